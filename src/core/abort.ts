@@ -1,0 +1,213 @@
+import type { Context } from './types.js'
+
+/** What is told of a cancellation. A `Cancel` is one itself: that is how a child follows its parent. */
+export interface AbortListener {
+  abort(reason: unknown): void
+}
+
+/**
+ * A light cancellation: what an `AbortController` does, at a fraction of its cost, for use inside a stack.
+ * It turns into a real `AbortSignal` only when somebody reads `signal`.
+ */
+export class Cancel implements AbortListener {
+  aborted = false
+  reason: unknown = undefined
+  // Nearly every cancellation has one or two listeners, so the first needs no collection.
+  #first: AbortListener | undefined = undefined
+  #more: Set<AbortListener> | undefined = undefined
+  #controller: AbortController | undefined = undefined
+
+  /** Aborts once; later calls change nothing. Listeners are told at once, in the order in which they came. */
+  abort(reason: unknown): void {
+    if (this.aborted) return
+    this.aborted = true
+    this.reason = reason
+    const first = this.#first
+    const more = this.#more
+    this.#first = this.#more = undefined
+    this.#controller?.abort(reason)
+    first?.abort(reason)
+    if (more) for (const listener of more) listener.abort(reason)
+  }
+
+  /** Adds a listener; it is told at once if the abort has already happened. */
+  add(listener: AbortListener): void {
+    if (this.aborted) listener.abort(this.reason)
+    else if (this.#first === undefined) this.#first = listener
+    else {
+      this.#more ??= new Set()
+      this.#more.add(listener)
+    }
+  }
+
+  remove(listener: AbortListener): void {
+    if (this.#first === listener) this.#first = undefined
+    else this.#more?.delete(listener)
+  }
+
+  /** Whether anybody listens. */
+  get watched(): boolean {
+    return this.#first !== undefined || (this.#more !== undefined && this.#more.size > 0)
+  }
+
+  /** Calls `listener` with the reason when the abort comes. Returns what takes the listener away again. */
+  onAbort(listener: (reason: unknown) => void): () => void {
+    const entry: AbortListener = { abort: listener }
+    this.add(entry)
+    return () => this.remove(entry)
+  }
+
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason
+  }
+
+  /** The same cancellation as a standard signal, made at the first reading. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.aborted && !this.#controller.signal.aborted) this.#controller.abort(this.reason)
+    return this.#controller.signal
+  }
+}
+
+/** A caller's signal as a cancellation: one listener on the signal however many calls share it, none while no call is under way. */
+class SignalCancel extends Cancel {
+  readonly #source: AbortSignal
+
+  constructor(source: AbortSignal) {
+    super()
+    this.#source = source
+    if (source.aborted) super.abort(source.reason)
+  }
+
+  handleEvent(): void {
+    this.abort(this.#source.reason)
+  }
+
+  override get signal(): AbortSignal {
+    return this.#source
+  }
+
+  override add(listener: AbortListener): void {
+    // An abort whose event has not reached us yet (we may be called from another of its listeners) counts already.
+    if (this.#source.aborted && !this.aborted) this.abort(this.#source.reason)
+    if (!this.aborted && !this.watched) this.#source.addEventListener('abort', this, { once: true })
+    super.add(listener)
+  }
+
+  override remove(listener: AbortListener): void {
+    super.remove(listener)
+    if (!this.watched) this.#source.removeEventListener('abort', this)
+  }
+}
+
+const signals = new WeakMap<AbortSignal, SignalCancel>()
+
+/** The cancellation that follows `signal`; the same one for the same signal. */
+export function cancelOf(signal: AbortSignal): Cancel {
+  let cancel = signals.get(signal)
+  if (cancel === undefined) {
+    cancel = new SignalCancel(signal)
+    signals.set(signal, cancel)
+  }
+  return cancel
+}
+
+/**
+ * A cancellation of one's own below the context's: it is aborted with its parent, or alone.
+ * `dispose()` takes it off the parent again; call it when the work has ended.
+ */
+export class Scope extends Cancel {
+  readonly #parent: Cancel
+
+  constructor(parent: Cancel) {
+    super()
+    this.#parent = parent
+    parent.add(this)
+  }
+
+  dispose(): void {
+    this.#parent.remove(this)
+  }
+
+  /** Settles as `work` does, or rejects with the reason as soon as the scope is aborted, whether or not the work heeds it. */
+  race<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const listener: AbortListener = { abort: reject }
+      this.add(listener)
+      work.then(
+        (value) => {
+          this.remove(listener)
+          resolve(value)
+        },
+        (error) => {
+          this.remove(listener)
+          reject(error)
+        },
+      )
+    })
+  }
+}
+
+/** Opens a scope below `context`: derive a context with `{ cancel: scope }` for the work that it may cut short. */
+export function abortScope(context: Context): Scope {
+  return new Scope(context.cancel)
+}
+
+/** Node runs a longer timer at once, with a warning. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** A one-shot timer without `setTimeout`'s limit of 24.8 days. */
+export class Timer {
+  #handle: NodeJS.Timeout
+  readonly #run: () => void
+
+  constructor(ms: number, run: () => void) {
+    this.#run = run
+    this.#handle = this.#start(ms)
+  }
+
+  #start(ms: number): NodeJS.Timeout {
+    if (ms > LONGEST_TIMER_MS) {
+      return setTimeout(() => {
+        this.#handle = this.#start(ms - LONGEST_TIMER_MS)
+      }, LONGEST_TIMER_MS)
+    }
+    return setTimeout(this.#run, Math.max(0, ms))
+  }
+
+  stop(): void {
+    clearTimeout(this.#handle)
+  }
+
+  /** Lets the process end although the timer is still set. */
+  unref(): this {
+    this.#handle.unref()
+    return this
+  }
+}
+
+/** Milliseconds left until the context's deadline: negative when it has passed, `Infinity` when there is none. */
+export function remaining(context: Context): number {
+  return context.deadline === Number.POSITIVE_INFINITY ? context.deadline : context.deadline - performance.now()
+}
+
+/** Waits `ms`, unless one of the `cancels` is aborted first: then it rejects with that reason, and no timer stays. */
+export function sleep(ms: number, ...cancels: Cancel[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      timer.stop()
+      for (const cancel of cancels) cancel.remove(listener)
+    }
+    const timer = new Timer(ms, () => {
+      stop()
+      resolve()
+    })
+    const listener: AbortListener = {
+      abort(reason) {
+        stop()
+        reject(reason)
+      },
+    }
+    for (const cancel of cancels) cancel.add(listener)
+  })
+}

@@ -1,0 +1,121 @@
+import { ConfigError } from './errors.js'
+
+/** One option's rule: what is expected, in words, and the value to use. */
+export interface Rule<T> {
+  readonly expected: string
+  readonly fallback: T
+  readonly required?: boolean
+  /** A value that must never be shown in a message. */
+  readonly secret?: boolean
+  accepts(value: unknown): boolean
+}
+
+type Rules<T> = { readonly [K in keyof T]: Rule<T[K]> }
+
+const show = (value: unknown): string => {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' || value == null) return String(value)
+  return Array.isArray(value) ? 'an array' : typeof value === 'function' ? 'a function' : `a ${typeof value}`
+}
+
+/**
+ * Checks `options` against `rules` and returns the values with their defaults.
+ * `undefined` means not given; a name without a rule is refused, so that no option is silently inert.
+ *
+ * @param subject what the sentence begins with: a layer's or a method's name
+ * @throws ConfigError, or what `fail` makes: one sentence that names subject, option, expected and got
+ */
+export function check<T extends object>(
+  subject: string,
+  options: unknown,
+  rules: Rules<T>,
+  fail: (sentence: string) => Error = (sentence) => new ConfigError(sentence, { layer: subject }),
+): T {
+  if (options === undefined) options = {}
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw fail(`${subject}: options must be an object, got ${show(options)}.`)
+  }
+  for (const key of Object.keys(options)) {
+    if (!Object.hasOwn(rules, key)) {
+      throw fail(`${subject}: option ${JSON.stringify(key.slice(0, 40))} is unknown; expected one of ${Object.keys(rules).join(', ')}.`)
+    }
+  }
+  const checked = {} as T
+  for (const key of Object.keys(rules) as (keyof T & string)[]) {
+    const rule = rules[key]
+    let value: unknown
+    try {
+      value = (options as T)[key]
+    } catch {
+      throw fail(`${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, but reading it threw.`)
+    }
+    if (value === undefined && !rule.required) {
+      checked[key] = rule.fallback
+    } else if (rule.accepts(value)) {
+      checked[key] = value as T[typeof key]
+    } else {
+      throw fail(`${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'something else' : show(value)}.`)
+    }
+  }
+  return checked
+}
+
+interface Range {
+  min?: number
+  max?: number
+}
+
+const within = (value: unknown, { min = -Infinity, max = Number.MAX_SAFE_INTEGER }: Range): value is number =>
+  typeof value === 'number' && Number.isFinite(value) && value >= min && value <= max
+
+const words = (what: string, { min, max }: Range): string =>
+  `${what}${min === undefined ? '' : ` of at least ${min}`}${max === undefined ? '' : `${min === undefined ? '' : ' and'} at most ${max}`}`
+
+/** Ten years in milliseconds: a duration beyond it is a mistake, most often a timestamp. */
+const LONGEST_MS = 10 * 365 * 24 * 3_600_000
+
+function rule<T, F>(expected: string, fallback: F, accepts: (value: unknown) => boolean): Rule<T | F> {
+  return { expected, fallback, accepts }
+}
+
+/** A whole number. */
+export const integer = <F>(fallback: F, range: Range): Rule<number | F> =>
+  rule(words('a whole number', range), fallback, (value) => within(value, range) && Number.isInteger(value))
+
+/** Any finite number. */
+export const number = <F>(fallback: F, range: Range = {}): Rule<number | F> =>
+  rule(words('a number', range), fallback, (value) => within(value, range))
+
+/** A duration in milliseconds, at least 1 unless `min` says otherwise. */
+export const duration = <F>(fallback: F, { min = 1 }: { min?: number } = {}): Rule<number | F> =>
+  rule(`a duration in milliseconds of at least ${min} (and at most ten years)`, fallback, (value) =>
+    within(value, { min, max: LONGEST_MS }),
+  )
+
+/** A function. */
+// biome-ignore lint/complexity/noBannedTypes: what the function takes is stated by the option's own type
+export const callback = <T extends Function>(): Rule<T | undefined> =>
+  rule<T, undefined>('a function', undefined, (value) => typeof value === 'function')
+
+/** One of a few words. */
+export const oneOf = <const T extends string, F>(values: readonly T[], fallback: F): Rule<T | F> =>
+  rule(`one of ${values.map((value) => JSON.stringify(value)).join(', ')}`, fallback, (value) => values.includes(value as T))
+
+/** A string that is not empty. */
+export const text = <F>(fallback: F): Rule<string | F> =>
+  rule('a string that is not empty', fallback, (value) => typeof value === 'string' && value !== '')
+
+/** Anything that `accepts` says yes to. */
+export const custom = <T, F>(expected: string, fallback: F, accepts: (value: unknown) => boolean): Rule<T | F> =>
+  rule(expected, fallback, accepts)
+
+/** Marks a rule's value as one that must be given. */
+export const required = <T>(of: Rule<T | undefined>): Rule<T> => ({ ...of, required: true }) as Rule<T>
+
+/** A layer's key in `stats()`. */
+export const layerName = <Name extends string>(fallback: string): Rule<Name> =>
+  rule(
+    'a name of letters, digits, "-" and "_" that begins with a letter',
+    fallback,
+    (value) => typeof value === 'string' && /^[A-Za-z][\w-]{0,63}$/.test(value),
+  ) as Rule<Name>

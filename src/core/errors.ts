@@ -1,0 +1,207 @@
+/** Every stable `code` an error of this library can carry. A caller's own abort has none: its `signal.reason` is thrown as it is. */
+export type ErrorCode =
+  | 'CONFIG'
+  | 'VALIDATION'
+  | 'AUTH'
+  | 'PAYMENT'
+  | 'FORBIDDEN'
+  | 'NOT_FOUND'
+  | 'RATE_LIMITED'
+  | 'BAD_REQUEST'
+  | 'SERVER'
+  | 'NETWORK'
+  | 'TIMEOUT'
+  | 'PROTOCOL'
+  | 'STREAM'
+  | 'TOO_LARGE'
+  | 'QUEUE_FULL'
+  | 'BREAKER_OPEN'
+  | 'CLOSED'
+
+export interface StackErrorOptions {
+  code: ErrorCode
+  /** HTTP status to tell a visitor of your server. */
+  status: number
+  /** Whether the same call may succeed when it is repeated. @default false */
+  retryable?: boolean
+  /** Whether the work was refused before it ran. @default false */
+  refused?: boolean
+  /** Milliseconds after which a new try is worth it, when that is known. */
+  retryAfter?: number | undefined
+  /** Name of the layer that threw. */
+  layer?: string | undefined
+  cause?: unknown
+}
+
+/** Kinds of an error, from its own class outward, readable by another copy of this library (ESM and CommonJS, two versions). */
+const KINDS = Symbol.for('blossom-stack.error-kinds')
+
+function kindsOf(error: object): string[] {
+  const kinds: string[] = []
+  for (let proto = Object.getPrototypeOf(error); proto && proto !== Error.prototype; proto = Object.getPrototypeOf(proto)) {
+    const made = proto.constructor as { kind?: string }
+    if (Object.hasOwn(made, 'kind') && made.kind) kinds.push(made.kind)
+  }
+  return kinds
+}
+
+/**
+ * The root of all errors this library makes.
+ *
+ * `instanceof` works across ESM and CommonJS copies; `isStackError(error, 'TIMEOUT')` says the same in one word.
+ * `message` is a sentence for a log, never holding a key, a prompt or a body.
+ */
+export class StackError extends Error {
+  static readonly kind: string = 'StackError'
+  /** Stable, for programs. */
+  readonly code: ErrorCode
+  /** HTTP status to tell a visitor of your server. */
+  readonly status: number
+  /** Whether the same call may succeed when it is repeated. */
+  readonly retryable: boolean
+  /** Whether the work was refused before it ran, so that nothing was spent. */
+  readonly refused: boolean
+  /** Milliseconds after which a new try is worth it, when that is known. */
+  readonly retryAfter: number | undefined
+  /** Name of the layer that threw; undefined when it was the base or the stack itself. */
+  readonly layer: string | undefined
+
+  constructor(message: string, options: StackErrorOptions) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined)
+    this.code = options.code
+    this.status = options.status
+    this.retryable = options.retryable ?? false
+    this.refused = options.refused ?? false
+    this.retryAfter = options.retryAfter
+    this.layer = options.layer
+  }
+
+  override get name(): string {
+    return kindsOf(this)[0] ?? 'StackError'
+  }
+
+  override set name(value: string) {
+    Object.defineProperty(this, 'name', { value, writable: true, configurable: true })
+  }
+
+  /** @internal */
+  get [KINDS](): readonly string[] {
+    return kindsOf(this)
+  }
+
+  /** What is safe to log or send: no cause, no stack. */
+  toJSON(): Record<string, unknown> {
+    const { name, code, status, message, retryable, refused, retryAfter, layer } = this
+    return { name, code, status, message, retryable, refused, retryAfter, layer }
+  }
+
+  // The ordinary check first, so that a user's own subclass is never mistaken for ours; the kinds speak only for a class that owns its kind.
+  static override [Symbol.hasInstance](this: { readonly kind?: string; readonly prototype: object }, value: unknown): boolean {
+    if (typeof value !== 'object' || value === null) return false
+    if (Object.prototype.isPrototypeOf.call(this.prototype, value)) return true
+    if (!Object.hasOwn(this, 'kind')) return false
+    const kinds = (value as { [KINDS]?: unknown })[KINDS]
+    return Array.isArray(kinds) && kinds.includes(this.kind)
+  }
+}
+
+/**
+ * Whether `error` is one of this library's errors, and of that `code` when one is named.
+ * @example if (isStackError(error, 'TIMEOUT')) response.status(504)
+ */
+export function isStackError(error: unknown, code?: ErrorCode): error is StackError {
+  return error instanceof StackError && (code === undefined || error.code === code)
+}
+
+/** A wrong option, found when the layer or the client was made. Code `CONFIG`, status 500. */
+export class ConfigError extends StackError {
+  static override readonly kind: string = 'ConfigError'
+  constructor(message: string, options: { layer?: string | undefined; cause?: unknown } = {}) {
+    super(message, { code: 'CONFIG', status: 500, refused: true, ...options })
+  }
+}
+
+/** A wrong argument of a call, found before anything was sent. Code `VALIDATION`, status 400. */
+export class ValidationError extends StackError {
+  static override readonly kind: string = 'ValidationError'
+  constructor(message: string, options: { layer?: string | undefined; cause?: unknown } = {}) {
+    super(message, { code: 'VALIDATION', status: 400, refused: true, ...options })
+  }
+}
+
+/**
+ * What took too long: the whole answer (`total`), a stream's first token (`first-token`), the gap between two chunks (`idle`),
+ * the wait for a slot (`queue`), or the reader of a stream who never began (`read`).
+ */
+export type TimeoutPhase = 'total' | 'first-token' | 'idle' | 'queue' | 'read'
+
+const PHASE_WORDS: Record<TimeoutPhase, (ms: number) => string> = {
+  total: (ms) => `The answer was not complete within ${ms} ms.`,
+  'first-token': (ms) => `The stream's first token did not arrive within ${ms} ms.`,
+  idle: (ms) => `The stream sent nothing for ${ms} ms.`,
+  queue: (ms) => `The call waited ${ms} ms for its turn and never ran.`,
+  read: (ms) => `Nobody began to read the stream within ${ms} ms, so it was ended; read it or call return().`,
+}
+
+/** The answer was not complete in time. Code `TIMEOUT`, status 504. */
+export class TimeoutError extends StackError {
+  static override readonly kind: string = 'TimeoutError'
+  /** The limit that was passed, in milliseconds. */
+  readonly ms: number
+  /** Which limit it was. */
+  readonly phase: TimeoutPhase
+  constructor(ms: number, options: { phase?: TimeoutPhase; layer?: string | undefined; cause?: unknown } = {}) {
+    const { phase = 'total', ...rest } = options
+    const rounded = Math.round(ms)
+    const waited = phase === 'queue'
+    super(PHASE_WORDS[phase](rounded), { code: 'TIMEOUT', status: 504, retryable: !waited && phase !== 'read', refused: waited, ...rest })
+    this.ms = rounded
+    this.phase = phase
+  }
+}
+
+/** The waiting room is full, so the call was refused at once. Code `QUEUE_FULL`, status 503. */
+export class QueueFullError extends StackError {
+  static override readonly kind: string = 'QueueFullError'
+  /** How many calls may wait. */
+  readonly limit: number
+  constructor(limit: number, options: { layer?: string | undefined; retryAfter?: number | undefined } = {}) {
+    super(`${limit} calls are waiting already, so this one was refused; try again later or raise maxWaiting.`, {
+      code: 'QUEUE_FULL',
+      status: 503,
+      refused: true,
+      ...options,
+    })
+    this.limit = limit
+  }
+}
+
+/** The breaker is open, so the call was refused at once. Code `BREAKER_OPEN`, status 503. */
+export class BreakerOpenError extends StackError {
+  static override readonly kind: string = 'BreakerOpenError'
+  constructor(retryAfter: number, options: { layer?: string | undefined } = {}) {
+    super(`Too many calls have failed, so calls are refused for another ${Math.round(retryAfter)} ms.`, {
+      code: 'BREAKER_OPEN',
+      status: 503,
+      refused: true,
+      retryAfter,
+      ...options,
+    })
+  }
+}
+
+/** The stack or client is closed or closing. Code `CLOSED`, status 503. */
+export class ClosedError extends StackError {
+  static override readonly kind: string = 'ClosedError'
+  constructor(message = 'The stack is closed; make a new one.', options: { refused?: boolean; layer?: string | undefined } = {}) {
+    super(message, { code: 'CLOSED', status: 503, refused: true, ...options })
+  }
+}
+
+/** A rate limit: ours, before the call ran (`refused`), or upstream's. Code `RATE_LIMITED`, status 429. */
+export class RateLimitError extends StackError {
+  static override readonly kind: string = 'RateLimitError'
+  constructor(message: string, options: Omit<StackErrorOptions, 'code' | 'status'> = {}) {
+    super(message, { retryable: true, ...options, code: 'RATE_LIMITED', status: 429 })
+  }
+}

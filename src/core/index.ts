@@ -1,0 +1,22 @@
+export { type AbortListener, abortScope, Cancel, cancelOf, remaining, Scope, sleep, Timer } from './abort.js'
+export { type Base, base } from './base.js'
+export * as rules from './check.js'
+export { check } from './check.js'
+export * from './errors.js'
+export { digest, stableKey } from './key.js'
+export { defineLayer, type LayerDefinition } from './layer.js'
+export { composeStack, stack } from './stack.js'
+export {
+  AnswerStream,
+  collect,
+  isStream,
+  onEnd,
+  replay,
+  type StreamEnd,
+  type StreamOptions,
+  type StreamSource,
+  streamOf,
+  tap,
+} from './stream.js'
+export * from './types.js'
+export { hookFailed, runHook, warn } from './warn.js'

@@ -1,0 +1,51 @@
+import { hash } from 'node:crypto'
+
+/** Deeper values have no key: they are no requests, and the walk must not exhaust the stack. */
+const DEEPEST = 64
+
+class NoKey extends Error {}
+
+/**
+ * A value's canonical JSON: equal for equal values whatever the order of their fields, different for different ones.
+ * `undefined` for what JSON cannot tell apart or hold: functions, class instances, bigints, `NaN`, cycles. Fields that are `undefined` do not count.
+ */
+export function stableKey(value: unknown): string | undefined {
+  try {
+    return write(value, 0)
+  } catch (error) {
+    if (error instanceof NoKey) return undefined
+    throw error
+  }
+}
+
+function write(value: unknown, depth: number): string {
+  if (value === null || typeof value === 'boolean') return String(value)
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (value === undefined) return 'undefined'
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw new NoKey()
+    return String(value)
+  }
+  if (typeof value !== 'object' || depth > DEEPEST) throw new NoKey()
+  if (Array.isArray(value)) {
+    let out = '['
+    for (let i = 0; i < value.length; i++) out += `${write(value[i], depth + 1)},`
+    return `${out}]`
+  }
+  const proto = Object.getPrototypeOf(value)
+  if (proto !== Object.prototype && proto !== null) throw new NoKey()
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function' || Object.getOwnPropertySymbols(value).length > 0) throw new NoKey()
+  let out = '{'
+  for (const key of Object.keys(value).sort()) {
+    const field = (value as Record<string, unknown>)[key]
+    if (field !== undefined) out += `${JSON.stringify(key)}:${write(field, depth + 1)},`
+  }
+  return `${out}}`
+}
+
+/** The SHA-256 digest of `parts`, each told apart by its length: fixed length, nothing of the input readable. */
+export function digest(...parts: string[]): string {
+  let joined = ''
+  for (const part of parts) joined += `${part.length}:${part}`
+  return hash('sha256', joined, 'base64url')
+}

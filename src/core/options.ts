@@ -1,0 +1,56 @@
+import { type Cancel, cancelOf } from './abort.js'
+import { ValidationError } from './errors.js'
+import type { CallOptions } from './types.js'
+
+/** A year: a deadline further off is somebody's `Date.now()`. */
+const YEAR_MS = 366 * 24 * 3_600_000
+
+const NAMES: ReadonlySet<string> = new Set<keyof CallOptions>(['signal', 'timeoutMs', 'deadline', 'priority', 'tenant', 'cache', 'meta'])
+
+export interface CheckedOptions {
+  readonly parent: Cancel | undefined
+  readonly deadline: number
+}
+
+const refuse = (sentence: string): never => {
+  throw new ValidationError(sentence)
+}
+
+/** Checks what a caller said and works out whom the call obeys and until when. */
+export function readOptions(options: CallOptions): CheckedOptions {
+  if (typeof options !== 'object' || options === null) refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
+  for (const name of Object.keys(options)) {
+    if (!NAMES.has(name)) refuse(`Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`)
+  }
+  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
+  let until = Number.POSITIVE_INFINITY
+  if (timeoutMs !== undefined) {
+    if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > YEAR_MS) {
+      refuse('Call option "timeoutMs" must be a number of milliseconds above 0 and within a year.')
+    }
+    until = performance.now() + timeoutMs
+  }
+  if (deadline !== undefined && deadline !== Number.POSITIVE_INFINITY) {
+    if (typeof deadline !== 'number' || Number.isNaN(deadline))
+      refuse('Call option "deadline" must be a moment on the performance.now() clock.')
+    if (deadline > performance.now() + YEAR_MS) {
+      refuse('Call option "deadline" lies more than a year ahead: it counts on the performance.now() clock, not on Date.now().')
+    }
+    until = Math.min(until, deadline)
+  }
+  if (priority !== undefined && !Number.isFinite(priority)) refuse('Call option "priority" must be a finite number.')
+  if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
+    refuse('Call option "tenant" must be a string that is not empty.')
+  if (cache !== undefined && cache !== 'default' && cache !== 'reload' && cache !== 'no-store') {
+    refuse('Call option "cache" must be "default", "reload" or "no-store".')
+  }
+  if (meta !== undefined && !(meta instanceof Map)) refuse('Call option "meta" must be a Map.')
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    // A signal of another realm or a polyfill: it must at least behave like one.
+    const like = signal as Partial<AbortSignal> | null
+    if (typeof like !== 'object' || typeof like?.aborted !== 'boolean' || typeof like.addEventListener !== 'function') {
+      refuse('Call option "signal" must be an AbortSignal.')
+    }
+  }
+  return { parent: signal === undefined ? undefined : cancelOf(signal), deadline: until }
+}

@@ -1,0 +1,209 @@
+import { Cancel, Scope, Timer } from './abort.js'
+import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
+import { check, duration } from './check.js'
+import { Call, CallContext } from './context.js'
+import { ClosedError, ConfigError, TimeoutError } from './errors.js'
+import { hooksOf } from './layer.js'
+import { readOptions } from './options.js'
+import { Running } from './running.js'
+import { AnswerStream, isStream } from './stream.js'
+import type { BaseFacts, CallOptions, CloseOptions, Context, Handed, LayerDescription, LayerHooks, LayerOf, Stack } from './types.js'
+import { warn } from './warn.js'
+
+/** How long a cut call may take to give back what it holds before the layers are closed over it. */
+const CUT_GRACE_MS = 1_000
+
+interface Entry {
+  readonly name: string
+  readonly layer: object
+  readonly hooks: (LayerHooks & { stats(): object }) | undefined
+}
+
+/** How many open stacks use a layer: it closes with the last of them. */
+const users = new WeakMap<object, number>()
+
+/**
+ * Puts layers around a function of one argument; the first layer listed sees the request first and the answer last.
+ *
+ * The result is called like the function, with call options beside the request: `ask(request, { signal, timeoutMs, … })`.
+ * A stream comes out as an async generator. `deadline` and `timeoutMs` of a call are kept with or without a `timeout` layer.
+ *
+ * @throws ConfigError when the base or a layer is no function, or one layer value is listed twice
+ * @example
+ * const ask = stack(fetchAnswer, timeout({ ms: 5_000 }), retry(), queue({ concurrency: 5 }))
+ * const answer = await ask('Hello')
+ */
+export function stack<Request, Result, const Layers extends readonly LayerOf<Request, Awaited<Result>>[]>(
+  fn: (request: Request, context: Context) => Result,
+  ...layers: Layers
+): Stack<Request, Awaited<Result>, Layers> {
+  return composeStack(fn as Base<Request, Awaited<Result>>, [layers])
+}
+
+/**
+ * Composes a stack of groups of layers, the group added last outermost; names are numbered in the order of adding.
+ * @internal
+ */
+export function composeStack<Request, Answer, Layers extends readonly unknown[]>(
+  fn: Base<Request, Answer>,
+  groups: readonly (readonly LayerOf<Request, Answer>[])[],
+): Stack<Request, Answer, Layers> {
+  if (typeof fn !== 'function') throw new ConfigError('stack: the base must be a function of one argument, the request.')
+  const facts = factsOf(fn)
+  const entries = nameLayers(groups)
+  let handler = baseHandler(fn, facts)
+  for (let i = entries.length - 1; i >= 0; i--) handler = (entries[i]!.layer as LayerOf<Request, Answer>)(handler)
+  for (const { layer } of entries) users.set(layer, (users.get(layer) ?? 0) + 1)
+  const notes = orderNotes(entries)
+  for (const note of notes.values()) warn(note)
+
+  const running = new Running()
+  const closing = new Cancel()
+  let closed: Promise<void> | undefined
+
+  const invoke = (request: Request, options?: CallOptions): Promise<Handed<Answer>> =>
+    new Promise((resolve, reject) => {
+      if (closing.aborted) return reject(closing.reason)
+      const call = begin(facts, closing, running, options, reject)
+      if (call === undefined) return
+      const { context, end } = call
+      context.cancel.add({ abort: reject })
+      let work: Promise<Answer>
+      try {
+        work = handler(request, context)
+      } catch (error) {
+        end()
+        return reject(error)
+      }
+      work.then(
+        (answer) => {
+          if (!isStream(answer)) {
+            end()
+            return resolve(answer as Handed<Answer>)
+          }
+          const stream = answer instanceof AnswerStream ? answer : AnswerStream.from(answer)
+          stream.obey(context.cancel)
+          stream.onEnd(end)
+          resolve(stream as unknown as Handed<Answer>)
+        },
+        (error) => {
+          end()
+          reject(error)
+        },
+      )
+    })
+
+  const close = (options?: CloseOptions): Promise<void> => {
+    const { timeoutMs } = check<Required<CloseOptions>>('close', options, { timeoutMs: duration(30_000, { min: 0 }) })
+    closed ??= shut(timeoutMs)
+    return closed
+  }
+
+  const shut = async (timeoutMs: number): Promise<void> => {
+    const last = entries.filter(({ layer }) => {
+      const left = (users.get(layer) ?? 1) - 1
+      users.set(layer, left)
+      return left === 0
+    })
+    closing.abort(new ClosedError())
+    for (const { hooks } of last) hooks?.drain()
+    if (!(await running.emptied(timeoutMs))) {
+      running.cut(new ClosedError(`The stack was closed and the call was not done within ${timeoutMs} ms.`, { refused: false }))
+      await running.emptied(CUT_GRACE_MS)
+    }
+    await Promise.all(last.map(({ hooks }) => hooks?.close()))
+  }
+
+  return withTraitsOf(
+    Object.assign(invoke as Stack<Request, Answer, Layers>, {
+      stats: () => Object.fromEntries(entries.flatMap(({ name, hooks }) => (hooks ? [[name, hooks.stats()]] : []))) as never,
+      describe: () => entries.map((entry) => describeLayer(entry, notes.get(entry))),
+      close,
+      [Symbol.asyncDispose]: () => close(),
+    }),
+    fn,
+  )
+}
+
+/** Opens a call: whom it obeys, its deadline's timer, its place among the running. Rejects and gives undefined when it cannot run. */
+function begin(facts: BaseFacts, closing: Cancel, running: Running, options: CallOptions | undefined, reject: (error: unknown) => void) {
+  const { parent, deadline } = options === undefined ? NO_OPTIONS : isContext(options) ? inherited(options) : readOptions(options)
+  if (parent?.aborted) {
+    reject(parent.reason)
+    return undefined
+  }
+  let left = Number.POSITIVE_INFINITY
+  if (deadline !== left) {
+    left = deadline - performance.now()
+    if (left <= 0) {
+      reject(new TimeoutError(0, { phase: 'queue' }))
+      return undefined
+    }
+  }
+  const cancel = parent === undefined ? new Cancel() : new Scope(parent)
+  running.add(cancel)
+  const timer = left === Number.POSITIVE_INFINITY ? undefined : new Timer(left, () => cancel.abort(new TimeoutError(left)))
+  const call = new Call(facts, closing, running, deadline, options?.meta)
+  const context = new CallContext(
+    call,
+    cancel,
+    Number.POSITIVE_INFINITY,
+    options?.priority ?? 0,
+    options?.tenant,
+    options?.cache ?? 'default',
+    options !== undefined && isContext(options) ? options.transport : undefined,
+  )
+  const end = () => {
+    timer?.stop()
+    running.delete(cancel)
+    if (cancel instanceof Scope) cancel.dispose()
+  }
+  return { context, end }
+}
+
+// Not `instanceof`: the outer stack may be another copy of this library.
+const isContext = (options: CallOptions | Context): options is Context => typeof (options as Partial<Context> | null)?.derive === 'function'
+
+const NO_OPTIONS = { parent: undefined, deadline: Number.POSITIVE_INFINITY }
+
+/** A stack that is another's base takes over its context: its cancellation, its deadline, its notes. */
+const inherited = (context: Context) => ({ parent: context.cancel, deadline: context.deadline })
+
+function nameLayers(groups: readonly (readonly object[])[]): Entry[] {
+  const taken = new Set<string>()
+  const seen = new Set<object>()
+  let entries: Entry[] = []
+  for (const group of groups) {
+    const added = group.map((layer): Entry => {
+      if (typeof layer !== 'function')
+        throw new ConfigError('stack: a layer must be a function from handler to handler; call its factory, as in retry().')
+      const { name: given } = layer as { name?: string }
+      const wanted = given || 'layer'
+      if (seen.has(layer)) throw new ConfigError(`stack: the same ${wanted} layer is listed twice; make a second one.`, { layer: wanted })
+      seen.add(layer)
+      let name = wanted
+      for (let n = 2; taken.has(name); n++) name = `${wanted}${n}`
+      taken.add(name)
+      return { name, layer, hooks: hooksOf(layer) }
+    })
+    entries = [...added, ...entries]
+  }
+  return entries
+}
+
+/** What is odd about the order, by the layer that would be better placed further out. */
+function orderNotes(entries: readonly Entry[]): Map<Entry, string> {
+  const notes = new Map<Entry, string>()
+  entries.forEach((inner, i) => {
+    for (const outer of entries.slice(0, i)) {
+      const reason = outer.hooks && inner.hooks?.outside[outer.hooks.kind]
+      if (reason && !notes.has(inner)) notes.set(inner, `${inner.name} is inside ${outer.name}: ${reason}`)
+    }
+  })
+  return notes
+}
+
+function describeLayer({ name, hooks }: Entry, note: string | undefined): LayerDescription {
+  const stats = hooks?.stats() ?? {}
+  return note === undefined ? { name, stats } : { name, stats, note }
+}

@@ -1,0 +1,210 @@
+import type { Cancel } from './abort.js'
+
+/** The work itself: takes a request, gives an answer. An answer is a value or an `AsyncIterable` (a stream). */
+export type Handler<Request = unknown, Answer = unknown> = (request: Request, context: Context) => Promise<Answer>
+
+/** How the stores and shared calls treat a call: `reload` reads nothing stored but stores the answer, `no-store` passes cache and dedupe by. */
+export type CacheMode = 'default' | 'reload' | 'no-store'
+
+/** What a caller may say beside the request. */
+export interface CallOptions {
+  /** The caller's own cancellation; its `reason` is what the call then rejects with. */
+  signal?: AbortSignal | undefined
+  /** Longest time for the whole answer, in milliseconds. Tightens what layers allow, never widens it. */
+  timeoutMs?: number | undefined
+  /** Absolute moment on the `performance.now()` clock; tightens like `timeoutMs`. */
+  deadline?: number | undefined
+  /** Larger goes first where calls wait. @default 0 */
+  priority?: number | undefined
+  /** On whose behalf: answers are never shared between tenants. */
+  tenant?: string | undefined
+  /** @default 'default' */
+  cache?: CacheMode | undefined
+  /** A map to receive the notes that layers leave (attempts, hit or miss, time queued), under each layer's name. */
+  meta?: Map<string, unknown> | undefined
+}
+
+/** How the base should reach its upstream, offered by a layer further out (`pool`); the core hands it inward unread. */
+export interface Transport {
+  /** An undici `Dispatcher`. */
+  readonly dispatcher?: unknown
+  readonly baseURL?: string | undefined
+  readonly apiKey?: string | undefined
+  /** Which member of the pool was chosen. */
+  readonly member?: number | undefined
+}
+
+/** What a layer may narrow for the layers inside it. */
+export interface ContextPatch {
+  cancel?: Cancel
+  /** Only ever tightens. */
+  deadline?: number
+  priority?: number
+  transport?: Transport
+}
+
+/** What goes inward with a call. It is derived, never changed. */
+export interface Context {
+  /** The call's cancellation as a standard signal; made at the first reading, so read it only to hand it on. */
+  readonly signal: AbortSignal
+  /** The call's cancellation in its light form. */
+  readonly cancel: Cancel
+  /** Aborted when the stack begins to close: what only waits should end then. */
+  readonly closing: Cancel
+  /** Absolute moment on the `performance.now()` clock by which the answer must be complete; `Infinity` if there is none. */
+  readonly deadline: number
+  /** Notes that flow outward, under the layers' names; one map per call. */
+  readonly meta: Map<string, unknown>
+  /** What the base has told of itself. */
+  readonly base: BaseFacts
+  readonly priority: number
+  readonly tenant: string | undefined
+  readonly cache: CacheMode
+  readonly transport: Transport | undefined
+  /** A context for the layers inside, narrowed by `patch`. (An object spread would build the lazy `signal`.) */
+  derive(patch: ContextPatch): Context
+  /** A context for work that several callers share: no caller's signal, its own notes; `close()` counts it. */
+  detach(): SharedWork
+}
+
+/** Work that several callers share. It is aborted when the last caller who joined has left. */
+export interface SharedWork {
+  readonly context: Context
+  /** Counts a caller in, until the returned function is called. The work's deadline is the latest among the callers still there. */
+  join(caller: Context): (reason?: unknown) => void
+  /** Copies the notes made so far to a caller. */
+  tell(caller: Context): void
+  /** The work is over. Callers still joined are left alone. */
+  end(): void
+}
+
+/** What layers must know of a base and may not guess. All optional. */
+export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown> {
+  /** Whether this request asks for a stream. Without it nothing is known until the answer shows its form. */
+  streams?: ((request: Request) => boolean) | undefined
+  /**
+   * The request's identity, for `cache` and `dedupe`; equal identities may share one answer. `undefined`: this request has none and passes both by.
+   * For `cache` a streamed and a plain form of one request should be the same, for `dedupe` they should differ.
+   * @default stable JSON of the request
+   */
+  key?: ((request: Request, use: 'cache' | 'dedupe') => string | undefined) | undefined
+  /** Whether this chunk commits the stream: from then on nothing is retried. @default the first chunk commits */
+  commits?: ((chunk: Chunk) => boolean) | undefined
+  /** Whether a stream that ended well may be cached. @default yes */
+  complete?: ((chunks: readonly Chunk[]) => boolean) | undefined
+  /** Whether a value is a whole answer: asked before it is cached, and again when a store outside the process gives it back. @default yes */
+  valid?: ((answer: unknown) => boolean) | undefined
+  /** A plain answer as the chunks of a stream, so that one stored form can serve both. */
+  toStream?: ((answer: Answer, request: Request) => readonly Chunk[]) | undefined
+  /** The chunks of a complete stream as a plain answer. */
+  fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer) | undefined
+  /** For `batcher`: how many inputs the request holds and which requests may go together; `undefined` passes the batcher by. @default an array's length */
+  split?: ((request: Request) => { readonly group: string; readonly size: number } | undefined) | undefined
+  /** For `batcher`: many requests of one group as one, and how to cut its answer back. @default arrays, joined and sliced */
+  merge?:
+    | ((requests: readonly Request[]) => { readonly request: Request; part(answer: Answer, from: number, size: number): Answer })
+    | undefined
+  /** A stream whose first chunk nobody asks for within this time ends with `TIMEOUT`, phase `read`. Milliseconds. @default 30000 */
+  unreadMs?: number | undefined
+}
+
+/** A base's traits with the defaults filled in. */
+export interface BaseFacts {
+  readonly name: string
+  readonly streams: ((request: unknown) => boolean) | undefined
+  readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
+  readonly commits: (chunk: unknown) => boolean
+  readonly complete: (chunks: readonly unknown[]) => boolean
+  readonly valid: (answer: unknown) => boolean
+  readonly toStream: ((answer: unknown, request: unknown) => readonly unknown[]) | undefined
+  readonly fromStream: ((chunks: readonly unknown[], request: unknown) => unknown) | undefined
+  readonly split: (request: unknown) => { readonly group: string; readonly size: number } | undefined
+  readonly merge: (requests: readonly unknown[]) => {
+    readonly request: unknown
+    part(answer: unknown, from: number, size: number): unknown
+  }
+  readonly unreadMs: number
+}
+
+/**
+ * A layer: a function from handler to handler, with a name and stats.
+ * One that is typed for certain requests or answers is refused by a stack of others.
+ */
+export interface Layer<Name extends string = string, Stats extends object = object, Request = unknown, Answer = unknown> {
+  <R extends Request, A extends Answer>(next: Handler<R, A>): Handler<R, A>
+  /** Key in `stats()`. */
+  readonly name: Name
+  /** Counters since creation and gauges of now, as a fresh plain object. */
+  stats(): Stats
+  /** @internal */
+  readonly hooks: LayerHooks
+}
+
+/** What a stack needs of a layer beside its function. */
+export interface LayerHooks {
+  /** What kind of layer it is, whatever its name. */
+  readonly kind: string
+  /** Kinds that are better placed inside this one, each with the reason for it. */
+  readonly outside: Readonly<Record<string, string>>
+  /** The last stack that uses the layer begins to close. */
+  drain(): void
+  /** The last stack that uses the layer has closed. */
+  close(): void | Promise<void>
+}
+
+/** What `stack()` takes: a layer, or any plain `next => handler`. */
+export type LayerOf<Request, Answer> = (next: Handler<Request, Answer>) => Handler<Request, Answer>
+
+/** An answer as a stack hands it out: a value as it is, a stream as an async generator. */
+export type Handed<Answer> = Answer extends AsyncIterable<infer Chunk> ? AsyncGenerator<Chunk, undefined, undefined> : Answer
+
+type NameOf<L> = L extends { readonly hooks: LayerHooks; readonly name: infer Name extends string } ? Name : never
+type StatsOf<L> = L extends { readonly hooks: LayerHooks; stats(): infer Stats } ? Stats : never
+
+type Numbered<Name extends string, Taken extends string, N extends 1[] = [1, 1]> = Name extends Taken
+  ? `${Name}${N['length']}` extends Taken
+    ? Numbered<Name, Taken, [...N, 1]>
+    : `${Name}${N['length']}`
+  : Name
+
+/** Stats keyed by layer name, in order; an equal name gets a number. */
+export type StackStats<Layers extends readonly unknown[], Stats extends object = object> = Layers extends readonly [infer L, ...infer Rest]
+  ? [NameOf<L>] extends [never]
+    ? StackStats<Rest, Stats>
+    : StackStats<Rest, Stats & Record<Numbered<NameOf<L>, keyof Stats & string>, StatsOf<L>>>
+  : { readonly [K in keyof Stats]: Stats[K] }
+
+/** One layer of a stack, as `describe()` tells it. */
+export interface LayerDescription {
+  readonly name: string
+  readonly stats: object
+  /** Why its place is odd, when it is. */
+  readonly note?: string
+}
+
+export interface CloseOptions {
+  /** How long calls under way may go on before they are cut with `CLOSED`. Milliseconds. @default 30000 */
+  timeoutMs?: number
+}
+
+/** A function without parameters may be called without a request. */
+type StackArguments<Request> = unknown extends Request
+  ? [request?: Request, options?: CallOptions]
+  : undefined extends Request
+    ? [request?: Request, options?: CallOptions]
+    : [request: Request, options?: CallOptions]
+
+/** A base with layers around it. Call it like the base. */
+export interface Stack<Request, Answer, Layers extends readonly unknown[] = readonly []> {
+  (...args: StackArguments<Request>): Promise<Handed<Answer>>
+  /** The layers' stats, keyed by their names. */
+  stats(): StackStats<Layers>
+  /** The layers, outermost first, with live stats and a note where the order is odd. */
+  describe(): LayerDescription[]
+  /**
+   * Takes no new calls, ends those that wait with `CLOSED`, lets running ones finish and cuts what is left after `timeoutMs`.
+   * Calling it again gives the same promise.
+   */
+  close(options?: CloseOptions): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}

@@ -1,0 +1,27 @@
+const said = new Set<string>()
+
+/** Emits a process warning (`process.on('warning')`), by default once per text: the one place where what must not fail a call is told. */
+export function warn(message: string, { once = true }: { once?: boolean } = {}): void {
+  if (once) {
+    if (said.has(message)) return
+    // Bounded, as texts may carry names that users choose.
+    if (said.size < 1000) said.add(message)
+  }
+  process.emitWarning(message, { type: 'BlossomStackWarning' })
+}
+
+/** Runs a user's callback whose failure must not touch the call: what it throws becomes a warning. */
+export function runHook(name: string, hook: () => unknown): void {
+  try {
+    const result = hook()
+    if (result instanceof Promise) result.catch((error: unknown) => hookFailed(name, error))
+  } catch (error) {
+    hookFailed(name, error)
+  }
+}
+
+/** Tells that a user's callback threw. */
+export function hookFailed(name: string, error: unknown): void {
+  // Only the kind of error: its message may hold what a log must not.
+  warn(`${name} threw ${error instanceof Error ? error.name : typeof error}; the call went on.`)
+}

@@ -1,0 +1,91 @@
+/** How a fault's or a refusal's error body looks; any other string is sent as it stands. */
+export type ErrorShape = 'blossom' | 'openai' | 'plain-error' | 'html' | 'empty'
+
+/** The gateway's `error.code` by status (Pollinations gateway documentation, 2026-11). */
+const CODES: Readonly<Record<number, string>> = {
+  400: 'BAD_REQUEST',
+  401: 'UNAUTHORIZED',
+  402: 'PAYMENT_REQUIRED',
+  403: 'FORBIDDEN',
+  404: 'NOT_FOUND',
+  409: 'CONFLICT',
+  413: 'PAYLOAD_TOO_LARGE',
+  422: 'UNPROCESSABLE_ENTITY',
+  429: 'RATE_LIMITED',
+  500: 'INTERNAL_ERROR',
+  502: 'BAD_GATEWAY',
+  503: 'SERVICE_UNAVAILABLE',
+}
+
+/** An answer other than 200, thrown from anywhere behind the front door. @internal */
+export class Refusal extends Error {
+  override name = 'Refusal'
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly extra: {
+      readonly details?: Readonly<Record<string, unknown>>
+      readonly headers?: Readonly<Record<string, string>>
+      /** Replaces the usual error shape. */
+      readonly body?: Readonly<Record<string, unknown>>
+    } = {},
+  ) {
+    super(message)
+  }
+}
+
+/** What one error body is made of. @internal */
+export interface ErrorFacts {
+  readonly status: number
+  readonly requestId: string
+  readonly message?: string
+  readonly details?: Readonly<Record<string, unknown>> | undefined
+  readonly retryAfterSeconds?: number | undefined
+}
+
+/**
+ * Writes an error body in one of the shapes seen from the gateway, from OpenAI and from the edge in front of both.
+ * The shapes are those of the Pollinations gateway documentation, 2026-11.
+ *
+ * @internal
+ */
+export function errorBody(shape: ErrorShape | (string & {}), facts: ErrorFacts): { body: string; contentType: string } {
+  const { status, requestId } = facts
+  const code = CODES[status] ?? (status >= 500 ? 'INTERNAL_ERROR' : 'BAD_REQUEST')
+  const message = facts.message ?? `The local Blossom was told to answer with status ${status}.`
+  const wait = facts.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: facts.retryAfterSeconds }
+  const json = (value: object) => ({ body: JSON.stringify(value), contentType: 'application/json' })
+  switch (shape) {
+    case 'blossom':
+      return json({
+        status,
+        success: false,
+        error: { code, message, timestamp: new Date().toISOString(), details: facts.details ?? {}, requestId },
+        ...wait,
+      })
+    case 'openai':
+      return json({ error: { message, type: status >= 500 ? 'server_error' : 'invalid_request_error', code: code.toLowerCase() }, ...wait })
+    case 'plain-error':
+      return json({ error: status === 429 ? 'Rate limit exceeded' : code, message, ...wait })
+    case 'html':
+      return { body: htmlPage(status), contentType: 'text/html; charset=utf-8' }
+    case 'empty':
+      return { body: '', contentType: 'text/plain; charset=utf-8' }
+    default:
+      return { body: shape, contentType: looksLikeJson(shape) ? 'application/json' : 'text/plain; charset=utf-8' }
+  }
+}
+
+/** The error object that may arrive inside a 200 answer, in a stream or as JSON. @internal */
+export function inBandError(): string {
+  return JSON.stringify({ error: { message: 'The provider of the model failed.', type: 'server_error', code: 'BAD_GATEWAY' } })
+}
+
+/** A page as the edge in front of the gateway sends it. @internal */
+export function htmlPage(status: number): string {
+  return `<!DOCTYPE html>\n<html><head><title>local Blossom | ${status}</title></head><body><h1>Error ${status}</h1></body></html>\n`
+}
+
+function looksLikeJson(text: string): boolean {
+  return /^\s*[[{]/.test(text)
+}

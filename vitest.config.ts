@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+const typecheck = { enabled: true, include: ['test/types/**/*.test-d.ts'], tsconfig: './tsconfig.json' }
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/system/**'], typecheck } },
+      { test: { name: 'system', include: ['test/system/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 } },
+    ],
+  },
+})
