@@ -1,1 +1,47 @@
+export * from './adapters/index.js'
+export * from './blossom/index.js'
+export { abortScope, type Cancel, type Scope } from './core/abort.js'
 export { base } from './core/base.js'
+export {
+  BreakerOpenError,
+  ClosedError,
+  ConfigError,
+  type ErrorCode,
+  isStackError,
+  QueueFullError,
+  RateLimitError,
+  StackError,
+  TimeoutError,
+  type TimeoutPhase,
+  ValidationError,
+} from './core/errors.js'
+export { defineLayer, type LayerDefinition } from './core/layer.js'
+export { stack } from './core/stack.js'
+export { collect, isStream, onEnd, replay, type StreamEnd, tap } from './core/stream.js'
+export type {
+  BaseFacts,
+  BaseTraits,
+  CacheMode,
+  CallOptions,
+  CloseOptions,
+  Context,
+  ContextPatch,
+  Handed,
+  Handler,
+  Layer,
+  LayerDescription,
+  LayerOf,
+  SharedWork,
+  Stack,
+  StackStats,
+  Transport,
+} from './core/types.js'
+export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher.js'
+export { type BreakerOptions, type BreakerState, type BreakerStats, breaker } from './layers/breaker.js'
+export { type CacheLayer, type CacheNote, type CacheOptions, type CacheStats, type CacheStore, cache } from './layers/cache.js'
+export { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe.js'
+export { type PoolMember, type PoolMemberStats, type PoolOptions, type PoolStats, pool } from './layers/pool.js'
+export { type QueueOptions, type QueueStats, queue } from './layers/queue.js'
+export { type RetryOptions, type RetryStats, retry } from './layers/retry.js'
+export type { RetryBudgetOptions } from './layers/retry-budget.js'
+export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'

@@ -1,4 +1,5 @@
 import type { Context } from './types.js'
+import { hookFailed } from './warn.js'
 
 /** What is told of a cancellation. A `Cancel` is one itself: that is how a child follows its parent. */
 export interface AbortListener {
@@ -23,11 +24,12 @@ export class Cancel implements AbortListener {
     this.aborted = true
     this.reason = reason
     const first = this.#first
-    const more = this.#more
-    this.#first = this.#more = undefined
+    this.#first = undefined
     this.#controller?.abort(reason)
-    first?.abort(reason)
-    if (more) for (const listener of more) listener.abort(reason)
+    if (first) tell(first, reason)
+    // Read while it is told: who is removed by an earlier listener hears nothing.
+    if (this.#more) for (const listener of this.#more) tell(listener, reason)
+    this.#more = undefined
   }
 
   /** Adds a listener; it is told at once if the abort has already happened. */
@@ -66,6 +68,15 @@ export class Cancel implements AbortListener {
     this.#controller ??= new AbortController()
     if (this.aborted && !this.#controller.signal.aborted) this.#controller.abort(this.reason)
     return this.#controller.signal
+  }
+}
+
+/** One listener's failure must not keep the abort from the others. */
+function tell(listener: AbortListener, reason: unknown): void {
+  try {
+    listener.abort(reason)
+  } catch (error) {
+    hookFailed('An abort listener', error)
   }
 }
 
@@ -108,6 +119,9 @@ export function cancelOf(signal: AbortSignal): Cancel {
   if (cancel === undefined) {
     cancel = new SignalCancel(signal)
     signals.set(signal, cancel)
+  } else if (signal.aborted) {
+    // Between calls it does not listen.
+    cancel.abort(signal.reason)
   }
   return cancel
 }
@@ -159,6 +173,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
 /** A one-shot timer without `setTimeout`'s limit of 24.8 days. */
 export class Timer {
   #handle: NodeJS.Timeout
+  #unref = false
   readonly #run: () => void
 
   constructor(ms: number, run: () => void) {
@@ -170,6 +185,7 @@ export class Timer {
     if (ms > LONGEST_TIMER_MS) {
       return setTimeout(() => {
         this.#handle = this.#start(ms - LONGEST_TIMER_MS)
+        if (this.#unref) this.#handle.unref()
       }, LONGEST_TIMER_MS)
     }
     return setTimeout(this.#run, Math.max(0, ms))
@@ -181,6 +197,7 @@ export class Timer {
 
   /** Lets the process end although the timer is still set. */
   unref(): this {
+    this.#unref = true
     this.#handle.unref()
     return this
   }
@@ -208,6 +225,9 @@ export function sleep(ms: number, ...cancels: Cancel[]): Promise<void> {
         reject(reason)
       },
     }
-    for (const cancel of cancels) cancel.add(listener)
+    for (const cancel of cancels) {
+      cancel.add(listener)
+      if (cancel.aborted) return
+    }
   })
 }

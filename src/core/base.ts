@@ -1,3 +1,5 @@
+import { callback, check, duration } from './check.js'
+import { ConfigError } from './errors.js'
 import { stableKey } from './key.js'
 import { AnswerStream, isStream } from './stream.js'
 import type { BaseFacts, BaseTraits, Context, Handler } from './types.js'
@@ -9,19 +11,37 @@ export type Base<Request, Answer> = (request: Request, context: Context) => Answ
 
 type ChunkOf<Answer> = Answer extends AsyncIterable<infer Chunk> ? Chunk : unknown
 
+// `base` is generic in the whole function, not in request and result: an inline `stack(base(…), layer)` is inferred only so.
+type TraitsOf<Fn> = Fn extends (request: infer Request, ...context: never[]) => infer Result
+  ? BaseTraits<Request, Awaited<Result>, ChunkOf<Awaited<Result>>>
+  : never
+
+const RULES = {
+  streams: callback(),
+  key: callback(),
+  commits: callback(),
+  complete: callback(),
+  valid: callback(),
+  toStream: callback(),
+  fromStream: callback(),
+  split: callback(),
+  merge: callback(),
+  unreadMs: duration(undefined),
+}
+
 /**
  * Tells what layers must know of a function and may not guess: whether a request streams, its identity, what commits a stream.
  * All traits are optional; `stack(fn)` without any works.
  *
+ * @throws ConfigError when a trait is unknown or not what it should be
  * @example stack(base(ask, { streams: (request) => request.stream === true }), timeout({ ms: 5_000, firstTokenMs: 1_000 }))
  */
-export function base<Request, Result>(
-  fn: (request: Request, context: Context) => Result,
-  traits: BaseTraits<Request, Awaited<Result>, ChunkOf<Awaited<Result>>>,
-): (request: Request, context: Context) => Result {
-  const told = (request: Request, context: Context): Result => fn(request, context)
+export function base<Fn extends (request: never, context: Context) => unknown>(fn: Fn, traits: TraitsOf<Fn>): Fn {
+  if (typeof fn !== 'function') throw new ConfigError('base: the base must be a function of one argument, the request.')
+  const checked = check('base', traits, RULES)
+  const told = (request: never, context: Context) => fn(request, context)
   Object.defineProperty(told, 'name', { value: fn.name, configurable: true })
-  return Object.defineProperty(told, TRAITS, { value: traits })
+  return Object.defineProperty(told, TRAITS, { value: checked }) as unknown as Fn
 }
 
 const firstChunkCommits = () => true
@@ -32,6 +52,7 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
   const traits = ((fn as { [TRAITS]?: BaseTraits })[TRAITS] ?? {}) as BaseTraits
   return {
     name: fn.name || 'base',
+    scope: traits.key === undefined ? scopeOf(fn) : '',
     streams: traits.streams ?? (isGeneratorFunction(fn) ? always : undefined),
     key: traits.key ?? stableKey,
     commits: traits.commits ?? firstChunkCommits,
@@ -63,6 +84,19 @@ export function baseHandler<Request, Answer>(fn: Base<Request, Answer>, facts: B
   }
 }
 
+const scopes = new WeakMap<object, string>()
+let scopeCount = 0
+
+/** A name of its own for each function: two functions given the same request are not asked the same. */
+function scopeOf(fn: object): string {
+  let scope = scopes.get(fn)
+  if (scope === undefined) {
+    scope = `fn${++scopeCount}`
+    scopes.set(fn, scope)
+  }
+  return scope
+}
+
 function isGeneratorFunction(fn: object): boolean {
   return fn[Symbol.toStringTag as keyof typeof fn] === 'AsyncGeneratorFunction'
 }
@@ -71,7 +105,9 @@ function mergeArrays(requests: readonly unknown[]) {
   return {
     request: (requests as unknown[][]).flat(1),
     part: (answer: unknown, from: number, size: number) => {
-      if (!Array.isArray(answer)) throw new TypeError('A batched function must answer with an array, one item for each input.')
+      if (!Array.isArray(answer) || answer.length < from + size) {
+        throw new TypeError('A batched function must answer with an array, one item for each input.')
+      }
       return answer.slice(from, from + size)
     },
   }

@@ -15,7 +15,13 @@ type Rules<T> = { readonly [K in keyof T]: Rule<T[K]> }
 const show = (value: unknown): string => {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' || value == null) return String(value)
-  return Array.isArray(value) ? 'an array' : typeof value === 'function' ? 'a function' : `a ${typeof value}`
+  return Array.isArray(value)
+    ? 'an array'
+    : typeof value === 'function'
+      ? 'a function'
+      : typeof value === 'symbol'
+        ? 'a symbol'
+        : 'an object'
 }
 
 /**
@@ -86,11 +92,9 @@ export const integer = <F>(fallback: F, range: Range): Rule<number | F> =>
 export const number = <F>(fallback: F, range: Range = {}): Rule<number | F> =>
   rule(words('a number', range), fallback, (value) => within(value, range))
 
-/** A duration in milliseconds, at least 1 unless `min` says otherwise. */
-export const duration = <F>(fallback: F, { min = 1 }: { min?: number } = {}): Rule<number | F> =>
-  rule(`a duration in milliseconds of at least ${min} (and at most ten years)`, fallback, (value) =>
-    within(value, { min, max: LONGEST_MS }),
-  )
+/** A duration in milliseconds, at least 1 and at most ten years unless said otherwise. */
+export const duration = <F>(fallback: F, { min = 1, max = LONGEST_MS }: Range = {}): Rule<number | F> =>
+  rule(words('a duration in milliseconds', { min, max }), fallback, (value) => within(value, { min, max }))
 
 /** A function. */
 // biome-ignore lint/complexity/noBannedTypes: what the function takes is stated by the option's own type
@@ -108,6 +112,13 @@ export const text = <F>(fallback: F): Rule<string | F> =>
 /** Anything that `accepts` says yes to. */
 export const custom = <T, F>(expected: string, fallback: F, accepts: (value: unknown) => boolean): Rule<T | F> =>
   rule(expected, fallback, accepts)
+
+/** Any value: it is checked by what reads it. */
+export const anything = <T>(fallback?: T): Rule<T | undefined> => rule<T | undefined, T | undefined>('anything', fallback, () => true)
+
+/** What one of two rules accepts. */
+export const either = <A, B>(one: Rule<A>, other: Rule<B>): Rule<A | B> =>
+  rule<A | B, A | B>(`${one.expected} or ${other.expected}`, one.fallback, (value) => one.accepts(value) || other.accepts(value))
 
 /** Marks a rule's value as one that must be given. */
 export const required = <T>(of: Rule<T | undefined>): Rule<T> => ({ ...of, required: true }) as Rule<T>

@@ -103,17 +103,22 @@ class DetachedWork implements SharedWork {
   readonly context: CallContext
   readonly #call: Call
   readonly #callers = new Set<Context>()
+  #over = false
 
   constructor(context: CallContext, call: Call) {
     this.context = context
     this.#call = call
   }
 
+  get callers(): number {
+    return this.#callers.size
+  }
+
   join(caller: Context): (reason?: unknown) => void {
     this.#callers.add(caller)
     this.#settleDeadline()
     return (reason) => {
-      if (!this.#callers.delete(caller)) return
+      if (this.#over || !this.#callers.delete(caller)) return
       if (this.#callers.size > 0) return this.#settleDeadline()
       this.context.cancel.abort(reason ?? new DOMException('Everybody who waited for this work has left.', 'AbortError'))
     }
@@ -131,6 +136,7 @@ class DetachedWork implements SharedWork {
   }
 
   end(): void {
+    this.#over = true
     this.#call.running.delete(this.context.cancel)
   }
 }

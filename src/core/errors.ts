@@ -84,9 +84,14 @@ export class StackError extends Error {
     Object.defineProperty(this, 'name', { value, writable: true, configurable: true })
   }
 
+  /** The names of its classes, from its own outward: what `instanceof` goes by. */
+  get kinds(): string[] {
+    return kindsOf(this)
+  }
+
   /** @internal */
   get [KINDS](): readonly string[] {
-    return kindsOf(this)
+    return this.kinds
   }
 
   /** What is safe to log or send: no cause, no stack. */

@@ -5,6 +5,7 @@ export { check } from './check.js'
 export * from './errors.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, type LayerDefinition } from './layer.js'
+export { type Shared, share } from './share.js'
 export { composeStack, stack } from './stack.js'
 export {
   AnswerStream,

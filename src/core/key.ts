@@ -43,9 +43,8 @@ function write(value: unknown, depth: number): string {
   return `${out}}`
 }
 
-/** The SHA-256 digest of `parts`, each told apart by its length: fixed length, nothing of the input readable. */
+/** The SHA-256 digest of `parts`, each told apart from the next: fixed length, nothing of the input readable. */
 export function digest(...parts: string[]): string {
-  let joined = ''
-  for (const part of parts) joined += `${part.length}:${part}`
-  return hash('sha256', joined, 'base64url')
+  // As JSON: it escapes lone surrogates, which the hash's UTF-8 would all turn into one character.
+  return hash('sha256', JSON.stringify(parts), 'base64url')
 }

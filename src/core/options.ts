@@ -16,13 +16,25 @@ const refuse = (sentence: string): never => {
   throw new ValidationError(sentence)
 }
 
+function read(options: CallOptions): CallOptions {
+  try {
+    const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
+    return { signal, timeoutMs, deadline, priority, tenant, cache, meta }
+  } catch {
+    return refuse('Call options could not be read: a getter threw.')
+  }
+}
+
 /** Checks what a caller said and works out whom the call obeys and until when. */
 export function readOptions(options: CallOptions): CheckedOptions {
-  if (typeof options !== 'object' || options === null) refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
+  // A bare signal has no fields of its own, so it would pass for empty options.
+  if (typeof options !== 'object' || options === null || Array.isArray(options) || options instanceof AbortSignal) {
+    refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
+  }
   for (const name of Object.keys(options)) {
     if (!NAMES.has(name)) refuse(`Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`)
   }
-  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
+  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = read(options)
   let until = Number.POSITIVE_INFINITY
   if (timeoutMs !== undefined) {
     if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > YEAR_MS) {

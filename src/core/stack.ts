@@ -7,8 +7,19 @@ import { hooksOf } from './layer.js'
 import { readOptions } from './options.js'
 import { Running } from './running.js'
 import { AnswerStream, isStream } from './stream.js'
-import type { BaseFacts, CallOptions, CloseOptions, Context, Handed, LayerDescription, LayerHooks, LayerOf, Stack } from './types.js'
-import { warn } from './warn.js'
+import type {
+  BaseFacts,
+  CallOptions,
+  CloseOptions,
+  Context,
+  Handed,
+  Handler,
+  LayerDescription,
+  LayerHooks,
+  LayerOf,
+  Stack,
+} from './types.js'
+import { runHook, warn } from './warn.js'
 
 /** How long a cut call may take to give back what it holds before the layers are closed over it. */
 const CUT_GRACE_MS = 1_000
@@ -52,7 +63,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
   const facts = factsOf(fn)
   const entries = nameLayers(groups)
   let handler = baseHandler(fn, facts)
-  for (let i = entries.length - 1; i >= 0; i--) handler = (entries[i]!.layer as LayerOf<Request, Answer>)(handler)
+  for (let i = entries.length - 1; i >= 0; i--) handler = wrapped(entries[i]!, handler)
   for (const { layer } of entries) users.set(layer, (users.get(layer) ?? 0) + 1)
   const notes = orderNotes(entries)
   for (const note of notes.values()) warn(note)
@@ -67,10 +78,10 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       const call = begin(facts, closing, running, options, reject)
       if (call === undefined) return
       const { context, end } = call
-      context.cancel.add({ abort: reject })
       let work: Promise<Answer>
       try {
-        work = handler(request, context)
+        // A plain layer may answer without a promise.
+        work = Promise.resolve(handler(request, context))
       } catch (error) {
         end()
         return reject(error)
@@ -81,8 +92,15 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
             end()
             return resolve(answer as Handed<Answer>)
           }
-          const stream = answer instanceof AnswerStream ? answer : AnswerStream.from(answer)
+          let stream: AnswerStream<unknown>
+          try {
+            stream = answer instanceof AnswerStream ? answer : AnswerStream.from(answer)
+          } catch (error) {
+            end()
+            return reject(error)
+          }
           stream.obey(context.cancel)
+          stream.expectReader(facts.unreadMs)
           stream.onEnd(end)
           resolve(stream as unknown as Handed<Answer>)
         },
@@ -106,12 +124,13 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       return left === 0
     })
     closing.abort(new ClosedError())
-    for (const { hooks } of last) hooks?.drain()
+    for (const { hooks } of last) if (hooks) runHook("A layer's drain()", () => hooks.drain())
     if (!(await running.emptied(timeoutMs))) {
       running.cut(new ClosedError(`The stack was closed and the call was not done within ${timeoutMs} ms.`, { refused: false }))
       await running.emptied(CUT_GRACE_MS)
     }
-    await Promise.all(last.map(({ hooks }) => hooks?.close()))
+    const closings = await Promise.allSettled(last.map(async ({ hooks }) => hooks?.close()))
+    for (const closing of closings) if (closing.status === 'rejected') throw closing.reason
   }
 
   return withTraitsOf(
@@ -143,6 +162,17 @@ function begin(facts: BaseFacts, closing: Cancel, running: Running, options: Cal
   const cancel = parent === undefined ? new Cancel() : new Scope(parent)
   running.add(cancel)
   const timer = left === Number.POSITIVE_INFINITY ? undefined : new Timer(left, () => cancel.abort(new TimeoutError(left)))
+  const release = () => {
+    timer?.stop()
+    if (cancel instanceof Scope) cancel.dispose()
+  }
+  cancel.add({
+    abort(reason) {
+      // The work may ignore the abort for ever; what the call holds outside it is given back now.
+      release()
+      reject(reason)
+    },
+  })
   const call = new Call(facts, closing, running, deadline, options?.meta)
   const context = new CallContext(
     call,
@@ -154,9 +184,8 @@ function begin(facts: BaseFacts, closing: Cancel, running: Running, options: Cal
     options !== undefined && isContext(options) ? options.transport : undefined,
   )
   const end = () => {
-    timer?.stop()
+    release()
     running.delete(cancel)
-    if (cancel instanceof Scope) cancel.dispose()
   }
   return { context, end }
 }
@@ -191,13 +220,20 @@ function nameLayers(groups: readonly (readonly object[])[]): Entry[] {
   return entries
 }
 
+function wrapped<Request, Answer>({ name, layer }: Entry, next: Handler<Request, Answer>): Handler<Request, Answer> {
+  const handler = (layer as LayerOf<Request, Answer>)(next)
+  if (typeof handler !== 'function')
+    throw new ConfigError(`stack: the ${name} layer must give a handler, a function of the request and the context.`, { layer: name })
+  return handler
+}
+
 /** What is odd about the order, by the layer that would be better placed further out. */
 function orderNotes(entries: readonly Entry[]): Map<Entry, string> {
   const notes = new Map<Entry, string>()
   entries.forEach((inner, i) => {
     for (const outer of entries.slice(0, i)) {
-      const reason = outer.hooks && inner.hooks?.outside[outer.hooks.kind]
-      if (reason && !notes.has(inner)) notes.set(inner, `${inner.name} is inside ${outer.name}: ${reason}`)
+      if (!outer.hooks || !inner.hooks || !Object.hasOwn(inner.hooks.outside, outer.hooks.kind) || notes.has(inner)) continue
+      notes.set(inner, `${inner.name} is inside ${outer.name}: ${inner.hooks.outside[outer.hooks.kind]}`)
     }
   })
   return notes

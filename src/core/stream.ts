@@ -25,6 +25,8 @@ export interface StreamOptions<T> {
   commits?: ((chunk: T) => boolean) | undefined
   /** Ends the stream when nobody asks for a chunk within this time of its commit. Milliseconds. @default never */
   unreadMs?: number | undefined
+  /** Nothing is held back: the source begins with what has been committed elsewhere. @default false */
+  committed?: boolean | undefined
 }
 
 /** Held back before the commit at most; more commits. */
@@ -50,12 +52,16 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   readonly ready: Promise<void>
   /** Since when the reader has been waiting for the source, on the `performance.now()` clock; 0 while it does not. */
   waitingSince = 0
+  /** Whether the commit has come: from then on nothing is tried again. */
+  committed = false
 
   #source: StreamSource | undefined
   #cancel: Cancel | undefined
   readonly #commits: ((chunk: T) => boolean) | undefined
-  readonly #unreadMs: number | undefined
+  #unreadMs: number | undefined
   #unread: Timer | undefined
+  /** Whether a chunk has been asked for. */
+  #asked = false
   #chunks: T[] = []
   #read = 0
   readonly #waiters: Waiter<T>[] = []
@@ -68,7 +74,7 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   #listeners: ((end: StreamEnd) => void)[] | undefined = []
   #taps: ((chunk: T) => void)[] | undefined
 
-  constructor(source: StreamSource, { cancel, commits, unreadMs }: StreamOptions<T> = {}) {
+  constructor(source: StreamSource, { cancel, commits, unreadMs, committed }: StreamOptions<T> = {}) {
     this.#source = source
     this.#commits = commits
     this.#unreadMs = unreadMs
@@ -77,22 +83,31 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     })
     // Whoever hands the stream out awaits `ready`; a stream made for someone who has gone must not become an unhandled rejection.
     this.ready.catch(() => {})
+    if (committed) this.#commit()
     if (cancel) this.obey(cancel)
   }
 
   /** The stream over any async iterable. */
   static from<T>(iterable: AsyncIterable<T>, options: StreamOptions<T> = {}): AnswerStream<T> {
-    const iterator = iterable[Symbol.asyncIterator]()
+    const iterator = iteratorOf(iterable)
     let pulling = false
     const stream: AnswerStream<T> = new AnswerStream<T>(
       {
         pull() {
           if (pulling) return
           pulling = true
-          iterator.next().then(
+          let next: Promise<IteratorResult<T>>
+          try {
+            // A hand-made iterator may throw here or give its result without a promise, and `for await` would take it.
+            next = Promise.resolve(iterator.next())
+          } catch (error) {
+            return stream.fail(error)
+          }
+          next.then(
             (result) => {
               pulling = false
-              if (result.done) stream.end()
+              if (typeof result !== 'object' || result === null) stream.fail(new TypeError('An iterator gave no result object.'))
+              else if (result.done) stream.end()
               else stream.push(result.value)
             },
             (error) => stream.fail(error),
@@ -101,6 +116,8 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
         stop() {
           // Behind a pending `next()` an async generator queues this; nothing waits for it.
           runHook("A stream's return()", () => iterator.return?.())
+          // That of a Node stream would wait for a chunk which a stalled source never sends.
+          if (pulling) runHook("A stream's destroy()", () => (iterable as { destroy?: () => unknown }).destroy?.())
         },
       },
       options,
@@ -138,13 +155,13 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   /** From the source: a chunk. `bytes` is its size on the wire. Returns whether the source should go on unasked. */
   push(chunk: T, bytes = sizeOf(chunk)): boolean {
     if (this.#end !== undefined || this.#closing !== undefined) return false
-    if (this.#taps) for (const tap of this.#taps) tap(chunk)
+    if (this.#taps) for (const tap of this.#taps) runTap(tap, chunk)
     if (this.#committed !== undefined) {
       this.#chunks.push(chunk)
       this.#held += bytes
       if (this.#chunks.length >= HELD_CHUNKS || this.#held >= HELD_BYTES || this.#isCommit(chunk)) this.#commit()
       else this.#source?.pull()
-      return this.#committed !== undefined
+      return this.#committed !== undefined || this.#waiters.length > 0
     }
     const waiter = this.#waiters.shift()
     if (waiter === undefined) {
@@ -170,6 +187,7 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   fail(error: unknown): void {
     if (this.#end !== undefined || this.#closing !== undefined) return
     this.#source = undefined
+    if (this.#committed !== undefined) this.#chunks = []
     this.#failure = { error }
     this.#finish({ outcome: 'failed', error })
   }
@@ -186,30 +204,36 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   /** Calls `listener` once, at the end; at once if it has come. */
   onEnd(listener: (end: StreamEnd) => void): void {
     if (this.#end === undefined) this.#listeners?.push(listener)
-    else listener(this.#end)
+    else {
+      const end = this.#end
+      runHook('onEnd()', () => listener(end))
+    }
+  }
+
+  /** From now on, ends the stream when nobody asks for a chunk within `ms`; unless there is such a limit already. */
+  expectReader(ms: number): void {
+    if (this.#unreadMs !== undefined) return
+    this.#unreadMs = ms
+    this.#awaitReader()
   }
 
   /** Calls `tap` with each chunk not delivered yet, those already here first. */
   tap(tap: (chunk: T) => void): void {
-    for (let i = this.#read; i < this.#chunks.length; i++) tap(this.#chunks[i] as T)
+    for (let i = this.#read; i < this.#chunks.length; i++) runTap(tap, this.#chunks[i] as T)
     this.#taps ??= []
     this.#taps.push(tap)
   }
 
   next(): Promise<Result<T>> {
+    this.#asked = true
     if (this.#unread !== undefined) {
       this.#unread.stop()
       this.#unread = undefined
     }
-    if (this.#read < this.#chunks.length && this.#waiters.length === 0) {
+    if (this.#read < this.#chunks.length && this.#committed === undefined) {
       const value = this.#chunks[this.#read] as T
       this.#read++
-      if (this.#read === this.#chunks.length) {
-        this.#chunks = []
-        this.#read = 0
-        // The end is the delivery of the last chunk: a reader who counts need not ask once more.
-        if (this.#closing !== undefined) this.#finish(this.#closing)
-      }
+      this.#delivered()
       return Promise.resolve({ done: false, value })
     }
     if (this.#end !== undefined) {
@@ -248,6 +272,15 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     if (this.#end === undefined) this.#finish(this.#closing ?? { outcome: 'left' })
   }
 
+  /** Behind each delivery from the chunks that were here. */
+  #delivered(): void {
+    if (this.#read < this.#chunks.length) return
+    this.#chunks = []
+    this.#read = 0
+    // The end is the delivery of the last chunk: a reader who counts need not ask once more.
+    if (this.#closing !== undefined) this.#finish(this.#closing)
+  }
+
   #wait(): void {
     this.waitingSince = performance.now()
     this.#source?.pull()
@@ -267,10 +300,22 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     if (this.#committed === undefined) return
     this.#committed.resolve()
     this.#committed = undefined
-    if (this.#unreadMs !== undefined && (this.#closing === undefined || this.buffered > 0)) {
-      const ms = this.#unreadMs
-      this.#unread = new Timer(ms, () => this.abort(new TimeoutError(ms, { phase: 'read' })))
+    if (this.#closing === undefined || this.buffered > 0) this.#awaitReader()
+    // Who asked before the commit is waiting for what was held.
+    if (this.#waiters.length > 0 && this.buffered > 0) {
+      for (const waiter of this.#waiters.splice(0, this.buffered)) {
+        waiter.resolve({ done: false, value: this.#chunks[this.#read++] as T })
+      }
+      this.#delivered()
     }
+    if (this.#waiters.length > 0) this.#wait()
+    else this.waitingSince = 0
+  }
+
+  #awaitReader(): void {
+    const ms = this.#unreadMs
+    if (ms === undefined || this.#asked || this.#unread !== undefined || this.#end !== undefined) return
+    this.#unread = new Timer(ms, () => this.abort(new TimeoutError(ms, { phase: 'read' })))
   }
 
   #finish(end: StreamEnd, reason?: unknown): void {
@@ -282,7 +327,7 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     this.#cancel?.remove(this)
     const source = this.#source
     this.#source = undefined
-    source?.stop(reason)
+    if (source) runHook("A stream's stop()", () => source.stop(reason))
     if (this.#committed !== undefined) {
       if (end.outcome === 'failed') this.#committed.reject(end.error)
       else this.#committed.resolve()
@@ -297,6 +342,28 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     const listeners = this.#listeners
     this.#listeners = undefined
     if (listeners) for (const listener of listeners) runHook('onEnd()', () => listener(end))
+  }
+}
+
+/** What a tap throws must not reach the source. */
+function runTap<T>(tap: (chunk: T) => void, chunk: T): void {
+  try {
+    tap(chunk)
+  } catch (error) {
+    hookFailed('tap()', error)
+  }
+}
+
+/** The iterator of a web stream queues `return()` behind a pending `next()`, so that a stalled one could not be cut; its reader can. */
+function iteratorOf<T>(iterable: AsyncIterable<T>): AsyncIterator<T> {
+  if (!(iterable instanceof ReadableStream)) return iterable[Symbol.asyncIterator]()
+  const reader = (iterable as ReadableStream<T>).getReader()
+  return {
+    next: () => reader.read() as Promise<IteratorResult<T>>,
+    return: async () => {
+      await reader.cancel()
+      return DONE
+    },
   }
 }
 
@@ -328,7 +395,7 @@ const VALUE_END: StreamEnd = COMPLETE
 export function onEnd<Answer>(answer: Answer, done: (end: StreamEnd) => void): Answer {
   const stream = streamOf(answer)
   if (stream === undefined) {
-    done(VALUE_END)
+    runHook('onEnd()', () => done(VALUE_END))
     return answer
   }
   stream.onEnd(done)

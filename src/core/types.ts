@@ -70,11 +70,13 @@ export interface Context {
 /** Work that several callers share. It is aborted when the last caller who joined has left. */
 export interface SharedWork {
   readonly context: Context
+  /** How many callers are still there. */
+  readonly callers: number
   /** Counts a caller in, until the returned function is called. The work's deadline is the latest among the callers still there. */
   join(caller: Context): (reason?: unknown) => void
   /** Copies the notes made so far to a caller. */
   tell(caller: Context): void
-  /** The work is over. Callers still joined are left alone. */
+  /** The work is over: from now on nobody's leaving aborts it. */
   end(): void
 }
 
@@ -84,7 +86,7 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
   streams?: ((request: Request) => boolean) | undefined
   /**
    * The request's identity, for `cache` and `dedupe`; equal identities may share one answer. `undefined`: this request has none and passes both by.
-   * For `cache` a streamed and a plain form of one request should be the same, for `dedupe` they should differ.
+   * Bases that share one cache must tell themselves apart in it. For `cache` a streamed and a plain form of one request should be the same, for `dedupe` they should differ.
    * @default stable JSON of the request
    */
   key?: ((request: Request, use: 'cache' | 'dedupe') => string | undefined) | undefined
@@ -94,10 +96,10 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
   complete?: ((chunks: readonly Chunk[]) => boolean) | undefined
   /** Whether a value is a whole answer: asked before it is cached, and again when a store outside the process gives it back. @default yes */
   valid?: ((answer: unknown) => boolean) | undefined
-  /** A plain answer as the chunks of a stream, so that one stored form can serve both. */
-  toStream?: ((answer: Answer, request: Request) => readonly Chunk[]) | undefined
+  /** A plain answer as the chunks of a stream (`undefined`: it cannot be one), so that one stored form can serve both. */
+  toStream?: ((answer: Answer, request: Request) => readonly Chunk[] | undefined) | undefined
   /** The chunks of a complete stream as a plain answer. */
-  fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer) | undefined
+  fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
   /** For `batcher`: how many inputs the request holds and which requests may go together; `undefined` passes the batcher by. @default an array's length */
   split?: ((request: Request) => { readonly group: string; readonly size: number } | undefined) | undefined
   /** For `batcher`: many requests of one group as one, and how to cut its answer back. @default arrays, joined and sliced */
@@ -111,12 +113,14 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
 /** A base's traits with the defaults filled in. */
 export interface BaseFacts {
   readonly name: string
+  /** Tells the identities of this base from those of others; empty when the base has told its own `key`, which then speaks for itself. */
+  readonly scope: string
   readonly streams: ((request: unknown) => boolean) | undefined
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
   readonly commits: (chunk: unknown) => boolean
   readonly complete: (chunks: readonly unknown[]) => boolean
   readonly valid: (answer: unknown) => boolean
-  readonly toStream: ((answer: unknown, request: unknown) => readonly unknown[]) | undefined
+  readonly toStream: ((answer: unknown, request: unknown) => readonly unknown[] | undefined) | undefined
   readonly fromStream: ((chunks: readonly unknown[], request: unknown) => unknown) | undefined
   readonly split: (request: unknown) => { readonly group: string; readonly size: number } | undefined
   readonly merge: (requests: readonly unknown[]) => {

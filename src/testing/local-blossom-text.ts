@@ -80,11 +80,11 @@ export function lastPrompt(messages: readonly Message[]): string {
 /** The prompt on one line, cut to ten words and 80 characters: what an answer quotes. @internal */
 export function topicOf(prompt: string): string {
   // A prompt may be megabytes long; its beginning is enough to quote.
-  const words = prompt.slice(0, 2000).trim().split(/\s+/).slice(0, 10)
-  const characters = Array.from(words.join(' '))
+  const words = prompt.slice(0, 2000).trim().split(/\s+/)
+  const characters = Array.from(words.slice(0, 10).join(' '))
   if (characters.length === 0) return 'your message'
-  const short = characters.slice(0, 80).join('')
-  return short.length < prompt.trim().replace(/\s+/g, ' ').length ? `${short}…` : short
+  const whole = words.length <= 10 && characters.length <= 80
+  return whole ? characters.join('') : `${characters.slice(0, 80).join('')}…`
 }
 
 /**

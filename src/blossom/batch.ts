@@ -1,0 +1,177 @@
+import { rules, runHook, ValidationError } from '../core/index.js'
+import { readArguments } from './arguments.js'
+import { Checkpoint } from './checkpoint.js'
+import type { TextOptions, TextResult } from './types.js'
+
+/** One prompt's outcome; `index` is its place among the prompts, from 0. */
+export type BatchOutcome =
+  | ({ readonly index: number; readonly ok: true } & TextResult)
+  | { readonly index: number; readonly ok: false; readonly error: unknown }
+
+export interface BatchProgress {
+  /** Outcomes so far, failures included. */
+  readonly done: number
+  readonly failed: number
+  readonly running: number
+  /** How many there are, when that is known. */
+  readonly total: number | undefined
+  readonly elapsedMs: number
+}
+
+export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
+  /** Prompts in progress at once. @default 5 */
+  concurrency?: number | undefined
+  /** Outcomes as they come, or in the order of the prompts. @default 'finished' */
+  order?: 'finished' | 'input' | undefined
+  /** Told after each outcome. What it throws is a warning and changes nothing. */
+  onProgress?: ((progress: BatchProgress) => void) | undefined
+  /** Rough cost of a prompt, in any unit: the costliest begin first. It needs all prompts at once, so it reads them all. */
+  estimate?: ((prompt: string) => number) | undefined
+  /** A file to which each success is added as a line of JSON; those it holds already are not asked for again. */
+  checkpoint?: string | undefined
+}
+
+/** Outcomes that may wait for their reader, or for their turn, before no more prompts are begun. */
+const AHEAD = 1_000
+
+type Generate = (prompt: string, options: TextOptions) => Promise<TextResult>
+type Prompts = Iterable<string> | AsyncIterable<string>
+
+/**
+ * A sliding window over the prompts: as soon as one has its outcome the next one begins. Leaving the loop, or the signal, ends the calls in progress.
+ * @internal
+ */
+export async function* runBatch(
+  generate: Generate,
+  prompts: Prompts,
+  options?: BatchOptions,
+): AsyncGenerator<BatchOutcome, undefined, undefined> {
+  const { concurrency, order, onProgress, estimate, checkpoint: file, signal, ...call } = readBatchOptions(prompts, options)
+  signal?.throwIfAborted()
+  const checkpoint = file === undefined ? undefined : await Checkpoint.open(file)
+  const source = estimate === undefined ? indexed(prompts) : await costliestFirst(prompts, estimate)
+  const leaving = new AbortController()
+  const startedAt = performance.now()
+  const outcomes = new Map<number, BatchOutcome>()
+  let pulling = false
+  let exhausted = false
+  let running = 0
+  let done = 0
+  let failed = 0
+  let yielded = 0
+  let broken: { error: unknown } | undefined
+  let wake = () => {}
+
+  const outcomeOf = async (index: number, prompt: string): Promise<BatchOutcome> => {
+    const kept = checkpoint?.get(index, prompt)
+    if (kept !== undefined) return { index, ok: true, ...kept }
+    try {
+      const result = await generate(prompt, { ...call, signal: leaving.signal })
+      await checkpoint?.add(index, prompt, result)
+      return { index, ok: true, ...result }
+    } catch (error) {
+      return { index, ok: false, error }
+    }
+  }
+  const run = async (index: number, prompt: string): Promise<void> => {
+    running++
+    const outcome = await outcomeOf(index, prompt)
+    running--
+    done++
+    if (!outcome.ok) failed++
+    outcomes.set(index, outcome)
+    const progress = { done, failed, running, total: totalOf(prompts), elapsedMs: performance.now() - startedAt }
+    if (onProgress) runHook('text.batch: onProgress()', () => onProgress(progress))
+    fill()
+    wake()
+  }
+  const fill = (): void => {
+    if (pulling || exhausted || running >= concurrency || outcomes.size >= AHEAD) return
+    pulling = true
+    source.next().then(
+      (next) => {
+        pulling = false
+        if (exhausted) return
+        if (next.done) exhausted = true
+        else void run(...next.value)
+        fill()
+        wake()
+      },
+      (error) => {
+        exhausted = true
+        broken = { error }
+        wake()
+      },
+    )
+  }
+  const onAbort = () => {
+    leaving.abort(signal?.reason)
+    wake()
+  }
+  signal?.addEventListener('abort', onAbort, { once: true })
+  try {
+    fill()
+    for (;;) {
+      signal?.throwIfAborted()
+      const ready = order === 'input' ? outcomes.get(yielded) : outcomes.values().next().value
+      if (ready !== undefined) {
+        outcomes.delete(ready.index)
+        yielded++
+        fill()
+        yield ready
+      } else if (exhausted && running === 0) break
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+    }
+    if (broken !== undefined) throw broken.error
+  } finally {
+    exhausted = true
+    signal?.removeEventListener('abort', onAbort)
+    leaving.abort(new DOMException('The batch was left.', 'AbortError'))
+    void source.return(undefined)
+    await checkpoint?.close()
+  }
+}
+
+function readBatchOptions(prompts: Prompts, options: BatchOptions | undefined) {
+  const { fields, call } = readArguments<BatchFields>('text.batch', batchFieldsOf(options), {
+    concurrency: rules.integer(5, { min: 1, max: 10_000 }),
+    order: rules.oneOf(['finished', 'input'], 'finished'),
+    onProgress: rules.callback<(progress: BatchProgress) => void>(),
+    estimate: rules.callback<(prompt: string) => number>(),
+    checkpoint: rules.text(undefined),
+  })
+  const iterable = prompts as Partial<Iterable<string> & AsyncIterable<string>> | null | undefined
+  if (typeof prompts === 'string' || (!iterable?.[Symbol.iterator] && !iterable?.[Symbol.asyncIterator])) {
+    throw new ValidationError('text.batch: the prompts must be a list, or another iterable, of strings.')
+  }
+  return { ...textFieldsOf(options), ...call, ...fields, concurrency: fields.concurrency ?? 5 }
+}
+
+type BatchFields = Pick<BatchOptions, 'concurrency' | 'order' | 'onProgress' | 'estimate' | 'checkpoint'>
+const BATCH_NAMES = new Set(['concurrency', 'order', 'onProgress', 'estimate', 'checkpoint'])
+const pick = (options: object | undefined, isPicked: (name: string) => boolean) =>
+  Object.fromEntries(Object.entries(options ?? {}).filter(([name]) => isPicked(name)))
+const batchFieldsOf = (options: BatchOptions | undefined) => pick(options, (name) => BATCH_NAMES.has(name) || name === 'signal')
+/** The rest is each call's, and checked by it; a wrong one is every prompt's outcome. */
+const textFieldsOf = (options: BatchOptions | undefined) => pick(options, (name) => !BATCH_NAMES.has(name))
+
+const totalOf = (prompts: Prompts): number | undefined => (Array.isArray(prompts) ? prompts.length : undefined)
+
+async function* indexed(prompts: Prompts): AsyncGenerator<readonly [number, string], undefined, undefined> {
+  let index = 0
+  for await (const prompt of prompts) yield [index++, prompt]
+}
+
+/** Longest first: what is begun last then keeps the whole batch waiting for as short as can be. */
+async function costliestFirst(prompts: Prompts, estimate: (prompt: string) => number) {
+  const all: (readonly [number, string])[] = []
+  for await (const entry of indexed(prompts)) all.push(entry)
+  const costs = new Map(all.map((entry) => [entry, Number(estimate(entry[1])) || 0]))
+  all.sort((a, b) => costs.get(b)! - costs.get(a)!)
+  return (async function* () {
+    yield* all
+  })() as AsyncGenerator<readonly [number, string], undefined, undefined>
+}

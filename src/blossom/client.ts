@@ -1,0 +1,357 @@
+import { Agent, type Dispatcher } from 'undici'
+import {
+  base,
+  type CallOptions,
+  type CloseOptions,
+  ConfigError,
+  type Context,
+  check,
+  composeStack,
+  digest,
+  type LayerDescription,
+  type LayerOf,
+  rules,
+  type Stack,
+  type StackStats,
+  ValidationError,
+} from '../core/index.js'
+import { checkPath, checkPrompt, readArguments } from './arguments.js'
+import { type BatchOptions, type BatchOutcome, runBatch } from './batch.js'
+import { usageOf } from './completion.js'
+import { ProtocolError } from './errors.js'
+import { Exchange } from './exchange.js'
+import { imagePath, imageRules } from './image.js'
+import { isRecord } from './json.js'
+import { Outgoing } from './outgoing.js'
+import { readBaseURL, readHeaders, readKey } from './settings.js'
+import { ChatText } from './text-stream.js'
+import { clientTraits } from './traits.js'
+import type {
+  BlossomAnswer,
+  BlossomCallOptions,
+  BlossomRequest,
+  BytesAnswer,
+  BytesResult,
+  ChatBody,
+  ChatChunk,
+  ChatCompletion,
+  ClientNote,
+  EmbeddingOptions,
+  EmbeddingResult,
+  ImageFields,
+  ImageOptions,
+  JsonAnswer,
+  Model,
+  RawRequest,
+  SpeechOptions,
+  TextOptions,
+  TextResult,
+  TextStream,
+} from './types.js'
+import { VERSION } from './version.js'
+
+/** A layer that fits the client's stack. */
+export type BlossomLayer = LayerOf<BlossomRequest, BlossomAnswer>
+
+export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonly BlossomLayer[]> {
+  /** Goes into the `Authorization` header of requests to `baseURL`, and nowhere else. Without one only model lists are served. */
+  apiKey?: string | undefined
+  /** @default 'https://gen.pollinations.ai' */
+  baseURL?: string | undefined
+  /** Sent with every request. Those that the client sets itself are refused. */
+  headers?: Readonly<Record<string, string>> | undefined
+  /** An undici dispatcher to send through. It stays yours: the client never closes it. @default one of its own */
+  dispatcher?: Dispatcher | undefined
+  /** @default 'blossom-stack/VERSION' */
+  userAgent?: string | undefined
+  /** Largest answer that is read; an event of a stream may have 8 MiB at most. Bytes. @default 33554432 (32 MiB) */
+  maxResponseBytes?: number | undefined
+  /** The same as `use(...layers)`. */
+  layers?: Layers | undefined
+}
+
+/** The client. Its methods check what they are given before anything is sent, and reject with a `ValidationError`. */
+export interface Blossom<Layers extends readonly unknown[] = readonly []> {
+  /**
+   * Puts layers around the client, the first listed outermost; called again, further out. Gives this client, with the layers in its type.
+   * @throws ConfigError once the client has been used
+   */
+  use<const More extends readonly BlossomLayer[]>(...layers: More): Blossom<readonly [...Layers, ...More]>
+  readonly text: {
+    /** Sends one user message and gives the text of the answer. */
+    generate(prompt: string, options?: TextOptions): Promise<TextResult>
+    /** The same as a stream. It begins once the first token is there. */
+    stream(prompt: string, options?: TextOptions): Promise<TextStream>
+    /** Many prompts with bounded concurrency; a prompt that fails costs its own outcome only. */
+    batch(prompts: Iterable<string> | AsyncIterable<string>, options?: BatchOptions): AsyncGenerator<BatchOutcome, undefined, undefined>
+  }
+  readonly chat: {
+    /** An OpenAI chat completion, body and answer as they are on the wire. */
+    create(body: ChatBody, options?: BlossomCallOptions): Promise<ChatCompletion>
+    /** The same as a stream of chunks. */
+    stream(body: ChatBody, options?: BlossomCallOptions): Promise<AsyncGenerator<ChatChunk, undefined, undefined>>
+  }
+  readonly image: {
+    generate(prompt: string, options?: ImageOptions): Promise<BytesResult>
+    /** The image's address, without a key: whoever opens it pays with his own. */
+    url(prompt: string, options?: ImageFields): string
+  }
+  readonly audio: { speech(text: string, options?: SpeechOptions): Promise<BytesResult> }
+  readonly embeddings: {
+    /** At most 32 inputs upstream; a `batcher` merges small calls. */
+    create(input: string | readonly string[], options?: EmbeddingOptions): Promise<EmbeddingResult>
+  }
+  readonly models: { list(options?: BlossomCallOptions): Promise<Model[]> }
+  readonly account: { balance(options?: BlossomCallOptions): Promise<{ balance: number }> }
+  /** Any other path, through the same stack. JSON comes parsed, other answers as `{ bytes, contentType }`, with `stream: true` in the body an async generator. */
+  request<Answer = unknown>(request: RawRequest, options?: BlossomCallOptions): Promise<Answer>
+  /** The layers' stats, keyed by their names. */
+  stats(): StackStats<Layers>
+  /** The layers, outermost first, with live stats and a note where the order is odd. */
+  describe(): LayerDescription[]
+  /** Lets running calls finish, ends waiting ones with `CLOSED`, cuts what is left after `timeoutMs` (30 s), closes the connections. */
+  close(options?: CloseOptions): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Makes a client. Without layers it is a plain one: one request for each call, no limits but its own sizes.
+ *
+ * @throws ConfigError for a wrong option
+ * @example
+ * const blossom = createBlossom({ apiKey: process.env.POLLINATIONS_API_KEY }).use(...standard())
+ * const { text } = await blossom.text.generate('Hello')
+ */
+export function createBlossom<const Layers extends readonly BlossomLayer[] = readonly []>(
+  options: BlossomOptions<Layers> = {},
+): Blossom<Layers> {
+  const checked = check<BlossomOptions>('createBlossom', options, {
+    apiKey: { ...rules.anything<string>(), secret: true },
+    baseURL: rules.anything<string>('https://gen.pollinations.ai'),
+    headers: rules.anything<Readonly<Record<string, string>>>(),
+    dispatcher: rules.custom<Dispatcher, undefined>(
+      'an undici Dispatcher',
+      undefined,
+      (value) => typeof (value as Partial<Dispatcher> | null)?.dispatch === 'function',
+    ),
+    userAgent: rules.custom(
+      'one line of printable ASCII',
+      `blossom-stack/${VERSION}`,
+      (value) => typeof value === 'string' && /^[\x20-\x7e]+$/.test(value),
+    ),
+    maxResponseBytes: rules.integer(32 * 1024 * 1024, { min: 1 }),
+    layers: rules.custom<readonly BlossomLayer[], readonly BlossomLayer[]>('a list of layers', [], Array.isArray),
+  })
+  const apiKey = readKey(checked.apiKey)
+  const { dispatcher, layers = [] } = checked
+  const maxResponseBytes = checked.maxResponseBytes as number
+  const address = readBaseURL(checked.baseURL)
+  const extra = ['user-agent', checked.userAgent as string, ...readHeaders(checked.headers)]
+
+  let own: Agent | undefined
+  const ownDispatcher = () => {
+    own ??= new Agent({ headersTimeout: 0, bodyTimeout: 0 })
+    return own
+  }
+
+  const send = (request: Outgoing, context: Context): Promise<BlossomAnswer> => {
+    const { transport } = context
+    const key = transport?.apiKey ?? apiKey
+    const { origin, prefix } = transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
+    const note = noteOf(context)
+    note.attempts++
+    const exchange = new Exchange(request, context, { maxResponseBytes, apiKey: key }, note)
+    if (!context.cancel.aborted) {
+      const headers = key === undefined ? [...extra] : ['authorization', `Bearer ${key}`, ...extra]
+      if (request.payload !== undefined) headers.push('content-type', 'application/json')
+      const path = prefix + request.path
+      const through = (transport?.dispatcher as Dispatcher | undefined) ?? dispatcher ?? ownDispatcher()
+      through.dispatch({ origin, path, method: request.method as Dispatcher.HttpMethod, headers, body: request.payload ?? null }, exchange)
+    }
+    return exchange.answer
+  }
+  const principal = digest(apiKey ?? '', address.origin, address.prefix)
+  const foundation = base(send, clientTraits(principal))
+
+  const groups: (readonly BlossomLayer[])[] = [layers]
+  let stack: Stack<Outgoing, BlossomAnswer, Layers> | undefined
+  const compose = () => {
+    stack ??= composeStack<Outgoing, BlossomAnswer, Layers>(foundation, groups as unknown as LayerOf<Outgoing, BlossomAnswer>[][])
+    return stack
+  }
+  const call = <Answer>(request: Outgoing, options: CallOptions): Promise<Answer> => compose()(request, options) as Promise<Answer>
+
+  const chatBody = (method: string, body: ChatBody, stream: boolean): Outgoing => {
+    if (!isRecord(body) || !Array.isArray(body.messages) || body.messages.length === 0) {
+      throw new ValidationError(`${method}: the body must be an object with a list of at least one message.`)
+    }
+    if (body.stream !== undefined && body.stream !== stream) {
+      throw new ValidationError(`${method}: leave \`stream\` out of the body; use chat.${stream ? 'create' : 'stream'} for the other form.`)
+    }
+    return new Outgoing('POST', '/v1/chat/completions', stream ? { ...body, stream } : body, 'json')
+  }
+  const textBody = (method: string, prompt: string, options: TextOptions | undefined, stream: boolean) => {
+    const { fields, call } = readArguments<TextFields>(method, options, textRules)
+    const { model, maxTokens, temperature, topP, seed, stop } = fields
+    const messages = [{ role: 'user', content: checkPrompt(method, prompt) }]
+    const body = { model, messages, max_tokens: maxTokens, temperature, top_p: topP, seed, stop }
+    const streamed = stream ? { ...body, stream, stream_options: { include_usage: true } } : body
+    return { request: new Outgoing('POST', '/v1/chat/completions', streamed, 'json'), call }
+  }
+
+  const generate = async (prompt: string, options?: TextOptions): Promise<TextResult> => {
+    const { request, call: callOptions } = textBody('text.generate', prompt, options, false)
+    const meta = callOptions.meta ?? new Map<string, unknown>()
+    const { data, requestId } = await call<JsonAnswer>(request, { ...callOptions, meta })
+    const completion = data as ChatCompletion
+    const { message, finish_reason } = completion.choices[0]!
+    const { content } = message
+    const attempts = (meta.get(NOTE) as ClientNote | undefined)?.attempts ?? 0
+    return {
+      text: typeof content === 'string' ? content : '',
+      model: completion.model,
+      usage: usageOf(completion),
+      finishReason: finish_reason ?? undefined,
+      requestId,
+      cached: attempts === 0,
+      attempts,
+    }
+  }
+
+  const client: Blossom<Layers> = {
+    use(...more) {
+      if (stack !== undefined)
+        throw new ConfigError('use: the client has been used already; add its layers before the first call, stats() or describe().')
+      groups.push(more)
+      return client as never
+    },
+    text: {
+      generate,
+      stream: async (prompt, options) => {
+        const { request, call: callOptions } = textBody('text.stream', prompt, options, true)
+        return new ChatText(await call<AsyncGenerator<unknown, undefined, undefined>>(request, callOptions))
+      },
+      batch: (prompts, options) => runBatch(generate, prompts, options),
+    },
+    chat: {
+      create: async (body, options = {}) => (await call<JsonAnswer>(chatBody('chat.create', body, false), options)).data as ChatCompletion,
+      stream: async (body, options = {}) => call(chatBody('chat.stream', body, true), options),
+    },
+    image: {
+      generate: async (prompt, options) => {
+        const { fields, call: callOptions } = readArguments<ImageFields>('image.generate', options, imageRules)
+        return bytesOf(
+          await call<BytesAnswer>(new Outgoing('GET', imagePath('image.generate', prompt, fields), undefined, 'bytes'), callOptions),
+        )
+      },
+      url: (prompt, options) => {
+        const { fields } = readArguments<ImageFields>('image.url', options, imageRules)
+        return `${address.origin}${address.prefix}${imagePath('image.url', prompt, fields)}`
+      },
+    },
+    audio: {
+      speech: async (text, options) => {
+        const { fields, call: callOptions } = readArguments<SpeechFields>('audio.speech', options, speechRules)
+        const { model, voice, responseFormat, speed } = fields
+        const body = { model, input: checkPrompt('audio.speech', text), voice, response_format: responseFormat, speed }
+        return bytesOf(await call<BytesAnswer>(new Outgoing('POST', '/v1/audio/speech', body, 'bytes'), callOptions))
+      },
+    },
+    embeddings: {
+      create: async (input, options) => {
+        const { fields, call: callOptions } = readArguments<EmbeddingFields>('embeddings.create', options, embeddingRules)
+        const inputs = typeof input === 'string' ? [input] : input
+        if (!Array.isArray(inputs) || inputs.length === 0)
+          throw new ValidationError('embeddings.create: the input must be a string or a list of strings.')
+        for (const item of inputs) checkPrompt('embeddings.create', item)
+        const body = { model: fields.model, input, dimensions: fields.dimensions, encoding_format: 'float' }
+        const { data } = await call<JsonAnswer>(new Outgoing('POST', '/v1/embeddings', body, 'json'), callOptions)
+        return embeddingsOf(data, inputs.length)
+      },
+    },
+    models: {
+      list: async (options = {}) => {
+        const { data } = await call<JsonAnswer>(new Outgoing('GET', '/v1/models', undefined, 'json'), options)
+        const list = isRecord(data) ? data.data : data
+        if (!Array.isArray(list)) throw new ProtocolError('Upstream answered with something other than a list of models.')
+        return list as Model[]
+      },
+    },
+    account: {
+      balance: async (options = {}) => {
+        const { data } = await call<JsonAnswer>(new Outgoing('GET', '/account/balance', undefined, 'json'), options)
+        if (!isRecord(data) || typeof data.balance !== 'number')
+          throw new ProtocolError('Upstream answered with something other than a balance.')
+        return { balance: data.balance }
+      },
+    },
+    request: async <Answer>(raw: RawRequest, options: BlossomCallOptions = {}) => {
+      const { method, path, body } = check<RawRequest>('request', raw, rawRules, (sentence) => new ValidationError(sentence))
+      const request = new Outgoing(method ?? (body === undefined ? 'GET' : 'POST'), checkPath(path), body, 'any')
+      const answer = await call<BlossomAnswer>(request, options)
+      if ('data' in answer) return answer.data as Answer
+      return ('bytes' in answer ? bytesOf(answer) : answer) as Answer
+    },
+    stats: () => compose().stats(),
+    describe: () => compose().describe(),
+    async close(options) {
+      await compose().close(options)
+      await own?.destroy()
+    },
+    [Symbol.asyncDispose]: () => client.close(),
+  }
+  return client
+}
+
+type TextFields = Pick<TextOptions, 'model' | 'maxTokens' | 'temperature' | 'topP' | 'seed' | 'stop'>
+type SpeechFields = Pick<SpeechOptions, 'model' | 'voice' | 'responseFormat' | 'speed'>
+type EmbeddingFields = Pick<EmbeddingOptions, 'model' | 'dimensions'>
+
+const textRules = {
+  model: rules.text('openai'),
+  maxTokens: rules.integer(undefined, { min: 1 }),
+  temperature: rules.number(undefined, { min: 0, max: 2 }),
+  topP: rules.number(undefined, { min: 0, max: 1 }),
+  seed: rules.integer(undefined, {}),
+  stop: rules.custom<string | readonly string[], undefined>('a string or a list of strings', undefined, (value) =>
+    (Array.isArray(value) ? value : [value]).every((word) => typeof word === 'string'),
+  ),
+}
+const speechRules = {
+  model: rules.text(undefined),
+  voice: rules.text('alloy'),
+  responseFormat: rules.text(undefined),
+  speed: rules.number(undefined, { min: 0.25, max: 4 }),
+}
+const embeddingRules = { model: rules.text(undefined), dimensions: rules.integer(undefined, { min: 1, max: 65_536 }) }
+const rawRules = {
+  method: rules.oneOf(['GET', 'POST', 'PUT', 'PATCH', 'DELETE'], undefined),
+  path: rules.required(rules.anything<string>()) as rules.Rule<string>,
+  body: rules.custom<Readonly<Record<string, unknown>>, undefined>('an object', undefined, isRecord),
+}
+
+const NOTE = 'client'
+
+function noteOf(context: Context): ClientNote {
+  let note = context.meta.get(NOTE) as ClientNote | undefined
+  if (note === undefined) {
+    note = { attempts: 0, requestId: undefined }
+    context.meta.set(NOTE, note)
+  }
+  return note
+}
+
+const bytesOf = ({ bytes, contentType }: BytesAnswer): BytesResult => ({ bytes, contentType })
+
+function embeddingsOf(data: unknown, expected: number): EmbeddingResult {
+  const list = isRecord(data) ? data.data : undefined
+  const wrong = () => new ProtocolError('Upstream answered with something other than one embedding for each input.')
+  if (!isRecord(data) || !Array.isArray(list) || list.length !== expected) throw wrong()
+  const embeddings: number[][] = []
+  list.forEach((item: unknown, i) => {
+    if (!isRecord(item) || !Array.isArray(item.embedding)) throw wrong()
+    embeddings[typeof item.index === 'number' ? item.index : i] = item.embedding as number[]
+  })
+  if (embeddings.length !== expected || embeddings.includes(undefined as never)) throw wrong()
+  return { embeddings, model: String(data.model ?? ''), usage: usageOf(data) }
+}

@@ -1,0 +1,52 @@
+import { stableKey, ValidationError } from '../core/index.js'
+import type { BlossomRequest } from './types.js'
+
+/** What upstream takes when a request names no model: a request that names it is the same. Pollinations' documentation, 2026-11. */
+const DEFAULT_MODELS: Readonly<Record<string, string>> = { '/v1/chat/completions': 'openai', '/v1/images/generations': 'flux' }
+
+/** Paths whose answers depend on the request alone, so that they may be cached and shared. Accounts and unknown paths have no identity. */
+const SHAREABLE =
+  /^(POST \/v1\/(chat\/completions|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models|models|(text|image|audio)\/models))(\?|$)/
+
+/** A request as it goes through the stack: checked, and with the bytes that every attempt repeats. */
+export class Outgoing implements BlossomRequest {
+  readonly method: string
+  readonly path: string
+  readonly body: Readonly<Record<string, unknown>> | undefined
+  readonly payload: string | undefined
+  readonly stream: boolean
+  readonly accept: BlossomRequest['accept']
+  #identity: { key: string | undefined } | undefined
+
+  constructor(method: string, path: string, body: Readonly<Record<string, unknown>> | undefined, accept: BlossomRequest['accept']) {
+    this.method = method
+    this.path = path
+    this.body = body
+    this.payload = body === undefined ? undefined : payloadOf(body)
+    this.stream = body?.stream === true
+    this.accept = accept
+  }
+
+  /** What the request asks for, streamed or not; undefined when its answer belongs to it alone. */
+  get identity(): string | undefined {
+    this.#identity ??= { key: this.#identify() }
+    return this.#identity.key
+  }
+
+  #identify(): string | undefined {
+    const line = `${this.method} ${this.path}`
+    if (!SHAREABLE.test(line)) return undefined
+    if (this.body === undefined) return line
+    const { stream, stream_options, ...asked } = this.body
+    const key = stableKey({ ...asked, model: asked.model ?? DEFAULT_MODELS[this.path] })
+    return key && `${line}\n${key}`
+  }
+}
+
+function payloadOf(body: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(body)
+  } catch {
+    throw new ValidationError('The body cannot be written as JSON: it holds a cycle or a bigint.')
+  }
+}

@@ -1,0 +1,30 @@
+const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /
+
+/**
+ * How long upstream asks to wait, in milliseconds: `retry-after-ms`, `Retry-After` in seconds (fractions too) or as an HTTP date, or the body's
+ * `retryAfterSeconds`. What is no such thing, or not in the future, gives `undefined`.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+ */
+export function readRetryAfter(headers: Readonly<Record<string, unknown>>, body?: unknown, now: number = Date.now()): number | undefined {
+  const exact = decimal(headers['retry-after-ms'])
+  if (exact !== undefined) return exact
+  const header = headers['retry-after']
+  const seconds = decimal(header)
+  if (seconds !== undefined) return seconds * 1_000
+  if (typeof header === 'string' && HTTP_DATE.test(header)) {
+    const ahead = Date.parse(header) - now
+    if (ahead > 0) return ahead
+  }
+  return inBody(body)
+}
+
+function decimal(value: unknown): number | undefined {
+  return typeof value === 'string' && /^\s*\d{1,15}(\.\d{1,15})?\s*$/.test(value) ? Number(value) : undefined
+}
+
+function inBody(body: unknown): number | undefined {
+  if (typeof body !== 'object' || body === null) return undefined
+  const { retryAfterSeconds: seconds, error } = body as { retryAfterSeconds?: unknown; error?: unknown }
+  if (typeof seconds === 'number' && Number.isFinite(seconds) && seconds >= 0) return seconds * 1_000
+  return error === undefined ? undefined : inBody(error)
+}

@@ -1,0 +1,54 @@
+import { ConfigError } from '../core/index.js'
+
+const refuse = (sentence: string): never => {
+  throw new ConfigError(`createBlossom: ${sentence}`)
+}
+
+export interface Address {
+  readonly origin: string
+  /** Path before every request's own; empty or beginning with `/`. */
+  readonly prefix: string
+}
+
+/** Where requests go: an http or https address, without credentials, query or fragment. */
+export function readBaseURL(baseURL: unknown): Address {
+  const shape = 'option "baseURL" must be an http or https URL such as https://gen.pollinations.ai'
+  if (typeof baseURL !== 'string' || !URL.canParse(baseURL) || /[\s\\]/.test(baseURL)) return refuse(`${shape}.`)
+  const { protocol, username, password, search, hash, origin, pathname } = new URL(baseURL)
+  if (protocol !== 'http:' && protocol !== 'https:') refuse(`${shape}, got the scheme ${JSON.stringify(protocol)}.`)
+  if (username !== '' || password !== '') refuse(`${shape}, without credentials in it; pass the key as apiKey.`)
+  if (search !== '' || hash !== '') refuse(`${shape}, without query or fragment.`)
+  const prefix = pathname.replace(/\/+$/, '')
+  if (prefix.endsWith('/v1')) refuse('option "baseURL" must not end with /v1: every request adds its own path.')
+  return { origin, prefix }
+}
+
+/** A key is one word of printable ASCII: whatever else would end up as a broken header. It is never shown. */
+export function readKey(apiKey: unknown): string | undefined {
+  if (apiKey === undefined) return undefined
+  if (typeof apiKey !== 'string' || !/^[\x21-\x7e]+$/.test(apiKey)) {
+    return refuse(
+      'option "apiKey" must be a string of printable ASCII characters without spaces, got something else; is the variable it comes from set?',
+    )
+  }
+  return apiKey
+}
+
+/** Headers that the client itself sets, or that would change whom we speak to and how the answer is read. */
+const RESERVED =
+  /^(authorization|host|content-type|content-length|transfer-encoding|connection|accept-encoding|user-agent|cookie|expect|upgrade|te|trailer)$/
+
+/** Extra headers as a flat list of names and values. */
+export function readHeaders(headers: unknown): string[] {
+  if (headers === undefined) return []
+  if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
+    return refuse('option "headers" must be an object of names and values.')
+  return Object.entries(headers).flatMap(([name, value]) => {
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) refuse('option "headers" holds a name that is no header name.')
+    if (RESERVED.test(name.toLowerCase())) refuse(`option "headers" must not set ${JSON.stringify(name)}: the client does.`)
+    if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
+      refuse(`option "headers" must give ${JSON.stringify(name)} one line of printable ASCII.`)
+    }
+    return [name, value as string]
+  })
+}

@@ -1,0 +1,239 @@
+import type { CallOptions } from '../core/index.js'
+
+// Shapes of the Pollinations gateway, from its public documentation and source as of 2026-11, and OpenAI's for chat.
+
+/** Part of a message that is not plain text. */
+export interface ContentPart {
+  type: string
+  [field: string]: unknown
+}
+
+export interface ToolCall {
+  id?: string
+  index?: number
+  type?: string
+  function?: { name?: string; arguments?: string }
+}
+
+/** A message of a conversation. */
+export interface ChatMessage {
+  role: 'system' | 'developer' | 'user' | 'assistant' | 'tool' | (string & {})
+  content?: string | readonly ContentPart[] | null
+  name?: string
+  tool_calls?: readonly ToolCall[]
+  tool_call_id?: string
+  [field: string]: unknown
+}
+
+/** Body of `POST /v1/chat/completions`; unknown fields are sent as they are. */
+export interface ChatBody {
+  messages: readonly ChatMessage[]
+  /** @default upstream's, which is `openai` */
+  model?: string
+  temperature?: number
+  top_p?: number
+  max_tokens?: number
+  seed?: number
+  stop?: string | readonly string[]
+  tools?: readonly unknown[]
+  tool_choice?: unknown
+  response_format?: unknown
+  reasoning_effort?: string
+  modalities?: readonly string[]
+  stream_options?: { include_usage?: boolean }
+  [field: string]: unknown
+}
+
+/** Token counts as they are on the wire. */
+export interface WireUsage {
+  prompt_tokens: number
+  completion_tokens?: number
+  total_tokens: number
+  [field: string]: unknown
+}
+
+export interface ChatAnswerMessage {
+  role: string
+  content: string | null
+  tool_calls?: ToolCall[]
+  reasoning_content?: string
+  refusal?: string | null
+  audio?: unknown
+  [field: string]: unknown
+}
+
+export interface ChatCompletion {
+  id: string
+  object: string
+  created: number
+  model: string
+  choices: { index: number; message: ChatAnswerMessage; finish_reason: string | null; [field: string]: unknown }[]
+  usage?: WireUsage
+  [field: string]: unknown
+}
+
+export interface ChatDelta {
+  role?: string
+  content?: string | null
+  reasoning_content?: string | null
+  refusal?: string | null
+  tool_calls?: ToolCall[]
+  audio?: unknown
+  [field: string]: unknown
+}
+
+export interface ChatChunk {
+  id: string
+  object: string
+  created: number
+  model: string
+  choices: { index: number; delta: ChatDelta; finish_reason: string | null; [field: string]: unknown }[]
+  usage?: WireUsage | null
+  [field: string]: unknown
+}
+
+export interface Usage {
+  readonly promptTokens: number
+  readonly completionTokens: number
+  readonly totalTokens: number
+}
+
+/** Beside its own fields every method takes these; see `CallOptions`. */
+export type BlossomCallOptions = Pick<CallOptions, 'signal' | 'timeoutMs' | 'deadline' | 'priority' | 'tenant' | 'cache' | 'meta'>
+
+export interface TextOptions extends BlossomCallOptions {
+  /** @default 'openai' */
+  model?: string | undefined
+  /** At least 1. */
+  maxTokens?: number | undefined
+  /** 0 to 2. @default upstream's, which is 1 */
+  temperature?: number | undefined
+  /** Above 0, at most 1. */
+  topP?: number | undefined
+  seed?: number | undefined
+  stop?: string | readonly string[] | undefined
+}
+
+export interface TextResult {
+  readonly text: string
+  /** The model that answered, as the answer says. */
+  readonly model: string
+  readonly usage: Usage | undefined
+  readonly finishReason: string | undefined
+  /** Upstream's id of the request. */
+  readonly requestId: string | undefined
+  /** Whether our own cache had it. */
+  readonly cached: boolean
+  /** Requests made for it; 0 for a hit. */
+  readonly attempts: number
+}
+
+export interface TextPiece {
+  readonly text: string
+}
+
+/** A text stream; leave it by `break`, `return()` or the call's signal. */
+export interface TextStream extends AsyncGenerator<TextPiece, undefined, undefined> {
+  /** Token counts; undefined until the stream has ended, or when upstream sends none. */
+  readonly usage: Usage | undefined
+  /** Why the model stopped; undefined until the stream has ended. */
+  readonly finishReason: string | undefined
+}
+
+export interface ImageFields {
+  /** @default 'flux' */
+  model?: string | undefined
+  /** Pixels. @default upstream's, which is 1024 */
+  width?: number | undefined
+  /** Pixels. @default upstream's, which is 1024 */
+  height?: number | undefined
+  seed?: number | undefined
+  enhance?: boolean | undefined
+  negativePrompt?: string | undefined
+  private?: boolean | undefined
+  nologo?: boolean | undefined
+  nofeed?: boolean | undefined
+  safe?: boolean | undefined
+  quality?: 'low' | 'medium' | 'high' | 'hd' | undefined
+  /** Address of an image to start from. */
+  image?: string | undefined
+  transparent?: boolean | undefined
+  guidanceScale?: number | undefined
+}
+
+export interface ImageOptions extends ImageFields, BlossomCallOptions {}
+
+export interface SpeechOptions extends BlossomCallOptions {
+  model?: string | undefined
+  /** @default 'alloy' */
+  voice?: string | undefined
+  /** Such as `mp3` or `wav`. @default upstream's */
+  responseFormat?: string | undefined
+  speed?: number | undefined
+}
+
+export interface BytesResult {
+  readonly bytes: Uint8Array
+  readonly contentType: string
+}
+
+export interface EmbeddingOptions extends BlossomCallOptions {
+  model?: string | undefined
+  dimensions?: number | undefined
+}
+
+export interface EmbeddingResult {
+  /** One vector for each input, in order. */
+  readonly embeddings: number[][]
+  readonly model: string
+  /** Of calls that a batcher merged: this call's share by the length of its inputs. */
+  readonly usage: Usage | undefined
+}
+
+export interface Model {
+  readonly id: string
+  readonly [field: string]: unknown
+}
+
+/** Any other request through the same stack. */
+export interface RawRequest {
+  /** @default 'GET', or 'POST' with a body */
+  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | undefined
+  /** Path and query, beginning with `/`; sent as it is, so encode what is in it. */
+  path: string
+  /** Sent as JSON. With `stream: true` in it the answer is a stream of parsed events. */
+  body?: Readonly<Record<string, unknown>> | undefined
+}
+
+/** What goes through the client's stack. */
+export interface BlossomRequest {
+  readonly method: string
+  readonly path: string
+  /** The body as it is sent: the same bytes at every attempt. */
+  readonly payload: string | undefined
+  /** The same, parsed; frozen by nobody, so do not change it. */
+  readonly body: Readonly<Record<string, unknown>> | undefined
+  readonly stream: boolean
+  /** What the answer must be: JSON, bytes, or whichever its content type says. */
+  readonly accept: 'json' | 'bytes' | 'any'
+}
+
+/** What comes back through the client's stack when it is not a stream. */
+export interface JsonAnswer {
+  readonly data: unknown
+  readonly requestId: string | undefined
+}
+export interface BytesAnswer {
+  readonly bytes: Uint8Array
+  readonly contentType: string
+  readonly requestId: string | undefined
+}
+export type BlossomAnswer = JsonAnswer | BytesAnswer | AsyncIterable<unknown>
+
+/** The client's note in `meta`, under `client`. */
+export interface ClientNote {
+  /** Requests sent for this call. */
+  attempts: number
+  /** Upstream's id of the last one. */
+  requestId: string | undefined
+}

@@ -1,0 +1,123 @@
+import Keyv from 'keyv'
+import { LRUCache } from 'lru-cache'
+import { type Shared, share, Timer, warn } from '../core/index.js'
+
+/** What a store outside the cache must do: a `Keyv`, any Keyv store, a `Map`. */
+export interface CacheStore {
+  get(key: string): unknown
+  // biome-ignore lint/suspicious/noExplicitAny: stores differ in what they say they take; they are given what their serialiser can hold
+  set(key: string, value: any, ttl?: number): unknown
+  delete(key: string): unknown
+  clear(): unknown
+}
+
+/** A stored answer. */
+export interface Entry {
+  readonly form: 'value' | 'stream'
+  /** A value, or the array of a stream's chunks. */
+  readonly content: Shared
+  /** Age when it was read. Milliseconds. */
+  readonly ageMs: number
+}
+
+/** Where the cache keeps its entries. Nothing here rejects or throws: a store that fails has no entries. */
+export interface EntryStore {
+  get(key: string): Entry | undefined | Promise<Entry | undefined>
+  set(key: string, form: Entry['form'], content: Shared): void
+  delete(key: string): boolean | Promise<boolean>
+  clear(): void | Promise<void>
+  entries(): number
+  bytes(): number
+}
+
+/** Bookkeeping of an entry beside its content, roughly. Bytes. */
+const ENTRY_BYTES = 200
+
+/** In the process: live frozen answers, bounded by number and by size, the least recently used going first. Ages by the monotonic clock. */
+export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number): EntryStore {
+  const kept = new LRUCache<string, { form: Entry['form']; content: Shared; at: number }>({
+    max: maxEntries,
+    maxSize: maxBytes,
+    sizeCalculation: ({ content }) => content.bytes + ENTRY_BYTES,
+    ttl: keepMs,
+    ttlResolution: 0,
+  })
+  return {
+    get(key) {
+      const found = kept.get(key)
+      return found && { form: found.form, content: found.content, ageMs: performance.now() - found.at }
+    },
+    set: (key, form, content) => void kept.set(key, { form, content, at: performance.now() }),
+    delete: (key) => kept.delete(key),
+    clear: () => kept.clear(),
+    entries: () => kept.size,
+    bytes: () => kept.calculatedSize,
+  }
+}
+
+/** What is written to a store outside the process. Its own key is in it, so that an entry in the wrong place is not believed. */
+interface Envelope {
+  readonly v: 1
+  readonly k: string
+  readonly f: Entry['form']
+  readonly at: number
+  readonly d: unknown
+}
+
+/** After a store operation that timed out, the store is left alone for this long: a frozen store must not slow every call. Milliseconds. */
+const REST_MS = 1_000
+
+/** Any Keyv store. Every operation has its own short time limit, and whatever goes wrong is a miss. Ages by the date, as processes share it. */
+export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): EntryStore {
+  // By its shape, as the application may have another copy of keyv.
+  const keyv = 'hooks' in store && 'namespace' in store ? (store as Keyv) : new Keyv({ store, namespace: 'blossom-stack' })
+  let restUntil = 0
+  const failed = () => warn('cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.')
+  keyv.on('error', failed)
+
+  const attempt = async <T>(operation: () => Promise<T>, otherwise: T): Promise<T> => {
+    if (performance.now() < restUntil) return otherwise
+    let timer: Timer | undefined
+    try {
+      return await Promise.race([
+        operation(),
+        new Promise<T>((resolve) => {
+          timer = new Timer(limitMs, () => {
+            restUntil = performance.now() + REST_MS
+            failed()
+            resolve(otherwise)
+          })
+        }),
+      ])
+    } catch {
+      failed()
+      return otherwise
+    } finally {
+      timer?.stop()
+    }
+  }
+
+  return {
+    async get(key) {
+      const found: unknown = await attempt<unknown>(() => keyv.get(key), undefined)
+      if (!isEnvelope(found, key)) return undefined
+      return { form: found.f, content: share(found.d), ageMs: Math.max(0, Date.now() - found.at) }
+    },
+    set(key, form, content) {
+      if (!content.storable) return
+      const envelope: Envelope = { v: 1, k: key, f: form, at: Date.now(), d: content.take() }
+      // Nobody waits for a write.
+      void attempt<unknown>(() => keyv.set(key, envelope, keepMs), undefined)
+    },
+    delete: (key) => attempt(() => keyv.delete(key), false),
+    clear: () => attempt(() => keyv.clear(), undefined),
+    entries: () => 0,
+    bytes: () => 0,
+  }
+}
+
+function isEnvelope(found: unknown, key: string): found is Envelope {
+  if (typeof found !== 'object' || found === null) return false
+  const { v, k, f, at, d } = found as Partial<Envelope>
+  return v === 1 && k === key && typeof at === 'number' && Number.isFinite(at) && (f === 'value' || (f === 'stream' && Array.isArray(d)))
+}

@@ -1,0 +1,236 @@
+import {
+  type Context,
+  check,
+  defineLayer,
+  digest,
+  hookFailed,
+  type Layer,
+  replay,
+  rules,
+  type Shared,
+  share,
+  streamOf,
+} from '../core/index.js'
+import { type CacheStore, type Entry, keyvStore, memoryStore } from './cache-store.js'
+
+export type { CacheStore } from './cache-store.js'
+
+export interface CacheOptions<Name extends string = 'cache'> {
+  /** How long an answer is fresh. Milliseconds. @default 1800000 (30 minutes) */
+  ttlMs?: number | undefined
+  /** How long after that it is still served, at once, while one call renews it behind the scenes; if that fails the old answer stays. Milliseconds. @default 0 */
+  staleMs?: number | undefined
+  /** In memory only. @default 1000 */
+  maxEntries?: number | undefined
+  /** In memory only, by a rough count. Bytes. @default 67108864 (64 MiB) */
+  maxBytes?: number | undefined
+  /** A `Keyv`, a Keyv store such as `@keyv/redis`, or a `Map`. @default in memory, bounded */
+  store?: CacheStore | undefined
+  /** Longest wait for an operation of `store`; then the call goes upstream. Milliseconds. @default 250 */
+  storeTimeoutMs?: number | undefined
+  /** The request's identity; `undefined` passes the cache by. The tenant is always added. @default what the base tells, else stable JSON */
+  key?: ((request: never, context: Context) => string | undefined) | undefined
+  /** Key in `stats()`. @default 'cache' */
+  name?: Name | undefined
+}
+
+export interface CacheStats {
+  readonly hits: number
+  readonly misses: number
+  /** Hits that were past their time and are being renewed. */
+  readonly stale: number
+  /** Calls without an identity, which passed by. */
+  readonly unkeyed: number
+  /** Gauge; 0 for a store outside the process. */
+  readonly entries: number
+  /** Gauge, by a rough count; 0 for a store outside the process. */
+  readonly bytes: number
+}
+
+/** What a call's `meta` holds under the layer's name. */
+export interface CacheNote {
+  readonly status: 'hit' | 'miss' | 'stale'
+  /** The entry's key, for `delete`. */
+  readonly key: string
+}
+
+/** A cache layer can also be emptied. */
+export interface CacheLayer<Name extends string> extends Layer<Name, CacheStats> {
+  /** Forgets everything; answers under way are not stored either. */
+  clear(): Promise<void>
+  /** Forgets one entry, by the `key` of a call's note. Resolves with whether it was there. */
+  delete(key: string): Promise<boolean>
+}
+
+/**
+ * Keeps complete answers and gives them again. Streams are stored chunk by chunk and replayed as streams; where the base can convert,
+ * one stored form serves both. JSON answers are deeply frozen, on a miss as on a hit; bytes are copied for each caller.
+ * A store outside the process that fails, is slow, or holds nonsense costs a miss and never a call.
+ *
+ * A call with `cache: 'reload'` reads nothing stored, one with `'no-store'` passes by. Tenants never share.
+ *
+ * @example cache({ ttlMs: 10 * 60_000, staleMs: 60 * 60_000 })
+ * @see https://www.rfc-editor.org/rfc/rfc5861 stale-while-revalidate
+ */
+export function cache<const Name extends string = 'cache'>(options: CacheOptions<Name> = {}): CacheLayer<Name> {
+  const { ttlMs, staleMs, maxEntries, maxBytes, store, storeTimeoutMs, key, name } = check('cache', options, {
+    ttlMs: rules.duration(30 * 60_000),
+    staleMs: rules.duration(0, { min: 0 }),
+    maxEntries: rules.integer(1_000, { min: 1, max: 10_000_000 }),
+    maxBytes: rules.integer(64 * 1024 * 1024, { min: 1 }),
+    store: rules.custom<CacheStore, undefined>('a Keyv, a Keyv store or a Map', undefined, isStore),
+    storeTimeoutMs: rules.duration(250),
+    key: rules.callback<(request: never, context: Context) => string | undefined>(),
+    name: rules.layerName<Name>('cache'),
+  })
+  const keepMs = ttlMs + staleMs
+  const kept = store === undefined ? memoryStore(keepMs, maxEntries, maxBytes) : keyvStore(store, keepMs, storeTimeoutMs)
+  const stats = { hits: 0, misses: 0, stale: 0, unkeyed: 0 }
+  /** Grows with each `clear()`: answers that began before are not stored. */
+  let generation = 0
+  const renewing = new Set<string>()
+
+  const keyOf = (request: unknown, context: Context): string | undefined => {
+    const { base, tenant } = context
+    const identity = key === undefined ? base.key(request, 'cache') : key(request as never, context)
+    if (identity === undefined) return undefined
+    // Outside the process a function is known by its name only: give such a base a key of its own.
+    const scope = store !== undefined && base.scope !== '' ? base.name : base.scope
+    return digest(scope, tenant === undefined ? '' : `tenant ${tenant}`, identity)
+  }
+
+  /** A stored answer in the form that the request asks for; undefined when it cannot be had. */
+  const serve = (entry: Entry, request: unknown, context: Context): { answer: unknown } | undefined => {
+    const { streams, toStream, fromStream, valid, complete, unreadMs } = context.base
+    try {
+      const content = entry.content.take()
+      const isChunks = entry.form === 'stream'
+      // What comes from outside is judged again.
+      if (store !== undefined && !(isChunks ? complete(content as unknown[]) : valid(content))) return undefined
+      const wantsStream = streams?.(request) ?? isChunks
+      if (wantsStream) {
+        const chunks = isChunks ? (content as unknown[]) : toStream?.(content, request)
+        return chunks && { answer: replay(chunks, { cancel: context.cancel, unreadMs }) }
+      }
+      if (!isChunks) return { answer: content }
+      const value = fromStream?.(content as unknown[], request)
+      return value === undefined ? undefined : { answer: share(value).take() }
+    } catch (error) {
+      hookFailed('cache: reading a stored answer', error)
+      return undefined
+    }
+  }
+
+  /** Stores a complete answer, and hands it on in the shared form. */
+  const keep = (id: string, answer: unknown, context: Context, since: number): unknown => {
+    const { valid, complete } = context.base
+    const write = (form: Entry['form'], content: Shared) => {
+      if (since === generation) kept.set(id, form, content)
+    }
+    const stream = streamOf(answer)
+    if (stream === undefined) {
+      const shared = share(answer)
+      if (judge('valid()', () => valid(answer))) write('value', shared)
+      return shared.take()
+    }
+    const chunks: unknown[] = []
+    let bytes = 0
+    stream.tap((chunk) => {
+      if (bytes > maxBytes) return
+      const shared = share(chunk)
+      bytes += shared.bytes
+      if (bytes > maxBytes) chunks.length = 0
+      else chunks.push(shared.take())
+    })
+    stream.onEnd(({ outcome, cacheable }) => {
+      if (outcome !== 'complete' || cacheable === false || bytes > maxBytes) return
+      if (judge('complete()', () => complete(chunks))) write('stream', share(chunks))
+    })
+    return stream
+  }
+
+  return Object.assign(
+    defineLayer({
+      name,
+      kind: 'cache',
+      outside: {
+        queue: 'a hit waits for a slot and holds it; put cache outside.',
+        pool: 'a hit waits for a connection and holds it; put cache outside.',
+        breaker: 'hits are refused while the breaker is open; put cache outside.',
+        batcher: 'inputs are looked up by the batch, never one by one; put cache outside.',
+      },
+      wrap: (next) => {
+        const renew = async (id: string, request: unknown, context: Context): Promise<void> => {
+          if (renewing.has(id) || context.closing.aborted) return
+          renewing.add(id)
+          const work = context.detach()
+          try {
+            const answer = keep(id, await next(request, work.context), work.context, generation)
+            const stream = streamOf(answer)
+            if (stream) for await (const _ of stream);
+          } catch {
+            // The old answer stays until its time is over.
+          } finally {
+            work.end()
+            renewing.delete(id)
+          }
+        }
+
+        return async (request, context) => {
+          if (context.cache === 'no-store') return next(request, context)
+          const id = keyOf(request, context)
+          if (id === undefined) {
+            stats.unkeyed++
+            return next(request, context)
+          }
+          const since = generation
+          if (context.cache !== 'reload') {
+            const looked = kept.get(id)
+            const entry = looked instanceof Promise ? await looked : looked
+            context.cancel.throwIfAborted()
+            const served = entry && entry.ageMs <= keepMs ? serve(entry, request, context) : undefined
+            if (entry && served) {
+              const fresh = entry.ageMs <= ttlMs
+              stats.hits++
+              if (!fresh) {
+                stats.stale++
+                void renew(id, request, context)
+              }
+              context.meta.set(name, { status: fresh ? 'hit' : 'stale', key: id } satisfies CacheNote)
+              return served.answer
+            }
+          }
+          stats.misses++
+          context.meta.set(name, { status: 'miss', key: id } satisfies CacheNote)
+          return keep(id, await next(request, context), context, since)
+        }
+      },
+      stats: () => ({ ...stats, entries: kept.entries(), bytes: kept.bytes() }),
+    }),
+    {
+      async clear() {
+        generation++
+        await kept.clear()
+      },
+      delete: async (id: string) => await kept.delete(id),
+    },
+  )
+}
+
+function judge(name: string, ask: () => boolean): boolean {
+  try {
+    return ask()
+  } catch (error) {
+    hookFailed(`cache: ${name}`, error)
+    return false
+  }
+}
+
+function isStore(value: unknown): boolean {
+  const store = value as Partial<Record<'get' | 'set' | 'delete' | 'clear', unknown>> | null
+  return (
+    typeof store === 'object' &&
+    store !== null &&
+    (['get', 'set', 'delete', 'clear'] as const).every((method) => typeof store[method] === 'function')
+  )
+}

@@ -1,0 +1,124 @@
+import Opossum from 'opossum'
+
+export type BreakerState = 'closed' | 'open' | 'half-open'
+
+export interface CircuitOptions {
+  failureRate: number
+  minimumCalls: number
+  windowMs: number
+  resetMs: number
+  onStateChange(state: BreakerState): void
+}
+
+/** Leave to run one call. A verdict counts only while its permit does. */
+export interface Permit {
+  readonly window: number
+  readonly trial: boolean
+}
+
+/**
+ * One circuit: opossum counts and decides, from verdicts given at the end of each answer. What opossum leaves to its user is done here:
+ * the one trial call of the half-open state, verdicts that come too late, and a fresh window at each close.
+ */
+export class Circuit {
+  readonly #options: CircuitOptions
+  #opossum: Opossum
+  /** Grows with every opening and closing, so that verdicts of calls that began before are told apart. */
+  #window = 0
+  #openedAt = 0
+  #trialAt: number | undefined
+  #failedInWindow = false
+
+  constructor(options: CircuitOptions) {
+    this.#options = options
+    this.#opossum = this.#fresh()
+  }
+
+  get state(): BreakerState {
+    return this.#opossum.opened ? 'open' : this.#opossum.halfOpen ? 'half-open' : 'closed'
+  }
+
+  /** A permit, or the milliseconds after which asking again is worth it. */
+  enter(): Permit | number {
+    const now = performance.now()
+    if (this.#opossum.opened) return Math.max(1, this.#openedAt + this.#options.resetMs - now)
+    if (!this.#opossum.halfOpen) return { window: this.#window, trial: false }
+    if (this.#trialAt !== undefined) {
+      const left = this.#trialAt + this.#options.resetMs - now
+      if (left > 0) return left
+      // A trial without a verdict for that long gives its permit back: its own late verdict belongs to an old window.
+      this.#window++
+    }
+    this.#trialAt = now
+    return { window: this.#window, trial: true }
+  }
+
+  /** The verdict on the call with this permit; `undefined`: none, it says nothing about upstream. */
+  settle(permit: Permit, verdict: 'success' | 'failure' | undefined): void {
+    if (permit.window !== this.#window) return
+    if (permit.trial) this.#trialAt = undefined
+    if (verdict === undefined) return
+    // A failure is thrown in the action and a success told by a thenable that answers at once, so that opossum decides before the caller knows.
+    this.#opossum.fire(verdict).catch(() => {})
+    if (verdict === 'failure') this.#failedInWindow = true
+    else if (permit.trial) this.#renew()
+    else if (this.#failedInWindow) this.#openIfDue()
+  }
+
+  close(): void {
+    this.#opossum.shutdown()
+  }
+
+  #fresh(): Opossum {
+    const { failureRate, minimumCalls, windowMs, resetMs, onStateChange } = this.#options
+    const opossum = new Opossum(verdictAtOnce, {
+      timeout: false,
+      // opossum opens above its threshold; this one opens at it.
+      errorThresholdPercentage: failureRate * 100 * (1 - 1e-9),
+      volumeThreshold: minimumCalls,
+      rollingCountTimeout: windowMs,
+      resetTimeout: resetMs,
+      // Each failure would sort the window's latencies, and a snapshot run every second.
+      rollingPercentilesEnabled: false,
+      enableSnapshots: false,
+    })
+    opossum.on('open', () => {
+      this.#openedAt = performance.now()
+      this.#window++
+      this.#trialAt = undefined
+      onStateChange('open')
+    })
+    opossum.on('halfOpen', () => onStateChange('half-open'))
+    return opossum
+  }
+
+  /** Closed again: what was counted before says nothing about upstream as it is now. */
+  #renew(): void {
+    this.#opossum.shutdown()
+    this.#window++
+    this.#failedInWindow = false
+    this.#opossum = this.#fresh()
+    this.#options.onStateChange('closed')
+  }
+
+  /** opossum looks at the rate at a failure only; the call that completes the minimum may be a success. */
+  #openIfDue(): void {
+    const { fires, failures } = this.#opossum.stats
+    if (failures === 0) this.#failedInWindow = false
+    else if (fires >= this.#options.minimumCalls && failures / fires >= this.#options.failureRate) this.#opossum.open()
+  }
+}
+
+const FAILURE = new Error('A call failed.')
+
+function verdictAtOnce(verdict: 'success' | 'failure'): Promise<void> {
+  if (verdict === 'failure') throw FAILURE
+  const told = {
+    // biome-ignore lint/suspicious/noThenProperty: a thenable on purpose: it answers before it returns
+    then(tell: () => void) {
+      tell()
+      return { catch: () => {} }
+    },
+  }
+  return told as unknown as Promise<void>
+}

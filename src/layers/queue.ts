@@ -1,0 +1,151 @@
+import { type Context, check, defineLayer, type Layer, onEnd, RateLimitError, rules, type StreamEnd, Timer } from '../core/index.js'
+import { RateWindow } from './rate-window.js'
+import { WaitingRoom } from './waiting-room.js'
+
+export interface QueueOptions<Name extends string = 'queue'> {
+  /** Calls in progress at once, a stream until its end. @default 5 */
+  concurrency?: number | undefined
+  /** Calls that may wait; one more is refused at once. 0: nobody waits. @default 1000 */
+  maxWaiting?: number | undefined
+  /** Longest wait. Milliseconds. @default none */
+  maxWaitMs?: number | undefined
+  /** At most `limit` calls begin within any `intervalMs`. @default none */
+  rate?: { limit: number; intervalMs: number } | undefined
+  /** Key in `stats()`. @default 'queue' */
+  name?: Name | undefined
+}
+
+export interface QueueStats {
+  readonly concurrency: number
+  /** Gauge: calls in progress. */
+  readonly running: number
+  /** Gauge: calls that wait. */
+  readonly waiting: number
+  /** Answers that ended well, or that their reader left early. */
+  readonly completed: number
+  /** Calls that ran and failed. */
+  readonly failed: number
+  /** Calls that never ran: refused, timed out or aborted while they waited. */
+  readonly rejected: number
+}
+
+/**
+ * Bounds the calls in progress (a bulkhead) and the calls that wait for it. Larger `priority` goes first. A slot is held to the end of the
+ * answer, for a stream to its last chunk; a waiting call that is aborted leaves at once.
+ *
+ * @throws QueueFullError code `QUEUE_FULL`, status 503, at once
+ * @throws RateLimitError code `RATE_LIMITED`, status 429, at once when the rate would let the call begin only after its deadline or `maxWaitMs`
+ * @throws TimeoutError code `TIMEOUT`, phase `queue`, when `maxWaitMs` or the deadline passes while the call waits
+ * @example queue({ concurrency: 5, maxWaiting: 100, rate: { limit: 60, intervalMs: 60_000 } })
+ */
+export function queue<const Name extends string = 'queue'>(options: QueueOptions<Name> = {}): Layer<Name, QueueStats> {
+  const checked = check('queue', options, {
+    concurrency: rules.integer(5, { min: 1 }),
+    maxWaiting: rules.integer(1_000, { min: 0 }),
+    maxWaitMs: rules.duration(undefined),
+    rate: rules.custom<{ limit: number; intervalMs: number }, undefined>(
+      'an object { limit, intervalMs }',
+      undefined,
+      (value) => typeof value === 'object' && value !== null,
+    ),
+    name: rules.layerName<Name>('queue'),
+  })
+  const { concurrency, maxWaiting, maxWaitMs, name } = checked
+  const rate = checked.rate === undefined ? undefined : makeRate(checked.rate)
+  const room = new WaitingRoom(maxWaiting)
+  const stats = { running: 0, completed: 0, failed: 0, rejected: 0 }
+  /** Mean time a call holds its slot, recent ones weighing more; 0 while unknown. */
+  let holdMs = 0
+  let rateTimer: Timer | undefined
+
+  const begin = () => {
+    stats.running++
+    rate?.take()
+  }
+
+  /** Lets waiting calls begin as far as slots and the rate allow. */
+  const callWaiting = () => {
+    while (room.waiting > 0 && stats.running < concurrency) {
+      const delay = rate?.waitMs() ?? 0
+      if (delay > 0) {
+        rateTimer ??= new Timer(delay, () => {
+          rateTimer = undefined
+          callWaiting()
+        })
+        return
+      }
+      begin()
+      room.callNext()
+    }
+    if (room.waiting === 0) {
+      rateTimer?.stop()
+      rateTimer = undefined
+    }
+  }
+
+  const waitForTurn = async (context: Context): Promise<void> => {
+    const since = performance.now()
+    room.admit(name, holdMs === 0 ? undefined : (holdMs * (room.waiting + 1)) / concurrency)
+    const delay = rate?.waitMs(room.waiting) ?? 0
+    if (delay > 0 && delay > Math.min(context.deadline - since, maxWaitMs ?? Number.POSITIVE_INFINITY)) {
+      const sentence = `The rate allows the call to begin in ${Math.ceil(delay)} ms, too late for it; try again then.`
+      throw new RateLimitError(sentence, { layer: name, refused: true, retryAfter: delay })
+    }
+    const turn = room.wait(context, { layer: name, maxWaitMs })
+    callWaiting()
+    try {
+      await turn
+    } finally {
+      context.meta.set(name, { waitedMs: performance.now() - since })
+      if (room.waiting === 0) callWaiting()
+    }
+  }
+
+  return defineLayer({
+    name,
+    kind: 'queue',
+    outside: { pool: 'a call that waits in the queue holds a connection; put queue outside.' },
+    wrap: (next) => async (request, context) => {
+      if (room.waiting === 0 && stats.running < concurrency && (rate === undefined || rate.waitMs() === 0)) begin()
+      else {
+        try {
+          await waitForTurn(context)
+        } catch (error) {
+          stats.rejected++
+          throw error
+        }
+      }
+      const since = performance.now()
+      const end = (outcome: StreamEnd['outcome']) => {
+        const held = performance.now() - since
+        holdMs = holdMs === 0 ? held : holdMs + (held - holdMs) / 8
+        stats.running--
+        if (outcome === 'failed') stats.failed++
+        else stats.completed++
+        if (room.waiting > 0) callWaiting()
+      }
+      try {
+        return onEnd(await next(request, context), ({ outcome }) => end(outcome))
+      } catch (error) {
+        end('failed')
+        throw error
+      }
+    },
+    stats: () => ({
+      concurrency,
+      running: stats.running,
+      waiting: room.waiting,
+      completed: stats.completed,
+      failed: stats.failed,
+      rejected: stats.rejected,
+    }),
+  })
+}
+
+function makeRate(options: { limit: number; intervalMs: number }): RateWindow {
+  const { limit, intervalMs } = check('queue', options, {
+    limit: rules.required(rules.integer(undefined, { min: 1, max: 1_000_000 })),
+    intervalMs: rules.required(rules.duration(undefined)),
+  })
+  return new RateWindow(limit, intervalMs)
+}

@@ -1,0 +1,180 @@
+import isNetworkError from 'is-network-error'
+import pRetry from 'p-retry'
+import {
+  type Context,
+  check,
+  defineLayer,
+  hookFailed,
+  isStackError,
+  type Layer,
+  onEnd,
+  remaining,
+  rules,
+  runHook,
+  sleep,
+} from '../core/index.js'
+import { fullJitter } from './backoff.js'
+import { RetryBudget, type RetryBudgetOptions } from './retry-budget.js'
+
+export interface RetryOptions<Name extends string = 'retry'> {
+  /** Repeats after the first attempt. 0 to 100. @default 2 */
+  retries?: number | undefined
+  /** The first backoff is drawn from 0 to this; it doubles with each attempt. Milliseconds. @default 500 */
+  minDelayMs?: number | undefined
+  /** The backoff's cap. Milliseconds. @default 8000 */
+  maxDelayMs?: number | undefined
+  /** A `Retry-After` longer than this is not waited for: the call fails at once. Milliseconds. @default 60000 */
+  maxRetryAfterMs?: number | undefined
+  /** Limits the retries of all calls together; `false` for no limit. @default { ratio: 0.2, floor: 10, windowMs: 10_000 } */
+  budget?: RetryBudgetOptions | false | undefined
+  /** Decides instead of the default rule whether a failure is worth another attempt. `attempt` counts from 1. The caller's abort never is. */
+  when?: ((error: unknown, attempt: number) => boolean) | undefined
+  /** Told before each wait. What it throws is a warning and changes nothing. */
+  onRetry?: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
+  /** Source of the jitter, from 0 to below 1. @default Math.random */
+  random?: (() => number) | undefined
+  /** Key in `stats()`. @default 'retry' */
+  name?: Name | undefined
+}
+
+export interface RetryStats {
+  /** Attempts beyond the first. */
+  readonly retries: number
+  /** Calls whose last allowed attempt failed in a way that deserved another. */
+  readonly exhausted: number
+  /** Retries not made for want of budget or time, or because upstream asked for too long a wait. */
+  readonly refused: number
+}
+
+/** What an attempt threw, carried through p-retry, which would replace what is no Error and judge TypeErrors by itself. */
+class Thrown extends Error {
+  readonly value: unknown
+  constructor(value: unknown) {
+    super()
+    this.value = value
+  }
+}
+
+/**
+ * Repeats a call that failed before its answer began, after a backoff with full jitter or the wait that upstream asked for.
+ *
+ * Repeated: 408, 409, 429, 5xx, network failures, time-outs, and foreign errors other than programming mistakes (`TypeError`). Not repeated: other
+ * 4xx, what was refused before it ran, the caller's abort. A wait never outlasts the deadline, and ends with the caller's signal.
+ *
+ * @throws what the last attempt threw, unchanged
+ * @example retry({ retries: 3, onRetry: ({ attempt, delayMs }) => log.info({ attempt, delayMs }) })
+ * @see https://github.com/openai/openai-node which statuses are repeated, and the limit on `Retry-After`
+ */
+export function retry<const Name extends string = 'retry'>(options: RetryOptions<Name> = {}): Layer<Name, RetryStats> {
+  const checked = check('retry', options, {
+    retries: rules.integer(2, { min: 0, max: 100 }),
+    minDelayMs: rules.duration(500, { min: 0 }),
+    maxDelayMs: rules.duration(8_000, { min: 0 }),
+    maxRetryAfterMs: rules.duration(60_000, { min: 0 }),
+    budget: rules.custom<RetryBudgetOptions | false, undefined>(
+      'false or an object',
+      undefined,
+      (value) => value === false || isObject(value),
+    ),
+    when: rules.callback<NonNullable<RetryOptions['when']>>(),
+    onRetry: rules.callback<NonNullable<RetryOptions['onRetry']>>(),
+    random: rules.callback<() => number>(),
+    name: rules.layerName<Name>('retry'),
+  })
+  const { retries, minDelayMs, maxDelayMs, maxRetryAfterMs, when, onRetry, random = Math.random, name } = checked
+  const budget = checked.budget === false ? undefined : new RetryBudget(checkBudget(checked.budget))
+  let repeated = 0
+  let exhausted = 0
+  let refused = 0
+
+  const isWorthIt = (error: unknown, attempt: number): boolean => {
+    if (when !== undefined) {
+      try {
+        return when(error, attempt)
+      } catch (thrown) {
+        hookFailed('retry: when()', thrown)
+      }
+    }
+    return isRetryable(error)
+  }
+
+  /** Waits for the moment of the next attempt; false when there is to be none. Rejects with the reason when the caller aborts. */
+  const waitForNext = async (error: unknown, attempt: number, context: Context): Promise<boolean> => {
+    if (context.cancel.aborted || context.closing.aborted || !isWorthIt(error, attempt)) return false
+    const asked = isStackError(error) && error.retryAfter !== undefined && error.retryAfter > 0 ? error.retryAfter : undefined
+    // Spread out on top of what was asked for, or all who were told the same come back at the same moment.
+    const delayMs = asked === undefined ? fullJitter(attempt, { minDelayMs, maxDelayMs, random }) : asked + random() * minDelayMs
+    const tooLong = asked !== undefined && asked > maxRetryAfterMs
+    if (tooLong || delayMs >= remaining(context) || (asked === undefined && budget?.take() === false)) {
+      refused++
+      return false
+    }
+    if (onRetry) runHook('retry: onRetry()', () => onRetry({ error, attempt, delayMs }))
+    try {
+      await sleep(delayMs, context.cancel, context.closing)
+    } catch (reason) {
+      // A closing stack ends the wait with what went wrong, not with the closing.
+      if (context.cancel.aborted) throw reason
+      return false
+    }
+    return true
+  }
+
+  return defineLayer({
+    name,
+    kind: 'retry',
+    outside: {
+      queue: 'a call in backoff holds its slot; put retry outside.',
+      pool: 'a call in backoff holds its connection; put retry outside.',
+    },
+    wrap: (next) => async (request, context) => {
+      const ended = budget?.begin()
+      let attempts = 1
+      try {
+        const answer = await next(request, context).catch((first: unknown) => {
+          if (retries === 0) throw first
+          // p-retry is entered only now: its price is paid by calls that fail.
+          return pRetry(
+            async (attempt) => {
+              if (attempt === 1) throw new Thrown(first)
+              attempts = attempt
+              repeated++
+              context.meta.set(name, { attempts })
+              return await next(request, context).catch((error: unknown) => {
+                throw new Thrown(error)
+              })
+            },
+            {
+              retries,
+              minTimeout: 0,
+              shouldRetry: ({ error, attemptNumber }) => waitForNext((error as Thrown).value, attemptNumber, context),
+            },
+          )
+        })
+        return ended === undefined ? answer : onEnd(answer, ended)
+      } catch (thrown) {
+        ended?.()
+        const error = thrown instanceof Thrown ? thrown.value : thrown
+        if (attempts > retries && retries > 0 && !context.cancel.aborted && isRetryable(error)) exhausted++
+        throw error
+      }
+    },
+    stats: () => ({ retries: repeated, exhausted, refused }),
+  })
+}
+
+/** Our errors say it themselves. Of foreign ones only programming mistakes are not repeated, and what looks like an abort. */
+function isRetryable(error: unknown): boolean {
+  if (isStackError(error)) return error.retryable && !error.refused
+  if (error instanceof TypeError) return isNetworkError(error)
+  return !(error instanceof Error && error.name === 'AbortError')
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+const checkBudget = (options: RetryBudgetOptions | undefined) =>
+  check('retry', options, {
+    ratio: rules.number(0.2, { min: 0, max: 1 }),
+    floor: rules.integer(10, { min: 0 }),
+    windowMs: rules.duration(10_000, { min: 10 }),
+  })

@@ -1,0 +1,87 @@
+import PQueue from 'p-queue'
+import { type AbortListener, ClosedError, type Context, QueueFullError, TimeoutError, Timer } from '../core/index.js'
+
+export interface WaitOptions {
+  layer: string
+  maxWaitMs?: number | undefined
+}
+
+/**
+ * Where calls wait for their turn: bounded, larger priority first, in order of arrival within one. p-queue keeps the order; who may go is
+ * decided by whoever calls `callNext`, so that calls which need not wait never enter it.
+ */
+export class WaitingRoom {
+  readonly #queue = new PQueue({ autoStart: false })
+  readonly #limit: number
+  #waiting = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Throws when the room is full. */
+  admit(layer: string, retryAfter?: number): void {
+    if (this.#waiting >= this.#limit) throw new QueueFullError(this.#limit, { layer, retryAfter })
+  }
+
+  /**
+   * Resolves when the call's turn has come. Rejects, and leaves the room at once, when it is aborted, when its deadline or `maxWaitMs` passes
+   * (`TimeoutError`, phase `queue`), or when its stack closes (`ClosedError`).
+   */
+  wait(context: Context, { layer, maxWaitMs = Number.POSITIVE_INFINITY }: WaitOptions): Promise<void> {
+    const since = performance.now()
+    return new Promise((resolve, reject) => {
+      // p-queue takes a waiting task away by signal only; this one can fire only while the task waits.
+      const place = new AbortController()
+      let timer: Timer | undefined
+      const depart = () => {
+        this.#waiting--
+        timer?.stop()
+        context.cancel.remove(onAbort)
+        context.closing.remove(onClose)
+      }
+      const leave = (reason: unknown) => {
+        depart()
+        place.abort(reason)
+        reject(reason)
+      }
+      const tooLate = (cause?: unknown) => leave(new TimeoutError(performance.now() - since, { phase: 'queue', layer, cause }))
+      const onAbort: AbortListener = { abort: (reason) => (reason instanceof TimeoutError ? tooLate(reason) : leave(reason)) }
+      const onClose: AbortListener = {
+        abort: () => leave(new ClosedError('The stack was closed while the call waited for its turn.', { layer })),
+      }
+      const watch = () => {
+        // The deadline of shared work moves when callers join it.
+        const left = Math.min(context.deadline, since + maxWaitMs) - performance.now()
+        if (left <= 0) return tooLate()
+        timer = left === Number.POSITIVE_INFINITY ? undefined : new Timer(left, watch)
+      }
+      this.#waiting++
+      const turn = () => {
+        depart()
+        resolve()
+      }
+      this.#queue.add(turn, { priority: context.priority, signal: place.signal }).catch(() => {})
+      context.closing.add(onClose)
+      if (place.signal.aborted) return
+      context.cancel.add(onAbort)
+      if (place.signal.aborted) return
+      watch()
+    })
+  }
+
+  /** Lets the first one go, before it returns; false when nobody waits. */
+  callNext(): boolean {
+    const before = this.#waiting
+    if (before === 0) return false
+    // One more than those whose (instant) task p-queue has not tidied up yet: exactly one starts.
+    this.#queue.concurrency = this.#queue.pending + 1
+    this.#queue.start()
+    this.#queue.pause()
+    return this.#waiting < before
+  }
+}
