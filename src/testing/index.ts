@@ -7,3 +7,4 @@ export {
   type PerRequest,
   startLocalBlossom,
 } from './local-blossom.js'
+export { type ChunkSource, type ChunkSourceOptions, chunkSource, type Scripted, type ScriptedCall, type Step, scripted } from './scripted.js'
