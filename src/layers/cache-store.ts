@@ -70,7 +70,7 @@ const REST_MS = 1_000
 /** Any Keyv store. Every operation has its own short time limit, and whatever goes wrong is a miss. Ages by the date, as processes share it. */
 export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): EntryStore {
   // By its shape, as the application may have another copy of keyv.
-  const keyv = 'hooks' in store && 'namespace' in store ? (store as Keyv) : new Keyv({ store, namespace: 'blossom-stack' })
+  const keyv = 'useKeyPrefix' in store ? (store as Keyv) : new Keyv({ store, namespace: 'blossom-stack' })
   let restUntil = 0
   const failed = () => warn('cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.')
   keyv.on('error', failed)

@@ -1,0 +1,110 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const root = join(import.meta.dirname, '../..')
+const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+const run = (command: string, args: string[], cwd: string): string =>
+  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], shell: process.platform === 'win32' })
+
+/** The first stack of the README, as a stranger would paste it. */
+const FIRST_STACK = `
+const upstream = await startLocalBlossom()
+const blossom = createBlossom({ baseURL: upstream.url }).use(...standard())
+const first = await blossom.text.generate('Hello')
+const second = await blossom.text.generate('Hello')
+let streamed = ''
+for await (const piece of await blossom.text.stream('Hello')) streamed += piece.text
+console.log(JSON.stringify({ same: first.text === second.text, cached: second.cached, streamed: streamed === first.text }))
+await blossom.close()
+await upstream.close()
+`
+
+describe('the packed tarball', () => {
+  let folder: string
+  let tarball: string
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'blossom-stack-'))
+    const [packed] = JSON.parse(run(npm, ['pack', '--json', '--pack-destination', folder], root)) as [
+      { filename: string; files: { path: string }[] },
+    ]
+    tarball = join(folder, packed.filename)
+    expect(
+      packed.files.map(({ path }) => path).filter((path) => !/^(dist\/|package\.json|README\.md|LICENSE|CHANGELOG\.md)/.test(path)),
+    ).toEqual([])
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true }))
+    run(npm, ['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball], folder)
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it('runs the first stack as ESM', () => {
+    const imports = `import { createBlossom, standard } from 'blossom-stack'\nimport { startLocalBlossom } from 'blossom-stack/testing'\n`
+    writeFileSync(join(folder, 'first.mjs'), imports + FIRST_STACK)
+    expect(JSON.parse(run(process.execPath, ['first.mjs'], folder))).toEqual({ same: true, cached: true, streamed: true })
+  })
+
+  it('runs the first stack as CommonJS', () => {
+    const imports = `const { createBlossom, standard } = require('blossom-stack')\nconst { startLocalBlossom } = require('blossom-stack/testing')\n`
+    writeFileSync(join(folder, 'first.cjs'), `${imports}async function main() {${FIRST_STACK}}\nmain()\n`)
+    expect(JSON.parse(run(process.execPath, ['first.cjs'], folder))).toEqual({ same: true, cached: true, streamed: true })
+  })
+
+  it('tells its errors apart across its ESM and CommonJS copies', () => {
+    const script = `
+import { createRequire } from 'node:module'
+import { TimeoutError, StackError, isStackError } from 'blossom-stack'
+const other = createRequire(import.meta.url)('blossom-stack')
+const error = new other.TimeoutError(5)
+class Mine extends TimeoutError {}
+console.log(JSON.stringify([other.TimeoutError !== TimeoutError, error instanceof TimeoutError, error instanceof StackError, isStackError(error, 'TIMEOUT'), error instanceof Mine]))
+`
+    writeFileSync(join(folder, 'copies.mjs'), script)
+    expect(JSON.parse(run(process.execPath, ['copies.mjs'], folder))).toEqual([true, true, true, true, false])
+  })
+
+  it.each(['nodenext', 'bundler'])('type-checks under moduleResolution %s', (moduleResolution) => {
+    const source = `
+import { createBlossom, queue, retry, stack, standard, type Blossom } from 'blossom-stack'
+import { scripted, startLocalBlossom } from 'blossom-stack/testing'
+const blossom = createBlossom().use(retry(), queue())
+const waiting: number = blossom.stats().queue.waiting
+// @ts-expect-error there is no breaker in this stack
+blossom.stats().breaker
+const double = stack(async (n: number) => n * 2, retry())
+const answer: Promise<number> = double(2)
+export { answer, blossom, scripted, standard, startLocalBlossom, waiting, type Blossom }
+`
+    writeFileSync(join(folder, 'consumer.mts'), source)
+    const module = moduleResolution === 'bundler' ? 'esnext' : 'nodenext'
+    const options = {
+      strict: true,
+      noEmit: true,
+      target: 'es2022',
+      lib: ['es2023', 'esnext.disposable'],
+      skipLibCheck: false,
+      module,
+      moduleResolution,
+      types: ['node'],
+    }
+    const typeRoots = [join(root, 'node_modules/@types')]
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...options, typeRoots }, files: ['consumer.mts'] }))
+    expect(run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'], folder)).toBe('')
+  })
+
+  it('passes publint', () => {
+    expect(run(process.execPath, [join(root, 'node_modules/publint/src/cli.js'), 'run', tarball, '--strict'], root)).toContain('All good')
+  })
+
+  it('passes arethetypeswrong', () => {
+    const output = run(
+      process.execPath,
+      [join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'node16'],
+      root,
+    )
+    // A problem is an exit code of its own, and `run` throws.
+    expect(output).toMatch(/"blossom-stack\/testing"\s+node16 \(from CJS\): 🟢 \(CJS\)\s+node16 \(from ESM\): 🟢/)
+  })
+})
