@@ -148,7 +148,8 @@ export class Scope extends Cancel {
     return new Promise<T>((resolve, reject) => {
       const listener: AbortListener = { abort: reject }
       this.add(listener)
-      work.then(
+      // A plain layer may answer without a promise.
+      Promise.resolve(work).then(
         (value) => {
           this.remove(listener)
           resolve(value)

@@ -102,10 +102,11 @@ function isGeneratorFunction(fn: object): boolean {
 }
 
 function mergeArrays(requests: readonly unknown[]) {
+  const request = (requests as unknown[][]).flat(1)
   return {
-    request: (requests as unknown[][]).flat(1),
+    request,
     part: (answer: unknown, from: number, size: number) => {
-      if (!Array.isArray(answer) || answer.length < from + size) {
+      if (!Array.isArray(answer) || answer.length !== request.length) {
         throw new TypeError('A batched function must answer with an array, one item for each input.')
       }
       return answer.slice(from, from + size)

@@ -102,7 +102,8 @@ export class CallContext implements Context {
 class DetachedWork implements SharedWork {
   readonly context: CallContext
   readonly #call: Call
-  readonly #callers = new Set<Context>()
+  /** Places, not contexts: one call may ask for the same work twice. */
+  readonly #callers = new Set<{ readonly caller: Context }>()
   #over = false
 
   constructor(context: CallContext, call: Call) {
@@ -115,10 +116,11 @@ class DetachedWork implements SharedWork {
   }
 
   join(caller: Context): (reason?: unknown) => void {
-    this.#callers.add(caller)
+    const place = { caller }
+    this.#callers.add(place)
     this.#settleDeadline()
     return (reason) => {
-      if (this.#over || !this.#callers.delete(caller)) return
+      if (this.#over || !this.#callers.delete(place)) return
       if (this.#callers.size > 0) return this.#settleDeadline()
       this.context.cancel.abort(reason ?? new DOMException('Everybody who waited for this work has left.', 'AbortError'))
     }
@@ -126,7 +128,7 @@ class DetachedWork implements SharedWork {
 
   #settleDeadline(): void {
     let latest = 0
-    for (const caller of this.#callers) latest = Math.max(latest, caller.deadline)
+    for (const { caller } of this.#callers) latest = Math.max(latest, caller.deadline)
     this.#call.deadline = latest
   }
 

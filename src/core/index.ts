@@ -4,7 +4,7 @@ export * as rules from './check.js'
 export { check } from './check.js'
 export * from './errors.js'
 export { digest, stableKey } from './key.js'
-export { defineLayer, type LayerDefinition } from './layer.js'
+export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
 export { type Shared, share } from './share.js'
 export { composeStack, stack } from './stack.js'
 export {

@@ -45,3 +45,14 @@ export function hooksOf(layer: object): (LayerHooks & { stats(): object }) | und
   const { hooks, stats } = layer as Partial<Layer>
   return hooks === undefined || stats === undefined ? undefined : { ...hooks, stats }
 }
+
+/** Where a stack, and the client, tell their layers to the parts of this library that must know them by kind. */
+export const LAYERS: unique symbol = Symbol.for('blossom-stack.layers') as never
+
+/** One layer of a stack, with its value. */
+export interface LayerEntry {
+  readonly name: string
+  readonly kind: string
+  readonly layer: object
+  stats(): object
+}

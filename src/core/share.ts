@@ -15,18 +15,22 @@ interface Look {
   bytes: number
   binary: boolean
   storable: boolean
+  /** Frozen objects that have been walked through. */
+  met: Set<object> | undefined
 }
 
 /**
- * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, byte arrays are kept as a copy of our own and copied again for each
- * caller. Class instances are neither frozen nor copied.
+ * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes (typed arrays and buffers of any kind) are kept as a copy
+ * of our own and copied again for each caller. Class instances are neither frozen nor copied.
  */
 export function share(answer: unknown): Shared {
-  const look: Look = { bytes: 0, binary: false, storable: true }
+  const look: Look = { bytes: 0, binary: false, storable: true, met: undefined }
   freeze(answer, look, 0)
-  const kept = look.binary ? copy(answer, 0) : answer
-  return { take: look.binary ? () => copy(kept, 0) : () => kept, bytes: look.bytes, storable: look.storable }
+  const kept = look.binary ? copy(answer) : answer
+  return { take: look.binary ? () => copy(kept) : () => kept, bytes: look.bytes, storable: look.storable }
 }
+
+const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer => ArrayBuffer.isView(value) || value instanceof ArrayBuffer
 
 function isPlain(value: object): boolean {
   const proto = Object.getPrototypeOf(value)
@@ -34,33 +38,51 @@ function isPlain(value: object): boolean {
 }
 
 function freeze(value: unknown, look: Look, depth: number): void {
-  if (typeof value === 'string') look.bytes += value.length * 2
-  else look.bytes += 8
+  look.bytes += typeof value === 'string' ? value.length * 2 : 8
   if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') look.storable = false
+  // JSON would turn it into null.
+  if (typeof value === 'number' && !Number.isFinite(value)) look.storable = false
   if (typeof value !== 'object' || value === null) return
-  if (value instanceof Uint8Array) {
+  if (isBinary(value)) {
     look.bytes += value.byteLength
     look.binary = true
+    if (!(value instanceof Uint8Array)) look.storable = false
     return
   }
   if (depth > DEEPEST || !(Array.isArray(value) || isPlain(value))) {
     look.storable = false
     return
   }
+  if (Object.isFrozen(value)) {
+    // It may have been met in this very answer: parts that are used often, and cycles, must not be walked through again and again.
+    if (look.met?.has(value)) return
+    look.met ??= new Set()
+    look.met.add(value)
+  } else Object.freeze(value)
   look.bytes += 48
-  Object.freeze(value)
-  for (const key of Object.keys(value)) {
+  const keys = Object.keys(value)
+  // JSON has no holes, nor further fields of an array.
+  if (Array.isArray(value) && keys.length !== value.length) look.storable = false
+  for (const key of keys) {
     look.bytes += 16
     freeze((value as Record<string, unknown>)[key], look, depth + 1)
   }
 }
 
-/** A copy in which bytes are new; everything frozen that holds none is the same object. */
-function copy(value: unknown, depth: number): unknown {
-  if (value instanceof Uint8Array) return Buffer.from(value)
+/** A copy in which bytes are new; of all else only the frame around them is. */
+function copy(value: unknown, copies = new Map<object, unknown>(), depth = 0): unknown {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return value
-  if (Array.isArray(value)) return Object.freeze(value.map((item) => copy(item, depth + 1)))
-  if (!isPlain(value)) return value
-  // fromEntries defines fields, so that one named __proto__ stays a field.
-  return Object.freeze(Object.fromEntries(Object.entries(value).map(([key, field]) => [key, copy(field, depth + 1)])))
+  if (value instanceof Uint8Array) return Buffer.from(value)
+  if (isBinary(value)) return 'slice' in value ? (value as ArrayBuffer).slice(0) : structuredClone(value)
+  if (!(Array.isArray(value) || isPlain(value))) return value
+  let made = copies.get(value)
+  if (made === undefined) {
+    const copied = (item: unknown) => copy(item, copies, depth + 1)
+    // fromEntries defines fields, so that one named __proto__ stays a field.
+    made = Object.freeze(
+      Array.isArray(value) ? value.map(copied) : Object.fromEntries(Object.entries(value).map(([key, field]) => [key, copied(field)])),
+    )
+    copies.set(value, made)
+  }
+  return made
 }

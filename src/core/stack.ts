@@ -3,7 +3,7 @@ import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
 import { check, duration } from './check.js'
 import { Call, CallContext } from './context.js'
 import { ClosedError, ConfigError, TimeoutError } from './errors.js'
-import { hooksOf } from './layer.js'
+import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
 import { readOptions } from './options.js'
 import { Running } from './running.js'
 import { AnswerStream, isStream } from './stream.js'
@@ -139,6 +139,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       describe: () => entries.map((entry) => describeLayer(entry, notes.get(entry))),
       close,
       [Symbol.asyncDispose]: () => close(),
+      [LAYERS]: () => entries.flatMap(({ name, layer, hooks }): LayerEntry[] => (hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [])),
     }),
     fn,
   )

@@ -1,0 +1,15 @@
+import { vi } from 'vitest'
+
+/** Catches process warnings instead of printing them; `vi.restoreAllMocks()` undoes it. */
+export function catchWarnings(): string[] {
+  const said: string[] = []
+  vi.spyOn(process, 'emitWarning').mockImplementation((warning: string | Error) => {
+    said.push(String(warning))
+  })
+  return said
+}
+
+/** An error with a name of its own: warnings are given once for each text, and the text holds the name. */
+export function named(name: string, message = 'on purpose'): Error {
+  return Object.assign(new Error(message), { name })
+}
