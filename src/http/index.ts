@@ -1,0 +1,5 @@
+export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env.js'
+export { createGateway, type Gateway } from './gateway.js'
+export { type ToRequestOptions, toNode, toRequest } from './node.js'
+export type { GatewayOptions, RouteName, Visitor } from './options.js'
+export type { RequestLog } from './request-log.js'

@@ -1,0 +1,84 @@
+import { toProblem } from '../adapters/index.js'
+import { sseHeaders, toServerSentEvents } from '../adapters/server-sent-events.js'
+import { Fields } from './fields.js'
+import { admitModel } from './guide-routes.js'
+import type { Reply } from './message.js'
+import { json, openAIError } from './reply.js'
+import type { Route, RouteCall, RouteTools } from './route.js'
+
+/** Fields that would choose whom we speak to, or reach into objects. */
+const NEVER_FORWARDED: ReadonlySet<string> = new Set(['__proto__', 'apiKey', 'baseURL', 'headers'])
+
+function forwarded(body: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !NEVER_FORWARDED.has(name)))
+}
+
+type Check = (fields: Fields) => void
+
+/** The body goes to the same path upstream, unknown fields included. */
+function post(name: Route['name'], path: string, check: Check): Route {
+  return {
+    name,
+    method: 'POST',
+    path,
+    dialect: 'openai',
+    spends: true,
+    async handle(call, tools) {
+      const body = await call.json()
+      const fields = new Fields(body)
+      check(fields)
+      const model = fields.text('model')
+      fields.check()
+      admitModel(model, tools)
+      return passOn(call, tools, path, forwarded(body))
+    },
+  }
+}
+
+async function passOn(
+  { call, incoming, requestId }: RouteCall,
+  { blossom, options }: RouteTools,
+  path: string,
+  body: Record<string, unknown>,
+): Promise<Reply> {
+  const answer = await blossom.request<object>({ method: 'POST', path, body }, call)
+  if (body.stream === true && Symbol.asyncIterator in answer) {
+    const error = (failure: unknown) => {
+      const { status, body: problem } = toProblem(failure, { requestId })
+      return { data: JSON.stringify({ error: openAIError(status, problem.code, problem.detail) }) }
+    }
+    const events = toServerSentEvents(answer as AsyncIterable<unknown>, {
+      heartbeatMs: options.heartbeatMs,
+      signal: incoming.signal,
+      error,
+    })
+    return { status: 200, headers: { ...sseHeaders }, body: events }
+  }
+  if ('bytes' in answer) {
+    const { bytes, contentType } = answer as { bytes: Uint8Array; contentType: string }
+    return { status: 200, headers: { 'content-type': contentType }, body: bytes }
+  }
+  return json(answer)
+}
+
+async function listModels({ call }: RouteCall, { blossom, options }: RouteTools): Promise<Reply> {
+  const list = await blossom.models.list(call)
+  const { models } = options
+  return json({ object: 'list', data: models === undefined ? list : list.filter(({ id }) => models.includes(id)) })
+}
+
+const needsText =
+  (name: string): Check =>
+  (fields) =>
+    void fields.prompt(name)
+
+/** OpenAI's routes: any OpenAI client works when it is pointed here. */
+export const openAIRoutes: readonly Route[] = [
+  post('v1-chat', '/v1/chat/completions', (fields) => {
+    if (fields.list('messages').length === 0) fields.wrong('messages', 'must hold at least one message')
+  }),
+  post('v1-embeddings', '/v1/embeddings', (fields) => fields.present('input')),
+  post('v1-images', '/v1/images/generations', needsText('prompt')),
+  post('v1-speech', '/v1/audio/speech', needsText('input')),
+  { name: 'v1-models', method: 'GET', path: '/v1/models', dialect: 'openai', spends: false, handle: listModels },
+]

@@ -1,0 +1,141 @@
+import { ConfigError, check, rules } from '../core/index.js'
+import type { RequestLog } from './request-log.js'
+
+/** Who a visitor is, as the owner's `call` says. */
+export interface Visitor {
+  /** On whose behalf: caches and shared calls never cross tenants. */
+  tenant?: string | undefined
+  /** Larger goes first where calls wait. */
+  priority?: number | undefined
+  /** For the log only. */
+  clientAddress?: string | undefined
+}
+
+/** The routes' names, for the option `routes`. */
+export const ROUTE_NAMES = [
+  'text',
+  'queued',
+  'retry',
+  'circuit-breaker',
+  'cached',
+  'batch',
+  'stream',
+  'pool-stats',
+  'queue-stats',
+  'cache-clear',
+  'health',
+  'health-live',
+  'health-ready',
+  'openapi',
+  'docs',
+  'v1-chat',
+  'v1-embeddings',
+  'v1-models',
+  'v1-images',
+  'v1-speech',
+] as const
+export type RouteName = (typeof ROUTE_NAMES)[number]
+
+export interface GatewayOptions<Platform = unknown> {
+  /** What comes before every route in the URL as received; empty behind a mount that strips it. @default '' */
+  prefix?: string | undefined
+  /** What visitors see before every route, for OpenAPI and the docs. @default `prefix` */
+  publicPath?: string | undefined
+  /** Which routes exist. @default all whose layer is in the stack */
+  routes?: readonly RouteName[] | undefined
+  /**
+   * Who the visitor is: authentication speaks here. A `Response` refuses. The request has no body to read.
+   * `platform` is what the mount passes on: `{ req, res }` of Node, Koa's `ctx`, Hono's `c`.
+   */
+  call?: ((request: Request, platform: Platform) => Visitor | Response | undefined | Promise<Visitor | Response | undefined>) | undefined
+  /** The parsed body, where a parser further out has read it already. `undefined` leaves the reading to the gateway. */
+  body?: ((request: Request, platform: Platform) => unknown) | undefined
+  /** Told of every failed request, for your logger. What it throws is a warning and changes nothing. */
+  onError?: ((error: unknown, about: { requestId: string; route: string; status: number }) => void) | undefined
+  /** Told of every finished request: `console.log(JSON.stringify(entry))` writes a log of JSON lines. No prompts, no keys. @default none */
+  log?: ((entry: RequestLog) => void) | undefined
+  /** Needed as a Bearer token to clear the cache; without one nobody can. At least 16 characters. */
+  adminToken?: string | undefined
+  /** Largest body. Bytes. @default 1048576 (1 MiB) */
+  bodyLimit?: number | undefined
+  /** Origins of pages that may call from a browser, such as `https://app.example`; `*` for all, never with credentials. @default none */
+  corsOrigins?: readonly string[] | undefined
+  /** Names of models that visitors may ask for; others are refused with 404. @default all */
+  models?: readonly string[] | undefined
+  /** Whether a visitor's own `Authorization: Bearer` key is used instead of the server's. @default false */
+  forwardKeys?: boolean | undefined
+  /** `full` shows visitors the words of unexpected errors: for development. @default 'safe' */
+  errorDetail?: 'safe' | 'full' | undefined
+  /** A comment after so much silence of an event stream. Milliseconds; 0 for none. @default 15000 */
+  heartbeatMs?: number | undefined
+  /** Lets `/health` buy a tiny generation now and then, and be 503 when it fails; the verdict is kept for `everyMs`. @default none */
+  probe?: { everyMs: number; prompt?: string | undefined } | undefined
+}
+
+export interface CheckedGatewayOptions extends GatewayOptions<never> {
+  readonly prefix: string
+  readonly publicPath: string
+  readonly bodyLimit: number
+  readonly corsOrigins: readonly string[]
+  readonly forwardKeys: boolean
+  readonly errorDetail: 'safe' | 'full'
+  readonly heartbeatMs: number
+}
+
+const path = (fallback: string | undefined) =>
+  rules.custom<string, string | undefined>(
+    'empty, or a path such as "/ai" without a slash at its end',
+    fallback,
+    (value) => typeof value === 'string' && /^(\/[\w.~-]+)*$/.test(value),
+  )
+
+const names = (expected: string, accepts: (value: string) => boolean) =>
+  rules.custom<readonly string[], undefined>(
+    expected,
+    undefined,
+    (value) => Array.isArray(value) && value.every((item) => typeof item === 'string' && accepts(item)),
+  )
+
+const isOrigin = (value: string) => value === '*' || (URL.canParse(value) && /^https?:\/\//.test(value) && new URL(value).origin === value)
+
+export function readGatewayOptions(options: GatewayOptions<never> | undefined): CheckedGatewayOptions {
+  const checked = check<GatewayOptions<never>>('createGateway', options, {
+    prefix: path(''),
+    publicPath: path(undefined),
+    routes: names(`a list of names out of ${ROUTE_NAMES.join(', ')}`, (name) =>
+      (ROUTE_NAMES as readonly string[]).includes(name),
+    ) as rules.Rule<readonly RouteName[] | undefined>,
+    call: rules.callback(),
+    body: rules.callback(),
+    onError: rules.callback(),
+    log: rules.callback(),
+    adminToken: {
+      ...rules.custom<string, undefined>(
+        'a string of at least 16 printable ASCII characters',
+        undefined,
+        (value) => typeof value === 'string' && /^[\x21-\x7e]{16,}$/.test(value),
+      ),
+      secret: true,
+    },
+    bodyLimit: rules.integer(1024 * 1024, { min: 1, max: 1024 * 1024 * 1024 }),
+    corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
+    models: names('a list of model names', (name) => name !== ''),
+    forwardKeys: rules.custom<boolean, boolean>('true or false', false, (value) => typeof value === 'boolean'),
+    errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
+    heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
+    probe: rules.custom<{ everyMs: number; prompt?: string }, undefined>(
+      'an object { everyMs, prompt } with everyMs of at least 1000',
+      undefined,
+      (value) => Number((value as { everyMs?: unknown } | null)?.everyMs) >= 1_000,
+    ),
+  })
+  if (checked.adminToken !== undefined && checked.forwardKeys === true && checked.adminToken.startsWith('sk_')) {
+    throw new ConfigError('createGateway: option "adminToken" must not be an API key.')
+  }
+  return {
+    ...checked,
+    prefix: checked.prefix ?? '',
+    publicPath: checked.publicPath ?? checked.prefix ?? '',
+    corsOrigins: checked.corsOrigins ?? [],
+  } as CheckedGatewayOptions
+}
