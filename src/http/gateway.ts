@@ -86,7 +86,7 @@ export class GatewayCore implements RouteTools {
       if (route === undefined) reply = this.#withoutRoute(incoming, routes)
       else {
         if (this.#draining && route.spends) throw new ClosedError('The server is shutting down.')
-        const identity = await this.#identify(incoming, platform)
+        const identity = await this.identify(incoming, platform)
         if (identity instanceof Response) reply = await replyOf(identity)
         else {
           visitor = identity
@@ -173,8 +173,8 @@ export class GatewayCore implements RouteTools {
     throw Object.assign(error, { replyHeaders: { allow: methods.join(', ') } })
   }
 
-  /** Asks the owner who the visitor is. */
-  async #identify(incoming: Incoming, platform: unknown): Promise<Visitor | Response> {
+  /** Asks the owner who the visitor is; a `Response` refuses him. */
+  async identify(incoming: Incoming, platform: unknown): Promise<Visitor | Response> {
     const { call } = this.options
     if (call === undefined) return {}
     return (await call(incoming.request, platform as never)) ?? {}
