@@ -56,11 +56,18 @@ function fieldsOf(error: StackError): { field: string; message: string }[] | und
   return fields.length > 0 ? fields : undefined
 }
 
+/** The 4xx that body parsers put on their errors, marked as the visitor's to see. https://www.npmjs.com/package/http-errors */
+function parserStatusOf(error: unknown): number | undefined {
+  const { status, expose } = (error ?? {}) as { status?: unknown; expose?: unknown }
+  return expose === true && typeof status === 'number' && status >= 400 && status < 500 ? status : undefined
+}
+
 /**
  * Turns any error into an answer for the visitor of a server, without a cause, a stack or the words of an error that was not expected.
  *
  * Errors of this library keep their `status`, `code` and sentence; where upstream refused the server's own key or account (502, 503)
- * the sentence is a general one. Everything else, the caller's own abort included, is a 500 with the code `INTERNAL`.
+ * the sentence is a general one. A body parser's own 4xx keeps its status.
+ * Everything else, the caller's own abort included, is a 500 with the code `INTERNAL`.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option
  * @example
@@ -75,13 +82,14 @@ export function toProblem(error: unknown, options?: ProblemOptions): Problem {
   const { requestId, instance } = check('toProblem', options, { requestId: rules.text(undefined), instance: rules.text(undefined) })
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
   const ours = isStackError(error) ? error : undefined
-  const status = ours !== undefined && Number.isInteger(ours.status) && ours.status >= 400 && ours.status <= 599 ? ours.status : 500
+  const parsers = ours === undefined ? parserStatusOf(error) : undefined
+  const status = parsers ?? (ours !== undefined && Number.isInteger(ours.status) && ours.status >= 400 && ours.status <= 599 ? ours.status : 500)
   const body: ProblemBody = {
     type: 'about:blank',
     title: STATUS_CODES[status] ?? 'Error',
     status,
-    detail: ours === undefined ? UNEXPECTED : detailOf(ours),
-    code: ours?.code ?? 'INTERNAL',
+    detail: ours !== undefined ? detailOf(ours) : parsers === undefined ? UNEXPECTED : 'The request could not be read.',
+    code: ours?.code ?? (parsers === undefined ? 'INTERNAL' : 'VALIDATION'),
   }
   if (instance !== undefined) body.instance = instance
   if (requestId !== undefined) body.requestId = requestId

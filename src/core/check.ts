@@ -39,7 +39,8 @@ export function check<T extends object>(
 ): T {
   if (options === undefined) options = {}
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw fail(`${subject}: options must be an object, got ${show(options)}.`)
+    // A string in this place is most often a key, which must not be shown.
+    throw fail(`${subject}: options must be an object, got ${typeof options === 'string' ? 'a string' : show(options)}.`)
   }
   for (const key of Object.keys(options)) {
     if (!Object.hasOwn(rules, key)) {

@@ -72,7 +72,8 @@ export class StackError extends Error {
     this.status = options.status
     this.retryable = options.retryable ?? false
     this.refused = options.refused ?? false
-    this.retryAfter = options.retryAfter
+    // Whole milliseconds, and never earlier than was meant.
+    this.retryAfter = options.retryAfter === undefined ? undefined : Math.ceil(options.retryAfter)
     this.layer = options.layer
   }
 
@@ -185,7 +186,7 @@ export class QueueFullError extends StackError {
 export class BreakerOpenError extends StackError {
   static override readonly kind: string = 'BreakerOpenError'
   constructor(retryAfter: number, options: { layer?: string | undefined } = {}) {
-    super(`Too many calls have failed, so calls are refused for another ${Math.round(retryAfter)} ms.`, {
+    super(`Too many calls have failed, so calls are refused for another ${Math.ceil(retryAfter)} ms.`, {
       code: 'BREAKER_OPEN',
       status: 503,
       refused: true,

@@ -10,6 +10,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof CallOptions>(['signal', 'timeou
 export interface CheckedOptions {
   readonly parent: Cancel | undefined
   readonly deadline: number
+  /** The duration that was asked for, when it is what sets the deadline. Milliseconds. */
+  readonly asked: number | undefined
 }
 
 const refuse = (sentence: string): never => {
@@ -36,11 +38,13 @@ export function readOptions(options: CallOptions): CheckedOptions {
   }
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = read(options)
   let until = Number.POSITIVE_INFINITY
+  let asked: number | undefined
   if (timeoutMs !== undefined) {
     if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > YEAR_MS) {
       refuse('Call option "timeoutMs" must be a number of milliseconds above 0 and within a year.')
     }
     until = performance.now() + timeoutMs
+    asked = timeoutMs
   }
   if (deadline !== undefined && deadline !== Number.POSITIVE_INFINITY) {
     if (typeof deadline !== 'number' || Number.isNaN(deadline))
@@ -48,6 +52,7 @@ export function readOptions(options: CallOptions): CheckedOptions {
     if (deadline > performance.now() + YEAR_MS) {
       refuse('Call option "deadline" lies more than a year ahead: it counts on the performance.now() clock, not on Date.now().')
     }
+    if (deadline < until) asked = undefined
     until = Math.min(until, deadline)
   }
   if (priority !== undefined && !Number.isFinite(priority)) refuse('Call option "priority" must be a finite number.')
@@ -64,5 +69,5 @@ export function readOptions(options: CallOptions): CheckedOptions {
       refuse('Call option "signal" must be an AbortSignal.')
     }
   }
-  return { parent: signal === undefined ? undefined : cancelOf(signal), deadline: until }
+  return { parent: signal === undefined ? undefined : cancelOf(signal), deadline: until, asked }
 }

@@ -4,7 +4,7 @@ import { check, duration } from './check.js'
 import { Call, CallContext } from './context.js'
 import { ClosedError, ConfigError, TimeoutError } from './errors.js'
 import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
-import { readOptions } from './options.js'
+import { type CheckedOptions, readOptions } from './options.js'
 import { Running } from './running.js'
 import { AnswerStream, isStream } from './stream.js'
 import type {
@@ -139,7 +139,8 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       describe: () => entries.map((entry) => describeLayer(entry, notes.get(entry))),
       close,
       [Symbol.asyncDispose]: () => close(),
-      [LAYERS]: () => entries.flatMap(({ name, layer, hooks }): LayerEntry[] => (hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [])),
+      [LAYERS]: () =>
+        entries.flatMap(({ name, layer, hooks }): LayerEntry[] => (hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [])),
     }),
     fn,
   )
@@ -147,7 +148,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
 
 /** Opens a call: whom it obeys, its deadline's timer, its place among the running. Rejects and gives undefined when it cannot run. */
 function begin(facts: BaseFacts, closing: Cancel, running: Running, options: CallOptions | undefined, reject: (error: unknown) => void) {
-  const { parent, deadline } = options === undefined ? NO_OPTIONS : isContext(options) ? inherited(options) : readOptions(options)
+  const { parent, deadline, asked } = options === undefined ? NO_OPTIONS : isContext(options) ? inherited(options) : readOptions(options)
   if (parent?.aborted) {
     reject(parent.reason)
     return undefined
@@ -162,7 +163,7 @@ function begin(facts: BaseFacts, closing: Cancel, running: Running, options: Cal
   }
   const cancel = parent === undefined ? new Cancel() : new Scope(parent)
   running.add(cancel)
-  const timer = left === Number.POSITIVE_INFINITY ? undefined : new Timer(left, () => cancel.abort(new TimeoutError(left)))
+  const timer = left === Number.POSITIVE_INFINITY ? undefined : new Timer(left, () => cancel.abort(new TimeoutError(asked ?? left)))
   const release = () => {
     timer?.stop()
     if (cancel instanceof Scope) cancel.dispose()
@@ -194,10 +195,10 @@ function begin(facts: BaseFacts, closing: Cancel, running: Running, options: Cal
 // Not `instanceof`: the outer stack may be another copy of this library.
 const isContext = (options: CallOptions | Context): options is Context => typeof (options as Partial<Context> | null)?.derive === 'function'
 
-const NO_OPTIONS = { parent: undefined, deadline: Number.POSITIVE_INFINITY }
+const NO_OPTIONS: CheckedOptions = { parent: undefined, deadline: Number.POSITIVE_INFINITY, asked: undefined }
 
 /** A stack that is another's base takes over its context: its cancellation, its deadline, its notes. */
-const inherited = (context: Context) => ({ parent: context.cancel, deadline: context.deadline })
+const inherited = (context: Context): CheckedOptions => ({ parent: context.cancel, deadline: context.deadline, asked: undefined })
 
 function nameLayers(groups: readonly (readonly object[])[]): Entry[] {
   const taken = new Set<string>()

@@ -299,6 +299,7 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
 
   #commit(): void {
     if (this.#committed === undefined) return
+    this.committed = true
     this.#committed.resolve()
     this.#committed = undefined
     if (this.#closing === undefined || this.buffered > 0) this.#awaitReader()

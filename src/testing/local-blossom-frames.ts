@@ -23,7 +23,7 @@ export function toFrames(answer: ChatAnswer, words: number, includeUsage: boolea
   const frame = (delta: object, finish: string | null = null) =>
     `data: ${JSON.stringify({ ...common, choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`
   const content = groups(pieces(answer.reasoning ?? ''), words).map((text) => frame({ reasoning_content: text }))
-  content.push(...groups(pieces(answer.content ?? ''), words).map((text) => frame({ content: text })))
+  for (const text of groups(pieces(answer.content ?? ''), words)) content.push(frame({ content: text }))
   if (answer.toolCall !== undefined) {
     const { id, type, function: call } = answer.toolCall
     content.push(frame({ tool_calls: [{ index: 0, id, type, function: { name: call.name, arguments: '' } }] }))

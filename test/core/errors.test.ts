@@ -238,10 +238,10 @@ describe('QueueFullError', () => {
 })
 
 describe('BreakerOpenError', () => {
-  it('tells for how long', () => {
+  it('tells for how long, in whole milliseconds that are never too few', () => {
     const error = new BreakerOpenError(1200.4, { layer: 'breaker' })
-    expect(error.retryAfter).toBe(1200.4)
-    expect(error.message).toContain('1200 ms')
+    expect(error.retryAfter).toBe(1201)
+    expect(error.message).toContain('1201 ms')
   })
 })
 
