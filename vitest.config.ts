@@ -5,7 +5,7 @@ const typecheck = { enabled: true, include: ['test/types/**/*.test-d.ts'], tscon
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/system/**'], typecheck } },
+      { test: { name: 'unit', testTimeout: 30_000, include: ['test/**/*.test.ts'], exclude: ['test/system/**'], typecheck } },
       { test: { name: 'system', include: ['test/system/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 } },
     ],
   },

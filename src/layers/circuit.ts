@@ -66,6 +66,8 @@ export class Circuit {
   }
 
   close(): void {
+    // A late verdict must not open a new window, whose interval nobody would clear.
+    this.#window++
     this.#opossum.shutdown()
   }
 

@@ -1,5 +1,16 @@
 import { Agent } from 'undici'
-import { type Context, check, defineLayer, isStackError, type Layer, onEnd, rules, TimeoutError, type Transport } from '../core/index.js'
+import {
+  ConfigError,
+  type Context,
+  check,
+  defineLayer,
+  isStackError,
+  type Layer,
+  onEnd,
+  rules,
+  TimeoutError,
+  type Transport,
+} from '../core/index.js'
 import { WaitingRoom } from './waiting-room.js'
 
 /** One account or address that calls may go to. */
@@ -58,6 +69,8 @@ class Member {
   readonly weight: number
   readonly transport: Transport
   active = 0
+  /** Whose turn it is among equally loaded members: the lowest. */
+  turn = 0
   #failures = 0
   #ejectedUntil = 0
   #pausedUntil = 0
@@ -91,12 +104,21 @@ class Member {
   }
 
   failed(error: unknown): void {
-    if (!isStackError(error) || error.refused) return
     const now = performance.now()
-    if (error.code === 'RATE_LIMITED') this.#pausedUntil = now + (error.retryAfter ?? PAUSE_MS)
-    // A member whose key is refused answers at once, so least-loaded choice would send it everything.
-    else if (error.code === 'AUTH' || error.code === 'PAYMENT') this.#ejectedUntil = now + EJECT_MS
-    else if (isFault(error) && ++this.#failures >= EJECT_AFTER) {
+    if (isStackError(error)) {
+      if (error.refused) return
+      if (error.code === 'RATE_LIMITED') {
+        this.#pausedUntil = now + (error.retryAfter ?? PAUSE_MS)
+        return
+      }
+      // A member whose key is refused answers at once, so least-loaded choice would send it everything.
+      if (error.code === 'AUTH' || error.code === 'PAYMENT') {
+        this.#ejectedUntil = now + EJECT_MS
+        return
+      }
+      if (!isFault(error)) return
+    }
+    if (++this.#failures >= EJECT_AFTER) {
       this.#failures = 0
       this.#ejectedUntil = now + EJECT_MS
     }
@@ -118,11 +140,14 @@ class Member {
 export function pool<const Name extends string = 'pool'>(options: PoolOptions<Name> = {}): Layer<Name, PoolStats> {
   const checked = check('pool', options, {
     connections: rules.integer(10, { min: 1, max: 100_000 }),
-    members: rules.custom<readonly PoolMember[], undefined>(
-      'a list of at least one member { apiKey, baseURL, weight }',
-      undefined,
-      (value) => Array.isArray(value) && value.length > 0,
-    ),
+    members: {
+      ...rules.custom<readonly PoolMember[], undefined>(
+        'a list of at least one member { apiKey, baseURL, weight }',
+        undefined,
+        (value) => Array.isArray(value) && value.length > 0,
+      ),
+      secret: true,
+    },
     maxWaiting: rules.integer(1_000, { min: 0 }),
     name: rules.layerName<Name>('pool'),
   })
@@ -133,6 +158,7 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
   const room = new WaitingRoom(maxWaiting)
   /** Connections leased, or promised to a waiting call that has been called in. */
   let taken = 0
+  let turn = 0
 
   const choose = (failed: ReadonlySet<number> | undefined): Member => {
     let best: Member | undefined
@@ -141,21 +167,22 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
       if (member.active >= connections) continue
       const avoid = member.state === 'ready' ? (failed?.has(member.index) ? 1 : 0) : member.state === 'paused' ? 2 : 3
       const rank = avoid * 1e9 + member.active / member.weight
-      if (rank < bestRank) {
+      if (best === undefined || rank < bestRank || (rank === bestRank && member.turn < best.turn)) {
         best = member
         bestRank = rank
       }
     }
     // `taken` never exceeds what the members have together.
-    return best as Member
+    const chosen = best as Member
+    // Turns go round by weight; one that was left out for a while has none to catch up on.
+    turn = Math.max(turn, chosen.turn)
+    chosen.turn = turn + 1 / chosen.weight
+    return chosen
   }
 
-  const lease = async (context: Context): Promise<void> => {
-    if (taken < max && room.waiting === 0) taken++
-    else {
-      room.admit(name)
-      await room.wait(context, { layer: name })
-    }
+  const waitForConnection = (context: Context): Promise<void> => {
+    room.admit(name)
+    return room.wait(context, { layer: name })
   }
 
   const release = (member: Member) => {
@@ -168,16 +195,17 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
     name,
     kind: 'pool',
     wrap: (next) => async (request, context) => {
-      await lease(context)
-      const several = members.length > 1
-      const note = several ? (context.meta.get(name) as Note | undefined) : undefined
-      const member = choose(note?.failed)
+      // While somebody waits, all are taken.
+      if (taken < max) taken++
+      else await waitForConnection(context)
+      const failed = members.length > 1 ? failedBefore(context.meta.get(name)) : undefined
+      const member = choose(failed)
       member.active++
-      if (several) context.meta.set(name, { member: member.index, failed: note?.failed ?? new Set() } satisfies Note)
+      if (failed) context.meta.set(name, { member: member.index, failed } satisfies Note)
       const fail = (error: unknown) => {
         if (context.cancel.aborted && !(context.cancel.reason instanceof TimeoutError)) return
         member.failed(error)
-        if (several) (context.meta.get(name) as Note).failed.add(member.index)
+        failed?.add(member.index)
       }
       try {
         return onEnd(await next(request, context.derive({ transport: member.transport })), (end) => {
@@ -208,6 +236,12 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
   })
 }
 
+/** Who has failed this call already. The map may be the caller's own, so anything may be in it. */
+function failedBefore(note: unknown): Set<number> {
+  const failed = (note as Partial<Note> | null | undefined)?.failed
+  return failed instanceof Set ? failed : new Set()
+}
+
 /** What speaks against a member: it failed, rather than the request or its reader. */
 function isFault(error: { code: string }): boolean {
   if (error instanceof TimeoutError) return error.phase !== 'read'
@@ -215,9 +249,11 @@ function isFault(error: { code: string }): boolean {
 }
 
 function checkMember(member: PoolMember): PoolMember {
+  // It may be a bare key, which must not be shown.
+  if (typeof member !== 'object') throw new ConfigError('pool: a member must be an object { apiKey, baseURL, weight }.', { layer: 'pool' })
   return check<PoolMember>('pool', member, {
     apiKey: { ...rules.custom<string, undefined>('a string of printable ASCII characters', undefined, isKey), secret: true },
-    baseURL: rules.custom<string, undefined>('an http or https URL without credentials', undefined, isAddress),
+    baseURL: { ...rules.custom<string, undefined>('an http or https URL without credentials', undefined, isAddress), secret: true },
     weight: rules.number(1, { min: 0.001, max: 1_000_000 }),
   })
 }

@@ -1,6 +1,6 @@
 import { type Context, check, defineLayer, type Layer, onEnd, RateLimitError, rules, type StreamEnd, Timer } from '../core/index.js'
 import { RateWindow } from './rate-window.js'
-import { WaitingRoom } from './waiting-room.js'
+import { patience, WaitingRoom } from './waiting-room.js'
 
 export interface QueueOptions<Name extends string = 'queue'> {
   /** Calls in progress at once, a stream until its end. @default 5 */
@@ -86,8 +86,8 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
   const waitForTurn = async (context: Context): Promise<void> => {
     const since = performance.now()
     room.admit(name, holdMs === 0 ? undefined : (holdMs * (room.waiting + 1)) / concurrency)
-    const delay = rate?.waitMs(room.waiting) ?? 0
-    if (delay > 0 && delay > Math.min(context.deadline - since, maxWaitMs ?? Number.POSITIVE_INFINITY)) {
+    const delay = rate?.waitMs(room.ahead(context.priority)) ?? 0
+    if (delay > 0 && delay >= patience(context, maxWaitMs)) {
       const sentence = `The rate allows the call to begin in ${Math.ceil(delay)} ms, too late for it; try again then.`
       throw new RateLimitError(sentence, { layer: name, refused: true, retryAfter: delay })
     }

@@ -7,15 +7,15 @@ export interface RetryBudgetOptions {
   windowMs?: number | undefined
 }
 
-/** What happened within one tenth of the window. */
+/** What happened within one hundredth of the window. */
 interface Slice {
   readonly began: number
-  started: number
-  running: number
+  /** Calls that began here and have ended. */
+  ended: number
   retries: number
 }
 
-const SLICES = 10
+const SLICES = 100
 
 /**
  * Limits retries to `floor` + `ratio` × the calls that started within the window or still run, so that an outage is not made worse by those who ask again.
@@ -26,6 +26,7 @@ export class RetryBudget {
   readonly #floor: number
   readonly #windowMs: number
   #slices: Slice[] = []
+  #running = 0
 
   constructor({ ratio = 0.2, floor = 10, windowMs = 10_000 }: RetryBudgetOptions = {}) {
     this.#ratio = ratio
@@ -36,36 +37,35 @@ export class RetryBudget {
   /** Counts a call in. The returned function says that it has ended. */
   begin(): () => void {
     const slice = this.#current()
-    slice.started++
-    slice.running++
+    this.#running++
     return () => {
-      slice.running--
+      this.#running--
+      slice.ended++
     }
   }
 
   /** Takes one retry from the budget; false when there is none left. */
   take(): boolean {
     const current = this.#current()
-    const since = current.began - this.#windowMs
-    let calls = 0
+    let calls = this.#running
     let retries = 0
     for (const slice of this.#slices) {
-      const recent = slice.began > since
-      calls += recent ? slice.started : slice.running
-      if (recent) retries += slice.retries
+      calls += slice.ended
+      retries += slice.retries
     }
     if (retries + 1 > this.#floor + this.#ratio * calls) return false
     current.retries++
     return true
   }
 
+  /** The slice of now; those that have left the window are dropped. */
   #current(): Slice {
     const width = this.#windowMs / SLICES
     const began = Math.floor(performance.now() / width) * width
     const last = this.#slices.at(-1)
     if (last?.began === began) return last
-    const slice: Slice = { began, started: 0, running: 0, retries: 0 }
-    this.#slices = this.#slices.filter((old) => old.began > began - this.#windowMs || old.running > 0)
+    const slice: Slice = { began, ended: 0, retries: 0 }
+    this.#slices = this.#slices.filter((old) => old.began > began - this.#windowMs)
     this.#slices.push(slice)
     return slice
   }

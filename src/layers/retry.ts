@@ -130,27 +130,34 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
     wrap: (next) => async (request, context) => {
       const ended = budget?.begin()
       let attempts = 1
+      // p-retry is entered only at a failure: its price is paid by calls that fail.
+      const repeat = (first: unknown) =>
+        pRetry(
+          async (attempt) => {
+            if (attempt === 1) throw new Thrown(first)
+            attempts = attempt
+            repeated++
+            context.meta.set(name, { attempts })
+            try {
+              return await next(request, context)
+            } catch (error) {
+              throw new Thrown(error)
+            }
+          },
+          {
+            retries,
+            minTimeout: 0,
+            shouldRetry: ({ error, attemptNumber }) => waitForNext((error as Thrown).value, attemptNumber, context),
+          },
+        )
       try {
-        const answer = await next(request, context).catch((first: unknown) => {
+        let answer: Awaited<ReturnType<typeof next>>
+        try {
+          answer = await next(request, context)
+        } catch (first) {
           if (retries === 0) throw first
-          // p-retry is entered only now: its price is paid by calls that fail.
-          return pRetry(
-            async (attempt) => {
-              if (attempt === 1) throw new Thrown(first)
-              attempts = attempt
-              repeated++
-              context.meta.set(name, { attempts })
-              return await next(request, context).catch((error: unknown) => {
-                throw new Thrown(error)
-              })
-            },
-            {
-              retries,
-              minTimeout: 0,
-              shouldRetry: ({ error, attemptNumber }) => waitForNext((error as Thrown).value, attemptNumber, context),
-            },
-          )
-        })
+          answer = await repeat(first)
+        }
         return ended === undefined ? answer : onEnd(answer, ended)
       } catch (thrown) {
         ended?.()

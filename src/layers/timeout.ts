@@ -54,9 +54,9 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
         fired++
         scope.abort(new TimeoutError(after, { phase, layer: name }))
       }
-      const total = (after: number) => new Timer(start + after - performance.now(), () => fire('total', after))
+      const wholeTimer = (after: number) => new Timer(start + after - performance.now(), () => fire('total', after))
 
-      let whole = total(limit)
+      let whole = wholeTimer(limit)
       let first = streams && firstTokenMs !== undefined ? new Timer(firstTokenMs, () => fire('first-token', firstTokenMs)) : undefined
       let idle: Timer | undefined
       const finish = () => {
@@ -68,11 +68,15 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
       try {
         const answer = await scope.race(next(request, context.derive({ cancel: scope, deadline: start + limit })))
         const stream = streamOf(answer)
-        // What only the form could tell is judged now: an answer that came later than its own limit is too late.
-        const took = performance.now() - start
-        if (streams === undefined && stream === undefined && took > ms) fire('total', ms)
-        if (streams === undefined && stream !== undefined && firstTokenMs !== undefined && took > firstTokenMs)
-          fire('first-token', firstTokenMs)
+        stream?.obey(scope)
+        if (streams === undefined) {
+          // What only the form could tell is judged now: an answer that came later than its own limit is too late.
+          const took = performance.now() - start
+          const total = stream === undefined ? ms : wholeStreamMs
+          if (stream !== undefined && firstTokenMs !== undefined && firstTokenMs < total && took > firstTokenMs) {
+            fire('first-token', firstTokenMs)
+          } else if (took > total) fire('total', total)
+        }
         scope.throwIfAborted()
         if (stream === undefined) {
           finish()
@@ -82,9 +86,8 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
         first = undefined
         if (limit !== wholeStreamMs) {
           whole.stop()
-          whole = total(wholeStreamMs)
+          whole = wholeTimer(wholeStreamMs)
         }
-        stream.obey(scope)
         if (idleMs !== undefined) {
           const watch = () => {
             const waited = stream.waitingSince === 0 ? 0 : performance.now() - stream.waitingSince

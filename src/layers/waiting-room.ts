@@ -1,9 +1,20 @@
 import PQueue from 'p-queue'
-import { type AbortListener, ClosedError, type Context, QueueFullError, TimeoutError, Timer } from '../core/index.js'
+import { type AbortListener, ClosedError, type Context, QueueFullError, remaining, TimeoutError, Timer } from '../core/index.js'
+
+/**
+ * A call whose turn comes in the last moment before its deadline could not be done in time, so it is refused then: whoever watches the deadline
+ * further out only knows that it took too long, not that it never ran. Two milliseconds, as Node's timers have a grain of one at each end.
+ */
+const TOO_LATE_MS = 2
 
 export interface WaitOptions {
   layer: string
   maxWaitMs?: number | undefined
+}
+
+/** How long a call may wait for its turn from now on: `maxWaitMs`, but to just before its deadline. Milliseconds. */
+export function patience(context: Context, maxWaitMs = Number.POSITIVE_INFINITY): number {
+  return Math.min(remaining(context) - TOO_LATE_MS, maxWaitMs)
 }
 
 /**
@@ -13,6 +24,7 @@ export interface WaitOptions {
 export class WaitingRoom {
   readonly #queue = new PQueue({ autoStart: false })
   readonly #limit: number
+  readonly #byPriority = new Map<number, number>()
   #waiting = 0
 
   constructor(limit: number) {
@@ -21,6 +33,13 @@ export class WaitingRoom {
 
   get waiting(): number {
     return this.#waiting
+  }
+
+  /** How many of those who wait go before a newcomer of this priority. */
+  ahead(priority: number): number {
+    let ahead = 0
+    for (const [of, waiting] of this.#byPriority) if (of >= priority) ahead += waiting
+    return ahead
   }
 
   /** Throws when the room is full. */
@@ -39,7 +58,7 @@ export class WaitingRoom {
       const place = new AbortController()
       let timer: Timer | undefined
       const depart = () => {
-        this.#waiting--
+        this.#count(context.priority, -1)
         timer?.stop()
         context.cancel.remove(onAbort)
         context.closing.remove(onClose)
@@ -55,12 +74,14 @@ export class WaitingRoom {
         abort: () => leave(new ClosedError('The stack was closed while the call waited for its turn.', { layer })),
       }
       const watch = () => {
-        // The deadline of shared work moves when callers join it.
-        const left = Math.min(context.deadline, since + maxWaitMs) - performance.now()
+        const { deadline } = context
+        const left = patience(context, since + maxWaitMs - performance.now())
         if (left <= 0) return tooLate()
-        timer = left === Number.POSITIVE_INFINITY ? undefined : new Timer(left, watch)
+        if (left === Number.POSITIVE_INFINITY) return
+        // The deadline of shared work moves when callers join it. Else the timer is trusted: Node's may fire up to a millisecond early.
+        timer = new Timer(left, () => (context.deadline > deadline ? watch() : tooLate()))
       }
-      this.#waiting++
+      this.#count(context.priority, 1)
       const turn = () => {
         depart()
         resolve()
@@ -72,6 +93,13 @@ export class WaitingRoom {
       if (place.signal.aborted) return
       watch()
     })
+  }
+
+  #count(priority: number, change: 1 | -1): void {
+    this.#waiting += change
+    const waiting = (this.#byPriority.get(priority) ?? 0) + change
+    if (waiting === 0) this.#byPriority.delete(priority)
+    else this.#byPriority.set(priority, waiting)
   }
 
   /** Lets the first one go, before it returns; false when nobody waits. */
