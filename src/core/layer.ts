@@ -34,7 +34,7 @@ export function defineLayer<const Name extends string, Stats extends object = Re
   definition: LayerDefinition<Name, Stats, Request, Answer>,
 ): Layer<Name, Stats, Request, Answer> {
   const { name, wrap, stats, kind = name, outside = {}, drain, close } = definition
-  const hooks: LayerHooks = { kind, outside, drain: () => drain?.(), close: () => close?.() }
+  const hooks: LayerHooks = { kind, outside, drain: () => drain?.(), close: close && (() => close()) }
   const layer = (next: Handler<Request, Answer>) => wrap(next)
   Object.defineProperty(layer, 'name', { value: name })
   return Object.assign(layer, { stats: stats ?? (() => ({}) as Stats), hooks }) as unknown as Layer<Name, Stats, Request, Answer>

@@ -33,6 +33,9 @@ interface Entry {
 /** How many open stacks use a layer: it closes with the last of them. */
 const users = new WeakMap<object, number>()
 
+/** Layers that have been closed: what they held is gone. */
+const ended = new WeakSet<object>()
+
 /**
  * Puts layers around a function of one argument; the first layer listed sees the request first and the answer last.
  *
@@ -62,6 +65,10 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
   if (typeof fn !== 'function') throw new ConfigError('stack: the base must be a function of one argument, the request.')
   const facts = factsOf(fn)
   const entries = nameLayers(groups)
+  for (const { name, layer, hooks } of entries) {
+    if (!ended.has(layer) || hooks?.close === undefined) continue
+    throw new ConfigError(`stack: the ${name} layer was closed with its last stack; make a new one.`, { layer: name })
+  }
   let handler = baseHandler(fn, facts)
   for (let i = entries.length - 1; i >= 0; i--) handler = wrapped(entries[i]!, handler)
   for (const { layer } of entries) users.set(layer, (users.get(layer) ?? 0) + 1)
@@ -121,6 +128,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
     const last = entries.filter(({ layer }) => {
       const left = (users.get(layer) ?? 1) - 1
       users.set(layer, left)
+      if (left === 0) ended.add(layer)
       return left === 0
     })
     closing.abort(new ClosedError())
@@ -129,7 +137,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       running.cut(new ClosedError(`The stack was closed and the call was not done within ${timeoutMs} ms.`, { refused: false }))
       await running.emptied(CUT_GRACE_MS)
     }
-    const closings = await Promise.allSettled(last.map(async ({ hooks }) => hooks?.close()))
+    const closings = await Promise.allSettled(last.map(async ({ hooks }) => hooks?.close?.()))
     for (const closing of closings) if (closing.status === 'rejected') throw closing.reason
   }
 

@@ -43,6 +43,12 @@ export interface ContextPatch {
   transport?: Transport
 }
 
+/**
+ * Key in a call's notes: whether another attempt would go to somebody else, so that the wait which the last one was asked for is not for it.
+ * `pool` notes it, `retry` reads it; they know nothing else of each other.
+ */
+export const ELSEWHERE = 'elsewhere'
+
 /** What goes inward with a call. It is derived, never changed. */
 export interface Context {
   /** The call's cancellation as a standard signal; made at the first reading, so read it only to hand it on. */
@@ -152,8 +158,8 @@ export interface LayerHooks {
   readonly outside: Readonly<Record<string, string>>
   /** The last stack that uses the layer begins to close. */
   drain(): void
-  /** The last stack that uses the layer has closed. */
-  close(): void | Promise<void>
+  /** The last stack that uses the layer has closed. Undefined when it holds nothing: such a layer can be used again. */
+  readonly close: (() => void | Promise<void>) | undefined
 }
 
 /** What `stack()` takes: a layer, or any plain `next => handler`. */

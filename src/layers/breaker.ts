@@ -17,7 +17,7 @@ import { type BreakerState, Circuit } from './circuit.js'
 
 export type { BreakerState } from './circuit.js'
 
-export interface BreakerOptions<Name extends string = 'breaker'> {
+export interface BreakerOptions<Name extends string = 'breaker', Request = unknown> {
   /** Opens when this share of the window's calls has failed. Above 0, at most 1. @default 0.5 */
   failureRate?: number | undefined
   /** Calls with a verdict that the window must hold before the rate counts. @default 10 */
@@ -27,7 +27,7 @@ export interface BreakerOptions<Name extends string = 'breaker'> {
   /** Time from opening to the trial call. Milliseconds. @default 30000 */
   resetMs?: number | undefined
   /** One breaker for each value, such as a request's model; the 1000 used last are kept. @default one for all */
-  key?: ((request: never, context: Context) => string) | undefined
+  key?: ((request: Request, context: Context) => string) | undefined
   /** Decides instead of the default rule whether an error speaks against upstream. The caller's abort never does. */
   counts?: ((error: unknown) => boolean) | undefined
   /** Told of every change. What it throws is a warning and changes nothing. */
@@ -73,7 +73,9 @@ const KEYS_KEPT = 1_000
  * @example breaker({ failureRate: 0.5, minimumCalls: 10, key: (request: { model: string }) => request.model })
  * @see https://resilience4j.readme.io/docs/circuitbreaker the rate over a window with a minimum of calls
  */
-export function breaker<const Name extends string = 'breaker'>(options: BreakerOptions<Name> = {}): Layer<Name, BreakerStats> {
+export function breaker<const Name extends string = 'breaker', Request = unknown>(
+  options: BreakerOptions<Name, Request> = {},
+): Layer<Name, BreakerStats, Request> {
   const { failureRate, minimumCalls, windowMs, resetMs, key, counts, onStateChange, name } = check('breaker', options, {
     failureRate: rules.custom<number, number>(
       'a number above 0 and at most 1',
@@ -83,7 +85,7 @@ export function breaker<const Name extends string = 'breaker'>(options: BreakerO
     minimumCalls: rules.integer(10, { min: 1 }),
     windowMs: rules.duration(10_000, { min: 10, max: 24 * 3_600_000 }),
     resetMs: rules.duration(30_000, { max: 24 * 3_600_000 }),
-    key: rules.callback<(request: never, context: Context) => string>(),
+    key: rules.callback<(request: Request, context: Context) => string>(),
     counts: rules.callback<(error: unknown) => boolean>(),
     onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
     name: rules.layerName<Name>('breaker'),
@@ -104,9 +106,9 @@ export function breaker<const Name extends string = 'breaker'>(options: BreakerO
   const circuits = new LRUCache<string, Circuit>({ max: KEYS_KEPT, dispose: (circuit) => circuit.close() })
   const only = key === undefined ? make(undefined) : undefined
 
-  const circuitOf = (request: unknown, context: Context): Circuit => {
+  const circuitOf = (request: Request, context: Context): Circuit => {
     if (only !== undefined) return only
-    const of = String(key?.(request as never, context))
+    const of = String(key?.(request, context))
     let circuit = circuits.get(of)
     if (circuit === undefined) {
       circuit = make(of)

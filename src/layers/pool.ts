@@ -4,6 +4,7 @@ import {
   type Context,
   check,
   defineLayer,
+  ELSEWHERE,
   isStackError,
   type Layer,
   onEnd,
@@ -205,7 +206,12 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
       const fail = (error: unknown) => {
         if (context.cancel.aborted && !(context.cancel.reason instanceof TimeoutError)) return
         member.failed(error)
-        failed?.add(member.index)
+        if (!failed) return
+        failed.add(member.index)
+        context.meta.set(
+          ELSEWHERE,
+          members.some(({ index, state, active }) => !failed.has(index) && state === 'ready' && active < connections),
+        )
       }
       try {
         return onEnd(await next(request, context.derive({ transport: member.transport })), (end) => {

@@ -4,6 +4,7 @@ import {
   type Context,
   check,
   defineLayer,
+  ELSEWHERE,
   hookFailed,
   isStackError,
   type Layer,
@@ -101,7 +102,7 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
   /** Waits for the moment of the next attempt; false when there is to be none. Rejects with the reason when the caller aborts. */
   const waitForNext = async (error: unknown, attempt: number, context: Context): Promise<boolean> => {
     if (context.cancel.aborted || context.closing.aborted || !isWorthIt(error, attempt)) return false
-    const asked = isStackError(error) && error.retryAfter !== undefined && error.retryAfter > 0 ? error.retryAfter : undefined
+    const asked = context.meta.get(ELSEWHERE) === true ? undefined : retryAfterOf(error)
     // Spread out on top of what was asked for, or all who were told the same come back at the same moment.
     const delayMs = asked === undefined ? fullJitter(attempt, { minDelayMs, maxDelayMs, random }) : asked + random() * minDelayMs
     const tooLong = asked !== undefined && asked > maxRetryAfterMs
@@ -168,6 +169,11 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
     },
     stats: () => ({ retries: repeated, exhausted, refused }),
   })
+}
+
+/** The wait that upstream asked for, if it is one. */
+function retryAfterOf(error: unknown): number | undefined {
+  return isStackError(error) && error.retryAfter !== undefined && error.retryAfter > 0 ? error.retryAfter : undefined
 }
 
 /** Our errors say it themselves. Of foreign ones only programming mistakes are not repeated, and what looks like an abort. */

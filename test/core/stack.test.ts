@@ -793,6 +793,14 @@ describe('stack', () => {
       expect(warnings).toEqual([expect.stringContaining('DrainFailure')])
     })
 
+    it('refuses a layer that was closed with its last stack, unless it holds nothing', async () => {
+      const closing = defineLayer({ name: 'closing', wrap: (next) => next, close: () => {} })
+      const free = defineLayer({ name: 'free', wrap: (next) => next })
+      await stack(async () => 1, closing, free).close()
+      expect(() => stack(async () => 1, closing)).toThrow('closing layer was closed with its last stack')
+      expect(await stack(async () => 1, free)()).toBe(1)
+    })
+
     it('closes a layer of two stacks with the last of them', async () => {
       const log: string[] = []
       const shared = spy('pool', { drain: () => void log.push('drains'), close: () => void log.push('closes') })

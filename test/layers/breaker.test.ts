@@ -674,7 +674,7 @@ describe('breaker', () => {
   it('says so when it is placed inside a queue or a pool', () => {
     const { hooks } = breaker()
     expect(hooks.outside).toMatchObject({ queue: expect.any(String), pool: expect.any(String) })
-    hooks.close()
+    hooks.close?.()
   })
 
   describe('against a reference', () => {

@@ -589,6 +589,26 @@ describe('pool', () => {
       expect(used.at(-1)).toBe(0)
     })
 
+    it('does not keep its call waiting while another is free, and does when none is', async () => {
+      const used: number[] = []
+      const ask = stack(
+        async (_: string, { transport }: Context) => {
+          used.push(transport!.member!)
+          if (used.length < 3) throw upstreamError('RATE_LIMITED', { retryAfter: 5_000 })
+        },
+        retry({ retries: 2, minDelayMs: 100, random: () => 0.5 }),
+        pool({ members: TWO }),
+      )
+      const call = watch(ask('x'))
+      await tick(50)
+      expect(used).toEqual([0, 1])
+      await tick(4_999)
+      expect(used).toHaveLength(2)
+      await tick(100)
+      expect(used).toHaveLength(3)
+      expect(call.state).toBe('resolved')
+    })
+
     it('rests for a second when it named no time', async () => {
       const { answers, run, states } = around({ members: TWO })
       answers[0] = upstreamError('RATE_LIMITED')
