@@ -20,8 +20,8 @@ interface Look {
 }
 
 /**
- * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes (typed arrays and buffers of any kind) are kept as a copy
- * of our own and copied again for each caller. Class instances are neither frozen nor copied.
+ * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes (typed arrays and buffers of any kind) are
+ * kept as a copy of our own and copied again for each caller. Class instances are neither frozen nor copied.
  */
 export function share(answer: unknown): Shared {
   const look: Look = { bytes: 0, binary: false, storable: true, met: undefined }

@@ -4,6 +4,7 @@ import {
   check,
   defineLayer,
   type Handler,
+  hookFailed,
   isStackError,
   type Layer,
   rules,
@@ -30,8 +31,6 @@ export interface BatcherStats {
 interface Item {
   readonly request: unknown
   readonly size: number
-  readonly context: Context
-  leave(reason?: unknown): void
   resolve(answer: unknown): void
   reject(error: unknown): void
   gone: boolean
@@ -40,8 +39,13 @@ interface Item {
 interface Batch {
   readonly work: SharedWork
   readonly timer: Timer
+  /** Hears when the stack begins to close. */
+  readonly closing: AbortListener
   readonly items: Item[]
+  /** Inputs of the items that are still there. */
   size: number
+  /** Items that wait for their answer. */
+  open: number
 }
 
 /**
@@ -49,7 +53,7 @@ interface Batch {
  * the same length, and around the client's embeddings; other requests pass by. When a batch is refused for one bad input, that input fails alone.
  * Calls of different tenants are never merged.
  *
- * @throws TypeError when the function's answer is no array
+ * @throws TypeError, in every call of the batch, when the function's answer is no array of one item for each input
  * @example const embed = stack(embedMany, batcher({ maxItems: 32 })); const [vector] = await embed(['Hello'])
  */
 export function batcher<const Name extends string = 'batcher'>(options: BatcherOptions<Name> = {}): Layer<Name, BatcherStats> {
@@ -59,7 +63,6 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
     name: rules.layerName<Name>('batcher'),
   })
   const stats = { batches: 0, items: 0 }
-  const flushes = new Set<() => void>()
 
   return defineLayer({
     name,
@@ -71,32 +74,48 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
     wrap: (next) => {
       const filling = new Map<string, Batch>()
 
+      const begin = (group: string, context: Context): Batch => {
+        const work = context.detach()
+        const flushNow = () => flush(group, batch)
+        const batch: Batch = { work, timer: new Timer(maxDelayMs, flushNow), closing: { abort: flushNow }, items: [], size: 0, open: 0 }
+        filling.set(group, batch)
+        // What everybody has left before it began must take in nobody else.
+        work.context.cancel.add({ abort: flushNow })
+        return batch
+      }
+
       const flush = (group: string, batch: Batch) => {
         if (filling.get(group) !== batch) return
         filling.delete(group)
         batch.timer.stop()
-        const items = batch.items.filter((item) => !item.gone)
-        void run(items, batch.work.context).finally(() => batch.work.end())
+        batch.work.context.closing.remove(batch.closing)
+        void run(batch.items, batch.work.context).finally(() => batch.work.end())
       }
-      flushes.add(() => {
-        for (const [group, batch] of filling) flush(group, batch)
-      })
 
       /** Answers every item, whatever happens. Resolves with whether all have failed. */
-      const run = async (items: readonly Item[], context: Context): Promise<boolean> => {
+      const run = async (all: readonly Item[], context: Context): Promise<boolean> => {
+        const items = all.filter((item) => !item.gone)
         if (items.length === 0) return true
+        const failAll = (error: unknown): true => {
+          for (const item of items) item.reject(error)
+          return true
+        }
+        stats.batches++
+        stats.items += items.reduce((sum, item) => sum + item.size, 0)
+        let parts: () => unknown[]
         try {
-          stats.batches++
-          stats.items += items.reduce((sum, item) => sum + item.size, 0)
-          const answers = await ask(next, items, context)
+          parts = await ask(next, items, context)
+        } catch (error) {
+          if (items.length === 1 || context.cancel.aborted || !mayBeOneInput(error)) return failAll(error)
+          return await halve(items, context, error)
+        }
+        try {
+          const answers = parts()
           for (const [i, item] of items.entries()) item.resolve(answers[i])
           return false
         } catch (error) {
-          if (items.length === 1 || context.cancel.aborted || !mayBeOneInput(error)) {
-            for (const item of items) item.reject(error)
-            return true
-          }
-          return await halve(items, context, error)
+          // An answer that cannot be cut is no input's fault.
+          return failAll(error)
         }
       }
 
@@ -115,42 +134,37 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
 
       return async (request, context) => {
         const { base, tenant, cache } = context
-        const split = base.streams?.(request) === true ? undefined : base.split(request)
+        const split = base.streams?.(request) === true ? undefined : splitOf(request, context)
         if (split === undefined || split.size === 0 || split.size >= maxItems) return next(request, context)
         const group = JSON.stringify([tenant ?? null, cache, split.group])
         const open = filling.get(group)
         if (open !== undefined && open.size + split.size > maxItems) flush(group, open)
-        let batch = filling.get(group)
-        if (batch === undefined) {
-          const fresh: Batch = { work: context.detach(), timer: new Timer(maxDelayMs, () => flush(group, fresh)), items: [], size: 0 }
-          filling.set(group, fresh)
-          batch = fresh
-        }
+        const batch = filling.get(group) ?? begin(group, context)
         const answer = enter(batch, request, split.size, context)
-        if (batch.size >= maxItems || context.closing.aborted) flush(group, batch)
+        if (batch.size >= maxItems) flush(group, batch)
+        else if (batch.items.length === 1 && filling.get(group) === batch) context.closing.add(batch.closing)
         return answer as Promise<never>
       }
     },
     stats: () => ({ ...stats }),
-    drain: () => {
-      for (const flush of flushes) flush()
-    },
   })
 }
 
 /** Puts a call into a batch; it can leave by itself, before and after the batch has begun. */
 function enter(batch: Batch, request: unknown, size: number, context: Context): Promise<unknown> {
   return new Promise((resolve, reject) => {
+    const leave = batch.work.join(context)
     const settle = (then: () => void) => {
+      if (item.gone) return
       context.cancel.remove(onAbort)
       batch.work.tell(context)
+      // Who has his answer keeps the others' work neither going nor within his deadline; the last to get one aborts nothing.
+      if (--batch.open > 0) leave()
       then()
     }
     const item: Item = {
       request,
       size,
-      context,
-      leave: batch.work.join(context),
       resolve: (answer) => settle(() => resolve(answer)),
       reject: (error) => settle(() => reject(error)),
       gone: false,
@@ -159,27 +173,45 @@ function enter(batch: Batch, request: unknown, size: number, context: Context): 
       abort(reason) {
         item.gone = true
         batch.size -= size
-        item.leave(reason)
+        batch.open--
+        leave(reason)
         reject(reason)
       },
     }
     batch.items.push(item)
     batch.size += size
+    batch.open++
     context.cancel.add(onAbort)
   })
 }
 
-async function ask(next: Handler, items: readonly Item[], context: Context): Promise<unknown[]> {
+/** What the base says of the request; nothing when it throws. */
+function splitOf(request: unknown, { base }: Context) {
+  try {
+    return base.split(request)
+  } catch (error) {
+    hookFailed('batcher: split()', error)
+    return undefined
+  }
+}
+
+/** Asks for several items at once. Resolves with what cuts the answer into theirs. */
+async function ask(next: Handler, items: readonly Item[], context: Context): Promise<() => unknown[]> {
   const [only] = items
-  if (items.length === 1 && only !== undefined) return [await next(only.request, context)]
+  if (items.length === 1 && only !== undefined) {
+    const answer = await next(only.request, context)
+    return () => [answer]
+  }
   const merged = context.base.merge(items.map(({ request }) => request))
   const answer = await next(merged.request, context)
-  let from = 0
-  return items.map(({ size }) => {
-    const part = merged.part(answer, from, size)
-    from += size
-    return part
-  })
+  return () => {
+    let from = 0
+    return items.map(({ size }) => {
+      const part = merged.part(answer, from, size)
+      from += size
+      return part
+    })
+  }
 }
 
 /** Whether one input of many can be the reason: upstream refused what was said, or somebody else's function threw. */

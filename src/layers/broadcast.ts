@@ -1,4 +1,4 @@
-import { AnswerStream, type Context, StackError, type StreamEnd, Timer } from '../core/index.js'
+import { AnswerStream, type Context, type Shared, StackError, type StreamEnd, share, Timer } from '../core/index.js'
 
 /** How far the fastest reader may be ahead of the slowest, and how much is kept for those who join late. */
 const KEPT_CHUNKS = 10_000
@@ -11,17 +11,19 @@ interface Reader {
   at: number
   stream: AnswerStream<unknown>
   wants: boolean
+  /** Tells that it goes before the end. */
+  leave(reason: unknown): void
 }
 
 /**
- * One stream for several readers. Each gets the whole of it: late ones first what has passed, as long as that is kept.
+ * One stream for several readers. Each gets the whole of it, frozen: late ones first what has passed, as long as that is kept.
  * Memory is bounded: beyond the bound nobody can join, and what all readers have read is dropped.
  */
 export class Broadcast {
   readonly #source: AnswerStream<unknown>
   readonly #onFull: () => void
   readonly #readers = new Set<Reader>()
-  #log: unknown[] = []
+  #log: Shared[] = []
   /** Chunks dropped from the front of the log. */
   #dropped = 0
   #bytes = 0
@@ -41,6 +43,7 @@ export class Broadcast {
     const reader: Reader = {
       at: this.#dropped,
       wants: false,
+      leave: onLeave,
       stream: new AnswerStream(
         {
           pull: () => {
@@ -50,6 +53,7 @@ export class Broadcast {
           stop: (reason) => {
             this.#readers.delete(reader)
             this.#trim()
+            if (!this.#isAwaited) this.#endStall()
             onLeave(reason)
           },
         },
@@ -62,7 +66,6 @@ export class Broadcast {
 
   /** Nobody reads any more: leaves the source as a reader would. */
   leaveSource(): void {
-    this.#stall?.stop()
     void this.#source.return()
   }
 
@@ -72,7 +75,7 @@ export class Broadcast {
 
   #serve(reader: Reader): void {
     if (reader.at < this.#end) {
-      const chunk = this.#log[reader.at - this.#dropped]
+      const chunk = this.#log[reader.at - this.#dropped]?.take()
       reader.at++
       reader.wants = false
       this.#trim()
@@ -116,8 +119,9 @@ export class Broadcast {
 
   #append(chunk: unknown): void {
     const wasFull = this.#isFull
-    this.#log.push(chunk)
-    this.#bytes += roughBytes(chunk)
+    const shared = share(chunk)
+    this.#log.push(shared)
+    this.#bytes += shared.bytes
     if (!wasFull && this.#isFull && this.#dropped === 0) this.#onFull()
   }
 
@@ -139,11 +143,21 @@ export class Broadcast {
     if (!this.#isFull) return
     const gone = this.#slowestAt() - this.#dropped
     if (gone <= 0) return
-    for (const chunk of this.#log.splice(0, gone)) this.#bytes -= roughBytes(chunk)
+    for (const { bytes } of this.#log.splice(0, gone)) this.#bytes -= bytes
     this.#dropped += gone
+    this.#endStall()
+    if (this.#isAwaited) this.#pull()
+  }
+
+  /** Whether a reader waits for the next chunk of the source. */
+  get #isAwaited(): boolean {
+    for (const reader of this.#readers) if (reader.wants && reader.at === this.#end) return true
+    return false
+  }
+
+  #endStall(): void {
     this.#stall?.stop()
     this.#stall = undefined
-    for (const reader of this.#readers) if (reader.wants && reader.at === this.#end) return this.#pull()
   }
 
   #awaitSlowest(): void {
@@ -154,20 +168,12 @@ export class Broadcast {
         if (reader.at === slowest && !reader.wants) {
           this.#readers.delete(reader)
           const sentence = 'The stream is shared with a faster reader and this one fell too far behind.'
-          reader.stream.fail(new StackError(sentence, { code: 'STREAM', status: 502, layer: 'dedupe' }))
+          const error = new StackError(sentence, { code: 'STREAM', status: 502, layer: 'dedupe' })
+          reader.stream.fail(error)
+          reader.leave(error)
         }
       }
       this.#trim()
     })
   }
-}
-
-/** Rough size of a chunk in memory. */
-function roughBytes(value: unknown, depth = 0): number {
-  if (typeof value === 'string') return value.length * 2
-  if (ArrayBuffer.isView(value)) return value.byteLength
-  if (typeof value !== 'object' || value === null || depth > 8) return 8
-  let bytes = 48
-  for (const key in value) bytes += 16 + roughBytes((value as Record<string, unknown>)[key], depth + 1)
-  return bytes
 }

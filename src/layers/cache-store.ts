@@ -39,7 +39,8 @@ export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number
     max: maxEntries,
     maxSize: maxBytes,
     sizeCalculation: ({ content }) => content.bytes + ENTRY_BYTES,
-    ttl: keepMs,
+    // It takes whole ones only.
+    ttl: Math.ceil(keepMs),
     ttlResolution: 0,
   })
   return {
@@ -64,7 +65,7 @@ interface Envelope {
   readonly d: unknown
 }
 
-/** After a store operation that timed out, the store is left alone for this long: a frozen store must not slow every call. Milliseconds. */
+/** After a store operation that timed out, nothing is read or written for this long: a frozen store must not slow every call. Milliseconds. */
 const REST_MS = 1_000
 
 /** Any Keyv store. Every operation has its own short time limit, and whatever goes wrong is a miss. Ages by the date, as processes share it. */
@@ -72,11 +73,11 @@ export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): E
   // By its shape, as the application may have another copy of keyv.
   const keyv = 'useKeyPrefix' in store ? (store as Keyv) : new Keyv({ store, namespace: 'blossom-stack' })
   let restUntil = 0
+  let clearedAt = 0
   const failed = () => warn('cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.')
   keyv.on('error', failed)
 
   const attempt = async <T>(operation: () => Promise<T>, otherwise: T): Promise<T> => {
-    if (performance.now() < restUntil) return otherwise
     let timer: Timer | undefined
     try {
       return await Promise.race([
@@ -97,20 +98,27 @@ export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): E
     }
   }
 
+  const rests = () => performance.now() < restUntil
+
   return {
     async get(key) {
+      if (rests()) return undefined
       const found: unknown = await attempt<unknown>(() => keyv.get(key), undefined)
-      if (!isEnvelope(found, key)) return undefined
+      if (!isEnvelope(found, key) || found.at < clearedAt) return undefined
       return { form: found.f, content: share(found.d), ageMs: Math.max(0, Date.now() - found.at) }
     },
     set(key, form, content) {
-      if (!content.storable) return
+      if (!content.storable || rests()) return
       const envelope: Envelope = { v: 1, k: key, f: form, at: Date.now(), d: content.take() }
       // Nobody waits for a write.
       void attempt<unknown>(() => keyv.set(key, envelope, keepMs), undefined)
     },
     delete: (key) => attempt(() => keyv.delete(key), false),
-    clear: () => attempt(() => keyv.clear(), undefined),
+    clear() {
+      // A store that could not be cleared, or a write that arrives after it, must not bring back what is older.
+      clearedAt = Date.now()
+      return attempt(() => keyv.clear(), undefined)
+    },
     entries: () => 0,
     bytes: () => 0,
   }

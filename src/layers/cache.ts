@@ -1,4 +1,5 @@
 import {
+  type BaseFacts,
   type Context,
   check,
   defineLayer,
@@ -10,12 +11,13 @@ import {
   type Shared,
   share,
   streamOf,
+  warn,
 } from '../core/index.js'
 import { type CacheStore, type Entry, keyvStore, memoryStore } from './cache-store.js'
 
 export type { CacheStore } from './cache-store.js'
 
-export interface CacheOptions<Name extends string = 'cache'> {
+export interface CacheOptions<Name extends string = 'cache', Request = unknown> {
   /** How long an answer is fresh. Milliseconds. @default 1800000 (30 minutes) */
   ttlMs?: number | undefined
   /** How long after that it is still served, at once, while one call renews it behind the scenes; if that fails the old answer stays. Milliseconds. @default 0 */
@@ -28,8 +30,11 @@ export interface CacheOptions<Name extends string = 'cache'> {
   store?: CacheStore | undefined
   /** Longest wait for an operation of `store`; then the call goes upstream. Milliseconds. @default 250 */
   storeTimeoutMs?: number | undefined
-  /** The request's identity; `undefined` passes the cache by. The tenant is always added. @default what the base tells, else stable JSON */
-  key?: ((request: never, context: Context) => string | undefined) | undefined
+  /**
+   * The request's identity; when it gives none, or throws, the call passes the cache by. The tenant is always added.
+   * @default what the base tells, else stable JSON
+   */
+  key?: ((request: Request, context: Context) => string | undefined) | undefined
   /** Key in `stats()`. @default 'cache' */
   name?: Name | undefined
 }
@@ -55,7 +60,7 @@ export interface CacheNote {
 }
 
 /** A cache layer can also be emptied. */
-export interface CacheLayer<Name extends string> extends Layer<Name, CacheStats> {
+export interface CacheLayer<Name extends string, Request = unknown> extends Layer<Name, CacheStats, Request> {
   /** Forgets everything; answers under way are not stored either. */
   clear(): Promise<void>
   /** Forgets one entry, by the `key` of a call's note. Resolves with whether it was there. */
@@ -72,7 +77,9 @@ export interface CacheLayer<Name extends string> extends Layer<Name, CacheStats>
  * @example cache({ ttlMs: 10 * 60_000, staleMs: 60 * 60_000 })
  * @see https://www.rfc-editor.org/rfc/rfc5861 stale-while-revalidate
  */
-export function cache<const Name extends string = 'cache'>(options: CacheOptions<Name> = {}): CacheLayer<Name> {
+export function cache<const Name extends string = 'cache', Request = unknown>(
+  options: CacheOptions<Name, Request> = {},
+): CacheLayer<Name, Request> {
   const { ttlMs, staleMs, maxEntries, maxBytes, store, storeTimeoutMs, key, name } = check('cache', options, {
     ttlMs: rules.duration(30 * 60_000),
     staleMs: rules.duration(0, { min: 0 }),
@@ -80,7 +87,7 @@ export function cache<const Name extends string = 'cache'>(options: CacheOptions
     maxBytes: rules.integer(64 * 1024 * 1024, { min: 1 }),
     store: rules.custom<CacheStore, undefined>('a Keyv, a Keyv store or a Map', undefined, isStore),
     storeTimeoutMs: rules.duration(250),
-    key: rules.callback<(request: never, context: Context) => string | undefined>(),
+    key: rules.callback<(request: Request, context: Context) => string | undefined>(),
     name: rules.layerName<Name>('cache'),
   })
   const keepMs = ttlMs + staleMs
@@ -92,11 +99,27 @@ export function cache<const Name extends string = 'cache'>(options: CacheOptions
 
   const keyOf = (request: unknown, context: Context): string | undefined => {
     const { base, tenant } = context
-    const identity = key === undefined ? base.key(request, 'cache') : key(request as never, context)
-    if (identity === undefined) return undefined
-    // Outside the process a function is known by its name only: give such a base a key of its own.
-    const scope = store !== undefined && base.scope !== '' ? base.name : base.scope
-    return digest(scope, tenant === undefined ? '' : `tenant ${tenant}`, identity)
+    try {
+      const identity: unknown = key === undefined ? base.key(request, 'cache') : key(request as Request, context)
+      const scope = scopeOf(base)
+      if (typeof identity !== 'string' || scope === undefined) return undefined
+      return digest(scope, tenant === undefined ? '' : `tenant ${tenant}`, identity)
+    } catch (error) {
+      hookFailed('cache: key()', error)
+      return undefined
+    }
+  }
+
+  /** Functions by the names that a store outside the process knows them by. */
+  const named = new Map<string, string>()
+  /** What tells this base's entries from another's; undefined when nothing does. */
+  const scopeOf = ({ scope, name: title }: BaseFacts): string | undefined => {
+    if (store === undefined || scope === '') return scope
+    const first = named.get(title) ?? scope
+    named.set(title, first)
+    if (first === scope) return title
+    warn(`cache: two functions named ${title} share one store; the second is not cached. Give each a key of its own with base().`)
+    return undefined
   }
 
   /** A stored answer in the form that the request asks for; undefined when it cannot be had. */
@@ -163,10 +186,12 @@ export function cache<const Name extends string = 'cache'>(options: CacheOptions
         const renew = async (id: string, request: unknown, context: Context): Promise<void> => {
           if (renewing.has(id) || context.closing.aborted) return
           renewing.add(id)
+          const since = generation
           const work = context.detach()
           try {
-            const answer = keep(id, await next(request, work.context), work.context, generation)
+            const answer = keep(id, await next(request, work.context), work.context, since)
             const stream = streamOf(answer)
+            stream?.obey(work.context.cancel)
             if (stream) for await (const _ of stream);
           } catch {
             // The old answer stays until its time is over.

@@ -3,6 +3,7 @@ import {
   type Context,
   check,
   defineLayer,
+  hookFailed,
   type Layer,
   rules,
   type Shared,
@@ -30,6 +31,8 @@ export interface DedupeStats {
 interface Flight {
   readonly work: SharedWork
   readonly answer: Promise<Shared | Broadcast>
+  /** The answer, when it is a stream that has begun. */
+  broadcast: Broadcast | undefined
 }
 
 /**
@@ -54,8 +57,10 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
       // Of each stack its own: the same request to another base is another call.
       const flights = new Map<string, Flight>()
 
-      const begin = (key: string, request: unknown, context: Context): Flight => {
+      const begin = (key: string, request: unknown, context: Context) => {
         const work = context.detach()
+        // Before it begins: the work must know its deadline.
+        const leave = work.join(context)
         let over = false
         const land = () => {
           if (over) return
@@ -71,21 +76,35 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
           const answer = await next(request, work.context)
           const stream = streamOf(answer)
           if (stream === undefined) return share(answer)
+          stream.obey(work.context.cancel)
           stream.onEnd(land)
-          return new Broadcast(stream, unlist)
+          flight.broadcast = new Broadcast(stream, unlist)
+          return flight.broadcast
         }
-        const flight: Flight = { work, answer: fly() }
+        const flight: Flight = { work, broadcast: undefined, answer: fly() }
         stats.inFlight++
         flights.set(key, flight)
         work.context.cancel.add({ abort: unlist })
         flight.answer.then((answer) => answer instanceof Broadcast || land(), land)
-        return flight
+        return { flight, leave }
       }
 
-      const join = (flight: Flight, context: Context): Promise<unknown> =>
+      /** What a caller who has joined gets. */
+      const attend = ({ work, answer, broadcast }: Flight, context: Context, leave: (reason?: unknown) => void): Promise<unknown> =>
         new Promise((resolve, reject) => {
-          const { work, answer } = flight
-          const leave = work.join(context)
+          const take = (shared: Shared | Broadcast) => {
+            work.tell(context)
+            if (!(shared instanceof Broadcast)) return resolve(shared.take())
+            resolve(
+              shared.reader(context, (reason) => {
+                // A last reader who simply stops reading leaves the source as a reader, not as one who aborts.
+                if (reason === undefined && work.callers === 1) shared.leaveSource()
+                leave(reason)
+              }),
+            )
+          }
+          // At once: by the next turn the start of the stream may be gone.
+          if (broadcast !== undefined) return take(broadcast)
           const onAbort: AbortListener = {
             abort(reason) {
               leave(reason)
@@ -96,16 +115,7 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
           answer.then(
             (shared) => {
               context.cancel.remove(onAbort)
-              if (context.cancel.aborted) return
-              work.tell(context)
-              if (!(shared instanceof Broadcast)) return resolve(shared.take())
-              resolve(
-                shared.reader(context, (reason) => {
-                  // A last reader who simply stops reading leaves the source as a reader, not as one who aborts.
-                  if (reason === undefined && work.callers === 1) shared.leaveSource()
-                  leave(reason)
-                }),
-              )
+              if (!context.cancel.aborted) take(shared)
             },
             (error) => {
               context.cancel.remove(onAbort)
@@ -117,7 +127,7 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
 
       return async (request, context) => {
         if (context.cache === 'no-store') return next(request, context)
-        const identity = context.base.key(request, 'dedupe')
+        const identity = identify(request, context)
         if (identity === undefined) {
           stats.unkeyed++
           return next(request, context)
@@ -125,12 +135,26 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
         const { tenant } = context
         const key = `${context.cache} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${identity}`
         const flight = flights.get(key)
-        if (flight === undefined) return join(begin(key, request, context), context)
+        if (flight === undefined) {
+          const begun = begin(key, request, context)
+          return attend(begun.flight, context, begun.leave)
+        }
         stats.joined++
         context.meta.set(name, { joined: true })
-        return join(flight, context)
+        return attend(flight, context, flight.work.join(context))
       }
     },
     stats: () => ({ ...stats }),
   })
+}
+
+/** What the base says of the request; nothing when it throws, or says something other than a string. */
+function identify(request: unknown, context: Context): string | undefined {
+  try {
+    const identity: unknown = context.base.key(request, 'dedupe')
+    return typeof identity === 'string' ? identity : undefined
+  } catch (error) {
+    hookFailed('dedupe: key()', error)
+    return undefined
+  }
 }

@@ -1,3 +1,4 @@
+export { type LayerContractCase, type LayerContractOptions, layerContract } from './contract.js'
 export {
   type ErrorShape,
   type Fault,
@@ -7,4 +8,12 @@ export {
   type PerRequest,
   startLocalBlossom,
 } from './local-blossom.js'
-export { type ChunkSource, type ChunkSourceOptions, chunkSource, type Scripted, type ScriptedCall, type Step, scripted } from './scripted.js'
+export {
+  type ChunkSource,
+  type ChunkSourceOptions,
+  chunkSource,
+  type Scripted,
+  type ScriptedCall,
+  type Step,
+  scripted,
+} from './scripted.js'
