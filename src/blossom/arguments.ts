@@ -1,8 +1,9 @@
-import { type CallOptions, check, type rules, ValidationError } from '../core/index.js'
+import { check, type rules, ValidationError } from '../core/index.js'
 import { TooLargeError } from './errors.js'
+import type { BlossomCallOptions } from './types.js'
 
 /** The names every method takes beside its own fields. */
-const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
+const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof BlossomCallOptions>([
   'signal',
   'timeoutMs',
   'deadline',
@@ -10,6 +11,7 @@ const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
   'tenant',
   'cache',
   'meta',
+  'apiKey',
 ])
 
 const refuse = (sentence: string) => new ValidationError(sentence)
@@ -19,12 +21,24 @@ export function readArguments<Fields extends object>(
   method: string,
   options: object | undefined,
   fieldRules: { readonly [K in keyof Fields]: rules.Rule<Fields[K]> },
-): { fields: Fields; call: CallOptions } {
-  if (options !== undefined && (typeof options !== 'object' || options === null)) throw refuse(`${method}: options must be an object.`)
-  const own: Record<string, unknown> = {}
-  const call: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(options ?? {})) (CALL_OPTIONS.has(name) ? call : own)[name] = value
-  return { fields: check<Fields>(method, own, fieldRules, refuse), call: call as CallOptions }
+): { fields: Fields; call: BlossomCallOptions } {
+  // Without a prototype, so that a field named `__proto__` is a field like others.
+  const own: Record<string, unknown> = Object.create(null)
+  const call: Record<string, unknown> = Object.create(null)
+  for (const [name, value] of entriesOf(method, options)) (CALL_OPTIONS.has(name) ? call : own)[name] = value
+  return { fields: check<Fields>(method, own, fieldRules, refuse), call: call as BlossomCallOptions }
+}
+
+/** The names and values of a method's options. */
+export function entriesOf(method: string, options: object | undefined): [string, unknown][] {
+  // A bare signal has no fields of its own, so it would pass for empty options.
+  const isObject = typeof options === 'object' && options !== null && !Array.isArray(options) && !(options instanceof AbortSignal)
+  if (options !== undefined && !isObject) throw refuse(`${method}: options must be an object.`)
+  try {
+    return Object.entries(options ?? {})
+  } catch {
+    throw refuse(`${method}: an option could not be read: its getter threw.`)
+  }
 }
 
 /** A prompt is a string with something in it. */
@@ -50,6 +64,16 @@ export function pathSegment(method: string, prompt: string): string {
     throw new TooLargeError(sentence, { status: 413, refused: true })
   }
   return segment
+}
+
+/** Node's own limit for all of a request's head. */
+const LONGEST_PATH = 16_384
+
+/** A path with its query, when it is not too long for a request. */
+export function checkLength(method: string, path: string): string {
+  if (path.length <= LONGEST_PATH) return path
+  const sentence = `${method}: path and query are longer than ${LONGEST_PATH} characters once encoded, too long for a URL.`
+  throw new TooLargeError(sentence, { status: 413, refused: true })
 }
 
 /** A path from outside: on our host, one line, no way up. */

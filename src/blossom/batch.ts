@@ -1,5 +1,5 @@
 import { rules, runHook, ValidationError } from '../core/index.js'
-import { readArguments } from './arguments.js'
+import { entriesOf, readArguments } from './arguments.js'
 import { Checkpoint } from './checkpoint.js'
 import type { TextOptions, TextResult } from './types.js'
 
@@ -46,10 +46,12 @@ export async function* runBatch(
   prompts: Prompts,
   options?: BatchOptions,
 ): AsyncGenerator<BatchOutcome, undefined, undefined> {
-  const { concurrency, order, onProgress, estimate, checkpoint: file, signal, ...call } = readBatchOptions(prompts, options)
+  const { concurrency, order, onProgress, estimate, checkpoint: file, signal, rest } = readBatchOptions(prompts, options)
   signal?.throwIfAborted()
-  const checkpoint = file === undefined ? undefined : await Checkpoint.open(file)
   const source = estimate === undefined ? indexed(prompts) : await costliestFirst(prompts, estimate)
+  const checkpoint = file === undefined ? undefined : await Checkpoint.open(file)
+  // Sorted by cost, the first prompt may be begun last; all of them are in memory anyway.
+  const ahead = estimate === undefined ? AHEAD : Number.POSITIVE_INFINITY
   const leaving = new AbortController()
   const startedAt = performance.now()
   const outcomes = new Map<number, BatchOutcome>()
@@ -59,6 +61,7 @@ export async function* runBatch(
   let done = 0
   let failed = 0
   let yielded = 0
+  let left = false
   let broken: { error: unknown } | undefined
   let wake = () => {}
 
@@ -66,7 +69,7 @@ export async function* runBatch(
     const kept = checkpoint?.get(index, prompt)
     if (kept !== undefined) return { index, ok: true, ...kept }
     try {
-      const result = await generate(prompt, { ...call, signal: leaving.signal })
+      const result = await generate(prompt, { ...rest, signal: leaving.signal })
       await checkpoint?.add(index, prompt, result)
       return { index, ok: true, ...result }
     } catch (error) {
@@ -77,6 +80,7 @@ export async function* runBatch(
     running++
     const outcome = await outcomeOf(index, prompt)
     running--
+    if (left) return
     done++
     if (!outcome.ok) failed++
     outcomes.set(index, outcome)
@@ -86,7 +90,7 @@ export async function* runBatch(
     wake()
   }
   const fill = (): void => {
-    if (pulling || exhausted || running >= concurrency || outcomes.size >= AHEAD) return
+    if (pulling || exhausted || running >= concurrency || outcomes.size >= ahead) return
     pulling = true
     source.next().then(
       (next) => {
@@ -128,15 +132,18 @@ export async function* runBatch(
     if (broken !== undefined) throw broken.error
   } finally {
     exhausted = true
+    left = true
     signal?.removeEventListener('abort', onAbort)
     leaving.abort(new DOMException('The batch was left.', 'AbortError'))
-    void source.return(undefined)
+    runHook("text.batch: the prompts' return()", () => source.return(undefined))
     await checkpoint?.close()
   }
 }
 
 function readBatchOptions(prompts: Prompts, options: BatchOptions | undefined) {
-  const { fields, call } = readArguments<BatchFields>('text.batch', batchFieldsOf(options), {
+  const entries = entriesOf('text.batch', options)
+  const own = entries.filter(([name]) => BATCH_NAMES.has(name) || name === 'signal')
+  const { fields, call } = readArguments<BatchFields>('text.batch', Object.fromEntries(own), {
     concurrency: rules.integer(5, { min: 1, max: 10_000 }),
     order: rules.oneOf(['finished', 'input'], 'finished'),
     onProgress: rules.callback<(progress: BatchProgress) => void>(),
@@ -147,16 +154,15 @@ function readBatchOptions(prompts: Prompts, options: BatchOptions | undefined) {
   if (typeof prompts === 'string' || (!iterable?.[Symbol.iterator] && !iterable?.[Symbol.asyncIterator])) {
     throw new ValidationError('text.batch: the prompts must be a list, or another iterable, of strings.')
   }
-  return { ...textFieldsOf(options), ...call, ...fields, concurrency: fields.concurrency ?? 5 }
+  if (call.signal !== undefined && typeof call.signal?.throwIfAborted !== 'function')
+    throw new ValidationError('text.batch: option "signal" must be an AbortSignal.')
+  // The rest is each call's, and checked by it; a wrong one is every prompt's outcome.
+  const rest: Omit<TextOptions, 'signal'> = Object.fromEntries(entries.filter(([name]) => !BATCH_NAMES.has(name) && name !== 'signal'))
+  return { rest, signal: call.signal, ...fields, concurrency: fields.concurrency ?? 5 }
 }
 
 type BatchFields = Pick<BatchOptions, 'concurrency' | 'order' | 'onProgress' | 'estimate' | 'checkpoint'>
 const BATCH_NAMES = new Set(['concurrency', 'order', 'onProgress', 'estimate', 'checkpoint'])
-const pick = (options: object | undefined, isPicked: (name: string) => boolean) =>
-  Object.fromEntries(Object.entries(options ?? {}).filter(([name]) => isPicked(name)))
-const batchFieldsOf = (options: BatchOptions | undefined) => pick(options, (name) => BATCH_NAMES.has(name) || name === 'signal')
-/** The rest is each call's, and checked by it; a wrong one is every prompt's outcome. */
-const textFieldsOf = (options: BatchOptions | undefined) => pick(options, (name) => !BATCH_NAMES.has(name))
 
 const totalOf = (prompts: Prompts): number | undefined => (Array.isArray(prompts) ? prompts.length : undefined)
 

@@ -1,21 +1,22 @@
 import { Agent, type Dispatcher } from 'undici'
 import {
   base,
-  type CallOptions,
   type CloseOptions,
   ConfigError,
   type Context,
   check,
   composeStack,
   digest,
+  LAYERS,
   type LayerDescription,
+  type LayerEntry,
   type LayerOf,
   rules,
   type Stack,
   type StackStats,
   ValidationError,
 } from '../core/index.js'
-import { checkPath, checkPrompt, readArguments } from './arguments.js'
+import { checkPath, checkPrompt, entriesOf, readArguments } from './arguments.js'
 import { type BatchOptions, type BatchOutcome, runBatch } from './batch.js'
 import { usageOf } from './completion.js'
 import { ProtocolError } from './errors.js'
@@ -71,7 +72,7 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
 }
 
 /** The client. Its methods check what they are given before anything is sent, and reject with a `ValidationError`. */
-export interface Blossom<Layers extends readonly unknown[] = readonly []> {
+export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]> {
   /**
    * Puts layers around the client, the first listed outermost; called again, further out. Gives this client, with the layers in its type.
    * @throws ConfigError once the client has been used
@@ -122,9 +123,12 @@ export interface Blossom<Layers extends readonly unknown[] = readonly []> {
  * const blossom = createBlossom({ apiKey: process.env.POLLINATIONS_API_KEY }).use(...standard())
  * const { text } = await blossom.text.generate('Hello')
  */
-export function createBlossom<const Layers extends readonly BlossomLayer[] = readonly []>(
-  options: BlossomOptions<Layers> = {},
-): Blossom<Layers> {
+export function createBlossom<const Layers extends readonly BlossomLayer[]>(
+  // Layers made in place keep their names in the type only when the list is matched as a tuple.
+  options: Omit<BlossomOptions, 'layers'> & { layers: readonly [...Layers] },
+): Blossom<Layers>
+export function createBlossom<const Layers extends readonly BlossomLayer[] = readonly []>(options?: BlossomOptions<Layers>): Blossom<Layers>
+export function createBlossom<const Layers extends readonly BlossomLayer[]>(options: BlossomOptions<Layers> = {}): Blossom<Layers> {
   const checked = check<BlossomOptions>('createBlossom', options, {
     apiKey: { ...rules.anything<string>(), secret: true },
     baseURL: rules.anything<string>('https://gen.pollinations.ai'),
@@ -156,7 +160,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
 
   const send = (request: Outgoing, context: Context): Promise<BlossomAnswer> => {
     const { transport } = context
-    const key = transport?.apiKey ?? apiKey
+    const key = request.key ?? transport?.apiKey ?? apiKey
     const { origin, prefix } = transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
     const note = noteOf(context)
     note.attempts++
@@ -179,7 +183,12 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
     stack ??= composeStack<Outgoing, BlossomAnswer, Layers>(foundation, groups as unknown as LayerOf<Outgoing, BlossomAnswer>[][])
     return stack
   }
-  const call = <Answer>(request: Outgoing, options: CallOptions): Promise<Answer> => compose()(request, options) as Promise<Answer>
+  const call = <Answer>(request: Outgoing, options: BlossomCallOptions): Promise<Answer> => {
+    // All but the key is for the stack to check.
+    if (!isRecord(options) || !('apiKey' in options)) return compose()(request, options) as Promise<Answer>
+    const { apiKey: visitors, ...rest } = Object.fromEntries(entriesOf('The call', options))
+    return compose()(visitors === undefined ? request : request.paidBy(visitors), rest) as Promise<Answer>
+  }
 
   const chatBody = (method: string, body: ChatBody, stream: boolean): Outgoing => {
     if (!isRecord(body) || !Array.isArray(body.messages) || body.messages.length === 0) {
@@ -188,7 +197,9 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
     if (body.stream !== undefined && body.stream !== stream) {
       throw new ValidationError(`${method}: leave \`stream\` out of the body; use chat.${stream ? 'create' : 'stream'} for the other form.`)
     }
-    return new Outgoing('POST', '/v1/chat/completions', stream ? { ...body, stream } : body, 'json')
+    // A conversation that grows while its call waits must not change what the call is known by.
+    const messages = [...body.messages]
+    return new Outgoing('POST', '/v1/chat/completions', stream ? { ...body, messages, stream } : { ...body, messages }, 'json')
   }
   const textBody = (method: string, prompt: string, options: TextOptions | undefined, stream: boolean) => {
     const { fields, call } = readArguments<TextFields>(method, options, textRules)
@@ -201,7 +212,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
 
   const generate = async (prompt: string, options?: TextOptions): Promise<TextResult> => {
     const { request, call: callOptions } = textBody('text.generate', prompt, options, false)
-    const meta = callOptions.meta ?? new Map<string, unknown>()
+    const { meta = new Map<string, unknown>() } = callOptions
     const { data, requestId } = await call<JsonAnswer>(request, { ...callOptions, meta })
     const completion = data as ChatCompletion
     const { message, finish_reason } = completion.choices[0]!
@@ -218,7 +229,13 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
     }
   }
 
-  const client: Blossom<Layers> = {
+  let closing: Promise<void> | undefined
+  const shut = async (closed: Promise<void>): Promise<void> => {
+    await closed
+    await own?.destroy()
+  }
+
+  const client: Blossom<Layers> & { [LAYERS](): readonly LayerEntry[] } = {
     use(...more) {
       if (stack !== undefined)
         throw new ConfigError('use: the client has been used already; add its layers before the first call, stats() or describe().')
@@ -245,7 +262,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
         )
       },
       url: (prompt, options) => {
-        const { fields } = readArguments<ImageFields>('image.url', options, imageRules)
+        const fields = check<ImageFields>('image.url', options, imageRules, (sentence) => new ValidationError(sentence))
         return `${address.origin}${address.prefix}${imagePath('image.url', prompt, fields)}`
       },
     },
@@ -260,13 +277,14 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
     embeddings: {
       create: async (input, options) => {
         const { fields, call: callOptions } = readArguments<EmbeddingFields>('embeddings.create', options, embeddingRules)
-        const inputs = typeof input === 'string' ? [input] : input
-        if (!Array.isArray(inputs) || inputs.length === 0)
+        if (typeof input !== 'string' && (!Array.isArray(input) || input.length === 0))
           throw new ValidationError('embeddings.create: the input must be a string or a list of strings.')
-        for (const item of inputs) checkPrompt('embeddings.create', item)
-        const body = { model: fields.model, input, dimensions: fields.dimensions, encoding_format: 'float' }
+        // A copy: a caller's list may change while a batcher waits for more.
+        const inputs: string | string[] = typeof input === 'string' ? input : [...input]
+        for (const item of [inputs].flat()) checkPrompt('embeddings.create', item)
+        const body = { model: fields.model, input: inputs, dimensions: fields.dimensions, encoding_format: 'float' }
         const { data } = await call<JsonAnswer>(new Outgoing('POST', '/v1/embeddings', body, 'json'), callOptions)
-        return embeddingsOf(data, inputs.length)
+        return embeddingsOf(data, typeof inputs === 'string' ? 1 : inputs.length)
       },
     },
     models: {
@@ -292,11 +310,16 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
       if ('data' in answer) return answer.data as Answer
       return ('bytes' in answer ? bytesOf(answer) : answer) as Answer
     },
+    [LAYERS]: () => (compose() as unknown as { [LAYERS](): readonly LayerEntry[] })[LAYERS](),
     stats: () => compose().stats(),
     describe: () => compose().describe(),
-    async close(options) {
-      await compose().close(options)
-      await own?.destroy()
+    close: (options) => {
+      try {
+        closing ??= shut(compose().close(options))
+      } catch (error) {
+        return Promise.reject(error)
+      }
+      return closing
     },
     [Symbol.asyncDispose]: () => client.close(),
   }

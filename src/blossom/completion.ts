@@ -25,10 +25,11 @@ export function finishReasonOf(chunk: unknown): string | undefined {
   return undefined
 }
 
-/** The text a chunk holds; empty when it has none. */
+/** The text that a chunk holds of the first choice; empty when it has none. */
 export function textOf(chunk: unknown): string {
   if (!isRecord(chunk) || !Array.isArray(chunk.choices)) return ''
-  const delta: unknown = chunk.choices[0]?.delta
+  const [first] = chunk.choices
+  const delta: unknown = isRecord(first) && !first.index ? first.delta : undefined
   return isRecord(delta) && typeof delta.content === 'string' ? delta.content : ''
 }
 
@@ -53,12 +54,20 @@ export function isCompletion(data: unknown): data is ChatCompletion {
   )
 }
 
+/** Whether an event of a chat stream can be one of its chunks; some hold no choices at all. */
+export function isChunk(data: unknown): boolean {
+  return isRecord(data) && (data.choices === undefined || (Array.isArray(data.choices) && data.choices.every(isRecord)))
+}
+
 /** A completion as the chunks a stream of it would have had. */
 export function toChunks(completion: ChatCompletion): ChatChunk[] {
   const head = { id: completion.id, object: 'chat.completion.chunk', created: completion.created, model: completion.model }
   const chunks: ChatChunk[] = completion.choices.map(({ index, message }) => {
     const { tool_calls, ...rest } = message
-    const delta: ChatDelta = tool_calls === undefined ? rest : { ...rest, tool_calls: tool_calls.map((call, i) => ({ index: i, ...call })) }
+    // Some providers say `tool_calls: null`.
+    const delta: ChatDelta = Array.isArray(tool_calls)
+      ? { ...rest, tool_calls: tool_calls.map((call, i) => ({ index: i, ...call })) }
+      : rest
     return { ...head, choices: [{ index, delta, finish_reason: null }] }
   })
   chunks.push({
@@ -78,7 +87,9 @@ export function fromChunks(chunks: readonly unknown[]): ChatCompletion | undefin
   for (const chunk of chunks as ChatChunk[]) {
     if (isRecord(chunk?.usage)) usage = chunk.usage as WireUsage
     if (!Array.isArray(chunk?.choices)) continue
-    for (const { index = 0, delta, finish_reason } of chunk.choices) {
+    for (const part of chunk.choices) {
+      if (!isRecord(part)) continue
+      const { index = 0, delta, finish_reason } = part as ChatChunk['choices'][number]
       const choice = choices.get(index) ?? { index, message: { role: 'assistant', content: null }, finish_reason: null }
       choices.set(index, choice)
       if (finish_reason) choice.finish_reason = finish_reason
@@ -88,6 +99,8 @@ export function fromChunks(chunks: readonly unknown[]): ChatCompletion | undefin
   if (choices.size === 0) return undefined
   const { id, created, model } = first
   const sorted = [...choices.values()].sort((a, b) => a.index - b.index)
+  // Some providers count tool calls from 1: no holes are handed on.
+  for (const { message } of sorted) if (message.tool_calls) message.tool_calls = message.tool_calls.filter(() => true)
   return { id, object: 'chat.completion', created, model, choices: sorted, ...(usage && { usage }) }
 }
 
@@ -100,7 +113,7 @@ function addDelta(message: ChatCompletion['choices'][number]['message'], delta: 
     message.audio = isRecord(delta.audio) && isRecord(message.audio) ? joinAudio(message.audio, delta.audio) : delta.audio
   if (!Array.isArray(delta.tool_calls)) return
   message.tool_calls ??= []
-  for (const part of delta.tool_calls) addToolCall(message.tool_calls, part)
+  for (const part of delta.tool_calls) if (isRecord(part)) addToolCall(message.tool_calls, part)
 }
 
 /** Pieces of one tool call share an `index`; its arguments arrive as pieces of a string. */

@@ -1,8 +1,8 @@
 import type { Dispatcher } from 'undici'
 import { type AbortListener, AnswerStream, type Context, type StackError, type StreamSource, Timer } from '../core/index.js'
-import { finishReasonOf, isCompletion, textOf, toChunks } from './completion.js'
+import { finishReasonOf, isChunk, isCompletion, textOf, toChunks } from './completion.js'
 import { ProtocolError, StreamError, TooLargeError } from './errors.js'
-import { errorInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
+import { errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
 import { isRecord, parseJson } from './json.js'
 import { readEvents } from './sse.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from './types.js'
@@ -98,7 +98,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (status < 200 || this.#settled) return
     this.#status = status
     this.#headers = headers
-    this.#note.requestId = requestIdOf(headers)
+    this.#note.requestId = requestIdOf(headers, this.#settings.apiKey)
     if (status >= 300 && status < 400) {
       return this.#fail(new ProtocolError(`Upstream answered with a redirect (${status}), which is not followed.`, { retryable: false }))
     }
@@ -122,10 +122,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   onResponseData(_controller: Dispatcher.DispatchController, bytes: Buffer): void {
     if (this.#mode === 'events') {
       this.#read?.(bytes)
-      if (this.#stream !== undefined && this.#stream.buffered >= AHEAD_CHUNKS && !this.#paused && this.#linger === undefined) {
-        this.#paused = true
-        this.#controller?.pause()
-      }
+      this.#holdBack()
       return
     }
     if (this.#settled) return
@@ -152,6 +149,14 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     this.#controller = undefined
     // An error answer that broke off has said what matters.
     this.#fail(this.#mode === 'error' ? this.#upstreamFailure() : networkFailure(error))
+  }
+
+  /** Pauses the socket when the reader is slow. Before the commit nobody reads, and what is held is bounded. */
+  #holdBack(): void {
+    const stream = this.#stream
+    if (!stream?.committed || stream.buffered < AHEAD_CHUNKS || this.#paused || this.#linger !== undefined) return
+    this.#paused = true
+    this.#controller?.pause()
   }
 
   /** Ends the exchange with an error, whatever it is at. */
@@ -267,7 +272,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     stream.ready.then(() => this.#resolve(stream), this.#reject)
     this.#read = readEvents(
       {
-        onData: (data) => this.#onEvent(data),
+        onData: (data, event) => this.#onEvent(data, event),
         onTooLong: () => {
           this.#fail(new TooLargeError(`Upstream sent one event of more than ${EVENT_BYTES} bytes.`, { status: 502 }))
         },
@@ -276,18 +281,21 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     )
   }
 
-  #onEvent(data: string): void {
+  #onEvent(data: string, event: string | undefined): void {
     const stream = this.#stream
-    if (stream === undefined || stream.ended !== undefined || this.#linger !== undefined) return
+    // An event with nothing in it keeps a connection alive.
+    if (stream === undefined || stream.ended !== undefined || this.#linger !== undefined || data === '') return
     if (data === '[DONE]') return this.#onDone(stream)
     let chunk: unknown
     try {
       chunk = parseJson(data)
     } catch {
-      return this.#fail(new ProtocolError('An event of the stream is not valid JSON.'))
+      if (event !== 'error') return this.#fail(new ProtocolError('An event of the stream is not valid JSON.'))
     }
-    const inside = errorInside(chunk, this.#headers, this.#settings.apiKey)
+    const { apiKey } = this.#settings
+    const inside = event === 'error' ? failureInside(chunk, this.#headers, apiKey) : errorInside(chunk, this.#headers, apiKey)
     if (inside !== undefined) return this.#fail(inside)
+    if (isChat(this.#request) && !isChunk(chunk)) return this.#fail(new ProtocolError('An event of the stream is no part of a chat.'))
     this.#finishReason ??= finishReasonOf(chunk)
     if (isRecord(chunk) && chunk.usage) this.#usage = chunk.usage
     if (this.#rememberedBytes < REMEMBERED_BYTES) {

@@ -1,5 +1,5 @@
 import { rules } from '../core/index.js'
-import { checkPrompt, pathSegment } from './arguments.js'
+import { checkLength, checkPrompt, pathSegment } from './arguments.js'
 import type { ImageFields } from './types.js'
 
 const flag = () => rules.custom<boolean, undefined>('true or false', undefined, (value) => typeof value === 'boolean')
@@ -30,5 +30,5 @@ export function imagePath(method: string, prompt: string, fields: ImageFields): 
     const value = fields[name]
     if (value !== undefined) query.append(WIRE_NAMES[name] ?? name, String(value))
   }
-  return `/image/${pathSegment(method, checkPrompt(method, prompt))}?${query}`
+  return checkLength(method, `/image/${pathSegment(method, checkPrompt(method, prompt))}?${query}`)
 }

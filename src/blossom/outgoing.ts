@@ -1,4 +1,4 @@
-import { stableKey, ValidationError } from '../core/index.js'
+import { digest, stableKey, ValidationError } from '../core/index.js'
 import type { BlossomRequest } from './types.js'
 
 /** What upstream takes when a request names no model: a request that names it is the same. Pollinations' documentation, 2026-11. */
@@ -16,6 +16,8 @@ export class Outgoing implements BlossomRequest {
   readonly payload: string | undefined
   readonly stream: boolean
   readonly accept: BlossomRequest['accept']
+  #key: string | undefined
+  #principal: string | undefined
   #identity: { key: string | undefined } | undefined
 
   constructor(method: string, path: string, body: Readonly<Record<string, unknown>> | undefined, accept: BlossomRequest['accept']) {
@@ -25,6 +27,28 @@ export class Outgoing implements BlossomRequest {
     this.payload = body === undefined ? undefined : payloadOf(body)
     this.stream = body?.stream === true
     this.accept = accept
+  }
+
+  /**
+   * Makes somebody else's key pay for the request, instead of the client's or a pool member's.
+   * @throws ValidationError when it is no key; the sentence does not show it
+   */
+  paidBy(key: unknown): this {
+    if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key)) {
+      throw new ValidationError('The call option "apiKey" must be a string of printable ASCII characters without spaces.')
+    }
+    this.#key = key
+    this.#principal = digest(key)
+    return this
+  }
+
+  get key(): string | undefined {
+    return this.#key
+  }
+
+  /** A digest of whose key it is, when it is not the client's. */
+  get principal(): string | undefined {
+    return this.#principal
   }
 
   /** What the request asks for, streamed or not; undefined when its answer belongs to it alone. */

@@ -1,3 +1,6 @@
+/** What is longer is as good as for ever, and still a number that a product of it leaves finite. */
+const LONGEST = 1e12
+
 const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /
 
 /**
@@ -15,16 +18,15 @@ export function readRetryAfter(headers: Readonly<Record<string, unknown>>, body?
     const ahead = Date.parse(header) - now
     if (ahead > 0) return ahead
   }
-  return inBody(body)
+  return inBody(body) ?? inBody((body as { error?: unknown } | null | undefined)?.error)
 }
 
 function decimal(value: unknown): number | undefined {
-  return typeof value === 'string' && /^\s*\d{1,15}(\.\d{1,15})?\s*$/.test(value) ? Number(value) : undefined
+  return typeof value === 'string' && /^\s*\d+(\.\d+)?\s*$/.test(value) ? Math.min(Number(value), LONGEST) : undefined
 }
 
 function inBody(body: unknown): number | undefined {
   if (typeof body !== 'object' || body === null) return undefined
-  const { retryAfterSeconds: seconds, error } = body as { retryAfterSeconds?: unknown; error?: unknown }
-  if (typeof seconds === 'number' && Number.isFinite(seconds) && seconds >= 0) return seconds * 1_000
-  return error === undefined ? undefined : inBody(error)
+  const { retryAfterSeconds: seconds } = body as { retryAfterSeconds?: unknown }
+  return typeof seconds === 'number' && seconds >= 0 ? Math.min(seconds, LONGEST) * 1_000 : undefined
 }

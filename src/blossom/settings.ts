@@ -36,7 +36,7 @@ export function readKey(apiKey: unknown): string | undefined {
 
 /** Headers that the client itself sets, or that would change whom we speak to and how the answer is read. */
 const RESERVED =
-  /^(authorization|host|content-type|content-length|transfer-encoding|connection|accept-encoding|user-agent|cookie|expect|upgrade|te|trailer)$/
+  /^(authorization|host|content-type|content-length|transfer-encoding|connection|keep-alive|proxy-connection|accept-encoding|user-agent|cookie|expect|upgrade|te|trailer)$/
 
 /** Extra headers as a flat list of names and values. */
 export function readHeaders(headers: unknown): string[] {

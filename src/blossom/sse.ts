@@ -2,8 +2,8 @@ import { createParser } from 'eventsource-parser'
 
 /** What comes out of an event stream's bytes. */
 export interface EventReader {
-  /** The `data` of one event. */
-  onData(data: string): void
+  /** The `data` of one event, and its name if it has one. */
+  onData(data: string, event: string | undefined): void
   /** An event is longer than allowed; nothing more is read. */
   onTooLong(): void
 }
@@ -15,19 +15,29 @@ export interface EventReader {
 export function readEvents(reader: EventReader, maxEventBytes: number): (bytes: Uint8Array) => void {
   const decoder = new TextDecoder()
   let stopped = false
+  /** Characters since the last event. The parser counts only what it keeps, and many short lines cost more than that. */
+  let pending = 0
+  const stop = () => {
+    if (stopped) return
+    stopped = true
+    reader.onTooLong()
+  }
   const parser = createParser({
-    onEvent: ({ data }) => {
-      if (!stopped) reader.onData(data)
+    onEvent: ({ data, event }) => {
+      pending = 0
+      if (!stopped) reader.onData(data, event)
     },
     onError: ({ type }) => {
       // Other errors are unknown fields and bad retry values, which the standard says to pass over.
-      if (type !== 'max-buffer-size-exceeded' || stopped) return
-      stopped = true
-      reader.onTooLong()
+      if (type === 'max-buffer-size-exceeded') stop()
     },
     maxBufferSize: maxEventBytes,
   })
   return (bytes) => {
-    if (!stopped) parser.feed(decoder.decode(bytes, { stream: true }))
+    if (stopped) return
+    const text = decoder.decode(bytes, { stream: true })
+    pending += text.length
+    parser.feed(text)
+    if (pending > maxEventBytes) stop()
   }
 }

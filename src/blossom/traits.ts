@@ -15,7 +15,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       if (identity === undefined) return undefined
       // A stored stream serves a plain call; one in progress does not, nor one with other options.
       const form = use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
-      return `${form}${principal} ${identity}`
+      return `${form}${request.principal ?? principal} ${identity}`
     },
     commits,
     complete: (chunks) => chunks.some((chunk) => finishReasonOf(chunk) !== undefined) && fromChunks(chunks) !== undefined,
@@ -23,20 +23,22 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     toStream: (answer) => (isJson(answer) && isCompletion(answer.data) ? toChunks(answer.data) : undefined),
     fromStream: (chunks) => {
       const data = fromChunks(chunks)
-      return data && { data, requestId: undefined }
+      // A stream that was not asked for its usage has none, and a plain answer always has: whoever counts by it must not lose it.
+      return data?.usage && { data, requestId: undefined }
     },
-    split: ({ path, body }) => {
+    split: ({ path, body, principal: own }) => {
       if (path !== EMBEDDINGS || body === undefined) return undefined
       const { input, ...rest } = body
       const inputs = inputsOf(input)
-      return inputs && { group: JSON.stringify(rest), size: inputs.length }
+      return inputs && { group: JSON.stringify([own ?? null, rest]), size: inputs.length }
     },
     merge: (requests) => {
       const parts = requests.map(({ body }) => inputsOf(body?.input) ?? [])
       const input = parts.flat()
       const [first] = requests as [Outgoing]
+      const merged = new Outgoing(first.method, first.path, { ...first.body, input }, first.accept)
       return {
-        request: new Outgoing(first.method, first.path, { ...first.body, input }, first.accept),
+        request: first.key === undefined ? merged : merged.paidBy(first.key),
         part: (answer, from, size) => partOf(answer, input, from, size),
       }
     },

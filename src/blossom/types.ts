@@ -99,7 +99,10 @@ export interface Usage {
 }
 
 /** Beside its own fields every method takes these; see `CallOptions`. */
-export type BlossomCallOptions = Pick<CallOptions, 'signal' | 'timeoutMs' | 'deadline' | 'priority' | 'tenant' | 'cache' | 'meta'>
+export interface BlossomCallOptions extends CallOptions {
+  /** Somebody else's key for this call alone, such as a visitor's own: it pays, and its answers are cached apart. @default the client's */
+  apiKey?: string | undefined
+}
 
 export interface TextOptions extends BlossomCallOptions {
   /** @default 'openai' */
@@ -108,7 +111,7 @@ export interface TextOptions extends BlossomCallOptions {
   maxTokens?: number | undefined
   /** 0 to 2. @default upstream's, which is 1 */
   temperature?: number | undefined
-  /** Above 0, at most 1. */
+  /** 0 to 1. */
   topP?: number | undefined
   seed?: number | undefined
   stop?: string | readonly string[] | undefined
