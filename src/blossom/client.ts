@@ -1,23 +1,21 @@
 import { Agent, type Dispatcher } from 'undici'
 import {
   base,
-  type CloseOptions,
   ConfigError,
   type Context,
   check,
   composeStack,
   digest,
   LAYERS,
-  type LayerDescription,
   type LayerEntry,
   type LayerOf,
   rules,
   type Stack,
-  type StackStats,
   ValidationError,
 } from '../core/index.js'
 import { checkPath, checkPrompt, entriesOf, readArguments } from './arguments.js'
-import { type BatchOptions, type BatchOutcome, runBatch } from './batch.js'
+import { runBatch } from './batch.js'
+import type { Blossom, BlossomLayer, BlossomOptions } from './client-interface.js'
 import { usageOf } from './completion.js'
 import { ProtocolError } from './errors.js'
 import { Exchange } from './exchange.js'
@@ -30,90 +28,24 @@ import { clientTraits } from './traits.js'
 import type {
   BlossomAnswer,
   BlossomCallOptions,
-  BlossomRequest,
   BytesAnswer,
   BytesResult,
   ChatBody,
-  ChatChunk,
   ChatCompletion,
   ClientNote,
   EmbeddingOptions,
   EmbeddingResult,
   ImageFields,
-  ImageOptions,
   JsonAnswer,
   Model,
   RawRequest,
   SpeechOptions,
   TextOptions,
   TextResult,
-  TextStream,
 } from './types.js'
 import { VERSION } from './version.js'
 
-/** A layer that fits the client's stack. */
-export type BlossomLayer = LayerOf<BlossomRequest, BlossomAnswer>
-
-export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonly BlossomLayer[]> {
-  /** Goes into the `Authorization` header of requests to `baseURL`, and nowhere else. Without one only model lists are served. */
-  apiKey?: string | undefined
-  /** @default 'https://gen.pollinations.ai' */
-  baseURL?: string | undefined
-  /** Sent with every request. Those that the client sets itself are refused. */
-  headers?: Readonly<Record<string, string>> | undefined
-  /** An undici dispatcher to send through. It stays yours: the client never closes it. @default one of its own */
-  dispatcher?: Dispatcher | undefined
-  /** @default 'blossom-stack/VERSION' */
-  userAgent?: string | undefined
-  /** Largest answer that is read; an event of a stream may have 8 MiB at most. Bytes. @default 33554432 (32 MiB) */
-  maxResponseBytes?: number | undefined
-  /** The same as `use(...layers)`. */
-  layers?: Layers | undefined
-}
-
-/** The client. Its methods check what they are given before anything is sent, and reject with a `ValidationError`. */
-export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]> {
-  /**
-   * Puts layers around the client, the first listed outermost; called again, further out. Gives this client, with the layers in its type.
-   * @throws ConfigError once the client has been used
-   */
-  use<const More extends readonly BlossomLayer[]>(...layers: More): Blossom<readonly [...Layers, ...More]>
-  readonly text: {
-    /** Sends one user message and gives the text of the answer. */
-    generate(prompt: string, options?: TextOptions): Promise<TextResult>
-    /** The same as a stream. It begins once the first token is there. */
-    stream(prompt: string, options?: TextOptions): Promise<TextStream>
-    /** Many prompts with bounded concurrency; a prompt that fails costs its own outcome only. */
-    batch(prompts: Iterable<string> | AsyncIterable<string>, options?: BatchOptions): AsyncGenerator<BatchOutcome, undefined, undefined>
-  }
-  readonly chat: {
-    /** An OpenAI chat completion, body and answer as they are on the wire. */
-    create(body: ChatBody, options?: BlossomCallOptions): Promise<ChatCompletion>
-    /** The same as a stream of chunks. */
-    stream(body: ChatBody, options?: BlossomCallOptions): Promise<AsyncGenerator<ChatChunk, undefined, undefined>>
-  }
-  readonly image: {
-    generate(prompt: string, options?: ImageOptions): Promise<BytesResult>
-    /** The image's address, without a key: whoever opens it pays with his own. */
-    url(prompt: string, options?: ImageFields): string
-  }
-  readonly audio: { speech(text: string, options?: SpeechOptions): Promise<BytesResult> }
-  readonly embeddings: {
-    /** At most 32 inputs upstream; a `batcher` merges small calls. */
-    create(input: string | readonly string[], options?: EmbeddingOptions): Promise<EmbeddingResult>
-  }
-  readonly models: { list(options?: BlossomCallOptions): Promise<Model[]> }
-  readonly account: { balance(options?: BlossomCallOptions): Promise<{ balance: number }> }
-  /** Any other path, through the same stack. JSON comes parsed, other answers as `{ bytes, contentType }`, with `stream: true` in the body an async generator. */
-  request<Answer = unknown>(request: RawRequest, options?: BlossomCallOptions): Promise<Answer>
-  /** The layers' stats, keyed by their names. */
-  stats(): StackStats<Layers>
-  /** The layers, outermost first, with live stats and a note where the order is odd. */
-  describe(): LayerDescription[]
-  /** Lets running calls finish, ends waiting ones with `CLOSED`, cuts what is left after `timeoutMs` (30 s), closes the connections. */
-  close(options?: CloseOptions): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
+export type { Blossom, BlossomLayer, BlossomOptions } from './client-interface.js'
 
 /**
  * Makes a client. Without layers it is a plain one: one request for each call, no limits but its own sizes.
@@ -160,8 +92,9 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
 
   const send = (request: Outgoing, context: Context): Promise<BlossomAnswer> => {
     const { transport } = context
-    const key = request.key ?? transport?.apiKey ?? apiKey
     const { origin, prefix } = transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
+    // The client's own key is for its own address; a member at another one brings its own.
+    const key = request.key ?? transport?.apiKey ?? (origin === address.origin ? apiKey : undefined)
     const note = noteOf(context)
     note.attempts++
     const exchange = new Exchange(request, context, { maxResponseBytes, apiKey: key }, note)
