@@ -14,4 +14,8 @@ export default defineConfig({
   splitting: true,
   treeshake: true,
   sourcemap: true,
+  esbuildOptions(options, { format }) {
+    // CommonJS has no import.meta; what needs it takes a file's name as well.
+    if (format === 'cjs') options.define = { ...options.define, 'import.meta.url': '__filename' }
+  },
 })

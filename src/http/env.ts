@@ -7,7 +7,7 @@ import { pool } from '../layers/pool.js'
 import { queue } from '../layers/queue.js'
 import { retry } from '../layers/retry.js'
 import { timeout } from '../layers/timeout.js'
-import type { GatewayOptions } from './options.js'
+import { type GatewayOptions, isOrigin } from './options.js'
 import { redisStore } from './redis-store.js'
 
 /** Environment variables: `process.env`, or another record in tests. */
@@ -48,11 +48,12 @@ const STREAM_MS = 15 * 60_000
  * @throws ConfigError one line that names the variable; also without a key, unless `BLOSSOM_FORWARD_KEYS` is on
  */
 export function blossomFromEnv(env: Environment = process.env) {
-  const apiKey = given(env, 'POLLINATIONS_API_KEY') ?? given(env, 'BLOSSOM_API_KEY')
+  const keyName = given(env, 'POLLINATIONS_API_KEY') === undefined ? 'BLOSSOM_API_KEY' : 'POLLINATIONS_API_KEY'
+  const apiKey = given(env, keyName)
   if (apiKey === undefined && !isForwarding(env)) {
     throw new ConfigError('The environment variable POLLINATIONS_API_KEY must be set to the API key (or BLOSSOM_API_KEY).')
   }
-  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) fail('POLLINATIONS_API_KEY', 'an API key of printable ASCII characters')
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) fail(keyName, 'an API key of printable ASCII characters without spaces')
   const baseURL = given(env, 'BLOSSOM_BASE_URL')
   const ms = integer(env, 'BLOSSOM_TIMEOUT_MS', 60_000, 1, LONGEST)
   const attemptMs = integer(env, 'BLOSSOM_ATTEMPT_TIMEOUT_MS', Math.min(30_000, ms), 1, LONGEST)
@@ -64,7 +65,8 @@ export function blossomFromEnv(env: Environment = process.env) {
   const ttlMs = integer(env, 'BLOSSOM_CACHE_TTL_MS', 30 * 60_000, 1, LONGEST)
   const isCaching = oneOf(env, 'BLOSSOM_CACHE', ['on', 'off'], 'on') === 'on'
   const redisUrl = given(env, 'REDIS_URL')
-  if (redisUrl !== undefined && !/^rediss?:\/\/\S+$/.test(redisUrl)) fail('REDIS_URL', 'an address such as redis://127.0.0.1:6379')
+  if (redisUrl !== undefined && !(/^rediss?:\/\/\S+$/.test(redisUrl) && URL.canParse(redisUrl)))
+    fail('REDIS_URL', 'an address such as redis://127.0.0.1:6379')
   const store = isCaching && redisUrl !== undefined ? redisStore(redisUrl) : undefined
 
   let blossom: Blossom
@@ -91,10 +93,11 @@ export function blossomFromEnv(env: Environment = process.env) {
 /** The client, closing what belongs to it as well. */
 function closesWith<Client extends Blossom<readonly unknown[]>>(client: Client, also: () => Promise<void>): Client {
   const { close } = client
+  let closing: Promise<void> | undefined
   return Object.assign(client, {
-    async close(options?: { timeoutMs?: number }) {
-      await close(options)
-      await also()
+    close(options?: { timeoutMs?: number }) {
+      closing ??= close(options).finally(also)
+      return closing
     },
   })
 }
@@ -111,7 +114,7 @@ export function gatewayOptionsFromEnv(env: Environment = process.env): GatewayOp
   const origins = given(env, 'BLOSSOM_CORS_ORIGINS')
     ?.split(',')
     .map((origin) => origin.trim().replace(/\/$/, ''))
-  if (origins?.some((origin) => origin !== '*' && !/^https?:\/\/[^/\s]+$/.test(origin))) {
+  if (origins && !origins.every(isOrigin)) {
     fail('BLOSSOM_CORS_ORIGINS', 'origins such as https://app.example, separated by commas')
   }
   const adminToken = given(env, 'BLOSSOM_ADMIN_TOKEN')

@@ -1,3 +1,4 @@
+import type { Limit } from './limits.js'
 import { type FieldError, FieldsError } from './message.js'
 
 /** Reads the fields of a body one after the other and throws once, naming every field that is wrong. */
@@ -32,14 +33,14 @@ export class Fields {
     return this.wrong(field, 'must be a string that is not empty')
   }
 
-  integer(field: string, fallback: number, min: number, max: number): number {
+  integer(field: string, { fallback, min, max }: Limit): number {
     const value = this.#value(field) ?? fallback
     if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
     this.wrong(field, `must be a whole number from ${min} to ${max}`)
     return fallback
   }
 
-  number(field: string, fallback: number, min: number, max: number): number {
+  number(field: string, { fallback, min, max }: Limit): number {
     const value = this.#value(field) ?? fallback
     if (typeof value === 'number' && value >= min && value <= max) return value
     this.wrong(field, `must be a number from ${min} to ${max}`)
@@ -50,11 +51,11 @@ export class Fields {
     if (this.#value(field) === undefined) this.wrong(field, 'is missing')
   }
 
-  /** A list; its items are judged one by one by whoever uses them. */
+  /** A list with something in it; its items are judged one by one by whoever uses them. */
   list(field: string): readonly unknown[] {
     const value = this.#value(field)
-    if (Array.isArray(value)) return value
-    this.wrong(field, value === undefined ? 'is missing' : 'must be a list')
+    if (Array.isArray(value) && value.length > 0) return value
+    this.wrong(field, value === undefined ? 'is missing' : 'must be a list that is not empty')
     return []
   }
 

@@ -1,17 +1,16 @@
-import { randomUUID } from 'node:crypto'
 import type { Blossom } from '../blossom/client.js'
-import type { BlossomCallOptions } from '../blossom/types.js'
-import { ClosedError, type CloseOptions, ConfigError, check, isStackError, rules, runHook, StackError } from '../core/index.js'
+import { ClosedError, type CloseOptions, ConfigError, check, rules, StackError } from '../core/index.js'
+import { docsRoutes } from './docs.js'
 import { Flights } from './flights.js'
-import { corsHeaders, milliseconds, preflightHeaders, securityHeaders } from './headers.js'
+import { preflightHeaders } from './headers.js'
 import { type Incoming, type Reply, readJson } from './message.js'
-import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions, type Visitor } from './options.js'
-import { type Dialect, errorReply } from './reply.js'
-import { readNotes } from './request-log.js'
+import { openApiRoute } from './openapi.js'
+import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions, readVisitor, type Visitor } from './options.js'
 import type { Route, RouteTools } from './route.js'
 import { Routing } from './routing.js'
 import { StackView } from './stack-view.js'
-import { fromRequest, toResponse } from './web.js'
+import { Visit } from './visit.js'
+import { fromRequest, replyOf, toResponse } from './web.js'
 
 /** One web-standard function that serves all routes, in any framework. */
 export interface Gateway<Platform = unknown> {
@@ -32,7 +31,9 @@ export class GatewayCore implements RouteTools {
   readonly view: StackView
   readonly routing: Routing
   readonly flights = new Flights()
+  readonly #closers = new Set<(landed: Promise<void>) => Promise<void>>()
   #draining = false
+  #closing: Promise<void> | undefined
 
   constructor(
     blossom: Blossom<readonly unknown[]>,
@@ -60,109 +61,54 @@ export class GatewayCore implements RouteTools {
     this.#draining = true
   }
 
+  /**
+   * Adds what is to be ended with the gateway: `end` is called when the close begins, with a promise of the moment at which nothing is
+   * under way any more, and is waited for. Gives what takes it off again.
+   */
+  onClose(end: (landed: Promise<void>) => Promise<void>): () => void {
+    this.#closers.add(end)
+    return () => this.#closers.delete(end)
+  }
+
   async close(options?: CloseOptions): Promise<void> {
     const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
       timeoutMs: rules.duration(30_000, { min: 0 }) as rules.Rule<number>,
     })
+    this.#closing ??= this.#shut(timeoutMs)
+    return this.#closing
+  }
+
+  async #shut(timeoutMs: number): Promise<void> {
     this.drain()
-    await this.flights.land(timeoutMs)
+    const landed = this.flights.land(timeoutMs)
+    await Promise.all([landed, ...[...this.#closers].map((end) => end(landed))])
   }
 
   async handle(incoming: Incoming, platform: unknown): Promise<Reply> {
-    const startedAt = performance.now()
-    const requestId = requestIdOf(incoming)
-    const path = this.routing.pathOf(incoming.target)
-    const routes = this.routing.at(path)
-    const method = incoming.method === 'HEAD' ? 'GET' : incoming.method
-    const route = routes.find((candidate) => candidate.method === method)
-    const dialect: Dialect = routes[0]?.dialect ?? (path?.startsWith('/v1/') ? 'openai' : 'guide')
-    const meta = new Map<string, unknown>()
-    const flight = this.flights.begin(incoming)
-    let visitor: Visitor = {}
-    let visitorsKey = false
+    const visit = new Visit(incoming, this)
+    const { route } = visit
     let reply: Reply
-    let failure: unknown
     try {
-      if (route === undefined) reply = this.#withoutRoute(incoming, routes)
-      else {
-        if (this.#draining && route.spends) throw new ClosedError('The server is shutting down.')
-        const identity = await this.identify(incoming, platform)
-        if (identity instanceof Response) reply = await replyOf(identity)
-        else {
-          visitor = identity
-          const apiKey = this.options.forwardKeys ? bearer(incoming) : undefined
-          visitorsKey = apiKey !== undefined
-          const call: BlossomCallOptions & { signal: AbortSignal } = {
-            signal: incoming.signal,
-            meta,
-            ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
-            ...(visitor.priority !== undefined && { priority: visitor.priority }),
-            ...(apiKey !== undefined && { apiKey }),
-          }
-          reply = await route.handle({ incoming, requestId, call, json: () => this.#json(incoming, platform) }, this)
-        }
-      }
+      reply = route === undefined ? this.#withoutRoute(visit) : await this.#run(route, visit, platform)
     } catch (error) {
-      failure = error
-      const { errorDetail } = this.options
-      const timedOut = isStackError(error, 'TIMEOUT') ? route?.timeoutStatus : undefined
-      reply = errorReply(error, { requestId, dialect, errorDetail, visitorsKey, retried: this.view.has('retry'), status: timedOut })
+      reply = visit.fail(error)
     }
-    const headMs = performance.now() - startedAt
-    const facts = readNotes(meta, (kind) => this.view.namesOf(kind))
-    const streams = typeof reply.body === 'object' && Symbol.asyncIterator in reply.body
-    const { headers } = reply
-    headers['x-request-id'] = requestId
-    headers['x-process-time'] = (headMs / 1_000).toFixed(4)
-    if (facts.attempts !== undefined) headers['server-timing'] = timingOf(headMs, facts.queuedMs ?? 0, streams)
-    if (facts.cache !== undefined) headers['x-cache'] = facts.cache === 'miss' ? 'MISS' : facts.cache === 'hit' ? 'HIT' : 'STALE'
-    securityHeaders(headers)
-    corsHeaders(incoming, this.options.corsOrigins, headers)
-
-    const finish = (error?: unknown) => {
-      if (!flight.end()) return
-      const left = incoming.signal.aborted
-      const status = left ? 499 : reply.status
-      const failed = error ?? failure
-      const shown = route?.path ?? '(unknown)'
-      const { onError, log } = this.options
-      if (failed !== undefined && !left && onError)
-        runHook('createGateway: onError()', () => onError(failed, { requestId, route: shown, status }))
-      if (!log) return
-      const code = failed === undefined ? undefined : isStackError(failed) ? failed.code : 'INTERNAL'
-      const { queuedMs, cache, attempts, upstreamRequestId } = readNotes(meta, (kind) => this.view.namesOf(kind))
-      runHook('createGateway: log()', () =>
-        log({
-          time: new Date().toISOString(),
-          level: status >= 500 || (streams && code !== undefined) ? 'error' : status >= 400 ? 'warn' : 'info',
-          requestId,
-          method: incoming.method,
-          route: shown,
-          status,
-          durationMs: round(performance.now() - startedAt),
-          ...(streams && { firstTokenMs: round(headMs) }),
-          ...(queuedMs !== undefined && { queuedMs: round(queuedMs) }),
-          ...(cache !== undefined && { cached: cache !== 'miss' }),
-          ...(attempts !== undefined && { attempts }),
-          ...(upstreamRequestId !== undefined && { upstreamRequestId }),
-          ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
-          ...(visitor.clientAddress !== undefined && { clientAddress: visitor.clientAddress }),
-          ...(code !== undefined && { code }),
-        }),
-      )
-    }
-    if (incoming.method === 'HEAD') {
-      finish()
-      return { status: reply.status, headers }
-    }
-    if (!streams) {
-      finish()
-      return reply
-    }
-    return { ...reply, body: watched(reply.body as AsyncIterable<string>, finish) }
+    return visit.complete(reply)
   }
 
-  #withoutRoute(incoming: Incoming, routes: readonly Route[]): Reply {
+  async #run(route: Route, visit: Visit, platform: unknown): Promise<Reply> {
+    if (this.#draining && route.spends) throw new ClosedError('The server is shutting down.')
+    const { incoming, requestId } = visit
+    const identity = route.anyone ? {} : await this.identify(incoming, platform)
+    if (identity instanceof Response) return replyOf(identity)
+    const call = visit.callFor(identity)
+    return route.handle(
+      { incoming, requestId, call, json: () => this.#json(incoming, platform), broke: (error) => visit.broke(error) },
+      this,
+    )
+  }
+
+  #withoutRoute({ incoming, routes }: Visit): Reply {
     if (routes.length === 0) throw new StackError('There is no such route.', { code: 'NOT_FOUND', status: 404, refused: true })
     const methods = routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
     if (incoming.method === 'OPTIONS') {
@@ -176,60 +122,13 @@ export class GatewayCore implements RouteTools {
   /** Asks the owner who the visitor is; a `Response` refuses him. */
   async identify(incoming: Incoming, platform: unknown): Promise<Visitor | Response> {
     const { call } = this.options
-    if (call === undefined) return {}
-    return (await call(incoming.request, platform as never)) ?? {}
+    return call === undefined ? {} : readVisitor(await call(incoming.request, platform as never))
   }
 
   async #json(incoming: Incoming, platform: unknown): Promise<Record<string, unknown>> {
     const { body, bodyLimit } = this.options
-    const parsed = body?.(incoming.request, platform as never)
+    const parsed = await body?.(incoming.request, platform as never)
     return readJson(incoming, bodyLimit, parsed === undefined ? undefined : { parsed })
-  }
-}
-
-/** The visitor's own id, if it is one that can go into a log as it is. */
-function requestIdOf(incoming: Incoming): string {
-  const given = incoming.header('x-request-id')
-  return given !== undefined && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID()
-}
-
-const bearer = (incoming: Incoming): string | undefined => /^Bearer ([\x21-\x7e]+)$/i.exec(incoming.header('authorization') ?? '')?.[1]
-
-const round = (ms: number): number => Number(ms.toFixed(1))
-
-/** @see https://www.w3.org/TR/server-timing/ */
-function timingOf(headMs: number, queuedMs: number, streams: boolean): string {
-  const upstream = `upstream;dur=${milliseconds(Math.max(0, headMs - queuedMs))}`
-  return `queue;dur=${milliseconds(queuedMs)}, ${upstream}${streams ? `, first-token;dur=${milliseconds(headMs)}` : ''}`
-}
-
-/** A refusal by the owner's own function, as it is. */
-async function replyOf(response: Response): Promise<Reply> {
-  const body = new Uint8Array(await response.arrayBuffer())
-  return { status: response.status, headers: Object.fromEntries(response.headers), ...(body.byteLength > 0 && { body }) }
-}
-
-/** Tells when a streamed body has ended, however it did. */
-function watched(body: AsyncIterable<string>, finish: (error?: unknown) => void): AsyncIterable<string> {
-  const iterator = body[Symbol.asyncIterator]()
-  return {
-    [Symbol.asyncIterator]: () => ({
-      async next() {
-        try {
-          const result = await iterator.next()
-          if (result.done) finish()
-          return result
-        } catch (error) {
-          finish(error)
-          throw error
-        }
-      },
-      async return() {
-        finish()
-        await iterator.return?.()
-        return { done: true, value: undefined }
-      },
-    }),
   }
 }
 
@@ -247,10 +146,13 @@ export function createGateway<Platform = unknown>(
   blossom: Blossom<readonly never[]> | Blossom<readonly unknown[]>,
   options?: GatewayOptions<Platform>,
 ): Gateway<Platform> {
-  const core = new GatewayCore(blossom as Blossom<readonly unknown[]>, options as GatewayOptions<never> | undefined, () => [])
+  const core = new GatewayCore(blossom as Blossom<readonly unknown[]>, options as GatewayOptions<never> | undefined, (own) => [
+    openApiRoute(own),
+    ...docsRoutes(own),
+  ])
   const gateway = async (request: Request, platform?: Platform): Promise<Response> => {
     const incoming = fromRequest(request)
-    return toResponse(await core.handle(incoming, platform), incoming)
+    return toResponse(await core.handle(incoming, platform))
   }
   return Object.assign(gateway, { drain: () => core.drain(), close: (o?: CloseOptions) => core.close(o), [CORE]: core })
 }

@@ -6,13 +6,11 @@ import { NotFoundError } from '../blossom/errors.js'
 import type { TextOptions } from '../blossom/types.js'
 import { StackError } from '../core/index.js'
 import { Fields } from './fields.js'
+import { bearer } from './headers.js'
+import { BATCH_SIZE, MAX_PROMPTS, MAX_TOKENS, TEMPERATURE } from './limits.js'
 import type { Reply } from './message.js'
 import { json } from './reply.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
-
-/** More in one request is a mistake or an attack; upstream has limits of its own below it. */
-const MAX_TOKENS = 32_768
-const MAX_PROMPTS = 100
 
 /** Only names on the owner's list, where there is one. */
 export function admitModel(model: unknown, { options }: RouteTools): void {
@@ -20,15 +18,16 @@ export function admitModel(model: unknown, { options }: RouteTools): void {
   throw new NotFoundError('There is no such model here.', { code: 'NOT_FOUND', status: 404, upstreamStatus: 404 })
 }
 
-async function readPrompt(
-  { json, call }: RouteCall,
+/** The fields of a generation, for every route that makes one. */
+export async function readPrompt(
+  { json, call }: Pick<RouteCall, 'json' | 'call'>,
   tools: RouteTools,
   cache: 'default' | 'no-store',
 ): Promise<{ prompt: string; options: TextOptions }> {
   const fields = new Fields(await json())
   const prompt = fields.prompt('prompt')
-  const maxTokens = fields.integer('max_tokens', 100, 1, MAX_TOKENS)
-  const temperature = fields.number('temperature', 0.7, 0, 2)
+  const maxTokens = fields.integer('max_tokens', MAX_TOKENS)
+  const temperature = fields.number('temperature', TEMPERATURE)
   const model = fields.text('model')
   fields.check()
   admitModel(model, tools)
@@ -67,18 +66,25 @@ async function generateCached(call: RouteCall, tools: RouteTools): Promise<Reply
 
 async function generateStream(call: RouteCall, tools: RouteTools): Promise<Reply> {
   const { prompt, options } = await readPrompt(call, tools, 'no-store')
-  const { requestId, incoming } = call
+  const { requestId, broke } = call
   // Awaited before the head goes out: a failure up to the first token has a real status.
   const stream = await tools.blossom.text.stream(prompt, options)
   const { heartbeatMs } = tools.options
-  return { status: 200, headers: { ...sseHeaders }, body: toServerSentEvents(stream, { heartbeatMs, requestId, signal: incoming.signal }) }
+  const body = toServerSentEvents(stream, {
+    heartbeatMs,
+    requestId,
+    error(failure, event) {
+      broke(failure)
+      return event
+    },
+  })
+  return { status: 200, headers: { ...sseHeaders }, body }
 }
 
 async function generateBatch({ json: read, call, requestId }: RouteCall, tools: RouteTools): Promise<Reply> {
   const fields = new Fields(await read())
   const prompts = fields.list('prompts')
-  const concurrency = fields.integer('batch_size', 5, 1, MAX_PROMPTS)
-  if (prompts.length === 0) fields.wrong('prompts', 'must hold at least one prompt')
+  const concurrency = fields.integer('batch_size', BATCH_SIZE)
   fields.check()
   if (prompts.length > MAX_PROMPTS) {
     throw new StackError(`Too many prompts. Maximum is ${MAX_PROMPTS}.`, { code: 'VALIDATION', status: 400, refused: true })
@@ -91,7 +97,7 @@ async function generateBatch({ json: read, call, requestId }: RouteCall, tools: 
     cache: 'no-store',
     concurrency,
     order: 'input',
-    maxTokens: 100,
+    maxTokens: MAX_TOKENS.fallback,
   })) {
     if (outcome.ok) processed++
     results.push(outcome.ok ? outcome.text : { error: toErrorFields(outcome.error, requestId) })
@@ -123,7 +129,7 @@ async function clearCache({ incoming }: RouteCall, { options, view }: RouteTools
     return Object.assign(error, { replyHeaders: headers })
   }
   if (adminToken === undefined) throw refuse(403, 'No admin token is configured, so nobody may clear the cache.')
-  const given = /^Bearer ([\x21-\x7e]+)$/i.exec(incoming.header('authorization') ?? '')?.[1]
+  const given = bearer(incoming)
   if (given === undefined)
     throw refuse(401, 'Clearing the cache needs the admin token as a Bearer token.', { 'www-authenticate': 'Bearer' })
   // Digests have one length, so the comparison takes the same time whatever was given.
@@ -144,5 +150,14 @@ export const guideRoutes: readonly Route[] = [
   { name: 'stream', method: 'POST', path: '/generate/stream', dialect: 'guide', spends: true, handle: generateStream },
   { name: 'pool-stats', method: 'GET', path: '/pool/stats', needs: 'pool', dialect: 'guide', spends: false, handle: poolStats },
   { name: 'queue-stats', method: 'GET', path: '/queue/stats', needs: 'queue', dialect: 'guide', spends: false, handle: queueStats },
-  { name: 'cache-clear', method: 'DELETE', path: '/cache/clear', needs: 'cache', dialect: 'guide', spends: false, handle: clearCache },
+  {
+    name: 'cache-clear',
+    method: 'DELETE',
+    path: '/cache/clear',
+    needs: 'cache',
+    dialect: 'guide',
+    spends: false,
+    anyone: true,
+    handle: clearCache,
+  },
 ]

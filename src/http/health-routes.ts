@@ -68,6 +68,7 @@ export function healthRoutes(): Route[] {
     path,
     dialect: 'guide',
     spends: false,
+    anyone: true,
     handle,
   })
   return [route('health', '/health', health), route('health-live', '/health/live', live), route('health-ready', '/health/ready', ready)]

@@ -1,5 +1,5 @@
 import { TooLargeError } from '../blossom/errors.js'
-import { StackError, ValidationError } from '../core/index.js'
+import { ConfigError, StackError, ValidationError } from '../core/index.js'
 
 /** A request as the gateway sees it, from a web `Request` or from Node's own. */
 export interface Incoming {
@@ -10,6 +10,8 @@ export interface Incoming {
   /** Aborted when the visitor has gone, or by `cut`. */
   readonly signal: AbortSignal
   cut(reason: unknown): void
+  /** What somebody further out has set as a header of the answer already. */
+  already?(name: string): string | undefined
   /** The body, at most `limit` bytes of it; or what a parser further out has made of it. */
   read(limit: number): Promise<Received>
   /** A web `Request` without its body, for the owner's own functions. */
@@ -23,6 +25,8 @@ export type Received = { readonly bytes: Uint8Array } | { readonly parsed: unkno
 export interface Reply {
   readonly status: number
   readonly headers: Record<string, string>
+  /** Values of `set-cookie`, the one header that cannot be joined. */
+  readonly cookies?: readonly string[]
   readonly body?: string | Uint8Array | AsyncIterable<string>
 }
 
@@ -46,9 +50,8 @@ export const tooLarge = (limit: number) => new TooLargeError(`The body is larger
 /** A body must be JSON: other types are 415, text that does not parse is 400. */
 export async function readJson(incoming: Incoming, limit: number, given?: Received): Promise<Record<string, unknown>> {
   if (Number(incoming.header('content-length') ?? 0) > limit) throw tooLarge(limit)
-  const received = given ?? (await incoming.read(limit))
-  if ('parsed' in received) return object(received.parsed)
   const type = (incoming.header('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  // Whoever has parsed the body: a page elsewhere can make a browser send a form or plain text, but not JSON.
   if (type !== 'application/json' && !type.endsWith('+json')) {
     throw new StackError('The body must be JSON: send it with content-type application/json.', {
       code: 'VALIDATION',
@@ -56,13 +59,20 @@ export async function readJson(incoming: Incoming, limit: number, given?: Receiv
       refused: true,
     })
   }
-  let parsed: unknown
+  const received = given ?? (await incoming.read(limit))
+  if ('bytes' in received) return object(parse(received.bytes, limit))
+  const { parsed } = received
+  // Parsers for raw bodies and text leave the parsing to whoever comes after them.
+  return object(typeof parsed === 'string' || parsed instanceof Uint8Array ? parse(Buffer.from(parsed as Uint8Array), limit) : parsed)
+}
+
+function parse(bytes: Uint8Array, limit: number): unknown {
+  if (bytes.byteLength > limit) throw tooLarge(limit)
   try {
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(received.bytes))
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch {
     throw new ValidationError('The body is not valid JSON.')
   }
-  return object(parsed)
 }
 
 function object(value: unknown): Record<string, unknown> {
@@ -84,6 +94,6 @@ export async function collectBytes(chunks: AsyncIterable<Uint8Array>, limit: num
 
 /** What a body that was read and not handed over says: the owner finds the remedy in the log. */
 export const bodyIsGone = () =>
-  new Error(
+  new ConfigError(
     'The body was read by a parser before the gateway saw it: hand it over with toRequest(req, res, { body }) or the option `body`.',
   )

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { toNodeReadable } from '../adapters/index.js'
+import { toNodeReadable, toWebStream } from '../adapters/index.js'
+import { ConfigError } from '../core/index.js'
 import { CORE, type Gateway, type GatewayCore } from './gateway.js'
-import { bodyIsGone, collectBytes, type Incoming, type Received, type Reply } from './message.js'
-import { parsedBodies } from './web.js'
+import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
+import { nodeFacts, visitorHasLeft } from './web.js'
 
 /** Node's request with what frameworks hang on it. */
 type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string }
@@ -25,30 +25,28 @@ export interface ToRequestOptions {
  * @example createServer(toNode(createGateway(blossom))).listen(8787)
  */
 export function toNode(gateway: Gateway<never> | Gateway): (req: IncomingMessage, res: ServerResponse, next?: Next) => void {
-  const core = (gateway as unknown as { [CORE]: GatewayCore })[CORE]
+  const core = (gateway as unknown as { [CORE]?: GatewayCore } | null)?.[CORE]
+  if (core === undefined) throw new ConfigError('toNode: the first argument must be a gateway from createGateway().')
   return (req, res, next) => {
     if (next !== undefined && !core.knows(req.url ?? '/')) return next()
-    void serve(core, req, res)
+    // Nobody waits for this: what fails here must end the connection, not the process.
+    serve(core, req, res).catch(() => res.destroy())
   }
 }
 
 async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): Promise<void> {
   const incoming = fromNode(req, res)
-  const reply = await core.handle(incoming, { req, res })
-  // Somebody who has gone gets no answer.
-  if (incoming.signal.aborted && !res.writable) return void res.destroy()
-  await send(reply, res)
-}
-
-/** Writes a reply; what a framework or middleware has set already stays. */
-async function send({ status, headers, body }: Reply, res: ServerResponse): Promise<void> {
-  if (res.destroyed || res.writableEnded) {
-    if (typeof body === 'object' && Symbol.asyncIterator in body) await body[Symbol.asyncIterator]().return?.()
+  const { status, headers, cookies, body } = await core.handle(incoming, { req, res })
+  const streams = typeof body === 'object' && Symbol.asyncIterator in body
+  // The visitor has gone, or somebody else has answered him.
+  if (res.destroyed || res.writableEnded || res.headersSent) {
+    if (streams) await body[Symbol.asyncIterator]().return?.()
     return
   }
   res.statusCode = status
-  for (const [name, value] of Object.entries(headers)) if (!KEPT.has(name) || !res.hasHeader(name)) res.setHeader(name, value)
-  if (typeof body !== 'object' || body instanceof Uint8Array) {
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
+  if (cookies?.length) res.appendHeader('set-cookie', cookies)
+  if (!streams) {
     if (body !== undefined && !res.hasHeader('content-length')) res.setHeader('content-length', Buffer.byteLength(body))
     return void res.end(body)
   }
@@ -57,21 +55,11 @@ async function send({ status, headers, body }: Reply, res: ServerResponse): Prom
   await pipeline(toNodeReadable(body), res).catch(() => {})
 }
 
-/** CORS and security headers: the owner's own come first. */
-const KEPT: ReadonlySet<string> = new Set([
-  'x-content-type-options',
-  'referrer-policy',
-  'content-security-policy',
-  'access-control-allow-origin',
-  'access-control-expose-headers',
-  'vary',
-])
-
 /** A signal that tells when the visitor has gone before his answer was complete: `close` of the response, never of the request. */
 function leavingOf(res: ServerResponse): AbortController {
   const leaving = new AbortController()
   res.once('close', () => {
-    if (!res.writableFinished) leaving.abort(new DOMException('The visitor has left.', 'AbortError'))
+    if (!res.writableFinished) leaving.abort(visitorHasLeft())
   })
   return leaving
 }
@@ -90,7 +78,8 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
     cut(reason) {
       leaving.abort(reason)
     },
-    read: (limit) => readNode(req, limit),
+    already: (name) => textOf(res.getHeader(name)),
+    read: async (limit) => bodyRead(req, req.body) ?? { bytes: await collectBytes(partsOf(req), limit) },
     get request() {
       request ??= bare(req, leaving.signal)
       return request
@@ -98,32 +87,51 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
   }
 }
 
-async function readNode(req: NodeRequest, limit: number): Promise<Received> {
-  // A parser that has read the stream leaves what it made of it in `body`.
-  if (req.readableDidRead || req.readableEnded || req.body !== undefined) {
-    if (req.body === undefined) throw bodyIsGone()
-    return { parsed: req.body }
-  }
-  return { bytes: await collectBytes(req, limit) }
+const textOf = (value: number | string | string[] | undefined): string | undefined => (value === undefined ? undefined : String(value))
+
+/** What a parser that has read the stream has made of it; undefined while nobody has. */
+function bodyRead(req: IncomingMessage, parsed: unknown): Received | undefined {
+  if (parsed !== undefined) return { parsed }
+  if (req.readableDidRead || req.readableEnded) throw bodyIsGone()
+  return undefined
 }
 
-const METHODS_WITHOUT_REQUEST = new Set(['TRACE', 'TRACK', 'CONNECT'])
+/** The body's parts. Whoever stops before its end may still answer: the rest is thrown away, where Node would break the connection. */
+async function* partsOf(req: IncomingMessage): AsyncGenerator<Uint8Array, undefined, undefined> {
+  try {
+    for await (const part of req.iterator({ destroyOnReturn: false })) yield part as Uint8Array
+  } finally {
+    req.resume()
+  }
+  return undefined
+}
+
+/** The same as a web stream; nothing is read before it is asked for. */
+function webBodyOf(req: IncomingMessage): ReadableStream {
+  return toWebStream(partsOf(req))
+}
+
+/** Methods that a web `Request` refuses. */
+const FORBIDDEN: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 /** A web `Request` without a body. Built so that `//host/path` stays a path. */
-function bare(req: NodeRequest, signal: AbortSignal): Request {
-  const { method, headers, url } = webParts(req)
-  return new Request(url, { method: METHODS_WITHOUT_REQUEST.has(method) ? 'GET' : method, headers, signal })
+export function bare(req: IncomingMessage, signal: AbortSignal): Request {
+  return webRequest(req, { signal })
 }
 
-function webParts(req: NodeRequest): { method: string; headers: Headers; url: string } {
+function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' }): Request {
   const headers = new Headers()
   for (const [name, value] of Object.entries(req.headers)) {
     if (value === undefined || name.startsWith(':')) continue
     for (const item of Array.isArray(value) ? value : [value]) headers.append(name, item)
   }
+  const { method = 'GET', url = '/' } = req
   const host = /^[\w.:[\]-]+$/.test(req.headers.host ?? '') ? req.headers.host : 'localhost'
   const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http'
-  return { method: req.method ?? 'GET', headers, url: `${scheme}://${host}${req.url ?? '/'}` }
+  // A target such as `*` or another server's address is no path of ours.
+  const address = [`${scheme}://${host}${url.startsWith('/') ? url : '/'}`, `${scheme}://localhost/`].find((one) => URL.canParse(one))
+  const request = new Request(address as string, { ...init, method: FORBIDDEN.has(method) ? 'GET' : method, headers })
+  return FORBIDDEN.has(method) ? Object.defineProperty(request, 'method', { value: method }) : request
 }
 
 /**
@@ -135,23 +143,13 @@ function webParts(req: NodeRequest): { method: string; headers: Headers; url: st
  */
 export function toRequest(req: IncomingMessage, res: ServerResponse, options: ToRequestOptions = {}): Request {
   const { signal } = leavingOf(res)
-  const { method, headers, url } = webParts(req)
-  const hasBody = method !== 'GET' && method !== 'HEAD'
-  const isRead = req.readableDidRead || req.readableEnded
-  const init: RequestInit & { duplex?: 'half' } = { method, headers, signal }
-  if (hasBody && !isRead) {
-    init.body = Readable.toWeb(req) as unknown as NonNullable<RequestInit['body']>
-    init.duplex = 'half'
-  }
-  const request = new Request(url, init)
-  const { body } = options
-  if (isRead && hasBody) parsedBodies.set(request, body === undefined ? GONE : { parsed: body })
+  const { method = 'GET', readableDidRead } = req
+  const hasBody = method !== 'GET' && method !== 'HEAD' && !FORBIDDEN.has(method) && !readableDidRead
+  const request = webRequest(req, { signal, ...(hasBody && { body: webBodyOf(req) as never, duplex: 'half' }) })
+  nodeFacts.set(request, {
+    target: req.url ?? '/',
+    already: (name) => textOf(res.getHeader(name)),
+    body: () => (readableDidRead ? bodyRead(req, options.body) : undefined),
+  })
   return request
-}
-
-/** Stands for a body that was read and not handed over: reading it says so. */
-const GONE = {
-  get parsed(): never {
-    throw bodyIsGone()
-  },
 }

@@ -1,5 +1,6 @@
 import { toProblem } from '../adapters/index.js'
 import { sseHeaders, toServerSentEvents } from '../adapters/server-sent-events.js'
+import { ProtocolError } from '../blossom/errors.js'
 import { Fields } from './fields.js'
 import { admitModel } from './guide-routes.js'
 import type { Reply } from './message.js'
@@ -36,26 +37,30 @@ function post(name: Route['name'], path: string, check: Check): Route {
 }
 
 async function passOn(
-  { call, incoming, requestId }: RouteCall,
+  { call, requestId, broke }: RouteCall,
   { blossom, options }: RouteTools,
   path: string,
   body: Record<string, unknown>,
 ): Promise<Reply> {
-  const answer = await blossom.request<object>({ method: 'POST', path, body }, call)
+  const answer = await blossom.request<unknown>({ method: 'POST', path, body }, call)
+  if (typeof answer !== 'object' || answer === null) throw new ProtocolError('Upstream answered with JSON that is no object.')
   if (body.stream === true && Symbol.asyncIterator in answer) {
     const error = (failure: unknown) => {
+      broke(failure)
       const { status, body: problem } = toProblem(failure, { requestId })
       return { data: JSON.stringify({ error: openAIError(status, problem.code, problem.detail) }) }
     }
     const events = toServerSentEvents(answer as AsyncIterable<unknown>, {
       heartbeatMs: options.heartbeatMs,
-      signal: incoming.signal,
       error,
     })
     return { status: 200, headers: { ...sseHeaders }, body: events }
   }
   if ('bytes' in answer) {
     const { bytes, contentType } = answer as { bytes: Uint8Array; contentType: string }
+    // Whatever a browser could run or show as a page is not passed on.
+    if (!/^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i.test(contentType))
+      throw new ProtocolError('Upstream answered with another type than was asked for.')
     return { status: 200, headers: { 'content-type': contentType }, body: bytes }
   }
   return json(answer)
@@ -64,7 +69,7 @@ async function passOn(
 async function listModels({ call }: RouteCall, { blossom, options }: RouteTools): Promise<Reply> {
   const list = await blossom.models.list(call)
   const { models } = options
-  return json({ object: 'list', data: models === undefined ? list : list.filter(({ id }) => models.includes(id)) })
+  return json({ object: 'list', data: models === undefined ? list : list.filter((model) => models.includes(model?.id)) })
 }
 
 const needsText =
@@ -74,11 +79,9 @@ const needsText =
 
 /** OpenAI's routes: any OpenAI client works when it is pointed here. */
 export const openAIRoutes: readonly Route[] = [
-  post('v1-chat', '/v1/chat/completions', (fields) => {
-    if (fields.list('messages').length === 0) fields.wrong('messages', 'must hold at least one message')
-  }),
+  post('v1-chat', '/v1/chat/completions', (fields) => void fields.list('messages')),
   post('v1-embeddings', '/v1/embeddings', (fields) => fields.present('input')),
   post('v1-images', '/v1/images/generations', needsText('prompt')),
   post('v1-speech', '/v1/audio/speech', needsText('input')),
-  { name: 'v1-models', method: 'GET', path: '/v1/models', dialect: 'openai', spends: false, handle: listModels },
+  { name: 'v1-models', method: 'GET', path: '/v1/models', dialect: 'openai', spends: true, handle: listModels },
 ]

@@ -45,7 +45,7 @@ export interface GatewayOptions<Platform = unknown> {
   routes?: readonly RouteName[] | undefined
   /**
    * Who the visitor is: authentication speaks here. A `Response` refuses. The request has no body to read.
-   * `platform` is what the mount passes on: `{ req, res }` of Node, Koa's `ctx`, Hono's `c`.
+   * `platform` is what the mount passes on: `{ req, res }` of Node, Koa's `ctx`, Hono's `c`; `{ req, socket }` for a WebSocket.
    */
   call?: ((request: Request, platform: Platform) => Visitor | Response | undefined | Promise<Visitor | Response | undefined>) | undefined
   /** The parsed body, where a parser further out has read it already. `undefined` leaves the reading to the gateway. */
@@ -89,14 +89,15 @@ const path = (fallback: string | undefined) =>
     (value) => typeof value === 'string' && /^(\/[\w.~-]+)*$/.test(value),
   )
 
-const names = (expected: string, accepts: (value: string) => boolean) =>
+export const names = (expected: string, accepts: (value: string) => boolean) =>
   rules.custom<readonly string[], undefined>(
     expected,
     undefined,
     (value) => Array.isArray(value) && value.every((item) => typeof item === 'string' && accepts(item)),
   )
 
-const isOrigin = (value: string) => value === '*' || (URL.canParse(value) && /^https?:\/\//.test(value) && new URL(value).origin === value)
+export const isOrigin = (value: string) =>
+  value === '*' || (URL.canParse(value) && /^https?:\/\//.test(value) && new URL(value).origin === value)
 
 export function readGatewayOptions(options: GatewayOptions<never> | undefined): CheckedGatewayOptions {
   const checked = check<GatewayOptions<never>>('createGateway', options, {
@@ -138,4 +139,24 @@ export function readGatewayOptions(options: GatewayOptions<never> | undefined): 
     publicPath: checked.publicPath ?? checked.prefix ?? '',
     corsOrigins: checked.corsOrigins ?? [],
   } as CheckedGatewayOptions
+}
+
+/**
+ * What the owner's `call` gave. A `Response`, of whatever make, refuses; what is neither that nor a visitor lets nobody in.
+ * @throws ConfigError for anything else
+ */
+export async function readVisitor(given: unknown): Promise<Visitor | Response> {
+  if (given === undefined || given === null || given instanceof Response) return given ?? {}
+  const wrong = (expected: string) => new ConfigError(`createGateway: call() must return ${expected}.`)
+  if (typeof given !== 'object') throw wrong('{ tenant, priority, clientAddress }, a Response or undefined')
+  const { arrayBuffer, status, headers } = given as Partial<Response>
+  if (typeof arrayBuffer === 'function') {
+    const body = await (given as Response).arrayBuffer()
+    return new Response(body.byteLength === 0 ? null : body, { status: status ?? 500, headers: [...(headers ?? [])] as [string, string][] })
+  }
+  const { tenant, priority, clientAddress } = given as Visitor
+  if (tenant !== undefined && (typeof tenant !== 'string' || tenant === '')) throw wrong('a tenant that is a string with something in it')
+  if (priority !== undefined && !Number.isFinite(priority)) throw wrong('a priority that is a finite number')
+  if (clientAddress !== undefined && typeof clientAddress !== 'string') throw wrong('a clientAddress that is a string')
+  return { tenant, priority, clientAddress }
 }

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { toProblem } from '../adapters/index.js'
+import { type Problem, toProblem } from '../adapters/index.js'
 import { isStackError } from '../core/index.js'
 import type { Reply } from './message.js'
 
@@ -26,9 +26,9 @@ export interface ErrorContext {
 
 const VISITORS_STATUS: Readonly<Record<string, number>> = { AUTH: 401, PAYMENT: 402, FORBIDDEN: 403 }
 
-/** The answer for an error before anything was sent. */
-export function errorReply(error: unknown, context: ErrorContext): Reply {
-  const { requestId, dialect, errorDetail, visitorsKey, retried } = context
+/** What a visitor is told of an error. */
+export function problemOf(error: unknown, context: Omit<ErrorContext, 'dialect' | 'retried'>): Problem {
+  const { requestId, errorDetail, visitorsKey } = context
   const { headers, body } = toProblem(error, { requestId })
   const code = isStackError(error) ? error.code : undefined
   const toVisitor = visitorsKey && code !== undefined ? VISITORS_STATUS[code] : undefined
@@ -36,11 +36,18 @@ export function errorReply(error: unknown, context: ErrorContext): Reply {
   const tellAll = toVisitor !== undefined || (errorDetail === 'full' && code === undefined)
   const detail = tellAll && error instanceof Error ? error.message : body.detail
   Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
-  if (dialect === 'guide')
-    return { status, headers, body: JSON.stringify({ ...body, status, title: STATUS_CODES[status] ?? body.title, detail }) }
+  if (status === 401) headers['www-authenticate'] ??= 'Bearer'
+  return { status, headers, body: { ...body, status, title: STATUS_CODES[status] ?? body.title, detail } }
+}
+
+/** The answer for an error before anything was sent. */
+export function errorReply(error: unknown, context: ErrorContext): Reply {
+  const { status, headers, body } = problemOf(error, context)
+  const { dialect, retried } = context
+  if (dialect === 'guide') return { status, headers, body: JSON.stringify(body) }
   headers['content-type'] = 'application/json; charset=utf-8'
   if (retried && (status === 408 || status === 409 || status === 429 || status >= 500)) headers['x-should-retry'] = 'false'
-  return { status, headers, body: JSON.stringify({ error: openAIError(status, body.code, detail) }) }
+  return { status, headers, body: JSON.stringify({ error: openAIError(status, body.code, body.detail) }) }
 }
 
 /** @see https://platform.openai.com/docs/guides/error-codes */

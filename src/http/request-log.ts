@@ -1,5 +1,8 @@
 import type { ClientNote } from '../blossom/types.js'
+import { isStackError, runHook, warn } from '../core/index.js'
 import type { CacheNote } from '../layers/cache.js'
+import type { Visitor } from './options.js'
+import type { RouteTools } from './route.js'
 
 /** One finished request. Nothing of what was asked or answered is in it. */
 export interface RequestLog {
@@ -7,6 +10,7 @@ export interface RequestLog {
   readonly time: string
   readonly level: 'info' | 'warn' | 'error'
   readonly requestId: string
+  /** `WS` for a message over a WebSocket. */
   readonly method: string
   /** The route's path, without prefix and query; the visitor's words are not repeated for an unknown one. */
   readonly route: string
@@ -26,6 +30,8 @@ export interface RequestLog {
   readonly clientAddress?: string
   /** The error's code, when it failed. */
   readonly code?: string
+  /** Of an error that only the owner can mend, code `CONFIG`: what to do. */
+  readonly detail?: string
 }
 
 /** What the layers have noted of a call. */
@@ -50,4 +56,57 @@ export function readNotes(meta: ReadonlyMap<string, unknown>, namesOf: (kind: st
     attempts: client?.attempts ?? (cache === 'hit' || cache === 'stale' ? 0 : undefined),
     upstreamRequestId: client?.requestId,
   }
+}
+
+/** A request that has ended, however it did. */
+export interface Finished {
+  readonly requestId: string
+  readonly method: string
+  readonly route: string
+  /** As sent. */
+  readonly status: number
+  /** On the `performance.now()` clock. */
+  readonly startedAt: number
+  /** Of a stream whose head went out. */
+  readonly firstTokenMs: number | undefined
+  readonly meta: ReadonlyMap<string, unknown>
+  readonly visitor: Visitor
+  /** The visitor left before the end: whatever failed then is nobody's news. */
+  readonly left: boolean
+  readonly error: unknown
+}
+
+const round = (ms: number): number => Number(ms.toFixed(1))
+
+/** Tells the owner's `onError` and `log` of a request. */
+export function report(finished: Finished, { options, view }: Pick<RouteTools, 'options' | 'view'>): void {
+  const { requestId, method, route, startedAt, firstTokenMs, meta, visitor, left, error } = finished
+  const status = left ? 499 : finished.status
+  const { onError, log } = options
+  if (error !== undefined && !left && onError) runHook('createGateway: onError()', () => onError(error, { requestId, route, status }))
+  // What only the owner can mend must reach him somehow.
+  if (!onError && !log && isStackError(error, 'CONFIG')) warn(error.message)
+  if (!log) return
+  const code = error === undefined ? undefined : isStackError(error) ? error.code : 'INTERNAL'
+  const { queuedMs, cache, attempts, upstreamRequestId } = readNotes(meta, (kind) => view.namesOf(kind))
+  runHook('createGateway: log()', () =>
+    log({
+      time: new Date().toISOString(),
+      level: status >= 500 || (firstTokenMs !== undefined && code !== undefined) ? 'error' : status >= 400 ? 'warn' : 'info',
+      requestId,
+      method,
+      route,
+      status,
+      durationMs: round(performance.now() - startedAt),
+      ...(firstTokenMs !== undefined && { firstTokenMs: round(firstTokenMs) }),
+      ...(queuedMs !== undefined && { queuedMs: round(queuedMs) }),
+      ...(cache !== undefined && { cached: cache !== 'miss' }),
+      ...(attempts !== undefined && { attempts }),
+      ...(upstreamRequestId !== undefined && { upstreamRequestId }),
+      ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
+      ...(visitor.clientAddress !== undefined && { clientAddress: visitor.clientAddress }),
+      ...(code !== undefined && { code }),
+      ...(isStackError(error, 'CONFIG') && { detail: error.message }),
+    }),
+  )
 }

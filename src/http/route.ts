@@ -20,6 +20,8 @@ export interface RouteCall {
   readonly requestId: string
   /** Body as a JSON object, read at most once. */
   json(): Promise<Record<string, unknown>>
+  /** Tells of a stream that broke after its head went out, where a status can no longer. */
+  broke(error: unknown): void
   /** For the client: the visitor's signal, tenant, priority, notes, and his own key where it is forwarded. */
   readonly call: BlossomCallOptions & { readonly signal: AbortSignal }
 }
@@ -33,6 +35,10 @@ export interface Route {
   readonly dialect: Dialect
   /** Whether it makes calls upstream: such a route is closed while the gateway drains. */
   readonly spends: boolean
+  /** Answers whoever asks, past the owner's `call`: probes carry no credentials, and clearing the cache has a token of its own. */
+  readonly anyone?: boolean
+  /** A file of the docs page: no business of the OpenAPI document's. */
+  readonly undocumented?: boolean
   /** Status of a time-out, where it is not 504. */
   readonly timeoutStatus?: number
   handle(call: RouteCall, tools: RouteTools): Promise<Reply>

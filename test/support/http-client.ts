@@ -101,13 +101,13 @@ export async function visit(url: string, path: string, what?: Ask): Promise<Visi
 export async function pipelined(url: string, paths: readonly string[]): Promise<number[]> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   const last = paths.length - 1
-  socket.end(paths.map((path, i) => `GET ${path} HTTP/1.1\r\nhost: a\r\n${i === last ? 'connection: close\r\n' : ''}\r\n`).join(''))
+  socket.write(paths.map((path, i) => `GET ${path} HTTP/1.1\r\nhost: a\r\n${i === last ? 'connection: close\r\n' : ''}\r\n`).join(''))
   const parts: Buffer[] = []
   for await (const part of socket as AsyncIterable<Buffer>) parts.push(part)
   return [
     ...Buffer.concat(parts)
       .toString()
-      .matchAll(/^HTTP\/1\.1 (\d{3})/gm),
+      .matchAll(/HTTP\/1\.1 (\d{3}) /g),
   ].map(([, status]) => Number(status))
 }
 
