@@ -15,7 +15,7 @@ const code = blocks.filter(({ language }) => ['ts', 'js', 'mjs'].includes(langua
 const used = (use: string) => code.filter((block) => block.use === use)
 
 /** The package's entries as folders below `src`. */
-const entries = { 'blossom-stack': '.', 'blossom-stack/testing': './testing' }
+const entries = { 'blossom-stack': '.', 'blossom-stack/http': './http', 'blossom-stack/testing': './testing' }
 
 /** What fragments take for granted. */
 const AMBIENT = `declare const blossom: import('blossom-stack').Blossom<readonly unknown[]>`
