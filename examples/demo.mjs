@@ -1,15 +1,17 @@
 /**
- * Starts a server that answers through the whole stack: `npm run demo`, or `npm run demo -- hono`.
- * Without an API key it starts a local upstream that speaks Blossom's wire, and says so.
- * PORT (8787), HOST (127.0.0.1), BLOSSOM_BASE_URL, POLLINATIONS_API_KEY (or BLOSSOM_API_KEY).
+ * Starts one of the example servers with everything the gateway serves: `npm run demo`, or `npm run demo -- express`.
+ * Without an API key and an address it starts a local upstream that speaks Blossom's wire, and says so.
+ * All settings are environment variables: PORT (8787), HOST (127.0.0.1), and those of `blossomFromEnv()` and `gatewayOptionsFromEnv()`.
  */
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..')
-const FRAMEWORKS = ['hono']
+const here = dirname(fileURLToPath(import.meta.url))
+const root = join(here, '..')
+const FRAMEWORKS = ['hono', 'express', 'koa', 'fastify', 'nest', 'node-http']
 
 function stop(sentence) {
   console.error(sentence)
@@ -28,75 +30,80 @@ if (!existsSync(join(root, 'node_modules', 'tsup'))) stop('The dependencies are 
 buildWhenStale()
 const { register } = await import('tsx/esm/api')
 register()
-const { breaker, cache, createBlossom, dedupe, pool, queue, retry, timeout } = await import('blossom-stack')
-const { createApp } = await import(pathToFileURL(join(root, 'examples', `${framework}.ts`)).href)
-const { serve } = await import('@hono/node-server')
+const { blossomFromEnv, createGateway, gatewayOptionsFromEnv } = await import('blossom-stack/http')
+const { start } = await import(pathToFileURL(join(here, `${framework}.ts`)).href)
+const { stopOnSignals } = await import(pathToFileURL(join(here, 'shutdown.ts')).href)
 
-const apiKey = process.env.POLLINATIONS_API_KEY || process.env.BLOSSOM_API_KEY || undefined
-let baseURL = process.env.BLOSSOM_BASE_URL || undefined
+const env = { ...process.env }
+const isProduction = env.NODE_ENV === 'production'
+const hasKey = Boolean(env.POLLINATIONS_API_KEY?.trim() || env.BLOSSOM_API_KEY?.trim())
+const isForwarding = env.BLOSSOM_FORWARD_KEYS?.trim() === 'on'
 let upstream
-if (apiKey === undefined && baseURL === undefined) {
-  if (process.env.NODE_ENV === 'production') stop('Set POLLINATIONS_API_KEY: in production there is no local upstream to play with.')
-  const { startLocalBlossom } = await import('blossom-stack/testing')
-  upstream = await startLocalBlossom({ chunkDelayMs: 30 })
-  baseURL = upstream.url
+if (!hasKey && !isForwarding) {
+  if (isProduction) stop('Set POLLINATIONS_API_KEY: in production there is no local upstream to play with.')
+  if (!env.BLOSSOM_BASE_URL?.trim()) {
+    const { startLocalBlossom } = await import('blossom-stack/testing')
+    upstream = await startLocalBlossom({ chunkDelayMs: 30 })
+    env.BLOSSOM_BASE_URL = upstream.url
+  }
+  // The client needs one; your own upstream, or the local one, need not look at it.
+  env.POLLINATIONS_API_KEY = 'no-key-is-set'
 }
+const hasAdminToken = Boolean(env.BLOSSOM_ADMIN_TOKEN?.trim())
+if (!hasAdminToken) env.BLOSSOM_ADMIN_TOKEN = randomBytes(18).toString('base64url')
 
 let blossom
+let gateway
 try {
-  blossom = createBlossom({ ...(apiKey && { apiKey }), ...(baseURL && { baseURL }) }).use(
-    cache(),
-    dedupe(),
-    timeout({ ms: 60_000, streamMs: 15 * 60_000, firstTokenMs: 60_000 }),
-    retry(),
-    breaker(),
-    queue(),
-    timeout({ name: 'attempt', ms: 30_000, streamMs: 15 * 60_000 }),
-    pool(),
-  )
+  blossom = blossomFromEnv(env)
+  gateway = createGateway(blossom, gatewayOptionsFromEnv(env))
 } catch (error) {
-  // A wrong address or key: the sentence names it, a stack trace adds nothing.
+  // A wrong value: the sentence names the variable, a stack trace adds nothing.
   stop(error.message)
 }
 
-const server = serve({ fetch: createApp(blossom).fetch, port, hostname: host }, (address) => {
-  const shown = address.address.includes(':') ? `[${address.address}]` : address.address
-  const url = `http://${shown}:${address.port}`
-  console.log(`\nblossom-stack is ready: ${url} (${framework})`)
-  console.log(upstream ? `No API key is set, so a local Blossom answers: ${baseURL}` : `Upstream: ${baseURL ?? 'https://gen.pollinations.ai'}`)
-  console.log('\nTry it from another terminal:\n')
-  const data = (prompt) => `-H 'content-type: application/json' -d '{"prompt":"${prompt}"}'`
-  console.log(`  curl ${url}/generate/text ${data('Why do flowers bloom?')}`)
-  console.log(`  curl -N ${url}/generate/stream ${data('Tell me a story about a garden')}`)
-  console.log(`  curl ${url}/health/live\n\nCtrl-C stops it.`)
-})
-server.on('error', (error) => {
-  if (error.code === 'EADDRINUSE') stop(`Port ${port} is taken: stop what listens there, or choose another one with PORT=${port + 1} npm run demo.`)
+let server
+try {
+  server = await start(blossom, gateway, port, host)
+} catch (error) {
+  if (error.code === 'EADDRINUSE')
+    stop(`Port ${port} is taken: stop what listens there, or choose another one with PORT=${port + 1} npm run demo.`)
   stop(`The server could not start on ${host}:${port}: ${error.message}`)
-})
-
-let stopping = false
-async function shutDown() {
-  if (stopping) process.exit(1)
-  stopping = true
-  server.close()
-  await blossom.close({ timeoutMs: 10_000 })
-  await upstream?.close()
-  server.closeAllConnections()
-  process.exit(0)
 }
-process.on('SIGINT', shutDown)
-process.on('SIGTERM', shutDown)
+stopOnSignals({ server, gateway, blossom, timeoutMs: 10_000 })
+
+const address = server.address()
+// 0.0.0.0 and :: are every address; on this machine the loopback one is the one to call.
+const shown =
+  { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[address.address] ?? (address.family === 'IPv6' ? `[${address.address}]` : address.address)
+const url = `http://${shown}:${address.port}`
+const json = (body) => `-H 'content-type: application/json' -d '${body}'`
+console.log(`\nblossom-stack is ready: ${url} (${framework})`)
+if (upstream) console.log(`No API key is set, so a local Blossom answers: ${upstream.url}`)
+else
+  console.log(
+    `Upstream: ${env.BLOSSOM_BASE_URL?.trim() || 'https://gen.pollinations.ai'}${hasKey || isForwarding ? '' : ', without an API key'}`,
+  )
+console.log('\nTry it from another terminal:\n')
+console.log(`  curl ${url}/generate/text ${json('{"prompt":"Why do flowers bloom?"}')}`)
+console.log(`  curl -N ${url}/generate/stream ${json('{"prompt":"Tell me a story about a garden"}')}`)
+console.log(`  curl ${url}/health\n`)
+console.log(`All routes, to try in a browser: ${url}/docs`)
+console.log(`A WebSocket: ${url.replace('http', 'ws')}/ws/generate`)
+console.log(`Clearing the cache needs the admin token: ${hasAdminToken ? 'the one in BLOSSOM_ADMIN_TOKEN' : env.BLOSSOM_ADMIN_TOKEN}`)
+console.log('\nEach request is logged below. Ctrl-C stops it.')
 
 /** Builds when `dist` is missing or something it is made of has changed since. */
 function buildWhenStale() {
-  const made = ['index.js', 'testing.js'].map((file) => join(root, 'dist', file))
+  const made = ['index.js', 'http.js', 'testing.js'].map((file) => join(root, 'dist', file))
   const missing = made.some((file) => !existsSync(file))
   const madeAt = missing ? 0 : Math.min(...made.map((file) => statSync(file).mtimeMs))
   const sources = readdirSync(join(root, 'src'), { recursive: true }).map((file) => join(root, 'src', String(file)))
   const changed = [...sources, join(root, 'package.json'), join(root, 'tsup.config.ts')].some((file) => statSync(file).mtimeMs > madeAt)
   if (!missing && !changed) return
   console.log(missing ? 'Building the library (about ten seconds) …' : 'The sources have changed; building the library …')
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'node_modules/tsup/dist/cli-default.js')], { cwd: root, encoding: 'utf8' })
+  const tsup = join(root, 'node_modules/tsup/dist/cli-default.js')
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [tsup], { cwd: root, encoding: 'utf8' })
+  if (signal) process.exit(130)
   if (status !== 0) stop(`The build failed:\n${stdout}\n${stderr}`)
 }

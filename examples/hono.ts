@@ -1,40 +1,61 @@
-/** Blossom in a Hono server: one plain route and one streamed. `npm run demo` starts it. */
-import { type Blossom, isStackError, sseHeaders, toProblem, toServerSentEvents, toWebStream, ValidationError } from 'blossom-stack'
+/** Blossom in a Hono server: all routes of the gateway, and two written by hand. */
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import { createAdaptorServer } from '@hono/node-server'
+import { type Blossom, StackError, sseHeaders, toProblem, toServerSentEvents, toWebStream } from 'blossom-stack'
+import { attachWebSocket, blossomFromEnv, createGateway, type Gateway, gatewayOptionsFromEnv } from 'blossom-stack/http'
 import { Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { promptOf } from './hand-written.js'
+import { stopOnSignals } from './shutdown.js'
 
-/** What a visitor may ask for, checked: the fields of the two routes below. */
-async function readBody(request: Request): Promise<{ prompt: string; options: { maxTokens?: number; temperature?: number; model?: string } }> {
-  const body: unknown = await request.json().catch(() => undefined)
-  if (typeof body !== 'object' || body === null) throw new ValidationError('The body must be a JSON object.')
-  const { prompt, max_tokens: maxTokens = 100, temperature = 0.7, model } = body as Record<string, unknown>
-  if (typeof prompt !== 'string' || prompt.trim() === '') throw new ValidationError('"prompt" must be a string that is not empty.')
-  // The client checks the numbers and the model's name by itself, before anything is sent.
-  return { prompt, options: { maxTokens, temperature, ...(model === undefined ? {} : { model }) } as never }
-}
-
-export function createApp(blossom: Blossom<readonly unknown[]>): Hono {
+export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Hono {
   const app = new Hono()
+  // Hono limits no body by itself. The gateway has its own limit.
+  app.use('/hand/*', bodyLimit({ maxSize: 1024 * 1024, onError: tooLarge }))
 
-  app.post('/generate/text', async (c) => {
-    const { prompt, options } = await readBody(c.req.raw)
+  app.post('/hand/text', async (c) => {
+    const prompt = promptOf(await c.req.json().catch(() => undefined))
     // The request's own signal: a visitor who leaves ends the call upstream.
-    const { text, model, usage } = await blossom.text.generate(prompt, { ...options, signal: c.req.raw.signal })
-    return c.json({ text, model, tokens_used: usage?.totalTokens ?? null })
+    const { text } = await blossom.text.generate(prompt, { maxTokens: 200, signal: c.req.raw.signal })
+    return c.json({ text })
   })
 
-  app.post('/generate/stream', async (c) => {
-    const { prompt, options } = await readBody(c.req.raw)
+  app.post('/hand/stream', async (c) => {
+    const prompt = promptOf(await c.req.json().catch(() => undefined))
     const { signal } = c.req.raw
-    const stream = await blossom.text.stream(prompt, { ...options, signal })
+    // Awaited before the head goes out: a failure up to the first word has a status of its own.
+    const stream = await blossom.text.stream(prompt, { signal })
     return new Response(toWebStream(toServerSentEvents(stream, { signal })), { headers: sseHeaders })
   })
 
-  app.get('/health/live', (c) => c.json({ status: 'ok' }))
+  // The last one: what nobody above has answered is the gateway's. Beside other routes: app.all('/ai/*', …) and `prefix: '/ai'`.
+  app.all('*', (c) => gateway(c.req.raw, c))
 
-  app.onError((error) => {
+  app.onError((error, c) => {
     const { status, headers, body } = toProblem(error)
-    if (!isStackError(error)) console.error(error)
+    if (status === 500 && !c.req.raw.signal.aborted) console.error(error)
     return Response.json(body, { status, headers })
   })
   return app
+}
+
+function tooLarge(): never {
+  throw new StackError('The body is larger than 1 MiB.', { code: 'VALIDATION', status: 413 })
+}
+
+export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gateway, port: number, host: string): Promise<Server> {
+  const server = createAdaptorServer({ fetch: createApp(blossom, gateway).fetch }) as Server
+  attachWebSocket(server, gateway)
+  await once(server.listen(port, host), 'listening')
+  return server
+}
+
+// As a program: node --import tsx examples/hono.ts
+if (process.argv[1] === import.meta.filename) {
+  const blossom = blossomFromEnv()
+  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
+  const server = await start(blossom, gateway, Number(process.env.PORT || 8787), process.env.HOST || '127.0.0.1')
+  stopOnSignals({ server, gateway, blossom })
+  console.log('Listening on', server.address())
 }

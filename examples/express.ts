@@ -1,0 +1,55 @@
+/** Blossom in an Express server: all routes of the gateway, and two written by hand. */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { type Blossom, sseHeaders, toNodeReadable, toServerSentEvents } from 'blossom-stack'
+import { attachWebSocket, blossomFromEnv, createGateway, type Gateway, gatewayOptionsFromEnv, toNode } from 'blossom-stack/http'
+import express, { type ErrorRequestHandler, type Express } from 'express'
+import { leaving, problemOf, promptOf } from './hand-written.js'
+import { stopOnSignals } from './shutdown.js'
+
+export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Express {
+  const app = express().disable('x-powered-by')
+
+  app.post('/hand/text', express.json(), async (req, res) => {
+    const { text } = await blossom.text.generate(promptOf(req.body), { maxTokens: 200, signal: leaving(res) })
+    res.json({ text })
+  })
+
+  app.post('/hand/stream', express.json(), async (req, res) => {
+    const signal = leaving(res)
+    // Awaited before the head goes out: a failure up to the first word has a status of its own.
+    const stream = await blossom.text.stream(promptOf(req.body), { signal })
+    res.writeHead(200, sseHeaders).flushHeaders()
+    await pipeline(toNodeReadable(toServerSentEvents(stream, { signal })), res).catch(() => {})
+  })
+
+  // Called without `next`, it answers unknown paths too. Beside other routes: app.use('/ai', toNode(gateway)).
+  const serve = toNode(gateway)
+  app.use((req, res) => serve(req, res))
+  app.use(answerError)
+  return app
+}
+
+const answerError: ErrorRequestHandler = (error, _req, res, next) => {
+  if (res.headersSent) return next(error)
+  const { status, headers, body } = problemOf(error)
+  if (status === 500 && !res.destroyed) console.error(error)
+  res.writeHead(status, headers).end(JSON.stringify(body))
+}
+
+export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gateway, port: number, host: string): Promise<Server> {
+  const server = createServer(createApp(blossom, gateway))
+  attachWebSocket(server, gateway)
+  await once(server.listen(port, host), 'listening')
+  return server
+}
+
+// As a program: node --import tsx examples/express.ts
+if (process.argv[1] === import.meta.filename) {
+  const blossom = blossomFromEnv()
+  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
+  const server = await start(blossom, gateway, Number(process.env.PORT || 8787), process.env.HOST || '127.0.0.1')
+  stopOnSignals({ server, gateway, blossom })
+  console.log('Listening on', server.address())
+}
