@@ -83,7 +83,8 @@ export function toProblem(error: unknown, options?: ProblemOptions): Problem {
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
   const ours = isStackError(error) ? error : undefined
   const parsers = ours === undefined ? parserStatusOf(error) : undefined
-  const status = parsers ?? (ours !== undefined && Number.isInteger(ours.status) && ours.status >= 400 && ours.status <= 599 ? ours.status : 500)
+  const status =
+    parsers ?? (ours !== undefined && Number.isInteger(ours.status) && ours.status >= 400 && ours.status <= 599 ? ours.status : 500)
   const body: ProblemBody = {
     type: 'about:blank',
     title: STATUS_CODES[status] ?? 'Error',

@@ -93,11 +93,12 @@ export function blossomFromEnv(env: Environment = process.env) {
 /** The client, closing what belongs to it as well. */
 function closesWith<Client extends Blossom<readonly unknown[]>>(client: Client, also: () => Promise<void>): Client {
   const { close } = client
-  let closing: Promise<void> | undefined
+  let ended: Promise<void> | undefined
   return Object.assign(client, {
-    close(options?: { timeoutMs?: number }) {
-      closing ??= close(options).finally(also)
-      return closing
+    async close(options?: { timeoutMs?: number }) {
+      await close(options)
+      ended ??= also()
+      await ended
     },
   })
 }

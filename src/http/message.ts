@@ -1,5 +1,6 @@
 import { TooLargeError } from '../blossom/errors.js'
 import { ConfigError, StackError, ValidationError } from '../core/index.js'
+import { isTooDeep } from './json-depth.js'
 
 /** A request as the gateway sees it, from a web `Request` or from Node's own. */
 export interface Incoming {
@@ -68,6 +69,7 @@ export async function readJson(incoming: Incoming, limit: number, given?: Receiv
 
 function parse(bytes: Uint8Array, limit: number): unknown {
   if (bytes.byteLength > limit) throw tooLarge(limit)
+  if (isTooDeep(bytes)) throw new ValidationError('The body is nested too deep.')
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { toNodeReadable, toWebStream } from '../adapters/index.js'
-import { ConfigError } from '../core/index.js'
+import { ConfigError, warn } from '../core/index.js'
 import { CORE, type Gateway, type GatewayCore } from './gateway.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
 import { nodeFacts, visitorHasLeft } from './web.js'
@@ -30,7 +30,10 @@ export function toNode(gateway: Gateway<never> | Gateway): (req: IncomingMessage
   return (req, res, next) => {
     if (next !== undefined && !core.knows(req.url ?? '/')) return next()
     // Nobody waits for this: what fails here must end the connection, not the process.
-    serve(core, req, res).catch(() => res.destroy())
+    serve(core, req, res).catch((error: unknown) => {
+      warn(`toNode: an answer could not be sent: ${error instanceof Error ? error.name : typeof error}.`)
+      res.destroy()
+    })
   }
 }
 

@@ -1,6 +1,7 @@
 import { toProblem } from '../adapters/index.js'
 import { sseHeaders, toServerSentEvents } from '../adapters/server-sent-events.js'
 import { ProtocolError } from '../blossom/errors.js'
+import type { BytesResult } from '../blossom/types.js'
 import { Fields } from './fields.js'
 import { admitModel } from './guide-routes.js'
 import type { Reply } from './message.js'
@@ -56,8 +57,8 @@ async function passOn(
     })
     return { status: 200, headers: { ...sseHeaders }, body: events }
   }
-  if ('bytes' in answer) {
-    const { bytes, contentType } = answer as { bytes: Uint8Array; contentType: string }
+  const { bytes, contentType } = answer as Partial<BytesResult>
+  if (bytes instanceof Uint8Array && contentType !== undefined) {
     // Whatever a browser could run or show as a page is not passed on.
     if (!/^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i.test(contentType))
       throw new ProtocolError('Upstream answered with another type than was asked for.')

@@ -17,7 +17,9 @@ const keysSeen = (upstream: LocalBlossom) => upstream.requests.map(({ keySha256 
 describe("the client's key", () => {
   it("goes to the client's own address, not to a pool member's at another one", async () => {
     const [ours, theirs] = [kept(await startLocalBlossom()), kept(await startLocalBlossom())]
-    const blossom = kept(createBlossom({ apiKey: 'sk_ours', baseURL: ours.url }).use(pool({ members: [{ baseURL: theirs.url }, { weight: 1 }] })))
+    const blossom = kept(
+      createBlossom({ apiKey: 'sk_ours', baseURL: ours.url }).use(pool({ members: [{ baseURL: theirs.url }, { weight: 1 }] })),
+    )
     for (let i = 0; i < 4; i++) await blossom.text.generate(`Hello ${i}`)
     expect(keysSeen(theirs)).toEqual([false, false])
     expect(keysSeen(ours)).toEqual([true, true])

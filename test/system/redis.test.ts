@@ -38,8 +38,10 @@ describe('cache in Redis', () => {
   let port: number
   let redis: ChildProcess
   let client: ReturnType<typeof createClient>
+  const asked: string[] = []
 
   beforeEach(async () => {
+    asked.length = 0
     folder = mkdtempSync(join(tmpdir(), 'blossom-redis-'))
     port = await freePort()
     redis = await startRedis(port, folder)
@@ -55,7 +57,6 @@ describe('cache in Redis', () => {
   })
 
   const store = () => new KeyvRedis(client as never, { throwOnConnectError: false })
-  const asked: string[] = []
   const ask = base(
     async (request: string) => {
       asked.push(request)
@@ -63,10 +64,6 @@ describe('cache in Redis', () => {
     },
     { key: (request) => request },
   )
-  beforeEach(() => {
-    asked.length = 0
-  })
-
   it('serves what another process has stored', async () => {
     const first = stack(ask, cache({ store: store() }))
     await first('Hi')
