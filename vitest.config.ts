@@ -4,6 +4,8 @@ const typecheck = { enabled: true, include: ['test/types/**/*.test-d.ts'], tscon
 
 export default defineConfig({
   test: {
+    // Vitest would leave one core free, which on two cores is half of them.
+    maxWorkers: '100%',
     projects: [
       { test: { name: 'unit', testTimeout: 30_000, include: ['test/**/*.test.ts'], exclude: ['test/system/**'], typecheck } },
       { test: { name: 'system', include: ['test/system/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 } },

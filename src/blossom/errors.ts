@@ -173,7 +173,7 @@ export function upstreamError(facts: UpstreamFacts & { retryAfter?: number | und
   }
   if (status >= 400 && status < 500) {
     const visitor = status === 422 ? 422 : 400
-    return new InvalidRequestError(`${said}: the request is not accepted; see upstreamMessage.`, {
+    return new InvalidRequestError(`${said}: the request is not accepted.`, {
       ...facts_,
       code: 'BAD_REQUEST',
       status: visitor,
