@@ -13,9 +13,18 @@ import { json } from './reply.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
 /** Only names on the owner's list, where there is one. */
-export function admitModel(model: unknown, { options }: RouteTools): void {
-  if (options.models === undefined || model === undefined || options.models.includes(model as string)) return
+export function admitModel(model: string | undefined, { options: { models } }: RouteTools): void {
+  if (models === undefined || model === undefined || models.includes(model)) return
   throw new NotFoundError('There is no such model here.', { code: 'NOT_FOUND', status: 404, upstreamStatus: 404 })
+}
+
+/** What the client asks for when nobody names a model. */
+const USUAL_MODEL = 'openai'
+
+/** The model to name upstream: the visitor's, else the list's first where the usual one is not on it. */
+function modelOption(model: string | undefined, { options: { models } }: RouteTools): { model?: string } {
+  const named = model ?? (models === undefined || models.includes(USUAL_MODEL) ? undefined : models[0])
+  return named === undefined ? {} : { model: named }
 }
 
 /** The fields of a generation, for every route that makes one. */
@@ -31,7 +40,7 @@ export async function readPrompt(
   const model = fields.text('model')
   fields.check()
   admitModel(model, tools)
-  return { prompt, options: { ...call, cache, maxTokens, temperature, ...(model === undefined ? {} : { model }) } }
+  return { prompt, options: { ...call, cache, maxTokens, temperature, ...modelOption(model, tools) } }
 }
 
 /** The guide's plain generations: the same call, shown from one side each. */
@@ -98,6 +107,7 @@ async function generateBatch({ json: read, call, requestId }: RouteCall, tools: 
     concurrency,
     order: 'input',
     maxTokens: MAX_TOKENS.fallback,
+    ...modelOption(undefined, tools),
   })) {
     if (outcome.ok) processed++
     results.push(outcome.ok ? outcome.text : { error: toErrorFields(outcome.error, requestId) })

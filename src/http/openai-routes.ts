@@ -30,6 +30,8 @@ function post(name: Route['name'], path: string, check: Check): Route {
       const fields = new Fields(body)
       check(fields)
       const model = fields.text('model')
+      // Where only some are admitted, upstream's own choice could be another.
+      if (tools.options.models !== undefined) fields.present('model')
       fields.check()
       admitModel(model, tools)
       return passOn(call, tools, path, forwarded(body))

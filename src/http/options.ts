@@ -60,7 +60,7 @@ export interface GatewayOptions<Platform = unknown> {
   bodyLimit?: number | undefined
   /** Origins of pages that may call from a browser, such as `https://app.example`; `*` for all, never with credentials. @default none */
   corsOrigins?: readonly string[] | undefined
-  /** Names of models that visitors may ask for; others are refused with 404. @default all */
+  /** Names of models that visitors may ask for; others are refused with 404. Without a name the guide's routes use `openai` or else the list's first, and `/v1` asks for one. @default all */
   models?: readonly string[] | undefined
   /** Whether a visitor's own `Authorization: Bearer` key is used instead of the server's. @default false */
   forwardKeys?: boolean | undefined

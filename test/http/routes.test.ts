@@ -300,6 +300,15 @@ describe('models', () => {
     expect(outcome).toEqual(['mistral', 'openai', ['openai', 'mistral']])
   })
 
+  test('without a name, a model off the list is never asked for', async () => {
+    const outcome = await sameFromEach({ gateway: { models: ['mistral'] } }, async ({ ask }) => [
+      (await ask('/generate/text', { body: { prompt } })).json.model,
+      (await ask('/generate/batch', { body: { prompts: [prompt] } })).json.processed,
+      (await ask('/v1/chat/completions', { body: { messages: [{ role: 'user', content: prompt }] } })).status,
+    ])
+    expect(outcome).toEqual(['mistral', 1, 400])
+  })
+
   test('without a list any name goes upstream, whose 404 is a 404', async () => {
     const answer = await answerOf('/generate/text', { body: { prompt, model: 'gpt-9' } })
     expect(answer).toMatchObject({ status: 404, body: { code: 'NOT_FOUND', title: 'Not Found' } })
