@@ -8,6 +8,7 @@ export interface RedisStore extends CacheStore {
 /** What is used of a client from the optional peer `redis`. */
 interface RedisClient {
   on(event: 'error', listener: () => void): unknown
+  once(event: 'ready' | 'error', listener: () => void): unknown
   connect(): Promise<unknown>
   destroy(): void
 }
@@ -30,7 +31,13 @@ export function redisStore(url: string): RedisStore {
     client = made as unknown as RedisClient
     client.on('error', () => warn('The cache in Redis is not reachable; answers are not shared until it is back.'))
     if (closed) throw new Error('closed')
+    // The first calls wait for the first attempt to connect (the cache's own time limit bounds it), or every start would begin with misses.
+    const tried = new Promise<void>((resolve) => {
+      client?.once('ready', resolve)
+      client?.once('error', () => resolve())
+    })
     void client.connect().catch(() => {})
+    await tried
     return new KeyvRedis(made as never, { throwOnConnectError: false }) as CacheStore
   })()
   opening.catch(() => closed || warn('The packages redis and @keyv/redis are needed for REDIS_URL; install them.'))
@@ -42,7 +49,8 @@ export function redisStore(url: string): RedisStore {
     clear: async () => (await opening).clear(),
     async disconnect() {
       closed = true
-      await opening.catch(() => {})
+      // Not awaited: a connection that never comes must not hold up the close.
+      opening.catch(() => {})
       client?.destroy()
     },
   }
