@@ -265,8 +265,7 @@ describe('the container of examples/docker', () => {
 })
 
 // The steps above need no Docker. Where its daemon runs, the image itself is built and run as well.
-/** Only where a Docker daemon runs; the steps of the image are tried above everywhere. */
-function describeImage() {
+function describeImage(): void {
   const docker = (...args: string[]) =>
     execFileSync('docker', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
   const tag = `blossom-server-test:${process.pid}`
@@ -292,3 +291,24 @@ function describeImage() {
 }
 
 if (spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0) describe('the image in Docker', describeImage)
+/** As much of YAML as the compose file uses: maps and lists by indentation, scalars as text, flow lists that are JSON. */
+function readYaml(text: string): unknown {
+  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.trim().startsWith('#'))
+  const indentOf = (line: string) => line.length - line.trimStart().length
+  const scalar = (value: string): unknown => (/^["[]/.test(value) ? JSON.parse(value) : value)
+  const block = (indent: number): unknown => {
+    const list: unknown[] = []
+    const map: Record<string, unknown> = {}
+    while (lines.length > 0 && indentOf(lines[0]!) === indent) {
+      const line = lines.shift()!.trim()
+      if (line.startsWith('- ')) {
+        list.push(scalar(line.slice(2)))
+        continue
+      }
+      const [, key, value] = /^([\w-]+):(?: (.*))?$/.exec(line)!
+      map[key!] = value === undefined ? block(indentOf(lines[0]!)) : scalar(value)
+    }
+    return list.length > 0 ? list : map
+  }
+  return block(0)
+}
