@@ -26,7 +26,7 @@ export function readArguments<Fields extends object>(
   const own: Record<string, unknown> = Object.create(null)
   const call: Record<string, unknown> = Object.create(null)
   for (const [name, value] of entriesOf(method, options)) (CALL_OPTIONS.has(name) ? call : own)[name] = value
-  return { fields: check<Fields>(method, own, fieldRules, refuse), call: call as BlossomCallOptions }
+  return { fields: check<Fields>(method, own, fieldRules, refuse, [...CALL_OPTIONS]), call: call as BlossomCallOptions }
 }
 
 /** The names and values of a method's options. */

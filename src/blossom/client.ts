@@ -172,6 +172,9 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
     use(...more) {
       if (stack !== undefined)
         throw new ConfigError('use: the client has been used already; add its layers before the first call, stats() or describe().')
+      if (more.some((layer) => typeof layer !== 'function')) {
+        throw new ConfigError('use: a layer must be a function, as retry() gives; a list of them is spread: use(...standard()).')
+      }
       groups.push(more)
       return client as never
     },

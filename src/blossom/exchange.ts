@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { type AbortListener, AnswerStream, type Context, type StackError, type StreamSource, Timer } from '../core/index.js'
 import { finishReasonOf, isChunk, isCompletion, textOf, toChunks } from './completion.js'
-import { ProtocolError, StreamError, TooLargeError } from './errors.js'
+import { NetworkError, ProtocolError, StreamError, TooLargeError } from './errors.js'
 import { errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
 import { isRecord, parseJson } from './json.js'
 import { readEvents } from './sse.js'
@@ -173,8 +173,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   /** After the commit whatever goes wrong is a broken stream, with what had arrived. (An abort reaches the stream by itself.) */
   #asStreamError(error: unknown): unknown {
     if (!this.#stream?.committed || (error as StackError).code === 'TOO_LARGE') return error
-    const { message } = error as Error
-    return new StreamError(`The stream broke after it had begun: ${message}`, {
+    const why = error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
+    return new StreamError(`The stream broke after it had begun: ${why}`, {
       cause: error,
       text: this.#text,
       usage: this.#usage,

@@ -26,6 +26,7 @@ export function readBaseURL(baseURL: unknown): Address {
 /** A key is one word of printable ASCII: whatever else would end up as a broken header. It is never shown. */
 export function readKey(apiKey: unknown): string | undefined {
   if (apiKey === undefined) return undefined
+  if (apiKey === '') return refuse('option "apiKey" is empty; is the variable it comes from set?')
   if (typeof apiKey !== 'string' || !/^[\x21-\x7e]+$/.test(apiKey)) {
     return refuse(
       'option "apiKey" must be a string of printable ASCII characters without spaces, got something else; is the variable it comes from set?',

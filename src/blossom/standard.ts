@@ -1,3 +1,4 @@
+import { ConfigError } from '../core/index.js'
 import { breaker } from '../layers/breaker.js'
 import { cache } from '../layers/cache.js'
 import { dedupe } from '../layers/dedupe.js'
@@ -15,9 +16,12 @@ const isImage = (request: unknown): boolean => /^\/(image|v1\/images)\//.test((r
  * The layers in the recommended order with their defaults: cache, dedupe, timeout (the call), retry, breaker, queue, timeout (named `attempt`), pool.
  * A call may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token and 60 s of silence.
  *
+ * @throws ConfigError when it is given anything: it has no options
  * @example createBlossom({ apiKey }).use(...standard())
  */
-export function standard() {
+export function standard(...nothing: readonly never[]) {
+  if (nothing.length > 0)
+    throw new ConfigError('standard: it takes no options; to change a value list the layers yourself, as in the README.')
   return [
     cache(),
     dedupe(),

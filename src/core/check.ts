@@ -29,6 +29,7 @@ const show = (value: unknown): string => {
  * `undefined` means not given; a name without a rule is refused, so that no option is silently inert.
  *
  * @param subject what the sentence begins with: a layer's or a method's name
+ * @param also names that somebody else checks, to be told with the others
  * @throws ConfigError, or what `fail` makes: one sentence that names subject, option, expected and got
  */
 export function check<T extends object>(
@@ -36,6 +37,7 @@ export function check<T extends object>(
   options: unknown,
   rules: Rules<T>,
   fail: (sentence: string) => Error = (sentence) => new ConfigError(sentence, { layer: subject }),
+  also: readonly string[] = [],
 ): T {
   if (options === undefined) options = {}
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
@@ -44,7 +46,9 @@ export function check<T extends object>(
   }
   for (const key of Object.keys(options)) {
     if (!Object.hasOwn(rules, key)) {
-      throw fail(`${subject}: option ${JSON.stringify(key.slice(0, 40))} is unknown; expected one of ${Object.keys(rules).join(', ')}.`)
+      throw fail(
+        `${subject}: option ${JSON.stringify(key.slice(0, 40))} is unknown; expected one of ${[...Object.keys(rules), ...also].join(', ')}.`,
+      )
     }
   }
   const checked = {} as T

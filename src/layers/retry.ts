@@ -132,8 +132,10 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
       const ended = budget?.begin()
       let attempts = 1
       // p-retry is entered only at a failure: its price is paid by calls that fail.
-      const repeat = (first: unknown) =>
-        pRetry(
+      let failure: unknown
+      const repeat = (first: unknown) => {
+        failure = first
+        return pRetry(
           async (attempt) => {
             if (attempt === 1) throw new Thrown(first)
             attempts = attempt
@@ -142,6 +144,7 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
             try {
               return await next(request, context)
             } catch (error) {
+              if (!tellCause(error, failure)) failure = error
               throw new Thrown(error)
             }
           },
@@ -151,6 +154,7 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
             shouldRetry: ({ error, attemptNumber }) => waitForNext((error as Thrown).value, attemptNumber, context),
           },
         )
+      }
       try {
         let answer: Awaited<ReturnType<typeof next>>
         try {
@@ -169,6 +173,13 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
     },
     stats: () => ({ retries: repeated, exhausted, refused }),
   })
+}
+
+/** A repeat that was refused, as by an open breaker, tells what went wrong before in its `cause`. Gives whether it was one. */
+function tellCause(error: unknown, before: unknown): boolean {
+  if (!isStackError(error) || !error.refused || error.code === 'CLOSED') return false
+  if (error.cause === undefined) Object.defineProperty(error, 'cause', { value: before, configurable: true, writable: true })
+  return true
 }
 
 /** The wait that upstream asked for, if it is one. */

@@ -344,11 +344,13 @@ describe('createBlossom', () => {
       expect(() => blossom.use(retry())).not.toThrow()
     })
 
-    it('makes calls reject with CONFIG when a layer is none', async () => {
-      const blossom = client().use(5 as never)
-      expect(await failure(blossom.text.generate('Hello'))).toBeInstanceOf(ConfigError)
-      const forgotten = client().use(retry as never)
-      expect(await failure(forgotten.text.generate('Hello'))).toBeInstanceOf(ConfigError)
+    it('refuses what is no layer, and says what a list of them needs', () => {
+      for (const wrong of [undefined, 'retry', {}, standard()]) {
+        expect(() => createBlossom().use(wrong as never)).toThrow(
+          expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining('use(...standard())') }),
+        )
+      }
+      expect(() => (standard as (options: object) => unknown)({ retries: 1 })).toThrow('standard: it takes no options')
     })
   })
 
