@@ -5,8 +5,7 @@ import { type Shared, share, Timer, warn } from '../core/index.js'
 /** What a store outside the cache must do: a `Keyv`, any Keyv store, a `Map`. */
 export interface CacheStore {
   get(key: string): unknown
-  // biome-ignore lint/suspicious/noExplicitAny: stores differ in what they say they take; they are given what their serialiser can hold
-  set(key: string, value: any, ttl?: number): unknown
+  set(key: string, value: unknown, ttl?: number): unknown
   delete(key: string): unknown
   clear(): unknown
 }
