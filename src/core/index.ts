@@ -5,6 +5,7 @@ export { check } from './check.js'
 export * from './errors.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
+export { Running } from './running.js'
 export { type Shared, share } from './share.js'
 export { composeStack, stack } from './stack.js'
 export {

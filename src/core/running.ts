@@ -1,16 +1,19 @@
-import { type Cancel, Timer } from './abort.js'
+import { type AbortListener, Timer } from './abort.js'
 
 /** The work that `close()` waits for, and cuts when it takes too long. */
 export class Running {
-  readonly #all = new Set<Cancel>()
+  readonly #all = new Set<AbortListener>()
   #onEmpty: (() => void) | undefined
 
-  add(cancel: Cancel): void {
+  add(cancel: AbortListener): void {
     this.#all.add(cancel)
   }
 
-  delete(cancel: Cancel): void {
-    if (this.#all.delete(cancel) && this.#all.size === 0) this.#onEmpty?.()
+  /** Whether it was still running. */
+  delete(cancel: AbortListener): boolean {
+    const was = this.#all.delete(cancel)
+    if (was && this.#all.size === 0) this.#onEmpty?.()
+    return was
   }
 
   /** Resolves with true when nothing runs any more, with false after `ms`. */
