@@ -31,14 +31,17 @@ export function readArguments<Fields extends object>(
 
 /** The names and values of a method's options. */
 export function entriesOf(method: string, options: object | undefined): [string, unknown][] {
-  // A bare signal has no fields of its own, so it would pass for empty options.
-  const isObject = typeof options === 'object' && options !== null && !Array.isArray(options) && !(options instanceof AbortSignal)
-  if (options !== undefined && !isObject) throw refuse(`${method}: options must be an object.`)
+  if (options === undefined) return []
+  let entries: [string, unknown][] | undefined
   try {
-    return Object.entries(options ?? {})
+    // A bare signal has no fields of its own, so it would pass for empty options.
+    const isObject = typeof options === 'object' && options !== null && !Array.isArray(options) && !(options instanceof AbortSignal)
+    if (isObject) entries = Object.entries(options)
   } catch {
     throw refuse(`${method}: an option could not be read: its getter threw.`)
   }
+  if (entries === undefined) throw refuse(`${method}: options must be an object.`)
+  return entries
 }
 
 /** A prompt is a string with something in it. */

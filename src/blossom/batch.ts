@@ -1,4 +1,4 @@
-import { rules, runHook, ValidationError } from '../core/index.js'
+import { atOnce, rules, runHook, ValidationError } from '../core/index.js'
 import { entriesOf, readArguments } from './arguments.js'
 import { Checkpoint } from './checkpoint.js'
 import type { TextOptions, TextResult } from './types.js'
@@ -175,7 +175,7 @@ async function* indexed(prompts: Prompts): AsyncGenerator<readonly [number, stri
 async function costliestFirst(prompts: Prompts, estimate: (prompt: string) => number) {
   const all: (readonly [number, string])[] = []
   for await (const entry of indexed(prompts)) all.push(entry)
-  const costs = new Map(all.map((entry) => [entry, Number(estimate(entry[1])) || 0]))
+  const costs = new Map(all.map((entry) => [entry, Number(atOnce(estimate(entry[1]))) || 0]))
   all.sort((a, b) => costs.get(b)! - costs.get(a)!)
   return (async function* () {
     yield* all

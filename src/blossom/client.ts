@@ -1,5 +1,6 @@
 import { Agent, type Dispatcher } from 'undici'
 import {
+  type AnswerStream,
   base,
   ConfigError,
   type Context,
@@ -23,6 +24,7 @@ import { imagePath, imageRules } from './image.js'
 import { isRecord } from './json.js'
 import { Outgoing } from './outgoing.js'
 import { readBaseURL, readHeaders, readKey } from './settings.js'
+import { embeddingsIn, modelsIn } from './shapes.js'
 import { ChatText } from './text-stream.js'
 import { clientTraits } from './traits.js'
 import type {
@@ -182,7 +184,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
       generate,
       stream: async (prompt, options) => {
         const { request, call: callOptions } = textBody('text.stream', prompt, options, true)
-        return new ChatText(await call<AsyncGenerator<unknown, undefined, undefined>>(request, callOptions))
+        return new ChatText(await call<AnswerStream<unknown>>(request, callOptions))
       },
       batch: (prompts, options) => runBatch(generate, prompts, options),
     },
@@ -226,8 +228,8 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
     models: {
       list: async (options = {}) => {
         const { data } = await call<JsonAnswer>(new Outgoing('GET', '/v1/models', undefined, 'json'), options)
-        const list = isRecord(data) ? data.data : data
-        if (!Array.isArray(list)) throw new ProtocolError('Upstream answered with something other than a list of models.')
+        const list = modelsIn(data)
+        if (list === undefined) throw new ProtocolError('Upstream answered with something other than a list of models.')
         return list as Model[]
       },
     },
@@ -303,14 +305,7 @@ function noteOf(context: Context): ClientNote {
 const bytesOf = ({ bytes, contentType }: BytesAnswer): BytesResult => ({ bytes, contentType })
 
 function embeddingsOf(data: unknown, expected: number): EmbeddingResult {
-  const list = isRecord(data) ? data.data : undefined
-  const wrong = () => new ProtocolError('Upstream answered with something other than one embedding for each input.')
-  if (!isRecord(data) || !Array.isArray(list) || list.length !== expected) throw wrong()
-  const embeddings: number[][] = []
-  list.forEach((item: unknown, i) => {
-    if (!isRecord(item) || !Array.isArray(item.embedding)) throw wrong()
-    embeddings[typeof item.index === 'number' ? item.index : i] = item.embedding as number[]
-  })
-  if (embeddings.length !== expected || embeddings.includes(undefined as never)) throw wrong()
-  return { embeddings, model: String(data.model ?? ''), usage: usageOf(data) }
+  const embeddings = embeddingsIn(data, expected, true)
+  if (embeddings === undefined) throw new ProtocolError('Upstream answered with something other than one embedding for each input.')
+  return { embeddings: embeddings as number[][], model: String((data as { model?: unknown }).model ?? ''), usage: usageOf(data) }
 }

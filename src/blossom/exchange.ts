@@ -4,6 +4,7 @@ import { finishReasonOf, isChunk, isCompletion, textOf, toChunks } from './compl
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from './errors.js'
 import { errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
 import { isRecord, parseJson } from './json.js'
+import { CHAT, wrongWith } from './shapes.js'
 import { readEvents } from './sse.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from './types.js'
 
@@ -50,7 +51,6 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   #read: ((bytes: Uint8Array) => void) | undefined
   #paused = false
   #finishReason: string | undefined
-  #text = ''
   #usage: unknown
   #remembered: unknown[] = []
   #rememberedBytes = 0
@@ -176,7 +176,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     const why = error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
     return new StreamError(`The stream broke after it had begun: ${why}`, {
       cause: error,
-      text: this.#text,
+      text: this.#remembered.map(textOf).join(''),
       usage: this.#usage,
       chunks: this.#remembered,
     })
@@ -232,6 +232,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
       bytes,
       contentType: headerOf(this.#headers, 'content-type') ?? 'application/octet-stream',
       requestId: this.#note.requestId,
+      ...(!('content-length' in this.#headers || 'transfer-encoding' in this.#headers) && { unmeasured: true as const }),
     })
   }
 
@@ -250,8 +251,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (inside !== undefined) return this.#fail(inside)
     if (this.#request.accept === 'bytes')
       return this.#fail(new ProtocolError('Upstream answered 200 with JSON where bytes were asked for.'))
-    if (isChat(this.#request) && !isCompletion(data))
-      return this.#fail(new ProtocolError('Upstream answered 200 with JSON that is no chat completion.'))
+    const wrong = wrongWith(this.#request, data)
+    if (wrong !== undefined) return this.#fail(new ProtocolError(wrong))
     if (!this.#request.stream) {
       this.#release()
       return this.#resolve({ data, requestId: this.#note.requestId })
@@ -301,7 +302,6 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (this.#rememberedBytes < REMEMBERED_BYTES) {
       this.#rememberedBytes += data.length
       this.#remembered.push(chunk)
-      this.#text += textOf(chunk)
     }
     stream.push(chunk, data.length)
   }
@@ -326,5 +326,5 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
 }
 
 function isChat({ path }: BlossomRequest): boolean {
-  return path === '/v1/chat/completions'
+  return path === CHAT
 }

@@ -39,12 +39,22 @@ export function readKey(apiKey: unknown): string | undefined {
 const RESERVED =
   /^(authorization|host|content-type|content-length|transfer-encoding|connection|keep-alive|proxy-connection|accept-encoding|user-agent|cookie|expect|upgrade|te|trailer)$/
 
+/** A `Headers` or a `Map` shows no fields of its own: it would pass for no headers at all. */
+function entriesOf(headers: unknown): [string, unknown][] | undefined {
+  try {
+    const proto: unknown = typeof headers === 'object' && headers !== null ? Object.getPrototypeOf(headers) : undefined
+    return proto === null || proto === Object.prototype ? Object.entries(headers as object) : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Extra headers as a flat list of names and values. */
 export function readHeaders(headers: unknown): string[] {
   if (headers === undefined) return []
-  if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
-    return refuse('option "headers" must be an object of names and values.')
-  return Object.entries(headers).flatMap(([name, value]) => {
+  const entries = entriesOf(headers)
+  if (entries === undefined) return refuse('option "headers" must be a plain object of names and values.')
+  return entries.flatMap(([name, value]) => {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) refuse('option "headers" holds a name that is no header name.')
     if (RESERVED.test(name.toLowerCase())) refuse(`option "headers" must not set ${JSON.stringify(name)}: the client does.`)
     if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {

@@ -1,3 +1,4 @@
+import type { AnswerStream, StreamReader } from '../core/index.js'
 import { finishReasonOf, textOf, usageOf } from './completion.js'
 import type { TextPiece, TextStream, Usage } from './types.js'
 
@@ -5,38 +6,55 @@ import type { TextPiece, TextStream, Usage } from './types.js'
 export class ChatText implements TextStream {
   usage: Usage | undefined = undefined
   finishReason: string | undefined = undefined
-  readonly #chunks: AsyncGenerator<unknown, undefined, undefined>
-  #turn: Promise<IteratorResult<TextPiece, undefined>> | undefined
+  readonly #chunks: AnswerStream<unknown>
+  /** Those who have asked, one after the other: passing over a chunk must not let a later one overtake. */
+  readonly #asking: StreamReader<TextPiece>[] = []
+  #reading = false
+  #again = false
 
-  constructor(chunks: AsyncGenerator<unknown, undefined, undefined>) {
+  constructor(chunks: AnswerStream<unknown>) {
     this.#chunks = chunks
   }
 
   next(): Promise<IteratorResult<TextPiece, undefined>> {
-    // One after the other: passing over a chunk must not let a later call overtake.
-    const read = () => this.#read()
-    const turn = this.#turn === undefined ? read() : this.#turn.then(read, read)
-    const over = () => {
-      if (this.#turn === turn) this.#turn = undefined
-    }
-    this.#turn = turn
-    turn.then(over, over)
-    return turn
+    return new Promise((resolve, reject) => {
+      this.#asking.push({ resolve, reject })
+      if (this.#asking.length === 1) this.#readOn()
+    })
   }
 
-  async #read(): Promise<IteratorResult<TextPiece, undefined>> {
-    for (;;) {
-      const result = await this.#chunks.next()
-      if (result.done) return result
-      this.finishReason = finishReasonOf(result.value) ?? this.finishReason
-      this.usage = usageOf(result.value) ?? this.usage
-      const text = textOf(result.value)
-      if (text !== '') return { done: false, value: { text } }
+  /** A loop, as chunks that are there already are given before `read()` returns. */
+  #readOn(): void {
+    this.#again = true
+    if (this.#reading) return
+    this.#reading = true
+    while (this.#again) {
+      this.#again = false
+      this.#chunks.read(this.#reader)
     }
+    this.#reading = false
+  }
+
+  readonly #reader: StreamReader<unknown> = {
+    resolve: (result) => {
+      if (result.done) this.#asking.shift()?.resolve(result)
+      else {
+        const { value } = result
+        this.finishReason = finishReasonOf(value) ?? this.finishReason
+        this.usage = usageOf(value) ?? this.usage
+        const text = textOf(value)
+        if (text !== '') this.#asking.shift()?.resolve({ done: false, value: { text } })
+      }
+      if (this.#asking.length > 0) this.#readOn()
+    },
+    reject: (error) => {
+      this.#asking.shift()?.reject(error)
+      if (this.#asking.length > 0) this.#readOn()
+    },
   }
 
   return(): Promise<IteratorResult<TextPiece, undefined>> {
-    return this.#chunks.return(undefined) as Promise<IteratorResult<never, undefined>>
+    return this.#chunks.return() as Promise<IteratorResult<never, undefined>>
   }
 
   throw(error: unknown): Promise<IteratorResult<TextPiece, undefined>> {

@@ -47,7 +47,8 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
 
 function isAnswer(answer: unknown): answer is BlossomAnswer {
   if (!isRecord(answer)) return false
-  if (answer.bytes instanceof Uint8Array) return answer.bytes.byteLength > 0 && typeof answer.contentType === 'string'
+  if (answer.bytes instanceof Uint8Array)
+    return answer.bytes.byteLength > 0 && typeof answer.contentType === 'string' && answer.unmeasured !== true
   if (!isRecord(answer.data)) return Array.isArray(answer.data)
   const { choices, data } = answer.data
   return choices === undefined ? data === undefined || Array.isArray(data) : isCompletion(answer.data)

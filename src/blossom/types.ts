@@ -230,6 +230,8 @@ export interface BytesAnswer {
   readonly bytes: Uint8Array
   readonly contentType: string
   readonly requestId: string | undefined
+  /** Upstream told no length and ended with the connection, so a part of the answer would look like the whole: it is not cached. */
+  readonly unmeasured?: true
 }
 export type BlossomAnswer = JsonAnswer | BytesAnswer | AsyncIterable<unknown>
 

@@ -35,7 +35,8 @@ const HELD_CHUNKS = 64
 const HELD_BYTES = 64 * 1024
 
 type Result<T> = IteratorResult<T, undefined>
-interface Waiter<T> {
+/** A reader that is told what `next()` would promise: at once, when it is there. */
+export interface StreamReader<T> {
   resolve(result: Result<T>): void
   reject(error: unknown): void
 }
@@ -66,7 +67,7 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   #asked = false
   #chunks: T[] = []
   #read = 0
-  readonly #waiters: Waiter<T>[] = []
+  readonly #waiters: StreamReader<T>[] = []
   #held = 0
   #committed: { resolve(): void; reject(error: unknown): void } | undefined
   /** The source has nothing more to say. */
@@ -196,6 +197,11 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   }
 
   next(): Promise<Result<T>> {
+    return new Promise((resolve, reject) => this.read({ resolve, reject }))
+  }
+
+  /** What `next()` does, for whoever need not wait for a promise. */
+  read(reader: StreamReader<T>): void {
     this.#asked = true
     if (this.#unread !== undefined) {
       this.#unread.stop()
@@ -205,17 +211,15 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
       const value = this.#chunks[this.#read] as T
       this.#read++
       this.#delivered()
-      return Promise.resolve({ done: false, value })
+      return reader.resolve({ done: false, value })
     }
     if (this.#end !== undefined) {
       const failure = this.#failure
       this.#failure = undefined
-      return failure === undefined ? Promise.resolve(DONE) : Promise.reject(failure.error)
+      return failure === undefined ? reader.resolve(DONE) : reader.reject(failure.error)
     }
-    return new Promise((resolve, reject) => {
-      this.#waiters.push({ resolve, reject })
-      this.#wait()
-    })
+    this.#waiters.push(reader)
+    this.#wait()
   }
 
   return(): Promise<Result<T>> {
@@ -319,9 +323,10 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
 }
 
 /** What a tap throws must not reach the source. */
-function runTap<T>(tap: (chunk: T) => void, chunk: T): void {
+function runTap<T>(tap: (chunk: T) => unknown, chunk: T): void {
   try {
-    tap(chunk)
+    const result = tap(chunk)
+    if (result instanceof Promise) result.catch((error: unknown) => hookFailed('tap()', error))
   } catch (error) {
     hookFailed('tap()', error)
   }

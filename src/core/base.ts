@@ -3,6 +3,7 @@ import { ConfigError } from './errors.js'
 import { stableKey } from './key.js'
 import { AnswerStream, isStream } from './stream.js'
 import type { BaseFacts, BaseTraits, Context, Handler } from './types.js'
+import { atOnce, hookFailed } from './warn.js'
 
 const TRAITS = Symbol('blossom-stack.traits')
 
@@ -53,16 +54,33 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
   return {
     name: fn.name || 'base',
     scope: traits.key === undefined ? scopeOf(fn) : '',
-    streams: traits.streams ?? (isGeneratorFunction(fn) ? always : undefined),
-    key: traits.key ?? stableKey,
-    commits: traits.commits ?? firstChunkCommits,
-    complete: traits.complete ?? always,
-    valid: traits.valid ?? always,
-    toStream: traits.toStream,
-    fromStream: traits.fromStream,
-    split: traits.split ?? ((request) => (Array.isArray(request) ? { group: '', size: request.length } : undefined)),
-    merge: traits.merge ?? mergeArrays,
+    streams: traits.streams ? streamsOf(traits.streams) : isGeneratorFunction(fn) ? always : undefined,
+    key: answering(traits.key) ?? stableKey,
+    commits: answering(traits.commits) ?? firstChunkCommits,
+    complete: answering(traits.complete) ?? always,
+    valid: answering(traits.valid) ?? always,
+    toStream: answering(traits.toStream),
+    fromStream: answering(traits.fromStream),
+    split: answering(traits.split) ?? ((request) => (Array.isArray(request) ? { group: '', size: request.length } : undefined)),
+    merge: answering(traits.merge) ?? mergeArrays,
     unreadMs: traits.unreadMs ?? 30_000,
+  }
+}
+
+/** The trait, which may throw: whoever asks it must mind that. */
+function answering<A extends unknown[], T>(trait: ((...asked: A) => T) | undefined): ((...asked: A) => T) | undefined {
+  return trait && ((...asked) => atOnce(trait(...asked)))
+}
+
+/** The trait; one that throws knows nothing of the request. */
+function streamsOf(streams: (request: unknown) => boolean): (request: unknown) => boolean | undefined {
+  return (request) => {
+    try {
+      return atOnce(streams(request))
+    } catch (error) {
+      hookFailed('streams()', error)
+      return undefined
+    }
   }
 }
 

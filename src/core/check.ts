@@ -15,13 +15,33 @@ type Rules<T> = { readonly [K in keyof T]: Rule<T[K]> }
 const show = (value: unknown): string => {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' || value == null) return String(value)
-  return Array.isArray(value)
-    ? 'an array'
-    : typeof value === 'function'
-      ? 'a function'
-      : typeof value === 'symbol'
-        ? 'a symbol'
-        : 'an object'
+  return isArray(value) ? 'an array' : typeof value === 'function' ? 'a function' : typeof value === 'symbol' ? 'a symbol' : 'an object'
+}
+
+// A value from outside may be a proxy, of which any reading may throw.
+
+function isArray(value: unknown): boolean {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
+  }
+}
+
+function namesOf(options: object): string[] | undefined {
+  try {
+    return Object.keys(options)
+  } catch {
+    return undefined
+  }
+}
+
+function isAccepted(value: unknown, rule: Rule<unknown>): boolean {
+  try {
+    return rule.accepts(value)
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -40,11 +60,13 @@ export function check<T extends object>(
   also: readonly string[] = [],
 ): T {
   if (options === undefined) options = {}
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (typeof options !== 'object' || options === null || isArray(options)) {
     // A string in this place is most often a key, which must not be shown.
     throw fail(`${subject}: options must be an object, got ${typeof options === 'string' ? 'a string' : show(options)}.`)
   }
-  for (const key of Object.keys(options)) {
+  const names = namesOf(options)
+  if (names === undefined) throw fail(`${subject}: options must be an object, but reading its names threw.`)
+  for (const key of names) {
     if (!Object.hasOwn(rules, key)) {
       throw fail(
         `${subject}: option ${JSON.stringify(key.slice(0, 40))} is unknown; expected one of ${[...Object.keys(rules), ...also].join(', ')}.`,
@@ -62,7 +84,7 @@ export function check<T extends object>(
     }
     if (value === undefined && !rule.required) {
       checked[key] = rule.fallback
-    } else if (rule.accepts(value)) {
+    } else if (isAccepted(value, rule)) {
       checked[key] = value as T[typeof key]
     } else {
       throw fail(`${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'something else' : show(value)}.`)

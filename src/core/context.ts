@@ -1,5 +1,5 @@
 import { Cancel } from './abort.js'
-import type { Running } from './running.js'
+import { type Running, Work } from './running.js'
 import type { BaseFacts, CacheMode, Context, ContextPatch, SharedWork, Transport } from './types.js'
 
 /** What all contexts of one call share. */
@@ -93,42 +93,57 @@ export class CallContext implements Context {
     const { base, closing, running } = this.call
     const call = new Call(base, closing, running, Number.POSITIVE_INFINITY, undefined)
     const cancel = new Cancel()
-    running.add(cancel)
     const context = new CallContext(call, cancel, Number.POSITIVE_INFINITY, this.priority, this.tenant, this.cache, this.transport)
-    return new DetachedWork(context, call)
+    const work = new DetachedWork(context, call)
+    running.add(work)
+    return work
   }
 }
 
-class DetachedWork implements SharedWork {
+class DetachedWork extends Work implements SharedWork {
   readonly context: CallContext
   readonly #call: Call
-  /** Places, not contexts: one call may ask for the same work twice. */
-  readonly #callers = new Set<{ readonly caller: Context }>()
+  // Most work has one caller ever, who needs no collection. Places, not contexts: one call may ask for the same work twice.
+  #first: Place | undefined
+  #more: Set<Place> | undefined
   #over = false
 
   constructor(context: CallContext, call: Call) {
+    super()
     this.context = context
     this.#call = call
   }
 
   get callers(): number {
-    return this.#callers.size
+    return (this.#first === undefined ? 0 : 1) + (this.#more?.size ?? 0)
   }
 
   join(caller: Context): (reason?: unknown) => void {
-    const place = { caller }
-    this.#callers.add(place)
-    this.#settleDeadline()
-    return (reason) => {
-      if (this.#over || !this.#callers.delete(place)) return
-      if (this.#callers.size > 0) return this.#settleDeadline()
-      this.context.cancel.abort(reason ?? new DOMException('Everybody who waited for this work has left.', 'AbortError'))
+    const place: Place = { caller }
+    if (this.#first === undefined) this.#first = place
+    else {
+      this.#more ??= new Set()
+      this.#more.add(place)
     }
+    this.#settleDeadline()
+    return (reason) => this.#leave(place, reason)
+  }
+
+  #leave(place: Place, reason: unknown): void {
+    if (this.#over) return
+    if (this.#first === place) this.#first = undefined
+    else if (!this.#more?.delete(place)) return
+    if (this.callers > 0) return this.#settleDeadline()
+    this.abort(reason ?? new DOMException('Everybody who waited for this work has left.', 'AbortError'))
+  }
+
+  abort(reason: unknown): void {
+    this.context.cancel.abort(reason)
   }
 
   #settleDeadline(): void {
-    let latest = 0
-    for (const { caller } of this.#callers) latest = Math.max(latest, caller.deadline)
+    let latest = this.#first?.caller.deadline ?? 0
+    if (this.#more) for (const { caller } of this.#more) latest = Math.max(latest, caller.deadline)
     this.#call.deadline = latest
   }
 
@@ -139,6 +154,10 @@ class DetachedWork implements SharedWork {
 
   end(): void {
     this.#over = true
-    this.#call.running.delete(this.context.cancel)
+    this.#call.running.delete(this)
   }
+}
+
+interface Place {
+  readonly caller: Context
 }

@@ -1,11 +1,12 @@
 export { type AbortListener, abortScope, Cancel, cancelOf, remaining, Scope, sleep, Timer } from './abort.js'
+export { type Alarm, type AlarmListener, Alarms } from './alarms.js'
 export { type Base, base } from './base.js'
 export * as rules from './check.js'
 export { check } from './check.js'
 export * from './errors.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
-export { Running } from './running.js'
+export { Running, Work } from './running.js'
 export { type Shared, share } from './share.js'
 export { composeStack, stack } from './stack.js'
 export {
@@ -16,9 +17,10 @@ export {
   replay,
   type StreamEnd,
   type StreamOptions,
+  type StreamReader,
   type StreamSource,
   streamOf,
   tap,
 } from './stream.js'
 export * from './types.js'
-export { hookFailed, runHook, warn } from './warn.js'
+export { atOnce, hookFailed, runHook, warn } from './warn.js'

@@ -1,6 +1,6 @@
 import { type Cancel, cancelOf } from './abort.js'
 import { ValidationError } from './errors.js'
-import type { CallOptions } from './types.js'
+import type { CacheMode, CallOptions, Context, Transport } from './types.js'
 
 /** A year: a deadline further off is somebody's `Date.now()`. */
 const YEAR_MS = 366 * 24 * 3_600_000
@@ -12,31 +12,72 @@ export interface CheckedOptions {
   readonly deadline: number
   /** The duration that was asked for, when it is what sets the deadline. Milliseconds. */
   readonly asked: number | undefined
+  readonly priority: number
+  readonly tenant: string | undefined
+  readonly cache: CacheMode
+  readonly meta: Map<string, unknown> | undefined
+  readonly transport: Transport | undefined
+}
+
+/** What holds when a caller says nothing. */
+export const NO_OPTIONS: CheckedOptions = {
+  parent: undefined,
+  deadline: Number.POSITIVE_INFINITY,
+  asked: undefined,
+  priority: 0,
+  tenant: undefined,
+  cache: 'default',
+  meta: undefined,
+  transport: undefined,
 }
 
 const refuse = (sentence: string): never => {
   throw new ValidationError(sentence)
 }
 
-function read(options: CallOptions): CallOptions {
+/** The options, each read once: a getter may say something else the next time. */
+function read(options: CallOptions): CallOptions | Context {
+  // A bare signal has no fields of its own, so it would pass for empty options.
+  if (typeof options !== 'object' || options === null || Array.isArray(options) || options instanceof AbortSignal) {
+    return refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
+  }
+  if (isContext(options)) return options
+  for (const name of Object.keys(options)) {
+    if (!NAMES.has(name)) refuse(`Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`)
+  }
+  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
+  if (signal !== undefined && !isSignal(signal)) refuse('Call option "signal" must be an AbortSignal.')
+  if (meta !== undefined && !(meta instanceof Map)) refuse('Call option "meta" must be a Map.')
+  return { signal, timeoutMs, deadline, priority, tenant, cache, meta }
+}
+
+// Not `instanceof`: the outer stack may be another copy of this library.
+const isContext = (options: CallOptions | Context): options is Context => typeof (options as Partial<Context>).derive === 'function'
+
+function isSignal(signal: AbortSignal | null): boolean {
+  if (signal instanceof AbortSignal) return true
+  // One of another realm or a polyfill: it must at least behave like one.
+  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  return typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function'
+}
+
+function readSafely(options: CallOptions): CallOptions | Context {
   try {
-    const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
-    return { signal, timeoutMs, deadline, priority, tenant, cache, meta }
-  } catch {
+    return read(options)
+  } catch (error) {
+    if (error instanceof ValidationError) throw error
     return refuse('Call options could not be read: a getter threw.')
   }
 }
 
-/** Checks what a caller said and works out whom the call obeys and until when. */
-export function readOptions(options: CallOptions): CheckedOptions {
-  // A bare signal has no fields of its own, so it would pass for empty options.
-  if (typeof options !== 'object' || options === null || Array.isArray(options) || options instanceof AbortSignal) {
-    refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
+/** Checks what a caller said and works out whom the call obeys and until when. A stack that is another's base takes over its context. */
+export function readOptions(given: CallOptions | Context): CheckedOptions {
+  const options = readSafely(given)
+  if (isContext(options)) {
+    const { cancel, deadline, priority, tenant, cache, meta, transport } = options
+    return { parent: cancel, deadline, asked: undefined, priority, tenant, cache, meta, transport }
   }
-  for (const name of Object.keys(options)) {
-    if (!NAMES.has(name)) refuse(`Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`)
-  }
-  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = read(options)
+  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
   let until = Number.POSITIVE_INFINITY
   let asked: number | undefined
   if (timeoutMs !== undefined) {
@@ -61,13 +102,14 @@ export function readOptions(options: CallOptions): CheckedOptions {
   if (cache !== undefined && cache !== 'default' && cache !== 'reload' && cache !== 'no-store') {
     refuse('Call option "cache" must be "default", "reload" or "no-store".')
   }
-  if (meta !== undefined && !(meta instanceof Map)) refuse('Call option "meta" must be a Map.')
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    // A signal of another realm or a polyfill: it must at least behave like one.
-    const like = signal as Partial<AbortSignal> | null
-    if (typeof like !== 'object' || typeof like?.aborted !== 'boolean' || typeof like.addEventListener !== 'function') {
-      refuse('Call option "signal" must be an AbortSignal.')
-    }
+  return {
+    parent: signal === undefined ? undefined : cancelOf(signal),
+    deadline: until,
+    asked,
+    priority: priority ?? 0,
+    tenant,
+    cache: cache ?? 'default',
+    meta,
+    transport: undefined,
   }
-  return { parent: signal === undefined ? undefined : cancelOf(signal), deadline: until, asked }
 }

@@ -1,24 +1,30 @@
 import { type AbortListener, Timer } from './abort.js'
+import { Link, LinkedList } from './linked-list.js'
+
+/** Work under way: aborted when it is cut. */
+export abstract class Work extends Link implements AbortListener {
+  abstract abort(reason: unknown): void
+}
 
 /** The work that `close()` waits for, and cuts when it takes too long. */
 export class Running {
-  readonly #all = new Set<AbortListener>()
+  readonly #all = new LinkedList<Work>()
   #onEmpty: (() => void) | undefined
 
-  add(cancel: AbortListener): void {
-    this.#all.add(cancel)
+  add(work: Work): void {
+    this.#all.add(work)
   }
 
   /** Whether it was still running. */
-  delete(cancel: AbortListener): boolean {
-    const was = this.#all.delete(cancel)
-    if (was && this.#all.size === 0) this.#onEmpty?.()
+  delete(work: Work): boolean {
+    const was = this.#all.remove(work)
+    if (was && this.#all.first === undefined) this.#onEmpty?.()
     return was
   }
 
   /** Resolves with true when nothing runs any more, with false after `ms`. */
   emptied(ms: number): Promise<boolean> {
-    if (this.#all.size === 0) return Promise.resolve(true)
+    if (this.#all.first === undefined) return Promise.resolve(true)
     return new Promise((resolve) => {
       const settle = (done: boolean) => {
         timer.stop()
@@ -31,6 +37,6 @@ export class Running {
   }
 
   cut(reason: unknown): void {
-    for (const cancel of [...this.#all]) cancel.abort(reason)
+    for (const work of this.#all.all()) work.abort(reason)
   }
 }

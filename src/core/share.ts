@@ -19,15 +19,45 @@ interface Look {
   met: Set<object> | undefined
 }
 
+class SharedAnswer implements Shared {
+  readonly #kept: unknown
+  readonly #binary: boolean
+  readonly bytes: number
+  readonly storable: boolean
+
+  constructor(kept: unknown, { bytes, binary, storable }: Look) {
+    this.#kept = kept
+    this.#binary = binary
+    this.bytes = bytes
+    this.storable = storable
+  }
+
+  take(): unknown {
+    return this.#binary ? copy(this.#kept) : this.#kept
+  }
+}
+
+/** Up to this size what was shared last is remembered: two layers share every chunk of a stream, one right after the other. Bytes. */
+const REMEMBERED_BYTES = 16_384
+let lastAnswer: unknown
+let lastShared: Shared | undefined
+
 /**
  * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes (typed arrays and buffers of any kind) are
  * kept as a copy of our own and copied again for each caller. Class instances are neither frozen nor copied.
  */
 export function share(answer: unknown): Shared {
+  const isObject = typeof answer === 'object' && answer !== null
+  if (isObject && lastShared !== undefined && answer === lastAnswer) return lastShared
   const look: Look = { bytes: 0, binary: false, storable: true, met: undefined }
   freeze(answer, look, 0)
-  const kept = look.binary ? copy(answer) : answer
-  return { take: look.binary ? () => copy(kept) : () => kept, bytes: look.bytes, storable: look.storable }
+  const shared = new SharedAnswer(look.binary ? copy(answer) : answer, look)
+  // Frozen all through, it cannot have changed when it is met again.
+  if (isObject && !look.binary && look.storable && look.bytes <= REMEMBERED_BYTES) {
+    lastAnswer = answer
+    lastShared = shared
+  }
+  return shared
 }
 
 const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer => ArrayBuffer.isView(value) || value instanceof ArrayBuffer
@@ -60,10 +90,19 @@ function freeze(value: unknown, look: Look, depth: number): void {
     look.met.add(value)
   } else Object.freeze(value)
   look.bytes += 48
-  const keys = Object.keys(value)
-  // JSON has no holes, nor further fields of an array.
-  if (Array.isArray(value) && keys.length !== value.length) look.storable = false
-  for (const key of keys) {
+  if (Array.isArray(value)) {
+    // JSON has no holes, nor further fields of an array.
+    let fields = 0
+    for (const index in value) {
+      fields++
+      look.bytes += 16
+      freeze(value[index], look, depth + 1)
+    }
+    if (fields !== value.length) look.storable = false
+    return
+  }
+  // Of plain objects `in` goes through their own fields, and many times as fast as a list of their names.
+  for (const key in value) {
     look.bytes += 16
     freeze((value as Record<string, unknown>)[key], look, depth + 1)
   }

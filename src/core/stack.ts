@@ -1,11 +1,12 @@
 import { Cancel, Scope, Timer } from './abort.js'
+import { type Alarm, type AlarmListener, Alarms } from './alarms.js'
 import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
 import { check, duration } from './check.js'
 import { Call, CallContext } from './context.js'
 import { ClosedError, ConfigError, TimeoutError } from './errors.js'
 import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
-import { type CheckedOptions, readOptions } from './options.js'
-import { Running } from './running.js'
+import { NO_OPTIONS, readOptions } from './options.js'
+import { Running, Work } from './running.js'
 import { AnswerStream, isStream } from './stream.js'
 import type {
   BaseFacts,
@@ -79,43 +80,39 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
   const closing = new Cancel()
   let closed: Promise<void> | undefined
 
+  const alarms = new Alarms()
+
   const invoke = (request: Request, options?: CallOptions): Promise<Handed<Answer>> =>
     new Promise((resolve, reject) => {
       if (closing.aborted) return reject(closing.reason)
-      const call = begin(facts, closing, running, options, reject)
+      const call = begin(facts, closing, running, alarms, options, reject)
       if (call === undefined) return
-      const { context, end } = call
-      let work: Promise<Answer>
+      const failed = (error: unknown) => {
+        call.end()
+        reject(error)
+      }
+      const begun = (answer: Answer) => {
+        if (!isStream(answer)) {
+          call.end()
+          return resolve(answer as Handed<Answer>)
+        }
+        let stream: AnswerStream<unknown>
+        try {
+          stream = answer instanceof AnswerStream ? answer : AnswerStream.from(answer)
+        } catch (error) {
+          return failed(error)
+        }
+        stream.obey(call.context.cancel)
+        stream.expectReader(facts.unreadMs)
+        stream.onEnd(() => call.end())
+        resolve(stream as unknown as Handed<Answer>)
+      }
       try {
         // A plain layer may answer without a promise.
-        work = Promise.resolve(handler(request, context))
+        Promise.resolve(handler(request, call.context)).then(begun, failed)
       } catch (error) {
-        end()
-        return reject(error)
+        failed(error)
       }
-      work.then(
-        (answer) => {
-          if (!isStream(answer)) {
-            end()
-            return resolve(answer as Handed<Answer>)
-          }
-          let stream: AnswerStream<unknown>
-          try {
-            stream = answer instanceof AnswerStream ? answer : AnswerStream.from(answer)
-          } catch (error) {
-            end()
-            return reject(error)
-          }
-          stream.obey(context.cancel)
-          stream.expectReader(facts.unreadMs)
-          stream.onEnd(end)
-          resolve(stream as unknown as Handed<Answer>)
-        },
-        (error) => {
-          end()
-          reject(error)
-        },
-      )
     })
 
   const close = (options?: CloseOptions): Promise<void> => {
@@ -155,8 +152,15 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
 }
 
 /** Opens a call: whom it obeys, its deadline's timer, its place among the running. Rejects and gives undefined when it cannot run. */
-function begin(facts: BaseFacts, closing: Cancel, running: Running, options: CallOptions | undefined, reject: (error: unknown) => void) {
-  const { parent, deadline, asked } = options === undefined ? NO_OPTIONS : isContext(options) ? inherited(options) : readOptions(options)
+function begin(
+  facts: BaseFacts,
+  closing: Cancel,
+  running: Running,
+  alarms: Alarms,
+  options: CallOptions | undefined,
+  reject: (error: unknown) => void,
+): OpenCall | undefined {
+  const { parent, deadline, asked, priority, tenant, cache, meta, transport } = options === undefined ? NO_OPTIONS : readOptions(options)
   if (parent?.aborted) {
     reject(parent.reason)
     return undefined
@@ -170,43 +174,67 @@ function begin(facts: BaseFacts, closing: Cancel, running: Running, options: Cal
     }
   }
   const cancel = parent === undefined ? new Cancel() : new Scope(parent)
-  running.add(cancel)
-  const timer = left === Number.POSITIVE_INFINITY ? undefined : new Timer(left, () => cancel.abort(new TimeoutError(asked ?? left)))
-  const release = () => {
-    timer?.stop()
-    if (cancel instanceof Scope) cancel.dispose()
+  const call = new Call(facts, closing, running, deadline, meta)
+  const context = new CallContext(call, cancel, Number.POSITIVE_INFINITY, priority, tenant, cache, transport)
+  const open = new OpenCall(context, reject)
+  running.add(open)
+  cancel.add(open)
+  // A signal may tell of its abort only when it is listened to.
+  if (cancel.aborted) {
+    open.end()
+    return undefined
   }
-  cancel.add({
-    abort(reason) {
-      // The work may ignore the abort for ever; what the call holds outside it is given back now.
-      release()
-      reject(reason)
-    },
-  })
-  const call = new Call(facts, closing, running, deadline, options?.meta)
-  const context = new CallContext(
-    call,
-    cancel,
-    Number.POSITIVE_INFINITY,
-    options?.priority ?? 0,
-    options?.tenant,
-    options?.cache ?? 'default',
-    options !== undefined && isContext(options) ? options.transport : undefined,
-  )
-  const end = () => {
-    release()
-    running.delete(cancel)
-  }
-  return { context, end }
+  // A duration is most often the same for all calls, and what is left until a moment never is.
+  if (asked !== undefined) open.alarm = alarms.set(asked, new Deadline(cancel, asked))
+  else if (deadline !== Number.POSITIVE_INFINITY) open.alarm = new Timer(left, () => cancel.abort(new TimeoutError(left)))
+  return open
 }
 
-// Not `instanceof`: the outer stack may be another copy of this library.
-const isContext = (options: CallOptions | Context): options is Context => typeof (options as Partial<Context> | null)?.derive === 'function'
+/** A call from its beginning to the end of its answer. */
+class OpenCall extends Work {
+  readonly context: CallContext
+  alarm: Alarm | undefined = undefined
+  readonly #reject: (error: unknown) => void
 
-const NO_OPTIONS: CheckedOptions = { parent: undefined, deadline: Number.POSITIVE_INFINITY, asked: undefined }
+  constructor(context: CallContext, reject: (error: unknown) => void) {
+    super()
+    this.context = context
+    this.#reject = reject
+  }
 
-/** A stack that is another's base takes over its context: its cancellation, its deadline, its notes. */
-const inherited = (context: Context): CheckedOptions => ({ parent: context.cancel, deadline: context.deadline, asked: undefined })
+  /** From `close()`, and from the call's own cancellation. The work may ignore it for ever; what the call holds outside is given back now. */
+  abort(reason: unknown): void {
+    const { cancel } = this.context
+    if (!cancel.aborted) return cancel.abort(reason)
+    this.#release()
+    this.#reject(reason)
+  }
+
+  end(): void {
+    this.#release()
+    this.context.call.running.delete(this)
+  }
+
+  #release(): void {
+    this.alarm?.stop()
+    const { cancel } = this.context
+    if (cancel instanceof Scope) cancel.dispose()
+  }
+}
+
+class Deadline implements AlarmListener {
+  readonly #cancel: Cancel
+  readonly #ms: number
+
+  constructor(cancel: Cancel, ms: number) {
+    this.#cancel = cancel
+    this.#ms = ms
+  }
+
+  ring(): void {
+    this.#cancel.abort(new TimeoutError(this.#ms))
+  }
+}
 
 function nameLayers(groups: readonly (readonly object[])[]): Entry[] {
   const taken = new Set<string>()

@@ -121,7 +121,8 @@ export interface BaseFacts {
   readonly name: string
   /** Tells the identities of this base from those of others; empty when the base has told its own `key`, which then speaks for itself. */
   readonly scope: string
-  readonly streams: ((request: unknown) => boolean) | undefined
+  /** `undefined`: nothing is known of this request. */
+  readonly streams: ((request: unknown) => boolean | undefined) | undefined
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
   readonly commits: (chunk: unknown) => boolean
   readonly complete: (chunks: readonly unknown[]) => boolean

@@ -20,6 +20,16 @@ export function runHook(name: string, hook: () => unknown): void {
   }
 }
 
+/**
+ * What a user's callback has answered. It must answer at once: a promise would pass for a yes, and its rejection would be nobody's to handle.
+ * @throws TypeError when it is a promise
+ */
+export function atOnce<T>(answer: T): T {
+  if (typeof answer !== 'object' || !(answer instanceof Promise)) return answer
+  answer.catch(() => {})
+  throw new TypeError('A callback must answer at once, not with a promise.')
+}
+
 /** Tells that a user's callback threw. */
 export function hookFailed(name: string, error: unknown): void {
   // Only the kind of error: its message may hold what a log must not.

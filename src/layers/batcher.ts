@@ -185,10 +185,11 @@ function enter(batch: Batch, request: unknown, size: number, context: Context): 
   })
 }
 
-/** What the base says of the request; nothing when it throws. */
+/** What the base says of the request; nothing when it throws, or says what cannot be counted with. */
 function splitOf(request: unknown, { base }: Context) {
   try {
-    return base.split(request)
+    const split = base.split(request)
+    return split && typeof split.group === 'string' && Number.isInteger(split.size) && split.size >= 0 ? split : undefined
   } catch (error) {
     hookFailed('batcher: split()', error)
     return undefined

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import {
+  atOnce,
   BreakerOpenError,
   type Context,
   check,
@@ -108,7 +109,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
 
   const circuitOf = (request: Request, context: Context): Circuit => {
     if (only !== undefined) return only
-    const of = String(key?.(request, context))
+    const of = String(atOnce(key?.(request, context)))
     let circuit = circuits.get(of)
     if (circuit === undefined) {
       circuit = make(of)
@@ -122,7 +123,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
     if (context.cancel.aborted && !(context.cancel.reason instanceof TimeoutError)) return false
     if (counts !== undefined) {
       try {
-        return counts(error)
+        return atOnce(counts(error))
       } catch (thrown) {
         hookFailed('breaker: counts()', thrown)
       }

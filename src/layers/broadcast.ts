@@ -1,4 +1,4 @@
-import { AnswerStream, type Context, type Shared, StackError, type StreamEnd, share, Timer } from '../core/index.js'
+import { AnswerStream, type Context, type Shared, StackError, type StreamEnd, type StreamReader, share, Timer } from '../core/index.js'
 
 /** How far the fastest reader may be ahead of the slowest, and how much is kept for those who join late. */
 const KEPT_CHUNKS = 10_000
@@ -19,7 +19,7 @@ interface Reader {
  * One stream for several readers. Each gets the whole of it, frozen: late ones first what has passed, as long as that is kept.
  * Memory is bounded: beyond the bound nobody can join, and what all readers have read is dropped.
  */
-export class Broadcast {
+export class Broadcast implements StreamReader<unknown> {
   readonly #source: AnswerStream<unknown>
   readonly #onFull: () => void
   readonly #readers = new Set<Reader>()
@@ -100,21 +100,24 @@ export class Broadcast {
     if (this.#pulling) return
     if (this.#isFull && this.#slowestAt() < this.#end) return this.#awaitSlowest()
     this.#pulling = true
-    this.#source.next().then(
-      (result) => {
-        this.#pulling = false
-        if (result.done) this.#ended = this.#source.ended ?? { outcome: 'complete' }
-        else {
-          this.#append(result.value)
-          if (this.#source.ended?.outcome === 'complete') this.#ended = this.#source.ended
-        }
-        this.#serveAll()
-      },
-      (error) => {
-        this.#failure = { error }
-        this.#serveAll()
-      },
-    )
+    this.#source.read(this)
+  }
+
+  /** From the source: its next chunk, or its end. */
+  resolve(result: IteratorResult<unknown, undefined>): void {
+    this.#pulling = false
+    if (result.done) this.#ended = this.#source.ended ?? { outcome: 'complete' }
+    else {
+      this.#append(result.value)
+      if (this.#source.ended?.outcome === 'complete') this.#ended = this.#source.ended
+    }
+    this.#serveAll()
+  }
+
+  /** From the source: it broke. */
+  reject(error: unknown): void {
+    this.#failure = { error }
+    this.#serveAll()
   }
 
   #append(chunk: unknown): void {
@@ -127,7 +130,7 @@ export class Broadcast {
 
   #serveAll(): void {
     const over = this.#ended !== undefined || this.#failure !== undefined
-    for (const reader of [...this.#readers]) {
+    for (const reader of this.#readers) {
       if (reader.wants || (over && reader.at === this.#end)) this.#serve(reader)
     }
   }

@@ -1,4 +1,5 @@
 import {
+  atOnce,
   type BaseFacts,
   type Context,
   check,
@@ -100,7 +101,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   const keyOf = (request: unknown, context: Context): string | undefined => {
     const { base, tenant } = context
     try {
-      const identity: unknown = key === undefined ? base.key(request, 'cache') : key(request as Request, context)
+      const identity: unknown = key === undefined ? base.key(request, 'cache') : atOnce(key(request as Request, context))
       const scope = scopeOf(base)
       if (typeof identity !== 'string' || scope === undefined) return undefined
       return digest(scope, tenant === undefined ? '' : `tenant ${tenant}`, identity)
@@ -256,6 +257,8 @@ function isStore(value: unknown): boolean {
   return (
     typeof store === 'object' &&
     store !== null &&
-    (['get', 'set', 'delete', 'clear'] as const).every((method) => typeof store[method] === 'function')
+    (['get', 'set', 'delete', 'clear'] as const).every((method) => typeof store[method] === 'function') &&
+    // Keyv writes its namespace on a store, which a frozen one refuses.
+    (Object.isExtensible(store) || 'useKeyPrefix' in store)
   )
 }

@@ -28,6 +28,7 @@ export class Circuit {
   #openedAt = 0
   #trialAt: number | undefined
   #failedInWindow = false
+  #permit: Permit = { window: 0, trial: false }
 
   constructor(options: CircuitOptions) {
     this.#options = options
@@ -42,7 +43,7 @@ export class Circuit {
   enter(): Permit | number {
     const now = performance.now()
     if (this.#opossum.opened) return Math.max(1, this.#openedAt + this.#options.resetMs - now)
-    if (!this.#opossum.halfOpen) return { window: this.#window, trial: false }
+    if (!this.#opossum.halfOpen) return this.#closedPermit()
     if (this.#trialAt !== undefined) {
       const left = this.#trialAt + this.#options.resetMs - now
       if (left > 0) return left
@@ -58,11 +59,23 @@ export class Circuit {
     if (permit.window !== this.#window) return
     if (permit.trial) this.#trialAt = undefined
     if (verdict === undefined) return
+    if (verdict === 'success' && !permit.trial) {
+      // All that a success does to a closed circuit is to be counted, and opossum counts by these events of its own; `fire()` adds promises.
+      this.#opossum.emit('fire')
+      this.#opossum.emit('success')
+      if (this.#failedInWindow) this.#openIfDue()
+      return
+    }
     // A failure is thrown in the action and a success told by a thenable that answers at once, so that opossum decides before the caller knows.
     this.#opossum.fire(verdict).catch(() => {})
     if (verdict === 'failure') this.#failedInWindow = true
-    else if (permit.trial) this.#renew()
-    else if (this.#failedInWindow) this.#openIfDue()
+    else this.#renew()
+  }
+
+  /** One object for all calls of a window. */
+  #closedPermit(): Permit {
+    if (this.#permit.window !== this.#window) this.#permit = { window: this.#window, trial: false }
+    return this.#permit
   }
 
   close(): void {

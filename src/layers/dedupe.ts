@@ -3,6 +3,7 @@ import {
   type Context,
   check,
   defineLayer,
+  type Handler,
   hookFailed,
   type Layer,
   rules,
@@ -27,14 +28,6 @@ export interface DedupeStats {
   readonly unkeyed: number
 }
 
-/** One call in progress and what comes of it. */
-interface Flight {
-  readonly work: SharedWork
-  readonly answer: Promise<Shared | Broadcast>
-  /** The answer, when it is a stream that has begun. */
-  broadcast: Broadcast | undefined
-}
-
 /**
  * Single-flight: identical calls in progress share one answer. A stream's late joiners get all of it from the start. Each caller leaves by itself; the
  * work stops when the last has left. JSON answers are frozen, bytes are copied for each caller. Calls with `cache: 'no-store'` pass by; tenants never share.
@@ -57,75 +50,24 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
       // Of each stack its own: the same request to another base is another call.
       const flights = new Map<string, Flight>()
 
-      const begin = (key: string, request: unknown, context: Context) => {
-        const work = context.detach()
+      const begin = (key: string, request: unknown, context: Context): Promise<unknown> => {
+        const flight = new Flight(context.detach(), {
+          unlist() {
+            if (flights.get(key) === flight) flights.delete(key)
+          },
+          landed() {
+            stats.inFlight--
+          },
+        })
         // Before it begins: the work must know its deadline.
-        const leave = work.join(context)
-        let over = false
-        const land = () => {
-          if (over) return
-          over = true
-          stats.inFlight--
-          work.end()
-          unlist()
-        }
-        const unlist = () => {
-          if (flights.get(key) === flight) flights.delete(key)
-        }
-        const fly = async (): Promise<Shared | Broadcast> => {
-          const answer = await next(request, work.context)
-          const stream = streamOf(answer)
-          if (stream === undefined) return share(answer)
-          stream.obey(work.context.cancel)
-          stream.onEnd(land)
-          flight.broadcast = new Broadcast(stream, unlist)
-          return flight.broadcast
-        }
-        const flight: Flight = { work, broadcast: undefined, answer: fly() }
+        const answer = flight.attend(context)
         stats.inFlight++
         flights.set(key, flight)
-        work.context.cancel.add({ abort: unlist })
-        flight.answer.then((answer) => answer instanceof Broadcast || land(), land)
-        return { flight, leave }
+        flight.fly(next, request)
+        return answer
       }
 
-      /** What a caller who has joined gets. */
-      const attend = ({ work, answer, broadcast }: Flight, context: Context, leave: (reason?: unknown) => void): Promise<unknown> =>
-        new Promise((resolve, reject) => {
-          const take = (shared: Shared | Broadcast) => {
-            work.tell(context)
-            if (!(shared instanceof Broadcast)) return resolve(shared.take())
-            resolve(
-              shared.reader(context, (reason) => {
-                // A last reader who simply stops reading leaves the source as a reader, not as one who aborts.
-                if (reason === undefined && work.callers === 1) shared.leaveSource()
-                leave(reason)
-              }),
-            )
-          }
-          // At once: by the next turn the start of the stream may be gone.
-          if (broadcast !== undefined) return take(broadcast)
-          const onAbort: AbortListener = {
-            abort(reason) {
-              leave(reason)
-              reject(reason)
-            },
-          }
-          context.cancel.add(onAbort)
-          answer.then(
-            (shared) => {
-              context.cancel.remove(onAbort)
-              if (!context.cancel.aborted) take(shared)
-            },
-            (error) => {
-              context.cancel.remove(onAbort)
-              work.tell(context)
-              reject(error)
-            },
-          )
-        })
-
-      return async (request, context) => {
+      return (request, context) => {
         if (context.cache === 'no-store') return next(request, context)
         const identity = identify(request, context)
         if (identity === undefined) {
@@ -135,13 +77,10 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
         const { tenant } = context
         const key = `${context.cache} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${identity}`
         const flight = flights.get(key)
-        if (flight === undefined) {
-          const begun = begin(key, request, context)
-          return attend(begun.flight, context, begun.leave)
-        }
+        if (flight === undefined) return begin(key, request, context) as Promise<never>
         stats.joined++
         context.meta.set(name, { joined: true })
-        return attend(flight, context, flight.work.join(context))
+        return flight.attend(context) as Promise<never>
       }
     },
     stats: () => ({ ...stats }),
@@ -156,5 +95,133 @@ function identify(request: unknown, context: Context): string | undefined {
   } catch (error) {
     hookFailed('dedupe: key()', error)
     return undefined
+  }
+}
+
+interface FlightHooks {
+  /** From now on nobody can join. */
+  unlist(): void
+  /** The answer has ended. Called once. */
+  landed(): void
+}
+
+/** One call in progress, and those who wait for its answer. */
+class Flight implements AbortListener {
+  readonly #work: SharedWork
+  readonly #hooks: FlightHooks
+  #waiting: Attendee[] = []
+  /** The answer, when it is a stream that has begun. */
+  #broadcast: Broadcast | undefined
+  #over = false
+
+  constructor(work: SharedWork, hooks: FlightHooks) {
+    this.#work = work
+    this.#hooks = hooks
+    work.context.cancel.add(this)
+  }
+
+  /** The work is aborted, as everybody has left. */
+  abort(): void {
+    this.#hooks.unlist()
+  }
+
+  /** Counts a caller in. Settles with his answer, or with his abort. */
+  attend(context: Context): Promise<unknown> {
+    const leave = this.#work.join(context)
+    return new Promise((resolve, reject) => {
+      const attendee = new Attendee(context, leave, resolve, reject)
+      // At once: by the next turn the start of the stream may be gone.
+      if (this.#broadcast !== undefined) return this.#serve(attendee, this.#broadcast)
+      this.#waiting.push(attendee)
+      context.cancel.add(attendee)
+    })
+  }
+
+  fly(next: Handler, request: unknown): void {
+    try {
+      // A plain layer may answer without a promise.
+      Promise.resolve(next(request, this.#work.context)).then(
+        (answer) => this.#answered(answer),
+        (error) => this.#failed(error),
+      )
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #answered(answer: unknown): void {
+    let shared: Shared | Broadcast
+    try {
+      const stream = streamOf(answer)
+      if (stream === undefined) {
+        shared = share(answer)
+        this.#land()
+      } else {
+        stream.obey(this.#work.context.cancel)
+        stream.onEnd(() => this.#land())
+        shared = new Broadcast(stream, () => this.#hooks.unlist())
+        this.#broadcast = shared
+      }
+    } catch (error) {
+      return this.#failed(error)
+    }
+    for (const attendee of this.#depart()) this.#serve(attendee, shared)
+  }
+
+  #failed(error: unknown): void {
+    this.#land()
+    for (const { context, reject } of this.#depart()) {
+      this.#work.tell(context)
+      reject(error)
+    }
+  }
+
+  /** Those who are still there; they wait no longer. */
+  #depart(): Attendee[] {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const attendee of waiting) attendee.context.cancel.remove(attendee)
+    return waiting.some(({ gone }) => gone) ? waiting.filter(({ gone }) => !gone) : waiting
+  }
+
+  #serve({ context, leave, resolve }: Attendee, shared: Shared | Broadcast): void {
+    this.#work.tell(context)
+    if (!(shared instanceof Broadcast)) return resolve(shared.take())
+    const stream = shared.reader(context, (reason) => {
+      // A last reader who simply stops reading leaves the source as a reader, not as one who aborts.
+      if (reason === undefined && this.#work.callers === 1) shared.leaveSource()
+      leave(reason)
+    })
+    resolve(stream)
+  }
+
+  #land(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#work.end()
+    this.#hooks.unlist()
+    this.#hooks.landed()
+  }
+}
+
+/** A caller who waits for the answer of a flight. */
+class Attendee implements AbortListener {
+  readonly context: Context
+  readonly leave: (reason?: unknown) => void
+  readonly resolve: (answer: unknown) => void
+  readonly reject: (error: unknown) => void
+  gone = false
+
+  constructor(context: Context, leave: (reason?: unknown) => void, resolve: (answer: unknown) => void, reject: (error: unknown) => void) {
+    this.context = context
+    this.leave = leave
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  abort(reason: unknown): void {
+    this.gone = true
+    this.leave(reason)
+    this.reject(reason)
   }
 }

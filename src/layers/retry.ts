@@ -1,6 +1,7 @@
 import isNetworkError from 'is-network-error'
 import pRetry from 'p-retry'
 import {
+  atOnce,
   type Context,
   check,
   defineLayer,
@@ -82,7 +83,8 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
     random: rules.callback<() => number>(),
     name: rules.layerName<Name>('retry'),
   })
-  const { retries, minDelayMs, maxDelayMs, maxRetryAfterMs, when, onRetry, random = Math.random, name } = checked
+  const { retries, minDelayMs, maxDelayMs, maxRetryAfterMs, when, onRetry, name } = checked
+  const random = jitterFrom(checked.random)
   const budget = checked.budget === false ? undefined : new RetryBudget(checkBudget(checked.budget))
   let repeated = 0
   let exhausted = 0
@@ -91,7 +93,7 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
   const isWorthIt = (error: unknown, attempt: number): boolean => {
     if (when !== undefined) {
       try {
-        return when(error, attempt)
+        return atOnce(when(error, attempt))
       } catch (thrown) {
         hookFailed('retry: when()', thrown)
       }
@@ -173,6 +175,21 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
     },
     stats: () => ({ retries: repeated, exhausted, refused }),
   })
+}
+
+/** The source of the jitter; what is none costs a warning, and the call draws from `Math.random`. */
+function jitterFrom(random: (() => number) | undefined): () => number {
+  if (random === undefined) return Math.random
+  return () => {
+    try {
+      const drawn = atOnce(random())
+      if (drawn >= 0 && drawn <= 1) return drawn
+      throw new RangeError('random() must give a number from 0 to below 1.')
+    } catch (error) {
+      hookFailed('retry: random()', error)
+      return Math.random()
+    }
+  }
 }
 
 /** A repeat that was refused, as by an open breaker, tells what went wrong before in its `cause`. Gives whether it was one. */

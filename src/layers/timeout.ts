@@ -1,4 +1,17 @@
-import { abortScope, check, defineLayer, type Layer, rules, streamOf, TimeoutError, type TimeoutPhase, Timer } from '../core/index.js'
+import {
+  type Alarm,
+  Alarms,
+  atOnce,
+  Cancel,
+  check,
+  defineLayer,
+  type Layer,
+  rules,
+  streamOf,
+  TimeoutError,
+  type TimeoutPhase,
+  Timer,
+} from '../core/index.js'
 
 export interface TimeoutOptions<Name extends string = 'timeout'> {
   /** Longest time from the call to the end of its answer. Milliseconds, at least 1; a function tells it for each request. */
@@ -40,69 +53,116 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
   const fixedMs = typeof checked.ms === 'number' ? checked.ms : 0
   let fired = 0
 
+  const alarms = new Alarms()
+
   return defineLayer({
     name,
     kind: 'timeout',
-    wrap: (next) => async (request, context) => {
-      const start = performance.now()
-      const ms = msOf === undefined ? fixedMs : Math.max(1, Number(msOf(request)) || 1)
-      const wholeStreamMs = streamMs ?? ms
-      const streams = context.base.streams?.(request)
-      const limit = streams === undefined ? Math.max(ms, wholeStreamMs) : streams ? wholeStreamMs : ms
-      const scope = abortScope(context)
-      const fire = (phase: TimeoutPhase, after: number) => {
-        fired++
-        scope.abort(new TimeoutError(after, { phase, layer: name }))
-      }
-      const wholeTimer = (after: number) => new Timer(start + after - performance.now(), () => fire('total', after))
-
-      let whole = wholeTimer(limit)
-      let first = streams && firstTokenMs !== undefined ? new Timer(firstTokenMs, () => fire('first-token', firstTokenMs)) : undefined
-      let idle: Timer | undefined
-      const finish = () => {
-        whole.stop()
-        first?.stop()
-        idle?.stop()
-        scope.dispose()
-      }
-      try {
-        const answer = await scope.race(next(request, context.derive({ cancel: scope, deadline: start + limit })))
-        const stream = streamOf(answer)
-        stream?.obey(scope)
-        if (streams === undefined) {
-          // What only the form could tell is judged now: an answer that came later than its own limit is too late.
-          const took = performance.now() - start
-          const total = stream === undefined ? ms : wholeStreamMs
-          if (stream !== undefined && firstTokenMs !== undefined && firstTokenMs < total && took > firstTokenMs) {
-            fire('first-token', firstTokenMs)
-          } else if (took > total) fire('total', total)
+    wrap: (next) => (request, context) =>
+      new Promise((resolve, reject) => {
+        const start = performance.now()
+        const ms = msOf === undefined ? fixedMs : Math.max(1, Number(atOnce(msOf(request))) || 1)
+        const wholeStreamMs = streamMs ?? ms
+        const streams = context.base.streams?.(request)
+        const limit = streams === undefined ? Math.max(ms, wholeStreamMs) : streams ? wholeStreamMs : ms
+        const onFire = () => {
+          fired++
         }
-        scope.throwIfAborted()
-        if (stream === undefined) {
-          finish()
-          return answer
+        const call = new TimedCall(context.cancel, name, reject, onFire)
+        context.cancel.add(call)
+        if (call.aborted) return
+        call.total = alarms.set(limit, { ring: () => call.fire('total', limit) })
+        if (streams && firstTokenMs !== undefined) {
+          call.partial = alarms.set(firstTokenMs, { ring: () => call.fire('first-token', firstTokenMs) })
         }
-        first?.stop()
-        first = undefined
-        if (limit !== wholeStreamMs) {
-          whole.stop()
-          whole = wholeTimer(wholeStreamMs)
-        }
-        if (idleMs !== undefined) {
-          const watch = () => {
-            const waited = stream.waitingSince === 0 ? 0 : performance.now() - stream.waitingSince
-            if (waited >= idleMs) fire('idle', idleMs)
-            else idle = new Timer(idleMs - waited, watch)
+        const begun = (answer: Awaited<ReturnType<typeof next>>) => {
+          const stream = streamOf(answer)
+          stream?.obey(call)
+          if (call.aborted) return
+          if (streams === undefined) {
+            // What only the form could tell is judged now: an answer that came later than its own limit is too late.
+            const took = performance.now() - start
+            const total = stream === undefined ? ms : wholeStreamMs
+            if (stream !== undefined && firstTokenMs !== undefined && firstTokenMs < total && took > firstTokenMs) {
+              return call.fire('first-token', firstTokenMs)
+            }
+            if (took > total) return call.fire('total', total)
           }
-          idle = new Timer(idleMs, watch)
+          if (stream === undefined) {
+            call.finish()
+            return resolve(answer)
+          }
+          call.partial?.stop()
+          call.partial = undefined
+          if (limit !== wholeStreamMs) {
+            call.total?.stop()
+            call.total = new Timer(start + wholeStreamMs - performance.now(), () => call.fire('total', wholeStreamMs))
+          }
+          if (idleMs !== undefined) {
+            const watch = () => {
+              const waited = stream.waitingSince === 0 ? 0 : performance.now() - stream.waitingSince
+              if (waited >= idleMs) call.fire('idle', idleMs)
+              else call.partial = new Timer(idleMs - waited, watch)
+            }
+            call.partial = new Timer(idleMs, watch)
+          }
+          stream.onEnd(() => call.finish())
+          resolve(stream as typeof answer)
         }
-        stream.onEnd(finish)
-        return stream as typeof answer
-      } catch (error) {
-        finish()
-        throw error
-      }
-    },
+        const failed = (error: unknown) => {
+          call.finish()
+          reject(error)
+        }
+        try {
+          // A plain layer may answer without a promise.
+          Promise.resolve(next(request, context.derive({ cancel: call, deadline: start + limit }))).then((answer) => {
+            try {
+              begun(answer)
+            } catch (error) {
+              failed(error)
+            }
+          }, failed)
+        } catch (error) {
+          failed(error)
+        }
+      }),
     stats: () => ({ fired }),
   })
+}
+
+/** The cancellation of one call, below its caller's, and its alarms. */
+class TimedCall extends Cancel {
+  total: Alarm | undefined = undefined
+  /** Until the first token, and then between tokens. */
+  partial: Alarm | undefined = undefined
+  readonly #parent: Cancel
+  readonly #layer: string
+  readonly #reject: (error: unknown) => void
+  readonly #onFire: () => void
+
+  constructor(parent: Cancel, layer: string, reject: (error: unknown) => void, onFire: () => void) {
+    super()
+    this.#parent = parent
+    this.#layer = layer
+    this.#reject = reject
+    this.#onFire = onFire
+  }
+
+  fire(phase: TimeoutPhase, after: number): void {
+    this.#onFire()
+    this.abort(new TimeoutError(after, { phase, layer: this.#layer }))
+  }
+
+  /** The answer is not waited for any longer, whether or not the work heeds the abort. */
+  override abort(reason: unknown): void {
+    super.abort(reason)
+    this.finish()
+    this.#reject(reason)
+  }
+
+  finish(): void {
+    this.total?.stop()
+    this.partial?.stop()
+    this.#parent.remove(this)
+  }
 }

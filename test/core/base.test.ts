@@ -24,7 +24,12 @@ describe('base', () => {
       unreadMs: 5,
     }
     const facts = await factsOf(base(async (_: unknown): Promise<unknown> => 1, traits))
-    expect(facts).toMatchObject(traits)
+    expect(facts.unreadMs).toBe(5)
+    const { unreadMs, merge, ...told } = traits
+    expect(facts.merge([])).toMatchObject({ request: 'merged' })
+    for (const [name, trait] of Object.entries(told)) {
+      expect([name, (facts[name as keyof typeof told] as () => unknown)()]).toEqual([name, trait()])
+    }
   })
 
   it('fills in what is not told', async () => {

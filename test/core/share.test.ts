@@ -135,10 +135,10 @@ describe('share', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
         const before = structuredClone(value)
-        const { take, storable } = share(value)
-        expect(take()).toEqual(before)
-        expect(isDeeplyFrozen(take())).toBe(true)
-        expect(storable).toBe(true)
+        const shared = share(value)
+        expect(shared.take()).toEqual(before)
+        expect(isDeeplyFrozen(shared.take())).toBe(true)
+        expect(shared.storable).toBe(true)
       }),
     )
   })

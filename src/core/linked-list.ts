@@ -1,0 +1,45 @@
+/** A place in a list. Extend it with what the place stands for. */
+export class Link {
+  list: LinkedList<Link> | undefined = undefined
+  before: Link | undefined = undefined
+  after: Link | undefined = undefined
+}
+
+/** A list whose places leave from anywhere at once. A `Set` that is filled and emptied by every call spends most of its time on growing anew. */
+export class LinkedList<Place extends Link> {
+  #first: Link | undefined
+  #last: Link | undefined
+
+  get first(): Place | undefined {
+    return this.#first as Place | undefined
+  }
+
+  add(place: Place): void {
+    place.list = this as unknown as LinkedList<Link>
+    place.before = this.#last
+    if (this.#last === undefined) this.#first = place
+    else this.#last.after = place
+    this.#last = place
+  }
+
+  /** Whether it was there. */
+  remove(place: Place): boolean {
+    if ((place.list as unknown) !== this) return false
+    const { before, after } = place
+    if (before === undefined) this.#first = after
+    else before.after = after
+    if (after === undefined) this.#last = before
+    else after.before = before
+    place.list = undefined
+    place.before = undefined
+    place.after = undefined
+    return true
+  }
+
+  /** All places, as they are now. */
+  all(): Place[] {
+    const places: Place[] = []
+    for (let place = this.#first; place !== undefined; place = place.after) places.push(place as Place)
+    return places
+  }
+}
