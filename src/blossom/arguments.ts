@@ -1,5 +1,6 @@
 import { check, type rules, ValidationError } from '../core/index.js'
 import { TooLargeError } from './errors.js'
+import { isRecord } from './json.js'
 import type { BlossomCallOptions } from './types.js'
 
 /** The names every method takes beside its own fields. */
@@ -42,6 +43,15 @@ export function entriesOf(method: string, options: object | undefined): [string,
   }
   if (entries === undefined) throw refuse(`${method}: options must be an object.`)
   return entries
+}
+
+/** Whether a call's options may hold a key of its own; what cannot be read is for `entriesOf` to refuse. */
+export function bringsKey(options: unknown): boolean {
+  try {
+    return isRecord(options) && 'apiKey' in options
+  } catch {
+    return true
+  }
 }
 
 /** A prompt is a string with something in it. */

@@ -1,4 +1,4 @@
-import { atOnce, rules, runHook, ValidationError } from '../core/index.js'
+import { atOnce, cancelOf, rules, runHook, ValidationError } from '../core/index.js'
 import { entriesOf, readArguments } from './arguments.js'
 import { Checkpoint } from './checkpoint.js'
 import type { TextOptions, TextResult } from './types.js'
@@ -112,7 +112,8 @@ export async function* runBatch(
     leaving.abort(signal?.reason)
     wake()
   }
-  signal?.addEventListener('abort', onAbort, { once: true })
+  // Many batches may share one long-lived signal: on it they are one listener.
+  const unlisten = signal && cancelOf(signal).onAbort(onAbort)
   try {
     fill()
     for (;;) {
@@ -133,7 +134,7 @@ export async function* runBatch(
   } finally {
     exhausted = true
     left = true
-    signal?.removeEventListener('abort', onAbort)
+    unlisten?.()
     leaving.abort(new DOMException('The batch was left.', 'AbortError'))
     runHook("text.batch: the prompts' return()", () => source.return(undefined))
     await checkpoint?.close()

@@ -14,7 +14,7 @@ import {
   type Stack,
   ValidationError,
 } from '../core/index.js'
-import { checkPath, checkPrompt, entriesOf, readArguments } from './arguments.js'
+import { bringsKey, checkPath, checkPrompt, entriesOf, readArguments } from './arguments.js'
 import { runBatch } from './batch.js'
 import type { Blossom, BlossomLayer, BlossomOptions } from './client-interface.js'
 import { usageOf } from './completion.js'
@@ -120,7 +120,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
   }
   const call = <Answer>(request: Outgoing, options: BlossomCallOptions): Promise<Answer> => {
     // All but the key is for the stack to check.
-    if (!isRecord(options) || !('apiKey' in options)) return compose()(request, options) as Promise<Answer>
+    if (!bringsKey(options)) return compose()(request, options) as Promise<Answer>
     const { apiKey: visitors, ...rest } = Object.fromEntries(entriesOf('The call', options))
     return compose()(visitors === undefined ? request : request.paidBy(visitors), rest) as Promise<Answer>
   }
@@ -140,9 +140,9 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
     const { fields, call } = readArguments<TextFields>(method, options, textRules)
     const { model, maxTokens, temperature, topP, seed, stop } = fields
     const messages = [{ role: 'user', content: checkPrompt(method, prompt) }]
-    const body = { model, messages, max_tokens: maxTokens, temperature, top_p: topP, seed, stop }
+    const body = { model, messages, max_tokens: maxTokens, temperature, top_p: topP, seed, stop: Array.isArray(stop) ? [...stop] : stop }
     const streamed = stream ? { ...body, stream, stream_options: { include_usage: true } } : body
-    return { request: new Outgoing('POST', '/v1/chat/completions', streamed, 'json'), call }
+    return { request: new Outgoing('POST', '/v1/chat/completions', streamed, 'json', true), call }
   }
 
   const generate = async (prompt: string, options?: TextOptions): Promise<TextResult> => {

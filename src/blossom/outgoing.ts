@@ -13,18 +13,25 @@ export class Outgoing implements BlossomRequest {
   readonly method: string
   readonly path: string
   readonly body: Readonly<Record<string, unknown>> | undefined
-  readonly payload: string | undefined
   readonly stream: boolean
   readonly accept: BlossomRequest['accept']
+  #payload: string | undefined
   #key: string | undefined
   #principal: string | undefined
   #identity: { key: string | undefined } | undefined
 
-  constructor(method: string, path: string, body: Readonly<Record<string, unknown>> | undefined, accept: BlossomRequest['accept']) {
+  /** @param isOurs nobody else holds the body, so that its bytes can wait until they are sent, which a hit never is */
+  constructor(
+    method: string,
+    path: string,
+    body: Readonly<Record<string, unknown>> | undefined,
+    accept: BlossomRequest['accept'],
+    isOurs = false,
+  ) {
     this.method = method
     this.path = path
     this.body = body
-    this.payload = body === undefined ? undefined : payloadOf(body)
+    if (body !== undefined && !isOurs) this.#payload = payloadOf(body)
     this.stream = body?.stream === true
     this.accept = accept
   }
@@ -40,6 +47,12 @@ export class Outgoing implements BlossomRequest {
     this.#key = key
     this.#principal = digest(key)
     return this
+  }
+
+  /** The body's bytes, the same for every attempt. */
+  get payload(): string | undefined {
+    if (this.#payload === undefined && this.body !== undefined) this.#payload = payloadOf(this.body)
+    return this.#payload
   }
 
   get key(): string | undefined {
@@ -58,13 +71,18 @@ export class Outgoing implements BlossomRequest {
   }
 
   #identify(): string | undefined {
-    const line = `${this.method} ${this.path}`
-    if (!SHAREABLE.test(line)) return undefined
-    if (this.body === undefined) return line
-    const { stream, stream_options, ...asked } = this.body
-    const key = stableKey({ ...asked, model: asked.model ?? DEFAULT_MODELS[this.path] })
+    const { method, path, body } = this
+    const line = `${method} ${path}`
+    if (line !== 'POST /v1/chat/completions' && !SHAREABLE.test(line)) return undefined
+    if (body === undefined) return line
+    const key = stableKey(body.stream === undefined && body.model !== undefined ? body : asked(body, path))
     return key && `${line}\n${key}`
   }
+}
+
+/** What a body asks for: streamed or not, and whether or not it names the model that it would get anyway. */
+function asked({ stream, stream_options, ...rest }: Readonly<Record<string, unknown>>, path: string) {
+  return { ...rest, model: rest.model ?? DEFAULT_MODELS[path] }
 }
 
 function payloadOf(body: Readonly<Record<string, unknown>>): string {

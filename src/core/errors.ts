@@ -169,15 +169,17 @@ export class TimeoutError extends StackError {
 /** The waiting room is full, so the call was refused at once. Code `QUEUE_FULL`, status 503. */
 export class QueueFullError extends StackError {
   static override readonly kind: string = 'QueueFullError'
-  /** How many calls may wait. */
+  /** How many calls may wait; of a call that would have come too late, how many wait before it. */
   readonly limit: number
-  constructor(limit: number, options: { layer?: string | undefined; retryAfter?: number | undefined } = {}) {
-    super(`${limit} calls are waiting already, so this one was refused; try again later or raise maxWaiting.`, {
-      code: 'QUEUE_FULL',
-      status: 503,
-      refused: true,
-      ...options,
-    })
+  constructor(
+    limit: number,
+    { lateMs, ...options }: { layer?: string | undefined; retryAfter?: number | undefined; lateMs?: number | undefined } = {},
+  ) {
+    const sentence =
+      lateMs === undefined
+        ? `${limit} calls are waiting already, so this one was refused; try again later or raise maxWaiting.`
+        : `Behind ${limit} waiting calls this one would be done about ${Math.ceil(lateMs)} ms after its deadline, so it was refused; try again then.`
+    super(sentence, { code: 'QUEUE_FULL', status: 503, refused: true, ...options })
     this.limit = limit
   }
 }

@@ -3,10 +3,12 @@ import { hash } from 'node:crypto'
 /** Deeper values have no key: they are no requests, and the walk must not exhaust the stack. */
 const DEEPEST = 64
 
+const LONG = 200
+
 class NoKey extends Error {}
 
 /**
- * A value's canonical JSON: equal for equal values whatever the order of their fields, different for different ones.
+ * A value's canonical form, close to JSON: equal for equal values whatever the order of their fields, different for different ones.
  * `undefined` for what JSON cannot tell apart or hold: functions, class instances, bigints, `NaN`, cycles. Fields that are `undefined` do not count.
  */
 export function stableKey(value: unknown): string | undefined {
@@ -20,7 +22,8 @@ export function stableKey(value: unknown): string | undefined {
 
 function write(value: unknown, depth: number): string {
   if (value === null || typeof value === 'boolean') return String(value)
-  if (typeof value === 'string') return JSON.stringify(value)
+  // A long text is told by its length, as looking for what to escape takes longer than everything else here.
+  if (typeof value === 'string') return value.length > LONG && isWellFormed(value) ? `${value.length}"${value}"` : JSON.stringify(value)
   if (value === undefined) return 'undefined'
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new NoKey()

@@ -70,7 +70,8 @@ const REST_MS = 1_000
 /** Any Keyv store. Every operation has its own short time limit, and whatever goes wrong is a miss. Ages by the date, as processes share it. */
 export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): EntryStore {
   // By its shape, as the application may have another copy of keyv.
-  const keyv = 'useKeyPrefix' in store ? (store as Keyv) : new Keyv({ store, namespace: 'blossom-stack' })
+  // Keyv's get() keeps a store's failure to itself unless it is told to throw.
+  const keyv = 'useKeyPrefix' in store ? (store as Keyv) : new Keyv({ store, namespace: 'blossom-stack', throwOnErrors: true })
   let restUntil = 0
   let clearedAt = 0
   const failed = () => warn('cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.')
@@ -103,8 +104,14 @@ export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): E
     async get(key) {
       if (rests()) return undefined
       const found: unknown = await attempt<unknown>(() => keyv.get(key), undefined)
-      if (!isEnvelope(found, key) || found.at < clearedAt) return undefined
-      return { form: found.f, content: share(found.d), ageMs: Math.max(0, Date.now() - found.at) }
+      try {
+        if (!isEnvelope(found, key) || found.at < clearedAt) return undefined
+        return { form: found.f, content: share(found.d), ageMs: Math.max(0, Date.now() - found.at) }
+      } catch {
+        // A Keyv may keep live objects, whose getters throw.
+        failed()
+        return undefined
+      }
     },
     set(key, form, content) {
       if (!content.storable || rests()) return

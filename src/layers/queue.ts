@@ -1,5 +1,18 @@
-import { type Context, check, defineLayer, type Layer, onEnd, RateLimitError, rules, type StreamEnd, Timer } from '../core/index.js'
+import {
+  type Context,
+  check,
+  defineLayer,
+  type Layer,
+  onEnd,
+  QueueFullError,
+  RateLimitError,
+  remaining,
+  rules,
+  type StreamEnd,
+  Timer,
+} from '../core/index.js'
 import { RateWindow } from './rate-window.js'
+import { ServiceTime } from './service-time.js'
 import { patience, WaitingRoom } from './waiting-room.js'
 
 export interface QueueOptions<Name extends string = 'queue'> {
@@ -33,7 +46,10 @@ export interface QueueStats {
  * Bounds the calls in progress (a bulkhead) and the calls that wait for it. Larger `priority` goes first. A slot is held to the end of the
  * answer, for a stream to its last chunk; a waiting call that is aborted leaves at once.
  *
- * @throws QueueFullError code `QUEUE_FULL`, status 503, at once
+ * A call that carries a deadline and, going by how long calls have taken, would not be done before it, is refused at once, and again at the head
+ * of the queue: under overload the slots then go to calls that somebody still waits for.
+ *
+ * @throws QueueFullError code `QUEUE_FULL`, status 503, at once, with `retryAfter`
  * @throws RateLimitError code `RATE_LIMITED`, status 429, at once when the rate would let the call begin only after its deadline or `maxWaitMs`
  * @throws TimeoutError code `TIMEOUT`, phase `queue`, when `maxWaitMs` or the deadline passes while the call waits
  * @example queue({ concurrency: 5, maxWaiting: 100, rate: { limit: 60, intervalMs: 60_000 } })
@@ -54,8 +70,7 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
   const rate = checked.rate === undefined ? undefined : makeRate(checked.rate)
   const room = new WaitingRoom(maxWaiting)
   const stats = { running: 0, completed: 0, failed: 0, rejected: 0 }
-  /** Mean time a call holds its slot, recent ones weighing more; 0 while unknown. */
-  let holdMs = 0
+  const service = new ServiceTime()
   let rateTimer: Timer | undefined
 
   const begin = () => {
@@ -83,10 +98,21 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
     }
   }
 
+  /**
+   * Sheds a call that would be given up before it is done: a queue that serves everybody in turn serves, when there is too much to do, exactly the
+   * calls that are about to expire.
+   */
+  const refuseIfLate = (context: Context, ahead: number, waitMs: number): void => {
+    const lateMs = waitMs + service.atLeastMs - remaining(context)
+    if (lateMs > 0) throw new QueueFullError(ahead, { layer: name, lateMs, retryAfter: lateMs })
+  }
+
   const waitForTurn = async (context: Context): Promise<void> => {
     const since = performance.now()
-    room.admit(name, holdMs === 0 ? undefined : (holdMs * (room.waiting + 1)) / concurrency)
-    const delay = rate?.waitMs(room.ahead(context.priority)) ?? 0
+    room.admit(name, service.meanMs === 0 ? undefined : (service.meanMs * (room.waiting + 1)) / concurrency)
+    const ahead = room.ahead(context.priority)
+    if (service.isKnown) refuseIfLate(context, ahead, ((ahead + 1) / concurrency) * service.meanMs)
+    const delay = rate?.waitMs(ahead) ?? 0
     if (delay > 0 && delay >= patience(context, maxWaitMs)) {
       const sentence = `The rate allows the call to begin in ${Math.ceil(delay)} ms, too late for it; try again then.`
       throw new RateLimitError(sentence, { layer: name, refused: true, retryAfter: delay })
@@ -95,6 +121,16 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
     callWaiting()
     try {
       await turn
+      // Looked at again, as an estimate may have been wrong; but a start that the rate has counted is not thrown away.
+      if (service.isKnown && rate === undefined) {
+        try {
+          refuseIfLate(context, 0, 0)
+        } catch (error) {
+          stats.running--
+          callWaiting()
+          throw error
+        }
+      }
     } finally {
       context.meta.set(name, { waitedMs: performance.now() - since })
       if (room.waiting === 0) callWaiting()
@@ -117,8 +153,7 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
       }
       const since = performance.now()
       const end = (outcome: StreamEnd['outcome']) => {
-        const held = performance.now() - since
-        holdMs = holdMs === 0 ? held : holdMs + (held - holdMs) / 8
+        service.add(performance.now() - since)
         stats.running--
         if (outcome === 'failed') stats.failed++
         else stats.completed++

@@ -285,6 +285,91 @@ describe('queue', () => {
     })
   })
 
+  describe('with deadlines', () => {
+    /** A queue that knows that calls take 100 ms. */
+    async function practised(options: QueueOptions = {}) {
+      const all = held({ concurrency: 1, ...options })
+      for (let i = 0; i < 10; i++) {
+        const done = all.call(`practice ${i}`)
+        await tick(100)
+        await all.end(`practice ${i}`)
+        expect(done.state).toBe('resolved')
+      }
+      return all
+    }
+
+    it('refuses at once the call that would not be done before its deadline, and says when to try again', async () => {
+      const { ask, call, end, stats } = await practised()
+      const calls = ['a', 'b', 'c'].map((request) => call(request))
+      // Three before it and itself: 400 ms.
+      const error = await failure(ask('d', { timeoutMs: 350 }))
+      expect(error).toMatchObject({ code: 'QUEUE_FULL', status: 503, refused: true, layer: 'queue' })
+      expect((error as { retryAfter: number }).retryAfter).toBeCloseTo(50)
+      expect((error as Error).message).toMatch(/^Behind 2 waiting calls this one would be done about 50 ms after its deadline/)
+      calls.push(call('e', { timeoutMs: 450 }))
+      for (const request of ['a', 'b', 'c', 'e']) {
+        await tick(100)
+        await end(request)
+      }
+      expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved', 'resolved', 'resolved'])
+      expect(stats()).toMatchObject({ running: 0, waiting: 0, completed: 14, rejected: 1 })
+    })
+
+    it('counts only those who go first', async () => {
+      const { call, end } = await practised()
+      const calls = [call('a'), call('b'), call('c'), call('urgent', { priority: 1, timeoutMs: 250 })]
+      for (const request of ['a', 'urgent', 'b', 'c']) {
+        await tick(100)
+        await end(request)
+      }
+      expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved', 'resolved', 'resolved'])
+    })
+
+    it('looks again at the head of the queue, and gives the slot to a call that can use it', async () => {
+      const { call, end, started, stats } = await practised()
+      const calls = [call('slow'), call('hopeless', { timeoutMs: 250 }), call('patient')]
+      await tick(200)
+      await end('slow')
+      expect(calls[1]).toMatchObject({ state: 'rejected', error: { code: 'QUEUE_FULL', refused: true } })
+      expect(started.slice(10)).toEqual(['slow', 'patient'])
+      expect(stats()).toMatchObject({ running: 1, waiting: 0, rejected: 1 })
+      await end('patient')
+      expect(calls[2]!.state).toBe('resolved')
+      expect(stats()).toMatchObject({ running: 0, completed: 12 })
+    })
+
+    it('refuses nobody who need not wait, and nobody without a deadline', async () => {
+      const { call, end } = await practised()
+      const first = call('a', { timeoutMs: 5 })
+      const second = call('b')
+      await end('a')
+      expect(first.state).toBe('resolved')
+      await end('b')
+      expect(second.state).toBe('resolved')
+    })
+
+    it('refuses nobody before it knows how long calls take', async () => {
+      const { call, end } = held({ concurrency: 1 })
+      const calls = [call('a'), call('b', { timeoutMs: 50 })]
+      await tick(50)
+      expect(calls[1]).toMatchObject({ state: 'rejected', error: { code: 'TIMEOUT', phase: 'queue' } })
+      await end('a')
+    })
+
+    it('takes short calls that wait behind one long call among them', async () => {
+      const { call, end } = await practised()
+      call('long')
+      await tick(5_000)
+      await end('long')
+      // The mean is 700 ms now; what a call takes at least is still unknown to be more than nothing.
+      const calls = [call('short'), call('other', { timeoutMs: 750 })]
+      await tick(100)
+      await end('short')
+      await end('other')
+      expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved'])
+    })
+  })
+
   describe('an abort', () => {
     it('of one who waits settles at once, costs nothing and is counted', async () => {
       const { call, end, started, stats } = held({ concurrency: 1 })
