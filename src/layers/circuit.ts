@@ -59,17 +59,17 @@ export class Circuit {
     if (permit.window !== this.#window) return
     if (permit.trial) this.#trialAt = undefined
     if (verdict === undefined) return
-    if (verdict === 'success' && !permit.trial) {
-      // All that a success does to a closed circuit is to be counted, and opossum counts by these events of its own; `fire()` adds promises.
+    if (!permit.trial) {
+      // All that a verdict does to a closed circuit is to be counted, and opossum counts by these events of its own; `fire()` adds promises.
       this.#opossum.emit('fire')
-      this.#opossum.emit('success')
+      this.#opossum.emit(verdict)
+      if (verdict === 'failure') this.#failedInWindow = true
       if (this.#failedInWindow) this.#openIfDue()
       return
     }
     // A failure is thrown in the action and a success told by a thenable that answers at once, so that opossum decides before the caller knows.
     this.#opossum.fire(verdict).catch(() => {})
-    if (verdict === 'failure') this.#failedInWindow = true
-    else this.#renew()
+    if (verdict === 'success') this.#renew()
   }
 
   /** One object for all calls of a window. */
@@ -85,12 +85,9 @@ export class Circuit {
   }
 
   #fresh(): Opossum {
-    const { failureRate, minimumCalls, windowMs, resetMs, onStateChange } = this.#options
+    const { windowMs, resetMs, onStateChange } = this.#options
     const opossum = new Opossum(verdictAtOnce, {
       timeout: false,
-      // opossum opens above its threshold; this one opens at it.
-      errorThresholdPercentage: failureRate * 100 * (1 - 1e-9),
-      volumeThreshold: minimumCalls,
       rollingCountTimeout: windowMs,
       resetTimeout: resetMs,
       // Each failure would sort the window's latencies, and a snapshot run every second.
@@ -116,11 +113,20 @@ export class Circuit {
     this.#options.onStateChange('closed')
   }
 
-  /** opossum looks at the rate at a failure only; the call that completes the minimum may be a success. */
+  /**
+   * opossum would look at the rate at a failure only, and open above the threshold only: the call that completes the minimum may be a success, and
+   * half of the calls is half.
+   */
   #openIfDue(): void {
-    const { fires, failures } = this.#opossum.stats
+    const { minimumCalls, failureRate } = this.#options
+    let calls = 0
+    let failures = 0
+    for (const slice of this.#opossum.status.window) {
+      calls += slice.fires
+      failures += slice.failures
+    }
     if (failures === 0) this.#failedInWindow = false
-    else if (fires >= this.#options.minimumCalls && failures / fires >= this.#options.failureRate) this.#opossum.open()
+    else if (calls >= minimumCalls && failures / calls >= failureRate) this.#opossum.open()
   }
 }
 

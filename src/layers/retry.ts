@@ -48,14 +48,17 @@ export interface RetryStats {
   readonly refused: number
 }
 
-/** What an attempt threw, carried through p-retry, which would replace what is no Error and judge TypeErrors by itself. */
-class Thrown extends Error {
+/**
+ * What an attempt threw, carried through p-retry, which would replace what is no Error and judge TypeErrors by itself. It is an Error by its
+ * prototype only: nobody looks at its stack, which would cost more than all the rest.
+ */
+class Thrown {
   readonly value: unknown
   constructor(value: unknown) {
-    super()
     this.value = value
   }
 }
+Object.setPrototypeOf(Thrown.prototype, Error.prototype)
 
 /**
  * Repeats a call that failed before its answer began, after a backoff with full jitter or the wait that upstream asked for.
@@ -133,14 +136,13 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
     wrap: (next) => async (request, context) => {
       const ended = budget?.begin()
       let attempts = 1
-      // p-retry is entered only at a failure: its price is paid by calls that fail.
       let failure: unknown
+      // p-retry is entered at the first wait only: its price is paid by calls that are repeated.
       const repeat = (first: unknown) => {
         failure = first
         return pRetry(
-          async (attempt) => {
-            if (attempt === 1) throw new Thrown(first)
-            attempts = attempt
+          async (repeats) => {
+            attempts = repeats + 1
             repeated++
             context.meta.set(name, { attempts })
             try {
@@ -151,9 +153,9 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
             }
           },
           {
-            retries,
+            retries: retries - 1,
             minTimeout: 0,
-            shouldRetry: ({ error, attemptNumber }) => waitForNext((error as Thrown).value, attemptNumber, context),
+            shouldRetry: ({ error, attemptNumber }) => waitForNext((error as unknown as Thrown).value, attemptNumber + 1, context),
           },
         )
       }
@@ -162,7 +164,7 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
         try {
           answer = await next(request, context)
         } catch (first) {
-          if (retries === 0) throw first
+          if (retries === 0 || !(await waitForNext(first, 1, context))) throw first
           answer = await repeat(first)
         }
         return ended === undefined ? answer : onEnd(answer, ended)
