@@ -8,6 +8,7 @@ export type BatchOutcome =
   | ({ readonly index: number; readonly ok: true } & TextResult)
   | { readonly index: number; readonly ok: false; readonly error: unknown }
 
+/** How far a batch is. */
 export interface BatchProgress {
   /** Outcomes so far, failures included. */
   readonly done: number
@@ -18,6 +19,7 @@ export interface BatchProgress {
   readonly elapsedMs: number
 }
 
+/** Options of `text.batch()`; the others are each prompt's, as for `text.generate()`. */
 export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
   /** Prompts in progress at once. @default 5 */
   concurrency?: number | undefined
@@ -67,7 +69,7 @@ export async function* runBatch(
 
   const outcomeOf = async (index: number, prompt: string): Promise<BatchOutcome> => {
     const kept = checkpoint?.get(index, prompt)
-    if (kept !== undefined) return { index, ok: true, ...kept }
+    if (kept !== undefined) return { ...kept, index, ok: true }
     try {
       const result = await generate(prompt, { ...rest, signal: leaving.signal })
       await checkpoint?.add(index, prompt, result)

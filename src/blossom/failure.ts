@@ -19,6 +19,9 @@ const KEPT_HEADERS = [
   'x-ratelimit-reset',
 ]
 
+/** Bytes. */
+const LONGEST_ERROR = 64 * 1024
+
 export function headerOf(headers: Headers, name: string): string | undefined {
   const value = headers[name]
   return Array.isArray(value) ? value[0] : value
@@ -47,6 +50,16 @@ export function errorInside(data: unknown, headers: Headers, apiKey: string | un
   // Beside an answer only an object is an error: routers send one with the last choices of a stream that broke.
   if (!isRecord(data.error) && (data.choices !== undefined || data.data !== undefined)) return undefined
   return failureInside(data, headers, apiKey)
+}
+
+/** The error in what is labelled as an image or sound: no such file begins with a brace. */
+export function errorInBytes(bytes: Buffer, headers: Headers, apiKey: string | undefined): StackError | undefined {
+  if (bytes[0] !== 0x7b || bytes.length > LONGEST_ERROR) return undefined
+  try {
+    return errorInside(parseJson(bytes.toString('utf8')), headers, apiKey)
+  } catch {
+    return undefined
+  }
 }
 
 /** The error that something inside an answer of 200 tells of. */

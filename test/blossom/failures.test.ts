@@ -663,4 +663,11 @@ describe('answers of the wrong shape', () => {
     )
     expectFailure(await failure(clientOf(upstream.url).image.generate(PROMPT)), PROTOCOL)
   })
+
+  it('are known for the errors they are when they are labelled as an image', async () => {
+    await using upstream = await httpServer((_request, response) =>
+      response.writeHead(200, { 'content-type': 'image/png' }).end('{"error":{"code":503,"message":"the model is asleep"}}'),
+    )
+    expect(await failure(clientOf(upstream.url).image.generate(PROMPT))).toMatchObject({ code: 'SERVER', upstreamStatus: 503 })
+  })
 })

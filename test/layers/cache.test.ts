@@ -739,6 +739,25 @@ describe('cache', () => {
       expect(cached.stats().cache).toMatchObject({ stale: 2, hits: 3 })
     })
 
+    it('gives up a renewal that hangs, and tries again with the next stale hit', async () => {
+      const reasons: unknown[] = []
+      const ask = vi.fn(async (_q: string, { cancel }: Context) => {
+        if (ask.mock.calls.length !== 2) return ask.mock.calls.length
+        return new Promise<never>((_, reject) => cancel.onAbort((reason) => reject(reasons[reasons.push(reason) - 1])))
+      })
+      const cached = stack(ask, cache({ ttlMs: 1_000, staleMs: 3_600_000 }))
+      await cached('q')
+      vi.advanceTimersByTime(1_001)
+      expect(await cached('q')).toBe(1)
+      await vi.advanceTimersByTimeAsync(299_999)
+      expect(reasons).toEqual([])
+      await vi.advanceTimersByTimeAsync(1)
+      expect(reasons).toEqual([expect.objectContaining({ code: 'TIMEOUT', layer: 'cache' })])
+      expect(await cached('q')).toBe(1)
+      await flush()
+      expect(await cached('q')).toBe(3)
+    })
+
     it('does not serve an answer beyond ttlMs and staleMs together', async () => {
       const cached = stale(scripted<string>('old', 'new'))
       await cached('q')

@@ -1,0 +1,257 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { ClosedError, type Context, type Handler, isStackError, isStream, type LayerOf, sleep, streamOf } from '../../src/core/index.js'
+import { HistoryClock } from '../support/history-clock.js'
+import { type Kind, type LayerPlan, type Make, makeLayer } from '../support/history-layers.js'
+import { record } from '../support/history-run.js'
+import type { Ask, Chunk, Part } from '../support/history-upstream.js'
+import { catchWarnings } from '../support/warnings.js'
+import { wrongs } from './all-invariants.js'
+import { layers, plan } from './plans.js'
+
+let clock: HistoryClock
+
+beforeEach(() => {
+  clock = new HistoryClock().install()
+  catchWarnings()
+})
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+  vi.restoreAllMocks()
+})
+
+type Next = Handler<Ask, unknown>
+type Wrap = (next: Next) => (ask: Ask, context: Context, plan: LayerPlan) => Promise<unknown>
+
+/** A layer of the same name and with the same statistics as the right one, whatever it does. */
+function disguised(right: LayerOf<Ask, unknown>, name: string, wrap: (next: Next) => Next): LayerOf<Ask, unknown> {
+  const { stats, hooks } = right as unknown as { stats(): object; hooks: object }
+  const layer = (next: Next) => wrap(next)
+  Object.defineProperty(layer, 'name', { value: name })
+  return Object.assign(layer, { stats, hooks }) as unknown as LayerOf<Ask, unknown>
+}
+
+/** A layer that is wrong in one way, in place of each of a kind. */
+const instead =
+  (kind: Kind, wrap: Wrap): Make =>
+  (plan, name, ...rest) => {
+    const made = makeLayer(plan, name, ...rest)
+    if (plan.kind !== kind) return made
+    return {
+      ...made,
+      layer: disguised(made.layer, name, (next) => {
+        const wrong = wrap(next)
+        return (ask, context) => wrong(ask, context, plan)
+      }),
+    }
+  }
+
+/** The right layer, with what comes out of it spoiled, or what comes out of those inside it. */
+const around =
+  (kind: Kind, wrap: Wrap, inside = false): Make =>
+  (plan, name, ...rest) => {
+    const made = makeLayer(plan, name, ...rest)
+    if (plan.kind !== kind) return made
+    const spoil = (next: Next): Next => {
+      const wrong = wrap(next)
+      return (ask, context) => wrong(ask, context, plan)
+    }
+    const { layer } = made
+    return { ...made, layer: disguised(layer, name, (next) => (inside ? (layer(spoil(next)) as Next) : spoil(layer(next) as Next))) }
+  }
+
+const stored = new Map<string, unknown>()
+
+/** Mistakes that others have made, and the invariant that must notice. */
+const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: string][] = [
+  [
+    'a queue gives the slot back when a stream begins',
+    'queue',
+    instead('queue', (next) => {
+      let running = 0
+      const waiting: (() => void)[] = []
+      return async (ask, context, { options }) => {
+        if (running >= (options as { concurrency: number }).concurrency) await new Promise<void>((resolve) => waiting.push(resolve))
+        running++
+        try {
+          return await next(ask, context)
+        } finally {
+          running--
+          waiting.shift()?.()
+        }
+      }
+    }),
+    'boundedInFlight',
+  ],
+  [
+    'a queue loses the slot of a call that fails',
+    'queue',
+    instead('queue', (next) => {
+      let running = 0
+      return async (ask, context, { options }) => {
+        if (running >= (options as { concurrency: number }).concurrency) await sleep(1_000, context.cancel)
+        running++
+        const answer = await next(ask, context)
+        running--
+        return answer
+      }
+    }),
+    'slotsComeBack',
+  ],
+  [
+    'a queue lets the last one in first',
+    'queue',
+    instead('queue', (next) => {
+      let running = 0
+      const waiting: (() => void)[] = []
+      return async (ask, context, { options }) => {
+        if (running >= (options as { concurrency: number }).concurrency) await new Promise<void>((resolve) => waiting.push(resolve))
+        running++
+        try {
+          const answer = await next(ask, context)
+          await new Promise((resolve) => (streamOf(answer) ? streamOf(answer)?.onEnd(resolve) : resolve(0)))
+          return answer
+        } finally {
+          running--
+          waiting.pop()?.()
+        }
+      }
+    }),
+    'queueKeepsOrder',
+  ],
+  ['a pool bounds nothing', 'pool', instead('pool', (next) => (ask, context) => next(ask, context)), 'poolKeepsBound'],
+  [
+    'a retry repeats everything, without end of patience',
+    'retry',
+    instead('retry', (next) => async (ask, context) => {
+      for (let i = 0; ; i++) {
+        try {
+          return await next(ask, context)
+        } catch (error) {
+          if (i === 4) throw error
+        }
+      }
+    }),
+    'boundedAttempts',
+  ],
+  [
+    'a retry does not wait as long as it was asked to',
+    'retry',
+    instead('retry', (next) => async (ask, context) => {
+      try {
+        return await next(ask, context)
+      } catch (error) {
+        if (!isStackError(error, 'RATE_LIMITED')) throw error
+        return next(ask, context)
+      }
+    }),
+    'retryKeepsRules',
+  ],
+  [
+    'a breaker lets calls through while it is open',
+    'breaker',
+    (plan, name, ...rest) => {
+      const made = makeLayer(plan, name, ...rest)
+      if (plan.kind !== 'breaker') return made
+      const { layer } = made
+      return {
+        layer: disguised(layer, name, (next) => {
+          const right = layer(next) as Next
+          const leak = (error: unknown) => (isStackError(error, 'BREAKER_OPEN') ? undefined : Promise.reject(error))
+          return async (ask, context) => (await right(ask, context).catch(leak)) ?? next(ask, context)
+        }),
+      }
+    },
+    'breakerKeepsSilence',
+  ],
+  [
+    'a time limit does not heed the body',
+    'timeout',
+    instead('timeout', (next) => (ask, context) => next(ask, context)),
+    'timeoutKeepsTime',
+  ],
+  [
+    'a cache forgets whose answer it is',
+    'cache',
+    instead('cache', (next) => async (ask, context) => {
+      if (ask.stream) return next(ask, context)
+      const answer = stored.get(ask.prompts.join()) ?? (await next(ask, context))
+      stored.set(ask.prompts.join(), answer)
+      return answer
+    }),
+    'trueAnswers',
+  ],
+  [
+    'a cache keeps half a stream',
+    'cache',
+    around(
+      'cache',
+      (next) => async (ask, context) => {
+        const answer = await next(ask, context)
+        if (!isStream(answer)) return answer
+        return (async function* () {
+          for await (const chunk of answer as AsyncIterable<Chunk>) {
+            yield { ...chunk, last: true }
+            if (chunk.index === 1) return
+          }
+        })()
+      },
+      true,
+    ),
+    'trueAnswers',
+  ],
+  [
+    'an answer is changed on its way',
+    'dedupe',
+    around('dedupe', (next) => async (ask, context) => {
+      const answer = await next(ask, context)
+      return isStream(answer) ? answer : (answer as Part[]).map((part) => ({ ...part, serial: part.serial, spoiled: true }))
+    }),
+    'trueAnswers',
+  ],
+  ['identical calls are not joined', 'dedupe', instead('dedupe', (next) => (ask, context) => next(ask, context)), 'singleFlight'],
+  [
+    'a call is never answered',
+    'dedupe',
+    instead(
+      'dedupe',
+      (next) => (ask, context) => (ask.prompts[0] === 'shared a' && ask.stream ? new Promise(() => {}) : next(ask, context)),
+    ),
+    'sharingCounts',
+  ],
+  [
+    'an error is given a code that nobody said',
+    'timeout',
+    around('timeout', (next) => (ask, context) => next(ask, context).catch(() => Promise.reject(new ClosedError()))),
+    'honestErrors',
+  ],
+  [
+    'a stream is read ahead of its reader',
+    'pool',
+    around('pool', (next) => async (ask, context) => {
+      const answer = await next(ask, context)
+      if (!isStream(answer)) return answer
+      const chunks: Chunk[] = []
+      for await (const chunk of answer as AsyncIterable<Chunk>) chunks.push(chunk)
+      return (async function* () {
+        yield* chunks
+      })()
+    }),
+    'backPressure',
+  ],
+]
+
+describe('the invariants', () => {
+  it.each(MISTAKES)('notice when %s', async (_, kind, make, noticed) => {
+    stored.clear()
+    const storms = plan(layers.filter((plans) => plans.some((layer) => layer.kind === kind)))
+    const found = new Set<string>()
+    for (const storm of fc.sample(storms, { numRuns: 60, seed: 7 })) {
+      const history = await record(storm, clock, make)
+      for (const wrong of wrongs(history)) found.add(wrong.split(':', 1)[0] as string)
+      if (found.has(noticed)) break
+    }
+    expect([...found]).toContain(noticed)
+  })
+})

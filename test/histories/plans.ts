@@ -1,0 +1,109 @@
+import fc from 'fast-check'
+import type { Kind, LayerPlan, LayerPlans } from '../support/history-layers.js'
+import type { CallPlan, Plan, Reading } from '../support/history-run.js'
+import { type Behaviour, CHUNKS } from '../support/history-upstream.js'
+
+const between = (min: number, max: number) => fc.integer({ min, max })
+const maybe = <T>(arbitrary: fc.Arbitrary<T>, freq = 2) => fc.option(arbitrary, { nil: undefined, freq })
+
+const options: { readonly [K in Kind]: fc.Arbitrary<LayerPlans[K]> } = {
+  cache: fc.record({ ttlMs: between(20, 200), staleMs: fc.constantFrom(0, 0, 50, 150), maxEntries: between(1, 5) }),
+  dedupe: fc.constant({}),
+  timeout: fc.record({ ms: between(10, 200), streamMs: between(20, 300), firstTokenMs: between(10, 200), idleMs: between(10, 100) }),
+  retry: fc.record({
+    retries: between(0, 3),
+    minDelayMs: fc.constantFrom(0, 5, 20),
+    maxDelayMs: between(20, 60),
+    maxRetryAfterMs: between(20, 100),
+    budget: fc.record({ ratio: fc.constantFrom(0, 0.2, 1), floor: between(0, 8), windowMs: fc.constantFrom(50, 200, 1_000) }),
+  }),
+  breaker: fc.record({
+    failureRate: fc.constantFrom(0.3, 0.5, 1),
+    minimumCalls: between(1, 4),
+    windowMs: fc.constantFrom(50, 200, 500),
+    resetMs: between(20, 120),
+  }),
+  queue: fc.record(
+    {
+      concurrency: between(1, 4),
+      maxWaiting: between(0, 6),
+      maxWaitMs: between(5, 80),
+      rate: fc.record({ limit: between(1, 4), intervalMs: between(10, 60) }),
+    },
+    { requiredKeys: ['concurrency', 'maxWaiting'] },
+  ) as fc.Arbitrary<LayerPlans['queue']>,
+  pool: fc.record({ connections: between(1, 4), maxWaiting: between(0, 6) }),
+  batcher: fc.record({ maxItems: between(2, 5), maxDelayMs: between(0, 8) }),
+}
+
+const layer = (kind: Kind): fc.Arbitrary<LayerPlan> => options[kind].map((chosen) => ({ kind, options: chosen }) as LayerPlan)
+
+const RECOMMENDED: Kind[] = ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'timeout', 'pool']
+const ANY: Kind[] = ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'pool', 'batcher', 'timeout', 'retry', 'queue', 'breaker']
+
+/** The recommended order, a part of it, or any order of any layers. */
+export const layers: fc.Arbitrary<LayerPlan[]> = fc
+  .oneof(
+    { weight: 1, arbitrary: fc.constant(RECOMMENDED) },
+    { weight: 2, arbitrary: fc.subarray(RECOMMENDED, { minLength: 1 }) },
+    { weight: 4, arbitrary: fc.shuffledSubarray(ANY, { minLength: 1, maxLength: 9 }) },
+  )
+  .chain((kinds) => fc.tuple(...kinds.map(layer)))
+  .map((plans) =>
+    plans.map((plan, i) => {
+      // A renewal has no caller, so only a time limit further in would end one that hangs.
+      const bounded = plans.slice(i).some(({ kind }) => kind === 'timeout')
+      return plan.kind === 'cache' && !bounded ? { kind: plan.kind, options: { ...plan.options, staleMs: 0 } } : plan
+    }),
+  )
+
+const reading: fc.Arbitrary<Reading> = fc.record({
+  take: fc.oneof(
+    { weight: 5, arbitrary: fc.constant('whole' as const) },
+    { weight: 3, arbitrary: between(0, CHUNKS) },
+    { weight: 1, arbitrary: fc.constant('nothing' as const) },
+  ),
+  pauseMs: fc.constantFrom(0, 0, 0, 7, 40),
+})
+
+const call = (index: number): fc.Arbitrary<CallPlan> =>
+  fc.record({
+    atMs: fc.oneof(between(0, 300), fc.constantFrom(0, 10, 100)),
+    prompt: fc.oneof(
+      { weight: 2, arbitrary: fc.constant(`own ${index}`) },
+      { weight: 3, arbitrary: fc.constantFrom('shared a', 'shared b') },
+    ),
+    stream: fc.boolean(),
+    priority: between(-1, 1),
+    tenant: fc.constantFrom(undefined, undefined, 'alice', 'bob'),
+    cache: fc.constantFrom('default', 'default', 'default', 'reload', 'no-store'),
+    timeoutMs: fc.oneof(between(1, 60), between(60, 400)),
+    abortAfterMs: maybe(between(0, 120), 3),
+    reading,
+  })
+
+const behaviour: fc.Arbitrary<Behaviour> = fc.record({
+  does: fc.oneof(
+    { weight: 5, arbitrary: fc.constant('answer' as const) },
+    { weight: 5, arbitrary: fc.constant('fail' as const) },
+    { weight: 4, arbitrary: fc.constantFrom('hang' as const, 'deaf' as const, 'cut' as const, 'stall' as const, 'short' as const) },
+  ),
+  ms: fc.oneof(between(0, 10), between(0, 60)),
+  after: between(0, CHUNKS - 1),
+  error: fc.constantFrom('SERVER', 'SERVER', 'NETWORK', 'RATE_LIMITED', 'BAD_REQUEST', 'AUTH', 'PROTOCOL', 'foreign', 'mistake'),
+  retryAfter: maybe(between(1, 120), 1),
+})
+
+/** A storm: calls, faults, aborts, readers of all kinds, perhaps a close in the middle of it. */
+export const plan = (of: fc.Arbitrary<LayerPlan[]> = layers): fc.Arbitrary<Plan> =>
+  fc.record({
+    layers: of,
+    calls: between(1, 24).chain((count) => fc.tuple(...Array.from({ length: count }, (_, index) => call(index)))),
+    script: fc.array(behaviour, { maxLength: 40, size: 'max' }),
+    jitter: fc.array(
+      between(0, 99).map((n) => n / 100),
+      { minLength: 1, maxLength: 8 },
+    ),
+    clearAtMs: maybe(between(0, 300), 1),
+    close: maybe(fc.record({ atMs: between(0, 350), timeoutMs: fc.constantFrom(0, 30, 500) }), 1),
+  })

@@ -1,0 +1,264 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type CallOptions, isStackError, stack } from '../../src/core/index.js'
+import { queue } from '../../src/layers/queue.js'
+import { ServiceTime } from '../../src/layers/service-time.js'
+import { type Gate, gate } from '../support/gate.js'
+import { HistoryClock, settle } from '../support/history-clock.js'
+import { type Watched, watch } from '../support/watch.js'
+
+let clock: HistoryClock
+
+beforeEach(() => {
+  clock = new HistoryClock().install()
+})
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+  vi.restoreAllMocks()
+})
+
+interface Rules {
+  readonly concurrency: number
+  readonly maxWaiting: number
+  readonly maxWaitMs: number
+  readonly rate: { limit: number; intervalMs: number } | undefined
+}
+interface Place {
+  readonly id: number
+  readonly priority: number
+  readonly deadline: number
+  /** When it leaves by itself. */
+  readonly until: number
+}
+
+/** A call that would get its turn this shortly before its deadline is refused. */
+const TOO_LATE_MS = 2
+
+/** What a queue should be: who runs, who waits, and who was told to go, with which code. */
+class Reference {
+  readonly started: number[] = []
+  readonly refused = new Map<number, string>()
+  readonly stats = { running: 0, completed: 0, failed: 0, rejected: 0 }
+  waiting: Place[] = []
+  #starts: number[] = []
+  readonly #began = new Map<number, number>()
+  /** The estimate itself is tried elsewhere. */
+  readonly #service = new ServiceTime()
+  readonly #rules: Rules
+
+  constructor(rules: Rules) {
+    this.#rules = rules
+  }
+
+  /** The moment from which one more may start by the rate, when `ahead` others go first. */
+  #turn(ahead: number): number {
+    if (this.#rules.rate === undefined) return performance.now()
+    const { limit, intervalMs } = this.#rules.rate
+    const starts = [...this.#starts]
+    for (let i = 0; i <= ahead; i++) starts.push(Math.max(performance.now(), (starts.at(-limit) ?? Number.NEGATIVE_INFINITY) + intervalMs))
+    return starts.at(-1) as number
+  }
+
+  enter(id: number, priority: number, timeoutMs: number): void {
+    const { maxWaiting, maxWaitMs, concurrency } = this.#rules
+    const now = performance.now()
+    const until = now + Math.min(timeoutMs - TOO_LATE_MS, maxWaitMs)
+    const begins = this.waiting.length === 0 && this.stats.running < concurrency && this.#turn(0) <= now
+    const ahead = this.waiting.filter((place) => place.priority >= priority).length
+    if (begins) return this.#start(id)
+    if (this.waiting.length >= maxWaiting) return this.#refuse(id, 'QUEUE_FULL')
+    const waitMs = ((ahead + 1) / concurrency) * this.#service.meanMs
+    if (this.#isLate(now + timeoutMs, waitMs)) return this.#refuse(id, 'QUEUE_FULL')
+    if (this.#turn(ahead) > now && this.#turn(ahead) >= until) return this.#refuse(id, 'RATE_LIMITED')
+    if (until <= now) return this.#refuse(id, 'TIMEOUT')
+    this.waiting.push({ id, priority, deadline: now + timeoutMs, until })
+  }
+
+  abort(id: number): void {
+    if (this.waiting.some((place) => place.id === id)) this.#refuse(id, 'ABORTED')
+  }
+
+  end(id: number, outcome: 'completed' | 'failed'): void {
+    this.#service.add(performance.now() - (this.#began.get(id) ?? 0))
+    this.stats[outcome]++
+    this.stats.running--
+    this.callWaiting()
+  }
+
+  /** What is due at this millisecond. */
+  tick(): void {
+    for (const { id, until } of [...this.waiting]) if (until <= performance.now()) this.#refuse(id, 'TIMEOUT')
+    this.callWaiting()
+  }
+
+  callWaiting(): void {
+    while (this.waiting.length > 0 && this.stats.running < this.#rules.concurrency && this.#turn(0) <= performance.now()) {
+      const [first] = this.waiting.toSorted((a, b) => b.priority - a.priority || a.id - b.id) as [Place]
+      this.waiting = this.waiting.filter((place) => place !== first)
+      // Looked at again at the head, unless the rate has counted the start.
+      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0)) this.#refuse(first.id, 'QUEUE_FULL')
+      else this.#start(first.id)
+    }
+  }
+
+  /** Going by how long calls have taken it would not be done in time. */
+  #isLate(deadline: number, waitMs: number): boolean {
+    return this.#service.isKnown && waitMs + this.#service.atLeastMs > deadline - performance.now()
+  }
+
+  #start(id: number): void {
+    this.#began.set(id, performance.now())
+    this.started.push(id)
+    this.#starts.push(performance.now())
+    this.stats.running++
+  }
+
+  #refuse(id: number, code: string): void {
+    this.waiting = this.waiting.filter((place) => place.id !== id)
+    this.refused.set(id, code)
+    this.stats.rejected++
+  }
+}
+
+interface Call {
+  readonly caller: AbortController
+  readonly result: Watched<unknown>
+}
+interface Model {
+  readonly reference: Reference
+  readonly calls: Call[]
+}
+interface Real {
+  ask(id: number, options: CallOptions): Promise<unknown>
+  stats(): { queue: object }
+  readonly started: number[]
+  readonly works: Map<number, Gate<unknown>>
+}
+
+function compare({ reference, calls }: Model, real: Real): void {
+  expect(real.started).toEqual(reference.started)
+  expect(real.stats().queue).toMatchObject({ ...reference.stats, waiting: reference.waiting.length })
+  for (const [id, code] of reference.refused) {
+    const error = calls[id]?.result.error
+    expect(isStackError(error) ? error.code : error && 'ABORTED', `call ${id}`).toBe(code)
+  }
+}
+
+class Enter implements fc.AsyncCommand<Model, Real> {
+  constructor(
+    readonly priority: number,
+    readonly timeoutMs: number,
+  ) {}
+  check = () => true
+  async run(model: Model, real: Real): Promise<void> {
+    const id = model.calls.length
+    const caller = new AbortController()
+    const { priority, timeoutMs } = this
+    model.reference.enter(id, priority, timeoutMs)
+    model.calls.push({ caller, result: watch(real.ask(id, { priority, timeoutMs, signal: caller.signal })) })
+    await settle()
+    compare(model, real)
+  }
+  toString = () => `enter(${this.priority}, ${this.timeoutMs} ms)`
+}
+
+class Abort implements fc.AsyncCommand<Model, Real> {
+  constructor(readonly which: number) {}
+  check = ({ reference }: Readonly<Model>) => reference.waiting.length > 0
+  async run(model: Model, real: Real): Promise<void> {
+    const { id } = model.reference.waiting[this.which % model.reference.waiting.length] as Place
+    model.reference.abort(id)
+    model.calls[id]?.caller.abort(new Error('enough'))
+    await settle()
+    compare(model, real)
+  }
+  toString = () => `abort(${this.which})`
+}
+
+class End implements fc.AsyncCommand<Model, Real> {
+  constructor(
+    readonly which: number,
+    readonly outcome: 'completed' | 'failed',
+  ) {}
+  check = ({ reference }: Readonly<Model>) => reference.stats.running > 0
+  async run(model: Model, real: Real): Promise<void> {
+    const ids = [...real.works.keys()]
+    const id = ids[this.which % ids.length] as number
+    const work = real.works.get(id)
+    real.works.delete(id)
+    if (this.outcome === 'completed') work?.open('done')
+    else work?.fail(new Error('the work failed'))
+    await settle()
+    model.reference.end(id, this.outcome)
+    compare(model, real)
+  }
+  toString = () => `${this.outcome}(${this.which})`
+}
+
+class Tick implements fc.AsyncCommand<Model, Real> {
+  constructor(readonly ms: number) {}
+  check = () => true
+  async run(model: Model, real: Real): Promise<void> {
+    for (let i = 0; i < this.ms; i++) {
+      await clock.pass(1)
+      model.reference.tick()
+      compare(model, real)
+    }
+  }
+  toString = () => `tick(${this.ms})`
+}
+
+/** A failure is worth the time that its smallest form takes to find. */
+const MINIMIZE_MS = 180_000
+
+describe('queue', () => {
+  it(
+    'starts, refuses and counts as its reference does after every command',
+    async () => {
+      const between = (min: number, max: number) => fc.integer({ min, max })
+      const enter = fc.tuple(between(-1, 1), fc.oneof(between(1, 40), fc.constant(10_000))).map((of) => new Enter(...of))
+      const commands = fc.commands(
+        [
+          enter,
+          enter,
+          fc.nat(20).map((which) => new Abort(which)),
+          fc.tuple(fc.nat(20), fc.constantFrom('completed' as const, 'failed' as const)).map((of) => new End(...of)),
+          between(1, 12).map((ms) => new Tick(ms)),
+        ],
+        { maxCommands: 60, size: 'max' },
+      )
+      const rules: fc.Arbitrary<Rules> = fc.record({
+        concurrency: between(1, 3),
+        maxWaiting: between(0, 5),
+        maxWaitMs: fc.constantFrom(10, 30, 5_000),
+        rate: fc.constantFrom({ limit: 2, intervalMs: 15 }, { limit: 3, intervalMs: 8 }, undefined, undefined),
+      })
+      const codes = new Set<string>()
+      await fc.assert(
+        fc.asyncProperty(rules, commands, async (rules, commands) => {
+          clock = new HistoryClock().install()
+          const works = new Map<number, Gate<unknown>>()
+          const started: number[] = []
+          const base = (id: number) => {
+            started.push(id)
+            const work = gate<unknown>()
+            works.set(id, work)
+            return work.promise
+          }
+          const ask = stack(base, queue(rules))
+          const model: Model = { reference: new Reference(rules), calls: [] }
+          await fc.asyncModelRun(() => ({ model, real: { ask, stats: ask.stats, started, works } }), commands)
+          for (const code of model.reference.refused.values()) codes.add(code)
+          for (const work of works.values()) work.open('over')
+          await ask.close()
+          expect(clock.timers).toBe(0)
+        }),
+        { numRuns: 80 },
+      )
+      // The histories were worth having.
+      expect([...codes].sort()).toEqual(['ABORTED', 'QUEUE_FULL', 'RATE_LIMITED', 'TIMEOUT'])
+    },
+    MINIMIZE_MS,
+  )
+})

@@ -1,0 +1,258 @@
+import { getEventListeners } from 'node:events'
+import { type CacheMode, type CallOptions, isStackError, stack } from '../../src/core/index.js'
+import { type HistoryClock, type Moment, now, settle } from './history-clock.js'
+import { type LayerPlan, type Make, type Watched, watchedStack } from './history-layers.js'
+import { type Ask, type Behaviour, type Chunk, HistoryUpstream, type Served } from './history-upstream.js'
+import { watch } from './watch.js'
+
+/** How a caller reads a stream: `whole`, `take` chunks and then leave, or not at all. */
+export interface Reading {
+  readonly take: 'whole' | 'nothing' | number
+  readonly pauseMs: number
+}
+
+export interface CallPlan {
+  readonly atMs: number
+  readonly prompt: string
+  readonly stream: boolean
+  readonly priority: number
+  readonly tenant: string | undefined
+  readonly cache: CacheMode
+  readonly timeoutMs: number
+  readonly abortAfterMs: number | undefined
+  readonly reading: Reading
+}
+
+/** A random history before it happens. */
+export interface Plan {
+  readonly layers: readonly LayerPlan[]
+  readonly calls: readonly CallPlan[]
+  readonly script: readonly Behaviour[]
+  readonly jitter: readonly number[]
+  readonly clearAtMs: number | undefined
+  readonly close: { readonly atMs: number; readonly timeoutMs: number } | undefined
+}
+
+/** One call as its caller saw it. */
+export interface Called {
+  readonly plan: CallPlan
+  readonly began: Moment
+  readonly meta: Map<string, unknown>
+  settled: Moment | undefined
+  answer: unknown
+  error: unknown
+  readonly chunks: { readonly chunk: Chunk; readonly at: number }[]
+  /** How a stream's reading ended. `unread`: nobody began. */
+  reading: 'complete' | 'failed' | 'left' | 'unread' | undefined
+  readEnded: Moment | undefined
+  /** What came behind the end. */
+  behind: unknown[]
+  aborted: Moment | undefined
+}
+
+export type Stats = Record<string, Record<string, unknown>>
+
+export interface Recorded {
+  readonly plan: Plan
+  readonly watched: readonly Watched[]
+  readonly served: readonly Served[]
+  readonly called: readonly Called[]
+  /** Of calls behind the storm, or none when the stack was closed in it. */
+  readonly probe: Probe | undefined
+  /** Stats each time anything began or ended. */
+  readonly samples: Stats[]
+  readonly atRest: Stats
+  readonly cleared: Moment | undefined
+  readonly closed: { readonly began: Moment; readonly ended: Moment | undefined } | undefined
+  readonly peak: number
+  readonly left: { timers: number; listeners: number; active: number }
+}
+
+export interface Probe {
+  readonly alone: unknown
+  /** Requests upstream while as many calls as fit were made, and with one call more. */
+  readonly full: number
+  readonly over: number
+  readonly outcomes: readonly unknown[]
+}
+
+export const REASON = new Error('the caller has left')
+
+/** The calls that may be upstream at once, by the plan; Infinity when no layer bounds them. */
+export function limitOf(layers: readonly LayerPlan[], renewing = false): number {
+  const limits = layers.map((plan, i) => {
+    // A renewal behind a stale hit has no caller who would hold a place further out.
+    const renews = layers.slice(i).some(({ kind, options }) => kind === 'cache' && options.staleMs > 0)
+    if (renewing && renews) return Number.POSITIVE_INFINITY
+    return plan.kind === 'queue' ? plan.options.concurrency : plan.kind === 'pool' ? plan.options.connections : Number.POSITIVE_INFINITY
+  })
+  return Math.min(...limits)
+}
+
+/** Lets a plan happen on the clock, and writes down what callers and upstream saw. */
+export async function record(plan: Plan, clock: HistoryClock, make?: Make): Promise<Recorded> {
+  const upstream = new HistoryUpstream(plan.script)
+  const samples: Stats[] = []
+  let draws = 0
+  const random = () => plan.jitter[draws++ % plan.jitter.length] ?? 0
+  const sample = () => samples.push(ask.stats() as Stats)
+  const { watched, layers } = watchedStack(plan.layers, random, sample, make)
+  const ask = stack(upstream.base, ...layers) as unknown as Asked
+  upstream.onChange = sample
+  const shared = new AbortController()
+  const called: Called[] = []
+
+  for (const call of plan.calls) setTimeout(() => called.push(begin(ask, call, shared.signal)), call.atMs)
+  let cleared: Moment | undefined
+  if (plan.clearAtMs !== undefined) {
+    setTimeout(() => {
+      cleared = now()
+      for (const { clear } of watched) void clear?.()
+    }, plan.clearAtMs)
+  }
+  let closed: { began: Moment; ended: Moment | undefined } | undefined
+  const close = (timeoutMs: number) => {
+    const closing = { began: now(), ended: undefined as Moment | undefined }
+    void ask.close({ timeoutMs }).then(() => {
+      closing.ended = now()
+    })
+    closed = closing
+  }
+  if (plan.close !== undefined) setTimeout(close, plan.close.atMs, plan.close.timeoutMs)
+
+  const last = Math.max(0, ...plan.calls.map(({ atMs, timeoutMs }) => atMs + timeoutMs))
+  await clock.pass(last + 100)
+  let probe: Probe | undefined
+  if (plan.close === undefined) {
+    upstream.recover()
+    await clock.pass(restOf(plan.layers))
+    probe = await probed(clock, ask, upstream, plan.layers)
+    close(1_000)
+  }
+  await clock.passUntil(() => closed?.ended !== undefined, 5_000)
+  await clock.pass(500)
+  return {
+    plan,
+    watched,
+    called,
+    probe,
+    samples,
+    cleared,
+    closed,
+    served: upstream.served,
+    atRest: ask.stats() as Stats,
+    peak: upstream.peak,
+    left: { timers: clock.timers, listeners: getEventListeners(shared.signal, 'abort').length, active: upstream.active },
+  }
+}
+
+interface Asked {
+  (request: Ask, options: CallOptions): Promise<unknown>
+  stats(): object
+  close(options: { timeoutMs: number }): Promise<void>
+}
+
+/** The time after which nothing of the storm may be felt any more. */
+const restOf = (layers: readonly LayerPlan[]): number =>
+  200 + Math.max(0, ...layers.map(({ kind, options }) => (kind === 'breaker' ? 2 * options.resetMs + options.windowMs : 0)))
+
+function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
+  const caller = plan.abortAfterMs === undefined ? undefined : new AbortController()
+  const called: Called = {
+    plan,
+    began: now(),
+    meta: new Map(),
+    settled: undefined,
+    answer: undefined,
+    error: undefined,
+    chunks: [],
+    reading: undefined,
+    readEnded: undefined,
+    behind: [],
+    aborted: undefined,
+  }
+  if (caller) {
+    setTimeout(() => {
+      called.aborted = now()
+      caller.abort(REASON)
+    }, plan.abortAfterMs)
+  }
+  const { priority, tenant, cache, timeoutMs, stream, prompt } = plan
+  const options = { signal: caller?.signal ?? shared, priority, tenant, cache, timeoutMs, meta: called.meta }
+  ask({ prompts: [prompt], stream }, options).then(
+    (answer) => {
+      called.settled = now()
+      called.answer = answer
+      if (stream) void read(answer as AsyncGenerator<Chunk, undefined>, called)
+    },
+    (error: unknown) => {
+      called.settled = now()
+      called.error = error
+    },
+  )
+  return called
+}
+
+async function read(stream: AsyncGenerator<Chunk, undefined>, called: Called): Promise<void> {
+  const { take, pauseMs } = called.plan.reading
+  const end = (reading: Called['reading']) => {
+    called.reading = reading
+    called.readEnded = now()
+  }
+  if (take === 'nothing') {
+    await new Promise((resolve) => setTimeout(resolve, called.plan.timeoutMs + 50))
+    end('unread')
+  } else {
+    try {
+      while (called.chunks.length !== take) {
+        const { done, value } = await stream.next()
+        if (done) break
+        called.chunks.push({ chunk: value, at: performance.now() })
+        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      }
+      const left = called.chunks.length === take
+      end(left ? 'left' : 'complete')
+      if (left) await stream.return(undefined)
+    } catch (error) {
+      called.error = error
+      end('failed')
+    }
+  }
+  for (let i = 0; i < 2; i++) {
+    await stream.next().then(
+      ({ done, value }) => done || called.behind.push(value),
+      (error: unknown) => called.behind.push(error),
+    )
+  }
+}
+
+/** Makes as many calls as fit, then one more, of a stack that has come to rest. Streams, as a batcher would merge plain calls. */
+async function probed(clock: HistoryClock, ask: Asked, upstream: HistoryUpstream, layers: readonly LayerPlan[]): Promise<Probe> {
+  let made = 0
+  const call = async (): Promise<unknown> => {
+    const chunks: Chunk[] = []
+    try {
+      const stream = await ask({ prompts: [`probe ${++made}`], stream: true }, { timeoutMs: 2_000 })
+      for await (const chunk of stream as AsyncIterable<Chunk>) chunks.push(chunk)
+      return chunks.length
+    } catch (error) {
+      return isStackError(error) ? error.code : error
+    }
+  }
+  const first = watch(call())
+  await clock.passUntil(() => first.state !== 'pending', 3_000)
+  // What a rate has counted is forgotten by then.
+  await clock.pass(200)
+  const limit = Math.min(limitOf(layers), 8)
+  const release = upstream.hold()
+  const calls = Array.from({ length: limit }, call)
+  await settle()
+  const full = upstream.active
+  calls.push(call())
+  await settle()
+  const over = upstream.active
+  release()
+  const all = watch(Promise.all(calls))
+  await clock.passUntil(() => all.state !== 'pending', 5_000)
+  return { alone: first.value, full, over, outcomes: all.value ?? [] }
+}
