@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { digest } from '../core/index.js'
-import { isRecord } from './json.js'
+import { isRecord, parseJson } from './json.js'
 import type { TextResult } from './types.js'
 
 /** A file of finished items, one line of JSON each, so that a batch that was stopped goes on where it was. A line cut short by a crash is passed over. */
@@ -44,7 +44,7 @@ function readLines(text: string): Map<string, TextResult> {
   const kept = new Map<string, TextResult>()
   for (const line of text.split('\n')) {
     try {
-      const { key, ...result } = JSON.parse(line) as { key: string } & TextResult
+      const { key, ...result } = parseJson(line) as { key: string } & TextResult
       if (isRecord(result) && typeof key === 'string' && typeof result.text === 'string') kept.set(key, result)
     } catch {
       // An empty line, or one that a crash cut short.

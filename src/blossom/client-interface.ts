@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import type { CloseOptions, LayerDescription, LayerOf, StackStats } from '../core/index.js'
+import type { CloseOptions, EventListener, LayerDescription, LayerOf, StackStats } from '../core/index.js'
 import type { BatchOptions, BatchOutcome } from './batch.js'
 import type {
   BlossomAnswer,
@@ -24,19 +24,22 @@ import type {
 /** A layer that fits the client's stack. */
 export type BlossomLayer = LayerOf<BlossomRequest, BlossomAnswer>
 
+/** Options of `createBlossom()`. */
 export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonly BlossomLayer[]> {
   /** Goes into the `Authorization` header of requests to `baseURL`, and nowhere else. Without one only model lists are served. */
   apiKey?: string | undefined
-  /** @default 'https://gen.pollinations.ai' */
+  /** Where upstream is, without `/v1`. @default 'https://gen.pollinations.ai' */
   baseURL?: string | undefined
   /** Sent with every request. Those that the client sets itself are refused. */
   headers?: Readonly<Record<string, string>> | undefined
   /** An undici dispatcher to send through. It stays yours: the client never closes it. @default one of its own */
   dispatcher?: Dispatcher | undefined
-  /** @default 'blossom-stack/VERSION' */
+  /** What the client calls itself. @default 'blossom-stack/VERSION' */
   userAgent?: string | undefined
   /** Largest answer that is read; an event of a stream may have 8 MiB at most. Bytes. @default 33554432 (32 MiB) */
   maxResponseBytes?: number | undefined
+  /** Told what happens to this client's calls, while it happens. What it throws is a warning and changes nothing. */
+  onEvent?: EventListener | undefined
   /** The same as `use(...layers)`. */
   layers?: Layers | undefined
 }
@@ -63,17 +66,27 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
     stream(body: ChatBody, options?: BlossomCallOptions): Promise<AsyncGenerator<ChatChunk, undefined, undefined>>
   }
   readonly image: {
+    /** Makes an image and gives its bytes. */
     generate(prompt: string, options?: ImageOptions): Promise<BytesResult>
     /** The image's address, without a key: whoever opens it pays with his own. */
     url(prompt: string, options?: ImageFields): string
   }
-  readonly audio: { speech(text: string, options?: SpeechOptions): Promise<BytesResult> }
+  readonly audio: {
+    /** Speaks a text and gives the bytes. */
+    speech(text: string, options?: SpeechOptions): Promise<BytesResult>
+  }
   readonly embeddings: {
     /** At most 32 inputs upstream; a `batcher` merges small calls. */
     create(input: string | readonly string[], options?: EmbeddingOptions): Promise<EmbeddingResult>
   }
-  readonly models: { list(options?: BlossomCallOptions): Promise<Model[]> }
-  readonly account: { balance(options?: BlossomCallOptions): Promise<{ balance: number }> }
+  readonly models: {
+    /** The models that upstream serves; needs no key. */
+    list(options?: BlossomCallOptions): Promise<Model[]>
+  }
+  readonly account: {
+    /** What is left on the account, in pollen. */
+    balance(options?: BlossomCallOptions): Promise<{ balance: number }>
+  }
   /** Any other path, through the same stack. JSON comes parsed, other answers as `{ bytes, contentType }`, with `stream: true` in the body an async generator. */
   request<Answer = unknown>(request: RawRequest, options?: BlossomCallOptions): Promise<Answer>
   /** The layers' stats, keyed by their names. */
@@ -82,5 +95,6 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
   describe(): LayerDescription[]
   /** Lets running calls finish, ends waiting ones with `CLOSED`, cuts what is left after `timeoutMs` (30 s), closes the connections. */
   close(options?: CloseOptions): Promise<void>
+  /** `close()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
 }

@@ -7,9 +7,11 @@ import {
   check,
   composeStack,
   digest,
+  type EventListener,
   LAYERS,
   type LayerEntry,
   type LayerOf,
+  Notes,
   rules,
   type Stack,
   ValidationError,
@@ -78,6 +80,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
       (value) => typeof value === 'string' && /^[\x20-\x7e]+$/.test(value),
     ),
     maxResponseBytes: rules.integer(32 * 1024 * 1024, { min: 1 }),
+    onEvent: rules.callback<EventListener>(),
     layers: rules.custom<readonly BlossomLayer[], readonly BlossomLayer[]>('a list of layers', [], Array.isArray),
   })
   const apiKey = readKey(checked.apiKey)
@@ -110,7 +113,8 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
     return exchange.answer
   }
   const principal = digest(apiKey ?? '', address.origin, address.prefix)
-  const foundation = base(send, clientTraits(principal))
+  Object.defineProperty(send, 'name', { value: 'blossom' })
+  const foundation = base(send, { ...clientTraits(principal), onEvent: checked.onEvent })
 
   const groups: (readonly BlossomLayer[])[] = [layers]
   let stack: Stack<Outgoing, BlossomAnswer, Layers> | undefined
@@ -147,7 +151,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
 
   const generate = async (prompt: string, options?: TextOptions): Promise<TextResult> => {
     const { request, call: callOptions } = textBody('text.generate', prompt, options, false)
-    const { meta = new Map<string, unknown>() } = callOptions
+    const { meta = new Notes() } = callOptions
     const { data, requestId } = await call<JsonAnswer>(request, { ...callOptions, meta })
     const completion = data as ChatCompletion
     const { message, finish_reason } = completion.choices[0]!

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici'
 import { type AbortListener, AnswerStream, type Context, type StackError, type StreamSource, Timer } from '../core/index.js'
 import { finishReasonOf, isChunk, isCompletion, textOf, toChunks } from './completion.js'
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from './errors.js'
-import { errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
+import { errorInBytes, errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
 import { isRecord, parseJson } from './json.js'
 import { CHAT, wrongWith } from './shapes.js'
 import { readEvents } from './sse.js'
@@ -227,6 +227,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (this.#size === 0 && this.#request.accept === 'bytes')
       return this.#fail(new ProtocolError('Upstream answered 200 with nothing in it.'))
     const bytes = Buffer.concat(this.#parts)
+    const inside = errorInBytes(bytes, this.#headers, this.#settings.apiKey)
+    if (inside !== undefined) return this.#fail(inside)
     this.#release()
     this.#resolve({
       bytes,

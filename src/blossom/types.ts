@@ -8,6 +8,7 @@ export interface ContentPart {
   [field: string]: unknown
 }
 
+/** A tool that the model wants called; in a stream its parts arrive by `index`. */
 export interface ToolCall {
   id?: string
   index?: number
@@ -52,6 +53,7 @@ export interface WireUsage {
   [field: string]: unknown
 }
 
+/** The model's message. `content` may be null beside tool calls. */
 export interface ChatAnswerMessage {
   role: string
   content: string | null
@@ -62,6 +64,7 @@ export interface ChatAnswerMessage {
   [field: string]: unknown
 }
 
+/** OpenAI's chat completion, as it is on the wire. */
 export interface ChatCompletion {
   id: string
   object: string
@@ -72,6 +75,7 @@ export interface ChatCompletion {
   [field: string]: unknown
 }
 
+/** What one chunk adds to the message. */
 export interface ChatDelta {
   role?: string
   content?: string | null
@@ -82,6 +86,7 @@ export interface ChatDelta {
   [field: string]: unknown
 }
 
+/** OpenAI's chunk of a streamed chat completion, as it is on the wire. The last one may have no choices and carry `usage`. */
 export interface ChatChunk {
   id: string
   object: string
@@ -92,6 +97,7 @@ export interface ChatChunk {
   [field: string]: unknown
 }
 
+/** Tokens that upstream counted. */
 export interface Usage {
   readonly promptTokens: number
   readonly completionTokens: number
@@ -104,8 +110,9 @@ export interface BlossomCallOptions extends CallOptions {
   apiKey?: string | undefined
 }
 
+/** Options of `text.generate()` and `text.stream()`. */
 export interface TextOptions extends BlossomCallOptions {
-  /** @default 'openai' */
+  /** A model's id, from `models.list()`. @default 'openai' */
   model?: string | undefined
   /** At least 1. */
   maxTokens?: number | undefined
@@ -113,10 +120,13 @@ export interface TextOptions extends BlossomCallOptions {
   temperature?: number | undefined
   /** 0 to 1. */
   topP?: number | undefined
+  /** For answers that can be repeated, where the model can. */
   seed?: number | undefined
+  /** Where the model stops writing. */
   stop?: string | readonly string[] | undefined
 }
 
+/** What `text.generate()` gives. */
 export interface TextResult {
   readonly text: string
   /** The model that answered, as the answer says. */
@@ -131,6 +141,7 @@ export interface TextResult {
   readonly attempts: number
 }
 
+/** One piece of a streamed text. */
 export interface TextPiece {
   readonly text: string
 }
@@ -143,48 +154,68 @@ export interface TextStream extends AsyncGenerator<TextPiece, undefined, undefin
   readonly finishReason: string | undefined
 }
 
+/** What an image is made by. */
 export interface ImageFields {
-  /** @default 'flux' */
+  /** A model's id, from `models.list()`. @default 'flux' */
   model?: string | undefined
   /** Pixels. @default upstream's, which is 1024 */
   width?: number | undefined
   /** Pixels. @default upstream's, which is 1024 */
   height?: number | undefined
+  /** For answers that can be repeated, where the model can. */
   seed?: number | undefined
+  /** Lets a model improve the prompt first. */
   enhance?: boolean | undefined
+  /** What should not be in the image. */
   negativePrompt?: string | undefined
+  /** Keeps the image out of upstream's public feed. */
   private?: boolean | undefined
+  /** No logo of upstream's in the image. */
   nologo?: boolean | undefined
+  /** Does not add the image to upstream's public feed. */
   nofeed?: boolean | undefined
+  /** Refuses what is not fit for everyone. */
   safe?: boolean | undefined
+  /** How much work goes into it, for models that know the setting. */
   quality?: 'low' | 'medium' | 'high' | 'hd' | undefined
   /** Address of an image to start from. */
   image?: string | undefined
+  /** A transparent background, for models that can. */
   transparent?: boolean | undefined
+  /** How closely the image follows the prompt. */
   guidanceScale?: number | undefined
 }
 
+/** Options of `image.generate()`. */
 export interface ImageOptions extends ImageFields, BlossomCallOptions {}
 
+/** Options of `audio.speech()`. */
 export interface SpeechOptions extends BlossomCallOptions {
+  /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
-  /** @default 'alloy' */
+  /** Who speaks. @default 'alloy' */
   voice?: string | undefined
   /** Such as `mp3` or `wav`. @default upstream's */
   responseFormat?: string | undefined
+  /** How fast it is spoken; 1 is the voice's own. */
   speed?: number | undefined
 }
 
+/** An image, or speech. */
 export interface BytesResult {
   readonly bytes: Uint8Array
   readonly contentType: string
 }
 
+/** Options of `embeddings.create()`. */
 export interface EmbeddingOptions extends BlossomCallOptions {
+  /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
+  /** Length of each vector, for models that can shorten it. */
   dimensions?: number | undefined
 }
 
+/** What `embeddings.create()` gives. */
 export interface EmbeddingResult {
   /** One vector for each input, in order. */
   readonly embeddings: number[][]
@@ -193,6 +224,7 @@ export interface EmbeddingResult {
   readonly usage: Usage | undefined
 }
 
+/** One entry of `models.list()`: its `id`, and what else upstream tells of it. */
 export interface Model {
   readonly id: string
   readonly [field: string]: unknown
@@ -226,6 +258,7 @@ export interface JsonAnswer {
   readonly data: unknown
   readonly requestId: string | undefined
 }
+/** Bytes that come back through the client's stack. */
 export interface BytesAnswer {
   readonly bytes: Uint8Array
   readonly contentType: string
@@ -233,6 +266,7 @@ export interface BytesAnswer {
   /** Upstream told no length and ended with the connection, so a part of the answer would look like the whole: it is not cached. */
   readonly unmeasured?: true
 }
+/** All that comes back through the client's stack. */
 export type BlossomAnswer = JsonAnswer | BytesAnswer | AsyncIterable<unknown>
 
 /** The client's note in `meta`, under `client`. */

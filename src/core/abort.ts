@@ -42,6 +42,7 @@ export class Cancel implements AbortListener {
     }
   }
 
+  /** Takes a listener away again. */
   remove(listener: AbortListener): void {
     if (this.#first === listener) this.#first = undefined
     else this.#more?.delete(listener)
@@ -59,6 +60,7 @@ export class Cancel implements AbortListener {
     return () => this.remove(entry)
   }
 
+  /** Throws the reason once it is aborted. */
   throwIfAborted(): void {
     if (this.aborted) throw this.reason
   }
@@ -139,6 +141,7 @@ export class Scope extends Cancel {
     parent.add(this)
   }
 
+  /** Takes it off its parent. */
   dispose(): void {
     this.#parent.remove(this)
   }
@@ -171,14 +174,23 @@ export function abortScope(context: Context): Scope {
 /** Node runs a longer timer at once, with a warning. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
+/**
+ * A timer that is this late was held up by a blocked event loop: what has arrived meanwhile is looked at first, as it may be what the timer is there
+ * to miss. Milliseconds.
+ */
+const LATE_MS = 20
+
 /** A one-shot timer without `setTimeout`'s limit of 24.8 days. */
 export class Timer {
-  #handle: NodeJS.Timeout
+  #handle: NodeJS.Timeout | undefined
+  #late: NodeJS.Immediate | undefined
   #unref = false
   readonly #run: () => void
+  readonly #due: number
 
   constructor(ms: number, run: () => void) {
     this.#run = run
+    this.#due = performance.now() + ms
     this.#handle = this.#start(ms)
   }
 
@@ -189,17 +201,24 @@ export class Timer {
         if (this.#unref) this.#handle.unref()
       }, LONGEST_TIMER_MS)
     }
-    return setTimeout(this.#run, Math.max(0, ms))
+    return setTimeout(() => this.#fire(), Math.max(0, ms))
+  }
+
+  #fire(): void {
+    // Immediates run behind the sockets, timers before them.
+    if (performance.now() - this.#due > LATE_MS) this.#late = setImmediate(this.#run)
+    else this.#run()
   }
 
   stop(): void {
     clearTimeout(this.#handle)
+    if (this.#late !== undefined) clearImmediate(this.#late)
   }
 
   /** Lets the process end although the timer is still set. */
   unref(): this {
     this.#unref = true
-    this.#handle.unref()
+    this.#handle?.unref()
     return this
   }
 }

@@ -100,6 +100,7 @@ class Line {
   }
 
   #ring(): void {
+    // Its time has come, whatever the clock says.
     const awaited = this.#awaited
     this.#timer = undefined
     this.#awaited = undefined

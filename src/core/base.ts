@@ -1,7 +1,8 @@
 import { callback, check, duration } from './check.js'
 import { ConfigError } from './errors.js'
 import { stableKey } from './key.js'
-import { AnswerStream, isStream } from './stream.js'
+import { AnswerStream, isStream, onEnd } from './stream.js'
+import type { Trace } from './trace.js'
 import type { BaseFacts, BaseTraits, Context, Handler } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 
@@ -28,6 +29,7 @@ const RULES = {
   split: callback(),
   merge: callback(),
   unreadMs: duration(undefined),
+  onEvent: callback(),
 }
 
 /**
@@ -64,6 +66,7 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     split: answering(traits.split) ?? ((request) => (Array.isArray(request) ? { group: '', size: request.length } : undefined)),
     merge: answering(traits.merge) ?? mergeArrays,
     unreadMs: traits.unreadMs ?? 30_000,
+    onEvent: traits.onEvent,
   }
 }
 
@@ -92,13 +95,28 @@ export function withTraitsOf<F extends object>(fn: F, of: object): F {
 
 /** The innermost handler: calls the base and resolves a stream at its commit. */
 export function baseHandler<Request, Answer>(fn: Base<Request, Answer>, facts: BaseFacts): Handler<Request, Answer> {
-  return async (request, context) => {
+  const ask: Handler<Request, Answer> = async (request, context) => {
     context.cancel.throwIfAborted()
     const answer = await fn(request, context)
     if (answer instanceof AnswerStream || !isStream(answer)) return answer
     const stream = AnswerStream.from(answer, { cancel: context.cancel, commits: facts.commits, unreadMs: facts.unreadMs })
     await stream.ready
     return stream as Answer
+  }
+  return (request, context) => (context.trace === undefined ? ask(request, context) : attempt(ask, request, context, context.trace))
+}
+
+/** Calls the base, and publishes when that begins and when its answer has ended. */
+async function attempt<Request, Answer>(ask: Handler<Request, Answer>, request: Request, context: Context, trace: Trace): Promise<Answer> {
+  const { cancel, transport } = context
+  const told = trace.attempt(transport?.member)
+  try {
+    const answer = await ask(request, context)
+    if (isStream(answer)) told.firstToken()
+    return onEnd(answer, (end) => told.end(end, cancel))
+  } catch (error) {
+    told.end({ outcome: 'failed', error }, cancel)
+    throw error
   }
 }
 

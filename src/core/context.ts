@@ -1,5 +1,6 @@
 import { Cancel } from './abort.js'
 import { type Running, Work } from './running.js'
+import type { Trace } from './trace.js'
 import type { BaseFacts, CacheMode, Context, ContextPatch, SharedWork, Transport } from './types.js'
 
 /** What all contexts of one call share. */
@@ -9,6 +10,8 @@ export class Call {
   readonly running: Running
   /** Of shared work it moves as callers come and go; of a caller's own call it stays. */
   deadline: number
+  /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
+  trace: Trace | undefined = undefined
   #meta: Map<string, unknown> | undefined
 
   constructor(base: BaseFacts, closing: Cancel, running: Running, deadline: number, meta: Map<string, unknown> | undefined) {
@@ -73,6 +76,10 @@ export class CallContext implements Context {
     return this.call.meta
   }
 
+  get trace(): Trace | undefined {
+    return this.call.trace
+  }
+
   get base(): BaseFacts {
     return this.call.base
   }
@@ -90,8 +97,9 @@ export class CallContext implements Context {
   }
 
   detach(): SharedWork {
-    const { base, closing, running } = this.call
+    const { base, closing, running, trace } = this.call
     const call = new Call(base, closing, running, Number.POSITIVE_INFINITY, undefined)
+    call.trace = trace
     const cancel = new Cancel()
     const context = new CallContext(call, cancel, Number.POSITIVE_INFINITY, this.priority, this.tenant, this.cache, this.transport)
     const work = new DetachedWork(context, call)

@@ -101,7 +101,10 @@ export class StackError extends Error {
     return { name, code, status, message, retryable, refused, retryAfter, layer }
   }
 
-  // The ordinary check first, so that a user's own subclass is never mistaken for ours; the kinds speak only for a class that owns its kind.
+  /**
+   * Holds for this class across the ESM and CommonJS copies of the package.
+   * The ordinary check comes first, so that a user's own subclass is never mistaken for ours; the kinds speak only for a class that owns its kind.
+   */
   static override [Symbol.hasInstance](this: { readonly kind?: string; readonly prototype: object }, value: unknown): boolean {
     if (typeof value !== 'object' || value === null) return false
     if (Object.prototype.isPrototypeOf.call(this.prototype, value)) return true

@@ -4,6 +4,17 @@ export { type Base, base } from './base.js'
 export * as rules from './check.js'
 export { check } from './check.js'
 export * from './errors.js'
+export {
+  type CallMessage,
+  type EventCode,
+  type EventListener,
+  type EventOutcome,
+  onEvent,
+  type StackEvent,
+  type StackEventDetails,
+  type StackEventType,
+  type TimelineEntry,
+} from './events.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
 export { Running, Work } from './running.js'
@@ -22,5 +33,6 @@ export {
   streamOf,
   tap,
 } from './stream.js'
+export { Notes, type Trace } from './trace.js'
 export * from './types.js'
 export { atOnce, hookFailed, runHook, warn } from './warn.js'

@@ -1,5 +1,6 @@
 import { type Cancel, cancelOf } from './abort.js'
 import { ValidationError } from './errors.js'
+import { Notes, type Trace } from './trace.js'
 import type { CacheMode, CallOptions, Context, Transport } from './types.js'
 
 /** A year: a deadline further off is somebody's `Date.now()`. */
@@ -16,7 +17,11 @@ export interface CheckedOptions {
   readonly tenant: string | undefined
   readonly cache: CacheMode
   readonly meta: Map<string, unknown> | undefined
+  /** Whether the caller looks into `meta`, so that the call's timeline belongs there. */
+  readonly isTimed: boolean
   readonly transport: Transport | undefined
+  /** Of the call that asks, when a stack is another's base. */
+  readonly trace: Trace | undefined
 }
 
 /** What holds when a caller says nothing. */
@@ -28,7 +33,9 @@ export const NO_OPTIONS: CheckedOptions = {
   tenant: undefined,
   cache: 'default',
   meta: undefined,
+  isTimed: false,
   transport: undefined,
+  trace: undefined,
 }
 
 const refuse = (sentence: string): never => {
@@ -74,8 +81,8 @@ function readSafely(options: CallOptions): CallOptions | Context {
 export function readOptions(given: CallOptions | Context): CheckedOptions {
   const options = readSafely(given)
   if (isContext(options)) {
-    const { cancel, deadline, priority, tenant, cache, meta, transport } = options
-    return { parent: cancel, deadline, asked: undefined, priority, tenant, cache, meta, transport }
+    const { cancel, deadline, priority, tenant, cache, meta, transport, trace } = options
+    return { parent: cancel, deadline, asked: undefined, priority, tenant, cache, meta, isTimed: false, transport, trace }
   }
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
   let until = Number.POSITIVE_INFINITY
@@ -110,6 +117,8 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
     tenant,
     cache: cache ?? 'default',
     meta,
+    isTimed: meta !== undefined && !(meta instanceof Notes),
     transport: undefined,
+    trace: undefined,
   }
 }

@@ -4,10 +4,12 @@ import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
 import { check, duration } from './check.js'
 import { Call, CallContext } from './context.js'
 import { ClosedError, ConfigError, TimeoutError } from './errors.js'
+import { isObserved } from './events.js'
 import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
 import { NO_OPTIONS, readOptions } from './options.js'
 import { Running, Work } from './running.js'
-import { AnswerStream, isStream } from './stream.js'
+import { AnswerStream, COMPLETE, isStream, type StreamEnd } from './stream.js'
+import { Trace } from './trace.js'
 import type {
   BaseFacts,
   CallOptions,
@@ -88,7 +90,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       const call = begin(facts, closing, running, alarms, options, reject)
       if (call === undefined) return
       const failed = (error: unknown) => {
-        call.end()
+        call.end({ outcome: 'failed', error })
         reject(error)
       }
       const begun = (answer: Answer) => {
@@ -104,12 +106,15 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
         }
         stream.obey(call.context.cancel)
         stream.expectReader(facts.unreadMs)
-        stream.onEnd(() => call.end())
+        call.trace?.handOut(stream.ended === undefined || stream.buffered > 0)
+        stream.onEnd((end) => call.end(end))
         resolve(stream as unknown as Handed<Answer>)
       }
       try {
         // A plain layer may answer without a promise.
-        Promise.resolve(handler(request, call.context)).then(begun, failed)
+        const { trace } = call
+        const answer = trace === undefined ? handler(request, call.context) : trace.run(() => handler(request, call.context))
+        Promise.resolve(answer).then(begun, failed)
       } catch (error) {
         failed(error)
       }
@@ -160,7 +165,8 @@ function begin(
   options: CallOptions | undefined,
   reject: (error: unknown) => void,
 ): OpenCall | undefined {
-  const { parent, deadline, asked, priority, tenant, cache, meta, transport } = options === undefined ? NO_OPTIONS : readOptions(options)
+  const checked = options === undefined ? NO_OPTIONS : readOptions(options)
+  const { parent, deadline, asked, priority, tenant, cache, meta, transport } = checked
   if (parent?.aborted) {
     reject(parent.reason)
     return undefined
@@ -185,8 +191,12 @@ function begin(
     return undefined
   }
   // A duration is most often the same for all calls, and what is left until a moment never is.
-  if (asked !== undefined) open.alarm = alarms.set(asked, new Deadline(cancel, asked))
-  else if (deadline !== Number.POSITIVE_INFINITY) open.alarm = new Timer(left, () => cancel.abort(new TimeoutError(left)))
+  if (asked !== undefined) open.alarm = alarms.set(asked, new Deadline(open, asked))
+  else if (deadline !== Number.POSITIVE_INFINITY) open.alarm = new Timer(left, () => open.expire(left))
+  const onEvent = facts.onEvent ?? checked.trace?.onEvent
+  if (checked.isTimed || onEvent !== undefined || isObserved()) {
+    call.trace = new Trace({ stack: facts.name, onEvent, parent: checked.trace, meta: checked.isTimed ? meta : undefined })
+  }
   return open
 }
 
@@ -206,13 +216,26 @@ class OpenCall extends Work {
   abort(reason: unknown): void {
     const { cancel } = this.context
     if (!cancel.aborted) return cancel.abort(reason)
+    this.trace?.end({ outcome: 'failed', error: reason }, cancel)
     this.#release()
     this.#reject(reason)
   }
 
-  end(): void {
+  /** Its own limit has passed. */
+  expire(ms: number): void {
+    const { cancel } = this.context
+    if (!cancel.aborted) this.trace?.timeout(undefined, 'total', ms)
+    cancel.abort(new TimeoutError(ms))
+  }
+
+  end(end: StreamEnd = COMPLETE): void {
+    this.trace?.end(end, this.context.cancel)
     this.#release()
     this.context.call.running.delete(this)
+  }
+
+  get trace(): Trace | undefined {
+    return this.context.call.trace
   }
 
   #release(): void {
@@ -223,16 +246,16 @@ class OpenCall extends Work {
 }
 
 class Deadline implements AlarmListener {
-  readonly #cancel: Cancel
+  readonly #call: OpenCall
   readonly #ms: number
 
-  constructor(cancel: Cancel, ms: number) {
-    this.#cancel = cancel
+  constructor(call: OpenCall, ms: number) {
+    this.#call = call
     this.#ms = ms
   }
 
   ring(): void {
-    this.#cancel.abort(new TimeoutError(this.#ms))
+    this.#call.expire(this.#ms)
   }
 }
 

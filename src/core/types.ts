@@ -1,4 +1,6 @@
 import type { Cancel } from './abort.js'
+import type { EventListener } from './events.js'
+import type { Trace } from './trace.js'
 
 /** The work itself: takes a request, gives an answer. An answer is a value or an `AsyncIterable` (a stream). */
 export type Handler<Request = unknown, Answer = unknown> = (request: Request, context: Context) => Promise<Answer>
@@ -18,7 +20,7 @@ export interface CallOptions {
   priority?: number | undefined
   /** On whose behalf: answers are never shared between tenants. */
   tenant?: string | undefined
-  /** @default 'default' */
+  /** Whether stored answers, and answers of others in progress, may serve this call. @default 'default' */
   cache?: CacheMode | undefined
   /** A map to receive the notes that layers leave (attempts, hit or miss, time queued), under each layer's name. */
   meta?: Map<string, unknown> | undefined
@@ -67,6 +69,8 @@ export interface Context {
   readonly tenant: string | undefined
   readonly cache: CacheMode
   readonly transport: Transport | undefined
+  /** Publishes what happens to the call; undefined while nobody listens. @internal */
+  readonly trace: Trace | undefined
   /** A context for the layers inside, narrowed by `patch`. (An object spread would build the lazy `signal`.) */
   derive(patch: ContextPatch): Context
   /** A context for work that several callers share: no caller's signal, its own notes; `close()` counts it. */
@@ -114,6 +118,8 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
     | undefined
   /** A stream whose first chunk nobody asks for within this time ends with `TIMEOUT`, phase `read`. Milliseconds. @default 30000 */
   unreadMs?: number | undefined
+  /** Told what happens to the calls of stacks on this base. What it throws is a warning and changes nothing. */
+  onEvent?: EventListener | undefined
 }
 
 /** A base's traits with the defaults filled in. */
@@ -135,6 +141,7 @@ export interface BaseFacts {
     part(answer: unknown, from: number, size: number): unknown
   }
   readonly unreadMs: number
+  readonly onEvent: EventListener | undefined
 }
 
 /**
@@ -193,6 +200,7 @@ export interface LayerDescription {
   readonly note?: string
 }
 
+/** How a stack, or the client, is closed. */
 export interface CloseOptions {
   /** How long calls under way may go on before they are cut with `CLOSED`. Milliseconds. @default 30000 */
   timeoutMs?: number
@@ -217,5 +225,6 @@ export interface Stack<Request, Answer, Layers extends readonly unknown[] = read
    * Calling it again gives the same promise.
    */
   close(options?: CloseOptions): Promise<void>
+  /** `close()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
 }

@@ -12,6 +12,7 @@ import {
   Timer,
 } from '../core/index.js'
 
+/** Options of `batcher()`. */
 export interface BatcherOptions<Name extends string = 'batcher'> {
   /** Inputs in one upstream call at most. @default 32, what Blossom's embeddings take */
   maxItems?: number | undefined
@@ -21,6 +22,7 @@ export interface BatcherOptions<Name extends string = 'batcher'> {
   name?: Name | undefined
 }
 
+/** What `batcher()` has counted. */
 export interface BatcherStats {
   /** Upstream calls begun. */
   readonly batches: number
@@ -140,6 +142,7 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
         const open = filling.get(group)
         if (open !== undefined && open.size + split.size > maxItems) flush(group, open)
         const batch = filling.get(group) ?? begin(group, context)
+        if (batch.items.length > 0) context.trace?.joined(name, batch.work.context.trace)
         const answer = enter(batch, request, split.size, context)
         if (batch.size >= maxItems) flush(group, batch)
         else if (batch.items.length === 1 && filling.get(group) === batch) context.closing.add(batch.closing)

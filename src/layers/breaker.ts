@@ -18,6 +18,7 @@ import { type BreakerState, Circuit } from './circuit.js'
 
 export type { BreakerState } from './circuit.js'
 
+/** Options of `breaker()`. */
 export interface BreakerOptions<Name extends string = 'breaker', Request = unknown> {
   /** Opens when this share of the window's calls has failed. Above 0, at most 1. @default 0.5 */
   failureRate?: number | undefined
@@ -37,6 +38,7 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   name?: Name | undefined
 }
 
+/** What `breaker()` has counted, and its state. */
 export interface BreakerStats {
   /** With `key`, the worst of all. */
   readonly state: BreakerState
@@ -99,8 +101,9 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
       minimumCalls,
       windowMs,
       resetMs,
-      onStateChange: (state) => {
+      onStateChange: (state, trace) => {
         if (state === 'open') stats.opened++
+        trace?.breaker(name, state)
         if (onStateChange) runHook('breaker: onStateChange()', () => onStateChange(state, of))
       },
     })
@@ -150,14 +153,14 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
       const fail = (error: unknown) => {
         const counted = speaksAgainstUpstream(error, context)
         if (counted) stats.failures++
-        circuit.settle(permit, counted ? 'failure' : undefined)
+        circuit.settle(permit, counted ? 'failure' : undefined, context.trace)
       }
       try {
         return onEnd(await next(request, context), (end) => {
           if (end.outcome === 'failed') return fail(end.error)
           const complete = end.outcome === 'complete'
           if (complete) stats.successes++
-          circuit.settle(permit, complete ? 'success' : undefined)
+          circuit.settle(permit, complete ? 'success' : undefined, context.trace)
         })
       } catch (error) {
         fail(error)

@@ -4,9 +4,13 @@ import { type Shared, share, Timer, warn } from '../core/index.js'
 
 /** What a store outside the cache must do: a `Keyv`, any Keyv store, a `Map`. */
 export interface CacheStore {
+  /** The stored value, or `undefined`. May be a promise, as all here. */
   get(key: string): unknown
+  /** Stores a value, for `ttl` milliseconds. */
   set(key: string, value: unknown, ttl?: number): unknown
+  /** Forgets one value. */
   delete(key: string): unknown
+  /** Forgets all values. */
   clear(): unknown
 }
 

@@ -12,12 +12,15 @@ import {
   type Shared,
   share,
   streamOf,
+  TimeoutError,
+  Timer,
   warn,
 } from '../core/index.js'
 import { type CacheStore, type Entry, keyvStore, memoryStore } from './cache-store.js'
 
 export type { CacheStore } from './cache-store.js'
 
+/** Options of `cache()`. */
 export interface CacheOptions<Name extends string = 'cache', Request = unknown> {
   /** How long an answer is fresh. Milliseconds. @default 1800000 (30 minutes) */
   ttlMs?: number | undefined
@@ -40,6 +43,7 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   name?: Name | undefined
 }
 
+/** What `cache()` has counted, and what it holds. */
 export interface CacheStats {
   readonly hits: number
   readonly misses: number
@@ -59,6 +63,9 @@ export interface CacheNote {
   /** The entry's key, for `delete`. */
   readonly key: string
 }
+
+/** A renewal behind a stale entry that takes longer is given up: what `standard()` allows a call. Milliseconds. */
+const RENEWAL_MS = 300_000
 
 /** A cache layer can also be emptied. */
 export interface CacheLayer<Name extends string, Request = unknown> extends Layer<Name, CacheStats, Request> {
@@ -189,6 +196,8 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
           renewing.add(id)
           const since = generation
           const work = context.detach()
+          // Nobody waits for it, so nobody would miss what hangs and keeps a slot.
+          const limit = new Timer(RENEWAL_MS, () => work.context.cancel.abort(new TimeoutError(RENEWAL_MS, { layer: name })))
           try {
             const answer = keep(id, await next(request, work.context), work.context, since)
             const stream = streamOf(answer)
@@ -197,6 +206,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
           } catch {
             // The old answer stays until its time is over.
           } finally {
+            limit.stop()
             work.end()
             renewing.delete(id)
           }
@@ -223,11 +233,13 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
                 void renew(id, request, context)
               }
               context.meta.set(name, { status: fresh ? 'hit' : 'stale', key: id } satisfies CacheNote)
+              context.trace?.cache(name, fresh ? 'hit' : 'stale')
               return served.answer
             }
           }
           stats.misses++
           context.meta.set(name, { status: 'miss', key: id } satisfies CacheNote)
+          context.trace?.cache(name, 'miss')
           return keep(id, await next(request, context), context, since)
         }
       },

@@ -1,5 +1,7 @@
 import Opossum from 'opossum'
+import type { Trace } from '../core/index.js'
 
+/** Whether calls pass (`closed`), are refused (`open`), or one is on trial (`half-open`). */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
 export interface CircuitOptions {
@@ -7,7 +9,8 @@ export interface CircuitOptions {
   minimumCalls: number
   windowMs: number
   resetMs: number
-  onStateChange(state: BreakerState): void
+  /** `trace`: of the call whose verdict has opened or closed it. */
+  onStateChange(state: BreakerState, trace: Trace | undefined): void
 }
 
 /** Leave to run one call. A verdict counts only while its permit does. */
@@ -28,6 +31,7 @@ export class Circuit {
   #openedAt = 0
   #trialAt: number | undefined
   #failedInWindow = false
+  #trace: Trace | undefined
   #permit: Permit = { window: 0, trial: false }
 
   constructor(options: CircuitOptions) {
@@ -55,8 +59,9 @@ export class Circuit {
   }
 
   /** The verdict on the call with this permit; `undefined`: none, it says nothing about upstream. */
-  settle(permit: Permit, verdict: 'success' | 'failure' | undefined): void {
+  settle(permit: Permit, verdict: 'success' | 'failure' | undefined, trace?: Trace): void {
     if (permit.window !== this.#window) return
+    this.#trace = trace
     if (permit.trial) this.#trialAt = undefined
     if (verdict === undefined) return
     if (!permit.trial) {
@@ -98,9 +103,9 @@ export class Circuit {
       this.#openedAt = performance.now()
       this.#window++
       this.#trialAt = undefined
-      onStateChange('open')
+      onStateChange('open', this.#trace)
     })
-    opossum.on('halfOpen', () => onStateChange('half-open'))
+    opossum.on('halfOpen', () => onStateChange('half-open', this.#trace))
     return opossum
   }
 
@@ -110,7 +115,7 @@ export class Circuit {
     this.#window++
     this.#failedInWindow = false
     this.#opossum = this.#fresh()
-    this.#options.onStateChange('closed')
+    this.#options.onStateChange('closed', this.#trace)
   }
 
   /**

@@ -11,14 +11,17 @@ import {
   type SharedWork,
   share,
   streamOf,
+  type Trace,
 } from '../core/index.js'
 import { Broadcast } from './broadcast.js'
 
+/** Options of `dedupe()`. */
 export interface DedupeOptions<Name extends string = 'dedupe'> {
   /** Key in `stats()`. @default 'dedupe' */
   name?: Name | undefined
 }
 
+/** What `dedupe()` has counted. */
 export interface DedupeStats {
   /** Calls that shared the answer of one already in progress. */
   readonly joined: number
@@ -80,6 +83,7 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
         if (flight === undefined) return begin(key, request, context) as Promise<never>
         stats.joined++
         context.meta.set(name, { joined: true })
+        context.trace?.joined(name, flight.trace)
         return flight.attend(context) as Promise<never>
       }
     },
@@ -118,6 +122,10 @@ class Flight implements AbortListener {
     this.#work = work
     this.#hooks = hooks
     work.context.cancel.add(this)
+  }
+
+  get trace(): Trace | undefined {
+    return this.#work.context.trace
   }
 
   /** The work is aborted, as everybody has left. */

@@ -24,6 +24,7 @@ export interface PoolMember {
   weight?: number | undefined
 }
 
+/** Options of `pool()`. */
 export interface PoolOptions<Name extends string = 'pool'> {
   /** Calls in progress at once, and sockets, of each member. @default 10 */
   connections?: number | undefined
@@ -35,12 +36,14 @@ export interface PoolOptions<Name extends string = 'pool'> {
   name?: Name | undefined
 }
 
+/** One member of a `pool()` as it is now. */
 export interface PoolMemberStats {
   readonly active: number
   /** `paused` after a 429, `ejected` after failures; both are used only when no other member is free. */
   readonly state: 'ready' | 'paused' | 'ejected'
 }
 
+/** Leases of a `pool()` as they are now. */
 export interface PoolStats {
   readonly max: number
   /** Gauge: connections leased. */

@@ -15,6 +15,7 @@ import { RateWindow } from './rate-window.js'
 import { ServiceTime } from './service-time.js'
 import { patience, WaitingRoom } from './waiting-room.js'
 
+/** Options of `queue()`. */
 export interface QueueOptions<Name extends string = 'queue'> {
   /** Calls in progress at once, a stream until its end. @default 5 */
   concurrency?: number | undefined
@@ -28,6 +29,7 @@ export interface QueueOptions<Name extends string = 'queue'> {
   name?: Name | undefined
 }
 
+/** What `queue()` has counted, and who runs and waits. */
 export interface QueueStats {
   readonly concurrency: number
   /** Gauge: calls in progress. */

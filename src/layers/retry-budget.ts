@@ -1,3 +1,4 @@
+/** How many retries all calls of one `retry()` may make together: `floor` + `ratio` × the calls of the last `windowMs`. */
 export interface RetryBudgetOptions {
   /** Retries as a share of the calls. @default 0.2 */
   ratio?: number | undefined

@@ -18,6 +18,7 @@ import {
 import { fullJitter } from './backoff.js'
 import { RetryBudget, type RetryBudgetOptions } from './retry-budget.js'
 
+/** Options of `retry()`. */
 export interface RetryOptions<Name extends string = 'retry'> {
   /** Repeats after the first attempt. 0 to 100. @default 2 */
   retries?: number | undefined
@@ -39,6 +40,7 @@ export interface RetryOptions<Name extends string = 'retry'> {
   name?: Name | undefined
 }
 
+/** What `retry()` has counted. */
 export interface RetryStats {
   /** Attempts beyond the first. */
   readonly retries: number
@@ -115,6 +117,7 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
       refused++
       return false
     }
+    context.trace?.retry(name, attempt, delayMs, error)
     if (onRetry) runHook('retry: onRetry()', () => onRetry({ error, attempt, delayMs }))
     try {
       await sleep(delayMs, context.cancel, context.closing)

@@ -13,6 +13,7 @@ import {
   Timer,
 } from '../core/index.js'
 
+/** Options of `timeout()`. */
 export interface TimeoutOptions<Name extends string = 'timeout'> {
   /** Longest time from the call to the end of its answer. Milliseconds, at least 1; a function tells it for each request. */
   ms: number | ((request: unknown) => number)
@@ -26,6 +27,7 @@ export interface TimeoutOptions<Name extends string = 'timeout'> {
   name?: Name | undefined
 }
 
+/** What `timeout()` has counted. */
 export interface TimeoutStats {
   /** Calls cut short since creation. */
   readonly fired: number
@@ -65,8 +67,9 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
         const wholeStreamMs = streamMs ?? ms
         const streams = context.base.streams?.(request)
         const limit = streams === undefined ? Math.max(ms, wholeStreamMs) : streams ? wholeStreamMs : ms
-        const onFire = () => {
+        const onFire = (phase: TimeoutPhase, after: number) => {
           fired++
+          context.trace?.timeout(name, phase, after)
         }
         const call = new TimedCall(context.cancel, name, reject, onFire)
         context.cancel.add(call)
@@ -138,9 +141,9 @@ class TimedCall extends Cancel {
   readonly #parent: Cancel
   readonly #layer: string
   readonly #reject: (error: unknown) => void
-  readonly #onFire: () => void
+  readonly #onFire: (phase: TimeoutPhase, after: number) => void
 
-  constructor(parent: Cancel, layer: string, reject: (error: unknown) => void, onFire: () => void) {
+  constructor(parent: Cancel, layer: string, reject: (error: unknown) => void, onFire: (phase: TimeoutPhase, after: number) => void) {
     super()
     this.#parent = parent
     this.#layer = layer
@@ -149,7 +152,7 @@ class TimedCall extends Cancel {
   }
 
   fire(phase: TimeoutPhase, after: number): void {
-    this.#onFire()
+    this.#onFire(phase, after)
     this.abort(new TimeoutError(after, { phase, layer: this.#layer }))
   }
 

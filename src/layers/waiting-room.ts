@@ -62,6 +62,7 @@ export class WaitingRoom {
         timer?.stop()
         context.cancel.remove(onAbort)
         context.closing.remove(onClose)
+        context.trace?.queued(layer, performance.now() - since)
       }
       const leave = (reason: unknown) => {
         depart()

@@ -11,6 +11,7 @@ export interface LayerContractCase {
   run(): Promise<void>
 }
 
+/** Options of `layerContract()`. */
 export interface LayerContractOptions<Request = unknown> {
   /** The n-th request; different numbers give different requests. For layers that heed requests of a certain form only. @default a text */
   request?: ((n: number) => Request) | undefined

@@ -1,3 +1,4 @@
+export { type Between, type ChaosOptions, type ChaosStats, chaos } from './chaos.js'
 export { type LayerContractCase, type LayerContractOptions, layerContract } from './contract.js'
 export {
   type ErrorShape,

@@ -11,7 +11,9 @@ export interface ScriptedCall<Request> {
   readonly aborted: boolean
 }
 
+/** A base that plays a script, and what it saw. */
 export interface Scripted<Request, Answer> {
+  /** Plays the next step. */
   (request: Request, context: Context): Promise<Answer>
   /** The calls so far, in order. */
   readonly calls: readonly ScriptedCall<Request>[]
@@ -53,6 +55,7 @@ export function scripted<Request = unknown, Answer = unknown>(steps: readonly St
   return Object.defineProperties(play, { calls: { value: calls }, running: { get: () => running } }) as Scripted<Request, Answer>
 }
 
+/** Options of `chunkSource()`. */
 export interface ChunkSourceOptions {
   /** After the last chunk, throw this instead of ending. */
   error?: unknown
@@ -62,6 +65,7 @@ export interface ChunkSourceOptions {
   delayMs?: number | undefined
 }
 
+/** A stream to answer with, and how it was read. */
 export interface ChunkSource<Chunk> extends AsyncIterable<Chunk> {
   /** Chunks given so far, over all readings. */
   readonly sent: number

@@ -792,7 +792,7 @@ describe('cache', () => {
       await flush()
       expect(contexts[1]).toMatchObject({ tenant: 'a', deadline: Number.POSITIVE_INFINITY })
       expect(contexts[1]!.signal.aborted).toBe(false)
-      expect([...meta.keys()]).toEqual(['cache'])
+      expect([...meta.keys()]).toEqual(['timeline', 'cache'])
     })
 
     it('lets close() wait for a renewal', async () => {

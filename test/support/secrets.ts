@@ -9,7 +9,16 @@ export function everythingOf(error: unknown): string {
   const said: string[] = []
   for (let one: unknown = error; one !== undefined && one !== null; one = (one as { cause?: unknown }).cause) {
     const { message, stack } = one as Error
-    said.push(String(one), message, stack ?? '', JSON.stringify(one) ?? '', inspect(one, { depth: 12, maxStringLength: null }))
+    said.push(String(one), message, stack ?? '', jsonOf(one), inspect(one, { depth: 12, maxStringLength: null }))
   }
   return said.join('\n')
+}
+
+/** A system's error may hold a circle, such as a certificate that vouches for itself. */
+function jsonOf(error: unknown): string {
+  try {
+    return JSON.stringify(error) ?? ''
+  } catch {
+    return ''
+  }
 }
