@@ -1,10 +1,12 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** A fenced block of code in a markdown file. */
 export interface Block {
   /** Where it stands, such as `README.md:42`: its first line of code. */
   readonly at: string
+  /** The same as a name for a file. */
+  readonly slug: string
   readonly file: string
   /** Number of its first line of code, from 1. */
   readonly line: number
@@ -14,6 +16,15 @@ export interface Block {
   /** A name to save it by: the second word after the language. */
   readonly name: string | undefined
   readonly code: string
+}
+
+/** The markdown pages that readers are shown, as paths below `root`. The changelog is a record, not a page. */
+export function findPages(root: string): string[] {
+  const folders = ['examples', 'src']
+  const below = folders.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file.replaceAll('\\', '/')}`),
+  )
+  return [...readdirSync(root), ...below].filter((file) => file.endsWith('.md') && file !== 'CHANGELOG.md')
 }
 
 /** All fenced blocks of a markdown file, in order. */
@@ -30,7 +41,9 @@ export function readBlocks(root: string, file: string): Block[] {
     }
     const { line, words } = open
     const [language = '', use, name] = words
-    blocks.push({ at: `${file}:${line}`, file, line, language, use, name, code: `${lines.slice(line - 1, i).join('\n')}\n` })
+    const at = `${file}:${line}`
+    const slug = at.replace(/\W/g, '-')
+    blocks.push({ at, slug, file, line, language, use, name, code: `${lines.slice(line - 1, i).join('\n')}\n` })
     open = undefined
   })
   if (open !== undefined) throw new Error(`${file}:${open.line}: the block is never closed.`)
