@@ -1,4 +1,4 @@
-import { Agent } from 'undici'
+import { Agent, type Dispatcher } from 'undici'
 import {
   ConfigError,
   type Context,
@@ -30,6 +30,11 @@ export interface PoolOptions<Name extends string = 'pool'> {
   connections?: number | undefined
   /** Accounts or addresses to share the calls between. @default the client's own */
   members?: readonly PoolMember[] | undefined
+  /**
+   * Carries the calls instead of agents of the pool's own: for a proxy, or a certificate authority of one's own. It is never closed here.
+   * @default one undici `Agent` for each member
+   */
+  dispatcher?: Dispatcher | undefined
   /** Calls that may wait for a connection; one more is refused at once. @default 1000 */
   maxWaiting?: number | undefined
   /** Key in `stats()`. @default 'pool' */
@@ -80,10 +85,17 @@ class Member {
   #pausedUntil = 0
   #agent: Agent | undefined
 
-  constructor(index: number, { apiKey, baseURL, weight = 1 }: PoolMember, connections: number, offersDispatcher: () => boolean) {
+  constructor(
+    index: number,
+    { apiKey, baseURL, weight = 1 }: PoolMember,
+    connections: number,
+    given: Dispatcher | undefined,
+    offersDispatcher: () => boolean,
+  ) {
     this.index = index
     this.weight = weight
     const dispatcher = () => {
+      if (given !== undefined) return given
       // Our own limits rule: undici's header and body timers cut slow models after 300 s.
       this.#agent ??= new Agent({ connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 })
       return this.#agent
@@ -152,12 +164,19 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
       ),
       secret: true,
     },
+    dispatcher: rules.custom<Dispatcher, undefined>(
+      'an undici Dispatcher',
+      undefined,
+      (value) => typeof (value as Partial<Dispatcher> | null)?.dispatch === 'function',
+    ),
     maxWaiting: rules.integer(1_000, { min: 0 }),
     name: rules.layerName<Name>('pool'),
   })
   const { connections, maxWaiting, name } = checked
   let closed = false
-  const members = (checked.members ?? [{}]).map((member, index) => new Member(index, checkMember(member), connections, () => !closed))
+  const members = (checked.members ?? [{}]).map(
+    (member, index) => new Member(index, checkMember(member), connections, checked.dispatcher, () => !closed),
+  )
   const max = connections * members.length
   const room = new WaitingRoom(maxWaiting)
   /** Connections leased, or promised to a waiting call that has been called in. */

@@ -35,6 +35,7 @@ const numeric: Record<string, string[]> = {
 }
 const others: Record<string, string[]> = {
   retry: ['when', 'onRetry', 'random'],
+  pool: ['dispatcher'],
   breaker: ['key', 'counts', 'onStateChange'],
   cache: ['store', 'key'],
   chaos: ['error'],

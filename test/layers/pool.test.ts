@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
-import type { Agent } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/client.js'
 import { type Context, collect, QueueFullError, stack, TimeoutError, type Transport } from '../../src/core/index.js'
@@ -310,6 +310,16 @@ describe('pool', () => {
       const transport = await seen({})
       expect(transport).toMatchObject({ member: 0, apiKey: undefined, baseURL: undefined })
       expect(typeof (transport.dispatcher as Agent).dispatch).toBe('function')
+    })
+
+    it('is a dispatcher of the user, who closes it himself', async () => {
+      const dispatcher = { dispatch: vi.fn(), close: vi.fn(), destroy: vi.fn() } as unknown as Dispatcher
+      const ask = stack(async (_: string, { transport }: Context) => transport!.dispatcher, pool({ dispatcher }))
+      expect(await ask('x')).toBe(dispatcher)
+      await ask.close()
+      expect(agents.options).toEqual([])
+      expect(dispatcher.close).not.toHaveBeenCalled()
+      expect(dispatcher.destroy).not.toHaveBeenCalled()
     })
 
     it('makes no dispatcher for a base that asks for none', async () => {
