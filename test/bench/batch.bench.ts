@@ -1,49 +1,98 @@
 import { createBlossom } from 'blossom-stack'
-import { startLocalBlossom } from 'blossom-stack/testing'
-import { inTurn } from './rounds.js'
+import PQueue from 'p-queue'
+import type { Bench } from './bench.js'
+import { chatRequest } from './contenders/contender.js'
+import { BATCH_BY_HAND, BOUND, ESTIMATED, GROUPS, IN_ORDER } from './contenders/names.js'
+import { fullStack } from './contenders/ours.js'
+import { jsonBy, makePool, textOf } from './contenders/undici.js'
+import { sleep } from './load.js'
+import { ANSWER } from './upstream-answers.js'
+import { startUpstream } from './upstream-process.js'
 
-export const title = 'a batch of 60 prompts with uneven latencies, 5 at a time (seconds; the lower bound is total time / 5)'
+const WIDTH = 10
 
-const PROMPTS = Array.from({ length: 60 }, (_, i) => `prompt ${i}`)
-const WIDTH = 5
-/** Most are quick, every fifth is slow: as generations are. */
-const latencyOf = (prompt: string) => (Number(prompt.split(' ')[1]) % 5 === 0 ? 200 : 20)
-
-export async function run() {
-  const upstream = await startLocalBlossom({
-    coalesce: false,
-    latencyMs: ({ body }) => latencyOf((body as { messages: { content: string }[] }).messages[0]!.content),
+/** Most are quick and a few are slow, as generations are: 20 to 200 ms, the same in every run. */
+function makePrompts(count: number): string[] {
+  let seed = 7
+  return Array.from({ length: count }, (_, i) => {
+    seed = (seed * 16_807) % 2_147_483_647
+    return `Prompt ${i} latency=${Math.round(20 + 180 * (seed / 2_147_483_647) ** 3)}`
   })
-  const blossom = createBlossom({ baseURL: upstream.url })
-  const seconds = (work: () => Promise<void>) => async () => {
-    const start = performance.now()
-    await work()
-    return (performance.now() - start) / 1_000
-  }
-  /** Fixed groups, each waiting for its slowest, with a pause of half a second between them. */
-  const groups = async () => {
-    for (let i = 0; i < PROMPTS.length; i += WIDTH) {
-      await Promise.all(PROMPTS.slice(i, i + WIDTH).map((prompt) => blossom.text.generate(prompt)))
-      await new Promise((resolve) => setTimeout(resolve, 500))
+}
+const latencyOf = (prompt: string): number => Number(prompt.split('=')[1])
+
+/** How long a batch takes beside what it must take at least. */
+export async function run(bench: Bench): Promise<void> {
+  const upstream = await startUpstream({ latency: true })
+  const blossom = createBlossom({ baseURL: upstream.origin }).use(...fullStack(WIDTH))
+  const pool = makePool(upstream.origin, WIDTH)
+  const ask = jsonBy(pool)
+  const prompts = makePrompts(bench.count(500, 30))
+  let turn = 0
+  /** New prompts each time: the cache must not help. */
+  const timed =
+    (work: (prompts: readonly string[]) => Promise<number>, asked = prompts) =>
+    async () => {
+      turn++
+      const fresh = asked.map((prompt) => `Turn ${turn}, ${prompt}`)
+      const start = performance.now()
+      const done = await work(fresh)
+      if (done !== fresh.length) throw new Error(`${done} of ${fresh.length} prompts have their answer.`)
+      return (performance.now() - start) / 1_000
     }
-  }
-  const window = (estimate?: (prompt: string) => number) => async () => {
-    let done = 0
-    for await (const outcome of blossom.text.batch(PROMPTS, { concurrency: WIDTH, order: 'input', ...(estimate && { estimate }) })) {
-      if (outcome.ok) done++
-    }
-    if (done !== PROMPTS.length) throw new Error(`${done} of ${PROMPTS.length} prompts`)
-  }
-  const bound = PROMPTS.reduce((sum, prompt) => sum + latencyOf(prompt), 0) / WIDTH / 1_000
-  try {
-    return await inTurn('s', 3, {
-      'lower bound': async () => bound,
-      'text.batch, input order': seconds(window()),
-      'text.batch, with estimate': seconds(window(latencyOf)),
-      "the guide's way: fixed groups and a pause": seconds(groups),
+  const batch = (estimate?: (prompt: string) => number) =>
+    timed(async (fresh) => {
+      let done = 0
+      const outcomes = blossom.text.batch(fresh, { concurrency: WIDTH, order: 'input', ...(estimate && { estimate }) })
+      for await (const outcome of outcomes) if (outcome.ok && outcome.index === done && outcome.text === ANSWER) done++
+      return done
     })
+  const one = async (prompt: string) => (textOf(await ask(chatRequest(prompt))) === ANSWER ? 1 : 0)
+  const boundOf = (asked: readonly string[]) => {
+    const latencies = asked.map(latencyOf)
+    return Math.max(latencies.reduce((sum, ms) => sum + ms, 0) / WIDTH, ...latencies) / 1_000
+  }
+  const few = prompts.slice(0, 100)
+  try {
+    await bench.table(
+      '',
+      `${prompts.length} prompts with uneven latencies, ${WIDTH} at a time`,
+      's',
+      3,
+      {
+        [BOUND]: () => boundOf(prompts),
+        [IN_ORDER]: batch(),
+        [ESTIMATED]: batch(latencyOf),
+        [BATCH_BY_HAND]: timed(async (fresh) => {
+          const queue = new PQueue({ concurrency: WIDTH })
+          const done = await Promise.all(fresh.map((prompt) => queue.add(() => one(prompt))))
+          return done.filter(Boolean).length
+        }),
+      },
+      0,
+    )
+    await bench.table(
+      'groups',
+      `${few.length} of them in fixed groups, half a second between`,
+      's',
+      1,
+      {
+        [BOUND]: () => boundOf(few),
+        [GROUPS]: timed(async (fresh) => {
+          let done = 0
+          for (let i = 0; i < fresh.length; i += WIDTH) {
+            const answers = await Promise.all(fresh.slice(i, i + WIDTH).map(one))
+            done += answers.filter(Boolean).length
+            await sleep(500)
+          }
+          return done
+        }, few),
+      },
+      0,
+    )
   } finally {
     await blossom.close()
-    await upstream.close()
+    await pool.destroy()
+    upstream.close()
   }
 }

@@ -1,44 +1,92 @@
-import { type BlossomLayer, breaker, cache, dedupe, pool, queue, retry, stack, timeout } from 'blossom-stack'
-import { inTurn, seconds } from './rounds.js'
+import { breaker, cache, dedupe, pool, queue, retry, stack, timeout } from 'blossom-stack'
+import { bytesPerCall, COUNTING } from './allocation.js'
+import type { Bench } from './bench.js'
+import { arounds } from './contenders/around.js'
+import { chatRequest, DEADLINE_MS } from './contenders/contender.js'
+import { BARE, BYTES, NOOP, OURS, STANDARD } from './contenders/names.js'
+import { fullStack, standardStack } from './contenders/ours.js'
+import { freshPrompt, microseconds } from './load.js'
+import type { Sample } from './table.js'
+import { type MakeSide, Processes } from './turns.js'
 
-export const title = 'what layers cost around a function that does nothing, one call after the other (µs a call)'
+type Call = (request: object, signal?: AbortSignal) => Promise<unknown>
 
-const CALLS = 30_000
-const noop = async (request: { id: number }) => request.id
+const answer = { text: 'Hello' }
+const noop = async (_: unknown) => answer
+const width = 16
 
-const all = (): BlossomLayer[] => [
-  cache({ maxEntries: 1_000 }),
-  dedupe(),
-  timeout({ ms: 60_000 }),
-  retry(),
-  breaker(),
-  queue(),
-  timeout({ ms: 30_000, name: 'attempt' }),
-  pool(),
-]
-const cost = (call: (i: number) => Promise<unknown>) => async () => ((await seconds(CALLS, 1, call)) / CALLS) * 1e6
+const ask = (call: (request: object, options?: { signal: AbortSignal }) => Promise<unknown>): Call => {
+  return (request, signal) => (signal ? call(request, { signal }) : call(request))
+}
+const withDeadline = (call: (request: object, options: { timeoutMs: number; signal?: AbortSignal }) => Promise<unknown>): Call => {
+  return (request, signal) => call(request, signal ? { timeoutMs: DEADLINE_MS, signal } : { timeoutMs: DEADLINE_MS })
+}
 
-export async function run() {
-  const one = (layer: BlossomLayer) => stack(noop, layer as never)
-  const stacks = {
-    'stack without layers': stack(noop),
-    timeout: one(timeout({ ms: 60_000 })),
-    retry: one(retry()),
-    breaker: one(breaker()),
-    queue: one(queue()),
-    pool: one(pool()),
-    dedupe: one(dedupe()),
-    'cache (misses)': one(cache()),
-    'six policies, no keys': stack(noop, ...(all().slice(2) as never[])),
-    'all eight': stack(noop, ...(all() as never[])),
+const layers: Readonly<Record<string, () => Call>> = {
+  [BARE]: () => ask(stack(noop)),
+  cache: () => ask(stack(noop, cache())),
+  dedupe: () => ask(stack(noop, dedupe())),
+  timeout: () => ask(stack(noop, timeout({ ms: DEADLINE_MS }))),
+  retry: () => ask(stack(noop, retry())),
+  breaker: () => ask(stack(noop, breaker())),
+  queue: () => ask(stack(noop, queue())),
+  pool: () => ask(stack(noop, pool())),
+}
+const stacks: Readonly<Record<string, () => Call>> = {
+  [NOOP]: () => noop,
+  [OURS]: () => withDeadline(stack(noop, ...(fullStack(width) as unknown as never[]))),
+  [STANDARD]: () => withDeadline(stack(noop, ...(standardStack(width) as unknown as never[]))),
+  ...Object.fromEntries(Object.entries(arounds).map(([name, { ask }]) => [name, () => ask(noop, width)])),
+}
+
+/** Each call asks something new, as a chat request does. */
+const side =
+  (make: () => Call): MakeSide<{ ms: number; calls: number }> =>
+  async ({ ms, calls }) => {
+    const call = make()
+    if ((await call(chatRequest(freshPrompt()))) !== answer) throw new Error('It did not bring the answer.')
+    const plain = () => call(chatRequest(freshPrompt()))
+    const signalled = () => call(chatRequest(freshPrompt()), new AbortController().signal)
+    return {
+      turn: (kind) => {
+        if (kind === 'time') return microseconds(ms, plain)
+        if (kind === 'time-signal') return microseconds(ms, signalled)
+        return bytesPerCall(calls, kind === 'bytes-signal' ? signalled : plain)
+      },
+    }
   }
-  const full = stack(noop, ...(all() as never[]))
-  const hit = one(cache())
-  return await inTurn('µs', 5, {
-    'the function alone': cost((id) => noop({ id })),
-    ...Object.fromEntries(Object.entries(stacks).map(([name, ask]) => [name, cost((id) => ask({ id }))])),
-    'all eight, deadline': cost((id) => full({ id }, { timeoutMs: 60_000 })),
-    'all eight, fresh signal': cost((id) => full({ id }, { signal: new AbortController().signal })),
-    'cache (hits)': cost(() => hit({ id: 1 })),
-  })
+
+export const contenders = Object.fromEntries(Object.entries({ ...layers, ...stacks }).map(([name, make]) => [name, side(make)]))
+
+/** What the policies themselves cost, around a function that does nothing. */
+export async function run(bench: Bench): Promise<void> {
+  const settings = { ms: bench.ms(200), calls: bench.count(3_000, 500) }
+  for (const [part, title, names, kinds] of [
+    ['layers', 'one layer around a function that does nothing', bench.names(layers, [BARE, 'timeout']), ['']],
+    [
+      '',
+      'whole stacks around a function that does nothing, a deadline on every call',
+      bench.names(stacks, [NOOP, OURS, 'cockatiel']),
+      ['', '-signal'],
+    ],
+  ] as const) {
+    bench.progress('starting the contenders')
+    const timed = await Processes.start('in-process', names, settings)
+    const counted = await Processes.start('in-process', names, settings, COUNTING)
+    for (const kind of kinds) {
+      const times = timed.turns(`time${kind}`)
+      const bytes = counted.turns(`bytes${kind}`)
+      const both = names.map((name) => [
+        name,
+        async () => {
+          const time = (await times[name]?.()) as Extract<Sample, object>
+          return { value: time.value, more: { ...time.more, [BYTES]: Number(await bytes[name]?.()) } }
+        },
+      ])
+      const end = kind === '' ? '' : ', and a fresh signal'
+      await bench.table(`${part}${kind}`.replace(/^-/, ''), `${title}${end}`, 'µs', 5, Object.fromEntries(both), 2)
+    }
+    await timed.close()
+    await counted.close()
+  }
 }

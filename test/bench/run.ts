@@ -1,42 +1,90 @@
-/** `npm run bench` runs every benchmark in this folder, `npm run bench -- calls` one of them. Each compares contenders in turn, in one run. */
-import { readdirSync } from 'node:fs'
+/**
+ * `npm run bench` runs every benchmark of this folder, `npm run bench -- calls hits` some of them. `--quick`: one short round of each, to see
+ * that they still run. `--json FILE` writes the figures, `--goals` prints the table of goals that they are held against, `--source` measures
+ * `src` without a build.
+ */
+import { fork } from 'node:child_process'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { basename, join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-
-export interface Row {
-  readonly contender: string
-  /** Median of the rounds. */
-  readonly value: number
-  readonly unit: string
-  /** Beside the first contender. */
-  readonly ratio: number
-  readonly spread: string
-}
+import { parseArgs } from 'node:util'
+import type { Told } from './bench.js'
+import { compile } from './compile.js'
+import { goalsTable } from './goals.js'
+import { printTable, type Results, type Table } from './table.js'
 
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.bench.ts'))
   .map((file) => basename(file, '.bench.ts'))
-const wanted = process.argv.slice(2)
-const unknown = wanted.filter((name) => !names.includes(name))
-if (unknown.length > 0) {
-  console.error(`There is no benchmark "${unknown[0]}"; there are: ${names.join(', ')}.`)
-  process.exit(1)
-}
-console.log(
-  `Node ${process.version}, ${process.platform} ${process.arch}. Compare the ratios; the absolute figures are this machine's at this moment.`,
-)
-for (const name of wanted.length > 0 ? wanted : names) {
-  const { title, run } = (await import(pathToFileURL(join(import.meta.dirname, `${name}.bench.ts`)).href)) as {
-    title: string
-    run(): Promise<Row[]>
+  .sort()
+
+function readArguments() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        quick: { type: 'boolean', default: false },
+        json: { type: 'string' },
+        goals: { type: 'boolean', default: false },
+        source: { type: 'boolean', default: false },
+      },
+    })
+    const unknown = positionals.find((name) => !names.includes(name))
+    if (unknown !== undefined) throw new Error(`There is no benchmark "${unknown}"; there are: ${names.join(', ')}.`)
+    return { ...values, wanted: positionals.length > 0 ? positionals : names }
+  } catch (error) {
+    console.error((error as Error).message)
+    process.exit(1)
   }
-  console.log(`\n${name}: ${title}`)
-  console.table(
-    (await run()).map(({ contender, value, unit, ratio, spread }) => ({
-      contender,
-      [unit]: Number(value.toPrecision(4)),
-      ratio: Number(ratio.toFixed(2)),
-      spread,
-    })),
-  )
+}
+
+const { quick, json, goals, source, wanted } = readArguments()
+
+const clear = '\r\u001b[K'
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`${clear}${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+}
+
+const tables: Table[] = []
+const leftOut: string[] = []
+const failed: string[] = []
+
+/** Runs one benchmark to its end. */
+function runOne(folder: string, name: string): Promise<void> {
+  return new Promise((resolve) => {
+    const child = fork(join(folder, 'one.js'), [name, ...(quick ? ['--quick'] : [])], { execArgv: ['--expose-gc'] })
+    child.on('message', (told: Told) => {
+      if ('progress' in told) return progress(told.progress)
+      progress('')
+      if ('table' in told) {
+        tables.push(told.table)
+        printTable(told.table)
+      } else if ('leftOut' in told) {
+        leftOut.push(told.leftOut)
+        console.log(`\n${told.leftOut}`)
+      } else console.error(`\n${name} failed: ${told.failed}`)
+    })
+    child.on('exit', (code) => {
+      progress('')
+      if (code !== 0) failed.push(name)
+      resolve()
+    })
+  })
+}
+
+const machine = `${process.platform} ${process.arch}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}`
+console.log(
+  `Node ${process.version}, ${machine}. × is the ratio to the first line, in the same run; absolute figures are this machine's, now.`,
+)
+const { folder, remove } = await compile({ source })
+process.on('exit', remove)
+process.once('SIGINT', () => process.exit(130))
+for (const name of wanted) await runOne(folder, name)
+
+const results: Results = { node: process.version, machine, date: new Date().toISOString().slice(0, 10), quick, tables, leftOut }
+if (json !== undefined) writeFileSync(json, `${JSON.stringify(results, null, 1)}\n`)
+if (goals) console.log(`\n${goalsTable(results)}`)
+if (failed.length > 0) {
+  console.error(`\nThese benchmarks failed: ${failed.join(', ')}.`)
+  process.exitCode = 1
 }

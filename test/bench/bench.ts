@@ -1,0 +1,70 @@
+import { rowsOf, type Sample, type Table } from './table.js'
+
+/** What a benchmark's process tells the one that started it. */
+export type Told = { readonly table: Table } | { readonly progress: string } | { readonly leftOut: string } | { readonly failed: string }
+
+export interface Contenders {
+  readonly [name: string]: () => Promise<Sample> | Sample
+}
+
+/** Given to each benchmark's `run`. */
+export class Bench {
+  readonly quick: boolean
+  readonly #name: string
+  readonly #tell: (told: Told) => void
+
+  constructor(name: string, quick: boolean, tell: (told: Told) => void) {
+    this.#name = name
+    this.quick = quick
+    this.#tell = tell
+  }
+
+  /** A duration, or what a smoke run takes instead. */
+  ms(full: number): number {
+    return this.quick ? Math.min(full, 60) : full
+  }
+
+  /** The contenders' names, of which a smoke run takes those in `some`. */
+  names(all: object, some: readonly string[]): string[] {
+    return Object.keys(all).filter((name) => !this.quick || some.includes(name))
+  }
+
+  /** A number of calls, or what a smoke run makes instead. */
+  count(full: number, quick = Math.ceil(full / 50)): number {
+    return this.quick ? quick : full
+  }
+
+  /**
+   * Runs the contenders in turn, round after round, each round beginning with another one, so that neither a machine that drifts nor a place in
+   * the order favours anybody. One more round before the others only warms up.
+   */
+  async table(part: string, title: string, unit: string, rounds: number, contenders: Contenders, warmUps = 1): Promise<void> {
+    const id = part === '' ? this.#name : `${this.#name}.${part}`
+    const names = Object.keys(contenders)
+    const samples = new Map<string, Sample[]>(names.map((name) => [name, []]))
+    const last = this.quick ? 1 : rounds
+    for (let round = 1 - (this.quick ? 0 : warmUps); round <= last; round++) {
+      for (let i = 0; i < names.length; i++) {
+        const name = names[(i + Math.max(0, round)) % names.length] as string
+        this.#tell({ progress: `${id}: ${round < 1 ? 'warming up' : `round ${round} of ${last}`}, ${name}` })
+        globalThis.gc?.()
+        const sample = await contenders[name]?.()
+        if (sample !== undefined && round >= 1) samples.get(name)?.push(sample)
+      }
+    }
+    this.#tell({ table: { id, title, unit, rows: rowsOf(samples) } })
+  }
+
+  leaveOut(sentence: string): void {
+    this.#tell({ leftOut: `${this.#name}: ${sentence}` })
+  }
+
+  progress(sentence: string): void {
+    this.#tell({ progress: `${this.#name}: ${sentence}` })
+  }
+}
+
+/** A file `NAME.bench.ts` exports this. */
+export interface BenchFile {
+  run(bench: Bench): Promise<void>
+}

@@ -1,0 +1,92 @@
+import { freshPrompt, perSecond, typical } from '../load.js'
+import type { MakeSide } from '../turns.js'
+import { PIECES } from '../upstream-answers.js'
+import { type Contender, type MakeContender, proven } from './contender.js'
+import { DISPATCH, OURS, PLAIN, RAW, STANDARD } from './names.js'
+
+/** Loads no more than the contender needs: a process has one. */
+export const everybody: Readonly<Record<string, () => Promise<MakeContender>>> = {
+  [RAW]: async () => (await import('./undici.js')).undiciRequest,
+  [DISPATCH]: async () => (await import('./undici.js')).undiciDispatch,
+  [PLAIN]: async () => (await import('./ours.js')).plain,
+  [OURS]: async () => (await import('./ours.js')).full,
+  [STANDARD]: async () => (await import('./ours.js')).recommended,
+  'packages by hand': async () => (await import('./policies.js')).overByHand,
+  cockatiel: async () => (await import('./policies.js')).overCockatiel,
+  '@git-stunts/alfred': async () => (await import('./policies.js')).overAlfred,
+  'llm-retry-kit': async () => (await import('./policies.js')).overKit,
+  '@pollinations/sdk': async () => (await import('./pollinations.js')).pollinations,
+  openai: async () => (await import('./openai.js')).openai,
+  'ai (Vercel)': async () => (await import('./ai.js')).ai,
+}
+
+export interface ChatSettings {
+  readonly origin: string
+  readonly width: number
+  /** How long a turn takes. */
+  readonly ms: number
+}
+
+/** Everybody, each to be put into a process of its own. */
+export const chatSides: Readonly<Record<string, MakeSide<ChatSettings>>> = Object.fromEntries(
+  Object.entries(everybody).map(([name, load]) => [
+    name,
+    async ({ origin, width, ms }: ChatSettings) => {
+      const contender = await proven(await load(), origin, width)
+      return {
+        async turn(kind: string) {
+          const work = works[kind as keyof typeof works](contender)
+          if (kind === 'first-text') return typical(ms, work)
+          // The connections, which may have timed out since the last turn, are opened before the clock runs.
+          await Promise.all(Array.from({ length: width }, work))
+          return perSecond(width, ms, work)
+        },
+        close: () => contender.close(),
+      }
+    },
+  ]),
+)
+
+/** Pieces of work, each giving what it counts. */
+export const works = {
+  call:
+    ({ call }: Contender) =>
+    async () => {
+      await call(freshPrompt())
+      return 1
+    },
+  'call-signal':
+    ({ call }: Contender) =>
+    async () => {
+      await call(freshPrompt(), new AbortController().signal)
+      return 1
+    },
+  latency:
+    ({ call }: Contender) =>
+    async () => {
+      const start = performance.now()
+      await call(freshPrompt())
+      return performance.now() - start
+    },
+  stream:
+    ({ stream }: Contender) =>
+    async () => {
+      let pieces = 0
+      await stream(freshPrompt(), undefined, () => {
+        pieces++
+      })
+      if (pieces !== PIECES) throw new Error(`It streamed ${pieces} pieces of ${PIECES}.`)
+      // The chunks with the role and the finish reason are work, too.
+      return PIECES + 2
+    },
+  'first-text':
+    ({ stream }: Contender) =>
+    async () => {
+      const start = performance.now()
+      let first = 0
+      await stream(freshPrompt(), undefined, () => {
+        if (first === 0) first = performance.now() - start
+      })
+      return first
+    },
+}

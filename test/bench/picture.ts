@@ -1,0 +1,105 @@
+/**
+ * `npm run bench:picture` draws `results.svg` from `results.json`, which `npm run bench -- --json test/bench/results.json` writes, and prints the
+ * table of goals out of the same run.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DISPATCH, NOOP, OURS, PLAIN, RAW, STANDARD } from './contenders/names.js'
+import { goalsTable } from './goals.js'
+import { type Results, type Row, short, times } from './table.js'
+
+const WIDTH = 820
+const LEFT = 210
+const LONGEST = 430
+const LINE = 22
+const MARGIN = 24
+
+interface Bar {
+  readonly name: string
+  readonly value: number
+  readonly label: string
+}
+
+const inXml = (text: string) => text.replace(/[&<>]/g, (sign) => `&#${sign.charCodeAt(0)};`)
+const kindOf = (name: string) => ([OURS, STANDARD, PLAIN].includes(name) ? 'ours' : [RAW, DISPATCH].includes(name) ? 'raw' : 'other')
+
+/** One part of the picture from `top` on, and where it ends. */
+function part(title: string, bars: readonly Bar[], top: number): { svg: string; end: number } {
+  const most = Math.max(...bars.map(({ value }) => value))
+  const lines = bars.map(({ name, value, label }, i) => {
+    const y = top + 14 + i * LINE
+    const length = Math.max(1, (value / most) * LONGEST)
+    return [
+      `<text class="${kindOf(name)}-name" x="${LEFT - 8}" y="${y + 12}" text-anchor="end">${inXml(name)}</text>`,
+      `<rect class="${kindOf(name)}" x="${LEFT}" y="${y}" width="${length.toFixed(1)}" height="16" rx="2"/>`,
+      `<text x="${(LEFT + length + 6).toFixed(1)}" y="${y + 12}">${inXml(label)}</text>`,
+    ].join('\n')
+  })
+  return {
+    svg: [`<text class="title" x="${MARGIN}" y="${top}">${inXml(title)}</text>`, ...lines].join('\n'),
+    end: top + 14 + bars.length * LINE,
+  }
+}
+
+function rowsOf({ tables }: Results, id: string): readonly Row[] {
+  const rows = tables.find((table) => table.id === id)?.rows
+  if (rows === undefined) throw new Error(`The results hold no ${id}; run \`npm run bench -- --json test/bench/results.json\` as a whole.`)
+  return rows
+}
+
+/** The contenders beside undici's plain `request()`, best first. */
+const beside = (rows: readonly Row[], unit: string): Bar[] =>
+  rows
+    .map(({ contender, value, ratio }) => ({ name: contender, value: ratio ?? 0, label: `${times(ratio)} ×  (${short(value)} ${unit})` }))
+    .toSorted((a, b) => b.value - a.value)
+
+export function draw(results: Results): string {
+  const inProcess = rowsOf(results, 'in-process')
+  const nothing = inProcess.find(({ contender }) => contender === NOOP)?.value ?? 0
+  const costs = inProcess
+    .filter(({ contender }) => contender !== NOOP)
+    .map(({ contender, value }) => ({ name: contender, value: value - nothing, label: `${short(value - nothing)} µs` }))
+    .toSorted((a, b) => a.value - b.value)
+  const parts: readonly [string, readonly Bar[]][] = [
+    ['JSON calls, 16 at a time, × undici (more is better)', beside(rowsOf(results, 'calls.16'), 'calls/s')],
+    ['Chunks of 16 streams, × undici (more is better)', beside(rowsOf(results, 'streams'), 'chunks/s')],
+    ['What the layers add to a call in the process (less is better)', costs],
+  ]
+  let top = 44
+  const svg = parts.map(([title, bars]) => {
+    const drawn = part(title, bars, top)
+    top = drawn.end + 40
+    return drawn.svg
+  })
+  const height = top - 2
+  const { node, machine, date } = results
+  const foot = `<text class="foot" x="${MARGIN}" y="${height - 14}">${inXml(`Node ${node}, ${machine}, ${date}. Upstream in another process; every call is a miss.`)}</text>`
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="about">
+<title id="about">blossom-stack beside undici, policy libraries and SDKs: calls, stream chunks and in-process cost</title>
+<style>
+.card { fill: #ffffff; stroke: #d0d7de }
+text { fill: #1f2328; font: 12px system-ui, -apple-system, "Segoe UI", sans-serif }
+.title { font-size: 14px; font-weight: 600 }
+.foot { fill: #59636e; font-size: 11px }
+.ours { fill: #bf3989 } .ours-name { font-weight: 600 } .raw { fill: #57606a } .other { fill: #9aa4af }
+@media (prefers-color-scheme: dark) {
+.card { fill: #0d1117; stroke: #3d444d }
+text { fill: #f0f6fc }
+.foot { fill: #9198a1 }
+.ours { fill: #e275ad } .raw { fill: #b7bdc8 } .other { fill: #656c76 }
+}
+</style>
+<rect class="card" x="0.5" y="0.5" width="${WIDTH - 1}" height="${height - 1}" rx="8"/>
+${svg.join('\n')}
+${foot}
+</svg>
+`
+}
+
+/** Started as a program. */
+if (process.argv[1] === import.meta.filename) {
+  const results = JSON.parse(readFileSync(join(import.meta.dirname, 'results.json'), 'utf8')) as Results
+  if (results.quick) throw new Error('results.json comes from a quick run, whose figures say nothing.')
+  writeFileSync(join(import.meta.dirname, 'results.svg'), draw(results))
+  console.log(goalsTable(results))
+}

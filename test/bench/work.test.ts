@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Compiled, compile } from './compile.js'
+import { countWork } from './work.js'
+import type { Counts } from './work-count.js'
+
+/**
+ * What a call through the full stack may make at most. Work is counted, not timed, so a busy machine changes nothing. The figures beside are
+ * those that were measured (`npm run bench -- work` shows today's); the limits leave about half as much again.
+ */
+const LIMITS: Readonly<Record<string, Readonly<Pick<Counts, 'bytes' | 'promises' | 'timers'>>>> = {
+  'around a no-op': { bytes: 27_000, promises: 33, timers: 0.1 }, // 17,430, 22, 0
+  "around a no-op, with a caller's signal": { bytes: 30_000, promises: 33, timers: 0.1 }, // 20,150, 22, 0
+  'a call upstream': { bytes: 40_000, promises: 39, timers: 4 }, // 26,700, 26, 3
+  "a call upstream, with a caller's signal": { bytes: 44_000, promises: 39, timers: 4 }, // 29,100, 26, 3
+  'a chunk of a stream': { bytes: 3_600, promises: 3.2, timers: 0.05 }, // 2,400, 2.2, 0.03
+}
+
+let compiled: Compiled
+let counts: Record<string, Counts>
+beforeAll(async () => {
+  compiled = await compile({ source: true })
+  counts = await countWork(compiled.folder)
+}, 120_000)
+afterAll(() => compiled?.remove())
+
+describe.each(Object.entries(LIMITS))('%s', (name, limits) => {
+  it.each(Object.entries(limits))('makes no more %s than its limit', (kind, limit) => {
+    expect(counts[name]?.[kind as keyof Counts]).toBeGreaterThanOrEqual(0)
+    expect(counts[name]?.[kind as keyof Counts]).toBeLessThanOrEqual(limit)
+  })
+
+  it('makes no AbortController and no AbortSignal', () => {
+    expect(counts[name]).toMatchObject({ controllers: 0, signals: 0 })
+  })
+
+  it("listens once to a caller's signal, and not after the call", () => {
+    const listeners = name.endsWith("with a caller's signal") ? 1 : 0
+    expect(counts[name]).toMatchObject({ listenersAdded: listeners, listenersRemoved: listeners })
+  })
+
+  it('goes upstream once, where there is an upstream', () => {
+    expect(counts[name]?.requests).toBe(name.startsWith('around a no-op') ? 0 : 1)
+  })
+})

@@ -1,0 +1,11 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { COUNTING } from './allocation.js'
+import type { Counts } from './work-count.js'
+
+/** Runs the count in a process of its own. */
+export async function countWork(folder: string): Promise<Record<string, Counts>> {
+  const { stdout } = await promisify(execFile)(process.execPath, [...COUNTING, join(folder, 'work-count.js')])
+  return JSON.parse(stdout) as Record<string, Counts>
+}
