@@ -45,6 +45,13 @@ export interface QueueStats {
 }
 
 /**
+ * A call is let in when nine of ten like it would be done in time: a queue filled to the very edge brings everybody to its head with next to no
+ * time left. At the head it is worth a slot as long as some like it would still be done.
+ */
+const NEARLY_ALL = 0.9
+const A_FEW = 0.25
+
+/**
  * Bounds the calls in progress (a bulkhead) and the calls that wait for it. Larger `priority` goes first. A slot is held to the end of the
  * answer, for a stream to its last chunk; a waiting call that is aborted leaves at once.
  *
@@ -72,7 +79,8 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
   const rate = checked.rate === undefined ? undefined : makeRate(checked.rate)
   const room = new WaitingRoom(maxWaiting)
   const stats = { running: 0, completed: 0, failed: 0, rejected: 0 }
-  const service = new ServiceTime()
+  // Waits go by all calls; what a call itself takes goes by its kind, as streams take many times as long as plain answers.
+  const service = { all: new ServiceTime(), plain: new ServiceTime(), streamed: new ServiceTime() }
   let rateTimer: Timer | undefined
 
   const begin = () => {
@@ -100,20 +108,25 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
     }
   }
 
+  const kindOf = (request: unknown, { base }: Context) => (base.streams?.(request) === true ? service.streamed : service.plain)
+
   /**
    * Sheds a call that would be given up before it is done: a queue that serves everybody in turn serves, when there is too much to do, exactly the
    * calls that are about to expire.
    */
-  const refuseIfLate = (context: Context, ahead: number, waitMs: number): void => {
-    const lateMs = waitMs + service.atLeastMs - remaining(context)
+  const refuseIfLate = (request: unknown, context: Context, ahead: number, waitMs: number, share: number): void => {
+    if (!service.all.isKnown) return
+    const own = kindOf(request, context)
+    const lateMs = waitMs + (own.isKnown ? own.within(share) : 0) - remaining(context)
     if (lateMs > 0) throw new QueueFullError(ahead, { layer: name, lateMs, retryAfter: lateMs })
   }
 
-  const waitForTurn = async (context: Context): Promise<void> => {
+  const waitForTurn = async (request: unknown, context: Context): Promise<void> => {
     const since = performance.now()
-    room.admit(name, service.meanMs === 0 ? undefined : (service.meanMs * (room.waiting + 1)) / concurrency)
+    const { meanMs } = service.all
+    room.admit(name, meanMs === 0 ? undefined : (meanMs * (room.waiting + 1)) / concurrency)
     const ahead = room.ahead(context.priority)
-    if (service.isKnown) refuseIfLate(context, ahead, ((ahead + 1) / concurrency) * service.meanMs)
+    refuseIfLate(request, context, ahead, ((ahead + 1) / concurrency) * meanMs, NEARLY_ALL)
     const delay = rate?.waitMs(ahead) ?? 0
     if (delay > 0 && delay >= patience(context, maxWaitMs)) {
       const sentence = `The rate allows the call to begin in ${Math.ceil(delay)} ms, too late for it; try again then.`
@@ -124,9 +137,9 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
     try {
       await turn
       // Looked at again, as an estimate may have been wrong; but a start that the rate has counted is not thrown away.
-      if (service.isKnown && rate === undefined) {
+      if (rate === undefined) {
         try {
-          refuseIfLate(context, 0, 0)
+          refuseIfLate(request, context, 0, 0, A_FEW)
         } catch (error) {
           stats.running--
           callWaiting()
@@ -147,7 +160,7 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
       if (room.waiting === 0 && stats.running < concurrency && (rate === undefined || rate.waitMs() === 0)) begin()
       else {
         try {
-          await waitForTurn(context)
+          await waitForTurn(request, context)
         } catch (error) {
           stats.rejected++
           throw error
@@ -155,7 +168,9 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
       }
       const since = performance.now()
       const end = (outcome: StreamEnd['outcome']) => {
-        service.add(performance.now() - since)
+        const held = performance.now() - since
+        service.all.add(held)
+        kindOf(request, context).add(held)
         stats.running--
         if (outcome === 'failed') stats.failed++
         else stats.completed++

@@ -1,32 +1,34 @@
 /** Answers that must have ended before an estimate is worth refusing calls for. */
 const ENOUGH = 10
+/** What is remembered: enough for a quantile, and soon forgotten when upstream gets slower or faster. */
+const KEPT = 64
 
-/**
- * How long calls hold their slot: a mean and a deviation, recent calls weighing more, with the weights that TCP uses for its round trips.
- * @see https://www.rfc-editor.org/rfc/rfc6298 section 2
- */
+/** How long the last calls held their slot. */
 export class ServiceTime {
-  /** 0 while unknown. Milliseconds. */
-  meanMs = 0
-  #deviationMs = 0
+  readonly #kept: number[] = []
   #count = 0
+  #sum = 0
+  #sorted: number[] | undefined
 
   add(ms: number): void {
-    if (this.#count === 0) this.meanMs = ms
-    else {
-      const error = ms - this.meanMs
-      this.#deviationMs += (Math.abs(error) - this.#deviationMs) / 4
-      this.meanMs += error / 8
-    }
-    this.#count++
+    const at = this.#count++ % KEPT
+    this.#sum += ms - (this.#kept[at] ?? 0)
+    this.#kept[at] = ms
+    this.#sorted = undefined
   }
 
   get isKnown(): boolean {
     return this.#count >= ENOUGH
   }
 
-  /** A call that gets less time than this is all but lost. Short calls and long ones may go through one queue, so it is a low estimate. Milliseconds. */
-  get atLeastMs(): number {
-    return Math.max(0, this.meanMs - this.#deviationMs)
+  /** 0 while unknown. Milliseconds. */
+  get meanMs(): number {
+    return this.#count === 0 ? 0 : this.#sum / this.#kept.length
+  }
+
+  /** The time within which this share of the calls was done. Milliseconds. */
+  within(share: number): number {
+    this.#sorted ??= this.#kept.toSorted((a, b) => a - b)
+    return this.#sorted[Math.floor(share * (this.#sorted.length - 1))] ?? 0
   }
 }

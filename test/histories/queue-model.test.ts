@@ -69,7 +69,7 @@ class Reference {
     if (begins) return this.#start(id)
     if (this.waiting.length >= maxWaiting) return this.#refuse(id, 'QUEUE_FULL')
     const waitMs = ((ahead + 1) / concurrency) * this.#service.meanMs
-    if (this.#isLate(now + timeoutMs, waitMs)) return this.#refuse(id, 'QUEUE_FULL')
+    if (this.#isLate(now + timeoutMs, waitMs, 0.9)) return this.#refuse(id, 'QUEUE_FULL')
     if (this.#turn(ahead) > now && this.#turn(ahead) >= until) return this.#refuse(id, 'RATE_LIMITED')
     if (until <= now) return this.#refuse(id, 'TIMEOUT')
     this.waiting.push({ id, priority, deadline: now + timeoutMs, until })
@@ -97,14 +97,14 @@ class Reference {
       const [first] = this.waiting.toSorted((a, b) => b.priority - a.priority || a.id - b.id) as [Place]
       this.waiting = this.waiting.filter((place) => place !== first)
       // Looked at again at the head, unless the rate has counted the start.
-      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0)) this.#refuse(first.id, 'QUEUE_FULL')
+      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0, 0.25)) this.#refuse(first.id, 'QUEUE_FULL')
       else this.#start(first.id)
     }
   }
 
   /** Going by how long calls have taken it would not be done in time. */
-  #isLate(deadline: number, waitMs: number): boolean {
-    return this.#service.isKnown && waitMs + this.#service.atLeastMs > deadline - performance.now()
+  #isLate(deadline: number, waitMs: number, share: number): boolean {
+    return this.#service.isKnown && waitMs + this.#service.within(share) > deadline - performance.now()
   }
 
   #start(id: number): void {

@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/client.js'
-import { type AnswerStream, type CallOptions, type Context, collect, stack } from '../../src/core/index.js'
+import { type AnswerStream, base, type CallOptions, type Context, collect, stack } from '../../src/core/index.js'
 import { type QueueOptions, queue } from '../../src/layers/queue.js'
 import { timeout } from '../../src/layers/timeout.js'
 import { startLocalBlossom } from '../../src/testing/local-blossom.js'
@@ -354,6 +354,40 @@ describe('queue', () => {
       await tick(50)
       expect(calls[1]).toMatchObject({ state: 'rejected', error: { code: 'TIMEOUT', phase: 'queue' } })
       await end('a')
+    })
+
+    it('judges plain calls and streams each by their own kind', async () => {
+      const works: Gate<unknown>[] = []
+      const ask = stack(
+        base(
+          async (_: { stream: boolean }): Promise<unknown> => {
+            const work = gate<unknown>()
+            works.push(work)
+            return work.promise
+          },
+          { streams: ({ stream }) => stream },
+        ),
+        queue({ concurrency: 10 }),
+      )
+      const pass = async (stream: boolean, ms: number) => {
+        const calls = Array.from({ length: 10 }, () => ask({ stream }))
+        await tick(ms)
+        for (const work of works.splice(0)) work.open(stream ? numbers(1) : 'done')
+        for (const answer of await Promise.all(calls)) if (stream) await collect(answer as AsyncIterable<unknown>)
+      }
+      await pass(true, 9_000)
+      await pass(false, 100)
+      const running = Array.from({ length: 10 }, () => ask({ stream: false }))
+      // The mean is some 4.5 s, so that the next turn comes in about 455 ms.
+      expect(await failure(ask({ stream: true }, { timeoutMs: 1_000 }))).toMatchObject({ code: 'QUEUE_FULL' })
+      const plain = watch(ask({ stream: false }, { timeoutMs: 1_000 }))
+      await tick(100)
+      for (const work of works.splice(0)) work.open('done')
+      await Promise.all(running)
+      await tick()
+      works[0]!.open('done')
+      await tick()
+      expect(plain.value).toBe('done')
     })
 
     it('takes short calls that wait behind one long call among them', async () => {
