@@ -15,6 +15,17 @@ export {
   type TimeoutPhase,
   ValidationError,
 } from './core/errors.js'
+export {
+  type CallMessage,
+  type EventCode,
+  type EventListener,
+  type EventOutcome,
+  onEvent,
+  type StackEvent,
+  type StackEventDetails,
+  type StackEventType,
+  type TimelineEntry,
+} from './core/events.js'
 export { defineLayer, type LayerDefinition } from './core/layer.js'
 export { stack } from './core/stack.js'
 export { collect, isStream, onEnd, replay, type StreamEnd, tap } from './core/stream.js'
@@ -45,3 +56,4 @@ export { type QueueOptions, type QueueStats, queue } from './layers/queue.js'
 export { type RetryOptions, type RetryStats, retry } from './layers/retry.js'
 export type { RetryBudgetOptions } from './layers/retry-budget.js'
 export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
+export { standard } from './standard.js'

@@ -6,10 +6,10 @@ import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as library from '../src/index.js'
-import { type Block, isPromised, promisedOutput, readBlocks } from './support/readme-blocks.js'
+import { type Block, findPages, isPromised, promisedOutput, readBlocks } from './support/readme-blocks.js'
 
 const root = join(import.meta.dirname, '..')
-const files = ['README.md', 'examples/README.md']
+const files = findPages(root)
 const blocks = files.flatMap((file) => readBlocks(root, file))
 const code = blocks.filter(({ language }) => ['ts', 'js', 'mjs'].includes(language))
 const used = (use: string) => code.filter((block) => block.use === use)
@@ -37,7 +37,7 @@ Server.prototype.listen = function (port, ...rest) {
 /** Type errors of the blocks, each with the place in the markdown file. JavaScript is checked less strictly: it has no types to infer from. */
 function typeErrors(checked: readonly Block[]): string[] {
   const extension = ({ language }: Block) => (language === 'ts' ? 'mts' : 'mjs')
-  const nameOf = (block: Block) => (block.use === 'save' ? block.name! : `block-${block.at.replace(/\W/g, '-')}.${extension(block)}`)
+  const nameOf = (block: Block) => (block.use === 'save' ? block.name! : `block-${block.slug}.${extension(block)}`)
   const named = new Map(checked.map((block) => [`${root}/${nameOf(block)}`, block]))
   const ambient = `${root}/block-ambient.d.ts`
   const texts = new Map([...[...named].map(([name, block]) => [name, block.code] as const), [ambient, AMBIENT]])
@@ -80,7 +80,7 @@ interface Ended {
   readonly stderr: string
 }
 
-describe('the README', () => {
+describe('the pages', () => {
   let folder: string
   const children = new Set<ChildProcess>()
   beforeAll(() => {
@@ -114,13 +114,13 @@ describe('the README', () => {
 
   /** Saves a block in a folder of its own and gives its path. */
   const save = (block: Block, name = block.name ?? 'block.mjs'): string => {
-    const home = join(folder, `line-${block.line}`)
+    const home = join(folder, block.slug)
     mkdirSync(home, { recursive: true })
     const path = join(home, name)
     writeFileSync(path, block.language === 'ts' ? toJavaScript('block.mts', block.code) : block.code)
     return path
   }
-  /** Starts node as a visitor of the README would: no API key, nothing of this test's own runner. */
+  /** Starts node as a reader would: no API key, nothing of this test's own runner. */
   const start = (args: string[], cwd: string, env: Record<string, string> = {}): ChildProcess => {
     const kept = Object.entries(process.env).filter(([name]) => !/^(VITEST|NODE_|POLLINATIONS_|BLOSSOM_)/.test(name))
     const child = spawn(process.execPath, args, {
@@ -171,7 +171,7 @@ describe('the README', () => {
   })
 
   it.concurrent.each(used('serve'))('serves by $at', { timeout: 60_000 }, async (block) => {
-    const path = join(folder, 'servers', `line-${block.line}.mjs`)
+    const path = join(folder, 'servers', `${block.slug}.mjs`)
     writeFileSync(path, toJavaScript('server.mts', block.code))
     const child = start(['--enable-source-maps', '--import', '../prelude.mjs', path], dirname(path))
     const ended = finish(child)
@@ -236,17 +236,26 @@ describe("the README's tables", () => {
     const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object }
     expect(rows.filter((name) => name.includes('-') || name in dependencies).sort()).toEqual(Object.keys(dependencies).sort())
   })
+})
 
-  it.each(files)('and the links of %s lead somewhere', (file) => {
-    const markdown = readFileSync(join(root, file), 'utf8')
-    const slugOf = (title: string) =>
-      `#${title
+describe('the links', () => {
+  const slugsOf = (file: string) =>
+    [...readFileSync(file, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+      title!
         .toLowerCase()
         .replace(/[^\w -]/g, '')
-        .replaceAll(' ', '-')}`
-    const slugs = [...markdown.matchAll(/^#+ (.*)$/gm)].map((match) => slugOf(match[1]!))
+        .replaceAll(' ', '-'),
+    )
+
+  it.each(files)('of %s lead somewhere', (file) => {
+    // In code a bracket before a parenthesis is no link.
+    const markdown = readFileSync(join(root, file), 'utf8').replace(/^```[\s\S]*?^```/gm, '')
     const links = [...markdown.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!).filter((link) => !link.startsWith('http'))
-    const dead = links.filter((link) => (link.startsWith('#') ? !slugs.includes(link) : !existsSync(join(root, dirname(file), link))))
-    expect(dead).toEqual([])
+    const leads = (link: string) => {
+      const [path = '', slug] = link.split('#')
+      const target = path === '' ? join(root, file) : join(root, dirname(file), path)
+      return existsSync(target) && (slug === undefined || slugsOf(target).includes(slug))
+    }
+    expect(links.filter((link) => !leads(link))).toEqual([])
   })
 })

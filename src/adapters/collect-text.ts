@@ -1,6 +1,7 @@
 import { check, rules, StackError } from '../core/index.js'
 import { ask, leave, open } from './source.js'
 
+/** Options of `collectText()`. */
 export interface CollectTextOptions {
   /** Longest text, in characters (UTF-16 code units, what `length` counts). A longer one is an error. @default no limit */
   maxLength?: number | undefined

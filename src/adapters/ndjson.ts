@@ -3,6 +3,7 @@ import { NOTHING, Outlet, type Said } from './outlet.js'
 import { toErrorFields } from './problem.js'
 import { isAbort, signalRule } from './source.js'
 
+/** Options of `toNdjson()`. */
 export interface NdjsonOptions {
   /**
    * What the last line of a stream that failed holds; `value` is the default. `undefined` writes none. The place to log the failure.

@@ -3,6 +3,7 @@ import { check } from '../core/index.js'
 import { Surrogates, wrongChunk } from './bytes.js'
 import { ask, flagRule, leave, open } from './source.js'
 
+/** Options of `toNodeReadable()`. */
 export interface NodeReadableOptions {
   /** Passes chunks of any kind as they are, for a reader in object mode; otherwise strings (as UTF-8) and bytes only. @default false */
   objectMode?: boolean | undefined

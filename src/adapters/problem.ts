@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { check, isStackError, rules, type StackError } from '../core/index.js'
 
+/** Options of `toProblem()`. */
 export interface ProblemOptions {
   /** Your own id of the request, to find it again in a log. @default none */
   requestId?: string | undefined

@@ -4,6 +4,7 @@ import { NOTHING, Outlet, type Said } from './outlet.js'
 import { toErrorFields } from './problem.js'
 import { flagRule, isAbort, signalRule } from './source.js'
 
+/** Options of `toServerSentEvents()`. */
 export interface ServerSentEventsOptions<Chunk = unknown> {
   /** An event's data; `undefined` leaves the chunk out. @default strings as they are, everything else as JSON */
   data?: ((chunk: Chunk, index: number) => string | undefined) | undefined

@@ -1,6 +1,7 @@
 import { check, rules, Timer } from '../core/index.js'
 import { Outlet } from './outlet.js'
 
+/** Options of `smooth()`. */
 export interface SmoothOptions {
   /** A text longer than this is cut into pieces of at most this length, in UTF-16 code units. At least 1. @default 24 */
   maxChars?: number | undefined

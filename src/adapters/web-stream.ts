@@ -2,6 +2,7 @@ import { check } from '../core/index.js'
 import { Surrogates, wrongChunk } from './bytes.js'
 import { ask, flagRule, leave, open } from './source.js'
 
+/** Options of `toWebStream()`. */
 export interface WebStreamOptions {
   /** Passes chunks of any kind as they are; otherwise strings become bytes (UTF-8) and bytes pass, nothing else. @default false */
   objectMode?: boolean | undefined

@@ -13,5 +13,4 @@ export {
   TooLargeError,
   UpstreamError,
 } from './errors.js'
-export { standard } from './standard.js'
 export type * from './types.js'

@@ -3,9 +3,9 @@ import { isRecord } from './json.js'
 import type { BlossomRequest } from './types.js'
 
 export const CHAT = '/v1/chat/completions'
-export const EMBEDDINGS = '/v1/embeddings'
-export const MODELS = '/v1/models'
-export const BALANCE = '/account/balance'
+const EMBEDDINGS = '/v1/embeddings'
+const MODELS = '/v1/models'
+const BALANCE = '/account/balance'
 
 /**
  * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked for. It is asked where the answer arrives:

@@ -1,4 +1,3 @@
-import type { Context } from './types.js'
 import { hookFailed } from './warn.js'
 
 /** What is told of a cancellation. A `Cancel` is one itself: that is how a child follows its parent. */
@@ -167,7 +166,7 @@ export class Scope extends Cancel {
 }
 
 /** Opens a scope below `context`: derive a context with `{ cancel: scope }` for the work that it may cut short. */
-export function abortScope(context: Context): Scope {
+export function abortScope(context: { readonly cancel: Cancel }): Scope {
   return new Scope(context.cancel)
 }
 
@@ -224,7 +223,7 @@ export class Timer {
 }
 
 /** Milliseconds left until the context's deadline: negative when it has passed, `Infinity` when there is none. */
-export function remaining(context: Context): number {
+export function remaining(context: { readonly deadline: number }): number {
   return context.deadline === Number.POSITIVE_INFINITY ? context.deadline : context.deadline - performance.now()
 }
 

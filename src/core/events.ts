@@ -55,6 +55,7 @@ export interface StackEventDetails {
   }
 }
 
+/** The kinds of events, which are the keys of `StackEventDetails`. */
 export type StackEventType = keyof StackEventDetails
 
 /**
@@ -144,6 +145,7 @@ export function isObserved(): boolean {
   )
 }
 
+/** What `onEvent()` tells. What it throws is a warning and changes nothing. */
 export type EventListener = (event: StackEvent) => void
 
 /**

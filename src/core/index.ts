@@ -1,17 +1,13 @@
 export { type AbortListener, abortScope, Cancel, cancelOf, remaining, Scope, sleep, Timer } from './abort.js'
-export { type Alarm, type AlarmListener, Alarms } from './alarms.js'
-export { type Base, base } from './base.js'
+export { type Alarm, Alarms } from './alarms.js'
+export { base } from './base.js'
 export * as rules from './check.js'
 export { check } from './check.js'
 export * from './errors.js'
 export {
-  type CallMessage,
-  type EventCode,
   type EventListener,
-  type EventOutcome,
   onEvent,
   type StackEvent,
-  type StackEventDetails,
   type StackEventType,
   type TimelineEntry,
 } from './events.js'

@@ -1,8 +1,14 @@
-import type { AnswerStream, StreamSource } from './answer-stream.js'
 import { runHook } from './warn.js'
 
+/** What of a stream its source speaks to. */
+interface Sink<T> {
+  push(chunk: T): unknown
+  end(): void
+  fail(error: unknown): void
+}
+
 /** A stream's source over any async iterable: a generator, a Node or web stream, an iterator made by hand. */
-export function iterableSource<T>(iterable: AsyncIterable<T>, streamOf: () => AnswerStream<T>): StreamSource {
+export function iterableSource<T>(iterable: AsyncIterable<T>, streamOf: () => Sink<T>): { pull(): void; stop(): void } {
   const iterator = iteratorOf(iterable)
   let pulling = false
   return {

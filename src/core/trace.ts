@@ -16,8 +16,8 @@ import { runHook } from './warn.js'
 export class Notes extends Map<string, unknown> {}
 
 /** Key of the timeline in a call's notes. */
-export const TIMELINE = 'timeline'
-/** Entries of a timeline at most; its last is kept for the end. */
+const TIMELINE = 'timeline'
+/** Entries of a timeline at most, one of them for the end. */
 const LONGEST_TIMELINE = 200
 
 let prefix = ''
@@ -74,7 +74,11 @@ export class Trace {
       this.#timeline = timeline
       runHook('meta.set()', () => meta.set(TIMELINE, timeline))
     }
-    this.#tell('call:start', { parent: parent?.id })
+  }
+
+  /** The call begins. Not told by the constructor: who hears of it may abort the call at once, which is to be told as well. */
+  begin(): void {
+    this.#tell('call:start', { parent: this.#message.parent }, this.startedAt)
   }
 
   /** Begins the call's work, in the stores that are bound to it. */
@@ -142,6 +146,7 @@ export class Trace {
   /** The call is over. Only the first end counts: a call that was aborted may still come to another. */
   end(ended: EndOf, cancel: Cancelled): void {
     if (this.#isOver) return
+    this.#isOver = true
     const { outcome, code, layer } = outcomeOf(ended, cancel)
     const message = this.#message
     message.outcome = outcome
@@ -156,23 +161,21 @@ export class Trace {
       attempts: this.#attempts,
       omitted: this.#omitted || undefined,
     })
-    this.#isOver = true
     if (!this.#handedOut) callTracing.asyncStart.publish(message)
     if (outcome === 'failed') callTracing.error.publish(message)
     callTracing.asyncEnd.publish(message)
   }
 
-  #tell<Type extends StackEventType>(type: Type, details: Loose<StackEventDetails[Type]>): void {
-    const at = performance.now()
-    if (this.#timeline !== undefined && !this.#isOver) {
+  #tell<Type extends StackEventType>(type: Type, details: Loose<StackEventDetails[Type]>, at = performance.now()): void {
+    if (this.#timeline !== undefined) {
       if (this.#timeline.length < LONGEST_TIMELINE - 1 || type === 'call:end') {
-        this.#timeline.push(tidy({ type, afterMs: at - this.startedAt }, details))
+        this.#timeline.push(tidy({ type, afterMs: round(at - this.startedAt) }, details))
       } else this.#omitted++
     }
     const channel = channels[type]
     const { onEvent } = this
     if (!channel.hasSubscribers && onEvent === undefined) return
-    const event = Object.freeze(tidy({ type, call: this.id, stack: this.#stack, at }, details)) as unknown as StackEvent
+    const event = Object.freeze(tidy({ type, call: this.id, stack: this.#stack, at: round(at) }, details)) as unknown as StackEvent
     channel.publish(event)
     if (onEvent !== undefined) runHook('onEvent()', () => onEvent(event))
   }

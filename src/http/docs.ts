@@ -1,9 +1,8 @@
 import { VERSION } from '../blossom/version.js'
 import { ConfigError, StackError } from '../core/index.js'
 import { findViewer, VIEWER, VIEWER_FILES, type Viewer } from './docs-viewer.js'
-import type { GatewayCore } from './gateway.js'
 import type { Reply } from './message.js'
-import type { Route, RouteCall } from './route.js'
+import type { Route, RouteCall, RouteTools } from './route.js'
 
 /**
  * Everything comes from where the page comes from, and speaks to nobody else. Swagger UI sets styles in attributes, has pictures in its
@@ -68,7 +67,7 @@ const OWN_FILES = {
  *
  * @throws ConfigError when `routes` names it and it cannot be
  */
-export function docsRoutes({ options: { routes } }: GatewayCore): readonly Route[] {
+export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>): readonly Route[] {
   let found: { readonly viewer: Viewer | undefined } | undefined
   const look = () => {
     found ??= { viewer: findViewer() }

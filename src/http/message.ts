@@ -46,7 +46,7 @@ export class FieldsError extends ValidationError {
   }
 }
 
-export const tooLarge = (limit: number) => new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
+const tooLarge = (limit: number) => new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
 
 /** A body must be JSON: other types are 415, text that does not parse is 400. */
 export async function readJson(incoming: Incoming, limit: number, given?: Received): Promise<Record<string, unknown>> {

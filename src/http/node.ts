@@ -12,6 +12,7 @@ type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string }
 /** Called for paths the gateway does not know. */
 type Next = (error?: unknown) => void
 
+/** Options of `toRequest()`. */
 export interface ToRequestOptions {
   /** The body as a parser further out has made it; `undefined` when nobody has read it. */
   body?: unknown

@@ -68,7 +68,7 @@ const forwards = { description: 'Fields that are not named here go to upstream a
 const usage = { type: 'object', description: 'Token counts, where upstream tells them.' }
 
 /** Everything that bodies are made of. The numbers are those of the validators. */
-export const SCHEMAS = {
+const SCHEMAS = {
   GenerateRequest: object(
     {
       prompt: prompt('What to answer.'),

@@ -1,10 +1,10 @@
 import { VERSION } from '../blossom/version.js'
-import type { GatewayCore } from './gateway.js'
 import { type Content, OPERATIONS, type Operation, TAGS } from './openapi-operations.js'
 import { type FailureStatus, failure, failureName, HEADERS, headersOf } from './openapi-responses.js'
 import { referredBy, refTo, type Schema } from './openapi-schemas.js'
 import type { CheckedGatewayOptions } from './options.js'
-import type { Route } from './route.js'
+import type { Route, RouteTools } from './route.js'
+import type { Routing } from './routing.js'
 
 const SECURITY = {
   adminToken: { type: 'http', scheme: 'bearer', description: "The owner's token." },
@@ -12,14 +12,14 @@ const SECURITY = {
 }
 
 /** What the document is made from. */
-export type DocumentedOptions = Pick<CheckedGatewayOptions, 'publicPath' | 'bodyLimit' | 'forwardKeys' | 'models' | 'call'>
+type DocumentedOptions = Pick<CheckedGatewayOptions, 'publicPath' | 'bodyLimit' | 'forwardKeys' | 'models' | 'call'>
 
 /**
  * The OpenAPI 3.1 document of these routes. The same routes and options give the same document.
  *
  * @see https://spec.openapis.org/oas/v3.1.1.html
  */
-export function openApiDocument(routes: readonly Route[], options: DocumentedOptions): Schema {
+function openApiDocument(routes: readonly Route[], options: DocumentedOptions): Schema {
   const documented = routes.filter((route) => route.undocumented !== true)
   const responses: Record<string, Schema> = {}
   const paths: Record<string, Record<string, Schema>> = {}
@@ -104,7 +104,7 @@ function responsesOf(route: Route, { forwardKeys, call }: DocumentedOptions, sha
 }
 
 /** `/openapi.json`: the document as text, made when it is first asked for. */
-export function openApiRoute(core: GatewayCore): Route {
+export function openApiRoute(core: Pick<RouteTools, 'options'> & { readonly routing: Routing }): Route {
   let text: string | undefined
   return {
     name: 'openapi',

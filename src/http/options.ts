@@ -1,5 +1,4 @@
 import { ConfigError, check, rules } from '../core/index.js'
-import type { RequestLog } from './request-log.js'
 
 /** Who a visitor is, as the owner's `call` says. */
 export interface Visitor {
@@ -34,8 +33,40 @@ export const ROUTE_NAMES = [
   'v1-images',
   'v1-speech',
 ] as const
+/** One of the routes, for `routes`. */
 export type RouteName = (typeof ROUTE_NAMES)[number]
 
+/** One finished request. Nothing of what was asked or answered is in it. */
+export interface RequestLog {
+  /** ISO 8601. */
+  readonly time: string
+  readonly level: 'info' | 'warn' | 'error'
+  readonly requestId: string
+  /** `WS` for a message over a WebSocket. */
+  readonly method: string
+  /** The route's path, without prefix and query; the visitor's words are not repeated for an unknown one. */
+  readonly route: string
+  /** As sent; 499 when the visitor left before the end. */
+  readonly status: number
+  readonly durationMs: number
+  /** Streams: from the request to the first token. */
+  readonly firstTokenMs?: number
+  /** Time the call waited for a slot. */
+  readonly queuedMs?: number
+  /** Whether our cache had it. */
+  readonly cached?: boolean
+  /** Requests made upstream. */
+  readonly attempts?: number
+  readonly upstreamRequestId?: string
+  readonly tenant?: string
+  readonly clientAddress?: string
+  /** The error's code, when it failed. */
+  readonly code?: string
+  /** Of an error that only the owner can mend, code `CONFIG`: what to do. */
+  readonly detail?: string
+}
+
+/** Options of `createGateway()`. */
 export interface GatewayOptions<Platform = unknown> {
   /** What comes before every route in the URL as received; empty behind a mount that strips it. @default '' */
   prefix?: string | undefined

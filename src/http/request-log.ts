@@ -4,36 +4,6 @@ import type { CacheNote } from '../layers/cache.js'
 import type { Visitor } from './options.js'
 import type { RouteTools } from './route.js'
 
-/** One finished request. Nothing of what was asked or answered is in it. */
-export interface RequestLog {
-  /** ISO 8601. */
-  readonly time: string
-  readonly level: 'info' | 'warn' | 'error'
-  readonly requestId: string
-  /** `WS` for a message over a WebSocket. */
-  readonly method: string
-  /** The route's path, without prefix and query; the visitor's words are not repeated for an unknown one. */
-  readonly route: string
-  /** As sent; 499 when the visitor left before the end. */
-  readonly status: number
-  readonly durationMs: number
-  /** Streams: from the request to the first token. */
-  readonly firstTokenMs?: number
-  /** Time the call waited for a slot. */
-  readonly queuedMs?: number
-  /** Whether our cache had it. */
-  readonly cached?: boolean
-  /** Requests made upstream. */
-  readonly attempts?: number
-  readonly upstreamRequestId?: string
-  readonly tenant?: string
-  readonly clientAddress?: string
-  /** The error's code, when it failed. */
-  readonly code?: string
-  /** Of an error that only the owner can mend, code `CONFIG`: what to do. */
-  readonly detail?: string
-}
-
 /** What the layers have noted of a call. */
 export interface CallFacts {
   readonly queuedMs: number | undefined

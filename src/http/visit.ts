@@ -1,12 +1,19 @@
 import type { BlossomCallOptions } from '../blossom/types.js'
-import { isStackError } from '../core/index.js'
-import type { GatewayCore } from './gateway.js'
+import { isStackError, Notes } from '../core/index.js'
+import type { Flights } from './flights.js'
 import { bearer, corsHeaders, ownersFirst, requestIdOf, securityHeaders, timingOf } from './headers.js'
 import type { Incoming, Reply } from './message.js'
 import type { Visitor } from './options.js'
 import { type Dialect, errorReply } from './reply.js'
 import { readNotes, report } from './request-log.js'
-import type { Route } from './route.js'
+import type { Route, RouteTools } from './route.js'
+import type { Routing } from './routing.js'
+
+/** What a visit needs of its gateway. */
+interface Host extends RouteTools {
+  readonly routing: Routing
+  readonly flights: Flights
+}
 
 /** One request on its way through the gateway, from its arrival to the end of its answer. */
 export class Visit {
@@ -15,16 +22,16 @@ export class Visit {
   /** The routes at its path, and the one among them that it asks for. */
   readonly routes: readonly Route[]
   readonly route: Route | undefined
-  readonly #core: GatewayCore
+  readonly #core: Host
   readonly #dialect: Dialect
   readonly #startedAt = performance.now()
-  readonly #meta = new Map<string, unknown>()
+  readonly #meta = new Notes()
   readonly #flight: { end(): boolean }
   #visitor: Visitor = {}
   #visitorsKey = false
   #error: unknown
 
-  constructor(incoming: Incoming, core: GatewayCore) {
+  constructor(incoming: Incoming, core: Host) {
     const path = core.routing.pathOf(incoming.target)
     const method = incoming.method === 'HEAD' ? 'GET' : incoming.method
     this.#core = core

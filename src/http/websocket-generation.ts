@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { Notes } from '../core/index.js'
 import type { Cuttable } from './flights.js'
 import type { GatewayCore } from './gateway.js'
 import { readPrompt } from './guide-routes.js'
@@ -41,7 +42,7 @@ export class Generation implements Cuttable {
   readonly #requestId = randomUUID()
   readonly #startedAt = performance.now()
   readonly #leaving = new AbortController()
-  readonly #meta = new Map<string, unknown>()
+  readonly #meta = new Notes()
   readonly #body: Wanted['body']
   readonly #caller: Caller
   readonly #outlet: Outlet

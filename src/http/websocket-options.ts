@@ -1,6 +1,7 @@
 import { check, rules } from '../core/index.js'
 import { isOrigin, names } from './options.js'
 
+/** Options of `attachWebSocket()`. */
 export interface WebSocketOptions {
   /** The path as received: with what a mount strips (`app.use('/ai', …)`), as upgrades come before all mounts. @default the gateway's `prefix` and `/ws/generate` */
   path?: string | undefined

@@ -18,8 +18,11 @@ type UpgradeListener = (req: IncomingMessage, socket: Duplex, head: Buffer) => v
 
 /** A server of node:http or node:https, whoever has made it: `createServer`, Fastify's `app.server`, Hono's `serve()`. */
 export interface UpgradableServer {
+  /** Adds a listener. */
   on(event: 'upgrade', listener: UpgradeListener): unknown
+  /** Removes it. */
   off(event: 'upgrade', listener: UpgradeListener): unknown
+  /** How many there are. */
   listenerCount(event: 'upgrade'): number
 }
 

@@ -2,7 +2,7 @@ import { crc32, deflateSync } from 'node:zlib'
 import { digest, numbersFrom } from './local-blossom-text.js'
 
 /** Longest side of a picture: the format is real, its size is not what tests are about. @internal */
-export const MAX_SIDE = 128
+const MAX_SIDE = 128
 
 /** A real PNG of at most 128 × 128 pixels, shading between two colours taken from the prompt and seed. @internal */
 export function drawPng(prompt: string, model: string, seed: string, width: number, height: number): Buffer {

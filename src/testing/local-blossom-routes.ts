@@ -21,7 +21,7 @@ export type Draft =
   | { readonly stream: true; make(number: number): { readonly frames: Frames; readonly model: string } }
 
 /** What a route may know. @internal */
-export interface Asked {
+interface Asked {
   readonly record: OpenRecord
   readonly query: URLSearchParams
   readonly models: Models

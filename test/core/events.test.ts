@@ -236,14 +236,14 @@ describe('events', () => {
     const ask = stack(heeding, retry())
     const caller = new AbortController()
     const aborted = failure(ask('hello', { signal: caller.signal }))
-    caller.abort(new Error('the visitor 4711 has left'))
+    caller.abort(new Error('the visitor Marmalade has left'))
     await aborted
     await tick()
     expect(events.slice(2).map(told)).toMatchObject([
       { type: 'call:end', outcome: 'aborted' },
       { type: 'attempt:end', outcome: 'aborted' },
     ])
-    expect(inspect(events)).not.toMatch(/4711|stopped/)
+    expect(inspect(events)).not.toMatch(/Marmalade|stopped/)
     const closed = failure(ask('hello'))
     const closing = ask.close({ timeoutMs: 0 })
     await tick(1_000)
@@ -348,11 +348,13 @@ describe('onEvent', () => {
 
   it('may abort the very call that it hears of', async () => {
     const caller = new AbortController()
+    const events = recorded()
     stops.push(onEvent(({ type }) => type === 'call:start' && caller.abort('enough')))
     const ran = scripted('well')
     expect(await failure(stack(ran)('hello', { signal: caller.signal, timeoutMs: 1_000 }))).toBe('enough')
     expect(ran.calls).toHaveLength(0)
     expect(vi.getTimerCount()).toBe(0)
+    expect(ofType(events, 'call:end').map(({ outcome }) => outcome)).toEqual(['aborted'])
   })
 
   it('refuses what is no listener', () => {
@@ -458,7 +460,7 @@ describe('the timeline', () => {
     ] satisfies TimelineEntry[])
   })
 
-  it('has 200 entries at most, the last of them the end', async () => {
+  it('has 200 entries at most, one of them the end', async () => {
     const ask = stack(scripted<string>(upstreamError('SERVER')), retry({ retries: 100, minDelayMs: 0, budget: false }))
     const meta = new Map<string, unknown>()
     const failed = failure(ask('hello', { meta }))
@@ -469,7 +471,7 @@ describe('the timeline', () => {
     expect(timeline.at(-1)).toMatchObject({ type: 'call:end', attempts: 101, omitted: 104 })
   })
 
-  it("is the caller's own: a stack further in and what comes after the end leave it alone", async () => {
+  it("is the caller's own, which a stack further in leaves alone, and goes on with what the call leaves behind", async () => {
     const inner = stack(async (n: number) => n, retry())
     const meta = new Map<string, unknown>()
     const caller = new AbortController()
@@ -485,7 +487,7 @@ describe('the timeline', () => {
     await aborted
     late.open()
     await tick()
-    expect(types(meta.get('timeline') as TimelineEntry[])).toEqual(['call:start', 'attempt:start', 'call:end'])
+    expect(types(meta.get('timeline') as TimelineEntry[])).toEqual(['call:start', 'attempt:start', 'call:end', 'attempt:end'])
   })
 
   it('is no reason to fail when it cannot be left', async () => {

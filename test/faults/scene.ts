@@ -44,7 +44,7 @@ const FAKE = {
 }
 
 /** The recommended layers with one slot and quick retries, and a last one that writes down every attempt. */
-export function layersOf({ clock, dispatcher, attempts }: { clock?: boolean; dispatcher?: Dispatcher | undefined; attempts: Attempt[] }) {
+function layersOf({ clock, dispatcher, attempts }: { clock?: boolean; dispatcher?: Dispatcher | undefined; attempts: Attempt[] }) {
   const limits = clock ? FAKE : REAL
   const watch = defineLayer({
     name: 'watch',

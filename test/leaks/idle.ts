@@ -1,7 +1,8 @@
 /** Uses a client and forgets to close it, in each of the ways that leave something behind. The process must end by itself. */
-import { createBlossom, standard } from '../../src/blossom/index.js'
+import { createBlossom } from '../../src/blossom/index.js'
 import { breaker } from '../../src/layers/breaker.js'
 import { cache } from '../../src/layers/cache.js'
+import { standard } from '../../src/standard.js'
 
 const [baseURL = '', faulty = ''] = process.argv.slice(2)
 const blossom = createBlossom({ baseURL }).use(...standard())

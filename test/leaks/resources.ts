@@ -2,7 +2,7 @@
  * Closes a client in the middle of everything, and prints what each time is left of it: active resources of the process beyond those that were
  * there before, calls that never settled, requests that upstream still answers.
  */
-import { type Blossom, createBlossom, standard } from '../../src/blossom/index.js'
+import { type Blossom, createBlossom } from '../../src/blossom/index.js'
 import { isStackError } from '../../src/core/index.js'
 import { batcher } from '../../src/layers/batcher.js'
 import { breaker } from '../../src/layers/breaker.js'
@@ -12,6 +12,7 @@ import { pool } from '../../src/layers/pool.js'
 import { queue } from '../../src/layers/queue.js'
 import { retry } from '../../src/layers/retry.js'
 import { timeout } from '../../src/layers/timeout.js'
+import { standard } from '../../src/standard.js'
 import { type Fault, type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'
 
 type Client = Pick<Blossom, 'text' | 'embeddings' | 'close'>

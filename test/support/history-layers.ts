@@ -1,4 +1,4 @@
-import { type Context, isStackError, type LayerOf, onEnd, type StreamEnd, TimeoutError } from '../../src/core/index.js'
+import { type Context, isStackError, type LayerOf, onEnd, type StreamEnd } from '../../src/core/index.js'
 import { batcher } from '../../src/layers/batcher.js'
 import { type BreakerState, breaker } from '../../src/layers/breaker.js'
 import { type CacheLayer, cache } from '../../src/layers/cache.js'
@@ -140,6 +140,3 @@ export function watchedStack(plans: readonly LayerPlan[], random: () => number, 
   const layers = watched.flatMap(({ layer }, i) => [place(i), layer])
   return { watched, layers: [...layers, place(plans.length)], innermost: places[plans.length] as Passed[] }
 }
-
-/** Whether an abort came from somebody who has gone, rather than from a time limit. */
-export const isAbandoned = ({ cancel }: Context): boolean => cancel.aborted && !(cancel.reason instanceof TimeoutError)

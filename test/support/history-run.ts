@@ -68,7 +68,7 @@ export interface Recorded {
   readonly left: { timers: number; listeners: number; active: number }
 }
 
-export interface Probe {
+interface Probe {
   readonly alone: unknown
   /** Requests upstream while as many calls as fit were made, and with one call more. */
   readonly full: number

@@ -70,7 +70,7 @@ export async function ask(url: string, path: string, what?: Ask): Promise<Answer
 }
 
 /** Reads an answer to its end; rejects when the connection breaks before it. */
-export async function whole(response: IncomingMessage): Promise<Answer> {
+async function whole(response: IncomingMessage): Promise<Answer> {
   const parts: Buffer[] = []
   for await (const part of response as AsyncIterable<Buffer>) parts.push(part)
   const text = Buffer.concat(parts).toString()
@@ -120,7 +120,7 @@ function parsed(text: string): unknown {
 }
 
 /** The events in a text, by a parser that is not ours. */
-export function eventsOf(text: string): SentEvent[] {
+function eventsOf(text: string): SentEvent[] {
   const events: SentEvent[] = []
   createParser({ onEvent: ({ event, data }) => events.push({ event: event ?? 'message', data }) }).feed(text)
   return events

@@ -129,7 +129,7 @@ export const KoaFramework: Framework = {
 
 type Variables = { Variables: { user: string | undefined; body: unknown } }
 
-export const HonoFramework: Framework = {
+const HonoFramework: Framework = {
   name: 'Hono',
   prefix: (mount) => mount,
   userOf: (platform) => (platform as HonoContext<Variables>).get('user'),

@@ -17,9 +17,6 @@ const KINDS = {
 
 export type UpstreamCode = keyof typeof KINDS
 
-/** Codes in a list, for `it.each`. */
-export const UPSTREAM_CODES = Object.keys(KINDS) as UpstreamCode[]
-
 /** An error as the client makes it of a failed answer. */
 export function upstreamError(code: UpstreamCode, options: Partial<StackErrorOptions> = {}): StackError {
   const [status, retryable] = KINDS[code]

@@ -1,11 +1,11 @@
-import { ConfigError } from '../core/index.js'
-import { breaker } from '../layers/breaker.js'
-import { cache } from '../layers/cache.js'
-import { dedupe } from '../layers/dedupe.js'
-import { pool } from '../layers/pool.js'
-import { queue } from '../layers/queue.js'
-import { retry } from '../layers/retry.js'
-import { timeout } from '../layers/timeout.js'
+import { ConfigError } from './core/index.js'
+import { breaker } from './layers/breaker.js'
+import { cache } from './layers/cache.js'
+import { dedupe } from './layers/dedupe.js'
+import { pool } from './layers/pool.js'
+import { queue } from './layers/queue.js'
+import { retry } from './layers/retry.js'
+import { timeout } from './layers/timeout.js'
 
 const MINUTE = 60_000
 
