@@ -3,7 +3,7 @@ import { type AbortListener, AnswerStream, type Context, type StackError, type S
 import { finishReasonOf, isChunk, isCompletion, textOf, toChunks } from './completion.js'
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from './errors.js'
 import { errorInBytes, errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
-import { isRecord, parseJson } from './json.js'
+import { isRecord, parseJson, textOfList } from './json.js'
 import { CHAT, wrongWith } from './shapes.js'
 import { readEvents } from './sse.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from './types.js'
@@ -17,6 +17,7 @@ export interface ExchangeSettings {
 
 type Mode = 'none' | 'error' | 'json' | 'bytes' | 'events'
 
+const NO_HEADERS: Headers = Object.freeze({})
 /** Of an error answer's body at most this much is read. */
 const ERROR_BYTES = 64 * 1024
 /** Chunks that wait for their reader before the socket is paused. */
@@ -44,16 +45,18 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   #controller: Dispatcher.DispatchController | undefined
   #mode: Mode = 'none'
   #status = 0
-  #headers: Headers = {}
-  #parts: Uint8Array[] = []
+  #headers: Headers = NO_HEADERS
+  #parts: Buffer[] | undefined
   #size = 0
   #stream: AnswerStream<unknown> | undefined
   #read: ((bytes: Uint8Array) => void) | undefined
   #paused = false
   #finishReason: string | undefined
   #usage: unknown
-  #remembered: unknown[] = []
-  #rememberedBytes = 0
+  /** The events' data, as they came. */
+  #texts: string[] | undefined
+  #textBytes = 0
+  #maxTextBytes = REMEMBERED_BYTES
   #linger: Timer | undefined
 
   constructor(request: BlossomRequest, context: Context, settings: ExchangeSettings, note: ClientNote) {
@@ -128,9 +131,14 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (this.#settled) return
     this.#size += bytes.length
     if (this.#mode === 'error') {
-      this.#parts.push(bytes)
+      this.#keep(bytes)
       if (this.#size >= ERROR_BYTES) this.#fail(this.#upstreamFailure())
     } else if (this.#size > this.#settings.maxResponseBytes) this.#fail(this.#tooLarge())
+    else this.#keep(bytes)
+  }
+
+  #keep(bytes: Buffer): void {
+    if (this.#parts === undefined) this.#parts = [bytes]
     else this.#parts.push(bytes)
   }
 
@@ -173,18 +181,19 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   /** After the commit whatever goes wrong is a broken stream, with what had arrived. (An abort reaches the stream by itself.) */
   #asStreamError(error: unknown): unknown {
     if (!this.#stream?.committed || (error as StackError).code === 'TOO_LARGE') return error
+    const chunks = (this.#texts ?? []).map(parseJson)
     const why = error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
     return new StreamError(`The stream broke after it had begun: ${why}`, {
       cause: error,
-      text: this.#remembered.map(textOf).join(''),
+      text: chunks.map(textOf).join(''),
       usage: this.#usage,
-      chunks: this.#remembered,
+      chunks,
     })
   }
 
   #release(): void {
     this.#settled = true
-    this.#parts = []
+    this.#parts = undefined
     this.#context.cancel.remove(this)
   }
 
@@ -208,7 +217,9 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   }
 
   #bodyText(): string {
-    return Buffer.concat(this.#parts).toString('utf8')
+    const parts = this.#parts ?? []
+    // Nearly always there is one, which need not be copied.
+    return (parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)).toString('utf8')
   }
 
   #modeOf(contentType: string): Mode | undefined {
@@ -226,7 +237,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   #settleBytes(): void {
     if (this.#size === 0 && this.#request.accept === 'bytes')
       return this.#fail(new ProtocolError('Upstream answered 200 with nothing in it.'))
-    const bytes = Buffer.concat(this.#parts)
+    const bytes = Buffer.concat(this.#parts ?? [])
     const inside = errorInBytes(bytes, this.#headers, this.#settings.apiKey)
     if (inside !== undefined) return this.#fail(inside)
     this.#release()
@@ -270,7 +281,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     const { cancel, base } = this.#context
     // From here on the stream obeys the cancellation, and stops us.
     cancel.remove(this)
-    const stream = new AnswerStream<unknown>(this, { cancel, commits: base.commits, unreadMs: base.unreadMs })
+    const transcribe = (maxBytes: number) => this.#transcribe(maxBytes)
+    const stream = new AnswerStream<unknown>(this, { cancel, commits: base.commits, unreadMs: base.unreadMs, transcribe })
     this.#stream = stream
     stream.ready.then(() => this.#resolve(stream), this.#reject)
     this.#read = readEvents(
@@ -301,18 +313,29 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (isChat(this.#request) && !isChunk(chunk)) return this.#fail(new ProtocolError('An event of the stream is no part of a chat.'))
     this.#finishReason ??= finishReasonOf(chunk)
     if (isRecord(chunk) && chunk.usage) this.#usage = chunk.usage
-    if (this.#rememberedBytes < REMEMBERED_BYTES) {
-      this.#rememberedBytes += data.length
-      this.#remembered.push(chunk)
-    }
+    this.#remember(data)
     stream.push(chunk, data.length)
+  }
+
+  /** As text: the objects can go as soon as they are read. */
+  #remember(data: string): void {
+    this.#textBytes += data.length
+    if (this.#textBytes > this.#maxTextBytes) return
+    this.#texts ??= []
+    this.#texts.push(data)
+  }
+
+  #transcribe(maxBytes: number): () => string | undefined {
+    this.#maxTextBytes = Math.max(this.#maxTextBytes, maxBytes)
+    return () => (this.#textBytes > this.#maxTextBytes ? undefined : textOfList(this.#texts ?? []))
   }
 
   #onDone(stream: AnswerStream<unknown>): void {
     if (isChat(this.#request) && this.#finishReason === undefined) {
       return this.#fail(new ProtocolError('The stream ended without a finish reason.'))
     }
-    stream.end({ outcome: 'complete', cacheable: true })
+    // What is no chat has no end that could be told from a cut.
+    stream.end({ outcome: 'complete', cacheable: this.#finishReason !== undefined })
     // Nearly always the connection's end is in the same packet; a connection that stays open is cut, so that nothing waits for it.
     this.#linger = new Timer(LINGER_MS, () => this.#cut(new Error('The connection stayed open after [DONE].'))).unref()
   }

@@ -6,6 +6,12 @@ export function parseJson(text: string): unknown {
   return mayHoldProto(text) ? JSON.parse(text, (key, value: unknown) => (key === '__proto__' ? undefined : value)) : JSON.parse(text)
 }
 
+/** The JSON text of a list, from those of its items; what `parseJson` leaves out is not in it. */
+export function textOfList(items: readonly string[]): string {
+  const text = `[${items.join(',')}]`
+  return mayHoldProto(text) ? JSON.stringify(parseJson(text)) : text
+}
+
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -12,8 +12,9 @@ export interface AbortListener {
 export class Cancel implements AbortListener {
   aborted = false
   reason: unknown = undefined
-  // Nearly every cancellation has one or two listeners, so the first needs no collection.
+  // Nearly every cancellation has one or two listeners, so they need no collection.
   #first: AbortListener | undefined = undefined
+  #second: AbortListener | undefined = undefined
   #more: Set<AbortListener> | undefined = undefined
   #controller: AbortController | undefined = undefined
 
@@ -27,6 +28,9 @@ export class Cancel implements AbortListener {
     this.#controller?.abort(reason)
     if (first) tell(first, reason)
     // Read while it is told: who is removed by an earlier listener hears nothing.
+    const second = this.#second
+    this.#second = undefined
+    if (second) tell(second, reason)
     if (this.#more) for (const listener of this.#more) tell(listener, reason)
     this.#more = undefined
   }
@@ -34,22 +38,24 @@ export class Cancel implements AbortListener {
   /** Adds a listener; it is told at once if the abort has already happened. */
   add(listener: AbortListener): void {
     if (this.aborted) listener.abort(this.reason)
+    else if (this.#more !== undefined) this.#more.add(listener)
     else if (this.#first === undefined) this.#first = listener
-    else {
-      this.#more ??= new Set()
-      this.#more.add(listener)
-    }
+    else if (this.#second === undefined) this.#second = listener
+    else this.#more = new Set([listener])
   }
 
   /** Takes a listener away again. */
   remove(listener: AbortListener): void {
-    if (this.#first === listener) this.#first = undefined
-    else this.#more?.delete(listener)
+    if (this.#first === listener) {
+      this.#first = this.#second
+      this.#second = undefined
+    } else if (this.#second === listener) this.#second = undefined
+    else if (this.#more?.delete(listener) && this.#more.size === 0) this.#more = undefined
   }
 
   /** Whether anybody listens. */
   get watched(): boolean {
-    return this.#first !== undefined || (this.#more !== undefined && this.#more.size > 0)
+    return this.#first !== undefined || this.#second !== undefined || this.#more !== undefined
   }
 
   /** Calls `listener` with the reason when the abort comes. Returns what takes the listener away again. */

@@ -11,6 +11,12 @@ export interface StreamEnd {
   readonly cacheable?: boolean
 }
 
+/**
+ * Has a stream that comes as JSON remembered as it came, so that whoever keeps it need not hold hundreds of objects: gives what gives the list of its
+ * chunks as one JSON text, or undefined when it is longer than `maxBytes`.
+ */
+export type Transcribe = (maxBytes: number) => () => string | undefined
+
 /** Where a stream's chunks come from. It answers `pull` with `push`, `end` or `fail` on the stream. */
 export interface StreamSource {
   /** The reader wants more than is there. */
@@ -28,6 +34,8 @@ export interface StreamOptions<T> {
   unreadMs?: number | undefined
   /** Nothing is held back: the source begins with what has been committed elsewhere. @default false */
   committed?: boolean | undefined
+  /** @default none: the chunks are no JSON, or nobody has remembered it */
+  transcribe?: Transcribe | undefined
 }
 
 /** Held back before the commit at most; more commits. */
@@ -53,6 +61,7 @@ export const COMPLETE: StreamEnd = Object.freeze({ outcome: 'complete' })
 export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>, AbortListener {
   /** Resolves at the commit or an empty end, rejects with what happened before it. */
   readonly ready: Promise<void>
+  readonly transcribe: Transcribe | undefined
   /** Since when the reader has been waiting for the source, on the `performance.now()` clock; 0 while it does not. */
   waitingSince = 0
   /** Whether the commit has come: from then on nothing is tried again. */
@@ -77,8 +86,9 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   #listeners: ((end: StreamEnd) => void)[] | undefined = []
   #taps: ((chunk: T) => void)[] | undefined
 
-  constructor(source: StreamSource, { cancel, commits, unreadMs, committed }: StreamOptions<T> = {}) {
+  constructor(source: StreamSource, { cancel, commits, unreadMs, committed, transcribe }: StreamOptions<T> = {}) {
     this.#source = source
+    this.transcribe = transcribe
     this.#commits = commits
     this.#unreadMs = unreadMs
     this.ready = new Promise((resolve, reject) => {
@@ -197,29 +207,46 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   }
 
   next(): Promise<Result<T>> {
-    return new Promise((resolve, reject) => this.read({ resolve, reject }))
+    // Most chunks are here already, or at hand, as they come several in a packet; and who waits for nothing costs half.
+    const asked = !this.#isHere && this.committed && this.#waiters.length === 0
+    if (asked) this.#source?.pull()
+    if (this.#isHere) return Promise.resolve(this.#take())
+    return new Promise((resolve, reject) => this.#await({ resolve, reject }, asked))
   }
 
   /** What `next()` does, for whoever need not wait for a promise. */
   read(reader: StreamReader<T>): void {
-    this.#asked = true
-    if (this.#unread !== undefined) {
-      this.#unread.stop()
-      this.#unread = undefined
-    }
-    if (this.#read < this.#chunks.length && this.#committed === undefined) {
-      const value = this.#chunks[this.#read] as T
-      this.#read++
-      this.#delivered()
-      return reader.resolve({ done: false, value })
-    }
+    if (this.#isHere) reader.resolve(this.#take())
+    else this.#await(reader)
+  }
+
+  /** @param asked whether the source has been asked already */
+  #await(reader: StreamReader<T>, asked = false): void {
+    this.#noteReader()
     if (this.#end !== undefined) {
       const failure = this.#failure
       this.#failure = undefined
       return failure === undefined ? reader.resolve(DONE) : reader.reject(failure.error)
     }
     this.#waiters.push(reader)
-    this.#wait()
+    this.#wait(asked)
+  }
+
+  get #isHere(): boolean {
+    return this.#read < this.#chunks.length && this.#committed === undefined
+  }
+
+  #take(): Result<T> {
+    this.#noteReader()
+    const value = this.#chunks[this.#read++] as T
+    this.#delivered()
+    return { done: false, value }
+  }
+
+  #noteReader(): void {
+    this.#asked = true
+    this.#unread?.stop()
+    this.#unread = undefined
   }
 
   return(): Promise<Result<T>> {
@@ -256,10 +283,10 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     if (this.#closing !== undefined) this.#finish(this.#closing)
   }
 
-  #wait(): void {
+  #wait(asked = false): void {
     // A test's clock may stand at 0, which would say that nobody waits.
     this.waitingSince = performance.now() || Number.MIN_VALUE
-    this.#source?.pull()
+    if (!asked) this.#source?.pull()
   }
 
   #isCommit(chunk: T): boolean {

@@ -1,5 +1,5 @@
 export { type AbortListener, abortScope, Cancel, cancelOf, remaining, Scope, sleep, Timer } from './abort.js'
-export { type Alarm, Alarms } from './alarms.js'
+export { type Alarm, type AlarmListener, Alarms } from './alarms.js'
 export { base } from './base.js'
 export * as rules from './check.js'
 export { check } from './check.js'
@@ -14,7 +14,7 @@ export {
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
 export { Running, Work } from './running.js'
-export { type Shared, share } from './share.js'
+export { type Shared, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
 export {
   AnswerStream,
@@ -30,5 +30,6 @@ export {
   tap,
 } from './stream.js'
 export { Notes, type Trace } from './trace.js'
+export { TransientMap } from './transient-map.js'
 export * from './types.js'
 export { atOnce, hookFailed, runHook, warn } from './warn.js'

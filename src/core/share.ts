@@ -1,6 +1,9 @@
 /** Deeper values are left as they are: they are no JSON answers, and the walk must not exhaust the stack. */
 const DEEPEST = 256
 
+/** So many frozen objects are walked through without a list of them, which costs more than the walk. */
+const FEW = 64
+
 /** An answer that several callers get: JSON is frozen, bytes are copied for each. */
 export interface Shared {
   /** The answer for one caller. */
@@ -15,7 +18,9 @@ interface Look {
   bytes: number
   binary: boolean
   storable: boolean
-  /** Frozen objects that have been walked through. */
+  /** How many frozen objects have been walked through. */
+  frozen: number
+  /** Which, from a certain number on. */
   met: Set<object> | undefined
 }
 
@@ -49,7 +54,7 @@ let lastShared: Shared | undefined
 export function share(answer: unknown): Shared {
   const isObject = typeof answer === 'object' && answer !== null
   if (isObject && lastShared !== undefined && answer === lastAnswer) return lastShared
-  const look: Look = { bytes: 0, binary: false, storable: true, met: undefined }
+  const look: Look = { bytes: 0, binary: false, storable: true, frozen: 0, met: undefined }
   freeze(answer, look, 0)
   const shared = new SharedAnswer(look.binary ? copy(answer) : answer, look)
   // Frozen all through, it cannot have changed when it is met again.
@@ -60,6 +65,27 @@ export function share(answer: unknown): Shared {
   return shared
 }
 
+/** Shared answers as one, which is a list. */
+export function shareList(parts: readonly Shared[]): Shared {
+  return new SharedList(parts)
+}
+
+class SharedList implements Shared {
+  readonly #parts: readonly Shared[]
+  readonly bytes: number
+  readonly storable: boolean
+
+  constructor(parts: readonly Shared[]) {
+    this.#parts = parts
+    this.bytes = parts.reduce((sum, { bytes }) => sum + bytes, 0)
+    this.storable = parts.every(({ storable }) => storable)
+  }
+
+  take(): unknown {
+    return Object.freeze(this.#parts.map((part) => part.take()))
+  }
+}
+
 const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer => ArrayBuffer.isView(value) || value instanceof ArrayBuffer
 
 function isPlain(value: object): boolean {
@@ -68,29 +94,55 @@ function isPlain(value: object): boolean {
 }
 
 function freeze(value: unknown, look: Look, depth: number): void {
-  look.bytes += typeof value === 'string' ? value.length * 2 : 8
-  if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') look.storable = false
-  // JSON would turn it into null.
-  if (typeof value === 'number' && !Number.isFinite(value)) look.storable = false
-  if (typeof value !== 'object' || value === null) return
-  if (isBinary(value)) {
-    look.bytes += value.byteLength
-    look.binary = true
-    if (!(value instanceof Uint8Array)) look.storable = false
-    return
+  look.bytes += 8
+  switch (typeof value) {
+    case 'string':
+      look.bytes += value.length * 2 - 8
+      return
+    case 'boolean':
+    case 'undefined':
+      return
+    case 'number':
+      // JSON would turn it into null.
+      if (!Number.isFinite(value)) look.storable = false
+      return
+    case 'object':
+      if (value !== null) freezeObject(value, look, depth)
+      return
+    default:
+      look.storable = false
   }
-  if (depth > DEEPEST || !(Array.isArray(value) || isPlain(value))) {
+}
+
+function freezeObject(value: object, look: Look, depth: number): void {
+  const isList = Array.isArray(value)
+  const proto = isList ? undefined : Object.getPrototypeOf(value)
+  if (!isList && proto !== Object.prototype) {
+    if (isBinary(value)) {
+      look.bytes += value.byteLength
+      look.binary = true
+      if (!(value instanceof Uint8Array)) look.storable = false
+      return
+    }
+    if (proto !== null) {
+      look.storable = false
+      return
+    }
+  }
+  if (depth > DEEPEST) {
     look.storable = false
     return
   }
   if (Object.isFrozen(value)) {
     // It may have been met in this very answer: parts that are used often, and cycles, must not be walked through again and again.
     if (look.met?.has(value)) return
-    look.met ??= new Set()
-    look.met.add(value)
+    if (++look.frozen > FEW) {
+      look.met ??= new Set()
+      look.met.add(value)
+    }
   } else Object.freeze(value)
   look.bytes += 48
-  if (Array.isArray(value)) {
+  if (isList) {
     // JSON has no holes, nor further fields of an array.
     let fields = 0
     for (const index in value) {

@@ -1,7 +1,15 @@
 import { AnswerStream, COMPLETE, type StreamEnd, type StreamOptions } from './answer-stream.js'
 import { runHook } from './warn.js'
 
-export { AnswerStream, COMPLETE, type StreamEnd, type StreamOptions, type StreamReader, type StreamSource } from './answer-stream.js'
+export {
+  AnswerStream,
+  COMPLETE,
+  type StreamEnd,
+  type StreamOptions,
+  type StreamReader,
+  type StreamSource,
+  type Transcribe,
+} from './answer-stream.js'
 
 /** Whether an answer is a stream. */
 export function isStream(answer: unknown): answer is AsyncIterable<unknown> {

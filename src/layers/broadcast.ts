@@ -9,6 +9,7 @@ const STALL_MS = 1_000
 interface Reader {
   /** Index of the next chunk in the whole stream. */
   at: number
+  gone: boolean
   stream: AnswerStream<unknown>
   wants: boolean
   /** Tells that it goes before the end. */
@@ -22,7 +23,8 @@ interface Reader {
 export class Broadcast implements StreamReader<unknown> {
   readonly #source: AnswerStream<unknown>
   readonly #onFull: () => void
-  readonly #readers = new Set<Reader>()
+  /** Never changed, as readers come and go while they are served. */
+  #readers: readonly Reader[] = []
   #log: Shared[] = []
   /** Chunks dropped from the front of the log. */
   #dropped = 0
@@ -42,6 +44,7 @@ export class Broadcast implements StreamReader<unknown> {
   reader(context: Context, onLeave: (reason: unknown) => void): AnswerStream<unknown> {
     const reader: Reader = {
       at: this.#dropped,
+      gone: false,
       wants: false,
       leave: onLeave,
       stream: new AnswerStream(
@@ -51,16 +54,16 @@ export class Broadcast implements StreamReader<unknown> {
             this.#serve(reader)
           },
           stop: (reason) => {
-            this.#readers.delete(reader)
+            this.#remove(reader)
             this.#trim()
             if (!this.#isAwaited) this.#endStall()
             onLeave(reason)
           },
         },
-        { cancel: context.cancel, unreadMs: context.base.unreadMs, committed: true },
+        { cancel: context.cancel, unreadMs: context.base.unreadMs, committed: true, transcribe: this.#source.transcribe },
       ),
     }
-    this.#readers.add(reader)
+    this.#readers = [...this.#readers, reader]
     return reader.stream
   }
 
@@ -86,8 +89,13 @@ export class Broadcast implements StreamReader<unknown> {
     else if (reader.wants) this.#pull()
   }
 
+  #remove(reader: Reader): void {
+    reader.gone = true
+    this.#readers = this.#readers.filter((other) => other !== reader)
+  }
+
   #finish(reader: Reader): void {
-    this.#readers.delete(reader)
+    this.#remove(reader)
     if (this.#failure !== undefined) reader.stream.fail(this.#failure.error)
     else reader.stream.end(this.#ended)
   }
@@ -131,7 +139,7 @@ export class Broadcast implements StreamReader<unknown> {
   #serveAll(): void {
     const over = this.#ended !== undefined || this.#failure !== undefined
     for (const reader of this.#readers) {
-      if (reader.wants || (over && reader.at === this.#end)) this.#serve(reader)
+      if (!reader.gone && (reader.wants || (over && reader.at === this.#end))) this.#serve(reader)
     }
   }
 
@@ -167,9 +175,9 @@ export class Broadcast implements StreamReader<unknown> {
     this.#stall ??= new Timer(STALL_MS, () => {
       this.#stall = undefined
       const slowest = this.#slowestAt()
-      for (const reader of [...this.#readers]) {
-        if (reader.at === slowest && !reader.wants) {
-          this.#readers.delete(reader)
+      for (const reader of this.#readers) {
+        if (!reader.gone && reader.at === slowest && !reader.wants) {
+          this.#remove(reader)
           const sentence = 'The stream is shared with a faster reader and this one fell too far behind.'
           const error = new StackError(sentence, { code: 'STREAM', status: 502, layer: 'dedupe' })
           reader.stream.fail(error)

@@ -27,6 +27,8 @@ export interface Entry {
 export interface EntryStore {
   get(key: string): Entry | undefined | Promise<Entry | undefined>
   set(key: string, form: Entry['form'], content: Shared): void
+  /** Stores a stream as the JSON text of its chunks, where that is of use. */
+  readonly setText?: (key: string, text: string) => void
   delete(key: string): boolean | Promise<boolean>
   clear(): void | Promise<void>
   entries(): number
@@ -36,12 +38,22 @@ export interface EntryStore {
 /** Bookkeeping of an entry beside its content, roughly. Bytes. */
 const ENTRY_BYTES = 200
 
+interface Kept {
+  readonly form: Entry['form']
+  /**
+   * A stream that nobody has asked for yet is kept as its JSON text, where there is one. It has hundreds of objects, which every garbage collection would
+   * go through, and most answers are never asked for again.
+   */
+  readonly content: Shared | Buffer
+  readonly at: number
+}
+
 /** In the process: live frozen answers, bounded by number and by size, the least recently used going first. Ages by the monotonic clock. */
 export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number): EntryStore {
-  const kept = new LRUCache<string, { form: Entry['form']; content: Shared; at: number }>({
+  const kept = new LRUCache<string, Kept>({
     max: maxEntries,
     maxSize: maxBytes,
-    sizeCalculation: ({ content }) => content.bytes + ENTRY_BYTES,
+    sizeCalculation: ({ content }) => (Buffer.isBuffer(content) ? content.length : content.bytes) + ENTRY_BYTES,
     // It takes whole ones only.
     ttl: Math.ceil(keepMs),
     ttlResolution: 0,
@@ -49,9 +61,17 @@ export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number
   return {
     get(key) {
       const found = kept.get(key)
-      return found && { form: found.form, content: found.content, ageMs: performance.now() - found.at }
+      if (found === undefined) return undefined
+      const { form, content, at } = found
+      const ageMs = performance.now() - at
+      if (!Buffer.isBuffer(content)) return { form, content, ageMs }
+      // Asked for again, so perhaps often.
+      const live = share(JSON.parse(content.toString('utf8')))
+      kept.set(key, { form, content: live, at }, { start: at })
+      return { form, content: live, ageMs }
     },
     set: (key, form, content) => void kept.set(key, { form, content, at: performance.now() }),
+    setText: (key, text) => void kept.set(key, { form: 'stream', content: Buffer.from(text), at: performance.now() }),
     delete: (key) => kept.delete(key),
     clear: () => kept.clear(),
     entries: () => kept.size,

@@ -11,6 +11,7 @@ import {
   rules,
   type Shared,
   share,
+  shareList,
   streamOf,
   TimeoutError,
   Timer,
@@ -155,27 +156,33 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   /** Stores a complete answer, and hands it on in the shared form. */
   const keep = (id: string, answer: unknown, context: Context, since: number): unknown => {
     const { valid, complete } = context.base
-    const write = (form: Entry['form'], content: Shared) => {
-      if (since === generation) kept.set(id, form, content)
-    }
     const stream = streamOf(answer)
     if (stream === undefined) {
       const shared = share(answer)
-      if (judge('valid()', () => valid(answer))) write('value', shared)
+      if (since === generation && judge('valid()', () => valid(answer))) kept.set(id, 'value', shared)
       return shared.take()
     }
-    const chunks: unknown[] = []
+    // A source that tells the text of its chunks has judged them, too.
+    const transcript = kept.setText && stream.transcribe?.(maxBytes)
+    const chunks: Shared[] = []
     let bytes = 0
     stream.tap((chunk) => {
       if (bytes > maxBytes) return
       const shared = share(chunk)
+      if (transcript !== undefined) return
       bytes += shared.bytes
       if (bytes > maxBytes) chunks.length = 0
-      else chunks.push(shared.take())
+      else chunks.push(shared)
     })
     stream.onEnd(({ outcome, cacheable }) => {
-      if (outcome !== 'complete' || cacheable === false || bytes > maxBytes) return
-      if (judge('complete()', () => complete(chunks))) write('stream', share(chunks))
+      if (outcome !== 'complete' || cacheable === false || bytes > maxBytes || since !== generation) return
+      if (transcript !== undefined) {
+        const text = transcript()
+        if (text !== undefined) kept.setText?.(id, text)
+        return
+      }
+      const all = shareList(chunks)
+      if (judge('complete()', () => complete(all.take() as unknown[]))) kept.set(id, 'stream', all)
     })
     return stream
   }

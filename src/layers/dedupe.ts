@@ -3,6 +3,7 @@ import {
   type Context,
   check,
   defineLayer,
+  digest,
   type Handler,
   hookFailed,
   type Layer,
@@ -12,6 +13,7 @@ import {
   share,
   streamOf,
   type Trace,
+  TransientMap,
 } from '../core/index.js'
 import { Broadcast } from './broadcast.js'
 
@@ -51,17 +53,13 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
     },
     wrap: (next) => {
       // Of each stack its own: the same request to another base is another call.
-      const flights = new Map<string, Flight>()
+      const flights = new TransientMap<Flight>()
+      const landed = () => {
+        stats.inFlight--
+      }
 
       const begin = (key: string, request: unknown, context: Context): Promise<unknown> => {
-        const flight = new Flight(context.detach(), {
-          unlist() {
-            if (flights.get(key) === flight) flights.delete(key)
-          },
-          landed() {
-            stats.inFlight--
-          },
-        })
+        const flight = new Flight(context.detach(), key, flights, landed)
         // Before it begins: the work must know its deadline.
         const answer = flight.attend(context)
         stats.inFlight++
@@ -91,36 +89,38 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
   })
 }
 
+/** Longer identities are known by their digest: places in the map outlive their calls. */
+const LONG = 1_000
+
 /** What the base says of the request; nothing when it throws, or says something other than a string. */
 function identify(request: unknown, context: Context): string | undefined {
   try {
     const identity: unknown = context.base.key(request, 'dedupe')
-    return typeof identity === 'string' ? identity : undefined
+    if (typeof identity !== 'string') return undefined
+    return identity.length > LONG ? digest(identity) : identity
   } catch (error) {
     hookFailed('dedupe: key()', error)
     return undefined
   }
 }
 
-interface FlightHooks {
-  /** From now on nobody can join. */
-  unlist(): void
-  /** The answer has ended. Called once. */
-  landed(): void
-}
-
 /** One call in progress, and those who wait for its answer. */
 class Flight implements AbortListener {
   readonly #work: SharedWork
-  readonly #hooks: FlightHooks
+  readonly #key: string
+  readonly #flights: TransientMap<Flight>
+  readonly #landed: () => void
   #waiting: Attendee[] = []
   /** The answer, when it is a stream that has begun. */
   #broadcast: Broadcast | undefined
   #over = false
 
-  constructor(work: SharedWork, hooks: FlightHooks) {
+  /** @param landed called once, when the answer has ended */
+  constructor(work: SharedWork, key: string, flights: TransientMap<Flight>, landed: () => void) {
     this.#work = work
-    this.#hooks = hooks
+    this.#key = key
+    this.#flights = flights
+    this.#landed = landed
     work.context.cancel.add(this)
   }
 
@@ -130,7 +130,12 @@ class Flight implements AbortListener {
 
   /** The work is aborted, as everybody has left. */
   abort(): void {
-    this.#hooks.unlist()
+    this.#unlist()
+  }
+
+  /** From now on nobody can join. */
+  #unlist(): void {
+    this.#flights.delete(this.#key, this)
   }
 
   /** Counts a caller in. Settles with his answer, or with his abort. */
@@ -167,7 +172,7 @@ class Flight implements AbortListener {
       } else {
         stream.obey(this.#work.context.cancel)
         stream.onEnd(() => this.#land())
-        shared = new Broadcast(stream, () => this.#hooks.unlist())
+        shared = new Broadcast(stream, () => this.#unlist())
         this.#broadcast = shared
       }
     } catch (error) {
@@ -207,8 +212,8 @@ class Flight implements AbortListener {
     if (this.#over) return
     this.#over = true
     this.#work.end()
-    this.#hooks.unlist()
-    this.#hooks.landed()
+    this.#unlist()
+    this.#landed()
   }
 }
 

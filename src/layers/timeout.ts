@@ -1,8 +1,10 @@
 import {
   type Alarm,
+  type AlarmListener,
   Alarms,
   atOnce,
   Cancel,
+  type Context,
   check,
   defineLayer,
   type Layer,
@@ -57,6 +59,12 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
 
   const alarms = new Alarms()
 
+  const onFire = (phase: TimeoutPhase, after: number, { trace }: Context): TimeoutError => {
+    fired++
+    trace?.timeout(name, phase, after)
+    return new TimeoutError(after, { phase, layer: name })
+  }
+
   return defineLayer({
     name,
     kind: 'timeout',
@@ -67,14 +75,10 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
         const wholeStreamMs = streamMs ?? ms
         const streams = context.base.streams?.(request)
         const limit = streams === undefined ? Math.max(ms, wholeStreamMs) : streams ? wholeStreamMs : ms
-        const onFire = (phase: TimeoutPhase, after: number) => {
-          fired++
-          context.trace?.timeout(name, phase, after)
-        }
-        const call = new TimedCall(context.cancel, name, reject, onFire)
+        const call = new TimedCall(context, limit, reject, onFire)
         context.cancel.add(call)
         if (call.aborted) return
-        call.total = alarms.set(limit, { ring: () => call.fire('total', limit) })
+        call.total = alarms.set(limit, call)
         if (streams && firstTokenMs !== undefined) {
           call.partial = alarms.set(firstTokenMs, { ring: () => call.fire('first-token', firstTokenMs) })
         }
@@ -134,26 +138,35 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
 }
 
 /** The cancellation of one call, below its caller's, and its alarms. */
-class TimedCall extends Cancel {
+class TimedCall extends Cancel implements AlarmListener {
   total: Alarm | undefined = undefined
   /** Until the first token, and then between tokens. */
   partial: Alarm | undefined = undefined
-  readonly #parent: Cancel
-  readonly #layer: string
+  readonly #context: Context
+  readonly #limit: number
   readonly #reject: (error: unknown) => void
-  readonly #onFire: (phase: TimeoutPhase, after: number) => void
+  readonly #onFire: (phase: TimeoutPhase, after: number, context: Context) => TimeoutError
 
-  constructor(parent: Cancel, layer: string, reject: (error: unknown) => void, onFire: (phase: TimeoutPhase, after: number) => void) {
+  constructor(
+    context: Context,
+    limit: number,
+    reject: (error: unknown) => void,
+    onFire: (phase: TimeoutPhase, after: number, context: Context) => TimeoutError,
+  ) {
     super()
-    this.#parent = parent
-    this.#layer = layer
+    this.#context = context
+    this.#limit = limit
     this.#reject = reject
     this.#onFire = onFire
   }
 
+  /** Its whole time is over. */
+  ring(): void {
+    this.fire('total', this.#limit)
+  }
+
   fire(phase: TimeoutPhase, after: number): void {
-    this.#onFire(phase, after)
-    this.abort(new TimeoutError(after, { phase, layer: this.#layer }))
+    this.abort(this.#onFire(phase, after, this.#context))
   }
 
   /** The answer is not waited for any longer, whether or not the work heeds the abort. */
@@ -166,6 +179,6 @@ class TimedCall extends Cancel {
   finish(): void {
     this.total?.stop()
     this.partial?.stop()
-    this.#parent.remove(this)
+    this.#context.cancel.remove(this)
   }
 }
