@@ -118,14 +118,15 @@ class SignalCancel extends Cancel {
   }
 }
 
-const signals = new WeakMap<AbortSignal, SignalCancel>()
+const CANCEL = Symbol('blossom-stack.cancel')
 
 /** The cancellation that follows `signal`; the same one for the same signal. */
-export function cancelOf(signal: AbortSignal): Cancel {
-  let cancel = signals.get(signal)
+export function cancelOf(signal: AbortSignal & { [CANCEL]?: SignalCancel }): Cancel {
+  let cancel = signal[CANCEL]
   if (cancel === undefined) {
     cancel = new SignalCancel(signal)
-    signals.set(signal, cancel)
+    // On the signal itself: in a WeakMap the signals of calls long answered stay until the next full garbage collection.
+    if (Object.isExtensible(signal)) signal[CANCEL] = cancel
   } else if (signal.aborted) {
     // Between calls it does not listen.
     cancel.abort(signal.reason)

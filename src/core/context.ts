@@ -13,6 +13,7 @@ export class Call {
   /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
   trace: Trace | undefined = undefined
   #meta: Map<string, unknown> | undefined
+  #identity: { readonly of: unknown; readonly key: string | undefined } | undefined
 
   constructor(base: BaseFacts, closing: Cancel, running: Running, deadline: number, meta: Map<string, unknown> | undefined) {
     this.base = base
@@ -25,6 +26,13 @@ export class Call {
   get meta(): Map<string, unknown> {
     this.#meta ??= new Map()
     return this.#meta
+  }
+
+  keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
+    // A base that has told its own key may tell the uses apart, and knows best what to remember.
+    if (this.base.scope === '') return this.base.key(request, use)
+    if (this.#identity === undefined || this.#identity.of !== request) this.#identity = { of: request, key: this.base.key(request, use) }
+    return this.#identity.key
   }
 
   /** The notes, if there are any. */
@@ -82,6 +90,10 @@ export class CallContext implements Context {
 
   get base(): BaseFacts {
     return this.call.base
+  }
+
+  keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
+    return this.call.keyOf(request, use)
   }
 
   derive(patch: ContextPatch): CallContext {

@@ -3,12 +3,10 @@ import { hash } from 'node:crypto'
 /** Deeper values have no key: they are no requests, and the walk must not exhaust the stack. */
 const DEEPEST = 64
 
-const LONG = 200
-
 class NoKey extends Error {}
 
 /**
- * A value's canonical form, close to JSON: equal for equal values whatever the order of their fields, different for different ones.
+ * A value's canonical form, which is JSON but for its strings: equal for equal values whatever the order of their fields, different for different ones.
  * `undefined` for what JSON cannot tell apart or hold: functions, class instances, bigints, `NaN`, cycles. Fields that are `undefined` do not count.
  */
 export function stableKey(value: unknown): string | undefined {
@@ -22,8 +20,7 @@ export function stableKey(value: unknown): string | undefined {
 
 function write(value: unknown, depth: number): string {
   if (value === null || typeof value === 'boolean') return String(value)
-  // A long text is told by its length, as looking for what to escape takes longer than everything else here.
-  if (typeof value === 'string') return value.length > LONG && isWellFormed(value) ? `${value.length}"${value}"` : JSON.stringify(value)
+  if (typeof value === 'string') return quote(value)
   if (value === undefined) return 'undefined'
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new NoKey()
@@ -41,9 +38,14 @@ function write(value: unknown, depth: number): string {
   let out = '{'
   for (const key of sortedKeys(value)) {
     const field = (value as Record<string, unknown>)[key]
-    if (field !== undefined) out += `${JSON.stringify(key)}:${write(field, depth + 1)},`
+    if (field !== undefined) out += `${quote(key)}:${write(field, depth + 1)},`
   }
   return `${out}}`
+}
+
+/** A text's end is told by its length, as looking for what to escape takes longer than everything else here. */
+function quote(text: string): string {
+  return isWellFormed(text) ? `${text.length}"${text}"` : JSON.stringify(text)
 }
 
 /** More fields than this are sorted by the engine, whose preparations cost more than all the rest for a few. */

@@ -71,6 +71,8 @@ export interface Context {
   readonly transport: Transport | undefined
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
+  /** What the base says is the request's identity, asked once in a call: layers that share answers ask one after the other. */
+  keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined
   /** A context for the layers inside, narrowed by `patch`. (An object spread would build the lazy `signal`.) */
   derive(patch: ContextPatch): Context
   /** A context for work that several callers share: no caller's signal, its own notes; `close()` counts it. */

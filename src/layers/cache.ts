@@ -109,7 +109,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   const keyOf = (request: unknown, context: Context): string | undefined => {
     const { base, tenant } = context
     try {
-      const identity: unknown = key === undefined ? base.key(request, 'cache') : atOnce(key(request as Request, context))
+      const identity: unknown = key === undefined ? context.keyOf(request, 'cache') : atOnce(key(request as Request, context))
       const scope = scopeOf(base)
       if (typeof identity !== 'string' || scope === undefined) return undefined
       return digest(scope, tenant === undefined ? '' : `tenant ${tenant}`, identity)

@@ -95,7 +95,7 @@ const LONG = 1_000
 /** What the base says of the request; nothing when it throws, or says something other than a string. */
 function identify(request: unknown, context: Context): string | undefined {
   try {
-    const identity: unknown = context.base.key(request, 'dedupe')
+    const identity: unknown = context.keyOf(request, 'dedupe')
     if (typeof identity !== 'string') return undefined
     return identity.length > LONG ? digest(identity) : identity
   } catch (error) {

@@ -12,7 +12,12 @@ export async function run(bench: Bench): Promise<void> {
   try {
     for (const width of bench.quick ? [16] : [16, 64]) {
       bench.progress(`starting the contenders, ${width} calls at a time`)
-      const processes = await Processes.start('calls', Object.keys(contenders), { origin, width, ms: bench.ms(300) })
+      const processes = await Processes.start('calls', Object.keys(contenders), {
+        origin,
+        width,
+        ms: bench.ms(500),
+        warmUpMs: bench.ms(3_000),
+      })
       const title = `JSON calls, ${width} at a time`
       await bench.table(`${width}`, `${title}, without a caller's signal`, 'calls/s', 5, processes.turns('call'))
       await bench.table(`${width}-signal`, `${title}, each with a fresh signal`, 'calls/s', 5, processes.turns('call-signal'))

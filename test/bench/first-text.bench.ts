@@ -12,7 +12,12 @@ export async function run(bench: Bench): Promise<void> {
   const { origin } = upstream
   try {
     bench.progress('starting the contenders')
-    const processes = await Processes.start('first-text', bench.names(contenders, [RAW, OURS]), { origin, width: 1, ms: bench.ms(300) })
+    const processes = await Processes.start('first-text', bench.names(contenders, [RAW, OURS]), {
+      origin,
+      width: 1,
+      ms: bench.ms(400),
+      warmUpMs: bench.ms(3_000),
+    })
     await bench.table('', 'time to the first text of a stream, one after the other', 'ms', 5, processes.turns('first-text'), 2)
     await processes.close()
   } finally {

@@ -55,6 +55,13 @@ export async function run(bench: Bench): Promise<void> {
       Object.fromEntries(Object.entries(clients).map(([name, client]) => [name, () => measure(client)]))
     const { latency, call, stream } = works
     const ms = bench.ms(400)
+    const warmUp = async (width: number, works: (client: Contender) => () => Promise<number>) => {
+      for (const [name, client] of Object.entries(clients)) {
+        bench.progress(`warming up, ${name}`)
+        await rate(width, bench.ms(4_000), works(client))
+      }
+    }
+    await warmUp(CALLS, call)
     await bench.table(
       'latency',
       'one JSON call after the other',
@@ -77,6 +84,7 @@ export async function run(bench: Bench): Promise<void> {
       await last.close()
       bench.leaveOut(`${PORTKEY} is left out of the streams: ${failed.message}`)
     }
+    await warmUp(STREAMS, stream)
     await bench.table(
       'streams',
       `chunks of streams, ${STREAMS} at a time`,

@@ -41,13 +41,14 @@ const stacks: Readonly<Record<string, () => Call>> = {
 
 /** Each call asks something new, as a chat request does. */
 const side =
-  (make: () => Call): MakeSide<{ ms: number; calls: number }> =>
-  async ({ ms, calls }) => {
+  (make: () => Call): MakeSide<{ ms: number; warmUpMs: number; calls: number }> =>
+  async ({ ms, warmUpMs, calls }) => {
     const call = make()
     if ((await call(chatRequest(freshPrompt()))) !== answer) throw new Error('It did not bring the answer.')
     const plain = () => call(chatRequest(freshPrompt()))
     const signalled = () => call(chatRequest(freshPrompt()), new AbortController().signal)
     return {
+      warmUp: (kind) => (kind.startsWith('bytes') ? Promise.resolve() : microseconds(warmUpMs, kind === 'time' ? plain : signalled)),
       turn: (kind) => {
         if (kind === 'time') return microseconds(ms, plain)
         if (kind === 'time-signal') return microseconds(ms, signalled)
@@ -60,7 +61,7 @@ export const contenders = Object.fromEntries(Object.entries({ ...layers, ...stac
 
 /** What the policies themselves cost, around a function that does nothing. */
 export async function run(bench: Bench): Promise<void> {
-  const settings = { ms: bench.ms(200), calls: bench.count(3_000, 500) }
+  const settings = { ms: bench.ms(300), warmUpMs: bench.ms(1_500), calls: bench.count(3_000, 500) }
   for (const [part, title, names, kinds] of [
     ['layers', 'one layer around a function that does nothing', bench.names(layers, [BARE, 'timeout']), ['']],
     [

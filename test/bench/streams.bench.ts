@@ -14,7 +14,12 @@ export async function run(bench: Bench): Promise<void> {
   const { origin } = upstream
   try {
     bench.progress('starting the contenders')
-    const processes = await Processes.start('streams', bench.names(contenders, [RAW, OURS]), { origin, width: WIDTH, ms: bench.ms(400) })
+    const processes = await Processes.start('streams', bench.names(contenders, [RAW, OURS]), {
+      origin,
+      width: WIDTH,
+      ms: bench.ms(500),
+      warmUpMs: bench.ms(3_000),
+    })
     await bench.table('', `chunks of streams, ${WIDTH} streams at a time`, 'chunks/s', 5, processes.turns('stream'))
     await processes.close()
   } finally {

@@ -8,8 +8,11 @@ const say = (said: Said) => process.send?.(said)
 const told = (error: unknown) => ({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
 
 let side: Side | undefined
+const warm = new Set<string>()
 process.on('message', async (kind: string) => {
   try {
+    if (!warm.has(kind)) await side?.warmUp?.(kind)
+    warm.add(kind)
     globalThis.gc?.()
     if (side !== undefined) say({ sample: await side.turn(kind) })
   } catch (error) {

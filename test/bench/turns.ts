@@ -4,6 +4,8 @@ import type { Sample } from './table.js'
 
 /** A contender, ready for its turns. */
 export interface Side {
+  /** Works without a clock, before the first turn of its kind: a server is asked about after hours, not in its first second. */
+  warmUp?(kind: string): Promise<unknown>
   turn(kind: string): Promise<Sample> | Sample
   close?(): unknown
 }

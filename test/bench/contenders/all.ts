@@ -25,17 +25,20 @@ export interface ChatSettings {
   readonly width: number
   /** How long a turn takes. */
   readonly ms: number
+  readonly warmUpMs: number
 }
 
 /** Everybody, each to be put into a process of its own. */
 export const chatSides: Readonly<Record<string, MakeSide<ChatSettings>>> = Object.fromEntries(
   Object.entries(everybody).map(([name, load]) => [
     name,
-    async ({ origin, width, ms }: ChatSettings) => {
+    async ({ origin, width, ms, warmUpMs }: ChatSettings) => {
       const contender = await proven(await load(), origin, width)
+      const workOf = (kind: string) => works[kind as keyof typeof works](contender)
       return {
+        warmUp: (kind: string) => perSecond(width, warmUpMs, workOf(kind)),
         async turn(kind: string) {
-          const work = works[kind as keyof typeof works](contender)
+          const work = workOf(kind)
           if (kind === 'first-text') return typical(ms, work)
           // The connections, which may have timed out since the last turn, are opened before the clock runs.
           await Promise.all(Array.from({ length: width }, work))
