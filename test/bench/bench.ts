@@ -36,7 +36,8 @@ export class Bench {
 
   /**
    * Runs the contenders in turn, round after round, each round beginning with another one, so that neither a machine that drifts nor a place in
-   * the order favours anybody. One more round before the others only warms up.
+   * the order favours anybody. One more round before the others only warms up. Nobody's garbage is collected in between: a process that has just
+   * been made to collect everything has lost its compiled code and its memory, as no server has.
    */
   async table(part: string, title: string, unit: string, rounds: number, contenders: Contenders, warmUps = 1): Promise<void> {
     const id = part === '' ? this.#name : `${this.#name}.${part}`
@@ -47,7 +48,6 @@ export class Bench {
       for (let i = 0; i < names.length; i++) {
         const name = names[(i + Math.max(0, round)) % names.length] as string
         this.#tell({ progress: `${id}: ${round < 1 ? 'warming up' : `round ${round} of ${last}`}, ${name}` })
-        globalThis.gc?.()
         const sample = await contenders[name]?.()
         if (sample !== undefined && round >= 1) samples.get(name)?.push(sample)
       }

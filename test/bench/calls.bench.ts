@@ -16,7 +16,7 @@ export async function run(bench: Bench): Promise<void> {
         origin,
         width,
         ms: bench.ms(500),
-        warmUpMs: bench.ms(3_000),
+        warmUpMs: bench.ms(4_000),
       })
       const title = `JSON calls, ${width} at a time`
       await bench.table(`${width}`, `${title}, without a caller's signal`, 'calls/s', 5, processes.turns('call'))

@@ -69,4 +69,4 @@ export async function compile({ source = false } = {}): Promise<Compiled> {
 }
 
 /** Programs that run in processes of their own. */
-const ENTRIES: readonly string[] = ['one.ts', 'turn-process.ts', 'upstream.ts', 'work-count.ts', 'gateway-server.ts']
+const ENTRIES: readonly string[] = ['one.ts', 'turn-process.ts', 'upstream.ts', 'work-count.ts', 'survivors.ts', 'gateway-server.ts']

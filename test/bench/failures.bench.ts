@@ -67,7 +67,7 @@ async function costAt(calls: number, failures: number, make: () => { ask: Ask; c
 export async function run(bench: Bench): Promise<void> {
   for (const make of Object.values(makers)) await costAt(100, bench.count(5_000, 40), make, 2_000)
   for (const calls of [100, 10_000, 50_000]) {
-    const turns = Object.entries(makers).map(([name, make]) => [name, () => costAt(calls, bench.count(400, 40), make)])
+    const turns = Object.entries(makers).map(([name, make]) => [name, () => costAt(calls, bench.count(4_000, 40), make)])
     const title = `a failed call with ${calls.toLocaleString('en-US')} calls in the breaker's window`
     if (bench.quick && calls > 10_000) continue
     await bench.table(`${calls}`, title, 'µs', 5, Object.fromEntries(turns))

@@ -13,7 +13,6 @@ process.on('message', async (kind: string) => {
   try {
     if (!warm.has(kind)) await side?.warmUp?.(kind)
     warm.add(kind)
-    globalThis.gc?.()
     if (side !== undefined) say({ sample: await side.turn(kind) })
   } catch (error) {
     say(told(error))

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Compiled, compile } from './compile.js'
-import { countWork } from './work.js'
+import { countSurvivors, countWork } from './work.js'
 import type { Counts } from './work-count.js'
 
 /**
@@ -22,6 +22,11 @@ beforeAll(async () => {
   counts = await countWork(compiled.folder)
 }, 120_000)
 afterAll(() => compiled?.remove())
+
+it('leaves nothing of an answered call in the old generation', async () => {
+  // 45 bytes; 800 when answered calls hang on to each other.
+  expect(await countSurvivors(compiled.folder)).toBeLessThan(300)
+}, 60_000)
 
 describe.each(Object.entries(LIMITS))('%s', (name, limits) => {
   it.each(Object.entries(limits))('makes no more %s than its limit', (kind, limit) => {

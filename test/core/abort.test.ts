@@ -75,6 +75,19 @@ describe('Cancel', () => {
     expect(warnings[0]).toContain('ListenerFailure')
   })
 
+  it('keeps the order of its listeners when some have left', () => {
+    const cancel = new Cancel()
+    const log: string[] = []
+    const leave = ['a', 'b', 'c', 'd'].map((name) => cancel.onAbort(() => log.push(name)))
+    leave[0]?.()
+    leave[2]?.()
+    cancel.onAbort(() => log.push('e'))
+    leave[1]?.()
+    cancel.onAbort(() => log.push('f'))
+    cancel.abort('x')
+    expect(log).toEqual(['d', 'e', 'f'])
+  })
+
   it('knows whether anybody listens', () => {
     const cancel = new Cancel()
     expect(cancel.watched).toBe(false)
@@ -132,6 +145,17 @@ describe('cancelOf', () => {
     const removers = Array.from({ length: 50 }, () => cancel.onAbort(() => {}))
     expect(getEventListeners(signal, 'abort')).toHaveLength(1)
     for (const remove of removers) remove()
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
+  })
+
+  it('follows a frozen signal, which can carry nothing', () => {
+    const controller = new AbortController()
+    const signal = Object.freeze(controller.signal)
+    const listener = vi.fn()
+    cancelOf(signal).onAbort(listener)
+    cancelOf(signal).onAbort(() => {})()
+    controller.abort('gone')
+    expect(listener).toHaveBeenCalledExactlyOnceWith('gone')
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 

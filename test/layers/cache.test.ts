@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/index.js'
-import { base, type CallOptions, type Context, collect, replay, type StreamEnd, stack } from '../../src/core/index.js'
+import { AnswerStream, base, type CallOptions, type Context, collect, replay, type StreamEnd, stack } from '../../src/core/index.js'
 import { type CacheNote, cache } from '../../src/layers/cache.js'
+import { dedupe } from '../../src/layers/dedupe.js'
 import { pool } from '../../src/layers/pool.js'
 import { startLocalBlossom } from '../../src/testing/index.js'
 import { gate, never } from '../support/gate.js'
@@ -1000,4 +1001,96 @@ describe('cache', () => {
     await turn()
     expect(answered).toBe(true)
   })
+})
+
+describe('a stream that tells the text of its chunks', () => {
+  const chunks = [
+    { id: 1, list: [{ text: 'a' }] },
+    { id: 2, list: [] },
+    { id: 3, list: [{ text: 'é' }] },
+  ]
+  /** The same stream with and without its text: what is seen of the cache must be the same. */
+  const streaming = (transcribe: ((maxBytes: number) => () => string | undefined) | undefined) => async (_: string) => {
+    calls++
+    return AnswerStream.of(structuredClone(chunks), { transcribe })
+  }
+  let calls = 0
+  beforeEach(() => {
+    calls = 0
+  })
+  const whole = () => () => JSON.stringify(chunks)
+
+  describe.each([
+    ['with it', whole],
+    ['without it', undefined],
+  ])('%s', (_, transcribe) => {
+    it('is kept chunk by chunk, frozen, and served again and again', async () => {
+      const layer = cache()
+      const ask = stack(streaming(transcribe), layer)
+      const answers: unknown[] = []
+      for (let i = 0; i < 4; i++) answers.push(await collect(await ask('one')))
+      expect(answers).toEqual([chunks, chunks, chunks, chunks])
+      expect(answers.flat().every((chunk) => Object.isFrozen(chunk) && Object.isFrozen((chunk as { list: object }).list))).toBe(true)
+      expect(calls).toBe(1)
+      expect(ask.stats().cache).toMatchObject({ hits: 3, misses: 1, entries: 1 })
+      expect(ask.stats().cache.bytes).toBeGreaterThan(JSON.stringify(chunks).length)
+    })
+
+    it('is renewed and forgotten like any other', async () => {
+      const layer = cache({ ttlMs: 1_000 })
+      const ask = stack(streaming(transcribe), layer)
+      await collect(await ask('one'))
+      vi.advanceTimersByTime(900)
+      await collect(await ask('one'))
+      vi.advanceTimersByTime(200)
+      await collect(await ask('one'))
+      expect(calls).toBe(2)
+      await layer.clear()
+      await collect(await ask('one'))
+      expect(calls).toBe(3)
+    })
+
+    it('goes to a store outside the process as its chunks', async () => {
+      const store = new Map<string, unknown>()
+      const ask = stack(streaming(transcribe), cache({ store }))
+      await collect(await ask('one'))
+      await flush()
+      expect(JSON.stringify([...store.values()])).toContain('é')
+      expect(await collect(await ask('one'))).toEqual(chunks)
+      expect(calls).toBe(1)
+    })
+  })
+
+  it('is not kept when it has become longer than the cache is large', async () => {
+    const limits: number[] = []
+    const ask = stack(
+      streaming((maxBytes) => {
+        limits.push(maxBytes)
+        return () => undefined
+      }),
+      cache({ maxBytes: 10_000 }),
+    )
+    for (let i = 0; i < 2; i++) expect(await collect(await ask('one'))).toEqual(chunks)
+    expect(calls).toBe(2)
+    expect(limits).toEqual([10_000, 10_000])
+  })
+
+  it('keeps, once it has been asked for, the same objects', async () => {
+    const ask = stack(streaming(whole), cache())
+    await collect(await ask('one'))
+    const [first, second] = [await collect(await ask('one')), await collect(await ask('one'))]
+    expect(first[0]).toBe(second[0])
+  })
+})
+
+it('reads a request once, however many layers ask what it is', async () => {
+  let reads = 0
+  const ask = stack(async (_: object) => 'answer', cache(), dedupe())
+  await ask({
+    get prompt() {
+      reads++
+      return 'Hello'
+    },
+  })
+  expect(reads).toBe(1)
 })
