@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { root } from './compile.js'
 import { goalsOf } from './goals.js'
 import { draw } from './picture.js'
+import { withMeasured } from './readme-tables.js'
 import { type Results, type Row, rowsOf } from './table.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'blossom-stack-'))
@@ -78,6 +79,17 @@ describe('goalsOf', () => {
     expect(goal([row('blossom-stack, full stack', 1)])?.met).toBe(true)
     expect(goal([row('blossom-stack, full stack', 2)])?.met).toBe(false)
     expect(goal([])?.met).toBeUndefined()
+  })
+})
+
+describe('the README', () => {
+  it('shows the figures of results.json, all from one whole run', () => {
+    const found = JSON.parse(readFileSync(join(root, 'test', 'bench', 'results.json'), 'utf8')) as Results
+    expect(found.quick).toBe(false)
+    expect(found.tables.length).toBeGreaterThan(25)
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    expect(withMeasured(readme, found)).toBe(readme)
+    expect(readFileSync(join(root, 'test', 'bench', 'results.svg'), 'utf8')).toBe(draw(found))
   })
 })
 

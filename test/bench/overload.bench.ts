@@ -2,7 +2,7 @@ import { type BlossomLayer, createBlossom, queue } from 'blossom-stack'
 import type { Bench } from './bench.js'
 import { byHand, cockatiel } from './contenders/around.js'
 import { type ChatRequest, chatRequest } from './contenders/contender.js'
-import { ADAPTIVE, OURS, PLAIN_LIMIT, REFUSAL, SHORT_LINE } from './contenders/names.js'
+import { OURS, PLAIN_LIMIT, REFUSAL, SHORT_LINE, UNTOLD } from './contenders/names.js'
 import { fullStack } from './contenders/ours.js'
 import { jsonBy, makePool, textOf } from './contenders/undici.js'
 import { freshPrompt, perSecond, sleep } from './load.js'
@@ -18,7 +18,6 @@ const SERVICE_MS = 50
 const PATIENCE_MS = 400
 
 export const GOODPUT = 'goodput'
-const UNTOLD = `${OURS}, told four times the capacity`
 
 interface Settings {
   readonly origin: string
@@ -34,7 +33,6 @@ const blossomOf =
     return async (prompt) => textOf(await client.chat.create(chatRequest(prompt) as never, { timeoutMs: PATIENCE_MS }))
   }
 const wide = (concurrency: number) => queue({ concurrency })
-const adaptive = () => queue({ concurrency: 'adaptive' as never })
 
 const overRaw = (around: (fn: (request: unknown, signal?: AbortSignal) => Promise<unknown>) => (request: unknown) => Promise<unknown>) => {
   return ({ origin }: Settings): Ask => {
@@ -50,7 +48,6 @@ const makers: Readonly<Record<string, (settings: Settings) => Ask>> = {
   [SHORT_LINE]: overRaw((fn) => cockatiel.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS, maxWaiting: 64 })),
   [OURS]: blossomOf(wide, SLOTS),
   [UNTOLD]: blossomOf(wide, 4 * SLOTS),
-  [ADAPTIVE]: blossomOf(adaptive, 256),
 }
 
 const side =
@@ -105,11 +102,7 @@ export async function run(bench: Bench): Promise<void> {
   const ms = bench.quick ? 300 : 1_800
   const upstream = await startUpstream({ capacity: { slots: SLOTS, serviceMs: SERVICE_MS } })
   const settings = { origin: upstream.origin, ms }
-  // The adaptive queue takes part as soon as there is one.
-  const known = await Processes.start('overload', [ADAPTIVE], settings).catch(() => undefined)
-  await known?.close()
-  if (known === undefined) bench.leaveOut(`${ADAPTIVE} is left out: this version's queue takes a number only.`)
-  const ready = bench.names(contenders, [PLAIN_LIMIT, OURS]).filter((name) => name !== ADAPTIVE || known !== undefined)
+  const ready = bench.names(contenders, [PLAIN_LIMIT, OURS])
   const processes = await Processes.start('overload', ready, settings)
   try {
     const measured = await processes.turns('capacity')[ready[0] as string]?.()

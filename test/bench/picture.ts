@@ -1,11 +1,13 @@
 /**
- * `npm run bench:picture` draws `results.svg` from `results.json`, which `npm run bench -- --json test/bench/results.json` writes, and prints the
- * table of goals out of the same run.
+ * `npm run bench:picture` draws `results.svg` from `results.json`, which `npm run bench -- --json test/bench/results.json` writes, puts the tables of
+ * the same run into the README, and prints the one of the goals.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { root } from './compile.js'
 import { DISPATCH, NOOP, OURS, PLAIN, RAW, STANDARD } from './contenders/names.js'
 import { goalsTable } from './goals.js'
+import { withMeasured } from './readme-tables.js'
 import { type Results, type Row, short, times } from './table.js'
 
 const WIDTH = 820
@@ -101,5 +103,7 @@ if (process.argv[1] === import.meta.filename) {
   const results = JSON.parse(readFileSync(join(import.meta.dirname, 'results.json'), 'utf8')) as Results
   if (results.quick) throw new Error('results.json comes from a quick run, whose figures say nothing.')
   writeFileSync(join(import.meta.dirname, 'results.svg'), draw(results))
+  const readme = join(root, 'README.md')
+  writeFileSync(readme, withMeasured(readFileSync(readme, 'utf8'), results))
   console.log(goalsTable(results))
 }

@@ -21,7 +21,7 @@ export const ESTIMATED = 'text.batch, in input order, with estimate'
 export const BATCH_BY_HAND = 'p-queue and undici by hand'
 export const GROUPS = 'fixed groups and a pause'
 
-export const ADAPTIVE = 'blossom-stack, full stack, adaptive'
+export const UNTOLD = `${OURS}, told four times the capacity`
 export const PLAIN_LIMIT = 'undici request() with a time limit'
 export const SHORT_LINE = 'cockatiel, 64 may wait'
 
