@@ -57,6 +57,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   #texts: string[] | undefined
   #textBytes = 0
   #maxTextBytes = REMEMBERED_BYTES
+  #isWhole = true
+  #isRead = false
   #linger: Timer | undefined
 
   constructor(request: BlossomRequest, context: Context, settings: ExchangeSettings, note: ClientNote) {
@@ -80,6 +82,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   // From the stream's reader.
 
   pull(): void {
+    this.#isRead ||= this.#stream?.committed === true
     if (!this.#paused) return
     this.#paused = false
     this.#controller?.resume()
@@ -320,14 +323,18 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   /** As text: the objects can go as soon as they are read. */
   #remember(data: string): void {
     this.#textBytes += data.length
-    if (this.#textBytes > this.#maxTextBytes) return
+    // Who wants all of it has said so by the time that the first reader waits; until then what is ahead of him is bounded.
+    if (this.#isRead && this.#textBytes > this.#maxTextBytes) {
+      this.#isWhole = false
+      return
+    }
     this.#texts ??= []
     this.#texts.push(data)
   }
 
   #transcribe(maxBytes: number): () => string | undefined {
     this.#maxTextBytes = Math.max(this.#maxTextBytes, maxBytes)
-    return () => (this.#textBytes > this.#maxTextBytes ? undefined : textOfList(this.#texts ?? []))
+    return () => (this.#isWhole ? textOfList(this.#texts ?? []) : undefined)
   }
 
   #onDone(stream: AnswerStream<unknown>): void {

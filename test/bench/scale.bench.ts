@@ -12,7 +12,7 @@ const later = () => new Promise<typeof answer>((resolve) => setImmediate(() => r
 type Call = (request: object, options: { timeoutMs: number }) => Promise<unknown>
 
 /** The CPU time of a call, `width` in progress at once. */
-async function cost(call: Call, width: number, ms: number, ask = () => chatRequest(freshPrompt())): Promise<Sample> {
+async function cost(call: Call, width: number, ms: number, ask: () => object = () => chatRequest(freshPrompt())): Promise<Sample> {
   const sample = await perSecond(width, ms, async () => {
     await call(ask(), { timeoutMs: DEADLINE_MS })
     return 1
@@ -51,10 +51,7 @@ export async function run(bench: Bench): Promise<void> {
       for (const request of asked) await call(request, { timeoutMs: DEADLINE_MS })
       let at = 0
       const again = () => asked[(97 * at++) % asked.length] as object
-      kept.push([
-        `${entries.toLocaleString('en-US')} entries`,
-        () => (kind === 'hit' ? cost(call, 16, ms, again) : cost(call, 16, ms)),
-      ])
+      kept.push([`${entries.toLocaleString('en-US')} entries`, () => (kind === 'hit' ? cost(call, 16, ms, again) : cost(call, 16, ms))])
     }
     await bench.table(`entries.${kind}`, `CPU of a ${kind} by the entries of the cache`, CPU, 5, Object.fromEntries(kept), 2)
   }
