@@ -1,5 +1,13 @@
 import type { Dispatcher } from 'undici'
-import { type AbortListener, AnswerStream, type Context, type StackError, type StreamSource, Timer } from '../core/index.js'
+import {
+  type AbortListener,
+  AnswerStream,
+  type Context,
+  type StackError,
+  type StreamSource,
+  Timer,
+  type Transcribe,
+} from '../core/index.js'
 import { finishReasonOf, isChunk, isCompletion, textOf, toChunks } from './completion.js'
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from './errors.js'
 import { errorInBytes, errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
@@ -284,7 +292,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     const { cancel, base } = this.#context
     // From here on the stream obeys the cancellation, and stops us.
     cancel.remove(this)
-    const transcribe = (maxBytes: number) => this.#transcribe(maxBytes)
+    const transcribe: Transcribe = (maxBytes, of) => (of === base ? this.#transcribe(maxBytes) : undefined)
     const stream = new AnswerStream<unknown>(this, { cancel, commits: base.commits, unreadMs: base.unreadMs, transcribe })
     this.#stream = stream
     stream.ready.then(() => this.#resolve(stream), this.#reject)

@@ -1,6 +1,7 @@
 import { type AbortListener, type Cancel, Timer } from './abort.js'
 import { TimeoutError } from './errors.js'
 import { iterableSource } from './iterable-source.js'
+import type { BaseFacts } from './types.js'
 import { hookFailed, runHook } from './warn.js'
 
 /** How a stream ended. `left`: its reader went before the end. */
@@ -13,9 +14,9 @@ export interface StreamEnd {
 
 /**
  * Has a stream that comes as JSON remembered as it came, so that whoever keeps it need not hold hundreds of objects: gives what gives the list of its
- * chunks as one JSON text, or undefined when it is longer than `maxBytes`.
+ * chunks as one JSON text, or undefined when it is longer than `maxBytes`. Undefined for another base than the stream's own, which alone has judged it.
  */
-export type Transcribe = (maxBytes: number) => () => string | undefined
+export type Transcribe = (maxBytes: number, base: BaseFacts) => (() => string | undefined) | undefined
 
 /** Where a stream's chunks come from. It answers `pull` with `push`, `end` or `fail` on the stream. */
 export interface StreamSource {

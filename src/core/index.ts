@@ -27,6 +27,7 @@ export {
   type StreamReader,
   type StreamSource,
   streamOf,
+  type Transcribe,
   tap,
 } from './stream.js'
 export { Notes, type Trace } from './trace.js'

@@ -8,6 +8,7 @@ export {
   type StreamOptions,
   type StreamReader,
   type StreamSource,
+  type Transcribe,
 } from './answer-stream.js'
 
 /** Whether an answer is a stream. */

@@ -65,9 +65,9 @@ export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number
       const { form, content, at } = found
       const ageMs = performance.now() - at
       if (!Buffer.isBuffer(content)) return { form, content, ageMs }
-      // Asked for again, so perhaps often.
       const live = share(JSON.parse(content.toString('utf8')))
-      kept.set(key, { form, content: live, at }, { start: at })
+      // Asked for again, so perhaps often; as objects it is several times as large.
+      if (live.bytes + ENTRY_BYTES <= maxBytes) kept.set(key, { form, content: live, at }, { start: at })
       return { form, content: live, ageMs }
     },
     set: (key, form, content) => void kept.set(key, { form, content, at: performance.now() }),

@@ -163,7 +163,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
       return shared.take()
     }
     // A source that tells the text of its chunks has judged them, too.
-    const transcript = kept.setText && stream.transcribe?.(maxBytes)
+    const transcript = kept.setText && stream.transcribe?.(maxBytes, context.base)
     const chunks: Shared[] = []
     let bytes = 0
     stream.tap((chunk) => {

@@ -1075,6 +1075,12 @@ describe('a stream that tells the text of its chunks', () => {
     expect(limits).toEqual([10_000, 10_000])
   })
 
+  it('stays text when its objects would not fit', async () => {
+    const ask = stack(streaming(whole), cache({ maxBytes: 400 }))
+    for (let i = 0; i < 4; i++) expect(await collect(await ask('one'))).toEqual(chunks)
+    expect(calls).toBe(1)
+  })
+
   it('keeps, once it has been asked for, the same objects', async () => {
     const ask = stack(streaming(whole), cache())
     await collect(await ask('one'))

@@ -584,3 +584,12 @@ describe('dedupe', () => {
 function fail(): never {
   throw named('KeyMishap')
 }
+
+it('joins equal requests of any length, and no others', async () => {
+  let calls = 0
+  const ask = stack(async (request: string) => ({ calls: ++calls, length: request.length }), dedupe())
+  const long = 'x'.repeat(50_000)
+  const answers = await Promise.all([ask(long), ask(long), ask(`${long}y`), ask(`y${long}`)])
+  expect(calls).toBe(3)
+  expect(answers[1]).toBe(answers[0])
+})

@@ -3,11 +3,27 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
 import { createBlossom } from '../../src/blossom/index.js'
-import { collect } from '../../src/core/index.js'
+import { base, collect, stack } from '../../src/core/index.js'
 import { cache } from '../../src/layers/cache.js'
+import { startLocalBlossom } from '../../src/testing/local-blossom.js'
 
 const CHUNKS = 300
 const TEXT = 'é'.repeat(8_000)
+
+it("a stream is not cached by another stack that says it is not complete, though the client's own would", async () => {
+  const upstream = await startLocalBlossom()
+  const blossom = createBlossom({ baseURL: upstream.url })
+  const fn = (content: string) => blossom.chat.stream({ messages: [{ role: 'user', content }] })
+  const ask = stack(base(fn, { complete: () => false }), cache())
+  try {
+    for (let i = 0; i < 2; i++) expect((await collect(await ask('Hello'))).length).toBeGreaterThan(1)
+    expect(upstream.requests).toHaveLength(2)
+  } finally {
+    await ask.close()
+    await blossom.close()
+    await upstream.close()
+  }
+})
 
 it.each([
   ['many chunks', CHUNKS, TEXT],
