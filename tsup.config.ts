@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs'
 import { defineConfig } from 'tsup'
 
-// Removed here once: tsup's own `clean` runs per format and may delete what the other has just written.
+// Removed here once: tsup's own `clean` runs per format and may delete what the other has just
+// written.
 rmSync('dist', { recursive: true, force: true })
 
 export default defineConfig({

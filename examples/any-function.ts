@@ -1,11 +1,23 @@
 /**
- * The layers around a function that has nothing to do with Blossom: the calls of a database. `node --import tsx examples/any-function.ts`
+ * The layers around a function that has nothing to do with Blossom: the calls of a database. `node
+ * --import tsx examples/any-function.ts`
  *
- * The driver at the end of this file stands for yours and fails as drivers do. With `pg` the base would be
- * `({ sql, values }, { signal }) => pool.query({ text: sql, values, signal })`.
+ * The driver at the end of this file stands for yours and fails as drivers do. With `pg` the base
+ * would be `({ sql, values }, { signal }) => pool.query({ text: sql, values, signal })`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { base, breaker, type Context, cache, dedupe, isStackError, queue, retry, stack, timeout } from 'blossom-stack'
+import {
+  base,
+  breaker,
+  type Context,
+  cache,
+  dedupe,
+  isStackError,
+  queue,
+  retry,
+  stack,
+  timeout,
+} from 'blossom-stack'
 
 interface Query {
   readonly sql: string
@@ -13,14 +25,20 @@ interface Query {
 }
 
 /** What the server or the network did; a mistake in the SQL is ours, and would fail again. */
-const isPassing = (error: unknown): boolean => ['ECONNRESET', 'ECONNREFUSED', '40001'].includes((error as { code?: string }).code ?? '')
+const isPassing = (error: unknown): boolean =>
+  ['ECONNRESET', 'ECONNREFUSED', '40001'].includes((error as { code?: string }).code ?? '')
 
 async function main(): Promise<void> {
   const database = new FakeDatabase({ connections: 4 })
   const run = (query: Query, { signal }: Context) => database.query(query, signal)
 
-  // One value each for both stacks: the breaker learns from reads and writes, and together they never need more than four connections.
-  const health = breaker({ counts: (error) => isPassing(error) || isStackError(error, 'TIMEOUT'), minimumCalls: 5, windowMs: 10_000 })
+  // One value each for both stacks: the breaker learns from reads and writes, and together they
+  // never need more than four connections.
+  const health = breaker({
+    counts: (error) => isPassing(error) || isStackError(error, 'TIMEOUT'),
+    minimumCalls: 5,
+    windowMs: 10_000,
+  })
   const slots = queue({ concurrency: 4, maxWaiting: 200, maxWaitMs: 5_000 })
 
   const read = stack(
@@ -36,7 +54,11 @@ async function main(): Promise<void> {
   const write = stack(run, timeout({ ms: 5_000 }), health, slots)
 
   // 200 visitors at once, ten different questions, a server that takes four connections.
-  await Promise.all(Array.from({ length: 200 }, (_, i) => read({ sql: 'select name from flowers where id = $1', values: [i % 10] })))
+  await Promise.all(
+    Array.from({ length: 200 }, (_, i) =>
+      read({ sql: 'select name from flowers where id = $1', values: [i % 10] }),
+    ),
+  )
   console.log(`200 visitors: ${database.queries} queries, at most ${database.most} at once`)
 
   database.failNext('ECONNRESET', 'a connection was reset')
@@ -45,28 +67,43 @@ async function main(): Promise<void> {
   console.log(`two failures that pass: ${row?.name}, after ${read.stats().retry.retries} retries`)
 
   const before = database.queries
-  await read({ sql: 'selec name from flowers' }).catch((error) => console.log(`a mistake: ${error.code} ${error.message}`))
-  console.log(`it was asked ${database.queries - before} time; the breaker is ${health.stats().state}`)
+  await read({ sql: 'selec name from flowers' }).catch((error) =>
+    console.log(`a mistake: ${error.code} ${error.message}`),
+  )
+  console.log(
+    `it was asked ${database.queries - before} time; the breaker is ${health.stats().state}`,
+  )
 
-  const reason = await read({ sql: 'select pg_sleep(60)' }, { timeoutMs: 100 }).catch((error) => error)
+  const reason = await read({ sql: 'select pg_sleep(60)' }, { timeoutMs: 100 }).catch(
+    (error) => error,
+  )
   await sleep(1)
-  console.log(`a slow query: ${reason.code} after ${reason.ms} ms; still running in the database: ${database.running}`)
+  console.log(
+    `a slow query: ${reason.code} after ${reason.ms} ms; still running in the database: ${database.running}`,
+  )
 
   const order = { sql: 'insert into orders values ($1)', values: ['tulip'] }
   await write(order)
   database.isDown = true
   await Promise.allSettled(Array.from({ length: 20 }, () => write(order)))
   const refused = await write(order).catch((error) => error)
-  console.log(`the server is down: ${refused.code}, try again in ${Math.ceil(refused.retryAfter / 1_000)} s`)
+  console.log(
+    `the server is down: ${refused.code}, try again in ${Math.ceil(refused.retryAfter / 1_000)} s`,
+  )
   const [known] = await read({ sql: 'select name from flowers where id = $1', values: [3] })
   console.log(`what the cache holds is served all the same: ${known?.name}`)
 
   await Promise.all([read.close(), write.close()])
   const { cache: kept, dedupe: shared } = read.stats()
-  console.log(`reads: ${kept.hits} from the cache, ${shared.joined} shared, ${slots.stats().completed} queries that went well`)
+  console.log(
+    `reads: ${kept.hits} from the cache, ${shared.joined} shared, ${slots.stats().completed} queries that went well`,
+  )
 }
 
-/** Stands for a driver and its server: so many connections, errors with a `code`, queries that can be cancelled. */
+/**
+ * Stands for a driver and its server: so many connections, errors with a `code`, queries that can
+ * be cancelled.
+ */
 class FakeDatabase {
   isDown = false
   queries = 0
@@ -88,12 +125,17 @@ class FakeDatabase {
     this.running++
     this.most = Math.max(this.most, this.running)
     try {
-      if (this.running > this.#connections) throw Object.assign(new Error('sorry, too many clients already'), { code: '53300' })
+      if (this.running > this.#connections)
+        throw Object.assign(new Error('sorry, too many clients already'), { code: '53300' })
       await sleep(sql.includes('pg_sleep') ? 60_000 : 5, undefined, { signal })
-      if (this.isDown) throw Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' })
+      if (this.isDown)
+        throw Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), {
+          code: 'ECONNREFUSED',
+        })
       const failure = this.#failures.shift()
       if (failure) throw failure
-      if (!/^(select|insert) /.test(sql)) throw Object.assign(new Error('syntax error at or near "selec"'), { code: '42601' })
+      if (!/^(select|insert) /.test(sql))
+        throw Object.assign(new Error('syntax error at or near "selec"'), { code: '42601' })
       return [{ name: `flower ${values.join()}` }]
     } finally {
       this.running--

@@ -1,17 +1,28 @@
 /**
- * A file of prompts to a file of answers: `node --import tsx examples/batch.ts prompts.jsonl answers.jsonl`
+ * A file of prompts to a file of answers: `node --import tsx examples/batch.ts prompts.jsonl
+ * answers.jsonl`
  *
- * A line of the first is `{"prompt": "…"}`; whatever else it holds, such as an id, comes back beside the answer. Without names it makes a file
- * of 60 prompts to try. `--unordered` writes the answers as they come; `--concurrency 5`, `--model openai` and `--max-tokens 100` are the others.
+ * A line of the first is `{"prompt": "…"}`; whatever else it holds, such as an id, comes back
+ * beside the answer. Without names it makes a file of 60 prompts to try. `--unordered` writes the
+ * answers as they come; `--concurrency 5`, `--model openai` and `--max-tokens 100` are the others.
  *
- * Ctrl-C lets the calls in progress finish, and once more cuts them. The same command goes on from there: what was answered is kept in
- * `answers.jsonl.checkpoint` and not asked again, what failed is. To begin anew, or with another model, delete that file.
+ * Ctrl-C lets the calls in progress finish, and once more cuts them. The same command goes on from
+ * there: what was answered is kept in `answers.jsonl.checkpoint` and not asked again, what failed
+ * is. To begin anew, or with another model, delete that file.
  */
 import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type BatchProgress, createBlossom, isStackError, pool, queue, retry, timeout } from 'blossom-stack'
+import {
+  type BatchProgress,
+  createBlossom,
+  isStackError,
+  pool,
+  queue,
+  retry,
+  timeout,
+} from 'blossom-stack'
 import { startLocalBlossom } from 'blossom-stack/testing'
 
 const { values: flags, positionals } = parseArgs({
@@ -23,7 +34,8 @@ const { values: flags, positionals } = parseArgs({
     'max-tokens': { type: 'string', default: '100' },
   },
 })
-const [input = await samplePrompts(), output = join(tmpdir(), 'blossom-answers.jsonl')] = positionals
+const [input = await samplePrompts(), output = join(tmpdir(), 'blossom-answers.jsonl')] =
+  positionals
 const concurrency = Number(flags.concurrency)
 
 const apiKey = process.env.POLLINATIONS_API_KEY
@@ -33,7 +45,8 @@ if (!apiKey && !baseURL) {
   baseURL = (await startLocalBlossom({ latencyMs: 400 })).url
 }
 
-// Nobody waits for a single answer, so patience is cheap. No breaker: while it is open every prompt that comes up would fail at once.
+// Nobody waits for a single answer, so patience is cheap. No breaker: while it is open every prompt
+// that comes up would fail at once.
 const blossom = createBlossom({ apiKey, baseURL }).use(
   timeout({ ms: 15 * 60_000 }),
   retry({ retries: 5, maxDelayMs: 30_000, maxRetryAfterMs: 5 * 60_000, budget: false }),
@@ -98,7 +111,9 @@ function show({ done, failed, elapsedMs }: BatchProgress): void {
   const answered = blossom.stats().queue.completed + failed
   const perSecond = answered / (elapsedMs / 1_000)
   const left = Math.ceil((total - done) / perSecond)
-  const eta = Number.isFinite(left) ? `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}` : '-:--'
+  const eta = Number.isFinite(left)
+    ? `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}`
+    : '-:--'
   const facts = `${done} of ${total}, ${failed} failed, ${perSecond.toFixed(1)}/s, ${eta} to go`
   if (process.stderr.isTTY) {
     const filled = Math.round((30 * done) / total)
@@ -124,14 +139,17 @@ try {
   })
   for await (const outcome of outcomes) {
     const { index } = outcome
-    const answer = outcome.ok ? { text: outcome.text, model: outcome.model, usage: outcome.usage } : { error: describeError(outcome.error) }
+    const answer = outcome.ok
+      ? { text: outcome.text, model: outcome.model, usage: outcome.usage }
+      : { error: describeError(outcome.error) }
     await answers.appendFile(`${JSON.stringify({ ...begun.get(index), ...answer })}\n`)
     begun.delete(index)
     written++
     if (outcome.ok) continue
     failed++
     // A wrong key or an empty account would fail all the others as well.
-    if (isStackError(outcome.error, 'AUTH') || isStackError(outcome.error, 'PAYMENT')) stopping = true
+    if (isStackError(outcome.error, 'AUTH') || isStackError(outcome.error, 'PAYMENT'))
+      stopping = true
   }
 } catch (error) {
   if (!cut.signal.aborted) throw error
@@ -144,7 +162,9 @@ process.exit(interrupted ? 130 : failed > 0 ? 1 : 0)
 
 /** Messages of the stack's errors hold neither keys nor prompts. */
 function describeError(error: unknown) {
-  return isStackError(error) ? { code: error.code, message: error.message } : { code: 'UNKNOWN', message: String(error) }
+  return isStackError(error)
+    ? { code: error.code, message: error.message }
+    : { code: 'UNKNOWN', message: String(error) }
 }
 
 async function samplePrompts(): Promise<string> {

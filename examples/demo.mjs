@@ -1,7 +1,8 @@
 /**
- * Starts one of the example servers with everything the gateway serves: `npm run demo`, or `npm run demo -- express`.
- * Without an API key and an address it starts a local upstream that speaks Blossom's wire, and says so.
- * All settings are environment variables: PORT (8787), HOST (127.0.0.1), and those of `blossomFromEnv()` and `gatewayOptionsFromEnv()`.
+ * Starts one of the example servers with everything the gateway serves: `npm run demo`, or `npm run
+ * demo -- express`. Without an API key and an address it starts a local upstream that speaks
+ * Blossom's wire, and says so. All settings are environment variables: PORT (8787), HOST
+ * (127.0.0.1), and those of `blossomFromEnv()` and `gatewayOptionsFromEnv()`.
  */
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -19,13 +20,17 @@ function stop(sentence) {
 }
 
 const [major, minor] = process.versions.node.split('.').map(Number)
-if (major < 20 || (major === 20 && minor < 19)) stop(`The demo needs Node 20.19 or later; this is ${process.version}.`)
+if (major < 20 || (major === 20 && minor < 19))
+  stop(`The demo needs Node 20.19 or later; this is ${process.version}.`)
 const [framework = 'hono'] = process.argv.slice(2)
-if (!FRAMEWORKS.includes(framework)) stop(`Unknown framework "${framework}"; there is: ${FRAMEWORKS.join(', ')}.`)
+if (!FRAMEWORKS.includes(framework))
+  stop(`Unknown framework "${framework}"; there is: ${FRAMEWORKS.join(', ')}.`)
 const port = Number(process.env.PORT || 8787)
-if (!Number.isInteger(port) || port < 0 || port > 65_535) stop(`PORT must be a port number from 0 to 65535, got "${process.env.PORT}".`)
+if (!Number.isInteger(port) || port < 0 || port > 65_535)
+  stop(`PORT must be a port number from 0 to 65535, got "${process.env.PORT}".`)
 const host = process.env.HOST || '127.0.0.1'
-if (!existsSync(join(root, 'node_modules', 'tsup'))) stop('The dependencies are missing; run `npm ci` first.')
+if (!existsSync(join(root, 'node_modules', 'tsup')))
+  stop('The dependencies are missing; run `npm ci` first.')
 
 buildWhenStale()
 const { register } = await import('tsx/esm/api')
@@ -40,7 +45,8 @@ const hasKey = Boolean(env.POLLINATIONS_API_KEY?.trim() || env.BLOSSOM_API_KEY?.
 const isForwarding = env.BLOSSOM_FORWARD_KEYS?.trim() === 'on'
 let upstream
 if (!hasKey && !isForwarding) {
-  if (isProduction) stop('Set POLLINATIONS_API_KEY: in production there is no local upstream to play with.')
+  if (isProduction)
+    stop('Set POLLINATIONS_API_KEY: in production there is no local upstream to play with.')
   if (!env.BLOSSOM_BASE_URL?.trim()) {
     const { startLocalBlossom } = await import('blossom-stack/testing')
     upstream = await startLocalBlossom({ chunkDelayMs: 30 })
@@ -67,7 +73,9 @@ try {
   server = await start(blossom, gateway, port, host)
 } catch (error) {
   if (error.code === 'EADDRINUSE')
-    stop(`Port ${port} is taken: stop what listens there, or choose another one with PORT=${port + 1} npm run demo.`)
+    stop(
+      `Port ${port} is taken: stop what listens there, or choose another one with PORT=${port + 1} npm run demo.`,
+    )
   stop(`The server could not start on ${host}:${port}: ${error.message}`)
 }
 stopOnSignals({ server, gateway, blossom, timeoutMs: 10_000 })
@@ -75,7 +83,8 @@ stopOnSignals({ server, gateway, blossom, timeoutMs: 10_000 })
 const address = server.address()
 // 0.0.0.0 and :: are every address; on this machine the loopback one is the one to call.
 const shown =
-  { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[address.address] ?? (address.family === 'IPv6' ? `[${address.address}]` : address.address)
+  { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[address.address] ??
+  (address.family === 'IPv6' ? `[${address.address}]` : address.address)
 const url = `http://${shown}:${address.port}`
 const json = (body) => `-H 'content-type: application/json' -d '${body}'`
 console.log(`\nblossom-stack is ready: ${url} (${framework})`)
@@ -86,11 +95,15 @@ else
   )
 console.log('\nTry it from another terminal:\n')
 console.log(`  curl ${url}/generate/text ${json('{"prompt":"Why do flowers bloom?"}')}`)
-console.log(`  curl -N ${url}/generate/stream ${json('{"prompt":"Tell me a story about a garden"}')}`)
+console.log(
+  `  curl -N ${url}/generate/stream ${json('{"prompt":"Tell me a story about a garden"}')}`,
+)
 console.log(`  curl ${url}/health\n`)
 console.log(`All routes, to try in a browser: ${url}/docs`)
 console.log(`A WebSocket: ${url.replace('http', 'ws')}/ws/generate`)
-console.log(`Clearing the cache needs the admin token: ${hasAdminToken ? 'the one in BLOSSOM_ADMIN_TOKEN' : env.BLOSSOM_ADMIN_TOKEN}`)
+console.log(
+  `Clearing the cache needs the admin token: ${hasAdminToken ? 'the one in BLOSSOM_ADMIN_TOKEN' : env.BLOSSOM_ADMIN_TOKEN}`,
+)
 console.log('\nEach request is logged below. Ctrl-C stops it.')
 
 /** Builds when `dist` is missing or something it is made of has changed since. */
@@ -98,12 +111,23 @@ function buildWhenStale() {
   const made = ['index.js', 'http.js', 'testing.js'].map((file) => join(root, 'dist', file))
   const missing = made.some((file) => !existsSync(file))
   const madeAt = missing ? 0 : Math.min(...made.map((file) => statSync(file).mtimeMs))
-  const sources = readdirSync(join(root, 'src'), { recursive: true }).map((file) => join(root, 'src', String(file)))
-  const changed = [...sources, join(root, 'package.json'), join(root, 'tsup.config.ts')].some((file) => statSync(file).mtimeMs > madeAt)
+  const sources = readdirSync(join(root, 'src'), { recursive: true }).map((file) =>
+    join(root, 'src', String(file)),
+  )
+  const changed = [...sources, join(root, 'package.json'), join(root, 'tsup.config.ts')].some(
+    (file) => statSync(file).mtimeMs > madeAt,
+  )
   if (!missing && !changed) return
-  console.log(missing ? 'Building the library (about ten seconds) …' : 'The sources have changed; building the library …')
+  console.log(
+    missing
+      ? 'Building the library (about ten seconds) …'
+      : 'The sources have changed; building the library …',
+  )
   const tsup = join(root, 'node_modules/tsup/dist/cli-default.js')
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [tsup], { cwd: root, encoding: 'utf8' })
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [tsup], {
+    cwd: root,
+    encoding: 'utf8',
+  })
   if (signal) process.exit(130)
   if (status !== 0) stop(`The build failed:\n${stdout}\n${stderr}`)
 }

@@ -3,7 +3,14 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { type Blossom, sseHeaders, toNodeReadable, toServerSentEvents } from 'blossom-stack'
-import { attachWebSocket, blossomFromEnv, createGateway, type Gateway, gatewayOptionsFromEnv, toNode } from 'blossom-stack/http'
+import {
+  attachWebSocket,
+  blossomFromEnv,
+  createGateway,
+  type Gateway,
+  gatewayOptionsFromEnv,
+  toNode,
+} from 'blossom-stack/http'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import { leaving, problemOf, promptOf } from './hand-written.js'
 import { stopOnSignals } from './shutdown.js'
@@ -12,7 +19,10 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
   const app = express().disable('x-powered-by')
 
   app.post('/hand/text', express.json(), async (req, res) => {
-    const { text } = await blossom.text.generate(promptOf(req.body), { maxTokens: 200, signal: leaving(res) })
+    const { text } = await blossom.text.generate(promptOf(req.body), {
+      maxTokens: 200,
+      signal: leaving(res),
+    })
     res.json({ text })
   })
 
@@ -24,7 +34,8 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
     await pipeline(toNodeReadable(toServerSentEvents(stream, { signal })), res).catch(() => {})
   })
 
-  // Called without `next`, it answers unknown paths too. Beside other routes: app.use('/ai', toNode(gateway)).
+  // Called without `next`, it answers unknown paths too. Beside other routes: app.use('/ai',
+  // toNode(gateway)).
   const serve = toNode(gateway)
   app.use((req, res) => serve(req, res))
   app.use(answerError)
@@ -38,7 +49,12 @@ const answerError: ErrorRequestHandler = (error, _req, res, next) => {
   res.writeHead(status, headers).end(JSON.stringify(body))
 }
 
-export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gateway, port: number, host: string): Promise<Server> {
+export async function start(
+  blossom: Blossom<readonly unknown[]>,
+  gateway: Gateway,
+  port: number,
+  host: string,
+): Promise<Server> {
   const server = createServer(createApp(blossom, gateway))
   attachWebSocket(server, gateway)
   await once(server.listen(port, host), 'listening')
@@ -49,7 +65,12 @@ export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gatew
 if (process.argv[1] === import.meta.filename) {
   const blossom = blossomFromEnv()
   const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(blossom, gateway, Number(process.env.PORT || 8787), process.env.HOST || '127.0.0.1')
+  const server = await start(
+    blossom,
+    gateway,
+    Number(process.env.PORT || 8787),
+    process.env.HOST || '127.0.0.1',
+  )
   stopOnSignals({ server, gateway, blossom })
   console.log('Listening on', server.address())
 }

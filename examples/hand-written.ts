@@ -3,18 +3,29 @@ import type { ServerResponse } from 'node:http'
 import { isStackError, type Problem, StackError, toProblem } from 'blossom-stack'
 
 /** The prompt as it came: the client checks it, like all its arguments. */
-export const promptOf = (body: unknown): string => (body as { prompt: string } | undefined | null)?.prompt as string
+export const promptOf = (body: unknown): string =>
+  (body as { prompt: string } | undefined | null)?.prompt as string
 
-/** Tells that the visitor has gone before the answer was complete, which ends the call upstream. The request's own `close` comes too early. */
+/**
+ * Tells that the visitor has gone before the answer was complete, which ends the call upstream. The
+ * request's own `close` comes too early.
+ */
 export function leaving(response: ServerResponse): AbortSignal {
   const controller = new AbortController()
   response.once('close', () => response.writableFinished || controller.abort())
   return controller.signal
 }
 
-/** The answer for an error. Those of a body parser are not ours, but say by a status that the visitor's body is wrong. */
+/**
+ * The answer for an error. Those of a body parser are not ours, but say by a status that the
+ * visitor's body is wrong.
+ */
 export function problemOf(error: unknown): Problem {
   const status = isStackError(error) ? undefined : (error as { status?: number }).status
   const isVisitors = status !== undefined && status >= 400 && status < 500
-  return toProblem(isVisitors ? new StackError('The body could not be read.', { code: 'VALIDATION', status }) : error)
+  return toProblem(
+    isVisitors
+      ? new StackError('The body could not be read.', { code: 'VALIDATION', status })
+      : error,
+  )
 }

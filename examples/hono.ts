@@ -2,8 +2,21 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { createAdaptorServer } from '@hono/node-server'
-import { type Blossom, StackError, sseHeaders, toProblem, toServerSentEvents, toWebStream } from 'blossom-stack'
-import { attachWebSocket, blossomFromEnv, createGateway, type Gateway, gatewayOptionsFromEnv } from 'blossom-stack/http'
+import {
+  type Blossom,
+  StackError,
+  sseHeaders,
+  toProblem,
+  toServerSentEvents,
+  toWebStream,
+} from 'blossom-stack'
+import {
+  attachWebSocket,
+  blossomFromEnv,
+  createGateway,
+  type Gateway,
+  gatewayOptionsFromEnv,
+} from 'blossom-stack/http'
 import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { promptOf } from './hand-written.js'
@@ -17,7 +30,10 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
   app.post('/hand/text', async (c) => {
     const prompt = promptOf(await c.req.json().catch(() => undefined))
     // The request's own signal: a visitor who leaves ends the call upstream.
-    const { text } = await blossom.text.generate(prompt, { maxTokens: 200, signal: c.req.raw.signal })
+    const { text } = await blossom.text.generate(prompt, {
+      maxTokens: 200,
+      signal: c.req.raw.signal,
+    })
     return c.json({ text })
   })
 
@@ -26,10 +42,13 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
     const { signal } = c.req.raw
     // Awaited before the head goes out: a failure up to the first word has a status of its own.
     const stream = await blossom.text.stream(prompt, { signal })
-    return new Response(toWebStream(toServerSentEvents(stream, { signal })), { headers: sseHeaders })
+    return new Response(toWebStream(toServerSentEvents(stream, { signal })), {
+      headers: sseHeaders,
+    })
   })
 
-  // The last one: what nobody above has answered is the gateway's. Beside other routes: app.all('/ai/*', …) and `prefix: '/ai'`.
+  // The last one: what nobody above has answered is the gateway's. Beside other routes:
+  // app.all('/ai/*', …) and `prefix: '/ai'`.
   app.all('*', (c) => gateway(c.req.raw, c))
 
   app.onError((error, c) => {
@@ -44,7 +63,12 @@ function tooLarge(): never {
   throw new StackError('The body is larger than 1 MiB.', { code: 'VALIDATION', status: 413 })
 }
 
-export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gateway, port: number, host: string): Promise<Server> {
+export async function start(
+  blossom: Blossom<readonly unknown[]>,
+  gateway: Gateway,
+  port: number,
+  host: string,
+): Promise<Server> {
   const server = createAdaptorServer({ fetch: createApp(blossom, gateway).fetch }) as Server
   attachWebSocket(server, gateway)
   await once(server.listen(port, host), 'listening')
@@ -55,7 +79,12 @@ export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gatew
 if (process.argv[1] === import.meta.filename) {
   const blossom = blossomFromEnv()
   const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(blossom, gateway, Number(process.env.PORT || 8787), process.env.HOST || '127.0.0.1')
+  const server = await start(
+    blossom,
+    gateway,
+    Number(process.env.PORT || 8787),
+    process.env.HOST || '127.0.0.1',
+  )
   stopOnSignals({ server, gateway, blossom })
   console.log('Listening on', server.address())
 }

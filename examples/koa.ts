@@ -3,7 +3,14 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { bodyParser } from '@koa/bodyparser'
 import { type Blossom, sseHeaders, toNodeReadable, toServerSentEvents } from 'blossom-stack'
-import { attachWebSocket, blossomFromEnv, createGateway, type Gateway, gatewayOptionsFromEnv, toRequest } from 'blossom-stack/http'
+import {
+  attachWebSocket,
+  blossomFromEnv,
+  createGateway,
+  type Gateway,
+  gatewayOptionsFromEnv,
+  toRequest,
+} from 'blossom-stack/http'
 import Koa, { type Context, type Middleware } from 'koa'
 import { leaving, problemOf, promptOf } from './hand-written.js'
 import { stopOnSignals } from './shutdown.js'
@@ -18,7 +25,10 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
 
   app.use(
     post('/hand/text', async (ctx) => {
-      const { text } = await blossom.text.generate(promptOf(ctx.request.body), { maxTokens: 200, signal: leaving(ctx.res) })
+      const { text } = await blossom.text.generate(promptOf(ctx.request.body), {
+        maxTokens: 200,
+        signal: leaving(ctx.res),
+      })
       ctx.body = { text }
     }),
   )
@@ -33,8 +43,9 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
     }),
   )
 
-  // The last one: what nobody above has answered is the gateway's, unknown paths too. Beside other routes give it a
-  // `prefix` and call it only for paths below. Never `ctx.respond = false`: what outer middleware sets later would be lost.
+  // The last one: what nobody above has answered is the gateway's, unknown paths too. Beside other
+  // routes give it a `prefix` and call it only for paths below. Never `ctx.respond = false`: what
+  // outer middleware sets later would be lost.
   app.use(async (ctx) => {
     ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx)
   })
@@ -57,10 +68,16 @@ const parse = bodyParser()
 
 /** One route; a router of your choice does the same. */
 const post = (path: string, handle: (ctx: Context) => Promise<void>): Middleware => {
-  return (ctx, next) => (ctx.method === 'POST' && ctx.path === path ? parse(ctx, () => handle(ctx)) : next())
+  return (ctx, next) =>
+    ctx.method === 'POST' && ctx.path === path ? parse(ctx, () => handle(ctx)) : next()
 }
 
-export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gateway, port: number, host: string): Promise<Server> {
+export async function start(
+  blossom: Blossom<readonly unknown[]>,
+  gateway: Gateway,
+  port: number,
+  host: string,
+): Promise<Server> {
   const server = createServer(createApp(blossom, gateway).callback())
   attachWebSocket(server, gateway)
   await once(server.listen(port, host), 'listening')
@@ -71,7 +88,12 @@ export async function start(blossom: Blossom<readonly unknown[]>, gateway: Gatew
 if (process.argv[1] === import.meta.filename) {
   const blossom = blossomFromEnv()
   const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(blossom, gateway, Number(process.env.PORT || 8787), process.env.HOST || '127.0.0.1')
+  const server = await start(
+    blossom,
+    gateway,
+    Number(process.env.PORT || 8787),
+    process.env.HOST || '127.0.0.1',
+  )
   stopOnSignals({ server, gateway, blossom })
   console.log('Listening on', server.address())
 }

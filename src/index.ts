@@ -48,10 +48,28 @@ export type {
   Transport,
 } from './core/types.js'
 export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher.js'
-export { type BreakerOptions, type BreakerState, type BreakerStats, breaker } from './layers/breaker.js'
-export { type CacheLayer, type CacheNote, type CacheOptions, type CacheStats, type CacheStore, cache } from './layers/cache.js'
+export {
+  type BreakerOptions,
+  type BreakerState,
+  type BreakerStats,
+  breaker,
+} from './layers/breaker.js'
+export {
+  type CacheLayer,
+  type CacheNote,
+  type CacheOptions,
+  type CacheStats,
+  type CacheStore,
+  cache,
+} from './layers/cache.js'
 export { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe.js'
-export { type PoolMember, type PoolMemberStats, type PoolOptions, type PoolStats, pool } from './layers/pool.js'
+export {
+  type PoolMember,
+  type PoolMemberStats,
+  type PoolOptions,
+  type PoolStats,
+  pool,
+} from './layers/pool.js'
 export { type QueueOptions, type QueueStats, queue } from './layers/queue.js'
 export { type RetryOptions, type RetryStats, retry } from './layers/retry.js'
 export type { RetryBudgetOptions } from './layers/retry-budget.js'

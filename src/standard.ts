@@ -9,19 +9,26 @@ import { timeout } from './layers/timeout.js'
 
 const MINUTE = 60_000
 
-/** Images take longer: the official JavaScript SDK waits 300 s for text and 600 s for images (2026-11). */
-const isImage = (request: unknown): boolean => /^\/(image|v1\/images)\//.test((request as { path?: unknown } | null)?.path as string)
+/**
+ * Images take longer: the official JavaScript SDK waits 300 s for text and 600 s for images
+ * (2026-11).
+ */
+const isImage = (request: unknown): boolean =>
+  /^\/(image|v1\/images)\//.test((request as { path?: unknown } | null)?.path as string)
 
 /**
- * The layers in the recommended order with their defaults: cache, dedupe, timeout (the call), retry, breaker, queue, timeout (named `attempt`), pool.
- * A call may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token and 60 s of silence.
+ * The layers in the recommended order with their defaults: cache, dedupe, timeout (the call),
+ * retry, breaker, queue, timeout (named `attempt`), pool. A call may take 300 s and an attempt 120
+ * s (images 600 and 300), a stream 15 minutes with 60 s to its first token and 60 s of silence.
  *
  * @throws ConfigError when it is given anything: it has no options
  * @example createBlossom({ apiKey }).use(...standard())
  */
 export function standard(...nothing: readonly never[]) {
   if (nothing.length > 0)
-    throw new ConfigError('standard: it takes no options; to change a value list the layers yourself, as in the README.')
+    throw new ConfigError(
+      'standard: it takes no options; to change a value list the layers yourself, as in the README.',
+    )
   return [
     cache(),
     dedupe(),

@@ -4,7 +4,9 @@ import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 
 const root = join(import.meta.dirname, '..')
-const entries = ['index.ts', 'http/index.ts', 'testing/index.ts'].map((file) => join(root, 'src', file))
+const entries = ['index.ts', 'http/index.ts', 'testing/index.ts'].map((file) =>
+  join(root, 'src', file),
+)
 
 /** Where a name is declared and what its doc comment says. */
 interface Named {
@@ -14,14 +16,21 @@ interface Named {
 }
 
 const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
-const { options } = ts.parseJsonConfigFileContent({ ...config, files: [], include: [] }, ts.sys, root)
+const { options } = ts.parseJsonConfigFileContent(
+  { ...config, files: [], include: [] },
+  ts.sys,
+  root,
+)
 const program = ts.createProgram(entries, options)
 const checker = program.getTypeChecker()
 
 function describeSymbol(symbol: ts.Symbol, name = symbol.name): Named {
   const declaration = symbol.declarations?.[0]
   const source = declaration?.getSourceFile()
-  const line = source && declaration ? source.getLineAndCharacterOfPosition(declaration.getStart()).line + 1 : 0
+  const line =
+    source && declaration
+      ? source.getLineAndCharacterOfPosition(declaration.getStart()).line + 1
+      : 0
   return {
     name,
     at: source ? `${relative(root, source.fileName).replaceAll(sep, '/')}:${line}` : '',
@@ -32,10 +41,14 @@ function describeSymbol(symbol: ts.Symbol, name = symbol.name): Named {
 const exported = entries.flatMap((entry) =>
   checker
     .getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(entry)!)!)
-    .map((symbol) => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol)),
+    .map((symbol) =>
+      symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol,
+    ),
 )
-const isOurs = (symbol: ts.Symbol) => symbol.declarations?.every((node) => node.getSourceFile().fileName.startsWith(join(root, 'src')))
-const silent = (all: readonly Named[]) => all.filter(({ comment }) => comment === '').map(({ name, at }) => `${name} (${at})`)
+const isOurs = (symbol: ts.Symbol) =>
+  symbol.declarations?.every((node) => node.getSourceFile().fileName.startsWith(join(root, 'src')))
+const silent = (all: readonly Named[]) =>
+  all.filter(({ comment }) => comment === '').map(({ name, at }) => `${name} (${at})`)
 
 describe('what the package exports', () => {
   it('is said in a doc comment each', () => {
@@ -57,23 +70,41 @@ describe('what the package exports', () => {
 })
 
 describe('CONTRIBUTING.md', () => {
-  const rows = [...readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8').matchAll(/^\| `src\/?(\w*)`.*\|(.*)\|$/gm)]
-  const allowed = new Map(rows.map(([, folder, cell]) => [folder!, [...cell!.matchAll(/`(\w+)`/g)].map((match) => match[1]!)]))
+  const rows = [
+    ...readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8').matchAll(
+      /^\| `src\/?(\w*)`.*\|(.*)\|$/gm,
+    ),
+  ]
+  const allowed = new Map(
+    rows.map(([, folder, cell]) => [
+      folder!,
+      [...cell!.matchAll(/`(\w+)`/g)].map((match) => match[1]!),
+    ]),
+  )
 
   it('names all folders of the source', () => {
-    const folders = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    const folders = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) =>
+      entry.isDirectory(),
+    )
     expect([...allowed.keys()].sort()).toEqual(['', ...folders.map(({ name }) => name)].sort())
   })
 
   it('says which folders each may import, and no file does otherwise', () => {
     const src = join(root, 'src')
     const folderOf = (path: string) => relative(src, path).split(sep).slice(0, -1)[0] ?? ''
-    const files = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(src.replaceAll(sep, '/')))
+    const files = program
+      .getSourceFiles()
+      .filter(({ fileName }) => fileName.startsWith(src.replaceAll(sep, '/')))
     const wrong = files.flatMap((file) =>
       ts
         .preProcessFile(file.text, true, true)
         .importedFiles.filter(({ fileName }) => fileName.startsWith('.'))
-        .map(({ fileName }) => ({ from: folderOf(file.fileName), to: folderOf(join(dirname(file.fileName), fileName)), file, fileName }))
+        .map(({ fileName }) => ({
+          from: folderOf(file.fileName),
+          to: folderOf(join(dirname(file.fileName), fileName)),
+          file,
+          fileName,
+        }))
         .filter(({ from, to }) => from !== to && !allowed.get(from)?.includes(to))
         .map(({ file, fileName }) => `${relative(root, file.fileName)}: ${fileName}`),
     )

@@ -7,7 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Blossom, createBlossom, standard } from 'blossom-stack'
 import { createGateway, type Gateway } from 'blossom-stack/http'
-import { type LocalBlossom, type LocalBlossomOptions, startLocalBlossom } from 'blossom-stack/testing'
+import {
+  type LocalBlossom,
+  type LocalBlossomOptions,
+  startLocalBlossom,
+} from 'blossom-stack/testing'
 import { tsImport } from 'tsx/esm/api'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -21,10 +25,20 @@ const root = join(import.meta.dirname, '..')
 const FRAMEWORKS = ['express', 'koa', 'hono']
 const EXAMPLES = [...FRAMEWORKS, 'node-http', 'fastify', 'nest']
 
-type Start = (blossom: Blossom<readonly unknown[]>, gateway: Gateway, port: number, host: string) => Promise<Server>
+type Start = (
+  blossom: Blossom<readonly unknown[]>,
+  gateway: Gateway,
+  port: number,
+  host: string,
+) => Promise<Server>
 
 const post = (url: string, body: object, init?: RequestInit) =>
-  fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), ...init })
+  fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    ...init,
+  })
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
@@ -40,7 +54,9 @@ async function upstreamFor(options?: LocalBlossomOptions): Promise<LocalBlossom>
 async function boot(name: string, upstream: LocalBlossom) {
   // Vitest leaves decorators as they are, which Node does not know.
   const path = `../examples/${name}.ts`
-  const { start } = (name === 'nest' ? await tsImport(path, import.meta.url) : await import(path)) as { start: Start }
+  const { start } = (
+    name === 'nest' ? await tsImport(path, import.meta.url) : await import(path)
+  ) as { start: Start }
   const blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(...standard())
   const gateway = createGateway(blossom)
   const server = await start(blossom, gateway, 0, '127.0.0.1')
@@ -55,8 +71,11 @@ describe.each(EXAMPLES)('examples/%s.ts', (name) => {
     const answer = await post(`${url}/generate/text`, { prompt: 'Hello' })
     expect(answer.status).toBe(200)
     expect(await answer.json()).toMatchObject({ text: expect.stringContaining('Hello') })
-    expect(await (await post(`${url}/generate/stream`, { prompt: 'Hello' })).text()).toMatch(/data: \[DONE\]\n\n$/)
-    for (const path of ['/health', '/docs', '/openapi.json', '/v1/models']) expect((await fetch(url + path)).status, path).toBe(200)
+    expect(await (await post(`${url}/generate/stream`, { prompt: 'Hello' })).text()).toMatch(
+      /data: \[DONE\]\n\n$/,
+    )
+    for (const path of ['/health', '/docs', '/openapi.json', '/v1/models'])
+      expect((await fetch(url + path)).status, path).toBe(200)
     const unknown = await fetch(`${url}/nowhere`)
     expect(unknown.status).toBe(404)
     expect(unknown.headers.get('content-type')).toMatch(/json/)
@@ -67,7 +86,9 @@ describe.each(EXAMPLES)('examples/%s.ts', (name) => {
     socket.on('message', (data) => messages.push(JSON.parse(String(data))))
     await once(socket, 'open')
     socket.send(JSON.stringify({ type: 'generate', prompt: 'Hello' }))
-    await expect.poll(() => messages.at(-1), { timeout: 5_000 }).toMatchObject({ type: 'result', text: expect.stringContaining('Hello') })
+    await expect
+      .poll(() => messages.at(-1), { timeout: 5_000 })
+      .toMatchObject({ type: 'result', text: expect.stringContaining('Hello') })
     const closed = once(socket, 'close')
     await stop()
     expect((await closed)[0]).toBe(1001)
@@ -85,9 +106,13 @@ describe.each(EXAMPLES)('examples/%s.ts', (name) => {
       received += bytes
     })
     const head = `host: here\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`
-    socket.write(`POST /generate/text HTTP/1.1\r\n${head}\r\n\r\n${body}GET /health/live HTTP/1.1\r\nhost: here\r\n\r\n`)
+    socket.write(
+      `POST /generate/text HTTP/1.1\r\n${head}\r\n\r\n${body}GET /health/live HTTP/1.1\r\nhost: here\r\n\r\n`,
+    )
     // Well within the time after which an idle connection is closed.
-    await expect.poll(() => received.match(/(?<=HTTP\/1\.1 )\d+/g), { timeout: 4_000 }).toEqual(['413', '200'])
+    await expect
+      .poll(() => received.match(/(?<=HTTP\/1\.1 )\d+/g), { timeout: 4_000 })
+      .toEqual(['413', '200'])
   })
 
   it('cuts at the limit what does not end', async () => {
@@ -106,8 +131,16 @@ describe.each(EXAMPLES)('examples/%s.ts', (name) => {
 /** An example or the demo as a process of its own. */
 function run(args: readonly string[], env: NodeJS.ProcessEnv) {
   const { PATH, HOME } = process.env
-  const child = spawn(process.execPath, args, { cwd: root, env: { PATH, HOME, PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  const running = { child, output: '', exit: once(child, 'close') as Promise<[number | null, string | null]> }
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    env: { PATH, HOME, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const running = {
+    child,
+    output: '',
+    exit: once(child, 'close') as Promise<[number | null, string | null]>,
+  }
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (text) => {
       running.output += text
@@ -123,7 +156,8 @@ async function end(child: ChildProcess): Promise<void> {
   await once(child, 'exit')
 }
 
-const statusOf = (answer: Promise<Response>): Promise<unknown> => answer.then(({ status }) => status).catch(() => 'refused')
+const statusOf = (answer: Promise<Response>): Promise<unknown> =>
+  answer.then(({ status }) => status).catch(() => 'refused')
 
 describe.each(FRAMEWORKS)('node --import tsx examples/%s.ts', (name) => {
   async function launch(upstream: LocalBlossom) {
@@ -140,7 +174,10 @@ describe.each(FRAMEWORKS)('node --import tsx examples/%s.ts', (name) => {
 
   it('lets 20 open streams finish after SIGTERM, takes no new calls, and exits 0', async () => {
     // Those of the hand-written route are longer: only the client knows of them.
-    const upstream = await upstreamFor({ chunkDelayMs: 20, words: ({ rawBody }) => (rawBody.includes('by hand') ? 150 : 0) })
+    const upstream = await upstreamFor({
+      chunkDelayMs: 20,
+      words: ({ rawBody }) => (rawBody.includes('by hand') ? 150 : 0),
+    })
     const { child, exit, url } = await launch(upstream)
     const stories = Array.from({ length: 10 }, (_, i) => [
       post(`${url}/generate/stream`, { prompt: `Story ${i}`, max_tokens: 50 }),
@@ -148,9 +185,13 @@ describe.each(FRAMEWORKS)('node --import tsx examples/%s.ts', (name) => {
     ])
     const streams = await Promise.all(stories.flat())
     child.kill('SIGTERM')
-    await expect.poll(() => statusOf(fetch(`${url}/health/ready`)), { timeout: 5_000 }).not.toBe(200)
+    await expect
+      .poll(() => statusOf(fetch(`${url}/health/ready`)), { timeout: 5_000 })
+      .not.toBe(200)
     expect(await statusOf(post(`${url}/generate/text`, { prompt: 'Late' }))).not.toBe(200)
-    await expect(once(connect(Number(new URL(url).port), '127.0.0.1'), 'connect')).rejects.toThrow('ECONNREFUSED')
+    await expect(once(connect(Number(new URL(url).port), '127.0.0.1'), 'connect')).rejects.toThrow(
+      'ECONNREFUSED',
+    )
     for (const stream of streams) expect(await stream.text()).toMatch(/data: \[DONE\]\n\n$/)
     expect(await exit).toEqual([0, null])
     expect(upstream.requests.map(({ outcome }) => outcome)).toEqual(Array(20).fill('complete'))
@@ -162,7 +203,9 @@ describe.each(FRAMEWORKS)('node --import tsx examples/%s.ts', (name) => {
     upstream.fault({ stallAfterChunks: 2 })
     const streamed = await post(`${url}/hand/stream`, { prompt: 'Never ends' })
     child.kill('SIGTERM')
-    await expect.poll(() => statusOf(fetch(`${url}/health/ready`)), { timeout: 5_000 }).not.toBe(200)
+    await expect
+      .poll(() => statusOf(fetch(`${url}/health/ready`)), { timeout: 5_000 })
+      .not.toBe(200)
     expect(child.exitCode).toBe(null)
     child.kill('SIGTERM')
     expect(await exit).toEqual([1, null])
@@ -195,12 +238,32 @@ describe('node --import tsx examples/batch.ts', () => {
   function startBatch(upstream: LocalBlossom, folder: string, ...flags: string[]) {
     const prompts = join(folder, 'prompts.jsonl')
     const answers = join(folder, 'answers.jsonl')
-    writeFileSync(prompts, range.map((id) => `${JSON.stringify({ id, prompt: promptOf(id) })}\n`).join('\n'))
-    const args = ['--import', 'tsx', 'examples/batch.ts', prompts, answers, '--concurrency', '4', ...flags]
+    writeFileSync(
+      prompts,
+      range.map((id) => `${JSON.stringify({ id, prompt: promptOf(id) })}\n`).join('\n'),
+    )
+    const args = [
+      '--import',
+      'tsx',
+      'examples/batch.ts',
+      prompts,
+      answers,
+      '--concurrency',
+      '4',
+      ...flags,
+    ]
     const running = run(args, { POLLINATIONS_API_KEY: 'sk_test', BLOSSOM_BASE_URL: upstream.url })
     const read = () => {
       const lines = readFileSync(answers, 'utf8').trimEnd().split('\n')
-      return lines.map((line) => JSON.parse(line) as { id: number; prompt: string; text?: string; error?: { code: string } })
+      return lines.map(
+        (line) =>
+          JSON.parse(line) as {
+            id: number
+            prompt: string
+            text?: string
+            error?: { code: string }
+          },
+      )
     }
     return Object.assign(running, { read })
   }
@@ -210,30 +273,42 @@ describe('node --import tsx examples/batch.ts', () => {
     return folder
   }
 
-  it.each([[[]], [['--unordered']]])('goes on after Ctrl-C and asks nothing twice, with %j', async (flags) => {
-    // The second half is slow at first, so that Ctrl-C comes before the end, however late it is.
-    let isSlow = true
-    const latencyMs = ({ rawBody }: { rawBody: string }) => (isSlow && Number(/Prompt (\d+)/.exec(rawBody)?.[1]) >= COUNT / 2 ? 1_500 : 1)
-    const upstream = await upstreamFor({ latencyMs })
-    const folder = makeFolder()
-    const first = startBatch(upstream, folder, ...flags)
-    await upstream.waitFor(({ requests }) => requests.length > COUNT / 2, 25_000)
-    first.child.kill('SIGINT')
-    expect([await first.exit, first.output]).toEqual([[130, null], expect.stringContaining('The same command goes on from here.')])
-    const half = upstream.requests.length
-    expect(half).toBeLessThan(COUNT)
-    expect(first.read()).toHaveLength(half)
+  it.each([[[]], [['--unordered']]])(
+    'goes on after Ctrl-C and asks nothing twice, with %j',
+    async (flags) => {
+      // The second half is slow at first, so that Ctrl-C comes before the end, however late it is.
+      let isSlow = true
+      const latencyMs = ({ rawBody }: { rawBody: string }) =>
+        isSlow && Number(/Prompt (\d+)/.exec(rawBody)?.[1]) >= COUNT / 2 ? 1_500 : 1
+      const upstream = await upstreamFor({ latencyMs })
+      const folder = makeFolder()
+      const first = startBatch(upstream, folder, ...flags)
+      await upstream.waitFor(({ requests }) => requests.length > COUNT / 2, 25_000)
+      first.child.kill('SIGINT')
+      expect([await first.exit, first.output]).toEqual([
+        [130, null],
+        expect.stringContaining('The same command goes on from here.'),
+      ])
+      const half = upstream.requests.length
+      expect(half).toBeLessThan(COUNT)
+      expect(first.read()).toHaveLength(half)
 
-    isSlow = false
-    const second = startBatch(upstream, folder, ...flags)
-    expect([await second.exit, second.output]).toEqual([[0, null], expect.stringContaining(`${COUNT} of ${COUNT} in `)])
-    expect(second.output).toMatch(/^\d+ of 40, 0 failed, [\d.]+\/s, \d+:\d\d to go$/m)
-    const answers = second.read()
-    if (flags.length > 0) answers.sort((a, b) => a.id - b.id)
-    expect(answers.map(({ id, prompt }) => [id, prompt])).toEqual(range.map((id) => [id, promptOf(id)]))
-    for (const { id, text } of answers) expect(text).toContain(promptOf(id))
-    expect(upstream.requests.map(({ outcome }) => outcome)).toEqual(Array(COUNT).fill('complete'))
-  })
+      isSlow = false
+      const second = startBatch(upstream, folder, ...flags)
+      expect([await second.exit, second.output]).toEqual([
+        [0, null],
+        expect.stringContaining(`${COUNT} of ${COUNT} in `),
+      ])
+      expect(second.output).toMatch(/^\d+ of 40, 0 failed, [\d.]+\/s, \d+:\d\d to go$/m)
+      const answers = second.read()
+      if (flags.length > 0) answers.sort((a, b) => a.id - b.id)
+      expect(answers.map(({ id, prompt }) => [id, prompt])).toEqual(
+        range.map((id) => [id, promptOf(id)]),
+      )
+      for (const { id, text } of answers) expect(text).toContain(promptOf(id))
+      expect(upstream.requests.map(({ outcome }) => outcome)).toEqual(Array(COUNT).fill('complete'))
+    },
+  )
 
   it('cuts the calls in progress at a second Ctrl-C', async () => {
     const upstream = await upstreamFor()
@@ -253,7 +328,11 @@ describe('node --import tsx examples/batch.ts', () => {
     upstream.fault({ status: 400, match: ({ rawBody }) => rawBody.includes('Prompt 7.') })
     const first = startBatch(upstream, folder)
     expect(await first.exit).toEqual([1, null])
-    expect(first.read()[7]).toEqual({ id: 7, prompt: promptOf(7), error: { code: 'BAD_REQUEST', message: expect.any(String) } })
+    expect(first.read()[7]).toEqual({
+      id: 7,
+      prompt: promptOf(7),
+      error: { code: 'BAD_REQUEST', message: expect.any(String) },
+    })
     const second = startBatch(upstream, folder)
     expect(await second.exit).toEqual([0, null])
     expect(second.read()[7]?.text).toContain(promptOf(7))
@@ -271,25 +350,43 @@ describe('node --import tsx examples/batch.ts', () => {
 })
 
 describe('npm run demo', () => {
-  const demo = (args: readonly string[], env: NodeJS.ProcessEnv) => run(['examples/demo.mjs', ...args], env)
+  const demo = (args: readonly string[], env: NodeJS.ProcessEnv) =>
+    run(['examples/demo.mjs', ...args], env)
 
-  it.each(['', ...FRAMEWORKS])('starts %s with a local upstream, and says what can be called', async (name) => {
-    const running = demo(name === '' ? [] : [name], {})
-    await expect.poll(() => running.output, { timeout: 25_000 }).toContain('Ctrl-C stops it.')
-    const [, url, framework] = /is ready: (\S+) \((\w+)\)/.exec(running.output)!
-    expect(framework).toBe(name || 'hono')
-    expect(running.output).toContain('No API key is set, so a local Blossom answers')
-    const lines = [...running.output.matchAll(/^ {2}curl (?:-N )?(\S+)(?: -H 'content-type: application\/json' -d '(.*)')?$/gm)]
-    expect(lines).toHaveLength(3)
-    for (const [, at, body] of lines)
-      expect((await fetch(at!, body ? { method: 'POST', headers: { 'content-type': 'application/json' }, body } : {})).status).toBe(200)
-    expect((await fetch(/http\S+\/docs/.exec(running.output)![0])).status).toBe(200)
-    const [, token] = /admin token: (\S+)/.exec(running.output)!
-    const cleared = await fetch(`${url}/cache/clear`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } })
-    expect(await cleared.json()).toEqual({ message: 'Cache cleared' })
-    running.child.kill('SIGINT')
-    expect(await running.exit).toEqual([0, null])
-  })
+  it.each(['', ...FRAMEWORKS])(
+    'starts %s with a local upstream, and says what can be called',
+    async (name) => {
+      const running = demo(name === '' ? [] : [name], {})
+      await expect.poll(() => running.output, { timeout: 25_000 }).toContain('Ctrl-C stops it.')
+      const [, url, framework] = /is ready: (\S+) \((\w+)\)/.exec(running.output)!
+      expect(framework).toBe(name || 'hono')
+      expect(running.output).toContain('No API key is set, so a local Blossom answers')
+      const lines = [
+        ...running.output.matchAll(
+          /^ {2}curl (?:-N )?(\S+)(?: -H 'content-type: application\/json' -d '(.*)')?$/gm,
+        ),
+      ]
+      expect(lines).toHaveLength(3)
+      for (const [, at, body] of lines)
+        expect(
+          (
+            await fetch(
+              at!,
+              body ? { method: 'POST', headers: { 'content-type': 'application/json' }, body } : {},
+            )
+          ).status,
+        ).toBe(200)
+      expect((await fetch(/http\S+\/docs/.exec(running.output)![0])).status).toBe(200)
+      const [, token] = /admin token: (\S+)/.exec(running.output)!
+      const cleared = await fetch(`${url}/cache/clear`, {
+        method: 'DELETE',
+        headers: { authorization: `Bearer ${token}` },
+      })
+      expect(await cleared.json()).toEqual({ message: 'Cache cleared' })
+      running.child.kill('SIGINT')
+      expect(await running.exit).toEqual([0, null])
+    },
+  )
 
   it('uses an upstream of your own without a key', async () => {
     const upstream = await upstreamFor()
@@ -302,10 +399,25 @@ describe('npm run demo', () => {
   })
 
   it.each([
-    ['a framework that it does not know', ['hapi'], {}, /^Unknown framework "hapi"; there is: hono, express, koa/],
+    [
+      'a framework that it does not know',
+      ['hapi'],
+      {},
+      /^Unknown framework "hapi"; there is: hono, express, koa/,
+    ],
     ['a wrong port', [], { PORT: 'http' }, /^PORT must be a port number/],
-    ['a wrong variable', [], { BLOSSOM_RETRIES: 'many' }, /^The environment variable BLOSSOM_RETRIES must be/],
-    ['a wrong address', [], { BLOSSOM_BASE_URL: 'nowhere' }, /^The environment variable BLOSSOM_BASE_URL must be/],
+    [
+      'a wrong variable',
+      [],
+      { BLOSSOM_RETRIES: 'many' },
+      /^The environment variable BLOSSOM_RETRIES must be/,
+    ],
+    [
+      'a wrong address',
+      [],
+      { BLOSSOM_BASE_URL: 'nowhere' },
+      /^The environment variable BLOSSOM_BASE_URL must be/,
+    ],
     ['no key in production', [], { NODE_ENV: 'production' }, /^Set POLLINATIONS_API_KEY/],
     [
       'no key but an address in production',

@@ -1,12 +1,27 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as library from '../src/index.js'
-import { type Block, findPages, isPromised, promisedOutput, readBlocks } from './support/readme-blocks.js'
+import {
+  type Block,
+  findPages,
+  isPromised,
+  promisedOutput,
+  readBlocks,
+} from './support/readme-blocks.js'
 
 const root = join(import.meta.dirname, '..')
 const files = findPages(root)
@@ -15,12 +30,19 @@ const code = blocks.filter(({ language }) => ['ts', 'js', 'mjs'].includes(langua
 const used = (use: string) => code.filter((block) => block.use === use)
 
 /** The package's entries as folders below `src`. */
-const entries = { 'blossom-stack': '.', 'blossom-stack/http': './http', 'blossom-stack/testing': './testing' }
+const entries = {
+  'blossom-stack': '.',
+  'blossom-stack/http': './http',
+  'blossom-stack/testing': './testing',
+}
 
 /** What fragments take for granted. */
 const AMBIENT = `declare const blossom: import('blossom-stack').Blossom<readonly unknown[]>`
 
-/** Stands before the servers: gives them what they take for granted, and a port of their own, which it tells. */
+/**
+ * Stands before the servers: gives them what they take for granted, and a port of their own, which
+ * it tells.
+ */
 const PRELUDE = `
 import { Server } from 'node:net'
 import { createBlossom, standard } from 'blossom-stack'
@@ -34,17 +56,34 @@ Server.prototype.listen = function (port, ...rest) {
 }
 `
 
-/** Type errors of the blocks, each with the place in the markdown file. JavaScript is checked less strictly: it has no types to infer from. */
+/**
+ * Type errors of the blocks, each with the place in the markdown file. JavaScript is checked less
+ * strictly: it has no types to infer from.
+ */
 function typeErrors(checked: readonly Block[]): string[] {
   const extension = ({ language }: Block) => (language === 'ts' ? 'mts' : 'mjs')
-  const nameOf = (block: Block) => (block.use === 'save' ? block.name! : `block-${block.slug}.${extension(block)}`)
+  const nameOf = (block: Block) =>
+    block.use === 'save' ? block.name! : `block-${block.slug}.${extension(block)}`
   const named = new Map(checked.map((block) => [`${root}/${nameOf(block)}`, block]))
   const ambient = `${root}/block-ambient.d.ts`
-  const texts = new Map([...[...named].map(([name, block]) => [name, block.code] as const), [ambient, AMBIENT]])
+  const texts = new Map([
+    ...[...named].map(([name, block]) => [name, block.code] as const),
+    [ambient, AMBIENT],
+  ])
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
-  const { options } = ts.parseJsonConfigFileContent({ ...config, files: [], include: [] }, ts.sys, root)
-  Object.assign(options, { allowJs: true, checkJs: true, moduleDetection: ts.ModuleDetectionKind.Force })
-  options.paths = Object.fromEntries(Object.entries(entries).map(([name, path]) => [name, [join(root, 'src', path, 'index.ts')]]))
+  const { options } = ts.parseJsonConfigFileContent(
+    { ...config, files: [], include: [] },
+    ts.sys,
+    root,
+  )
+  Object.assign(options, {
+    allowJs: true,
+    checkJs: true,
+    moduleDetection: ts.ModuleDetectionKind.Force,
+  })
+  options.paths = Object.fromEntries(
+    Object.entries(entries).map(([name, path]) => [name, [join(root, 'src', path, 'index.ts')]]),
+  )
   const host = ts.createCompilerHost(options)
   const { fileExists, readFile } = host
   host.fileExists = (name) => texts.has(name) || fileExists.call(host, name)
@@ -54,13 +93,17 @@ function typeErrors(checked: readonly Block[]): string[] {
     const source = program.getSourceFile(name)
     return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)]
   })
-  return [...program.getGlobalDiagnostics(), ...diagnostics].flatMap(({ file, start = 0, code, messageText }) => {
-    const block = file && named.get(file.fileName)
-    const text = ts.flattenDiagnosticMessageText(messageText, '\n')
-    if (file === undefined || block === undefined) return [text]
-    const isUntyped = block.language !== 'ts' && code >= 7000 && code < 8000
-    return isUntyped ? [] : [`${block.file}:${block.line + file.getLineAndCharacterOfPosition(start).line}: ${text}`]
-  })
+  return [...program.getGlobalDiagnostics(), ...diagnostics].flatMap(
+    ({ file, start = 0, code, messageText }) => {
+      const block = file && named.get(file.fileName)
+      const text = ts.flattenDiagnosticMessageText(messageText, '\n')
+      if (file === undefined || block === undefined) return [text]
+      const isUntyped = block.language !== 'ts' && code >= 7000 && code < 8000
+      return isUntyped
+        ? []
+        : [`${block.file}:${block.line + file.getLineAndCharacterOfPosition(start).line}: ${text}`]
+    },
+  )
 }
 
 /** TypeScript as a program that node runs, with line numbers that hold. */
@@ -93,19 +136,34 @@ describe('the pages', () => {
       mkdirSync(dirname(path), { recursive: true })
       writeFileSync(path, toJavaScript(file, readFileSync(join(root, 'src', file), 'utf8')))
     }
-    const exports = Object.values(entries).map((path) => [path, `./${join('lib', path, 'index.js').replaceAll('\\', '/')}`] as const)
+    const exports = Object.values(entries).map(
+      (path) => [path, `./${join('lib', path, 'index.js').replaceAll('\\', '/')}`] as const,
+    )
     writeFileSync(
       join(folder, 'package.json'),
-      JSON.stringify({ name: 'blossom-stack', type: 'module', exports: Object.fromEntries(exports) }),
+      JSON.stringify({
+        name: 'blossom-stack',
+        type: 'module',
+        exports: Object.fromEntries(exports),
+      }),
     )
     // The longer name first: the shorter one is its beginning.
-    const alias = Object.entries(entries).map(([name, path]) => [name, join(folder, 'lib', path, 'index.js')] as const)
-    const config = { resolve: { alias: Object.fromEntries(alias.reverse()) }, test: { include: ['**/*.test.mjs'] } }
+    const alias = Object.entries(entries).map(
+      ([name, path]) => [name, join(folder, 'lib', path, 'index.js')] as const,
+    )
+    const config = {
+      resolve: { alias: Object.fromEntries(alias.reverse()) },
+      test: { include: ['**/*.test.mjs'] },
+    }
     writeFileSync(join(folder, 'vitest.config.mjs'), `export default ${JSON.stringify(config)}`)
     writeFileSync(join(folder, 'prelude.mjs'), PRELUDE)
     const servers = join(folder, 'servers')
     mkdirSync(servers)
-    for (const block of used('save')) writeFileSync(join(servers, block.name!.replace(/ts$/, 'js')), toJavaScript(block.name!, block.code))
+    for (const block of used('save'))
+      writeFileSync(
+        join(servers, block.name!.replace(/ts$/, 'js')),
+        toJavaScript(block.name!, block.code),
+      )
   }, 60_000)
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL')
@@ -117,12 +175,17 @@ describe('the pages', () => {
     const home = join(folder, block.slug)
     mkdirSync(home, { recursive: true })
     const path = join(home, name)
-    writeFileSync(path, block.language === 'ts' ? toJavaScript('block.mts', block.code) : block.code)
+    writeFileSync(
+      path,
+      block.language === 'ts' ? toJavaScript('block.mts', block.code) : block.code,
+    )
     return path
   }
   /** Starts node as a reader would: no API key, nothing of this test's own runner. */
   const start = (args: string[], cwd: string, env: Record<string, string> = {}): ChildProcess => {
-    const kept = Object.entries(process.env).filter(([name]) => !/^(VITEST|NODE_|POLLINATIONS_|BLOSSOM_)/.test(name))
+    const kept = Object.entries(process.env).filter(
+      ([name]) => !/^(VITEST|NODE_|POLLINATIONS_|BLOSSOM_)/.test(name),
+    )
     const child = spawn(process.execPath, args, {
       cwd,
       env: { ...Object.fromEntries(kept), NO_COLOR: '1', ...env },
@@ -141,7 +204,9 @@ describe('the pages', () => {
   }
 
   it('marks its blocks with words that mean something', () => {
-    const unknown = blocks.filter(({ use }) => use !== undefined && !['run', 'serve', 'save', 'vitest'].includes(use))
+    const unknown = blocks.filter(
+      ({ use }) => use !== undefined && !['run', 'serve', 'save', 'vitest'].includes(use),
+    )
     expect(unknown.map(({ at, use }) => `${at}: ${use}`)).toEqual([])
     expect(used('run').length).toBeGreaterThan(5)
     expect(used('serve').length).toBe(3)
@@ -151,24 +216,36 @@ describe('the pages', () => {
     expect(typeErrors(code)).toEqual([])
   })
 
-  it.concurrent.each(used('run'))('runs $at and prints what it promises', { timeout: 60_000 }, async (block) => {
-    const path = save(block)
-    const { status, stdout, stderr } = await finish(start(['--enable-source-maps', path], dirname(path)))
-    expect(status, `${block.at} failed:\n${stderr}`).toBe(0)
-    const promised = promisedOutput(block)
-    const printed = stdout.replace(/\n$/, '').split('\n')
-    if (promised.length === 0) return
-    const wrong = promised.findIndex((text, i) => !isPromised(printed[i], text))
-    if (wrong < 0 && printed.length === promised.length) return
-    expect.fail(`${block.at} promises\n  ${promised.join('\n  ')}\nand prints\n  ${printed.join('\n  ')}`)
-  })
+  it.concurrent.each(used('run'))(
+    'runs $at and prints what it promises',
+    { timeout: 60_000 },
+    async (block) => {
+      const path = save(block)
+      const { status, stdout, stderr } = await finish(
+        start(['--enable-source-maps', path], dirname(path)),
+      )
+      expect(status, `${block.at} failed:\n${stderr}`).toBe(0)
+      const promised = promisedOutput(block)
+      const printed = stdout.replace(/\n$/, '').split('\n')
+      if (promised.length === 0) return
+      const wrong = promised.findIndex((text, i) => !isPromised(printed[i], text))
+      if (wrong < 0 && printed.length === promised.length) return
+      expect.fail(
+        `${block.at} promises\n  ${promised.join('\n  ')}\nand prints\n  ${printed.join('\n  ')}`,
+      )
+    },
+  )
 
-  it.concurrent.each(used('vitest'))('passes the tests of $at', { timeout: 60_000 }, async (block) => {
-    const path = save(block, 'block.test.mjs')
-    const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--root', folder, path]
-    const { status, stdout, stderr } = await finish(start(args, folder))
-    expect(status, `${block.at} failed:\n${stdout}\n${stderr}`).toBe(0)
-  })
+  it.concurrent.each(used('vitest'))(
+    'passes the tests of $at',
+    { timeout: 60_000 },
+    async (block) => {
+      const path = save(block, 'block.test.mjs')
+      const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--root', folder, path]
+      const { status, stdout, stderr } = await finish(start(args, folder))
+      expect(status, `${block.at} failed:\n${stdout}\n${stderr}`).toBe(0)
+    },
+  )
 
   it.concurrent.each(used('serve'))('serves by $at', { timeout: 60_000 }, async (block) => {
     const path = join(folder, 'servers', `${block.slug}.mjs`)
@@ -201,10 +278,14 @@ describe('the pages', () => {
 
 describe("the README's tables", () => {
   const text = readFileSync(join(root, 'README.md'), 'utf8')
-  const sectionOf = (layer: string) => new RegExp(`^### ${layer}\\n([\\s\\S]*?)^##`, 'm').exec(text)?.[1] ?? ''
+  const sectionOf = (layer: string) =>
+    new RegExp(`^### ${layer}\\n([\\s\\S]*?)^##`, 'm').exec(text)?.[1] ?? ''
   const names = (cell: string) => [...cell.matchAll(/`(\w+)`/g)].map((match) => match[1]!)
   const { timeout, retry, breaker, queue, pool, cache, dedupe, batcher } = library
-  const layers = { timeout, retry, breaker, queue, pool, cache, dedupe, batcher } as Record<string, (options?: object) => library.Layer>
+  const layers = { timeout, retry, breaker, queue, pool, cache, dedupe, batcher } as Record<
+    string,
+    (options?: object) => library.Layer
+  >
 
   it.each(Object.keys(layers))('name all options of %s', (layer) => {
     let refusal = ''
@@ -225,16 +306,27 @@ describe("the README's tables", () => {
   })
 
   it('name all error codes with their classes', () => {
-    const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map((match) => [match[1], match[2]] as const)
+    const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map(
+      (match) => [match[1], match[2]] as const,
+    )
     expect(rows.filter(([, name]) => !Object.hasOwn(library, name!))).toEqual([])
-    const type = /export type ErrorCode =([\s\S]*?)\n\n/.exec(readFileSync(join(root, 'src/core/errors.ts'), 'utf8'))?.[1] ?? ''
-    expect(rows.map(([code]) => code).sort()).toEqual([...type.matchAll(/'(\w+)'/g)].map((match) => match[1]).sort())
+    const type =
+      /export type ErrorCode =([\s\S]*?)\n\n/.exec(
+        readFileSync(join(root, 'src/core/errors.ts'), 'utf8'),
+      )?.[1] ?? ''
+    expect(rows.map(([code]) => code).sort()).toEqual(
+      [...type.matchAll(/'(\w+)'/g)].map((match) => match[1]).sort(),
+    )
   })
 
   it('name all dependencies', () => {
     const rows = [...text.matchAll(/^\| `([a-z-]+)` \| [a-z ,']+/gm)].map((match) => match[1]!)
-    const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object }
-    expect(rows.filter((name) => name.includes('-') || name in dependencies).sort()).toEqual(Object.keys(dependencies).sort())
+    const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+      dependencies: object
+    }
+    expect(rows.filter((name) => name.includes('-') || name in dependencies).sort()).toEqual(
+      Object.keys(dependencies).sort(),
+    )
   })
 })
 
@@ -250,7 +342,9 @@ describe('the links', () => {
   it.each(files)('of %s lead somewhere', (file) => {
     // In code a bracket before a parenthesis is no link.
     const markdown = readFileSync(join(root, file), 'utf8').replace(/^```[\s\S]*?^```/gm, '')
-    const links = [...markdown.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!).filter((link) => !link.startsWith('http'))
+    const links = [...markdown.matchAll(/\]\(([^)\s]+)\)/g)]
+      .map((match) => match[1]!)
+      .filter((link) => !link.startsWith('http'))
     const leads = (link: string) => {
       const [path = '', slug] = link.split('#')
       const target = path === '' ? join(root, file) : join(root, dirname(file), path)

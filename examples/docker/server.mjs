@@ -1,10 +1,22 @@
-/** The whole server of the image: every route and WebSockets over node:http. All settings are environment variables. */
+/**
+ * The whole server of the image: every route and WebSockets over node:http. All settings are
+ * environment variables.
+ */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { attachWebSocket, blossomFromEnv, createGateway, gatewayOptionsFromEnv, toNode } from 'blossom-stack/http'
+import {
+  attachWebSocket,
+  blossomFromEnv,
+  createGateway,
+  gatewayOptionsFromEnv,
+  toNode,
+} from 'blossom-stack/http'
 
-/** How long running calls may take to finish after a SIGTERM. Less than the time until whoever sent it kills. */
+/**
+ * How long running calls may take to finish after a SIGTERM. Less than the time until whoever sent
+ * it kills.
+ */
 const STOP_MS = 25_000
 
 const port = Number(process.env.PORT || 8787)
@@ -14,7 +26,9 @@ const { blossom, gateway } = prepare()
 const server = createServer(toNode(gateway))
 attachWebSocket(server, gateway)
 server.on('error', (error) => fail(error.message))
-server.listen(port, process.env.HOST || '127.0.0.1', () => console.log(JSON.stringify({ level: 'info', listening: server.address() })))
+server.listen(port, process.env.HOST || '127.0.0.1', () =>
+  console.log(JSON.stringify({ level: 'info', listening: server.address() })),
+)
 
 process.on('SIGTERM', stop)
 process.on('SIGINT', stop)

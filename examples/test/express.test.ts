@@ -1,4 +1,7 @@
-/** Tests of an Express app with the testing kit: copy them, and put your own app in. Nothing here needs the network or a key. */
+/**
+ * Tests of an Express app with the testing kit: copy them, and put your own app in. Nothing here
+ * needs the network or a key.
+ */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -17,7 +20,8 @@ describe('the Express app', () => {
 
   beforeEach(async () => {
     upstream = await startLocalBlossom()
-    // Your layers, with times a test need not wait for. A call whose turn comes after its time is up is refused at once.
+    // Your layers, with times a test need not wait for. A call whose turn comes after its time is
+    // up is refused at once.
     blossom = createBlossom({ apiKey: 'test', baseURL: upstream.url }).use(
       timeout({ ms: 1_000 }),
       breaker({ minimumCalls: 3 }),
@@ -35,13 +39,20 @@ describe('the Express app', () => {
   })
 
   const post = (path: string, body: object, init?: RequestInit) =>
-    fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), ...init })
+    fetch(url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      ...init,
+    })
 
   it('answers with text', async () => {
     const answer = await post('/hand/text', { prompt: 'Hello' })
     expect(answer.status).toBe(200)
     expect(await answer.json()).toEqual({ text: expect.stringContaining('Hello') })
-    expect(upstream.requests).toMatchObject([{ body: { messages: [{ role: 'user', content: 'Hello' }], max_tokens: 200 } }])
+    expect(upstream.requests).toMatchObject([
+      { body: { messages: [{ role: 'user', content: 'Hello' }], max_tokens: 200 } },
+    ])
   })
 
   it('streams it word by word', async () => {
@@ -64,25 +75,30 @@ describe('the Express app', () => {
   })
 
   it('refuses what is beyond its rate, and says when to come back', async () => {
-    for (let call = 1; call <= 20; call++) expect((await post('/hand/text', { prompt: `Call ${call}` })).status).toBe(200)
+    for (let call = 1; call <= 20; call++)
+      expect((await post('/hand/text', { prompt: `Call ${call}` })).status).toBe(200)
     const answer = await post('/hand/text', { prompt: 'One too many' })
     expect(answer.status).toBe(429)
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
     expect(upstream.requests).toHaveLength(20)
   })
 
-  it.each(failures)('answers $status $code when $name', async ({ fault, status, code, retryAfter }) => {
-    upstream.fault(fault)
-    const answer = await post('/hand/text', { prompt: 'Hello' })
-    expect(answer.status).toBe(status)
-    expect(answer.headers.get('content-type')).toBe('application/problem+json')
-    expect(answer.headers.get('retry-after')).toBe(retryAfter ?? null)
-    expect(await answer.json()).toMatchObject({ status, code })
-  })
+  it.each(failures)(
+    'answers $status $code when $name',
+    async ({ fault, status, code, retryAfter }) => {
+      upstream.fault(fault)
+      const answer = await post('/hand/text', { prompt: 'Hello' })
+      expect(answer.status).toBe(status)
+      expect(answer.headers.get('content-type')).toBe('application/problem+json')
+      expect(answer.headers.get('retry-after')).toBe(retryAfter ?? null)
+      expect(await answer.json()).toMatchObject({ status, code })
+    },
+  )
 
   it('stops asking while upstream is down', async () => {
     upstream.fail(500, 3)
-    for (let call = 1; call <= 3; call++) expect((await post('/hand/text', { prompt: `Call ${call}` })).status).toBe(502)
+    for (let call = 1; call <= 3; call++)
+      expect((await post('/hand/text', { prompt: `Call ${call}` })).status).toBe(502)
     const answer = await post('/hand/text', { prompt: 'One more' })
     expect(answer.status).toBe(503)
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)

@@ -1,7 +1,8 @@
 import { ConfigError } from '../core/index.js'
 
 /**
- * Keeps a character that two chunks share from being encoded as two broken ones: the first half waits for the second.
+ * Keeps a character that two chunks share from being encoded as two broken ones: the first half
+ * waits for the second.
  * @see https://encoding.spec.whatwg.org/#interface-textencoderstream which does the same
  * @internal
  */

@@ -3,7 +3,11 @@ import { ask, leave, open } from './source.js'
 
 /** Options of `collectText()`. */
 export interface CollectTextOptions {
-  /** Longest text, in characters (UTF-16 code units, what `length` counts). A longer one is an error. @default no limit */
+  /**
+   * Longest text, in characters (UTF-16 code units, what `length` counts). A longer one is an
+   * error.
+   * @default no limit
+   */
   maxLength?: number | undefined
 }
 
@@ -12,24 +16,33 @@ const SUBJECT = 'collectText'
 /**
  * Reads a stream to its end and gives its text in one piece.
  *
- * Chunks may be strings, `{text}`, or OpenAI's chat chunks, of which the first choice's `delta.content` counts. A chunk without text
- * (a role, a finish reason, usage) adds nothing.
+ * Chunks may be strings, `{text}`, or OpenAI's chat chunks, of which the first choice's
+ * `delta.content` counts. A chunk without text (a role, a finish reason, usage) adds nothing.
  *
- * @throws {StackError} code `TOO_LARGE`, status 502: the text is longer than `maxLength`; the source is returned then
+ * @throws {StackError} code `TOO_LARGE`, status 502: the text is longer than `maxLength`; the
+ * source is returned then
  * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
  * @throws what the stream fails with
  * @example const story = await collectText(await blossom.text.stream('Tell me a story'), { maxLength: 100_000 })
  * @see https://platform.openai.com/docs/api-reference/chat-streaming for the chat chunks
  */
-export async function collectText(source: AsyncIterable<unknown>, options?: CollectTextOptions): Promise<string> {
-  const { maxLength } = check(SUBJECT, options, { maxLength: rules.integer(Number.POSITIVE_INFINITY, { min: 0 }) })
+export async function collectText(
+  source: AsyncIterable<unknown>,
+  options?: CollectTextOptions,
+): Promise<string> {
+  const { maxLength } = check(SUBJECT, options, {
+    maxLength: rules.integer(Number.POSITIVE_INFINITY, { min: 0 }),
+  })
   const iterator = open(SUBJECT, source)
   let text = ''
   for (let result = await ask(iterator); !result.done; result = await ask(iterator)) {
     text += textOf(result.value)
     if (text.length > maxLength) {
       leave(iterator)
-      throw new StackError(`The text is longer than ${maxLength} characters, so reading it was ended.`, { code: 'TOO_LARGE', status: 502 })
+      throw new StackError(
+        `The text is longer than ${maxLength} characters, so reading it was ended.`,
+        { code: 'TOO_LARGE', status: 502 },
+      )
     }
   }
   return text

@@ -14,7 +14,10 @@ export interface ServerSentEvent {
  * @internal
  */
 export function frame({ event, id, data }: ServerSentEvent): string {
-  if (typeof data !== 'string') throw new ConfigError(`toServerSentEvents: data must be a string.`, { layer: 'toServerSentEvents' })
+  if (typeof data !== 'string')
+    throw new ConfigError(`toServerSentEvents: data must be a string.`, {
+      layer: 'toServerSentEvents',
+    })
   // The lines' ends are LF, CR and CRLF, whichever a text has; a reader joins the lines with LF.
   const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, '\ndata: ') : data
   if (event === undefined && id === undefined) return `data: ${lines}\n\n`
@@ -25,7 +28,10 @@ function field(name: string, value: string | undefined): string {
   if (value === undefined) return ''
   // Readers ignore an id that holds NUL, so it would silently be none.
   if (typeof value !== 'string' || /[\r\n\0]/.test(value)) {
-    throw new ConfigError(`toServerSentEvents: ${name} must be a string without line breaks and NUL.`, { layer: 'toServerSentEvents' })
+    throw new ConfigError(
+      `toServerSentEvents: ${name} must be a string without line breaks and NUL.`,
+      { layer: 'toServerSentEvents' },
+    )
   }
   return `${name}: ${value}\n`
 }

@@ -6,29 +6,37 @@ import { isAbort, signalRule } from './source.js'
 /** Options of `toNdjson()`. */
 export interface NdjsonOptions {
   /**
-   * What the last line of a stream that failed holds; `value` is the default. `undefined` writes none. The place to log the failure.
+   * What the last line of a stream that failed holds; `value` is the default. `undefined` writes
+   * none. The place to log the failure.
    * @default `{error: {code, message, requestId}}` with words that are safe to show
    */
   error?: ((error: unknown, value: object) => unknown) | undefined
   /** Your own id of the request, for the default error line. @default none */
   requestId?: string | undefined
-  /** The signal the source was called with: what the source fails with after its abort is not told. @default none */
+  /**
+   * The signal the source was called with: what the source fails with after its abort is not told.
+   * @default none
+   */
   signal?: AbortSignal | undefined
 }
 
 const SUBJECT = 'toNdjson'
 
 /**
- * Turns a stream into lines of JSON, one string for each chunk, for `content-type: application/x-ndjson`.
+ * Turns a stream into lines of JSON, one string for each chunk, for `content-type:
+ * application/x-ndjson`.
  *
- * A failure of the source becomes a last line `{"error":{"code","message"}}` and the lines then end as usual; a caller's abort just
- * ends them. Whoever stops reading returns the source at once.
+ * A failure of the source becomes a last line `{"error":{"code","message"}}` and the lines then end
+ * as usual; a caller's abort just ends them. Whoever stops reading returns the source at once.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
  * @example for await (const line of toNdjson(blossom.text.batch(prompts))) process.stdout.write(line)
  * @see https://github.com/ndjson/ndjson-spec
  */
-export function toNdjson<Chunk>(source: AsyncIterable<Chunk>, options?: NdjsonOptions): AsyncGenerator<string, undefined, undefined> {
+export function toNdjson<Chunk>(
+  source: AsyncIterable<Chunk>,
+  options?: NdjsonOptions,
+): AsyncGenerator<string, undefined, undefined> {
   return new LineOutlet(source, options)
 }
 

@@ -5,7 +5,11 @@ import { ask, flagRule, leave, open } from './source.js'
 
 /** Options of `toNodeReadable()`. */
 export interface NodeReadableOptions {
-  /** Passes chunks of any kind as they are, for a reader in object mode; otherwise strings (as UTF-8) and bytes only. @default false */
+  /**
+   * Passes chunks of any kind as they are, for a reader in object mode; otherwise strings (as
+   * UTF-8) and bytes only.
+   * @default false
+   */
   objectMode?: boolean | undefined
 }
 
@@ -14,15 +18,20 @@ const SUBJECT = 'toNodeReadable'
 /**
  * Turns a stream into a `node:stream` Readable, to `pipeline()` into a response.
  *
- * The source is asked only when there is room, one chunk ahead at most, so a slow visitor slows the upstream. Destroying the Readable
- * (a visitor who leaves does that, through `pipeline`) returns the source at once. A failure of the source is the Readable's error.
+ * The source is asked only when there is room, one chunk ahead at most, so a slow visitor slows the
+ * upstream. Destroying the Readable (a visitor who leaves does that, through `pipeline`) returns
+ * the source at once. A failure of the source is the Readable's error.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk that is no bytes destroys the Readable with it
+ * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk
+ * that is no bytes destroys the Readable with it
  * @example
  * await pipeline(toNodeReadable(toServerSentEvents(stream)), response).catch(() => {}) // rejects when the visitor has left
  * @see https://nodejs.org/docs/latest-v20.x/api/stream.html#implementing-a-readable-stream
  */
-export function toNodeReadable(source: AsyncIterable<unknown>, options?: NodeReadableOptions): Readable {
+export function toNodeReadable(
+  source: AsyncIterable<unknown>,
+  options?: NodeReadableOptions,
+): Readable {
   const { objectMode } = check(SUBJECT, options, { objectMode: flagRule })
   return new SourceReadable(open(SUBJECT, source), objectMode)
 }
@@ -67,7 +76,8 @@ class SourceReadable extends Readable {
     const chunk = this.#objectMode ? result.value : this.#bytes(result.value)
     // Node takes null for the end.
     if (chunk === undefined || chunk === null) this.destroy(wrongChunk(SUBJECT, result.value))
-    // Asked on here while there is room, as Node's own way to the next `_read()` costs as much again. Nothing comes of an empty chunk.
+    // Asked on here while there is room, as Node's own way to the next `_read()` costs as much
+    // again. Nothing comes of an empty chunk.
     else if ((chunk === '' && !this.#objectMode) || this.push(chunk)) this._read()
   }
 

@@ -18,9 +18,10 @@ export const NOTHING: unique symbol = Symbol('nothing')
 export type Said<Out> = Out | typeof NOTHING
 
 /**
- * What all adapters that give strings or chunks are made of: an async generator's manners (calls of `next()` queue, after the end
- * everything is done) at a little less than its cost, but a `return()` that settles a waiting `next()` instead of waiting behind it.
- * The source is asked only when the reader is, and is returned at most once.
+ * What all adapters that give strings or chunks are made of: an async generator's manners (calls of
+ * `next()` queue, after the end everything is done) at a little less than its cost, but a
+ * `return()` that settles a waiting `next()` instead of waiting behind it. The source is asked only
+ * when the reader is, and is returned at most once.
  * @internal
  */
 export abstract class Outlet<In, Out> implements AsyncGenerator<Out, undefined, undefined> {
@@ -47,7 +48,10 @@ export abstract class Outlet<In, Out> implements AsyncGenerator<Out, undefined, 
     return (this.#source as { ended?: StreamEnd }).ended
   }
 
-  /** What a chunk becomes; after `NOTHING` the next one is asked for. What it throws is the stream's failure. */
+  /**
+   * What a chunk becomes; after `NOTHING` the next one is asked for. What it throws is the stream's
+   * failure.
+   */
   protected abstract take(chunk: In): Said<Out>
 
   /** What is said after the source's end. */
@@ -92,7 +96,8 @@ export abstract class Outlet<In, Out> implements AsyncGenerator<Out, undefined, 
   }
 
   next(): Promise<Result<Out>> {
-    if (this.#ready.length > 0) return Promise.resolve({ done: false, value: this.#ready.shift() as Out })
+    if (this.#ready.length > 0)
+      return Promise.resolve({ done: false, value: this.#ready.shift() as Out })
     if (this.#over) {
       const failure = this.#failure
       this.#failure = undefined

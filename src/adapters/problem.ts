@@ -57,18 +57,25 @@ function fieldsOf(error: StackError): { field: string; message: string }[] | und
   return fields.length > 0 ? fields : undefined
 }
 
-/** The 4xx that body parsers put on their errors, marked as the visitor's to see. https://www.npmjs.com/package/http-errors */
+/**
+ * The 4xx that body parsers put on their errors, marked as the visitor's to see.
+ * https://www.npmjs.com/package/http-errors
+ */
 function parserStatusOf(error: unknown): number | undefined {
   const { status, expose } = (error ?? {}) as { status?: unknown; expose?: unknown }
-  return expose === true && typeof status === 'number' && status >= 400 && status < 500 ? status : undefined
+  return expose === true && typeof status === 'number' && status >= 400 && status < 500
+    ? status
+    : undefined
 }
 
 /**
- * Turns any error into an answer for the visitor of a server, without a cause, a stack or the words of an error that was not expected.
+ * Turns any error into an answer for the visitor of a server, without a cause, a stack or the words
+ * of an error that was not expected.
  *
- * Errors of this library keep their `status`, `code` and sentence; where upstream refused the server's own key or account (502, 503)
- * the sentence is a general one. A body parser's own 4xx keeps its status.
- * Everything else, the caller's own abort included, is a 500 with the code `INTERNAL`.
+ * Errors of this library keep their `status`, `code` and sentence; where upstream refused the
+ * server's own key or account (502, 503) the sentence is a general one. A body parser's own 4xx
+ * keeps its status. Everything else, the caller's own abort included, is a 500 with the code
+ * `INTERNAL`.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option
  * @example
@@ -77,20 +84,32 @@ function parserStatusOf(error: unknown): number | undefined {
  *   const { status, headers, body } = toProblem(error, { requestId: request.id })
  *   response.status(status).set(headers).send(JSON.stringify(body))
  * })
- * @see https://www.rfc-editor.org/rfc/rfc9457 problem details; https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+ * @see https://www.rfc-editor.org/rfc/rfc9457 problem details;
+ * https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
  */
 export function toProblem(error: unknown, options?: ProblemOptions): Problem {
-  const { requestId, instance } = check('toProblem', options, { requestId: rules.text(undefined), instance: rules.text(undefined) })
+  const { requestId, instance } = check('toProblem', options, {
+    requestId: rules.text(undefined),
+    instance: rules.text(undefined),
+  })
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
   const ours = isStackError(error) ? error : undefined
   const parsers = ours === undefined ? parserStatusOf(error) : undefined
   const status =
-    parsers ?? (ours !== undefined && Number.isInteger(ours.status) && ours.status >= 400 && ours.status <= 599 ? ours.status : 500)
+    parsers ??
+    (ours !== undefined && Number.isInteger(ours.status) && ours.status >= 400 && ours.status <= 599
+      ? ours.status
+      : 500)
   const body: ProblemBody = {
     type: 'about:blank',
     title: STATUS_CODES[status] ?? 'Error',
     status,
-    detail: ours !== undefined ? detailOf(ours) : parsers === undefined ? UNEXPECTED : 'The request could not be read.',
+    detail:
+      ours !== undefined
+        ? detailOf(ours)
+        : parsers === undefined
+          ? UNEXPECTED
+          : 'The request could not be read.',
     code: ours?.code ?? (parsers === undefined ? 'INTERNAL' : 'VALIDATION'),
   }
   if (instance !== undefined) body.instance = instance
@@ -98,7 +117,8 @@ export function toProblem(error: unknown, options?: ProblemOptions): Problem {
   const errors = ours === undefined ? undefined : fieldsOf(ours)
   if (errors !== undefined) body.errors = errors
   const wait = ours?.retryAfter
-  if (wait !== undefined && Number.isFinite(wait)) headers['retry-after'] = String(Math.max(0, Math.ceil(wait / 1000)))
+  if (wait !== undefined && Number.isFinite(wait))
+    headers['retry-after'] = String(Math.max(0, Math.ceil(wait / 1000)))
   return { status, headers, body }
 }
 
@@ -106,7 +126,10 @@ export function toProblem(error: unknown, options?: ProblemOptions): Problem {
  * An error inside a stream whose head has gone out already, with the same care as `toProblem`.
  * @internal
  */
-export function toErrorFields(error: unknown, requestId: string | undefined): { code: string; message: string; requestId?: string } {
+export function toErrorFields(
+  error: unknown,
+  requestId: string | undefined,
+): { code: string; message: string; requestId?: string } {
   const { code, detail } = toProblem(error).body
   return { code, message: detail, ...(requestId === undefined ? {} : { requestId }) }
 }

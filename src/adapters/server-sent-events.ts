@@ -6,41 +6,62 @@ import { flagRule, isAbort, signalRule } from './source.js'
 
 /** Options of `toServerSentEvents()`. */
 export interface ServerSentEventsOptions<Chunk = unknown> {
-  /** An event's data; `undefined` leaves the chunk out. @default strings as they are, everything else as JSON */
+  /**
+   * An event's data; `undefined` leaves the chunk out.
+   * @default strings as they are, everything else as JSON
+   */
   data?: ((chunk: Chunk, index: number) => string | undefined) | undefined
-  /** An event's name. It must be your own word, never a model's or a visitor's. @default none, which browsers call `message` */
+  /**
+   * An event's name. It must be your own word, never a model's or a visitor's.
+   * @default none, which browsers call `message`
+   */
   event?: ((chunk: Chunk, index: number) => string | undefined) | undefined
   /** An event's id; your own words again. @default none */
   id?: ((chunk: Chunk, index: number) => string | undefined) | undefined
-  /** Numbers the events by their chunks: 0, 1, 2 and so on. Not together with `id`. @default false */
+  /**
+   * Numbers the events by their chunks: 0, 1, 2 and so on. Not together with `id`. @default false
+   */
   ids?: boolean | undefined
   /**
-   * What a reader who reconnects sends as `Last-Event-ID`: the events up to this one are left out. The source must give the same
-   * chunks again, and `ids` must be on. Anything but a number of ours is ignored. @default the whole stream
+   * What a reader who reconnects sends as `Last-Event-ID`: the events up to this one are left out.
+   * The source must give the same chunks again, and `ids` must be on. Anything but a number of ours
+   * is ignored.
+   * @default the whole stream
    */
   lastEventId?: string | null | undefined
-  /** A comment after so much silence of the source keeps proxies from closing. Milliseconds, 0 or `false`: none. @default 15000 */
+  /**
+   * A comment after so much silence of the source keeps proxies from closing. Milliseconds, 0 or
+   * `false`: none.
+   * @default 15000
+   */
   heartbeatMs?: number | false | undefined
   /** How long a browser waits before it reconnects, in milliseconds. @default the browser's own */
   retryMs?: number | undefined
   /** Data of the last event of a complete stream; `false`: none. @default '[DONE]' */
   done?: string | false | undefined
   /**
-   * The last event of a stream that failed; `event` is the default one. `undefined` sends none. The place to log the failure.
-   * @default event `error`, data `[ERROR] {"code", "message", "requestId"}` with words that are safe to show
+   * The last event of a stream that failed; `event` is the default one. `undefined` sends none. The
+   * place to log the failure.
+   * @default event `error`, data `[ERROR] {"code", "message", "requestId"}` with words that are
+   * safe to show
    */
   error?: ((error: unknown, event: ServerSentEvent) => ServerSentEvent | undefined) | undefined
   /** Your own id of the request, for the default error event. @default none */
   requestId?: string | undefined
-  /** The signal the source was called with: what the source fails with after its abort is not told. @default none */
+  /**
+   * The signal the source was called with: what the source fails with after its abort is not told.
+   * @default none
+   */
   signal?: AbortSignal | undefined
 }
 
 /**
- * Headers of an answer that streams events. `no-transform` keeps compression from holding events back, `x-accel-buffering` does so
- * for nginx.
+ * Headers of an answer that streams events. `no-transform` keeps compression from holding events
+ * back, `x-accel-buffering` does so for nginx.
  */
-export const sseHeaders: Readonly<Record<'content-type' | 'cache-control' | 'x-accel-buffering', string>> = Object.freeze({
+export const sseHeaders: Readonly<
+  Record<'content-type' | 'cache-control' | 'x-accel-buffering', string>
+> = Object.freeze({
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
@@ -54,14 +75,22 @@ const optionRules = {
   event: rules.callback<(chunk: never, index: number) => string | undefined>(),
   id: rules.callback<(chunk: never, index: number) => string | undefined>(),
   ids: flagRule,
-  lastEventId: rules.custom<string | null, undefined>('a string', undefined, (value) => value === null || typeof value === 'string'),
+  lastEventId: rules.custom<string | null, undefined>(
+    'a string',
+    undefined,
+    (value) => value === null || typeof value === 'string',
+  ),
   heartbeatMs: rules.custom<number | false, number>(
     'a duration in milliseconds of at most 2147483647, or false',
     15_000,
     (value) => value === false || (typeof value === 'number' && value >= 0 && value < 2 ** 31),
   ),
   retryMs: rules.integer(undefined, { min: 0 }),
-  done: rules.custom<string | false, string>('a string, or false', '[DONE]', (value) => value === false || typeof value === 'string'),
+  done: rules.custom<string | false, string>(
+    'a string, or false',
+    '[DONE]',
+    (value) => value === false || typeof value === 'string',
+  ),
   error: rules.callback<(error: unknown, event: ServerSentEvent) => ServerSentEvent | undefined>(),
   requestId: rules.text(undefined),
   signal: signalRule,
@@ -70,9 +99,10 @@ const optionRules = {
 /**
  * Turns a stream into Server-Sent Events, one string for each whole frame.
  *
- * A failure of the source becomes the last event and the events then end as usual, without `[DONE]`; a caller's abort just ends them.
- * Whoever stops reading returns the source at once. Give strings that are a model's own text only with `done: false`, or wrap them as
- * `{text}`, which is what `text.stream` gives: a bare text may read `[DONE]`.
+ * A failure of the source becomes the last event and the events then end as usual, without
+ * `[DONE]`; a caller's abort just ends them. Whoever stops reading returns the source at once. Give
+ * strings that are a model's own text only with `done: false`, or wrap them as `{text}`, which is
+ * what `text.stream` gives: a bare text may read `[DONE]`.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
  * @example
@@ -117,7 +147,8 @@ class EventOutlet<Chunk> extends Outlet<Chunk, string> {
 
   protected override finished(): Said<string> {
     const { done } = this.#options
-    // A stream that another of its readers has left ends here without an error, but it is not whole.
+    // A stream that another of its readers has left ends here without an error, but it is not
+    // whole.
     const outcome = this.ended?.outcome ?? 'complete'
     return outcome === 'complete' && typeof done === 'string' ? frame({ data: done }) : NOTHING
   }
@@ -125,7 +156,10 @@ class EventOutlet<Chunk> extends Outlet<Chunk, string> {
   protected override failed(error: unknown): Said<string> {
     const { requestId, signal, error: shape } = this.#options
     if (isAbort(error, signal)) return NOTHING
-    const usual: ServerSentEvent = { event: 'error', data: `[ERROR] ${JSON.stringify(toErrorFields(error, requestId))}` }
+    const usual: ServerSentEvent = {
+      event: 'error',
+      data: `[ERROR] ${JSON.stringify(toErrorFields(error, requestId))}`,
+    }
     if (shape === undefined) return frame(usual)
     try {
       const event = shape(error, { ...usual })
@@ -139,7 +173,8 @@ class EventOutlet<Chunk> extends Outlet<Chunk, string> {
   protected override waits(): void {
     const { heartbeatMs } = this.#options
     if (!heartbeatMs) return
-    // One timer for the stream, set back at each wait: a new one per chunk would cost more than the chunk.
+    // One timer for the stream, set back at each wait: a new one per chunk would cost more than the
+    // chunk.
     if (this.#timer === undefined) this.#timer = setTimeout(() => this.#beat(), heartbeatMs).unref()
     else this.#timer.refresh()
   }
@@ -159,7 +194,8 @@ function checked<Chunk>(options: ServerSentEventsOptions<Chunk> | undefined) {
   const known = check(SUBJECT, options, optionRules) as Required<ServerSentEventsOptions<Chunk>>
   const fail = (sentence: string) => new ConfigError(`${SUBJECT}: ${sentence}`, { layer: SUBJECT })
   if (known.ids && known.id !== undefined) throw fail('options "ids" and "id" exclude each other.')
-  if (!known.ids && typeof known.lastEventId === 'string') throw fail('option "lastEventId" needs option "ids" to be true.')
+  if (!known.ids && typeof known.lastEventId === 'string')
+    throw fail('option "lastEventId" needs option "ids" to be true.')
   return known
 }
 

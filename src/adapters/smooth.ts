@@ -3,7 +3,11 @@ import { Outlet } from './outlet.js'
 
 /** Options of `smooth()`. */
 export interface SmoothOptions {
-  /** A text longer than this is cut into pieces of at most this length, in UTF-16 code units. At least 1. @default 24 */
+  /**
+   * A text longer than this is cut into pieces of at most this length, in UTF-16 code units. At
+   * least 1.
+   * @default 24
+   */
   maxChars?: number | undefined
   /** Pause before each further piece of one chunk, in milliseconds; 0: none. @default 0 */
   delayMs?: number | undefined
@@ -12,17 +16,22 @@ export interface SmoothOptions {
 const SUBJECT = 'smooth'
 
 /**
- * Cuts over-large text chunks into small ones, after words where there are any, so that text which arrives in lumps reads evenly.
+ * Cuts over-large text chunks into small ones, after words where there are any, so that text which
+ * arrives in lumps reads evenly.
  *
- * Strings and chunks `{text}` are cut: each piece is a string, or a copy of its chunk with its part of the text, and the pieces
- * together are the text. A character as readers see it (a grapheme cluster) stays whole, even one longer than `maxChars`.
- * Everything else passes untouched. Whoever stops reading returns the source at once; nothing is read ahead.
+ * Strings and chunks `{text}` are cut: each piece is a string, or a copy of its chunk with its part
+ * of the text, and the pieces together are the text. A character as readers see it (a grapheme
+ * cluster) stays whole, even one longer than `maxChars`. Everything else passes untouched. Whoever
+ * stops reading returns the source at once; nothing is read ahead.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
  * @example for await (const { text } of smooth(await blossom.text.stream('Tell me a story'), { delayMs: 15 })) process.stdout.write(text)
  * @see https://unicode.org/reports/tr29/ for grapheme clusters
  */
-export function smooth<Chunk>(source: AsyncIterable<Chunk>, options?: SmoothOptions): AsyncGenerator<Chunk, undefined, undefined> {
+export function smooth<Chunk>(
+  source: AsyncIterable<Chunk>,
+  options?: SmoothOptions,
+): AsyncGenerator<Chunk, undefined, undefined> {
   return new SmoothOutlet(source, options)
 }
 
@@ -54,7 +63,11 @@ class SmoothOutlet<Chunk> extends Outlet<Chunk, Chunk> {
     const text = textOf(chunk)
     if (text === undefined || text.length <= this.#maxChars) return chunk
     const pieces = cut(text, this.#maxChars)
-    this.#cutting = { rest: typeof chunk === 'string' ? undefined : { ...(chunk as object) }, pieces, next: pieces.next().value as string }
+    this.#cutting = {
+      rest: typeof chunk === 'string' ? undefined : { ...(chunk as object) },
+      pieces,
+      next: pieces.next().value as string,
+    }
     return this.#piece()
   }
 
@@ -73,7 +86,8 @@ class SmoothOutlet<Chunk> extends Outlet<Chunk, Chunk> {
     const cutting = this.#cutting as Cutting
     const text = cutting.next
     const following = cutting.pieces.next()
-    // Known one piece early, so that the end of a text is not taken for one more piece to pause for.
+    // Known one piece early, so that the end of a text is not taken for one more piece to pause
+    // for.
     if (following.done) this.#cutting = undefined
     else cutting.next = following.value
     return (cutting.rest === undefined ? text : { ...cutting.rest, text }) as Chunk
@@ -82,13 +96,17 @@ class SmoothOutlet<Chunk> extends Outlet<Chunk, Chunk> {
 
 function textOf(chunk: unknown): string | undefined {
   if (typeof chunk === 'string') return chunk
-  const text = typeof chunk === 'object' && chunk !== null ? (chunk as { text?: unknown }).text : undefined
+  const text =
+    typeof chunk === 'object' && chunk !== null ? (chunk as { text?: unknown }).text : undefined
   return typeof text === 'string' ? text : undefined
 }
 
 let graphemes: Intl.Segmenter | undefined
 
-/** The pieces of a text, found as they are asked for. A generator: it runs once per piece of a lump, not per chunk. */
+/**
+ * The pieces of a text, found as they are asked for. A generator: it runs once per piece of a lump,
+ * not per chunk.
+ */
 function* cut(text: string, max: number): Generator<string, undefined> {
   graphemes ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' })
   let start = 0

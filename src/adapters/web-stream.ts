@@ -4,7 +4,11 @@ import { ask, flagRule, leave, open } from './source.js'
 
 /** Options of `toWebStream()`. */
 export interface WebStreamOptions {
-  /** Passes chunks of any kind as they are; otherwise strings become bytes (UTF-8) and bytes pass, nothing else. @default false */
+  /**
+   * Passes chunks of any kind as they are; otherwise strings become bytes (UTF-8) and bytes pass,
+   * nothing else.
+   * @default false
+   */
   objectMode?: boolean | undefined
 }
 
@@ -13,10 +17,12 @@ const SUBJECT = 'toWebStream'
 /**
  * Turns a stream into a web `ReadableStream` of bytes, to be a `Response`'s body.
  *
- * The source is asked only when the reader is, with nothing read ahead, so a slow visitor slows the upstream. `cancel()` (a visitor
- * who leaves) returns the source at once. A failure of the source is the stream's error.
+ * The source is asked only when the reader is, with nothing read ahead, so a slow visitor slows the
+ * upstream. `cancel()` (a visitor who leaves) returns the source at once. A failure of the source
+ * is the stream's error.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk that is no bytes ends the stream with it
+ * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk
+ * that is no bytes ends the stream with it
  * @example return new Response(toWebStream(toServerSentEvents(stream)), { headers: sseHeaders })
  * @see https://streams.spec.whatwg.org/#rs-class
  */
@@ -24,11 +30,22 @@ export function toWebStream(
   source: AsyncIterable<string | Uint8Array>,
   options?: { objectMode?: false | undefined },
 ): ReadableStream<Uint8Array>
-export function toWebStream<Chunk>(source: AsyncIterable<Chunk>, options: { objectMode: true }): ReadableStream<Chunk>
-export function toWebStream(source: AsyncIterable<unknown>, options?: WebStreamOptions): ReadableStream<unknown>
-export function toWebStream(source: AsyncIterable<unknown>, options?: WebStreamOptions): ReadableStream<unknown> {
+export function toWebStream<Chunk>(
+  source: AsyncIterable<Chunk>,
+  options: { objectMode: true },
+): ReadableStream<Chunk>
+export function toWebStream(
+  source: AsyncIterable<unknown>,
+  options?: WebStreamOptions,
+): ReadableStream<unknown>
+export function toWebStream(
+  source: AsyncIterable<unknown>,
+  options?: WebStreamOptions,
+): ReadableStream<unknown> {
   const { objectMode } = check(SUBJECT, options, { objectMode: flagRule })
-  return new ReadableStream(new PulledSource(open(SUBJECT, source), objectMode), { highWaterMark: 0 })
+  return new ReadableStream(new PulledSource(open(SUBJECT, source), objectMode), {
+    highWaterMark: 0,
+  })
 }
 
 const encoder = new TextEncoder()
@@ -74,7 +91,10 @@ class PulledSource {
     )
   }
 
-  #took(result: IteratorResult<unknown>, controller: ReadableStreamDefaultController<unknown>): void {
+  #took(
+    result: IteratorResult<unknown>,
+    controller: ReadableStreamDefaultController<unknown>,
+  ): void {
     const iterator = this.#iterator
     if (iterator === undefined) return
     if (result.done) {

@@ -17,7 +17,10 @@ const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof BlossomCallOptions>([
 
 const refuse = (sentence: string) => new ValidationError(sentence)
 
-/** Parts a method's options into its own fields, checked by `fieldRules`, and the call's, which the stack checks. */
+/**
+ * Parts a method's options into its own fields, checked by `fieldRules`, and the call's, which the
+ * stack checks.
+ */
 export function readArguments<Fields extends object>(
   method: string,
   options: object | undefined,
@@ -26,8 +29,12 @@ export function readArguments<Fields extends object>(
   // Without a prototype, so that a field named `__proto__` is a field like others.
   const own: Record<string, unknown> = Object.create(null)
   const call: Record<string, unknown> = Object.create(null)
-  for (const [name, value] of entriesOf(method, options)) (CALL_OPTIONS.has(name) ? call : own)[name] = value
-  return { fields: check<Fields>(method, own, fieldRules, refuse, [...CALL_OPTIONS]), call: call as BlossomCallOptions }
+  for (const [name, value] of entriesOf(method, options))
+    (CALL_OPTIONS.has(name) ? call : own)[name] = value
+  return {
+    fields: check<Fields>(method, own, fieldRules, refuse, [...CALL_OPTIONS]),
+    call: call as BlossomCallOptions,
+  }
 }
 
 /** The names and values of a method's options. */
@@ -36,7 +43,11 @@ export function entriesOf(method: string, options: object | undefined): [string,
   let entries: [string, unknown][] | undefined
   try {
     // A bare signal has no fields of its own, so it would pass for empty options.
-    const isObject = typeof options === 'object' && options !== null && !Array.isArray(options) && !(options instanceof AbortSignal)
+    const isObject =
+      typeof options === 'object' &&
+      options !== null &&
+      !Array.isArray(options) &&
+      !(options instanceof AbortSignal)
     if (isObject) entries = Object.entries(options)
   } catch {
     throw refuse(`${method}: an option could not be read: its getter threw.`)
@@ -45,7 +56,10 @@ export function entriesOf(method: string, options: object | undefined): [string,
   return entries
 }
 
-/** Whether a call's options may hold a key of its own; what cannot be read is for `entriesOf` to refuse. */
+/**
+ * Whether a call's options may hold a key of its own; what cannot be read is for `entriesOf` to
+ * refuse.
+ */
 export function bringsKey(options: unknown): boolean {
   try {
     return isRecord(options) && 'apiKey' in options
@@ -56,7 +70,10 @@ export function bringsKey(options: unknown): boolean {
 
 /** A prompt is a string with something in it. */
 export function checkPrompt(method: string, prompt: unknown): string {
-  if (typeof prompt !== 'string') throw refuse(`${method}: the prompt must be a string, got ${prompt === null ? 'null' : typeof prompt}.`)
+  if (typeof prompt !== 'string')
+    throw refuse(
+      `${method}: the prompt must be a string, got ${prompt === null ? 'null' : typeof prompt}.`,
+    )
   if (prompt === '') throw refuse(`${method}: the prompt is empty.`)
   return prompt
 }
@@ -66,9 +83,12 @@ const LONGEST_SEGMENT = 8_192
 
 /** A prompt as one segment of a path: never more than one, never `.` or `..`. */
 export function pathSegment(method: string, prompt: string): string {
-  if (prompt === '.' || prompt === '..') throw refuse(`${method}: a prompt of dots alone cannot be put into a path.`)
+  if (prompt === '.' || prompt === '..')
+    throw refuse(`${method}: a prompt of dots alone cannot be put into a path.`)
   if (/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/.test(prompt)) {
-    throw refuse(`${method}: the prompt holds half of a surrogate pair and cannot be put into a path.`)
+    throw refuse(
+      `${method}: the prompt holds half of a surrogate pair and cannot be put into a path.`,
+    )
   }
   // Each character becomes at least one: an enormous prompt need not be encoded to know.
   const segment = prompt.length > LONGEST_SEGMENT ? undefined : encodeURIComponent(prompt)
@@ -92,7 +112,9 @@ export function checkLength(method: string, path: string): string {
 /** A path from outside: on our host, one line, no way up. */
 export function checkPath(path: unknown): string {
   if (typeof path !== 'string' || !/^\/(?!\/)[\x21-\x7e]*$/.test(path) || /[#\\]/.test(path)) {
-    throw refuse('request: the path must begin with one "/" and hold only printable ASCII; percent-encode the rest.')
+    throw refuse(
+      'request: the path must begin with one "/" and hold only printable ASCII; percent-encode the rest.',
+    )
   }
   const [segments = ''] = path.split('?', 1)
   if (segments.split('/').some((segment) => /^(\.|%2e){1,2}$/i.test(segment)))

@@ -27,9 +27,15 @@ export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
   order?: 'finished' | 'input' | undefined
   /** Told after each outcome. What it throws is a warning and changes nothing. */
   onProgress?: ((progress: BatchProgress) => void) | undefined
-  /** Rough cost of a prompt, in any unit: the costliest begin first. It needs all prompts at once, so it reads them all. */
+  /**
+   * Rough cost of a prompt, in any unit: the costliest begin first. It needs all prompts at once,
+   * so it reads them all.
+   */
   estimate?: ((prompt: string) => number) | undefined
-  /** A file to which each success is added as a line of JSON; those it holds already are not asked for again. */
+  /**
+   * A file to which each success is added as a line of JSON; those it holds already are not asked
+   * for again.
+   */
   checkpoint?: string | undefined
 }
 
@@ -40,7 +46,8 @@ type Generate = (prompt: string, options: TextOptions) => Promise<TextResult>
 type Prompts = Iterable<string> | AsyncIterable<string>
 
 /**
- * A sliding window over the prompts: as soon as one has its outcome the next one begins. Leaving the loop, or the signal, ends the calls in progress.
+ * A sliding window over the prompts: as soon as one has its outcome the next one begins. Leaving
+ * the loop, or the signal, ends the calls in progress.
  * @internal
  */
 export async function* runBatch(
@@ -48,7 +55,15 @@ export async function* runBatch(
   prompts: Prompts,
   options?: BatchOptions,
 ): AsyncGenerator<BatchOutcome, undefined, undefined> {
-  const { concurrency, order, onProgress, estimate, checkpoint: file, signal, rest } = readBatchOptions(prompts, options)
+  const {
+    concurrency,
+    order,
+    onProgress,
+    estimate,
+    checkpoint: file,
+    signal,
+    rest,
+  } = readBatchOptions(prompts, options)
   signal?.throwIfAborted()
   const source = estimate === undefined ? indexed(prompts) : await costliestFirst(prompts, estimate)
   const checkpoint = file === undefined ? undefined : await Checkpoint.open(file)
@@ -86,7 +101,13 @@ export async function* runBatch(
     done++
     if (!outcome.ok) failed++
     outcomes.set(index, outcome)
-    const progress = { done, failed, running, total: totalOf(prompts), elapsedMs: performance.now() - startedAt }
+    const progress = {
+      done,
+      failed,
+      running,
+      total: totalOf(prompts),
+      elapsedMs: performance.now() - startedAt,
+    }
     if (onProgress) runHook('text.batch: onProgress()', () => onProgress(progress))
     fill()
     wake()
@@ -154,22 +175,35 @@ function readBatchOptions(prompts: Prompts, options: BatchOptions | undefined) {
     checkpoint: rules.text(undefined),
   })
   const iterable = prompts as Partial<Iterable<string> & AsyncIterable<string>> | null | undefined
-  if (typeof prompts === 'string' || (!iterable?.[Symbol.iterator] && !iterable?.[Symbol.asyncIterator])) {
-    throw new ValidationError('text.batch: the prompts must be a list, or another iterable, of strings.')
+  if (
+    typeof prompts === 'string' ||
+    (!iterable?.[Symbol.iterator] && !iterable?.[Symbol.asyncIterator])
+  ) {
+    throw new ValidationError(
+      'text.batch: the prompts must be a list, or another iterable, of strings.',
+    )
   }
   if (call.signal !== undefined && typeof call.signal?.throwIfAborted !== 'function')
     throw new ValidationError('text.batch: option "signal" must be an AbortSignal.')
   // The rest is each call's, and checked by it; a wrong one is every prompt's outcome.
-  const rest: Omit<TextOptions, 'signal'> = Object.fromEntries(entries.filter(([name]) => !BATCH_NAMES.has(name) && name !== 'signal'))
+  const rest: Omit<TextOptions, 'signal'> = Object.fromEntries(
+    entries.filter(([name]) => !BATCH_NAMES.has(name) && name !== 'signal'),
+  )
   return { rest, signal: call.signal, ...fields, concurrency: fields.concurrency ?? 5 }
 }
 
-type BatchFields = Pick<BatchOptions, 'concurrency' | 'order' | 'onProgress' | 'estimate' | 'checkpoint'>
+type BatchFields = Pick<
+  BatchOptions,
+  'concurrency' | 'order' | 'onProgress' | 'estimate' | 'checkpoint'
+>
 const BATCH_NAMES = new Set(['concurrency', 'order', 'onProgress', 'estimate', 'checkpoint'])
 
-const totalOf = (prompts: Prompts): number | undefined => (Array.isArray(prompts) ? prompts.length : undefined)
+const totalOf = (prompts: Prompts): number | undefined =>
+  Array.isArray(prompts) ? prompts.length : undefined
 
-async function* indexed(prompts: Prompts): AsyncGenerator<readonly [number, string], undefined, undefined> {
+async function* indexed(
+  prompts: Prompts,
+): AsyncGenerator<readonly [number, string], undefined, undefined> {
   let index = 0
   for await (const prompt of prompts) yield [index++, prompt]
 }

@@ -3,7 +3,10 @@ import { digest } from '../core/index.js'
 import { isRecord, parseJson } from './json.js'
 import type { TextResult } from './types.js'
 
-/** A file of finished items, one line of JSON each, so that a batch that was stopped goes on where it was. A line cut short by a crash is passed over. */
+/**
+ * A file of finished items, one line of JSON each, so that a batch that was stopped goes on where
+ * it was. A line cut short by a crash is passed over.
+ */
 export class Checkpoint {
   readonly #file: FileHandle
   readonly #kept: ReadonlyMap<string, TextResult>
@@ -45,7 +48,8 @@ function readLines(text: string): Map<string, TextResult> {
   for (const line of text.split('\n')) {
     try {
       const { key, ...result } = parseJson(line) as { key: string } & TextResult
-      if (isRecord(result) && typeof key === 'string' && typeof result.text === 'string') kept.set(key, result)
+      if (isRecord(result) && typeof key === 'string' && typeof result.text === 'string')
+        kept.set(key, result)
     } catch {
       // An empty line, or one that a crash cut short.
     }

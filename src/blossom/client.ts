@@ -52,7 +52,8 @@ import { VERSION } from './version.js'
 export type { Blossom, BlossomLayer, BlossomOptions } from './client-interface.js'
 
 /**
- * Makes a client. Without layers it is a plain one: one request for each call, no limits but its own sizes.
+ * Makes a client. Without layers it is a plain one: one request for each call, no limits but its
+ * own sizes.
  *
  * @throws ConfigError for a wrong option
  * @example
@@ -63,8 +64,12 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
   // Layers made in place keep their names in the type only when the list is matched as a tuple.
   options: Omit<BlossomOptions, 'layers'> & { layers: readonly [...Layers] },
 ): Blossom<Layers>
-export function createBlossom<const Layers extends readonly BlossomLayer[] = readonly []>(options?: BlossomOptions<Layers>): Blossom<Layers>
-export function createBlossom<const Layers extends readonly BlossomLayer[]>(options: BlossomOptions<Layers> = {}): Blossom<Layers> {
+export function createBlossom<const Layers extends readonly BlossomLayer[] = readonly []>(
+  options?: BlossomOptions<Layers>,
+): Blossom<Layers>
+export function createBlossom<const Layers extends readonly BlossomLayer[]>(
+  options: BlossomOptions<Layers> = {},
+): Blossom<Layers> {
   const checked = check<BlossomOptions>('createBlossom', options, {
     apiKey: { ...rules.anything<string>(), secret: true },
     baseURL: rules.anything<string>('https://gen.pollinations.ai'),
@@ -81,7 +86,11 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
     ),
     maxResponseBytes: rules.integer(32 * 1024 * 1024, { min: 1 }),
     onEvent: rules.callback<EventListener>(),
-    layers: rules.custom<readonly BlossomLayer[], readonly BlossomLayer[]>('a list of layers', [], Array.isArray),
+    layers: rules.custom<readonly BlossomLayer[], readonly BlossomLayer[]>(
+      'a list of layers',
+      [],
+      Array.isArray,
+    ),
   })
   const apiKey = readKey(checked.apiKey)
   const { dispatcher, layers = [] } = checked
@@ -97,7 +106,8 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
 
   const send = (request: Outgoing, context: Context): Promise<BlossomAnswer> => {
     const { transport } = context
-    const { origin, prefix } = transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
+    const { origin, prefix } =
+      transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
     // The client's own key is for its own address; a member at another one brings its own.
     const key = request.key ?? transport?.apiKey ?? (origin === address.origin ? apiKey : undefined)
     const note = noteOf(context)
@@ -107,8 +117,18 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
       const headers = key === undefined ? [...extra] : ['authorization', `Bearer ${key}`, ...extra]
       if (request.payload !== undefined) headers.push('content-type', 'application/json')
       const path = prefix + request.path
-      const through = (transport?.dispatcher as Dispatcher | undefined) ?? dispatcher ?? ownDispatcher()
-      through.dispatch({ origin, path, method: request.method as Dispatcher.HttpMethod, headers, body: request.payload ?? null }, exchange)
+      const through =
+        (transport?.dispatcher as Dispatcher | undefined) ?? dispatcher ?? ownDispatcher()
+      through.dispatch(
+        {
+          origin,
+          path,
+          method: request.method as Dispatcher.HttpMethod,
+          headers,
+          body: request.payload ?? null,
+        },
+        exchange,
+      )
     }
     return exchange.answer
   }
@@ -119,32 +139,60 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
   const groups: (readonly BlossomLayer[])[] = [layers]
   let stack: Stack<Outgoing, BlossomAnswer, Layers> | undefined
   const compose = () => {
-    stack ??= composeStack<Outgoing, BlossomAnswer, Layers>(foundation, groups as unknown as LayerOf<Outgoing, BlossomAnswer>[][])
+    stack ??= composeStack<Outgoing, BlossomAnswer, Layers>(
+      foundation,
+      groups as unknown as LayerOf<Outgoing, BlossomAnswer>[][],
+    )
     return stack
   }
   const call = <Answer>(request: Outgoing, options: BlossomCallOptions): Promise<Answer> => {
     // All but the key is for the stack to check.
     if (!bringsKey(options)) return compose()(request, options) as Promise<Answer>
     const { apiKey: visitors, ...rest } = Object.fromEntries(entriesOf('The call', options))
-    return compose()(visitors === undefined ? request : request.paidBy(visitors), rest) as Promise<Answer>
+    return compose()(
+      visitors === undefined ? request : request.paidBy(visitors),
+      rest,
+    ) as Promise<Answer>
   }
 
   const chatBody = (method: string, body: ChatBody, stream: boolean): Outgoing => {
     if (!isRecord(body) || !Array.isArray(body.messages) || body.messages.length === 0) {
-      throw new ValidationError(`${method}: the body must be an object with a list of at least one message.`)
+      throw new ValidationError(
+        `${method}: the body must be an object with a list of at least one message.`,
+      )
     }
     if (body.stream !== undefined && body.stream !== stream) {
-      throw new ValidationError(`${method}: leave \`stream\` out of the body; use chat.${stream ? 'create' : 'stream'} for the other form.`)
+      throw new ValidationError(
+        `${method}: leave \`stream\` out of the body; use chat.${stream ? 'create' : 'stream'} for the other form.`,
+      )
     }
     // A conversation that grows while its call waits must not change what the call is known by.
     const messages = [...body.messages]
-    return new Outgoing('POST', '/v1/chat/completions', stream ? { ...body, messages, stream } : { ...body, messages }, 'json')
+    return new Outgoing(
+      'POST',
+      '/v1/chat/completions',
+      stream ? { ...body, messages, stream } : { ...body, messages },
+      'json',
+    )
   }
-  const textBody = (method: string, prompt: string, options: TextOptions | undefined, stream: boolean) => {
+  const textBody = (
+    method: string,
+    prompt: string,
+    options: TextOptions | undefined,
+    stream: boolean,
+  ) => {
     const { fields, call } = readArguments<TextFields>(method, options, textRules)
     const { model, maxTokens, temperature, topP, seed, stop } = fields
     const messages = [{ role: 'user', content: checkPrompt(method, prompt) }]
-    const body = { model, messages, max_tokens: maxTokens, temperature, top_p: topP, seed, stop: Array.isArray(stop) ? [...stop] : stop }
+    const body = {
+      model,
+      messages,
+      max_tokens: maxTokens,
+      temperature,
+      top_p: topP,
+      seed,
+      stop: Array.isArray(stop) ? [...stop] : stop,
+    }
     const streamed = stream ? { ...body, stream, stream_options: { include_usage: true } } : body
     return { request: new Outgoing('POST', '/v1/chat/completions', streamed, 'json', true), call }
   }
@@ -177,9 +225,13 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
   const client: Blossom<Layers> & { [LAYERS](): readonly LayerEntry[] } = {
     use(...more) {
       if (stack !== undefined)
-        throw new ConfigError('use: the client has been used already; add its layers before the first call, stats() or describe().')
+        throw new ConfigError(
+          'use: the client has been used already; add its layers before the first call, stats() or describe().',
+        )
       if (more.some((layer) => typeof layer !== 'function')) {
-        throw new ConfigError('use: a layer must be a function, as retry() gives; a list of them is spread: use(...standard()).')
+        throw new ConfigError(
+          'use: a layer must be a function, as retry() gives; a list of them is spread: use(...standard()).',
+        )
       }
       groups.push(more)
       return client as never
@@ -193,61 +245,121 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
       batch: (prompts, options) => runBatch(generate, prompts, options),
     },
     chat: {
-      create: async (body, options = {}) => (await call<JsonAnswer>(chatBody('chat.create', body, false), options)).data as ChatCompletion,
+      create: async (body, options = {}) =>
+        (await call<JsonAnswer>(chatBody('chat.create', body, false), options))
+          .data as ChatCompletion,
       stream: async (body, options = {}) => call(chatBody('chat.stream', body, true), options),
     },
     image: {
       generate: async (prompt, options) => {
-        const { fields, call: callOptions } = readArguments<ImageFields>('image.generate', options, imageRules)
+        const { fields, call: callOptions } = readArguments<ImageFields>(
+          'image.generate',
+          options,
+          imageRules,
+        )
         return bytesOf(
-          await call<BytesAnswer>(new Outgoing('GET', imagePath('image.generate', prompt, fields), undefined, 'bytes'), callOptions),
+          await call<BytesAnswer>(
+            new Outgoing('GET', imagePath('image.generate', prompt, fields), undefined, 'bytes'),
+            callOptions,
+          ),
         )
       },
       url: (prompt, options) => {
-        const fields = check<ImageFields>('image.url', options, imageRules, (sentence) => new ValidationError(sentence))
+        const fields = check<ImageFields>(
+          'image.url',
+          options,
+          imageRules,
+          (sentence) => new ValidationError(sentence),
+        )
         return `${address.origin}${address.prefix}${imagePath('image.url', prompt, fields)}`
       },
     },
     audio: {
       speech: async (text, options) => {
-        const { fields, call: callOptions } = readArguments<SpeechFields>('audio.speech', options, speechRules)
+        const { fields, call: callOptions } = readArguments<SpeechFields>(
+          'audio.speech',
+          options,
+          speechRules,
+        )
         const { model, voice, responseFormat, speed } = fields
-        const body = { model, input: checkPrompt('audio.speech', text), voice, response_format: responseFormat, speed }
-        return bytesOf(await call<BytesAnswer>(new Outgoing('POST', '/v1/audio/speech', body, 'bytes'), callOptions))
+        const body = {
+          model,
+          input: checkPrompt('audio.speech', text),
+          voice,
+          response_format: responseFormat,
+          speed,
+        }
+        return bytesOf(
+          await call<BytesAnswer>(
+            new Outgoing('POST', '/v1/audio/speech', body, 'bytes'),
+            callOptions,
+          ),
+        )
       },
     },
     embeddings: {
       create: async (input, options) => {
-        const { fields, call: callOptions } = readArguments<EmbeddingFields>('embeddings.create', options, embeddingRules)
+        const { fields, call: callOptions } = readArguments<EmbeddingFields>(
+          'embeddings.create',
+          options,
+          embeddingRules,
+        )
         if (typeof input !== 'string' && (!Array.isArray(input) || input.length === 0))
-          throw new ValidationError('embeddings.create: the input must be a string or a list of strings.')
+          throw new ValidationError(
+            'embeddings.create: the input must be a string or a list of strings.',
+          )
         // A copy: a caller's list may change while a batcher waits for more.
         const inputs: string | string[] = typeof input === 'string' ? input : [...input]
         for (const item of [inputs].flat()) checkPrompt('embeddings.create', item)
-        const body = { model: fields.model, input: inputs, dimensions: fields.dimensions, encoding_format: 'float' }
-        const { data } = await call<JsonAnswer>(new Outgoing('POST', '/v1/embeddings', body, 'json'), callOptions)
+        const body = {
+          model: fields.model,
+          input: inputs,
+          dimensions: fields.dimensions,
+          encoding_format: 'float',
+        }
+        const { data } = await call<JsonAnswer>(
+          new Outgoing('POST', '/v1/embeddings', body, 'json'),
+          callOptions,
+        )
         return embeddingsOf(data, typeof inputs === 'string' ? 1 : inputs.length)
       },
     },
     models: {
       list: async (options = {}) => {
-        const { data } = await call<JsonAnswer>(new Outgoing('GET', '/v1/models', undefined, 'json'), options)
+        const { data } = await call<JsonAnswer>(
+          new Outgoing('GET', '/v1/models', undefined, 'json'),
+          options,
+        )
         const list = modelsIn(data)
-        if (list === undefined) throw new ProtocolError('Upstream answered with something other than a list of models.')
+        if (list === undefined)
+          throw new ProtocolError('Upstream answered with something other than a list of models.')
         return list as Model[]
       },
     },
     account: {
       balance: async (options = {}) => {
-        const { data } = await call<JsonAnswer>(new Outgoing('GET', '/account/balance', undefined, 'json'), options)
+        const { data } = await call<JsonAnswer>(
+          new Outgoing('GET', '/account/balance', undefined, 'json'),
+          options,
+        )
         if (!isRecord(data) || typeof data.balance !== 'number')
           throw new ProtocolError('Upstream answered with something other than a balance.')
         return { balance: data.balance }
       },
     },
     request: async <Answer>(raw: RawRequest, options: BlossomCallOptions = {}) => {
-      const { method, path, body } = check<RawRequest>('request', raw, rawRules, (sentence) => new ValidationError(sentence))
-      const request = new Outgoing(method ?? (body === undefined ? 'GET' : 'POST'), checkPath(path), body, 'any')
+      const { method, path, body } = check<RawRequest>(
+        'request',
+        raw,
+        rawRules,
+        (sentence) => new ValidationError(sentence),
+      )
+      const request = new Outgoing(
+        method ?? (body === undefined ? 'GET' : 'POST'),
+        checkPath(path),
+        body,
+        'any',
+      )
       const answer = await call<BlossomAnswer>(request, options)
       if ('data' in answer) return answer.data as Answer
       return ('bytes' in answer ? bytesOf(answer) : answer) as Answer
@@ -268,7 +380,10 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(opti
   return client
 }
 
-type TextFields = Pick<TextOptions, 'model' | 'maxTokens' | 'temperature' | 'topP' | 'seed' | 'stop'>
+type TextFields = Pick<
+  TextOptions,
+  'model' | 'maxTokens' | 'temperature' | 'topP' | 'seed' | 'stop'
+>
 type SpeechFields = Pick<SpeechOptions, 'model' | 'voice' | 'responseFormat' | 'speed'>
 type EmbeddingFields = Pick<EmbeddingOptions, 'model' | 'dimensions'>
 
@@ -278,8 +393,10 @@ const textRules = {
   temperature: rules.number(undefined, { min: 0, max: 2 }),
   topP: rules.number(undefined, { min: 0, max: 1 }),
   seed: rules.integer(undefined, {}),
-  stop: rules.custom<string | readonly string[], undefined>('a string or a list of strings', undefined, (value) =>
-    (Array.isArray(value) ? value : [value]).every((word) => typeof word === 'string'),
+  stop: rules.custom<string | readonly string[], undefined>(
+    'a string or a list of strings',
+    undefined,
+    (value) => (Array.isArray(value) ? value : [value]).every((word) => typeof word === 'string'),
   ),
 }
 const speechRules = {
@@ -288,11 +405,18 @@ const speechRules = {
   responseFormat: rules.text(undefined),
   speed: rules.number(undefined, { min: 0.25, max: 4 }),
 }
-const embeddingRules = { model: rules.text(undefined), dimensions: rules.integer(undefined, { min: 1, max: 65_536 }) }
+const embeddingRules = {
+  model: rules.text(undefined),
+  dimensions: rules.integer(undefined, { min: 1, max: 65_536 }),
+}
 const rawRules = {
   method: rules.oneOf(['GET', 'POST', 'PUT', 'PATCH', 'DELETE'], undefined),
   path: rules.required(rules.anything<string>()) as rules.Rule<string>,
-  body: rules.custom<Readonly<Record<string, unknown>>, undefined>('an object', undefined, isRecord),
+  body: rules.custom<Readonly<Record<string, unknown>>, undefined>(
+    'an object',
+    undefined,
+    isRecord,
+  ),
 }
 
 const NOTE = 'client'
@@ -310,6 +434,13 @@ const bytesOf = ({ bytes, contentType }: BytesAnswer): BytesResult => ({ bytes, 
 
 function embeddingsOf(data: unknown, expected: number): EmbeddingResult {
   const embeddings = embeddingsIn(data, expected, true)
-  if (embeddings === undefined) throw new ProtocolError('Upstream answered with something other than one embedding for each input.')
-  return { embeddings: embeddings as number[][], model: String((data as { model?: unknown }).model ?? ''), usage: usageOf(data) }
+  if (embeddings === undefined)
+    throw new ProtocolError(
+      'Upstream answered with something other than one embedding for each input.',
+    )
+  return {
+    embeddings: embeddings as number[][],
+    model: String((data as { model?: unknown }).model ?? ''),
+    usage: usageOf(data),
+  }
 }

@@ -1,7 +1,10 @@
 import { isRecord } from './json.js'
 import type { ChatChunk, ChatCompletion, ChatDelta, ToolCall, Usage, WireUsage } from './types.js'
 
-/** Whether a chunk commits a stream: content, reasoning, a tool call, audio, a refusal or a finish reason. A role alone does not. */
+/**
+ * Whether a chunk commits a stream: content, reasoning, a tool call, audio, a refusal or a finish
+ * reason. A role alone does not.
+ */
 export function commits(chunk: unknown): boolean {
   if (!isRecord(chunk) || !Array.isArray(chunk.choices)) return true
   return chunk.choices.some((choice: { delta?: ChatDelta; finish_reason?: unknown }) => {
@@ -42,10 +45,15 @@ export function usageOf(answer: unknown): Usage | undefined {
   const usage = isRecord(answer) ? answer.usage : undefined
   if (!isRecord(usage)) return undefined
   const { prompt_tokens, completion_tokens, total_tokens } = usage
-  const count = (value: unknown): number => (typeof value === 'number' && Number.isFinite(value) ? value : 0)
+  const count = (value: unknown): number =>
+    typeof value === 'number' && Number.isFinite(value) ? value : 0
   const promptTokens = count(prompt_tokens)
   const completionTokens = count(completion_tokens)
-  return { promptTokens, completionTokens, totalTokens: typeof total_tokens === 'number' ? total_tokens : promptTokens + completionTokens }
+  return {
+    promptTokens,
+    completionTokens,
+    totalTokens: typeof total_tokens === 'number' ? total_tokens : promptTokens + completionTokens,
+  }
 }
 
 /** Whether this is a chat completion that can be read without surprises. */
@@ -60,12 +68,20 @@ export function isCompletion(data: unknown): data is ChatCompletion {
 
 /** Whether an event of a chat stream can be one of its chunks; some hold no choices at all. */
 export function isChunk(data: unknown): boolean {
-  return isRecord(data) && (data.choices === undefined || (Array.isArray(data.choices) && data.choices.every(isRecord)))
+  return (
+    isRecord(data) &&
+    (data.choices === undefined || (Array.isArray(data.choices) && data.choices.every(isRecord)))
+  )
 }
 
 /** A completion as the chunks a stream of it would have had. */
 export function toChunks(completion: ChatCompletion): ChatChunk[] {
-  const head = { id: completion.id, object: 'chat.completion.chunk', created: completion.created, model: completion.model }
+  const head = {
+    id: completion.id,
+    object: 'chat.completion.chunk',
+    created: completion.created,
+    model: completion.model,
+  }
   const chunks: ChatChunk[] = completion.choices.map(({ index, message }) => {
     const { tool_calls, ...rest } = message
     // Some providers say `tool_calls: null`.
@@ -76,7 +92,11 @@ export function toChunks(completion: ChatCompletion): ChatChunk[] {
   })
   chunks.push({
     ...head,
-    choices: completion.choices.map(({ index, finish_reason }) => ({ index, delta: {}, finish_reason: finish_reason ?? 'stop' })),
+    choices: completion.choices.map(({ index, finish_reason }) => ({
+      index,
+      delta: {},
+      finish_reason: finish_reason ?? 'stop',
+    })),
   })
   if (completion.usage) chunks.push({ ...head, choices: [], usage: completion.usage })
   return chunks
@@ -95,7 +115,11 @@ export function fromChunks(chunks: readonly unknown[]): ChatCompletion | undefin
       const part = chunk.choices[i]
       if (!isRecord(part)) continue
       const { index = 0, delta, finish_reason } = part as ChatChunk['choices'][number]
-      const choice = choices.get(index) ?? { index, message: { role: 'assistant', content: null }, finish_reason: null }
+      const choice = choices.get(index) ?? {
+        index,
+        message: { role: 'assistant', content: null },
+        finish_reason: null,
+      }
       choices.set(index, choice)
       if (finish_reason) choice.finish_reason = finish_reason
       if (isRecord(delta)) addDelta(choice.message, delta)
@@ -105,17 +129,22 @@ export function fromChunks(chunks: readonly unknown[]): ChatCompletion | undefin
   const { id, created, model } = first
   const sorted = [...choices.values()].sort((a, b) => a.index - b.index)
   // Some providers count tool calls from 1: no holes are handed on.
-  for (const { message } of sorted) if (message.tool_calls) message.tool_calls = message.tool_calls.filter(() => true)
+  for (const { message } of sorted)
+    if (message.tool_calls) message.tool_calls = message.tool_calls.filter(() => true)
   return { id, object: 'chat.completion', created, model, choices: sorted, ...(usage && { usage }) }
 }
 
 function addDelta(message: ChatCompletion['choices'][number]['message'], delta: ChatDelta): void {
   if (delta.role) message.role = delta.role
   if (typeof delta.content === 'string') message.content = (message.content ?? '') + delta.content
-  if (typeof delta.reasoning_content === 'string') message.reasoning_content = (message.reasoning_content ?? '') + delta.reasoning_content
+  if (typeof delta.reasoning_content === 'string')
+    message.reasoning_content = (message.reasoning_content ?? '') + delta.reasoning_content
   if (typeof delta.refusal === 'string') message.refusal = (message.refusal ?? '') + delta.refusal
   if (delta.audio !== undefined)
-    message.audio = isRecord(delta.audio) && isRecord(message.audio) ? joinAudio(message.audio, delta.audio) : delta.audio
+    message.audio =
+      isRecord(delta.audio) && isRecord(message.audio)
+        ? joinAudio(message.audio, delta.audio)
+        : delta.audio
   if (!Array.isArray(delta.tool_calls)) return
   message.tool_calls ??= []
   for (const part of delta.tool_calls) if (isRecord(part)) addToolCall(message.tool_calls, part)
@@ -139,7 +168,10 @@ function addToolCall(calls: ToolCall[], { index, ...part }: ToolCall): void {
 }
 
 /** Audio comes as base64 in pieces and a transcript in pieces. */
-function joinAudio(before: Record<string, unknown>, after: Record<string, unknown>): Record<string, unknown> {
+function joinAudio(
+  before: Record<string, unknown>,
+  after: Record<string, unknown>,
+): Record<string, unknown> {
   const joined = { ...before, ...after }
   for (const field of ['data', 'transcript']) {
     const [a, b] = [before[field], after[field]]

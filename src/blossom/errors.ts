@@ -1,4 +1,9 @@
-import { type ErrorCode, RateLimitError, StackError, type StackErrorOptions } from '../core/index.js'
+import {
+  type ErrorCode,
+  RateLimitError,
+  StackError,
+  type StackErrorOptions,
+} from '../core/index.js'
 
 /** What is known of an upstream answer that was an error. */
 export interface UpstreamFacts {
@@ -10,7 +15,10 @@ export interface UpstreamFacts {
   requestId?: string | undefined
   /** The answer's headers that are safe and of use: retry and rate limit, request id, cache. */
   headers?: Readonly<Record<string, string>> | undefined
-  /** Upstream's own words, shortened, keys blotted out; they may repeat what was asked, so they are in no log of ours. */
+  /**
+   * Upstream's own words, shortened, keys blotted out; they may repeat what was asked, so they are
+   * in no log of ours.
+   */
   upstreamMessage?: string | undefined
 }
 
@@ -21,7 +29,10 @@ interface UpstreamErrorOptions extends UpstreamFacts {
   retryAfter?: number | undefined
 }
 
-/** Upstream answered with an error. Its kinds say which; `upstreamStatus` is what upstream said, `status` what to tell a visitor. */
+/**
+ * Upstream answered with an error. Its kinds say which; `upstreamStatus` is what upstream said,
+ * `status` what to tell a visitor.
+ */
 export class BlossomError extends StackError implements UpstreamFacts {
   static override readonly kind: string = 'BlossomError'
   declare readonly upstreamStatus: number
@@ -66,7 +77,9 @@ export class UpstreamError extends BlossomError {
   static override readonly kind: string = 'UpstreamError'
 }
 
-/** 429 from upstream: a `RateLimitError` like the stack's own, and a `BlossomError` by its kinds. */
+/**
+ * 429 from upstream: a `RateLimitError` like the stack's own, and a `BlossomError` by its kinds.
+ */
 class UpstreamRateLimitError extends RateLimitError implements UpstreamFacts {
   declare readonly upstreamStatus: number
   declare readonly upstreamCode: string | undefined
@@ -88,15 +101,26 @@ class UpstreamRateLimitError extends RateLimitError implements UpstreamFacts {
   }
 }
 
-function attach(error: StackError, { upstreamStatus, upstreamCode, requestId, headers = {}, upstreamMessage }: UpstreamFacts): void {
+function attach(
+  error: StackError,
+  { upstreamStatus, upstreamCode, requestId, headers = {}, upstreamMessage }: UpstreamFacts,
+): void {
   Object.assign(error, { upstreamStatus, upstreamCode, requestId, headers })
-  // Not enumerable, so that logging the error whole does not log what upstream may have repeated of the prompt.
+  // Not enumerable, so that logging the error whole does not log what upstream may have repeated of
+  // the prompt.
   Object.defineProperty(error, 'upstreamMessage', { value: upstreamMessage, enumerable: false })
 }
 
-const publicFacts = ({ upstreamStatus, upstreamCode, requestId }: UpstreamFacts) => ({ upstreamStatus, upstreamCode, requestId })
+const publicFacts = ({ upstreamStatus, upstreamCode, requestId }: UpstreamFacts) => ({
+  upstreamStatus,
+  upstreamCode,
+  requestId,
+})
 
-/** No answer arrived: refused, reset, unreachable, a name or certificate that failed. Code `NETWORK`, status 502; `cause` is the system's error. */
+/**
+ * No answer arrived: refused, reset, unreachable, a name or certificate that failed. Code
+ * `NETWORK`, status 502; `cause` is the system's error.
+ */
 export class NetworkError extends StackError {
   static override readonly kind: string = 'NetworkError'
   constructor(message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
@@ -112,7 +136,10 @@ export class ProtocolError extends StackError {
   }
 }
 
-/** An answer, or something to be sent, is larger than allowed. Code `TOO_LARGE`, status 502 for an answer and 413 for a request. */
+/**
+ * An answer, or something to be sent, is larger than allowed. Code `TOO_LARGE`, status 502 for an
+ * answer and 413 for a request.
+ */
 export class TooLargeError extends StackError {
   static override readonly kind: string = 'TooLargeError'
   constructor(message: string, options: Pick<StackErrorOptions, 'status'> & { refused?: boolean }) {
@@ -131,32 +158,59 @@ export class StreamError extends StackError {
   declare readonly chunks: readonly unknown[]
   constructor(
     message: string,
-    { cause, text = '', usage, chunks = [] }: { cause?: unknown; text?: string; usage?: unknown; chunks?: readonly unknown[] } = {},
+    {
+      cause,
+      text = '',
+      usage,
+      chunks = [],
+    }: { cause?: unknown; text?: string; usage?: unknown; chunks?: readonly unknown[] } = {},
   ) {
     super(message, { code: 'STREAM', status: 502, cause })
     // Not enumerable: an error logged whole must not log the answer.
-    for (const [name, value] of Object.entries({ text, usage, chunks })) Object.defineProperty(this, name, { value, enumerable: false })
+    for (const [name, value] of Object.entries({ text, usage, chunks }))
+      Object.defineProperty(this, name, { value, enumerable: false })
   }
 }
 
 /** The error for an upstream status. */
-export function upstreamError(facts: UpstreamFacts & { retryAfter?: number | undefined; keyGiven?: boolean }): StackError {
+export function upstreamError(
+  facts: UpstreamFacts & { retryAfter?: number | undefined; keyGiven?: boolean },
+): StackError {
   const { upstreamStatus: status, upstreamCode: code, keyGiven = true, ...rest } = facts
   const said = `Upstream answered ${status}${code === undefined ? '' : ` (${code})`}`
   const facts_ = { ...rest, upstreamStatus: status, upstreamCode: code }
   switch (status) {
     case 401: {
-      const remedy = keyGiven ? 'the API key is not accepted; check it.' : 'no API key was given; pass `apiKey` to createBlossom().'
+      const remedy = keyGiven
+        ? 'the API key is not accepted; check it.'
+        : 'no API key was given; pass `apiKey` to createBlossom().'
       return new AuthenticationError(`${said}: ${remedy}`, { ...facts_, code: 'AUTH', status: 502 })
     }
     case 402:
-      return new PaymentRequiredError(`${said}: the balance or the key's budget is used up.`, { ...facts_, code: 'PAYMENT', status: 503 })
+      return new PaymentRequiredError(`${said}: the balance or the key's budget is used up.`, {
+        ...facts_,
+        code: 'PAYMENT',
+        status: 503,
+      })
     case 403:
-      return new PermissionError(`${said}: the API key lacks a permission or the model.`, { ...facts_, code: 'FORBIDDEN', status: 502 })
+      return new PermissionError(`${said}: the API key lacks a permission or the model.`, {
+        ...facts_,
+        code: 'FORBIDDEN',
+        status: 502,
+      })
     case 404:
-      return new NotFoundError(`${said}: there is no such model or route.`, { ...facts_, code: 'NOT_FOUND', status: 404 })
+      return new NotFoundError(`${said}: there is no such model or route.`, {
+        ...facts_,
+        code: 'NOT_FOUND',
+        status: 404,
+      })
     case 408:
-      return new UpstreamError(`${said}: it gave up waiting; try again.`, { ...facts_, code: 'TIMEOUT', status: 504, retryable: true })
+      return new UpstreamError(`${said}: it gave up waiting; try again.`, {
+        ...facts_,
+        code: 'TIMEOUT',
+        status: 504,
+        retryable: true,
+      })
     case 409:
       return new UpstreamError(`${said}: it conflicts with another request; try again.`, {
         ...facts_,
@@ -165,11 +219,14 @@ export function upstreamError(facts: UpstreamFacts & { retryAfter?: number | und
         retryable: true,
       })
     case 429:
-      return new UpstreamRateLimitError(`${said}: the rate or concurrency limit is reached; slow down or try again later.`, {
-        ...facts_,
-        code: 'RATE_LIMITED',
-        status: 429,
-      })
+      return new UpstreamRateLimitError(
+        `${said}: the rate or concurrency limit is reached; slow down or try again later.`,
+        {
+          ...facts_,
+          code: 'RATE_LIMITED',
+          status: 429,
+        },
+      )
   }
   if (status >= 400 && status < 500) {
     const visitor = status === 422 ? 422 : 400
@@ -180,5 +237,10 @@ export function upstreamError(facts: UpstreamFacts & { retryAfter?: number | und
     })
   }
   const visitor = status === 503 || status === 504 ? status : 502
-  return new UpstreamError(`${said}: it failed; try again.`, { ...facts_, code: 'SERVER', status: visitor, retryable: true })
+  return new UpstreamError(`${said}: it failed; try again.`, {
+    ...facts_,
+    code: 'SERVER',
+    status: visitor,
+    retryable: true,
+  })
 }

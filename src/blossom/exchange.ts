@@ -10,7 +10,16 @@ import {
 } from '../core/index.js'
 import { finishReasonOf, isChunk, isCompletion, textOf, toChunks } from './completion.js'
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from './errors.js'
-import { errorInBytes, errorInside, failureInside, failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
+import {
+  errorInBytes,
+  errorInside,
+  failureInside,
+  failureOf,
+  type Headers,
+  headerOf,
+  networkFailure,
+  requestIdOf,
+} from './failure.js'
 import { isRecord, parseJson, textOfList } from './json.js'
 import { CHAT, wrongWith } from './shapes.js'
 import { readEvents } from './sse.js'
@@ -38,8 +47,9 @@ const REMEMBERED_BYTES = 1024 * 1024
 const LINGER_MS = 50
 
 /**
- * One request and its answer over undici's `dispatch`: settles at the answer, or for a stream at its commit, and obeys the context to the end.
- * A handler object instead of `request()` saves a Readable and a body mixin per call.
+ * One request and its answer over undici's `dispatch`: settles at the answer, or for a stream at
+ * its commit, and obeys the context to the end. A handler object instead of `request()` saves a
+ * Readable and a body mixin per call.
  */
 export class Exchange implements Dispatcher.DispatchHandler, AbortListener, StreamSource {
   readonly answer: Promise<BlossomAnswer>
@@ -69,7 +79,12 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   #isRead = false
   #linger: Timer | undefined
 
-  constructor(request: BlossomRequest, context: Context, settings: ExchangeSettings, note: ClientNote) {
+  constructor(
+    request: BlossomRequest,
+    context: Context,
+    settings: ExchangeSettings,
+    note: ClientNote,
+  ) {
     this.#request = request
     this.#context = context
     this.#settings = settings
@@ -107,14 +122,22 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (this.#settled) this.#cut(new Error('The call is over.'))
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Headers,
+  ): void {
     // Informational answers come before the real one.
     if (status < 200 || this.#settled) return
     this.#status = status
     this.#headers = headers
     this.#note.requestId = requestIdOf(headers, this.#settings.apiKey)
     if (status >= 300 && status < 400) {
-      return this.#fail(new ProtocolError(`Upstream answered with a redirect (${status}), which is not followed.`, { retryable: false }))
+      return this.#fail(
+        new ProtocolError(`Upstream answered with a redirect (${status}), which is not followed.`, {
+          retryable: false,
+        }),
+      )
     }
     if (status >= 400) {
       this.#mode = 'error'
@@ -122,12 +145,19 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     }
     const encoding = headerOf(headers, 'content-encoding')
     if (encoding !== undefined && encoding !== 'identity') {
-      return this.#fail(new ProtocolError('Upstream compressed its answer although nobody asked it to.'))
+      return this.#fail(
+        new ProtocolError('Upstream compressed its answer although nobody asked it to.'),
+      )
     }
-    if (Number(headerOf(headers, 'content-length') ?? 0) > this.#settings.maxResponseBytes) return this.#fail(this.#tooLarge())
+    if (Number(headerOf(headers, 'content-length') ?? 0) > this.#settings.maxResponseBytes)
+      return this.#fail(this.#tooLarge())
     const mode = this.#modeOf(headerOf(headers, 'content-type') ?? '')
     if (mode === undefined) {
-      return this.#fail(new ProtocolError('Upstream answered 200 with a web page or another type than was asked for.'))
+      return this.#fail(
+        new ProtocolError(
+          'Upstream answered 200 with a web page or another type than was asked for.',
+        ),
+      )
     }
     this.#mode = mode
     if (mode === 'events') this.#openStream()
@@ -170,10 +200,19 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     this.#fail(this.#mode === 'error' ? this.#upstreamFailure() : networkFailure(error))
   }
 
-  /** Pauses the socket when the reader is slow. Before the commit nobody reads, and what is held is bounded. */
+  /**
+   * Pauses the socket when the reader is slow. Before the commit nobody reads, and what is held is
+   * bounded.
+   */
   #holdBack(): void {
     const stream = this.#stream
-    if (!stream?.committed || stream.buffered < AHEAD_CHUNKS || this.#paused || this.#linger !== undefined) return
+    if (
+      !stream?.committed ||
+      stream.buffered < AHEAD_CHUNKS ||
+      this.#paused ||
+      this.#linger !== undefined
+    )
+      return
     this.#paused = true
     this.#controller?.pause()
   }
@@ -189,11 +228,15 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     this.#cut(error)
   }
 
-  /** After the commit whatever goes wrong is a broken stream, with what had arrived. (An abort reaches the stream by itself.) */
+  /**
+   * After the commit whatever goes wrong is a broken stream, with what had arrived. (An abort
+   * reaches the stream by itself.)
+   */
   #asStreamError(error: unknown): unknown {
     if (!this.#stream?.committed || (error as StackError).code === 'TOO_LARGE') return error
     const chunks = (this.#texts ?? []).map(parseJson)
-    const why = error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
+    const why =
+      error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
     return new StreamError(`The stream broke after it had begun: ${why}`, {
       cause: error,
       text: chunks.map(textOf).join(''),
@@ -222,9 +265,12 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
 
   #tooLarge(): StackError {
     const { maxResponseBytes } = this.#settings
-    return new TooLargeError(`Upstream's answer is larger than ${maxResponseBytes} bytes; raise maxResponseBytes if that is right.`, {
-      status: 502,
-    })
+    return new TooLargeError(
+      `Upstream's answer is larger than ${maxResponseBytes} bytes; raise maxResponseBytes if that is right.`,
+      {
+        status: 502,
+      },
+    )
   }
 
   #bodyText(): string {
@@ -242,7 +288,11 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     if (stream) return isJson ? 'json' : 'events'
     if (accept === 'json') return 'json'
     if (accept === 'any') return isJson ? 'json' : 'bytes'
-    return isJson ? 'json' : /^(image|audio|video)\/|^application\/octet-stream$/.test(type) ? 'bytes' : undefined
+    return isJson
+      ? 'json'
+      : /^(image|audio|video)\/|^application\/octet-stream$/.test(type)
+        ? 'bytes'
+        : undefined
   }
 
   #settleBytes(): void {
@@ -256,7 +306,9 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
       bytes,
       contentType: headerOf(this.#headers, 'content-type') ?? 'application/octet-stream',
       requestId: this.#note.requestId,
-      ...(!('content-length' in this.#headers || 'transfer-encoding' in this.#headers) && { unmeasured: true as const }),
+      ...(!('content-length' in this.#headers || 'transfer-encoding' in this.#headers) && {
+        unmeasured: true as const,
+      }),
     })
   }
 
@@ -268,13 +320,17 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
       // The parser's message quotes the text.
       const what = this.#size === 0 ? 'nothing in it' : 'text that is not valid JSON'
       return this.#fail(
-        new ProtocolError(`Upstream answered ${this.#status} with ${what}.`, { cause: new SyntaxError((cause as Error).name) }),
+        new ProtocolError(`Upstream answered ${this.#status} with ${what}.`, {
+          cause: new SyntaxError((cause as Error).name),
+        }),
       )
     }
     const inside = errorInside(data, this.#headers, this.#settings.apiKey)
     if (inside !== undefined) return this.#fail(inside)
     if (this.#request.accept === 'bytes')
-      return this.#fail(new ProtocolError('Upstream answered 200 with JSON where bytes were asked for.'))
+      return this.#fail(
+        new ProtocolError('Upstream answered 200 with JSON where bytes were asked for.'),
+      )
     const wrong = wrongWith(this.#request, data)
     if (wrong !== undefined) return this.#fail(new ProtocolError(wrong))
     if (!this.#request.stream) {
@@ -292,15 +348,25 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     const { cancel, base } = this.#context
     // From here on the stream obeys the cancellation, and stops us.
     cancel.remove(this)
-    const transcribe: Transcribe = (maxBytes, of) => (of === base ? this.#transcribe(maxBytes) : undefined)
-    const stream = new AnswerStream<unknown>(this, { cancel, commits: base.commits, unreadMs: base.unreadMs, transcribe })
+    const transcribe: Transcribe = (maxBytes, of) =>
+      of === base ? this.#transcribe(maxBytes) : undefined
+    const stream = new AnswerStream<unknown>(this, {
+      cancel,
+      commits: base.commits,
+      unreadMs: base.unreadMs,
+      transcribe,
+    })
     this.#stream = stream
     stream.ready.then(() => this.#resolve(stream), this.#reject)
     this.#read = readEvents(
       {
         onData: (data, event) => this.#onEvent(data, event),
         onTooLong: () => {
-          this.#fail(new TooLargeError(`Upstream sent one event of more than ${EVENT_BYTES} bytes.`, { status: 502 }))
+          this.#fail(
+            new TooLargeError(`Upstream sent one event of more than ${EVENT_BYTES} bytes.`, {
+              status: 502,
+            }),
+          )
         },
       },
       Math.min(EVENT_BYTES, this.#settings.maxResponseBytes),
@@ -310,18 +376,29 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   #onEvent(data: string, event: string | undefined): void {
     const stream = this.#stream
     // An event with nothing in it keeps a connection alive.
-    if (stream === undefined || stream.ended !== undefined || this.#linger !== undefined || data === '') return
+    if (
+      stream === undefined ||
+      stream.ended !== undefined ||
+      this.#linger !== undefined ||
+      data === ''
+    )
+      return
     if (data === '[DONE]') return this.#onDone(stream)
     let chunk: unknown
     try {
       chunk = parseJson(data)
     } catch {
-      if (event !== 'error') return this.#fail(new ProtocolError('An event of the stream is not valid JSON.'))
+      if (event !== 'error')
+        return this.#fail(new ProtocolError('An event of the stream is not valid JSON.'))
     }
     const { apiKey } = this.#settings
-    const inside = event === 'error' ? failureInside(chunk, this.#headers, apiKey) : errorInside(chunk, this.#headers, apiKey)
+    const inside =
+      event === 'error'
+        ? failureInside(chunk, this.#headers, apiKey)
+        : errorInside(chunk, this.#headers, apiKey)
     if (inside !== undefined) return this.#fail(inside)
-    if (isChat(this.#request) && !isChunk(chunk)) return this.#fail(new ProtocolError('An event of the stream is no part of a chat.'))
+    if (isChat(this.#request) && !isChunk(chunk))
+      return this.#fail(new ProtocolError('An event of the stream is no part of a chat.'))
     this.#finishReason ??= finishReasonOf(chunk)
     if (isRecord(chunk) && chunk.usage) this.#usage = chunk.usage
     this.#remember(data)
@@ -331,7 +408,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
   /** As text: the objects can go as soon as they are read. */
   #remember(data: string): void {
     this.#textBytes += data.length
-    // Who wants all of it has said so by the time that the first reader waits; until then what is ahead of him is bounded.
+    // Who wants all of it has said so by the time that the first reader waits; until then what is
+    // ahead of him is bounded.
     if (this.#isRead && this.#textBytes > this.#maxTextBytes) {
       this.#isWhole = false
       return
@@ -351,8 +429,11 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Stre
     }
     // What is no chat has no end that could be told from a cut.
     stream.end({ outcome: 'complete', cacheable: this.#finishReason !== undefined })
-    // Nearly always the connection's end is in the same packet; a connection that stays open is cut, so that nothing waits for it.
-    this.#linger = new Timer(LINGER_MS, () => this.#cut(new Error('The connection stayed open after [DONE].'))).unref()
+    // Nearly always the connection's end is in the same packet; a connection that stays open is
+    // cut, so that nothing waits for it.
+    this.#linger = new Timer(LINGER_MS, () =>
+      this.#cut(new Error('The connection stayed open after [DONE].')),
+    ).unref()
   }
 
   #streamEnded(): void {

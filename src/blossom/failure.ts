@@ -28,13 +28,24 @@ export function headerOf(headers: Headers, name: string): string | undefined {
 }
 
 /** Upstream's own id, as far as it is one: it goes into logs. */
-export function requestIdOf(headers: Headers, apiKey: string | undefined, error?: unknown): string | undefined {
+export function requestIdOf(
+  headers: Headers,
+  apiKey: string | undefined,
+  error?: unknown,
+): string | undefined {
   const id = headerOf(headers, 'x-request-id') ?? (isRecord(error) ? error.requestId : undefined)
-  return typeof id === 'string' && /^[\w.:-]{1,128}$/.test(id) && isClean(id, apiKey) ? id : undefined
+  return typeof id === 'string' && /^[\w.:-]{1,128}$/.test(id) && isClean(id, apiKey)
+    ? id
+    : undefined
 }
 
 /** The error of an answer that was not 2xx. `body` is what was kept of it. */
-export function failureOf(status: number, headers: Headers, body: string, apiKey: string | undefined): StackError {
+export function failureOf(
+  status: number,
+  headers: Headers,
+  body: string,
+  apiKey: string | undefined,
+): StackError {
   let parsed: unknown
   try {
     parsed = parseJson(body)
@@ -44,16 +55,29 @@ export function failureOf(status: number, headers: Headers, body: string, apiKey
   return describe(status, headers, parsed, apiKey)
 }
 
-/** The error that an answer of 200 holds in itself, if it does: `{"error": …}` alone or with a message. */
-export function errorInside(data: unknown, headers: Headers, apiKey: string | undefined): StackError | undefined {
+/**
+ * The error that an answer of 200 holds in itself, if it does: `{"error": …}` alone or with a
+ * message.
+ */
+export function errorInside(
+  data: unknown,
+  headers: Headers,
+  apiKey: string | undefined,
+): StackError | undefined {
   if (!isRecord(data) || !data.error) return undefined
-  // Beside an answer only an object is an error: routers send one with the last choices of a stream that broke.
-  if (!isRecord(data.error) && (data.choices !== undefined || data.data !== undefined)) return undefined
+  // Beside an answer only an object is an error: routers send one with the last choices of a stream
+  // that broke.
+  if (!isRecord(data.error) && (data.choices !== undefined || data.data !== undefined))
+    return undefined
   return failureInside(data, headers, apiKey)
 }
 
 /** The error in what is labelled as an image or sound: no such file begins with a brace. */
-export function errorInBytes(bytes: Buffer, headers: Headers, apiKey: string | undefined): StackError | undefined {
+export function errorInBytes(
+  bytes: Buffer,
+  headers: Headers,
+  apiKey: string | undefined,
+): StackError | undefined {
   if (bytes[0] !== 0x7b || bytes.length > LONGEST_ERROR) return undefined
   try {
     return errorInside(parseJson(bytes.toString('utf8')), headers, apiKey)
@@ -63,14 +87,29 @@ export function errorInBytes(bytes: Buffer, headers: Headers, apiKey: string | u
 }
 
 /** The error that something inside an answer of 200 tells of. */
-export function failureInside(data: unknown, headers: Headers, apiKey: string | undefined): StackError {
+export function failureInside(
+  data: unknown,
+  headers: Headers,
+  apiKey: string | undefined,
+): StackError {
   const outer = isRecord(data) ? data : {}
   const inner = isRecord(outer.error) ? outer.error : outer
-  const isStatus = (code: unknown): code is number => typeof code === 'number' && Number.isInteger(code) && code >= 400 && code < 600
-  return describe([inner.status, inner.code, outer.status].find(isStatus) ?? 502, headers, data, apiKey)
+  const isStatus = (code: unknown): code is number =>
+    typeof code === 'number' && Number.isInteger(code) && code >= 400 && code < 600
+  return describe(
+    [inner.status, inner.code, outer.status].find(isStatus) ?? 502,
+    headers,
+    data,
+    apiKey,
+  )
 }
 
-function describe(upstreamStatus: number, headers: Headers, body: unknown, apiKey: string | undefined): StackError {
+function describe(
+  upstreamStatus: number,
+  headers: Headers,
+  body: unknown,
+  apiKey: string | undefined,
+): StackError {
   const error = isRecord(body) ? body.error : undefined
   const inner = isRecord(error) ? error : isRecord(body) ? body : {}
   const kept: Record<string, string> = {}
@@ -83,16 +122,22 @@ function describe(upstreamStatus: number, headers: Headers, body: unknown, apiKe
     upstreamCode: codeOf(error, apiKey),
     requestId: requestIdOf(headers, apiKey, inner),
     headers: kept,
-    upstreamMessage: typeof inner.message === 'string' ? blot(inner.message, apiKey).slice(0, 500) : undefined,
+    upstreamMessage:
+      typeof inner.message === 'string' ? blot(inner.message, apiKey).slice(0, 500) : undefined,
     retryAfter: readRetryAfter(headers, body),
     keyGiven: apiKey !== undefined,
   })
 }
 
-/** Upstream's own code. Where the error is a bare string it may be any word, so it must look like a code. */
+/**
+ * Upstream's own code. Where the error is a bare string it may be any word, so it must look like a
+ * code.
+ */
 function codeOf(error: unknown, apiKey: string | undefined): string | undefined {
   const code = isRecord(error) ? (error.code ?? error.type) : error
-  const form = isRecord(error) ? /^[\w.-]{1,64}$/ : /^([A-Z][A-Z0-9_]{1,63}|[a-z][a-z0-9]{0,31}(_[a-z0-9]{1,31}){1,8})$/
+  const form = isRecord(error)
+    ? /^[\w.-]{1,64}$/
+    : /^([A-Z][A-Z0-9_]{1,63}|[a-z][a-z0-9]{0,31}(_[a-z0-9]{1,31}){1,8})$/
   return typeof code === 'string' && form.test(code) && isClean(code, apiKey) ? code : undefined
 }
 
@@ -116,17 +161,30 @@ export function networkFailure(error: unknown): StackError {
   const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
   // The parser's own error carries the bytes it stumbled over, and sometimes no code.
   if (error instanceof Error && error.name === 'HTTPParserError') {
-    return new ProtocolError("Upstream's answer is not valid HTTP.", { cause: new Error(error.message) })
+    return new ProtocolError("Upstream's answer is not valid HTTP.", {
+      cause: new Error(error.message),
+    })
   }
   if (code in TIMED_OUT) return new TimeoutError(0, { cause: error })
   if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED')
     return new ClosedError('The connection pool is closed.', { refused: false })
-  if (code === 'UND_ERR_HEADERS_OVERFLOW' || code.startsWith('UND_ERR_RES') || code === 'UND_ERR_INVALID_RETURN_VALUE') {
+  if (
+    code === 'UND_ERR_HEADERS_OVERFLOW' ||
+    code.startsWith('UND_ERR_RES') ||
+    code === 'UND_ERR_INVALID_RETURN_VALUE'
+  ) {
     return new ProtocolError(`Upstream's answer is not valid HTTP (${code}).`, {
       cause: error,
       retryable: code !== 'UND_ERR_HEADERS_OVERFLOW',
     })
   }
-  if (TLS.test(code)) return new NetworkError(`The secure connection failed (${code}).`, { cause: error, retryable: false })
-  return new NetworkError(`No answer arrived${code === '' ? '' : ` (${code})`}; the connection was refused or broke.`, { cause: error })
+  if (TLS.test(code))
+    return new NetworkError(`The secure connection failed (${code}).`, {
+      cause: error,
+      retryable: false,
+    })
+  return new NetworkError(
+    `No answer arrived${code === '' ? '' : ` (${code})`}; the connection was refused or broke.`,
+    { cause: error },
+  )
 }

@@ -2,7 +2,12 @@ import { rules } from '../core/index.js'
 import { checkLength, checkPrompt, pathSegment } from './arguments.js'
 import type { ImageFields } from './types.js'
 
-const flag = () => rules.custom<boolean, undefined>('true or false', undefined, (value) => typeof value === 'boolean')
+const flag = () =>
+  rules.custom<boolean, undefined>(
+    'true or false',
+    undefined,
+    (value) => typeof value === 'boolean',
+  )
 
 export const imageRules = {
   model: rules.text('flux'),
@@ -21,7 +26,10 @@ export const imageRules = {
   guidanceScale: rules.number(undefined),
 }
 
-const WIRE_NAMES: Readonly<Record<string, string>> = { negativePrompt: 'negative_prompt', guidanceScale: 'guidance_scale' }
+const WIRE_NAMES: Readonly<Record<string, string>> = {
+  negativePrompt: 'negative_prompt',
+  guidanceScale: 'guidance_scale',
+}
 
 /** Path and query of an image: the same fields give the same bytes, in a fixed order. */
 export function imagePath(method: string, prompt: string, fields: ImageFields): string {

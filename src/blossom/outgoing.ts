@@ -1,14 +1,25 @@
 import { digest, stableKey, ValidationError } from '../core/index.js'
 import type { BlossomRequest } from './types.js'
 
-/** What upstream takes when a request names no model: a request that names it is the same. Pollinations' documentation, 2026-11. */
-const DEFAULT_MODELS: Readonly<Record<string, string>> = { '/v1/chat/completions': 'openai', '/v1/images/generations': 'flux' }
+/**
+ * What upstream takes when a request names no model: a request that names it is the same.
+ * Pollinations' documentation, 2026-11.
+ */
+const DEFAULT_MODELS: Readonly<Record<string, string>> = {
+  '/v1/chat/completions': 'openai',
+  '/v1/images/generations': 'flux',
+}
 
-/** Paths whose answers depend on the request alone, so that they may be cached and shared. Accounts and unknown paths have no identity. */
+/**
+ * Paths whose answers depend on the request alone, so that they may be cached and shared. Accounts
+ * and unknown paths have no identity.
+ */
 const SHAREABLE =
   /^(POST \/v1\/(chat\/completions|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models|models|(text|image|audio)\/models))(\?|$)/
 
-/** A request as it goes through the stack: checked, and with the bytes that every attempt repeats. */
+/**
+ * A request as it goes through the stack: checked, and with the bytes that every attempt repeats.
+ */
 export class Outgoing implements BlossomRequest {
   readonly method: string
   readonly path: string
@@ -20,7 +31,10 @@ export class Outgoing implements BlossomRequest {
   #principal: string | undefined
   #identity: { key: string | undefined } | undefined
 
-  /** @param isOurs nobody else holds the body, so that its bytes can wait until they are sent, which a hit never is */
+  /**
+   * @param isOurs nobody else holds the body, so that its bytes can wait until they are sent, which
+   * a hit never is
+   */
   constructor(
     method: string,
     path: string,
@@ -42,7 +56,9 @@ export class Outgoing implements BlossomRequest {
    */
   paidBy(key: unknown): this {
     if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key)) {
-      throw new ValidationError('The call option "apiKey" must be a string of printable ASCII characters without spaces.')
+      throw new ValidationError(
+        'The call option "apiKey" must be a string of printable ASCII characters without spaces.',
+      )
     }
     this.#key = key
     this.#principal = digest(key)
@@ -75,13 +91,21 @@ export class Outgoing implements BlossomRequest {
     const line = `${method} ${path}`
     if (line !== 'POST /v1/chat/completions' && !SHAREABLE.test(line)) return undefined
     if (body === undefined) return line
-    const key = stableKey(body.stream === undefined && body.model !== undefined ? body : asked(body, path))
+    const key = stableKey(
+      body.stream === undefined && body.model !== undefined ? body : asked(body, path),
+    )
     return key && `${line}\n${key}`
   }
 }
 
-/** What a body asks for: streamed or not, and whether or not it names the model that it would get anyway. */
-function asked({ stream, stream_options, ...rest }: Readonly<Record<string, unknown>>, path: string) {
+/**
+ * What a body asks for: streamed or not, and whether or not it names the model that it would get
+ * anyway.
+ */
+function asked(
+  { stream, stream_options, ...rest }: Readonly<Record<string, unknown>>,
+  path: string,
+) {
   return { ...rest, model: rest.model ?? DEFAULT_MODELS[path] }
 }
 

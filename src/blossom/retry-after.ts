@@ -4,11 +4,16 @@ const LONGEST = 1e12
 const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /
 
 /**
- * How long upstream asks to wait, in milliseconds: `retry-after-ms`, `Retry-After` in seconds (fractions too) or as an HTTP date, or the body's
- * `retryAfterSeconds`. What is no such thing, or not in the future, gives `undefined`.
+ * How long upstream asks to wait, in milliseconds: `retry-after-ms`, `Retry-After` in seconds
+ * (fractions too) or as an HTTP date, or the body's `retryAfterSeconds`. What is no such thing, or
+ * not in the future, gives `undefined`.
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
  */
-export function readRetryAfter(headers: Readonly<Record<string, unknown>>, body?: unknown, now: number = Date.now()): number | undefined {
+export function readRetryAfter(
+  headers: Readonly<Record<string, unknown>>,
+  body?: unknown,
+  now: number = Date.now(),
+): number | undefined {
   const exact = decimal(headers['retry-after-ms'])
   if (exact !== undefined) return exact
   const header = headers['retry-after']
@@ -22,11 +27,15 @@ export function readRetryAfter(headers: Readonly<Record<string, unknown>>, body?
 }
 
 function decimal(value: unknown): number | undefined {
-  return typeof value === 'string' && /^\s*\d+(\.\d+)?\s*$/.test(value) ? Math.min(Number(value), LONGEST) : undefined
+  return typeof value === 'string' && /^\s*\d+(\.\d+)?\s*$/.test(value)
+    ? Math.min(Number(value), LONGEST)
+    : undefined
 }
 
 function inBody(body: unknown): number | undefined {
   if (typeof body !== 'object' || body === null) return undefined
   const { retryAfterSeconds: seconds } = body as { retryAfterSeconds?: unknown }
-  return typeof seconds === 'number' && seconds >= 0 ? Math.min(seconds, LONGEST) * 1_000 : undefined
+  return typeof seconds === 'number' && seconds >= 0
+    ? Math.min(seconds, LONGEST) * 1_000
+    : undefined
 }

@@ -13,17 +13,24 @@ export interface Address {
 /** Where requests go: an http or https address, without credentials, query or fragment. */
 export function readBaseURL(baseURL: unknown): Address {
   const shape = 'option "baseURL" must be an http or https URL such as https://gen.pollinations.ai'
-  if (typeof baseURL !== 'string' || !URL.canParse(baseURL) || /[\s\\]/.test(baseURL)) return refuse(`${shape}.`)
+  if (typeof baseURL !== 'string' || !URL.canParse(baseURL) || /[\s\\]/.test(baseURL))
+    return refuse(`${shape}.`)
   const { protocol, username, password, search, hash, origin, pathname } = new URL(baseURL)
-  if (protocol !== 'http:' && protocol !== 'https:') refuse(`${shape}, got the scheme ${JSON.stringify(protocol)}.`)
-  if (username !== '' || password !== '') refuse(`${shape}, without credentials in it; pass the key as apiKey.`)
+  if (protocol !== 'http:' && protocol !== 'https:')
+    refuse(`${shape}, got the scheme ${JSON.stringify(protocol)}.`)
+  if (username !== '' || password !== '')
+    refuse(`${shape}, without credentials in it; pass the key as apiKey.`)
   if (search !== '' || hash !== '') refuse(`${shape}, without query or fragment.`)
   const prefix = pathname.replace(/\/+$/, '')
-  if (prefix.endsWith('/v1')) refuse('option "baseURL" must not end with /v1: every request adds its own path.')
+  if (prefix.endsWith('/v1'))
+    refuse('option "baseURL" must not end with /v1: every request adds its own path.')
   return { origin, prefix }
 }
 
-/** A key is one word of printable ASCII: whatever else would end up as a broken header. It is never shown. */
+/**
+ * A key is one word of printable ASCII: whatever else would end up as a broken header. It is never
+ * shown.
+ */
 export function readKey(apiKey: unknown): string | undefined {
   if (apiKey === undefined) return undefined
   if (apiKey === '') return refuse('option "apiKey" is empty; is the variable it comes from set?')
@@ -35,15 +42,21 @@ export function readKey(apiKey: unknown): string | undefined {
   return apiKey
 }
 
-/** Headers that the client itself sets, or that would change whom we speak to and how the answer is read. */
+/**
+ * Headers that the client itself sets, or that would change whom we speak to and how the answer is
+ * read.
+ */
 const RESERVED =
   /^(authorization|host|content-type|content-length|transfer-encoding|connection|keep-alive|proxy-connection|accept-encoding|user-agent|cookie|expect|upgrade|te|trailer)$/
 
 /** A `Headers` or a `Map` shows no fields of its own: it would pass for no headers at all. */
 function entriesOf(headers: unknown): [string, unknown][] | undefined {
   try {
-    const proto: unknown = typeof headers === 'object' && headers !== null ? Object.getPrototypeOf(headers) : undefined
-    return proto === null || proto === Object.prototype ? Object.entries(headers as object) : undefined
+    const proto: unknown =
+      typeof headers === 'object' && headers !== null ? Object.getPrototypeOf(headers) : undefined
+    return proto === null || proto === Object.prototype
+      ? Object.entries(headers as object)
+      : undefined
   } catch {
     return undefined
   }
@@ -53,10 +66,13 @@ function entriesOf(headers: unknown): [string, unknown][] | undefined {
 export function readHeaders(headers: unknown): string[] {
   if (headers === undefined) return []
   const entries = entriesOf(headers)
-  if (entries === undefined) return refuse('option "headers" must be a plain object of names and values.')
+  if (entries === undefined)
+    return refuse('option "headers" must be a plain object of names and values.')
   return entries.flatMap(([name, value]) => {
-    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) refuse('option "headers" holds a name that is no header name.')
-    if (RESERVED.test(name.toLowerCase())) refuse(`option "headers" must not set ${JSON.stringify(name)}: the client does.`)
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name))
+      refuse('option "headers" holds a name that is no header name.')
+    if (RESERVED.test(name.toLowerCase()))
+      refuse(`option "headers" must not set ${JSON.stringify(name)}: the client does.`)
     if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
       refuse(`option "headers" must give ${JSON.stringify(name)} one line of printable ASCII.`)
     }

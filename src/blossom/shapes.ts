@@ -8,28 +8,42 @@ const MODELS = '/v1/models'
 const BALANCE = '/account/balance'
 
 /**
- * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked for. It is asked where the answer arrives:
- * what is no answer is then tried again, speaks against upstream, and is kept by no cache.
+ * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked
+ * for. It is asked where the answer arrives: what is no answer is then tried again, speaks against
+ * upstream, and is kept by no cache.
  */
-export function wrongWith({ path, body, accept }: BlossomRequest, data: unknown): string | undefined {
+export function wrongWith(
+  { path, body, accept }: BlossomRequest,
+  data: unknown,
+): string | undefined {
   switch (path) {
     case CHAT:
-      return isCompletion(data) ? undefined : 'Upstream answered 200 with JSON that is no chat completion.'
+      return isCompletion(data)
+        ? undefined
+        : 'Upstream answered 200 with JSON that is no chat completion.'
     case EMBEDDINGS:
       // Who asks by `request()` may have asked for base64.
       return embeddingsIn(data, countOf(body?.input), accept === 'json')
         ? undefined
         : 'Upstream answered with something other than one embedding for each input.'
     case MODELS:
-      return modelsIn(data) ? undefined : 'Upstream answered with something other than a list of models.'
+      return modelsIn(data)
+        ? undefined
+        : 'Upstream answered with something other than a list of models.'
     case BALANCE:
-      return isRecord(data) && typeof data.balance === 'number' ? undefined : 'Upstream answered with something other than a balance.'
+      return isRecord(data) && typeof data.balance === 'number'
+        ? undefined
+        : 'Upstream answered with something other than a balance.'
   }
   return undefined
 }
 
 /** The embeddings in the order of their inputs; `undefined` unless there is just one for each. */
-export function embeddingsIn(data: unknown, count: number, asNumbers: boolean): unknown[] | undefined {
+export function embeddingsIn(
+  data: unknown,
+  count: number,
+  asNumbers: boolean,
+): unknown[] | undefined {
   const list = isRecord(data) ? data.data : undefined
   if (!Array.isArray(list) || list.length !== count) return undefined
   const embeddings: unknown[] = []
@@ -42,7 +56,8 @@ export function embeddingsIn(data: unknown, count: number, asNumbers: boolean): 
 }
 
 /** How many inputs there are: one text, or one list of tokens, is one. */
-const countOf = (input: unknown): number => (Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1)
+const countOf = (input: unknown): number =>
+  Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1
 
 /** The list of models, alone or in `data`. */
 export function modelsIn(data: unknown): unknown[] | undefined {

@@ -9,13 +9,20 @@ export interface EventReader {
 }
 
 /**
- * Reads `text/event-stream` bytes, however they are cut. Comments are passed over; an event that its blank line has not ended is not delivered.
+ * Reads `text/event-stream` bytes, however they are cut. Comments are passed over; an event that
+ * its blank line has not ended is not delivered.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
  */
-export function readEvents(reader: EventReader, maxEventBytes: number): (bytes: Uint8Array) => void {
+export function readEvents(
+  reader: EventReader,
+  maxEventBytes: number,
+): (bytes: Uint8Array) => void {
   const decoder = new TextDecoder()
   let stopped = false
-  /** Characters since the last event. The parser counts only what it keeps, and many short lines cost more than that. */
+  /**
+   * Characters since the last event. The parser counts only what it keeps, and many short lines
+   * cost more than that.
+   */
   let pending = 0
   const stop = () => {
     if (stopped) return

@@ -2,12 +2,18 @@ import type { AnswerStream, StreamReader } from '../core/index.js'
 import { finishReasonOf, textOf, usageOf } from './completion.js'
 import type { TextPiece, TextStream, Usage } from './types.js'
 
-/** The text of a chat stream. It lies outside the stack, so that nothing in it can be lost to a layer. */
+/**
+ * The text of a chat stream. It lies outside the stack, so that nothing in it can be lost to a
+ * layer.
+ */
 export class ChatText implements TextStream {
   usage: Usage | undefined = undefined
   finishReason: string | undefined = undefined
   readonly #chunks: AnswerStream<unknown>
-  /** Those who have asked, one after the other: passing over a chunk must not let a later one overtake. */
+  /**
+   * Those who have asked, one after the other: passing over a chunk must not let a later one
+   * overtake.
+   */
   readonly #asking: StreamReader<TextPiece>[] = []
   #reading = false
   #again = false

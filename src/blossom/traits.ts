@@ -6,7 +6,10 @@ import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
 
 const EMBEDDINGS = '/v1/embeddings'
 
-/** What the client tells the layers of its requests. `principal` is a digest of whose key pays, and where. */
+/**
+ * What the client tells the layers of its requests. `principal` is a digest of whose key pays, and
+ * where.
+ */
 export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAnswer, unknown> {
   return {
     streams: ({ stream }) => stream,
@@ -14,16 +17,21 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       const { identity, stream, body } = request
       if (identity === undefined) return undefined
       // A stored stream serves a plain call; one in progress does not, nor one with other options.
-      const form = use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
+      const form =
+        use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
       return `${form}${request.principal ?? principal} ${identity}`
     },
     commits,
-    complete: (chunks) => chunks.some((chunk) => finishReasonOf(chunk) !== undefined) && fromChunks(chunks) !== undefined,
+    complete: (chunks) =>
+      chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&
+      fromChunks(chunks) !== undefined,
     valid: isAnswer,
-    toStream: (answer) => (isJson(answer) && isCompletion(answer.data) ? toChunks(answer.data) : undefined),
+    toStream: (answer) =>
+      isJson(answer) && isCompletion(answer.data) ? toChunks(answer.data) : undefined,
     fromStream: (chunks) => {
       const data = fromChunks(chunks)
-      // A stream that was not asked for its usage has none, and a plain answer always has: whoever counts by it must not lose it.
+      // A stream that was not asked for its usage has none, and a plain answer always has: whoever
+      // counts by it must not lose it.
       return data?.usage && { data, requestId: undefined }
     },
     split: ({ path, body, principal: own }) => {
@@ -48,10 +56,16 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
 function isAnswer(answer: unknown): answer is BlossomAnswer {
   if (!isRecord(answer)) return false
   if (answer.bytes instanceof Uint8Array)
-    return answer.bytes.byteLength > 0 && typeof answer.contentType === 'string' && answer.unmeasured !== true
+    return (
+      answer.bytes.byteLength > 0 &&
+      typeof answer.contentType === 'string' &&
+      answer.unmeasured !== true
+    )
   if (!isRecord(answer.data)) return Array.isArray(answer.data)
   const { choices, data } = answer.data
-  return choices === undefined ? data === undefined || Array.isArray(data) : isCompletion(answer.data)
+  return choices === undefined
+    ? data === undefined || Array.isArray(data)
+    : isCompletion(answer.data)
 }
 
 const isJson = (answer: BlossomAnswer): answer is JsonAnswer => 'data' in answer
@@ -59,14 +73,25 @@ const isJson = (answer: BlossomAnswer): answer is JsonAnswer => 'data' in answer
 /** Inputs of an embeddings call; undefined for forms that are not merged (token arrays). */
 function inputsOf(input: unknown): readonly string[] | undefined {
   if (typeof input === 'string') return [input]
-  return Array.isArray(input) && input.length > 0 && input.every((item) => typeof item === 'string') ? input : undefined
+  return Array.isArray(input) && input.length > 0 && input.every((item) => typeof item === 'string')
+    ? input
+    : undefined
 }
 
-/** One call's part of a merged answer. What it cost is its share by length: upstream counts the whole only. */
-function partOf(answer: BlossomAnswer, input: readonly string[], from: number, size: number): BlossomAnswer {
+/**
+ * One call's part of a merged answer. What it cost is its share by length: upstream counts the
+ * whole only.
+ */
+function partOf(
+  answer: BlossomAnswer,
+  input: readonly string[],
+  from: number,
+  size: number,
+): BlossomAnswer {
   const body = isJson(answer) && isRecord(answer.data) ? answer.data : {}
   const all = Array.isArray(body.data) ? body.data : []
-  if (all.length !== input.length) throw new TypeError(`Upstream answered ${input.length} inputs with ${all.length} embeddings.`)
+  if (all.length !== input.length)
+    throw new TypeError(`Upstream answered ${input.length} inputs with ${all.length} embeddings.`)
   const sorted = [...all].sort((a, b) => Number(a?.index) - Number(b?.index))
   const data = sorted.slice(from, from + size).map((item, index) => ({ ...item, index }))
   const length = (items: readonly string[]) => items.reduce((sum, item) => sum + item.length, 0)
@@ -77,5 +102,8 @@ function partOf(answer: BlossomAnswer, input: readonly string[], from: number, s
     prompt_tokens: Math.round(usage.prompt_tokens * share),
     total_tokens: Math.round(usage.total_tokens * share),
   }
-  return { data: { ...body, data, ...(counted && { usage: counted }) }, requestId: (answer as JsonAnswer).requestId }
+  return {
+    data: { ...body, data, ...(counted && { usage: counted }) },
+    requestId: (answer as JsonAnswer).requestId,
+  }
 }

@@ -1,6 +1,7 @@
 import type { CallOptions } from '../core/index.js'
 
-// Shapes of the Pollinations gateway, from its public documentation and source as of 2026-11, and OpenAI's for chat.
+// Shapes of the Pollinations gateway, from its public documentation and source as of 2026-11, and
+// OpenAI's for chat.
 
 /** Part of a message that is not plain text. */
 export interface ContentPart {
@@ -70,7 +71,12 @@ export interface ChatCompletion {
   object: string
   created: number
   model: string
-  choices: { index: number; message: ChatAnswerMessage; finish_reason: string | null; [field: string]: unknown }[]
+  choices: {
+    index: number
+    message: ChatAnswerMessage
+    finish_reason: string | null
+    [field: string]: unknown
+  }[]
   usage?: WireUsage
   [field: string]: unknown
 }
@@ -86,13 +92,21 @@ export interface ChatDelta {
   [field: string]: unknown
 }
 
-/** OpenAI's chunk of a streamed chat completion, as it is on the wire. The last one may have no choices and carry `usage`. */
+/**
+ * OpenAI's chunk of a streamed chat completion, as it is on the wire. The last one may have no
+ * choices and carry `usage`.
+ */
 export interface ChatChunk {
   id: string
   object: string
   created: number
   model: string
-  choices: { index: number; delta: ChatDelta; finish_reason: string | null; [field: string]: unknown }[]
+  choices: {
+    index: number
+    delta: ChatDelta
+    finish_reason: string | null
+    [field: string]: unknown
+  }[]
   usage?: WireUsage | null
   [field: string]: unknown
 }
@@ -106,7 +120,11 @@ export interface Usage {
 
 /** Beside its own fields every method takes these; see `CallOptions`. */
 export interface BlossomCallOptions extends CallOptions {
-  /** Somebody else's key for this call alone, such as a visitor's own: it pays, and its answers are cached apart. @default the client's */
+  /**
+   * Somebody else's key for this call alone, such as a visitor's own: it pays, and its answers are
+   * cached apart.
+   * @default the client's
+   */
   apiKey?: string | undefined
 }
 
@@ -263,7 +281,10 @@ export interface BytesAnswer {
   readonly bytes: Uint8Array
   readonly contentType: string
   readonly requestId: string | undefined
-  /** Upstream told no length and ended with the connection, so a part of the answer would look like the whole: it is not cached. */
+  /**
+   * Upstream told no length and ended with the connection, so a part of the answer would look like
+   * the whole: it is not cached.
+   */
   readonly unmeasured?: true
 }
 /** All that comes back through the client's stack. */

@@ -1,13 +1,15 @@
 import { hookFailed } from './warn.js'
 
-/** What is told of a cancellation. A `Cancel` is one itself: that is how a child follows its parent. */
+/**
+ * What is told of a cancellation. A `Cancel` is one itself: that is how a child follows its parent.
+ */
 export interface AbortListener {
   abort(reason: unknown): void
 }
 
 /**
- * A light cancellation: what an `AbortController` does, at a fraction of its cost, for use inside a stack.
- * It turns into a real `AbortSignal` only when somebody reads `signal`.
+ * A light cancellation: what an `AbortController` does, at a fraction of its cost, for use inside a
+ * stack. It turns into a real `AbortSignal` only when somebody reads `signal`.
  */
 export class Cancel implements AbortListener {
   aborted = false
@@ -18,7 +20,10 @@ export class Cancel implements AbortListener {
   #more: Set<AbortListener> | undefined = undefined
   #controller: AbortController | undefined = undefined
 
-  /** Aborts once; later calls change nothing. Listeners are told at once, in the order in which they came. */
+  /**
+   * Aborts once; later calls change nothing. Listeners are told at once, in the order in which they
+   * came.
+   */
   abort(reason: unknown): void {
     if (this.aborted) return
     this.aborted = true
@@ -58,7 +63,10 @@ export class Cancel implements AbortListener {
     return this.#first !== undefined || this.#second !== undefined || this.#more !== undefined
   }
 
-  /** Calls `listener` with the reason when the abort comes. Returns what takes the listener away again. */
+  /**
+   * Calls `listener` with the reason when the abort comes. Returns what takes the listener away
+   * again.
+   */
   onAbort(listener: (reason: unknown) => void): () => void {
     const entry: AbortListener = { abort: listener }
     this.add(entry)
@@ -87,7 +95,10 @@ function tell(listener: AbortListener, reason: unknown): void {
   }
 }
 
-/** A caller's signal as a cancellation: one listener on the signal however many calls share it, none while no call is under way. */
+/**
+ * A caller's signal as a cancellation: one listener on the signal however many calls share it, none
+ * while no call is under way.
+ */
 class SignalCancel extends Cancel {
   readonly #source: AbortSignal
 
@@ -106,7 +117,8 @@ class SignalCancel extends Cancel {
   }
 
   override add(listener: AbortListener): void {
-    // An abort whose event has not reached us yet (we may be called from another of its listeners) counts already.
+    // An abort whose event has not reached us yet (we may be called from another of its listeners)
+    // counts already.
     if (this.#source.aborted && !this.aborted) this.abort(this.#source.reason)
     if (!this.aborted && !this.watched) this.#source.addEventListener('abort', this, { once: true })
     super.add(listener)
@@ -125,7 +137,8 @@ export function cancelOf(signal: AbortSignal & { [CANCEL]?: SignalCancel }): Can
   let cancel = signal[CANCEL]
   if (cancel === undefined) {
     cancel = new SignalCancel(signal)
-    // On the signal itself: in a WeakMap the signals of calls long answered stay until the next full garbage collection.
+    // On the signal itself: in a WeakMap the signals of calls long answered stay until the next
+    // full garbage collection.
     if (Object.isExtensible(signal)) signal[CANCEL] = cancel
   } else if (signal.aborted) {
     // Between calls it does not listen.
@@ -152,7 +165,10 @@ export class Scope extends Cancel {
     this.#parent.remove(this)
   }
 
-  /** Settles as `work` does, or rejects with the reason as soon as the scope is aborted, whether or not the work heeds it. */
+  /**
+   * Settles as `work` does, or rejects with the reason as soon as the scope is aborted, whether or
+   * not the work heeds it.
+   */
   race<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const listener: AbortListener = { abort: reject }
@@ -172,7 +188,10 @@ export class Scope extends Cancel {
   }
 }
 
-/** Opens a scope below `context`: derive a context with `{ cancel: scope }` for the work that it may cut short. */
+/**
+ * Opens a scope below `context`: derive a context with `{ cancel: scope }` for the work that it may
+ * cut short.
+ */
 export function abortScope(context: { readonly cancel: Cancel }): Scope {
   return new Scope(context.cancel)
 }
@@ -181,8 +200,8 @@ export function abortScope(context: { readonly cancel: Cancel }): Scope {
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * A timer that is this late was held up by a blocked event loop: what has arrived meanwhile is looked at first, as it may be what the timer is there
- * to miss. Milliseconds.
+ * A timer that is this late was held up by a blocked event loop: what has arrived meanwhile is
+ * looked at first, as it may be what the timer is there to miss. Milliseconds.
  */
 const LATE_MS = 20
 
@@ -229,12 +248,20 @@ export class Timer {
   }
 }
 
-/** Milliseconds left until the context's deadline: negative when it has passed, `Infinity` when there is none. */
+/**
+ * Milliseconds left until the context's deadline: negative when it has passed, `Infinity` when
+ * there is none.
+ */
 export function remaining(context: { readonly deadline: number }): number {
-  return context.deadline === Number.POSITIVE_INFINITY ? context.deadline : context.deadline - performance.now()
+  return context.deadline === Number.POSITIVE_INFINITY
+    ? context.deadline
+    : context.deadline - performance.now()
 }
 
-/** Waits `ms`, unless one of the `cancels` is aborted first: then it rejects with that reason, and no timer stays. */
+/**
+ * Waits `ms`, unless one of the `cancels` is aborted first: then it rejects with that reason, and
+ * no timer stays.
+ */
 export function sleep(ms: number, ...cancels: Cancel[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = () => {

@@ -12,8 +12,9 @@ export interface Alarm {
 }
 
 /**
- * Alarms of few different durations, with one timer of Node's for each duration: nearly all calls end long before their time, and a place in a
- * list costs a tenth of a timer. Equal durations go off in the order in which they were set, so only the first one needs a timer.
+ * Alarms of few different durations, with one timer of Node's for each duration: nearly all calls
+ * end long before their time, and a place in a list costs a tenth of a timer. Equal durations go
+ * off in the order in which they were set, so only the first one needs a timer.
  */
 export class Alarms {
   readonly #lines = new Map<number, Line>()

@@ -13,12 +13,19 @@ export interface StreamEnd {
 }
 
 /**
- * Has a stream that comes as JSON remembered as it came, so that whoever keeps it need not hold hundreds of objects: gives what gives the list of its
- * chunks as one JSON text, or undefined when it is longer than `maxBytes`. Undefined for another base than the stream's own, which alone has judged it.
+ * Has a stream that comes as JSON remembered as it came, so that whoever keeps it need not hold
+ * hundreds of objects: gives what gives the list of its chunks as one JSON text, or undefined when
+ * it is longer than `maxBytes`. Undefined for another base than the stream's own, which alone has
+ * judged it.
  */
-export type Transcribe = (maxBytes: number, base: BaseFacts) => (() => string | undefined) | undefined
+export type Transcribe = (
+  maxBytes: number,
+  base: BaseFacts,
+) => (() => string | undefined) | undefined
 
-/** Where a stream's chunks come from. It answers `pull` with `push`, `end` or `fail` on the stream. */
+/**
+ * Where a stream's chunks come from. It answers `pull` with `push`, `end` or `fail` on the stream.
+ */
 export interface StreamSource {
   /** The reader wants more than is there. */
   pull(): void
@@ -31,9 +38,14 @@ export interface StreamOptions<T> {
   cancel?: Cancel | undefined
   /** @default the first chunk commits */
   commits?: ((chunk: T) => boolean) | undefined
-  /** Ends the stream when nobody asks for a chunk within this time of its commit. Milliseconds. @default never */
+  /**
+   * Ends the stream when nobody asks for a chunk within this time of its commit. Milliseconds.
+   * @default never
+   */
   unreadMs?: number | undefined
-  /** Nothing is held back: the source begins with what has been committed elsewhere. @default false */
+  /**
+   * Nothing is held back: the source begins with what has been committed elsewhere. @default false
+   */
   committed?: boolean | undefined
   /** @default none: the chunks are no JSON, or nobody has remembered it */
   transcribe?: Transcribe | undefined
@@ -55,15 +67,19 @@ const DONE: Result<never> = Object.freeze({ done: true, value: undefined })
 export const COMPLETE: StreamEnd = Object.freeze({ outcome: 'complete' })
 
 /**
- * The one wrapper around a streamed answer. It holds chunks back until the commit, gives them to one reader in the manner of an
- * async generator (calls of `next()` queue, `return()` settles a waiting one), and ends exactly once: then everybody who
- * registered with `onEnd` is told, innermost layer first.
+ * The one wrapper around a streamed answer. It holds chunks back until the commit, gives them to
+ * one reader in the manner of an async generator (calls of `next()` queue, `return()` settles a
+ * waiting one), and ends exactly once: then everybody who registered with `onEnd` is told,
+ * innermost layer first.
  */
 export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>, AbortListener {
   /** Resolves at the commit or an empty end, rejects with what happened before it. */
   readonly ready: Promise<void>
   readonly transcribe: Transcribe | undefined
-  /** Since when the reader has been waiting for the source, on the `performance.now()` clock; 0 while it does not. */
+  /**
+   * Since when the reader has been waiting for the source, on the `performance.now()` clock; 0
+   * while it does not.
+   */
   waitingSince = 0
   /** Whether the commit has come: from then on nothing is tried again. */
   committed = false
@@ -87,7 +103,10 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   #listeners: ((end: StreamEnd) => void)[] | undefined = []
   #taps: ((chunk: T) => void)[] | undefined
 
-  constructor(source: StreamSource, { cancel, commits, unreadMs, committed, transcribe }: StreamOptions<T> = {}) {
+  constructor(
+    source: StreamSource,
+    { cancel, commits, unreadMs, committed, transcribe }: StreamOptions<T> = {},
+  ) {
     this.#source = source
     this.transcribe = transcribe
     this.#commits = commits
@@ -95,7 +114,8 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     this.ready = new Promise((resolve, reject) => {
       this.#committed = { resolve, reject }
     })
-    // Whoever hands the stream out awaits `ready`; a stream made for someone who has gone must not become an unhandled rejection.
+    // Whoever hands the stream out awaits `ready`; a stream made for someone who has gone must not
+    // become an unhandled rejection.
     this.ready.catch(() => {})
     if (committed) this.#commit()
     if (cancel) this.obey(cancel)
@@ -110,7 +130,10 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   }
 
   /** A stream of chunks that are there already. */
-  static of<T>(chunks: readonly T[], options: StreamOptions<T> & { end?: StreamEnd } = {}): AnswerStream<T> {
+  static of<T>(
+    chunks: readonly T[],
+    options: StreamOptions<T> & { end?: StreamEnd } = {},
+  ): AnswerStream<T> {
     const stream = new AnswerStream<T>({ pull() {}, stop() {} }, options)
     stream.#chunks = chunks.slice()
     stream.#commit()
@@ -135,14 +158,18 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     cancel.add(this)
   }
 
-  /** From the source: a chunk. `bytes` is its size on the wire. Returns whether the source should go on unasked. */
+  /**
+   * From the source: a chunk. `bytes` is its size on the wire. Returns whether the source should go
+   * on unasked.
+   */
   push(chunk: T, bytes = sizeOf(chunk)): boolean {
     if (this.#end !== undefined || this.#closing !== undefined) return false
     if (this.#taps) for (const tap of this.#taps) runTap(tap, chunk)
     if (this.#committed !== undefined) {
       this.#chunks.push(chunk)
       this.#held += bytes
-      if (this.#chunks.length >= HELD_CHUNKS || this.#held >= HELD_BYTES || this.#isCommit(chunk)) this.#commit()
+      if (this.#chunks.length >= HELD_CHUNKS || this.#held >= HELD_BYTES || this.#isCommit(chunk))
+        this.#commit()
       else this.#source?.pull()
       return this.#committed !== undefined || this.#waiters.length > 0
     }
@@ -193,7 +220,10 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     }
   }
 
-  /** From now on, ends the stream when nobody asks for a chunk within `ms`; unless there is such a limit already. */
+  /**
+   * From now on, ends the stream when nobody asks for a chunk within `ms`; unless there is such a
+   * limit already.
+   */
   expectReader(ms: number): void {
     if (this.#unreadMs !== undefined) return
     this.#unreadMs = ms
@@ -208,7 +238,8 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   }
 
   next(): Promise<Result<T>> {
-    // Most chunks are here already, or at hand, as they come several in a packet; and who waits for nothing costs half.
+    // Most chunks are here already, or at hand, as they come several in a packet; and who waits for
+    // nothing costs half.
     const asked = !this.#isHere && this.committed && this.#waiters.length === 0
     if (asked) this.#source?.pull()
     if (this.#isHere) return Promise.resolve(this.#take())
@@ -319,7 +350,8 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
 
   #awaitReader(): void {
     const ms = this.#unreadMs
-    if (ms === undefined || this.#asked || this.#unread !== undefined || this.#end !== undefined) return
+    if (ms === undefined || this.#asked || this.#unread !== undefined || this.#end !== undefined)
+      return
     this.#unread = new Timer(ms, () => this.abort(new TimeoutError(ms, { phase: 'read' })))
   }
 

@@ -13,7 +13,8 @@ export type Base<Request, Answer> = (request: Request, context: Context) => Answ
 
 type ChunkOf<Answer> = Answer extends AsyncIterable<infer Chunk> ? Chunk : unknown
 
-// `base` is generic in the whole function, not in request and result: an inline `stack(base(…), layer)` is inferred only so.
+// `base` is generic in the whole function, not in request and result: an inline `stack(base(…),
+// layer)` is inferred only so.
 type TraitsOf<Fn> = Fn extends (request: infer Request, ...context: never[]) => infer Result
   ? BaseTraits<Request, Awaited<Result>, ChunkOf<Awaited<Result>>>
   : never
@@ -33,14 +34,18 @@ const RULES = {
 }
 
 /**
- * Tells what layers must know of a function and may not guess: whether a request streams, its identity, what commits a stream.
- * All traits are optional; `stack(fn)` without any works.
+ * Tells what layers must know of a function and may not guess: whether a request streams, its
+ * identity, what commits a stream. All traits are optional; `stack(fn)` without any works.
  *
  * @throws ConfigError when a trait is unknown or not what it should be
  * @example stack(base(ask, { streams: (request) => request.stream === true }), timeout({ ms: 5_000, firstTokenMs: 1_000 }))
  */
-export function base<Fn extends (request: never, context: Context) => unknown>(fn: Fn, traits: TraitsOf<Fn>): Fn {
-  if (typeof fn !== 'function') throw new ConfigError('base: the base must be a function of one argument, the request.')
+export function base<Fn extends (request: never, context: Context) => unknown>(
+  fn: Fn,
+  traits: TraitsOf<Fn>,
+): Fn {
+  if (typeof fn !== 'function')
+    throw new ConfigError('base: the base must be a function of one argument, the request.')
   const checked = check('base', traits, RULES)
   const told = (request: never, context: Context) => fn(request, context)
   Object.defineProperty(told, 'name', { value: fn.name, configurable: true })
@@ -56,14 +61,20 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
   return {
     name: fn.name || 'base',
     scope: traits.key === undefined ? scopeOf(fn) : '',
-    streams: traits.streams ? streamsOf(traits.streams) : isGeneratorFunction(fn) ? always : undefined,
+    streams: traits.streams
+      ? streamsOf(traits.streams)
+      : isGeneratorFunction(fn)
+        ? always
+        : undefined,
     key: answering(traits.key) ?? stableKey,
     commits: answering(traits.commits) ?? firstChunkCommits,
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,
     toStream: answering(traits.toStream),
     fromStream: answering(traits.fromStream),
-    split: answering(traits.split) ?? ((request) => (Array.isArray(request) ? { group: '', size: request.length } : undefined)),
+    split:
+      answering(traits.split) ??
+      ((request) => (Array.isArray(request) ? { group: '', size: request.length } : undefined)),
     merge: answering(traits.merge) ?? mergeArrays,
     unreadMs: traits.unreadMs ?? 30_000,
     onEvent: traits.onEvent,
@@ -71,12 +82,16 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
 }
 
 /** The trait, which may throw: whoever asks it must mind that. */
-function answering<A extends unknown[], T>(trait: ((...asked: A) => T) | undefined): ((...asked: A) => T) | undefined {
+function answering<A extends unknown[], T>(
+  trait: ((...asked: A) => T) | undefined,
+): ((...asked: A) => T) | undefined {
   return trait && ((...asked) => atOnce(trait(...asked)))
 }
 
 /** The trait; one that throws knows nothing of the request. */
-function streamsOf(streams: (request: unknown) => boolean): (request: unknown) => boolean | undefined {
+function streamsOf(
+  streams: (request: unknown) => boolean,
+): (request: unknown) => boolean | undefined {
   return (request) => {
     try {
       return atOnce(streams(request))
@@ -94,20 +109,35 @@ export function withTraitsOf<F extends object>(fn: F, of: object): F {
 }
 
 /** The innermost handler: calls the base and resolves a stream at its commit. */
-export function baseHandler<Request, Answer>(fn: Base<Request, Answer>, facts: BaseFacts): Handler<Request, Answer> {
+export function baseHandler<Request, Answer>(
+  fn: Base<Request, Answer>,
+  facts: BaseFacts,
+): Handler<Request, Answer> {
   const ask: Handler<Request, Answer> = async (request, context) => {
     context.cancel.throwIfAborted()
     const answer = await fn(request, context)
     if (answer instanceof AnswerStream || !isStream(answer)) return answer
-    const stream = AnswerStream.from(answer, { cancel: context.cancel, commits: facts.commits, unreadMs: facts.unreadMs })
+    const stream = AnswerStream.from(answer, {
+      cancel: context.cancel,
+      commits: facts.commits,
+      unreadMs: facts.unreadMs,
+    })
     await stream.ready
     return stream as Answer
   }
-  return (request, context) => (context.trace === undefined ? ask(request, context) : attempt(ask, request, context, context.trace))
+  return (request, context) =>
+    context.trace === undefined
+      ? ask(request, context)
+      : attempt(ask, request, context, context.trace)
 }
 
 /** Calls the base, and publishes when that begins and when its answer has ended. */
-async function attempt<Request, Answer>(ask: Handler<Request, Answer>, request: Request, context: Context, trace: Trace): Promise<Answer> {
+async function attempt<Request, Answer>(
+  ask: Handler<Request, Answer>,
+  request: Request,
+  context: Context,
+  trace: Trace,
+): Promise<Answer> {
   const { cancel, transport } = context
   const told = trace.attempt(transport?.member)
   try {
@@ -123,7 +153,9 @@ async function attempt<Request, Answer>(ask: Handler<Request, Answer>, request: 
 const scopes = new WeakMap<object, string>()
 let scopeCount = 0
 
-/** A name of its own for each function: two functions given the same request are not asked the same. */
+/**
+ * A name of its own for each function: two functions given the same request are not asked the same.
+ */
 function scopeOf(fn: object): string {
   let scope = scopes.get(fn)
   if (scope === undefined) {
@@ -143,7 +175,9 @@ function mergeArrays(requests: readonly unknown[]) {
     request,
     part: (answer: unknown, from: number, size: number) => {
       if (!Array.isArray(answer) || answer.length !== request.length) {
-        throw new TypeError('A batched function must answer with an array, one item for each input.')
+        throw new TypeError(
+          'A batched function must answer with an array, one item for each input.',
+        )
       }
       return answer.slice(from, from + size)
     },

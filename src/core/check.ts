@@ -13,9 +13,22 @@ export interface Rule<T> {
 type Rules<T> = { readonly [K in keyof T]: Rule<T[K]> }
 
 const show = (value: unknown): string => {
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' || value == null) return String(value)
-  return isArray(value) ? 'an array' : typeof value === 'function' ? 'a function' : typeof value === 'symbol' ? 'a symbol' : 'an object'
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  if (
+    typeof value === 'number' ||
+    typeof value === 'boolean' ||
+    typeof value === 'bigint' ||
+    value == null
+  )
+    return String(value)
+  return isArray(value)
+    ? 'an array'
+    : typeof value === 'function'
+      ? 'a function'
+      : typeof value === 'symbol'
+        ? 'a symbol'
+        : 'an object'
 }
 
 // A value from outside may be a proxy, of which any reading may throw.
@@ -46,11 +59,13 @@ function isAccepted(value: unknown, rule: Rule<unknown>): boolean {
 
 /**
  * Checks `options` against `rules` and returns the values with their defaults.
- * `undefined` means not given; a name without a rule is refused, so that no option is silently inert.
+ * `undefined` means not given; a name without a rule is refused, so that no option is silently
+ * inert.
  *
  * @param subject what the sentence begins with: a layer's or a method's name
  * @param also names that somebody else checks, to be told with the others
- * @throws ConfigError, or what `fail` makes: one sentence that names subject, option, expected and got
+ * @throws ConfigError, or what `fail` makes: one sentence that names subject, option, expected and
+ * got
  */
 export function check<T extends object>(
   subject: string,
@@ -62,10 +77,13 @@ export function check<T extends object>(
   if (options === undefined) options = {}
   if (typeof options !== 'object' || options === null || isArray(options)) {
     // A string in this place is most often a key, which must not be shown.
-    throw fail(`${subject}: options must be an object, got ${typeof options === 'string' ? 'a string' : show(options)}.`)
+    throw fail(
+      `${subject}: options must be an object, got ${typeof options === 'string' ? 'a string' : show(options)}.`,
+    )
   }
   const names = namesOf(options)
-  if (names === undefined) throw fail(`${subject}: options must be an object, but reading its names threw.`)
+  if (names === undefined)
+    throw fail(`${subject}: options must be an object, but reading its names threw.`)
   for (const key of names) {
     if (!Object.hasOwn(rules, key)) {
       throw fail(
@@ -80,14 +98,18 @@ export function check<T extends object>(
     try {
       value = (options as T)[key]
     } catch {
-      throw fail(`${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, but reading it threw.`)
+      throw fail(
+        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, but reading it threw.`,
+      )
     }
     if (value === undefined && !rule.required) {
       checked[key] = rule.fallback
     } else if (isAccepted(value, rule)) {
       checked[key] = value as T[typeof key]
     } else {
-      throw fail(`${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'something else' : show(value)}.`)
+      throw fail(
+        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'something else' : show(value)}.`,
+      )
     }
   }
   return checked
@@ -98,7 +120,10 @@ interface Range {
   max?: number
 }
 
-const within = (value: unknown, { min = -Infinity, max = Number.MAX_SAFE_INTEGER }: Range): value is number =>
+const within = (
+  value: unknown,
+  { min = -Infinity, max = Number.MAX_SAFE_INTEGER }: Range,
+): value is number =>
   typeof value === 'number' && Number.isFinite(value) && value >= min && value <= max
 
 const words = (what: string, { min, max }: Range): string =>
@@ -107,21 +132,34 @@ const words = (what: string, { min, max }: Range): string =>
 /** Ten years in milliseconds: a duration beyond it is a mistake, most often a timestamp. */
 const LONGEST_MS = 10 * 365 * 24 * 3_600_000
 
-function rule<T, F>(expected: string, fallback: F, accepts: (value: unknown) => boolean): Rule<T | F> {
+function rule<T, F>(
+  expected: string,
+  fallback: F,
+  accepts: (value: unknown) => boolean,
+): Rule<T | F> {
   return { expected, fallback, accepts }
 }
 
 /** A whole number. */
 export const integer = <F>(fallback: F, range: Range): Rule<number | F> =>
-  rule(words('a whole number', range), fallback, (value) => within(value, range) && Number.isInteger(value))
+  rule(
+    words('a whole number', range),
+    fallback,
+    (value) => within(value, range) && Number.isInteger(value),
+  )
 
 /** Any finite number. */
 export const number = <F>(fallback: F, range: Range = {}): Rule<number | F> =>
   rule(words('a number', range), fallback, (value) => within(value, range))
 
 /** A duration in milliseconds, at least 1 and at most ten years unless said otherwise. */
-export const duration = <F>(fallback: F, { min = 1, max = LONGEST_MS }: Range = {}): Rule<number | F> =>
-  rule(words('a duration in milliseconds', { min, max }), fallback, (value) => within(value, { min, max }))
+export const duration = <F>(
+  fallback: F,
+  { min = 1, max = LONGEST_MS }: Range = {},
+): Rule<number | F> =>
+  rule(words('a duration in milliseconds', { min, max }), fallback, (value) =>
+    within(value, { min, max }),
+  )
 
 /** A function. */
 // biome-ignore lint/complexity/noBannedTypes: what the function takes is stated by the option's own type
@@ -130,25 +168,36 @@ export const callback = <T extends Function>(): Rule<T | undefined> =>
 
 /** One of a few words. */
 export const oneOf = <const T extends string, F>(values: readonly T[], fallback: F): Rule<T | F> =>
-  rule(`one of ${values.map((value) => JSON.stringify(value)).join(', ')}`, fallback, (value) => values.includes(value as T))
+  rule(`one of ${values.map((value) => JSON.stringify(value)).join(', ')}`, fallback, (value) =>
+    values.includes(value as T),
+  )
 
 /** A string that is not empty. */
 export const text = <F>(fallback: F): Rule<string | F> =>
   rule('a string that is not empty', fallback, (value) => typeof value === 'string' && value !== '')
 
 /** Anything that `accepts` says yes to. */
-export const custom = <T, F>(expected: string, fallback: F, accepts: (value: unknown) => boolean): Rule<T | F> =>
-  rule(expected, fallback, accepts)
+export const custom = <T, F>(
+  expected: string,
+  fallback: F,
+  accepts: (value: unknown) => boolean,
+): Rule<T | F> => rule(expected, fallback, accepts)
 
 /** Any value: it is checked by what reads it. */
-export const anything = <T>(fallback?: T): Rule<T | undefined> => rule<T | undefined, T | undefined>('anything', fallback, () => true)
+export const anything = <T>(fallback?: T): Rule<T | undefined> =>
+  rule<T | undefined, T | undefined>('anything', fallback, () => true)
 
 /** What one of two rules accepts. */
 export const either = <A, B>(one: Rule<A>, other: Rule<B>): Rule<A | B> =>
-  rule<A | B, A | B>(`${one.expected} or ${other.expected}`, one.fallback, (value) => one.accepts(value) || other.accepts(value))
+  rule<A | B, A | B>(
+    `${one.expected} or ${other.expected}`,
+    one.fallback,
+    (value) => one.accepts(value) || other.accepts(value),
+  )
 
 /** Marks a rule's value as one that must be given. */
-export const required = <T>(of: Rule<T | undefined>): Rule<T> => ({ ...of, required: true }) as Rule<T>
+export const required = <T>(of: Rule<T | undefined>): Rule<T> =>
+  ({ ...of, required: true }) as Rule<T>
 
 /** A layer's key in `stats()`. */
 export const layerName = <Name extends string>(fallback: string): Rule<Name> =>

@@ -15,7 +15,13 @@ export class Call {
   #meta: Map<string, unknown> | undefined
   #identity: { readonly of: unknown; readonly key: string | undefined } | undefined
 
-  constructor(base: BaseFacts, closing: Cancel, running: Running, deadline: number, meta: Map<string, unknown> | undefined) {
+  constructor(
+    base: BaseFacts,
+    closing: Cancel,
+    running: Running,
+    deadline: number,
+    meta: Map<string, unknown> | undefined,
+  ) {
     this.base = base
     this.closing = closing
     this.running = running
@@ -31,7 +37,8 @@ export class Call {
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
     // A base that has told its own key may tell the uses apart, and knows best what to remember.
     if (this.base.scope === '') return this.base.key(request, use)
-    if (this.#identity === undefined || this.#identity.of !== request) this.#identity = { of: request, key: this.base.key(request, use) }
+    if (this.#identity === undefined || this.#identity.of !== request)
+      this.#identity = { of: request, key: this.base.key(request, use) }
     return this.#identity.key
   }
 
@@ -113,7 +120,15 @@ export class CallContext implements Context {
     const call = new Call(base, closing, running, Number.POSITIVE_INFINITY, undefined)
     call.trace = trace
     const cancel = new Cancel()
-    const context = new CallContext(call, cancel, Number.POSITIVE_INFINITY, this.priority, this.tenant, this.cache, this.transport)
+    const context = new CallContext(
+      call,
+      cancel,
+      Number.POSITIVE_INFINITY,
+      this.priority,
+      this.tenant,
+      this.cache,
+      this.transport,
+    )
     const work = new DetachedWork(context, call)
     running.add(work)
     return work
@@ -123,7 +138,8 @@ export class CallContext implements Context {
 class DetachedWork extends Work implements SharedWork {
   readonly context: CallContext
   readonly #call: Call
-  // Most work has one caller ever, who needs no collection. Places, not contexts: one call may ask for the same work twice.
+  // Most work has one caller ever, who needs no collection. Places, not contexts: one call may ask
+  // for the same work twice.
   #first: Place | undefined
   #more: Set<Place> | undefined
   #over = false
@@ -154,7 +170,9 @@ class DetachedWork extends Work implements SharedWork {
     if (this.#first === place) this.#first = undefined
     else if (!this.#more?.delete(place)) return
     if (this.callers > 0) return this.#settleDeadline()
-    this.abort(reason ?? new DOMException('Everybody who waited for this work has left.', 'AbortError'))
+    this.abort(
+      reason ?? new DOMException('Everybody who waited for this work has left.', 'AbortError'),
+    )
   }
 
   abort(reason: unknown): void {

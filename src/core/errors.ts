@@ -1,4 +1,7 @@
-/** Every stable `code` an error of this library can carry. A caller's own abort has none: its `signal.reason` is thrown as it is. */
+/**
+ * Every stable `code` an error of this library can carry. A caller's own abort has none: its
+ * `signal.reason` is thrown as it is.
+ */
 export type ErrorCode =
   | 'CONFIG'
   | 'VALIDATION'
@@ -33,12 +36,19 @@ export interface StackErrorOptions {
   cause?: unknown
 }
 
-/** Kinds of an error, from its own class outward, readable by another copy of this library (ESM and CommonJS, two versions). */
+/**
+ * Kinds of an error, from its own class outward, readable by another copy of this library (ESM and
+ * CommonJS, two versions).
+ */
 const KINDS = Symbol.for('blossom-stack.error-kinds')
 
 function kindsOf(error: object): string[] {
   const kinds: string[] = []
-  for (let proto = Object.getPrototypeOf(error); proto && proto !== Error.prototype; proto = Object.getPrototypeOf(proto)) {
+  for (
+    let proto = Object.getPrototypeOf(error);
+    proto && proto !== Error.prototype;
+    proto = Object.getPrototypeOf(proto)
+  ) {
     const made = proto.constructor as { kind?: string }
     if (Object.hasOwn(made, 'kind') && made.kind) kinds.push(made.kind)
   }
@@ -48,8 +58,8 @@ function kindsOf(error: object): string[] {
 /**
  * The root of all errors this library makes.
  *
- * `instanceof` works across ESM and CommonJS copies; `isStackError(error, 'TIMEOUT')` says the same in one word.
- * `message` is a sentence for a log, never holding a key, a prompt or a body.
+ * `instanceof` works across ESM and CommonJS copies; `isStackError(error, 'TIMEOUT')` says the same
+ * in one word. `message` is a sentence for a log, never holding a key, a prompt or a body.
  */
 export class StackError extends Error {
   static readonly kind: string = 'StackError'
@@ -103,9 +113,13 @@ export class StackError extends Error {
 
   /**
    * Holds for this class across the ESM and CommonJS copies of the package.
-   * The ordinary check comes first, so that a user's own subclass is never mistaken for ours; the kinds speak only for a class that owns its kind.
+   * The ordinary check comes first, so that a user's own subclass is never mistaken for ours; the
+   * kinds speak only for a class that owns its kind.
    */
-  static override [Symbol.hasInstance](this: { readonly kind?: string; readonly prototype: object }, value: unknown): boolean {
+  static override [Symbol.hasInstance](
+    this: { readonly kind?: string; readonly prototype: object },
+    value: unknown,
+  ): boolean {
     if (typeof value !== 'object' || value === null) return false
     if (Object.prototype.isPrototypeOf.call(this.prototype, value)) return true
     if (!Object.hasOwn(this, 'kind')) return false
@@ -139,8 +153,9 @@ export class ValidationError extends StackError {
 }
 
 /**
- * What took too long: the whole answer (`total`), a stream's first token (`first-token`), the gap between two chunks (`idle`),
- * the wait for a slot (`queue`), or the reader of a stream who never began (`read`).
+ * What took too long: the whole answer (`total`), a stream's first token (`first-token`), the gap
+ * between two chunks (`idle`), the wait for a slot (`queue`), or the reader of a stream who never
+ * began (`read`).
  */
 export type TimeoutPhase = 'total' | 'first-token' | 'idle' | 'queue' | 'read'
 
@@ -149,7 +164,8 @@ const PHASE_WORDS: Record<TimeoutPhase, (ms: number) => string> = {
   'first-token': (ms) => `The stream's first token did not arrive within ${ms} ms.`,
   idle: (ms) => `The stream sent nothing for ${ms} ms.`,
   queue: (ms) => `The call waited ${ms} ms for its turn and never ran.`,
-  read: (ms) => `Nobody began to read the stream within ${ms} ms, so it was ended; read it or call return().`,
+  read: (ms) =>
+    `Nobody began to read the stream within ${ms} ms, so it was ended; read it or call return().`,
 }
 
 /** The answer was not complete in time. Code `TIMEOUT`, status 504. */
@@ -159,11 +175,20 @@ export class TimeoutError extends StackError {
   readonly ms: number
   /** Which limit it was. */
   readonly phase: TimeoutPhase
-  constructor(ms: number, options: { phase?: TimeoutPhase; layer?: string | undefined; cause?: unknown } = {}) {
+  constructor(
+    ms: number,
+    options: { phase?: TimeoutPhase; layer?: string | undefined; cause?: unknown } = {},
+  ) {
     const { phase = 'total', ...rest } = options
     const rounded = Math.round(ms)
     const waited = phase === 'queue'
-    super(PHASE_WORDS[phase](rounded), { code: 'TIMEOUT', status: 504, retryable: !waited && phase !== 'read', refused: waited, ...rest })
+    super(PHASE_WORDS[phase](rounded), {
+      code: 'TIMEOUT',
+      status: 504,
+      retryable: !waited && phase !== 'read',
+      refused: waited,
+      ...rest,
+    })
     this.ms = rounded
     this.phase = phase
   }
@@ -176,7 +201,14 @@ export class QueueFullError extends StackError {
   readonly limit: number
   constructor(
     limit: number,
-    { lateMs, ...options }: { layer?: string | undefined; retryAfter?: number | undefined; lateMs?: number | undefined } = {},
+    {
+      lateMs,
+      ...options
+    }: {
+      layer?: string | undefined
+      retryAfter?: number | undefined
+      lateMs?: number | undefined
+    } = {},
   ) {
     const sentence =
       lateMs === undefined
@@ -191,25 +223,34 @@ export class QueueFullError extends StackError {
 export class BreakerOpenError extends StackError {
   static override readonly kind: string = 'BreakerOpenError'
   constructor(retryAfter: number, options: { layer?: string | undefined } = {}) {
-    super(`Too many calls have failed, so calls are refused for another ${Math.ceil(retryAfter)} ms.`, {
-      code: 'BREAKER_OPEN',
-      status: 503,
-      refused: true,
-      retryAfter,
-      ...options,
-    })
+    super(
+      `Too many calls have failed, so calls are refused for another ${Math.ceil(retryAfter)} ms.`,
+      {
+        code: 'BREAKER_OPEN',
+        status: 503,
+        refused: true,
+        retryAfter,
+        ...options,
+      },
+    )
   }
 }
 
 /** The stack or client is closed or closing. Code `CLOSED`, status 503. */
 export class ClosedError extends StackError {
   static override readonly kind: string = 'ClosedError'
-  constructor(message = 'The stack is closed; make a new one.', options: { refused?: boolean; layer?: string | undefined } = {}) {
+  constructor(
+    message = 'The stack is closed; make a new one.',
+    options: { refused?: boolean; layer?: string | undefined } = {},
+  ) {
     super(message, { code: 'CLOSED', status: 503, refused: true, ...options })
   }
 }
 
-/** A rate limit: ours, before the call ran (`refused`), or upstream's. Code `RATE_LIMITED`, status 429. */
+/**
+ * A rate limit: ours, before the call ran (`refused`), or upstream's. Code `RATE_LIMITED`, status
+ * 429.
+ */
 export class RateLimitError extends StackError {
   static override readonly kind: string = 'RateLimitError'
   constructor(message: string, options: Omit<StackErrorOptions, 'code' | 'status'> = {}) {

@@ -2,10 +2,16 @@ import { channel, subscribe, tracingChannel, unsubscribe } from 'node:diagnostic
 import { ConfigError, type ErrorCode, type TimeoutPhase } from './errors.js'
 import { runHook } from './warn.js'
 
-/** Why something failed: an error's `code`, or `ERROR` for one that is not this library's. Never its message, which may quote what was said. */
+/**
+ * Why something failed: an error's `code`, or `ERROR` for one that is not this library's. Never its
+ * message, which may quote what was said.
+ */
 export type EventCode = ErrorCode | 'ERROR'
 
-/** How a call or an attempt ended. `aborted`: by its caller. `left`: the reader of its stream went before the end. */
+/**
+ * How a call or an attempt ended. `aborted`: by its caller. `left`: the reader of its stream went
+ * before the end.
+ */
 export type EventOutcome = 'complete' | 'failed' | 'aborted' | 'left'
 
 /** What each type of event tells beside its call, its stack and its time. */
@@ -20,7 +26,10 @@ export interface StackEventDetails {
   joined: { readonly layer: string; readonly work?: string }
   /** The base is called. Attempts count from 1; `member` is the pool's choice. */
   'attempt:start': { readonly attempt: number; readonly member?: number }
-  /** The base's answer has ended, of a stream the last chunk. Work that heeds no abort ends late, after its call. */
+  /**
+   * The base's answer has ended, of a stream the last chunk. Work that heeds no abort ends late,
+   * after its call.
+   */
   'attempt:end': {
     readonly attempt: number
     readonly member?: number
@@ -31,7 +40,12 @@ export interface StackEventDetails {
     readonly durationMs: number
   }
   /** The call waits and then repeats the attempt that failed. */
-  retry: { readonly layer: string; readonly attempt: number; readonly delayMs: number; readonly code: EventCode }
+  retry: {
+    readonly layer: string
+    readonly attempt: number
+    readonly delayMs: number
+    readonly code: EventCode
+  }
   /** A breaker has changed; told in the name of the call whose verdict opened or closed it. */
   breaker: { readonly layer: string; readonly state: 'closed' | 'open' | 'half-open' }
   /** A limit has cut the call; without `layer` it was the call's own `timeoutMs` or `deadline`. */
@@ -59,13 +73,17 @@ export interface StackEventDetails {
 export type StackEventType = keyof StackEventDetails
 
 /**
- * What happens to a call. It holds names, numbers and codes: never a prompt, a key, a body, or a message that could quote one.
- * Times are on the `performance.now()` clock, durations in milliseconds.
+ * What happens to a call. It holds names, numbers and codes: never a prompt, a key, a body, or a
+ * message that could quote one. Times are on the `performance.now()` clock, durations in
+ * milliseconds.
  */
 export type StackEvent = {
   [Type in StackEventType]: {
     readonly type: Type
-    /** Tells calls apart, in all processes. What a call leaves behind (shared work, a breaker's timer) may speak of it after its end. */
+    /**
+     * Tells calls apart, in all processes. What a call leaves behind (shared work, a breaker's
+     * timer) may speak of it after its end.
+     */
     readonly call: string
     /** Name of the base: the function's, or `blossom` for the client. */
     readonly stack: string
@@ -75,10 +93,16 @@ export type StackEvent = {
 
 /** One line of a call's timeline: an event, and how long after the call's start it came. */
 export type TimelineEntry = {
-  [Type in StackEventType]: { readonly type: Type; readonly afterMs: number } & StackEventDetails[Type]
+  [Type in StackEventType]: {
+    readonly type: Type
+    readonly afterMs: number
+  } & StackEventDetails[Type]
 }[StackEventType]
 
-/** What `blossom-stack:call`'s tracing channels carry: one object for each call, from its start to its end. */
+/**
+ * What `blossom-stack:call`'s tracing channels carry: one object for each call, from its start to
+ * its end.
+ */
 export interface CallMessage {
   readonly call: string
   readonly stack: string
@@ -117,13 +141,17 @@ export const channels: Readonly<Record<StackEventType, ReturnType<typeof of>>> =
 }
 
 /**
- * Whole calls, for tools that carry their context along with the work: `start` runs the call in the stores bound to it (`bindStore`), `end` follows
- * when the call has been begun, `asyncStart` when its answer is handed out, `asyncEnd` when that has ended, `error` before it if it failed.
+ * Whole calls, for tools that carry their context along with the work: `start` runs the call in the
+ * stores bound to it (`bindStore`), `end` follows when the call has been begun, `asyncStart` when
+ * its answer is handed out, `asyncEnd` when that has ended, `error` before it if it failed.
  */
 export const callTracing = tracingChannel<unknown, CallMessage>('blossom-stack:call')
 const { start, end, asyncStart, asyncEnd, error } = callTracing
 
-/** Whether anybody listens. Asked once for each call, and written out, as V8 then folds all of it into nothing until somebody does. */
+/**
+ * Whether anybody listens. Asked once for each call, and written out, as V8 then folds all of it
+ * into nothing until somebody does.
+ */
 export function isObserved(): boolean {
   return (
     callStart.hasSubscribers ||
@@ -149,18 +177,22 @@ export function isObserved(): boolean {
 export type EventListener = (event: StackEvent) => void
 
 /**
- * Tells `listener` of every event of every stack in this process, in the order in which they happen, while it happens. Returns what ends it.
+ * Tells `listener` of every event of every stack in this process, in the order in which they
+ * happen, while it happens. Returns what ends it.
  *
- * Events are published on `node:diagnostics_channel` channels named `blossom-stack:` and the event's type, such as `blossom-stack:retry`. Whole calls
- * are published on the tracing channel `blossom-stack:call` as well. Listening on a channel by hand is the same, but a listener that throws there
- * ends the process, as Node has it; what throws here is a warning and changes nothing. Calls that began before are not told of.
+ * Events are published on `node:diagnostics_channel` channels named `blossom-stack:` and the
+ * event's type, such as `blossom-stack:retry`. Whole calls are published on the tracing channel
+ * `blossom-stack:call` as well. Listening on a channel by hand is the same, but a listener that
+ * throws there ends the process, as Node has it; what throws here is a warning and changes nothing.
+ * Calls that began before are not told of.
  *
  * @throws ConfigError when the listener is no function
  * @example const stop = onEvent((event) => { if (event.type === 'retry') log.info(event) })
  * @see https://nodejs.org/api/diagnostics_channel.html
  */
 export function onEvent(listener: EventListener): () => void {
-  if (typeof listener !== 'function') throw new ConfigError('onEvent: the listener must be a function of one argument, the event.')
+  if (typeof listener !== 'function')
+    throw new ConfigError('onEvent: the listener must be a function of one argument, the event.')
   const guarded = (event: unknown) => runHook('onEvent()', () => listener(event as StackEvent))
   for (const { name } of Object.values(channels)) subscribe(name, guarded)
   return () => {

@@ -1,4 +1,13 @@
-export { type AbortListener, abortScope, Cancel, cancelOf, remaining, Scope, sleep, Timer } from './abort.js'
+export {
+  type AbortListener,
+  abortScope,
+  Cancel,
+  cancelOf,
+  remaining,
+  Scope,
+  sleep,
+  Timer,
+} from './abort.js'
 export { type Alarm, type AlarmListener, Alarms } from './alarms.js'
 export { base } from './base.js'
 export * as rules from './check.js'

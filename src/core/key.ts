@@ -6,8 +6,10 @@ const DEEPEST = 64
 class NoKey extends Error {}
 
 /**
- * A value's canonical form, which is JSON but for its strings: equal for equal values whatever the order of their fields, different for different ones.
- * `undefined` for what JSON cannot tell apart or hold: functions, class instances, bigints, `NaN`, cycles. Fields that are `undefined` do not count.
+ * A value's canonical form, which is JSON but for its strings: equal for equal values whatever the
+ * order of their fields, different for different ones. `undefined` for what JSON cannot tell apart
+ * or hold: functions, class instances, bigints, `NaN`, cycles. Fields that are `undefined` do not
+ * count.
  */
 export function stableKey(value: unknown): string | undefined {
   try {
@@ -34,7 +36,11 @@ function write(value: unknown, depth: number): string {
   }
   const proto = Object.getPrototypeOf(value)
   if (proto !== Object.prototype && proto !== null) throw new NoKey()
-  if (typeof (value as { toJSON?: unknown }).toJSON === 'function' || Object.getOwnPropertySymbols(value).length > 0) throw new NoKey()
+  if (
+    typeof (value as { toJSON?: unknown }).toJSON === 'function' ||
+    Object.getOwnPropertySymbols(value).length > 0
+  )
+    throw new NoKey()
   let out = '{'
   for (const key of sortedKeys(value)) {
     const field = (value as Record<string, unknown>)[key]
@@ -43,12 +49,18 @@ function write(value: unknown, depth: number): string {
   return `${out}}`
 }
 
-/** A text's end is told by its length, as looking for what to escape takes longer than everything else here. */
+/**
+ * A text's end is told by its length, as looking for what to escape takes longer than everything
+ * else here.
+ */
 function quote(text: string): string {
   return isWellFormed(text) ? `${text.length}"${text}"` : JSON.stringify(text)
 }
 
-/** More fields than this are sorted by the engine, whose preparations cost more than all the rest for a few. */
+/**
+ * More fields than this are sorted by the engine, whose preparations cost more than all the rest
+ * for a few.
+ */
 const FEW = 32
 
 function sortedKeys(value: object): string[] {
@@ -63,7 +75,10 @@ function sortedKeys(value: object): string[] {
   return keys
 }
 
-/** The SHA-256 digest of `parts`, each told apart from the next: fixed length, nothing of the input readable. */
+/**
+ * The SHA-256 digest of `parts`, each told apart from the next: fixed length, nothing of the input
+ * readable.
+ */
 export function digest(...parts: string[]): string {
   let whole = ''
   for (const part of parts) {
@@ -73,4 +88,5 @@ export function digest(...parts: string[]): string {
   return hash('sha256', whole, 'base64url')
 }
 
-const isWellFormed = (text: string): boolean => (text as string & { isWellFormed(): boolean }).isWellFormed()
+const isWellFormed = (text: string): boolean =>
+  (text as string & { isWellFormed(): boolean }).isWellFormed()

@@ -4,15 +4,24 @@ import type { Handler, Layer, LayerHooks } from './types.js'
 export interface LayerDefinition<Name extends string, Stats extends object, Request, Answer> {
   /** Key in `stats()`. */
   name: Name
-  /** The flow of one call: takes the handler further in, gives the handler to use in its place. Called once for each stack. */
+  /**
+   * The flow of one call: takes the handler further in, gives the handler to use in its place.
+   * Called once for each stack.
+   */
   wrap(next: Handler<Request, Answer>): Handler<Request, Answer>
   /** Counters since creation and gauges of now, as a fresh plain object. */
   stats?(): Stats
   /** What kind of layer it is, whatever its name. @default its name */
   kind?: string
-  /** Kinds that are better placed inside this layer, each with what goes wrong otherwise: `describe()` and a warning tell it. */
+  /**
+   * Kinds that are better placed inside this layer, each with what goes wrong otherwise:
+   * `describe()` and a warning tell it.
+   */
   outside?: Readonly<Record<string, string>>
-  /** The last stack that uses the layer begins to close. Calls that wait should listen to `context.closing` instead. */
+  /**
+   * The last stack that uses the layer begins to close. Calls that wait should listen to
+   * `context.closing` instead.
+   */
   drain?(): void
   /** The last stack that uses the layer has closed: free what it holds. */
   close?(): void | Promise<void>
@@ -30,14 +39,27 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
  *   },
  * })
  */
-export function defineLayer<const Name extends string, Stats extends object = Record<never, never>, Request = unknown, Answer = unknown>(
-  definition: LayerDefinition<Name, Stats, Request, Answer>,
-): Layer<Name, Stats, Request, Answer> {
+export function defineLayer<
+  const Name extends string,
+  Stats extends object = Record<never, never>,
+  Request = unknown,
+  Answer = unknown,
+>(definition: LayerDefinition<Name, Stats, Request, Answer>): Layer<Name, Stats, Request, Answer> {
   const { name, wrap, stats, kind = name, outside = {}, drain, close } = definition
-  const hooks: LayerHooks = { kind, outside, drain: () => drain?.(), close: close && (() => close()) }
+  const hooks: LayerHooks = {
+    kind,
+    outside,
+    drain: () => drain?.(),
+    close: close && (() => close()),
+  }
   const layer = (next: Handler<Request, Answer>) => wrap(next)
   Object.defineProperty(layer, 'name', { value: name })
-  return Object.assign(layer, { stats: stats ?? (() => ({}) as Stats), hooks }) as unknown as Layer<Name, Stats, Request, Answer>
+  return Object.assign(layer, { stats: stats ?? (() => ({}) as Stats), hooks }) as unknown as Layer<
+    Name,
+    Stats,
+    Request,
+    Answer
+  >
 }
 
 /** The layer's hooks; undefined for a plain `next => handler`. */
@@ -46,7 +68,10 @@ export function hooksOf(layer: object): (LayerHooks & { stats(): object }) | und
   return hooks === undefined || stats === undefined ? undefined : { ...hooks, stats }
 }
 
-/** Where a stack, and the client, tell their layers to the parts of this library that must know them by kind. */
+/**
+ * Where a stack, and the client, tell their layers to the parts of this library that must know them
+ * by kind.
+ */
 export const LAYERS: unique symbol = Symbol.for('blossom-stack.layers') as never
 
 /** One layer of a stack, with its value. */

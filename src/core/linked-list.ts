@@ -5,7 +5,10 @@ export class Link {
   after: Link | undefined = undefined
 }
 
-/** A list whose places leave from anywhere at once. A `Set` that is filled and emptied by every call spends most of its time on growing anew. */
+/**
+ * A list whose places leave from anywhere at once. A `Set` that is filled and emptied by every call
+ * spends most of its time on growing anew.
+ */
 export class LinkedList<Place extends Link> {
   #first: Link | undefined
   #last: Link | undefined
@@ -39,7 +42,8 @@ export class LinkedList<Place extends Link> {
   /** All places, as they are now. */
   all(): Place[] {
     const places: Place[] = []
-    for (let place = this.#first; place !== undefined; place = place.after) places.push(place as Place)
+    for (let place = this.#first; place !== undefined; place = place.after)
+      places.push(place as Place)
     return places
   }
 }

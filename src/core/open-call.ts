@@ -9,7 +9,10 @@ import { COMPLETE, type StreamEnd } from './stream.js'
 import { Trace } from './trace.js'
 import type { BaseFacts, CallOptions } from './types.js'
 
-/** Opens a call: whom it obeys, its deadline's timer, its place among the running. Rejects and gives undefined when it cannot run. */
+/**
+ * Opens a call: whom it obeys, its deadline's timer, its place among the running. Rejects and gives
+ * undefined when it cannot run.
+ */
 export function openCall(
   facts: BaseFacts,
   closing: Cancel,
@@ -34,7 +37,15 @@ export function openCall(
   }
   const cancel = parent === undefined ? new Cancel() : new Scope(parent)
   const call = new Call(facts, closing, running, deadline, meta)
-  const context = new CallContext(call, cancel, Number.POSITIVE_INFINITY, priority, tenant, cache, transport)
+  const context = new CallContext(
+    call,
+    cancel,
+    Number.POSITIVE_INFINITY,
+    priority,
+    tenant,
+    cache,
+    transport,
+  )
   const open = new OpenCall(context, reject)
   running.add(open)
   cancel.add(open)
@@ -45,10 +56,16 @@ export function openCall(
   }
   // A duration is most often the same for all calls, and what is left until a moment never is.
   if (asked !== undefined) open.alarm = alarms.set(asked, new Deadline(open, asked))
-  else if (deadline !== Number.POSITIVE_INFINITY) open.alarm = new Timer(left, () => open.expire(left))
+  else if (deadline !== Number.POSITIVE_INFINITY)
+    open.alarm = new Timer(left, () => open.expire(left))
   const onEvent = facts.onEvent ?? checked.trace?.onEvent
   if (checked.isTimed || onEvent !== undefined || isObserved()) {
-    call.trace = new Trace({ stack: facts.name, onEvent, parent: checked.trace, meta: checked.isTimed ? meta : undefined })
+    call.trace = new Trace({
+      stack: facts.name,
+      onEvent,
+      parent: checked.trace,
+      meta: checked.isTimed ? meta : undefined,
+    })
     call.trace.begin()
   }
   return open
@@ -66,7 +83,10 @@ class OpenCall extends Work {
     this.#reject = reject
   }
 
-  /** From `close()`, and from the call's own cancellation. The work may ignore it for ever; what the call holds outside is given back now. */
+  /**
+   * From `close()`, and from the call's own cancellation. The work may ignore it for ever; what the
+   * call holds outside is given back now.
+   */
   abort(reason: unknown): void {
     const { cancel } = this.context
     if (!cancel.aborted) return cancel.abort(reason)

@@ -6,7 +6,15 @@ import type { CacheMode, CallOptions, Context, Transport } from './types.js'
 /** A year: a deadline further off is somebody's `Date.now()`. */
 const YEAR_MS = 366 * 24 * 3_600_000
 
-const NAMES: ReadonlySet<string> = new Set<keyof CallOptions>(['signal', 'timeoutMs', 'deadline', 'priority', 'tenant', 'cache', 'meta'])
+const NAMES: ReadonlySet<string> = new Set<keyof CallOptions>([
+  'signal',
+  'timeoutMs',
+  'deadline',
+  'priority',
+  'tenant',
+  'cache',
+  'meta',
+])
 
 export interface CheckedOptions {
   readonly parent: Cancel | undefined
@@ -45,27 +53,41 @@ const refuse = (sentence: string): never => {
 /** The options, each read once: a getter may say something else the next time. */
 function read(options: CallOptions): CallOptions | Context {
   // A bare signal has no fields of its own, so it would pass for empty options.
-  if (typeof options !== 'object' || options === null || Array.isArray(options) || options instanceof AbortSignal) {
+  if (
+    typeof options !== 'object' ||
+    options === null ||
+    Array.isArray(options) ||
+    options instanceof AbortSignal
+  ) {
     return refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
   }
   if (isContext(options)) return options
   for (const name of Object.keys(options)) {
-    if (!NAMES.has(name)) refuse(`Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`)
+    if (!NAMES.has(name))
+      refuse(
+        `Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`,
+      )
   }
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
-  if (signal !== undefined && !isSignal(signal)) refuse('Call option "signal" must be an AbortSignal.')
+  if (signal !== undefined && !isSignal(signal))
+    refuse('Call option "signal" must be an AbortSignal.')
   if (meta !== undefined && !(meta instanceof Map)) refuse('Call option "meta" must be a Map.')
   return { signal, timeoutMs, deadline, priority, tenant, cache, meta }
 }
 
 // Not `instanceof`: the outer stack may be another copy of this library.
-const isContext = (options: CallOptions | Context): options is Context => typeof (options as Partial<Context>).derive === 'function'
+const isContext = (options: CallOptions | Context): options is Context =>
+  typeof (options as Partial<Context>).derive === 'function'
 
 function isSignal(signal: AbortSignal | null): boolean {
   if (signal instanceof AbortSignal) return true
   // One of another realm or a polyfill: it must at least behave like one.
   const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignal>
-  return typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function'
+  return (
+    typeof aborted === 'boolean' &&
+    typeof addEventListener === 'function' &&
+    typeof removeEventListener === 'function'
+  )
 }
 
 function readSafely(options: CallOptions): CallOptions | Context {
@@ -77,12 +99,26 @@ function readSafely(options: CallOptions): CallOptions | Context {
   }
 }
 
-/** Checks what a caller said and works out whom the call obeys and until when. A stack that is another's base takes over its context. */
+/**
+ * Checks what a caller said and works out whom the call obeys and until when. A stack that is
+ * another's base takes over its context.
+ */
 export function readOptions(given: CallOptions | Context): CheckedOptions {
   const options = readSafely(given)
   if (isContext(options)) {
     const { cancel, deadline, priority, tenant, cache, meta, transport, trace } = options
-    return { parent: cancel, deadline, asked: undefined, priority, tenant, cache, meta, isTimed: false, transport, trace }
+    return {
+      parent: cancel,
+      deadline,
+      asked: undefined,
+      priority,
+      tenant,
+      cache,
+      meta,
+      isTimed: false,
+      transport,
+      trace,
+    }
   }
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
   let until = Number.POSITIVE_INFINITY
@@ -98,12 +134,15 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
     if (typeof deadline !== 'number' || Number.isNaN(deadline))
       refuse('Call option "deadline" must be a moment on the performance.now() clock.')
     if (deadline > performance.now() + YEAR_MS) {
-      refuse('Call option "deadline" lies more than a year ahead: it counts on the performance.now() clock, not on Date.now().')
+      refuse(
+        'Call option "deadline" lies more than a year ahead: it counts on the performance.now() clock, not on Date.now().',
+      )
     }
     if (deadline < until) asked = undefined
     until = Math.min(until, deadline)
   }
-  if (priority !== undefined && !Number.isFinite(priority)) refuse('Call option "priority" must be a finite number.')
+  if (priority !== undefined && !Number.isFinite(priority))
+    refuse('Call option "priority" must be a finite number.')
   if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
     refuse('Call option "tenant" must be a string that is not empty.')
   if (cache !== undefined && cache !== 'default' && cache !== 'reload' && cache !== 'no-store') {

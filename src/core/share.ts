@@ -1,7 +1,12 @@
-/** Deeper values are left as they are: they are no JSON answers, and the walk must not exhaust the stack. */
+/**
+ * Deeper values are left as they are: they are no JSON answers, and the walk must not exhaust the
+ * stack.
+ */
 const DEEPEST = 256
 
-/** So many frozen objects are walked through without a list of them, which costs more than the walk. */
+/**
+ * So many frozen objects are walked through without a list of them, which costs more than the walk.
+ */
 const FEW = 64
 
 /** An answer that several callers get: JSON is frozen, bytes are copied for each. */
@@ -42,14 +47,18 @@ class SharedAnswer implements Shared {
   }
 }
 
-/** Up to this size what was shared last is remembered: two layers share every chunk of a stream, one right after the other. Bytes. */
+/**
+ * Up to this size what was shared last is remembered: two layers share every chunk of a stream, one
+ * right after the other. Bytes.
+ */
 const REMEMBERED_BYTES = 16_384
 let lastAnswer: unknown
 let lastShared: Shared | undefined
 
 /**
- * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes (typed arrays and buffers of any kind) are
- * kept as a copy of our own and copied again for each caller. Class instances are neither frozen nor copied.
+ * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes
+ * (typed arrays and buffers of any kind) are kept as a copy of our own and copied again for each
+ * caller. Class instances are neither frozen nor copied.
  */
 export function share(answer: unknown): Shared {
   const isObject = typeof answer === 'object' && answer !== null
@@ -86,7 +95,8 @@ class SharedList implements Shared {
   }
 }
 
-const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer => ArrayBuffer.isView(value) || value instanceof ArrayBuffer
+const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer =>
+  ArrayBuffer.isView(value) || value instanceof ArrayBuffer
 
 function isPlain(value: object): boolean {
   const proto = Object.getPrototypeOf(value)
@@ -134,7 +144,8 @@ function freezeObject(value: object, look: Look, depth: number): void {
     return
   }
   if (Object.isFrozen(value)) {
-    // It may have been met in this very answer: parts that are used often, and cycles, must not be walked through again and again.
+    // It may have been met in this very answer: parts that are used often, and cycles, must not be
+    // walked through again and again.
     if (look.met?.has(value)) return
     if (++look.frozen > FEW) {
       look.met ??= new Set()
@@ -153,7 +164,8 @@ function freezeObject(value: object, look: Look, depth: number): void {
     if (fields !== value.length) look.storable = false
     return
   }
-  // Of plain objects `in` goes through their own fields, and many times as fast as a list of their names.
+  // Of plain objects `in` goes through their own fields, and many times as fast as a list of their
+  // names.
   for (const key in value) {
     look.bytes += 16
     freeze((value as Record<string, unknown>)[key], look, depth + 1)
@@ -164,14 +176,17 @@ function freezeObject(value: object, look: Look, depth: number): void {
 function copy(value: unknown, copies = new Map<object, unknown>(), depth = 0): unknown {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return value
   if (value instanceof Uint8Array) return Buffer.from(value)
-  if (isBinary(value)) return 'slice' in value ? (value as ArrayBuffer).slice(0) : structuredClone(value)
+  if (isBinary(value))
+    return 'slice' in value ? (value as ArrayBuffer).slice(0) : structuredClone(value)
   if (!(Array.isArray(value) || isPlain(value))) return value
   let made = copies.get(value)
   if (made === undefined) {
     const copied = (item: unknown) => copy(item, copies, depth + 1)
     // fromEntries defines fields, so that one named __proto__ stays a field.
     made = Object.freeze(
-      Array.isArray(value) ? value.map(copied) : Object.fromEntries(Object.entries(value).map(([key, field]) => [key, copied(field)])),
+      Array.isArray(value)
+        ? value.map(copied)
+        : Object.fromEntries(Object.entries(value).map(([key, field]) => [key, copied(field)])),
     )
     copies.set(value, made)
   }

@@ -7,7 +7,17 @@ import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
 import { openCall } from './open-call.js'
 import { Running } from './running.js'
 import { AnswerStream, isStream } from './stream.js'
-import type { CallOptions, CloseOptions, Context, Handed, Handler, LayerDescription, LayerHooks, LayerOf, Stack } from './types.js'
+import type {
+  CallOptions,
+  CloseOptions,
+  Context,
+  Handed,
+  Handler,
+  LayerDescription,
+  LayerHooks,
+  LayerOf,
+  Stack,
+} from './types.js'
 import { runHook, warn } from './warn.js'
 
 /** How long a cut call may take to give back what it holds before the layers are closed over it. */
@@ -26,17 +36,23 @@ const users = new WeakMap<object, number>()
 const ended = new WeakSet<object>()
 
 /**
- * Puts layers around a function of one argument; the first layer listed sees the request first and the answer last.
+ * Puts layers around a function of one argument; the first layer listed sees the request first and
+ * the answer last.
  *
- * The result is called like the function, with call options beside the request: `ask(request, { signal, timeoutMs, … })`.
- * A stream comes out as an async generator. `deadline` and `timeoutMs` of a call are kept with or without a `timeout` layer.
+ * The result is called like the function, with call options beside the request: `ask(request, {
+ * signal, timeoutMs, … })`. A stream comes out as an async generator. `deadline` and `timeoutMs` of
+ * a call are kept with or without a `timeout` layer.
  *
  * @throws ConfigError when the base or a layer is no function, or one layer value is listed twice
  * @example
  * const ask = stack(fetchAnswer, timeout({ ms: 5_000 }), retry(), queue({ concurrency: 5 }))
  * const answer = await ask('Hello')
  */
-export function stack<Request, Result, const Layers extends readonly LayerOf<Request, Awaited<Result>>[]>(
+export function stack<
+  Request,
+  Result,
+  const Layers extends readonly LayerOf<Request, Awaited<Result>>[],
+>(
   fn: (request: Request, context: Context) => Result,
   ...layers: Layers
 ): Stack<Request, Awaited<Result>, Layers> {
@@ -44,19 +60,24 @@ export function stack<Request, Result, const Layers extends readonly LayerOf<Req
 }
 
 /**
- * Composes a stack of groups of layers, the group added last outermost; names are numbered in the order of adding.
+ * Composes a stack of groups of layers, the group added last outermost; names are numbered in the
+ * order of adding.
  * @internal
  */
 export function composeStack<Request, Answer, Layers extends readonly unknown[]>(
   fn: Base<Request, Answer>,
   groups: readonly (readonly LayerOf<Request, Answer>[])[],
 ): Stack<Request, Answer, Layers> {
-  if (typeof fn !== 'function') throw new ConfigError('stack: the base must be a function of one argument, the request.')
+  if (typeof fn !== 'function')
+    throw new ConfigError('stack: the base must be a function of one argument, the request.')
   const facts = factsOf(fn)
   const entries = nameLayers(groups)
   for (const { name, layer, hooks } of entries) {
     if (!ended.has(layer) || hooks?.close === undefined) continue
-    throw new ConfigError(`stack: the ${name} layer was closed with its last stack; make a new one.`, { layer: name })
+    throw new ConfigError(
+      `stack: the ${name} layer was closed with its last stack; make a new one.`,
+      { layer: name },
+    )
   }
   let handler = baseHandler(fn, facts)
   for (let i = entries.length - 1; i >= 0; i--) handler = wrapped(entries[i]!, handler)
@@ -99,7 +120,10 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       try {
         // A plain layer may answer without a promise.
         const { trace } = call
-        const answer = trace === undefined ? handler(request, call.context) : trace.run(() => handler(request, call.context))
+        const answer =
+          trace === undefined
+            ? handler(request, call.context)
+            : trace.run(() => handler(request, call.context))
         Promise.resolve(answer).then(begun, failed)
       } catch (error) {
         failed(error)
@@ -107,7 +131,9 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
     })
 
   const close = (options?: CloseOptions): Promise<void> => {
-    const { timeoutMs } = check<Required<CloseOptions>>('close', options, { timeoutMs: duration(30_000, { min: 0 }) })
+    const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
+      timeoutMs: duration(30_000, { min: 0 }),
+    })
     closed ??= shut(timeoutMs)
     return closed
   }
@@ -122,7 +148,11 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
     closing.abort(new ClosedError())
     for (const { hooks } of last) if (hooks) runHook("A layer's drain()", () => hooks.drain())
     if (!(await running.emptied(timeoutMs))) {
-      running.cut(new ClosedError(`The stack was closed and the call was not done within ${timeoutMs} ms.`, { refused: false }))
+      running.cut(
+        new ClosedError(`The stack was closed and the call was not done within ${timeoutMs} ms.`, {
+          refused: false,
+        }),
+      )
       await running.emptied(CUT_GRACE_MS)
     }
     const closings = await Promise.allSettled(last.map(async ({ hooks }) => hooks?.close?.()))
@@ -131,12 +161,17 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
 
   return withTraitsOf(
     Object.assign(invoke as Stack<Request, Answer, Layers>, {
-      stats: () => Object.fromEntries(entries.flatMap(({ name, hooks }) => (hooks ? [[name, hooks.stats()]] : []))) as never,
+      stats: () =>
+        Object.fromEntries(
+          entries.flatMap(({ name, hooks }) => (hooks ? [[name, hooks.stats()]] : [])),
+        ) as never,
       describe: () => entries.map((entry) => describeLayer(entry, notes.get(entry))),
       close,
       [Symbol.asyncDispose]: () => close(),
       [LAYERS]: () =>
-        entries.flatMap(({ name, layer, hooks }): LayerEntry[] => (hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [])),
+        entries.flatMap(({ name, layer, hooks }): LayerEntry[] =>
+          hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [],
+        ),
     }),
     fn,
   )
@@ -149,10 +184,16 @@ function nameLayers(groups: readonly (readonly object[])[]): Entry[] {
   for (const group of groups) {
     const added = group.map((layer): Entry => {
       if (typeof layer !== 'function')
-        throw new ConfigError('stack: a layer must be a function from handler to handler; call its factory, as in retry().')
+        throw new ConfigError(
+          'stack: a layer must be a function from handler to handler; call its factory, as in retry().',
+        )
       const { name: given } = layer as { name?: string }
       const wanted = given || 'layer'
-      if (seen.has(layer)) throw new ConfigError(`stack: the same ${wanted} layer is listed twice; make a second one.`, { layer: wanted })
+      if (seen.has(layer))
+        throw new ConfigError(
+          `stack: the same ${wanted} layer is listed twice; make a second one.`,
+          { layer: wanted },
+        )
       seen.add(layer)
       let name = wanted
       for (let n = 2; taken.has(name); n++) name = `${wanted}${n}`
@@ -164,10 +205,16 @@ function nameLayers(groups: readonly (readonly object[])[]): Entry[] {
   return entries
 }
 
-function wrapped<Request, Answer>({ name, layer }: Entry, next: Handler<Request, Answer>): Handler<Request, Answer> {
+function wrapped<Request, Answer>(
+  { name, layer }: Entry,
+  next: Handler<Request, Answer>,
+): Handler<Request, Answer> {
   const handler = (layer as LayerOf<Request, Answer>)(next)
   if (typeof handler !== 'function')
-    throw new ConfigError(`stack: the ${name} layer must give a handler, a function of the request and the context.`, { layer: name })
+    throw new ConfigError(
+      `stack: the ${name} layer must give a handler, a function of the request and the context.`,
+      { layer: name },
+    )
   return handler
 }
 
@@ -176,8 +223,17 @@ function orderNotes(entries: readonly Entry[]): Map<Entry, string> {
   const notes = new Map<Entry, string>()
   entries.forEach((inner, i) => {
     for (const outer of entries.slice(0, i)) {
-      if (!outer.hooks || !inner.hooks || !Object.hasOwn(inner.hooks.outside, outer.hooks.kind) || notes.has(inner)) continue
-      notes.set(inner, `${inner.name} is inside ${outer.name}: ${inner.hooks.outside[outer.hooks.kind]}`)
+      if (
+        !outer.hooks ||
+        !inner.hooks ||
+        !Object.hasOwn(inner.hooks.outside, outer.hooks.kind) ||
+        notes.has(inner)
+      )
+        continue
+      notes.set(
+        inner,
+        `${inner.name} is inside ${outer.name}: ${inner.hooks.outside[outer.hooks.kind]}`,
+      )
     }
   })
   return notes

@@ -14,7 +14,9 @@ export {
 /** Whether an answer is a stream. */
 export function isStream(answer: unknown): answer is AsyncIterable<unknown> {
   return (
-    typeof answer === 'object' && answer !== null && typeof (answer as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === 'function'
+    typeof answer === 'object' &&
+    answer !== null &&
+    typeof (answer as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === 'function'
   )
 }
 
@@ -25,8 +27,9 @@ export function streamOf<Answer>(answer: Answer): AnswerStream<unknown> | undefi
 }
 
 /**
- * Calls `done` once when the answer ends: at once for a value; for a stream at its last chunk, its failure, or when the reader leaves.
- * Returns the answer to pass on, which for a foreign stream is its wrapper.
+ * Calls `done` once when the answer ends: at once for a value; for a stream at its last chunk, its
+ * failure, or when the reader leaves. Returns the answer to pass on, which for a foreign stream is
+ * its wrapper.
  */
 export function onEnd<Answer>(answer: Answer, done: (end: StreamEnd) => void): Answer {
   const stream = streamOf(answer)
@@ -38,7 +41,10 @@ export function onEnd<Answer>(answer: Answer, done: (end: StreamEnd) => void): A
   return stream as Answer
 }
 
-/** Calls `look` with every chunk of a stream, in order. Nothing for a value. Returns the answer to pass on. */
+/**
+ * Calls `look` with every chunk of a stream, in order. Nothing for a value. Returns the answer to
+ * pass on.
+ */
 export function tap<Answer>(answer: Answer, look: (chunk: unknown) => void): Answer {
   const stream = streamOf(answer)
   if (stream === undefined) return answer
@@ -54,6 +60,9 @@ export async function collect<Chunk>(stream: AsyncIterable<Chunk>): Promise<Chun
 }
 
 /** The chunks as a new stream, every time it is called. */
-export function replay<Chunk>(chunks: readonly Chunk[], options: StreamOptions<Chunk> = {}): AnswerStream<Chunk> {
+export function replay<Chunk>(
+  chunks: readonly Chunk[],
+  options: StreamOptions<Chunk> = {},
+): AnswerStream<Chunk> {
   return AnswerStream.of(chunks, options)
 }

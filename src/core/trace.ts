@@ -50,7 +50,10 @@ export interface TraceOptions {
   readonly meta: Map<string, unknown> | undefined
 }
 
-/** Publishes what happens to one call. It exists only while somebody listens or has asked for the timeline. */
+/**
+ * Publishes what happens to one call. It exists only while somebody listens or has asked for the
+ * timeline.
+ */
 export class Trace {
   readonly id = nextId()
   readonly startedAt = performance.now()
@@ -68,7 +71,8 @@ export class Trace {
   constructor({ stack, onEvent, parent, meta }: TraceOptions) {
     this.#stack = stack
     this.onEvent = onEvent
-    this.#message = parent === undefined ? { call: this.id, stack } : { call: this.id, stack, parent: parent.id }
+    this.#message =
+      parent === undefined ? { call: this.id, stack } : { call: this.id, stack, parent: parent.id }
     if (meta !== undefined) {
       const timeline: object[] = []
       this.#timeline = timeline
@@ -76,7 +80,10 @@ export class Trace {
     }
   }
 
-  /** The call begins. Not told by the constructor: who hears of it may abort the call at once, which is to be told as well. */
+  /**
+   * The call begins. Not told by the constructor: who hears of it may abort the call at once, which
+   * is to be told as well.
+   */
   begin(): void {
     this.#tell('call:start', { parent: this.#message.parent }, this.startedAt)
   }
@@ -116,7 +123,10 @@ export class Trace {
   }
 
   /** An attempt begins. Gives what tells of its first token and its end. */
-  attempt(member: number | undefined): { firstToken(): void; end(end: EndOf, cancel: Cancelled): void } {
+  attempt(member: number | undefined): {
+    firstToken(): void
+    end(end: EndOf, cancel: Cancelled): void
+  } {
     const attempt = ++this.#attempts
     const since = performance.now()
     let firstTokenMs: number | undefined
@@ -127,7 +137,14 @@ export class Trace {
       },
       end: (ended, cancel) => {
         const { outcome, code } = outcomeOf(ended, cancel)
-        this.#tell('attempt:end', { attempt, member, outcome, code, firstTokenMs, durationMs: performance.now() - since })
+        this.#tell('attempt:end', {
+          attempt,
+          member,
+          outcome,
+          code,
+          firstTokenMs,
+          durationMs: performance.now() - since,
+        })
       },
     }
   }
@@ -143,7 +160,9 @@ export class Trace {
     callTracing.asyncStart.publish(this.#message)
   }
 
-  /** The call is over. Only the first end counts: a call that was aborted may still come to another. */
+  /**
+   * The call is over. Only the first end counts: a call that was aborted may still come to another.
+   */
   end(ended: EndOf, cancel: Cancelled): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -166,7 +185,11 @@ export class Trace {
     callTracing.asyncEnd.publish(message)
   }
 
-  #tell<Type extends StackEventType>(type: Type, details: Loose<StackEventDetails[Type]>, at = performance.now()): void {
+  #tell<Type extends StackEventType>(
+    type: Type,
+    details: Loose<StackEventDetails[Type]>,
+    at = performance.now(),
+  ): void {
     if (this.#timeline !== undefined) {
       if (this.#timeline.length < LONGEST_TIMELINE - 1 || type === 'call:end') {
         this.#timeline.push(tidy({ type, afterMs: round(at - this.startedAt) }, details))
@@ -175,7 +198,9 @@ export class Trace {
     const channel = channels[type]
     const { onEvent } = this
     if (!channel.hasSubscribers && onEvent === undefined) return
-    const event = Object.freeze(tidy({ type, call: this.id, stack: this.#stack, at: round(at) }, details)) as unknown as StackEvent
+    const event = Object.freeze(
+      tidy({ type, call: this.id, stack: this.#stack, at: round(at) }, details),
+    ) as unknown as StackEvent
     channel.publish(event)
     if (onEvent !== undefined) runHook('onEvent()', () => onEvent(event))
   }
@@ -192,21 +217,29 @@ function tidy(head: Record<string, unknown>, details: object): Record<string, un
 }
 
 /**
- * What a failure comes down to. A time limit or a closing stack aborts as well, but says so in an error of its own, which work may replace by one
- * that only speaks of an abort.
+ * What a failure comes down to. A time limit or a closing stack aborts as well, but says so in an
+ * error of its own, which work may replace by one that only speaks of an abort.
  */
-function outcomeOf({ outcome, error }: EndOf, { aborted, reason }: Cancelled): { outcome: EventOutcome; code?: EventCode; layer?: string } {
+function outcomeOf(
+  { outcome, error }: EndOf,
+  { aborted, reason }: Cancelled,
+): { outcome: EventOutcome; code?: EventCode; layer?: string } {
   if (outcome !== 'failed') return { outcome }
   const known = readError(error) ?? (aborted ? readError(reason) : undefined)
   if (known !== undefined) return { outcome, ...known }
   return aborted ? { outcome: 'aborted' } : { outcome, code: 'ERROR' }
 }
 
-/** What is safe to tell of an error of this library. Any other may be anything, a proxy too, of which any reading may throw. */
+/**
+ * What is safe to tell of an error of this library. Any other may be anything, a proxy too, of
+ * which any reading may throw.
+ */
 function readError(error: unknown): { code: EventCode; layer?: string } | undefined {
   try {
     if (!isStackError(error) || !/^[A-Z_]{1,32}$/.test(error.code)) return undefined
-    return error.layer === undefined ? { code: error.code } : { code: error.code, layer: error.layer }
+    return error.layer === undefined
+      ? { code: error.code }
+      : { code: error.code, layer: error.layer }
   } catch {
     return undefined
   }

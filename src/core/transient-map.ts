@@ -2,9 +2,11 @@
 const GONE = 64
 
 /**
- * A map whose entries come and go all the time. A `Map` that grows or shrinks leaves its old table behind, chained to the new one with all that was in
- * it, until the next full garbage collection: with a call for an entry, calls that have long been answered are dragged along, and a call costs twice as
- * much. So entries only empty their places here, and those that are left move to a new map now and then.
+ * A map whose entries come and go all the time. A `Map` that grows or shrinks leaves its old table
+ * behind, chained to the new one with all that was in it, until the next full garbage collection:
+ * with a call for an entry, calls that have long been answered are dragged along, and a call costs
+ * twice as much. So entries only empty their places here, and those that are left move to a new map
+ * now and then.
  */
 export class TransientMap<Value extends object> {
   #places = new Map<string, Value | undefined>()

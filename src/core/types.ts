@@ -2,17 +2,29 @@ import type { Cancel } from './abort.js'
 import type { EventListener } from './events.js'
 import type { Trace } from './trace.js'
 
-/** The work itself: takes a request, gives an answer. An answer is a value or an `AsyncIterable` (a stream). */
-export type Handler<Request = unknown, Answer = unknown> = (request: Request, context: Context) => Promise<Answer>
+/**
+ * The work itself: takes a request, gives an answer. An answer is a value or an `AsyncIterable` (a
+ * stream).
+ */
+export type Handler<Request = unknown, Answer = unknown> = (
+  request: Request,
+  context: Context,
+) => Promise<Answer>
 
-/** How the stores and shared calls treat a call: `reload` reads nothing stored but stores the answer, `no-store` passes cache and dedupe by. */
+/**
+ * How the stores and shared calls treat a call: `reload` reads nothing stored but stores the
+ * answer, `no-store` passes cache and dedupe by.
+ */
 export type CacheMode = 'default' | 'reload' | 'no-store'
 
 /** What a caller may say beside the request. */
 export interface CallOptions {
   /** The caller's own cancellation; its `reason` is what the call then rejects with. */
   signal?: AbortSignal | undefined
-  /** Longest time for the whole answer, in milliseconds. Tightens what layers allow, never widens it. */
+  /**
+   * Longest time for the whole answer, in milliseconds. Tightens what layers allow, never widens
+   * it.
+   */
   timeoutMs?: number | undefined
   /** Absolute moment on the `performance.now()` clock; tightens like `timeoutMs`. */
   deadline?: number | undefined
@@ -20,13 +32,22 @@ export interface CallOptions {
   priority?: number | undefined
   /** On whose behalf: answers are never shared between tenants. */
   tenant?: string | undefined
-  /** Whether stored answers, and answers of others in progress, may serve this call. @default 'default' */
+  /**
+   * Whether stored answers, and answers of others in progress, may serve this call.
+   * @default 'default'
+   */
   cache?: CacheMode | undefined
-  /** A map to receive the notes that layers leave (attempts, hit or miss, time queued), under each layer's name. */
+  /**
+   * A map to receive the notes that layers leave (attempts, hit or miss, time queued), under each
+   * layer's name.
+   */
   meta?: Map<string, unknown> | undefined
 }
 
-/** How the base should reach its upstream, offered by a layer further out (`pool`); the core hands it inward unread. */
+/**
+ * How the base should reach its upstream, offered by a layer further out (`pool`); the core hands
+ * it inward unread.
+ */
 export interface Transport {
   /** An undici `Dispatcher`. */
   readonly dispatcher?: unknown
@@ -46,20 +67,27 @@ export interface ContextPatch {
 }
 
 /**
- * Key in a call's notes: whether another attempt would go to somebody else, so that the wait which the last one was asked for is not for it.
- * `pool` notes it, `retry` reads it; they know nothing else of each other.
+ * Key in a call's notes: whether another attempt would go to somebody else, so that the wait which
+ * the last one was asked for is not for it. `pool` notes it, `retry` reads it; they know nothing
+ * else of each other.
  */
 export const ELSEWHERE = 'elsewhere'
 
 /** What goes inward with a call. It is derived, never changed. */
 export interface Context {
-  /** The call's cancellation as a standard signal; made at the first reading, so read it only to hand it on. */
+  /**
+   * The call's cancellation as a standard signal; made at the first reading, so read it only to
+   * hand it on.
+   */
   readonly signal: AbortSignal
   /** The call's cancellation in its light form. */
   readonly cancel: Cancel
   /** Aborted when the stack begins to close: what only waits should end then. */
   readonly closing: Cancel
-  /** Absolute moment on the `performance.now()` clock by which the answer must be complete; `Infinity` if there is none. */
+  /**
+   * Absolute moment on the `performance.now()` clock by which the answer must be complete;
+   * `Infinity` if there is none.
+   */
   readonly deadline: number
   /** Notes that flow outward, under the layers' names; one map per call. */
   readonly meta: Map<string, unknown>
@@ -71,11 +99,20 @@ export interface Context {
   readonly transport: Transport | undefined
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
-  /** What the base says is the request's identity, asked once in a call: layers that share answers ask one after the other. */
+  /**
+   * What the base says is the request's identity, asked once in a call: layers that share answers
+   * ask one after the other.
+   */
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined
-  /** A context for the layers inside, narrowed by `patch`. (An object spread would build the lazy `signal`.) */
+  /**
+   * A context for the layers inside, narrowed by `patch`. (An object spread would build the lazy
+   * `signal`.)
+   */
   derive(patch: ContextPatch): Context
-  /** A context for work that several callers share: no caller's signal, its own notes; `close()` counts it. */
+  /**
+   * A context for work that several callers share: no caller's signal, its own notes; `close()`
+   * counts it.
+   */
   detach(): SharedWork
 }
 
@@ -84,7 +121,10 @@ export interface SharedWork {
   readonly context: Context
   /** How many callers are still there. */
   readonly callers: number
-  /** Counts a caller in, until the returned function is called. The work's deadline is the latest among the callers still there. */
+  /**
+   * Counts a caller in, until the returned function is called. The work's deadline is the latest
+   * among the callers still there.
+   */
   join(caller: Context): (reason?: unknown) => void
   /** Copies the notes made so far to a caller. */
   tell(caller: Context): void
@@ -94,40 +134,77 @@ export interface SharedWork {
 
 /** What layers must know of a base and may not guess. All optional. */
 export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown> {
-  /** Whether this request asks for a stream. Without it nothing is known until the answer shows its form. */
+  /**
+   * Whether this request asks for a stream. Without it nothing is known until the answer shows its
+   * form.
+   */
   streams?: ((request: Request) => boolean) | undefined
   /**
-   * The request's identity, for `cache` and `dedupe`; equal identities may share one answer. `undefined`: this request has none and passes both by.
-   * Bases that share one cache must tell themselves apart in it. For `cache` a streamed and a plain form of one request should be the same, for `dedupe` they should differ.
+   * The request's identity, for `cache` and `dedupe`; equal identities may share one answer.
+   * `undefined`: this request has none and passes both by. Bases that share one cache must tell
+   * themselves apart in it. For `cache` a streamed and a plain form of one request should be the
+   * same, for `dedupe` they should differ.
    * @default stable JSON of the request
    */
   key?: ((request: Request, use: 'cache' | 'dedupe') => string | undefined) | undefined
-  /** Whether this chunk commits the stream: from then on nothing is retried. @default the first chunk commits */
+  /**
+   * Whether this chunk commits the stream: from then on nothing is retried.
+   * @default the first chunk commits
+   */
   commits?: ((chunk: Chunk) => boolean) | undefined
   /** Whether a stream that ended well may be cached. @default yes */
   complete?: ((chunks: readonly Chunk[]) => boolean) | undefined
-  /** Whether a value is a whole answer: asked before it is cached, and again when a store outside the process gives it back. @default yes */
+  /**
+   * Whether a value is a whole answer: asked before it is cached, and again when a store outside
+   * the process gives it back.
+   * @default yes
+   */
   valid?: ((answer: unknown) => boolean) | undefined
-  /** A plain answer as the chunks of a stream (`undefined`: it cannot be one), so that one stored form can serve both. */
+  /**
+   * A plain answer as the chunks of a stream (`undefined`: it cannot be one), so that one stored
+   * form can serve both.
+   */
   toStream?: ((answer: Answer, request: Request) => readonly Chunk[] | undefined) | undefined
   /** The chunks of a complete stream as a plain answer. */
   fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
-  /** For `batcher`: how many inputs the request holds and which requests may go together; `undefined` passes the batcher by. @default an array's length */
-  split?: ((request: Request) => { readonly group: string; readonly size: number } | undefined) | undefined
-  /** For `batcher`: many requests of one group as one, and how to cut its answer back. @default arrays, joined and sliced */
-  merge?:
-    | ((requests: readonly Request[]) => { readonly request: Request; part(answer: Answer, from: number, size: number): Answer })
+  /**
+   * For `batcher`: how many inputs the request holds and which requests may go together;
+   * `undefined` passes the batcher by.
+   * @default an array's length
+   */
+  split?:
+    | ((request: Request) => { readonly group: string; readonly size: number } | undefined)
     | undefined
-  /** A stream whose first chunk nobody asks for within this time ends with `TIMEOUT`, phase `read`. Milliseconds. @default 30000 */
+  /**
+   * For `batcher`: many requests of one group as one, and how to cut its answer back.
+   * @default arrays, joined and sliced
+   */
+  merge?:
+    | ((requests: readonly Request[]) => {
+        readonly request: Request
+        part(answer: Answer, from: number, size: number): Answer
+      })
+    | undefined
+  /**
+   * A stream whose first chunk nobody asks for within this time ends with `TIMEOUT`, phase `read`.
+   * Milliseconds.
+   * @default 30000
+   */
   unreadMs?: number | undefined
-  /** Told what happens to the calls of stacks on this base. What it throws is a warning and changes nothing. */
+  /**
+   * Told what happens to the calls of stacks on this base. What it throws is a warning and changes
+   * nothing.
+   */
   onEvent?: EventListener | undefined
 }
 
 /** A base's traits with the defaults filled in. */
 export interface BaseFacts {
   readonly name: string
-  /** Tells the identities of this base from those of others; empty when the base has told its own `key`, which then speaks for itself. */
+  /**
+   * Tells the identities of this base from those of others; empty when the base has told its own
+   * `key`, which then speaks for itself.
+   */
   readonly scope: string
   /** `undefined`: nothing is known of this request. */
   readonly streams: ((request: unknown) => boolean | undefined) | undefined
@@ -135,9 +212,13 @@ export interface BaseFacts {
   readonly commits: (chunk: unknown) => boolean
   readonly complete: (chunks: readonly unknown[]) => boolean
   readonly valid: (answer: unknown) => boolean
-  readonly toStream: ((answer: unknown, request: unknown) => readonly unknown[] | undefined) | undefined
+  readonly toStream:
+    | ((answer: unknown, request: unknown) => readonly unknown[] | undefined)
+    | undefined
   readonly fromStream: ((chunks: readonly unknown[], request: unknown) => unknown) | undefined
-  readonly split: (request: unknown) => { readonly group: string; readonly size: number } | undefined
+  readonly split: (
+    request: unknown,
+  ) => { readonly group: string; readonly size: number } | undefined
   readonly merge: (requests: readonly unknown[]) => {
     readonly request: unknown
     part(answer: unknown, from: number, size: number): unknown
@@ -150,7 +231,12 @@ export interface BaseFacts {
  * A layer: a function from handler to handler, with a name and stats.
  * One that is typed for certain requests or answers is refused by a stack of others.
  */
-export interface Layer<Name extends string = string, Stats extends object = object, Request = unknown, Answer = unknown> {
+export interface Layer<
+  Name extends string = string,
+  Stats extends object = object,
+  Request = unknown,
+  Answer = unknown,
+> {
   <R extends Request, A extends Answer>(next: Handler<R, A>): Handler<R, A>
   /** Key in `stats()`. */
   readonly name: Name
@@ -168,7 +254,10 @@ export interface LayerHooks {
   readonly outside: Readonly<Record<string, string>>
   /** The last stack that uses the layer begins to close. */
   drain(): void
-  /** The last stack that uses the layer has closed. Undefined when it holds nothing: such a layer can be used again. */
+  /**
+   * The last stack that uses the layer has closed. Undefined when it holds nothing: such a layer
+   * can be used again.
+   */
   readonly close: (() => void | Promise<void>) | undefined
 }
 
@@ -176,19 +265,29 @@ export interface LayerHooks {
 export type LayerOf<Request, Answer> = (next: Handler<Request, Answer>) => Handler<Request, Answer>
 
 /** An answer as a stack hands it out: a value as it is, a stream as an async generator. */
-export type Handed<Answer> = Answer extends AsyncIterable<infer Chunk> ? AsyncGenerator<Chunk, undefined, undefined> : Answer
+export type Handed<Answer> =
+  Answer extends AsyncIterable<infer Chunk> ? AsyncGenerator<Chunk, undefined, undefined> : Answer
 
-type NameOf<L> = L extends { readonly hooks: LayerHooks; readonly name: infer Name extends string } ? Name : never
+type NameOf<L> = L extends { readonly hooks: LayerHooks; readonly name: infer Name extends string }
+  ? Name
+  : never
 type StatsOf<L> = L extends { readonly hooks: LayerHooks; stats(): infer Stats } ? Stats : never
 
-type Numbered<Name extends string, Taken extends string, N extends 1[] = [1, 1]> = Name extends Taken
+type Numbered<
+  Name extends string,
+  Taken extends string,
+  N extends 1[] = [1, 1],
+> = Name extends Taken
   ? `${Name}${N['length']}` extends Taken
     ? Numbered<Name, Taken, [...N, 1]>
     : `${Name}${N['length']}`
   : Name
 
 /** Stats keyed by layer name, in order; an equal name gets a number. */
-export type StackStats<Layers extends readonly unknown[], Stats extends object = object> = Layers extends readonly [infer L, ...infer Rest]
+export type StackStats<
+  Layers extends readonly unknown[],
+  Stats extends object = object,
+> = Layers extends readonly [infer L, ...infer Rest]
   ? [NameOf<L>] extends [never]
     ? StackStats<Rest, Stats>
     : StackStats<Rest, Stats & Record<Numbered<NameOf<L>, keyof Stats & string>, StatsOf<L>>>
@@ -204,7 +303,10 @@ export interface LayerDescription {
 
 /** How a stack, or the client, is closed. */
 export interface CloseOptions {
-  /** How long calls under way may go on before they are cut with `CLOSED`. Milliseconds. @default 30000 */
+  /**
+   * How long calls under way may go on before they are cut with `CLOSED`. Milliseconds.
+   * @default 30000
+   */
   timeoutMs?: number
 }
 
@@ -223,8 +325,8 @@ export interface Stack<Request, Answer, Layers extends readonly unknown[] = read
   /** The layers, outermost first, with live stats and a note where the order is odd. */
   describe(): LayerDescription[]
   /**
-   * Takes no new calls, ends those that wait with `CLOSED`, lets running ones finish and cuts what is left after `timeoutMs`.
-   * Calling it again gives the same promise.
+   * Takes no new calls, ends those that wait with `CLOSED`, lets running ones finish and cuts what
+   * is left after `timeoutMs`. Calling it again gives the same promise.
    */
   close(options?: CloseOptions): Promise<void>
   /** `close()`, for `await using`. */

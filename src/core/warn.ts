@@ -1,6 +1,9 @@
 const said = new Set<string>()
 
-/** Emits a process warning (`process.on('warning')`), by default once per text: the one place where what must not fail a call is told. */
+/**
+ * Emits a process warning (`process.on('warning')`), by default once per text: the one place where
+ * what must not fail a call is told.
+ */
 export function warn(message: string, { once = true }: { once?: boolean } = {}): void {
   if (once) {
     if (said.has(message)) return
@@ -10,7 +13,9 @@ export function warn(message: string, { once = true }: { once?: boolean } = {}):
   process.emitWarning(message, { type: 'BlossomStackWarning' })
 }
 
-/** Runs a user's callback whose failure must not touch the call: what it throws becomes a warning. */
+/**
+ * Runs a user's callback whose failure must not touch the call: what it throws becomes a warning.
+ */
 export function runHook(name: string, hook: () => unknown): void {
   try {
     const result = hook()
@@ -21,7 +26,8 @@ export function runHook(name: string, hook: () => unknown): void {
 }
 
 /**
- * What a user's callback has answered. It must answer at once: a promise would pass for a yes, and its rejection would be nobody's to handle.
+ * What a user's callback has answered. It must answer at once: a promise would pass for a yes, and
+ * its rejection would be nobody's to handle.
  * @throws TypeError when it is a promise
  */
 export function atOnce<T>(answer: T): T {

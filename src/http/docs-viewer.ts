@@ -4,8 +4,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
 /**
- * Swagger UI's files as the Fastify team packs them. `swagger-ui-dist` itself and other viewers bring install scripts along;
- * of this package nothing runs, three files are served.
+ * Swagger UI's files as the Fastify team packs them. `swagger-ui-dist` itself and other viewers
+ * bring install scripts along; of this package nothing runs, three files are served.
  */
 export const VIEWER = '@fastify/swagger-ui'
 

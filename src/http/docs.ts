@@ -5,8 +5,9 @@ import type { Reply } from './message.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
 /**
- * Everything comes from where the page comes from, and speaks to nobody else. Swagger UI sets styles in attributes, has pictures in its
- * style sheet, and shows answers that are pictures or sound from memory.
+ * Everything comes from where the page comes from, and speaks to nobody else. Swagger UI sets
+ * styles in attributes, has pictures in its style sheet, and shows answers that are pictures or
+ * sound from memory.
  */
 const POLICY = [
   "default-src 'none'",
@@ -63,7 +64,8 @@ const OWN_FILES = {
 } as const
 
 /**
- * `/docs`, a page over the OpenAPI document, and the files it needs, each a route of its own: no name from outside ever becomes a path.
+ * `/docs`, a page over the OpenAPI document, and the files it needs, each a route of its own: no
+ * name from outside ever becomes a path.
  *
  * @throws ConfigError when `routes` names it and it cannot be
  */
@@ -74,17 +76,24 @@ export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>)
     return found.viewer
   }
   if (routes?.includes('docs')) {
-    if (!routes.includes('openapi')) throw new ConfigError('createGateway: the route "docs" needs the route "openapi".')
-    if (look() === undefined) throw new ConfigError(`createGateway: the route "docs" needs the package ${VIEWER}; install it.`)
+    if (!routes.includes('openapi'))
+      throw new ConfigError('createGateway: the route "docs" needs the route "openapi".')
+    if (look() === undefined)
+      throw new ConfigError(
+        `createGateway: the route "docs" needs the package ${VIEWER}; install it.`,
+      )
   }
   const viewer = (): Viewer => {
     const installed = look()
     if (installed !== undefined) return installed
-    throw new StackError(`This page needs the package ${VIEWER} on the server: npm install ${VIEWER}`, {
-      code: 'NOT_FOUND',
-      status: 404,
-      refused: true,
-    })
+    throw new StackError(
+      `This page needs the package ${VIEWER} on the server: npm install ${VIEWER}`,
+      {
+        code: 'NOT_FOUND',
+        status: 404,
+        refused: true,
+      },
+    )
   }
   /** Changes with either version. */
   const tag = () => `${viewer().version}-${VERSION}`
@@ -94,7 +103,10 @@ export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>)
     async handle({ incoming }: RouteCall): Promise<Reply> {
       // Under an address that names the version a file never changes.
       const isPinned = incoming.target.endsWith(`?v=${tag()}`)
-      const headers = { 'content-type': type, 'cache-control': isPinned ? 'public, max-age=31536000, immutable' : 'no-cache' }
+      const headers = {
+        'content-type': type,
+        'cache-control': isPinned ? 'public, max-age=31536000, immutable' : 'no-cache',
+      }
       return { status: 200, headers, body: await read() }
     },
   })
@@ -102,13 +114,25 @@ export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>)
     {
       ...route('/docs'),
       async handle(): Promise<Reply> {
-        const headers = { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': POLICY, 'cache-control': 'no-cache' }
+        const headers = {
+          'content-type': 'text/html; charset=utf-8',
+          'content-security-policy': POLICY,
+          'cache-control': 'no-cache',
+        }
         return { status: 200, headers, body: page(tag()) }
       },
     },
-    ...Object.entries(VIEWER_FILES).map(([name, type]) => file(name, type, () => viewer().read(name as keyof typeof VIEWER_FILES))),
+    ...Object.entries(VIEWER_FILES).map(([name, type]) =>
+      file(name, type, () => viewer().read(name as keyof typeof VIEWER_FILES)),
+    ),
     ...Object.entries(OWN_FILES).map(([name, [type, content]]) => file(name, type, () => content)),
   ]
 }
 
-const route = (path: string): Omit<Route, 'handle'> => ({ name: 'docs', method: 'GET', path, dialect: 'guide', spends: false })
+const route = (path: string): Omit<Route, 'handle'> => ({
+  name: 'docs',
+  method: 'GET',
+  path,
+  dialect: 'guide',
+  spends: false,
+})

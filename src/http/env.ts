@@ -18,16 +18,30 @@ function fail(name: string, expected: string): never {
   throw new ConfigError(`The environment variable ${name} must be ${expected}.`)
 }
 
-const given = (env: Environment, name: string): string | undefined => (env[name]?.trim() ? env[name]?.trim() : undefined)
+const given = (env: Environment, name: string): string | undefined =>
+  env[name]?.trim() ? env[name]?.trim() : undefined
 
-function integer(env: Environment, name: string, fallback: number, min: number, max: number): number {
+function integer(
+  env: Environment,
+  name: string,
+  fallback: number,
+  min: number,
+  max: number,
+): number {
   const value = given(env, name)
   if (value === undefined) return fallback
   const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN
-  return number >= min && number <= max ? number : fail(name, `a whole number from ${min} to ${max}`)
+  return number >= min && number <= max
+    ? number
+    : fail(name, `a whole number from ${min} to ${max}`)
 }
 
-function oneOf<const T extends string>(env: Environment, name: string, words: readonly T[], fallback: T): T {
+function oneOf<const T extends string>(
+  env: Environment,
+  name: string,
+  words: readonly T[],
+  fallback: T,
+): T {
   const value = given(env, name)
   if (value === undefined) return fallback
   return words.includes(value as T) ? (value as T) : fail(name, `one of ${words.join(', ')}`)
@@ -38,22 +52,28 @@ const LONGEST = 10 * 365 * 24 * 3_600_000
 const STREAM_MS = 15 * 60_000
 
 /**
- * The client with the recommended layers, set up from the environment. A call may take 60 s and an attempt 30 s, as in the guide; streams 15 minutes with
- * 60 s to their first token.
+ * The client with the recommended layers, set up from the environment. A call may take 60 s and an
+ * attempt 30 s, as in the guide; streams 15 minutes with 60 s to their first token.
  *
- * Reads `POLLINATIONS_API_KEY` (else `BLOSSOM_API_KEY`), `BLOSSOM_BASE_URL`, `BLOSSOM_TIMEOUT_MS`, `BLOSSOM_ATTEMPT_TIMEOUT_MS`, `BLOSSOM_RETRIES`,
- * `BLOSSOM_POOL_CONNECTIONS`, `BLOSSOM_QUEUE_CONCURRENCY`, `BLOSSOM_QUEUE_MAX_WAITING`, `BLOSSOM_RATE_LIMIT_PER_MINUTE`, `BLOSSOM_CACHE`,
- * `BLOSSOM_CACHE_TTL_MS`, `REDIS_URL`.
+ * Reads `POLLINATIONS_API_KEY` (else `BLOSSOM_API_KEY`), `BLOSSOM_BASE_URL`, `BLOSSOM_TIMEOUT_MS`,
+ * `BLOSSOM_ATTEMPT_TIMEOUT_MS`, `BLOSSOM_RETRIES`, `BLOSSOM_POOL_CONNECTIONS`,
+ * `BLOSSOM_QUEUE_CONCURRENCY`, `BLOSSOM_QUEUE_MAX_WAITING`, `BLOSSOM_RATE_LIMIT_PER_MINUTE`,
+ * `BLOSSOM_CACHE`, `BLOSSOM_CACHE_TTL_MS`, `REDIS_URL`.
  *
- * @throws ConfigError one line that names the variable; also without a key, unless `BLOSSOM_FORWARD_KEYS` is on
+ * @throws ConfigError one line that names the variable; also without a key, unless
+ * `BLOSSOM_FORWARD_KEYS` is on
  */
 export function blossomFromEnv(env: Environment = process.env) {
-  const keyName = given(env, 'POLLINATIONS_API_KEY') === undefined ? 'BLOSSOM_API_KEY' : 'POLLINATIONS_API_KEY'
+  const keyName =
+    given(env, 'POLLINATIONS_API_KEY') === undefined ? 'BLOSSOM_API_KEY' : 'POLLINATIONS_API_KEY'
   const apiKey = given(env, keyName)
   if (apiKey === undefined && !isForwarding(env)) {
-    throw new ConfigError('The environment variable POLLINATIONS_API_KEY must be set to the API key (or BLOSSOM_API_KEY).')
+    throw new ConfigError(
+      'The environment variable POLLINATIONS_API_KEY must be set to the API key (or BLOSSOM_API_KEY).',
+    )
   }
-  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) fail(keyName, 'an API key of printable ASCII characters without spaces')
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
+    fail(keyName, 'an API key of printable ASCII characters without spaces')
   const baseURL = given(env, 'BLOSSOM_BASE_URL')
   const ms = integer(env, 'BLOSSOM_TIMEOUT_MS', 60_000, 1, LONGEST)
   const attemptMs = integer(env, 'BLOSSOM_ATTEMPT_TIMEOUT_MS', Math.min(30_000, ms), 1, LONGEST)
@@ -71,9 +91,15 @@ export function blossomFromEnv(env: Environment = process.env) {
 
   let blossom: Blossom
   try {
-    blossom = createBlossom({ ...(apiKey !== undefined && { apiKey }), ...(baseURL !== undefined && { baseURL }) })
+    blossom = createBlossom({
+      ...(apiKey !== undefined && { apiKey }),
+      ...(baseURL !== undefined && { baseURL }),
+    })
   } catch {
-    return fail('BLOSSOM_BASE_URL', 'an http or https address without credentials and without /v1 at its end')
+    return fail(
+      'BLOSSOM_BASE_URL',
+      'an http or https address without credentials and without /v1 at its end',
+    )
   }
   const rate = perMinute === 0 ? undefined : { limit: perMinute, intervalMs: 60_000 }
   const inner = blossom.use(
@@ -91,7 +117,10 @@ export function blossomFromEnv(env: Environment = process.env) {
 }
 
 /** The client, closing what belongs to it as well. */
-function closesWith<Client extends Blossom<readonly unknown[]>>(client: Client, also: () => Promise<void>): Client {
+function closesWith<Client extends Blossom<readonly unknown[]>>(
+  client: Client,
+  also: () => Promise<void>,
+): Client {
   const { close } = client
   let ended: Promise<void> | undefined
   return Object.assign(client, {
@@ -103,11 +132,14 @@ function closesWith<Client extends Blossom<readonly unknown[]>>(client: Client, 
   })
 }
 
-const isForwarding = (env: Environment): boolean => oneOf(env, 'BLOSSOM_FORWARD_KEYS', ['on', 'off'], 'off') === 'on'
+const isForwarding = (env: Environment): boolean =>
+  oneOf(env, 'BLOSSOM_FORWARD_KEYS', ['on', 'off'], 'off') === 'on'
 
 /**
- * The gateway's options from the environment: `BLOSSOM_CORS_ORIGINS` (separated by commas), `BLOSSOM_ADMIN_TOKEN`, `BLOSSOM_FORWARD_KEYS` (on, off),
- * `BLOSSOM_BODY_LIMIT` (bytes), `LOG_LEVEL` (`silent`, `error`, `warn`, `info`: which requests are written to standard output as lines of JSON).
+ * The gateway's options from the environment: `BLOSSOM_CORS_ORIGINS` (separated by commas),
+ * `BLOSSOM_ADMIN_TOKEN`, `BLOSSOM_FORWARD_KEYS` (on, off), `BLOSSOM_BODY_LIMIT` (bytes),
+ * `LOG_LEVEL` (`silent`, `error`, `warn`, `info`: which requests are written to standard output as
+ * lines of JSON).
  *
  * @throws ConfigError one line that names the variable
  */

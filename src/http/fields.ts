@@ -1,7 +1,9 @@
 import type { Limit } from './limits.js'
 import { type FieldError, FieldsError } from './message.js'
 
-/** Reads the fields of a body one after the other and throws once, naming every field that is wrong. */
+/**
+ * Reads the fields of a body one after the other and throws once, naming every field that is wrong.
+ */
 export class Fields {
   readonly #body: Readonly<Record<string, unknown>>
   readonly #errors: FieldError[] = []
@@ -35,7 +37,8 @@ export class Fields {
 
   integer(field: string, { fallback, min, max }: Limit): number {
     const value = this.#value(field) ?? fallback
-    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
+    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max)
+      return value
     this.wrong(field, `must be a whole number from ${min} to ${max}`)
     return fallback
   }

@@ -1,11 +1,24 @@
 import type { Blossom } from '../blossom/client.js'
-import { ClosedError, type CloseOptions, ConfigError, check, rules, StackError } from '../core/index.js'
+import {
+  ClosedError,
+  type CloseOptions,
+  ConfigError,
+  check,
+  rules,
+  StackError,
+} from '../core/index.js'
 import { docsRoutes } from './docs.js'
 import { Flights } from './flights.js'
 import { preflightHeaders } from './headers.js'
 import { type Incoming, type Reply, readJson } from './message.js'
 import { openApiRoute } from './openapi.js'
-import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions, readVisitor, type Visitor } from './options.js'
+import {
+  type CheckedGatewayOptions,
+  type GatewayOptions,
+  readGatewayOptions,
+  readVisitor,
+  type Visitor,
+} from './options.js'
 import type { Route, RouteTools } from './route.js'
 import { Routing } from './routing.js'
 import { StackView } from './stack-view.js'
@@ -15,13 +28,20 @@ import { fromRequest, replyOf, toResponse } from './web.js'
 /** One web-standard function that serves all routes, in any framework. */
 export interface Gateway<Platform = unknown> {
   (request: Request, platform?: Platform): Promise<Response>
-  /** From now on readiness is 503 and new calls are refused with `CLOSED`; those under way go on. */
+  /**
+   * From now on readiness is 503 and new calls are refused with `CLOSED`; those under way go on.
+   */
   drain(): void
-  /** Drains, waits for what is under way, cuts the rest after `timeoutMs` (30 s) and ends WebSockets with 1001. It does not close the client. */
+  /**
+   * Drains, waits for what is under way, cuts the rest after `timeoutMs` (30 s) and ends WebSockets
+   * with 1001. It does not close the client.
+   */
   close(options?: CloseOptions): Promise<void>
 }
 
-/** The gateway for the mounts of this library: requests and replies without web objects in between. */
+/**
+ * The gateway for the mounts of this library: requests and replies without web objects in between.
+ */
 export const CORE: unique symbol = Symbol.for('blossom-stack.gateway') as never
 
 /** Serves one request, and is told who it is for. */
@@ -41,7 +61,9 @@ export class GatewayCore implements RouteTools {
     more: (core: GatewayCore) => readonly Route[],
   ) {
     if (typeof (blossom as Partial<Blossom> | null)?.request !== 'function')
-      throw new ConfigError('createGateway: the first argument must be a client from createBlossom().')
+      throw new ConfigError(
+        'createGateway: the first argument must be a client from createBlossom().',
+      )
     this.blossom = blossom
     this.options = readGatewayOptions(options)
     this.view = new StackView(blossom)
@@ -62,8 +84,9 @@ export class GatewayCore implements RouteTools {
   }
 
   /**
-   * Adds what is to be ended with the gateway: `end` is called when the close begins, with a promise of the moment at which nothing is
-   * under way any more, and is waited for. Gives what takes it off again.
+   * Adds what is to be ended with the gateway: `end` is called when the close begins, with a
+   * promise of the moment at which nothing is under way any more, and is waited for. Gives what
+   * takes it off again.
    */
   onClose(end: (landed: Promise<void>) => Promise<void>): () => void {
     this.#closers.add(end)
@@ -89,7 +112,8 @@ export class GatewayCore implements RouteTools {
     const { route } = visit
     let reply: Reply
     try {
-      reply = route === undefined ? this.#withoutRoute(visit) : await this.#run(route, visit, platform)
+      reply =
+        route === undefined ? this.#withoutRoute(visit) : await this.#run(route, visit, platform)
     } catch (error) {
       reply = visit.fail(error)
     }
@@ -103,19 +127,34 @@ export class GatewayCore implements RouteTools {
     if (identity instanceof Response) return replyOf(identity)
     const call = visit.callFor(identity)
     return route.handle(
-      { incoming, requestId, call, json: () => this.#json(incoming, platform), broke: (error) => visit.broke(error) },
+      {
+        incoming,
+        requestId,
+        call,
+        json: () => this.#json(incoming, platform),
+        broke: (error) => visit.broke(error),
+      },
       this,
     )
   }
 
   #withoutRoute({ incoming, routes }: Visit): Reply {
-    if (routes.length === 0) throw new StackError('There is no such route.', { code: 'NOT_FOUND', status: 404, refused: true })
+    if (routes.length === 0)
+      throw new StackError('There is no such route.', {
+        code: 'NOT_FOUND',
+        status: 404,
+        refused: true,
+      })
     const methods = routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
     if (incoming.method === 'OPTIONS') {
       const headers = preflightHeaders(incoming, this.options.corsOrigins, methods)
       if (headers) return { status: 204, headers }
     }
-    const error = new StackError(`This route takes ${methods.join(', ')}.`, { code: 'VALIDATION', status: 405, refused: true })
+    const error = new StackError(`This route takes ${methods.join(', ')}.`, {
+      code: 'VALIDATION',
+      status: 405,
+      refused: true,
+    })
     throw Object.assign(error, { replyHeaders: { allow: methods.join(', ') } })
   }
 
@@ -133,9 +172,11 @@ export class GatewayCore implements RouteTools {
 }
 
 /**
- * The guide's routes and the OpenAI-compatible ones over one client, as a function from `Request` to `Response`.
+ * The guide's routes and the OpenAI-compatible ones over one client, as a function from `Request`
+ * to `Response`.
  *
- * Every route runs the client's stack and adds no layer of its own; a route whose layer is missing does not exist. The gateway answers its own errors.
+ * Every route runs the client's stack and adds no layer of its own; a route whose layer is missing
+ * does not exist. The gateway answers its own errors.
  *
  * @throws ConfigError for a wrong option, or a route that is named and cannot exist
  * @example
@@ -146,13 +187,18 @@ export function createGateway<Platform = unknown>(
   blossom: Blossom<readonly never[]> | Blossom<readonly unknown[]>,
   options?: GatewayOptions<Platform>,
 ): Gateway<Platform> {
-  const core = new GatewayCore(blossom as Blossom<readonly unknown[]>, options as GatewayOptions<never> | undefined, (own) => [
-    openApiRoute(own),
-    ...docsRoutes(own),
-  ])
+  const core = new GatewayCore(
+    blossom as Blossom<readonly unknown[]>,
+    options as GatewayOptions<never> | undefined,
+    (own) => [openApiRoute(own), ...docsRoutes(own)],
+  )
   const gateway = async (request: Request, platform?: Platform): Promise<Response> => {
     const incoming = fromRequest(request)
     return toResponse(await core.handle(incoming, platform))
   }
-  return Object.assign(gateway, { drain: () => core.drain(), close: (o?: CloseOptions) => core.close(o), [CORE]: core })
+  return Object.assign(gateway, {
+    drain: () => core.drain(),
+    close: (o?: CloseOptions) => core.close(o),
+    [CORE]: core,
+  })
 }

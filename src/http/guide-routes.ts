@@ -15,15 +15,26 @@ import type { Route, RouteCall, RouteTools } from './route.js'
 /** Only names on the owner's list, where there is one. */
 export function admitModel(model: string | undefined, { options: { models } }: RouteTools): void {
   if (models === undefined || model === undefined || models.includes(model)) return
-  throw new NotFoundError('There is no such model here.', { code: 'NOT_FOUND', status: 404, upstreamStatus: 404 })
+  throw new NotFoundError('There is no such model here.', {
+    code: 'NOT_FOUND',
+    status: 404,
+    upstreamStatus: 404,
+  })
 }
 
 /** What the client asks for when nobody names a model. */
 const USUAL_MODEL = 'openai'
 
-/** The model to name upstream: the visitor's, else the list's first where the usual one is not on it. */
-function modelOption(model: string | undefined, { options: { models } }: RouteTools): { model?: string } {
-  const named = model ?? (models === undefined || models.includes(USUAL_MODEL) ? undefined : models[0])
+/**
+ * The model to name upstream: the visitor's, else the list's first where the usual one is not on
+ * it.
+ */
+function modelOption(
+  model: string | undefined,
+  { options: { models } }: RouteTools,
+): { model?: string } {
+  const named =
+    model ?? (models === undefined || models.includes(USUAL_MODEL) ? undefined : models[0])
   return named === undefined ? {} : { model: named }
 }
 
@@ -40,7 +51,10 @@ export async function readPrompt(
   const model = fields.text('model')
   fields.check()
   admitModel(model, tools)
-  return { prompt, options: { ...call, cache, maxTokens, temperature, ...modelOption(model, tools) } }
+  return {
+    prompt,
+    options: { ...call, cache, maxTokens, temperature, ...modelOption(model, tools) },
+  }
 }
 
 /** The guide's plain generations: the same call, shown from one side each. */
@@ -90,13 +104,20 @@ async function generateStream(call: RouteCall, tools: RouteTools): Promise<Reply
   return { status: 200, headers: { ...sseHeaders }, body }
 }
 
-async function generateBatch({ json: read, call, requestId }: RouteCall, tools: RouteTools): Promise<Reply> {
+async function generateBatch(
+  { json: read, call, requestId }: RouteCall,
+  tools: RouteTools,
+): Promise<Reply> {
   const fields = new Fields(await read())
   const prompts = fields.list('prompts')
   const concurrency = fields.integer('batch_size', BATCH_SIZE)
   fields.check()
   if (prompts.length > MAX_PROMPTS) {
-    throw new StackError(`Too many prompts. Maximum is ${MAX_PROMPTS}.`, { code: 'VALIDATION', status: 400, refused: true })
+    throw new StackError(`Too many prompts. Maximum is ${MAX_PROMPTS}.`, {
+      code: 'VALIDATION',
+      status: 400,
+      refused: true,
+    })
   }
   const { meta: _, ...each } = call
   const results: unknown[] = []
@@ -122,12 +143,23 @@ async function poolStats(_: RouteCall, { view }: RouteTools): Promise<Reply> {
 /** The pool's figures in the guide's words. */
 export function guidePoolStats(view: RouteTools['view']): object {
   const { pool } = view
-  return pool === undefined ? {} : { max_connections: pool.max, active_connections: pool.active, available_connections: pool.available }
+  return pool === undefined
+    ? {}
+    : {
+        max_connections: pool.max,
+        active_connections: pool.active,
+        available_connections: pool.available,
+      }
 }
 
 async function queueStats(_: RouteCall, { view }: RouteTools): Promise<Reply> {
   const { waiting, running, completed, failed, concurrency } = view.queue!
-  return json({ queue_size: waiting, active_tasks: running, processed_count: completed + failed, max_concurrent: concurrency })
+  return json({
+    queue_size: waiting,
+    active_tasks: running,
+    processed_count: completed + failed,
+    max_concurrent: concurrency,
+  })
 }
 
 const digestOf = (text: string) => createHash('sha256').update(text).digest()
@@ -135,31 +167,84 @@ const digestOf = (text: string) => createHash('sha256').update(text).digest()
 async function clearCache({ incoming }: RouteCall, { options, view }: RouteTools): Promise<Reply> {
   const { adminToken } = options
   const refuse = (status: 401 | 403, sentence: string, headers: Record<string, string> = {}) => {
-    const error = new StackError(sentence, { code: status === 401 ? 'AUTH' : 'FORBIDDEN', status, refused: true })
+    const error = new StackError(sentence, {
+      code: status === 401 ? 'AUTH' : 'FORBIDDEN',
+      status,
+      refused: true,
+    })
     return Object.assign(error, { replyHeaders: headers })
   }
-  if (adminToken === undefined) throw refuse(403, 'No admin token is configured, so nobody may clear the cache.')
+  if (adminToken === undefined)
+    throw refuse(403, 'No admin token is configured, so nobody may clear the cache.')
   const given = bearer(incoming)
   if (given === undefined)
-    throw refuse(401, 'Clearing the cache needs the admin token as a Bearer token.', { 'www-authenticate': 'Bearer' })
+    throw refuse(401, 'Clearing the cache needs the admin token as a Bearer token.', {
+      'www-authenticate': 'Bearer',
+    })
   // Digests have one length, so the comparison takes the same time whatever was given.
-  if (!timingSafeEqual(digestOf(given), digestOf(adminToken))) throw refuse(403, 'This is not the admin token.')
+  if (!timingSafeEqual(digestOf(given), digestOf(adminToken)))
+    throw refuse(403, 'This is not the admin token.')
   await view.clearCaches()
   return json({ message: 'Cache cleared' })
 }
 
 /** The routes of the guide, but for health. */
 export const guideRoutes: readonly Route[] = [
-  { name: 'text', method: 'POST', path: '/generate/text', dialect: 'guide', spends: true, handle: generateText },
+  {
+    name: 'text',
+    method: 'POST',
+    path: '/generate/text',
+    dialect: 'guide',
+    spends: true,
+    handle: generateText,
+  },
   generation('queued', 'queue'),
   generation('retry', 'retry'),
   // The guide says 408 here, although clients repeat it.
   generation('circuit-breaker', 'breaker', { timeoutStatus: 408 }),
-  { name: 'cached', method: 'POST', path: '/generate/cached', needs: 'cache', dialect: 'guide', spends: true, handle: generateCached },
-  { name: 'batch', method: 'POST', path: '/generate/batch', dialect: 'guide', spends: true, handle: generateBatch },
-  { name: 'stream', method: 'POST', path: '/generate/stream', dialect: 'guide', spends: true, handle: generateStream },
-  { name: 'pool-stats', method: 'GET', path: '/pool/stats', needs: 'pool', dialect: 'guide', spends: false, handle: poolStats },
-  { name: 'queue-stats', method: 'GET', path: '/queue/stats', needs: 'queue', dialect: 'guide', spends: false, handle: queueStats },
+  {
+    name: 'cached',
+    method: 'POST',
+    path: '/generate/cached',
+    needs: 'cache',
+    dialect: 'guide',
+    spends: true,
+    handle: generateCached,
+  },
+  {
+    name: 'batch',
+    method: 'POST',
+    path: '/generate/batch',
+    dialect: 'guide',
+    spends: true,
+    handle: generateBatch,
+  },
+  {
+    name: 'stream',
+    method: 'POST',
+    path: '/generate/stream',
+    dialect: 'guide',
+    spends: true,
+    handle: generateStream,
+  },
+  {
+    name: 'pool-stats',
+    method: 'GET',
+    path: '/pool/stats',
+    needs: 'pool',
+    dialect: 'guide',
+    spends: false,
+    handle: poolStats,
+  },
+  {
+    name: 'queue-stats',
+    method: 'GET',
+    path: '/queue/stats',
+    needs: 'queue',
+    dialect: 'guide',
+    spends: false,
+    handle: queueStats,
+  },
   {
     name: 'cache-clear',
     method: 'DELETE',

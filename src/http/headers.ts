@@ -9,7 +9,11 @@ const SECURITY: Readonly<Record<string, string>> = {
 }
 
 /** Headers that the owner may have set for all his answers. */
-const OWNERS: readonly string[] = [...Object.keys(SECURITY), 'access-control-allow-origin', 'access-control-expose-headers']
+const OWNERS: readonly string[] = [
+  ...Object.keys(SECURITY),
+  'access-control-allow-origin',
+  'access-control-expose-headers',
+]
 
 const EXPOSED = 'x-request-id, x-process-time, x-cache, server-timing, retry-after, x-should-retry'
 
@@ -26,7 +30,11 @@ function allowedOrigin(incoming: Incoming, origins: readonly string[]): string |
 }
 
 /** Without origins there are no CORS headers at all; with them, never any for credentials. */
-export function corsHeaders(incoming: Incoming, origins: readonly string[], headers: Record<string, string>): void {
+export function corsHeaders(
+  incoming: Incoming,
+  origins: readonly string[],
+  headers: Record<string, string>,
+): void {
   if (origins.length === 0) return
   if (!origins.includes('*')) headers.vary = headers.vary ? `${headers.vary}, origin` : 'origin'
   const origin = allowedOrigin(incoming, origins)
@@ -35,26 +43,38 @@ export function corsHeaders(incoming: Incoming, origins: readonly string[], head
   headers['access-control-expose-headers'] = EXPOSED
 }
 
-/** What a preflight's answer has beside the headers of every answer; undefined when it is none, or not from an origin that may call. */
+/**
+ * What a preflight's answer has beside the headers of every answer; undefined when it is none, or
+ * not from an origin that may call.
+ */
 export function preflightHeaders(
   incoming: Incoming,
   origins: readonly string[],
   methods: readonly string[],
 ): Record<string, string> | undefined {
-  if (allowedOrigin(incoming, origins) === undefined || incoming.header('access-control-request-method') === undefined) return undefined
+  if (
+    allowedOrigin(incoming, origins) === undefined ||
+    incoming.header('access-control-request-method') === undefined
+  )
+    return undefined
   return {
     'access-control-allow-methods': methods.join(', '),
-    // The star stands for all names but `authorization`: SDKs in browsers send a dozen of their own.
+    // The star stands for all names but `authorization`: SDKs in browsers send a dozen of their
+    // own.
     'access-control-allow-headers': 'authorization, content-type, x-request-id, last-event-id, *',
     'access-control-max-age': '600',
   }
 }
 
-/** What a framework or middleware has set already stays: the owner's word about his pages goes before ours. */
+/**
+ * What a framework or middleware has set already stays: the owner's word about his pages goes
+ * before ours.
+ */
 export function ownersFirst(incoming: Incoming, headers: Record<string, string>): void {
   for (const name of OWNERS) if (incoming.already?.(name) !== undefined) delete headers[name]
   const vary = incoming.already?.('vary')
-  if (vary !== undefined && headers.vary !== undefined) headers.vary = vary === '*' ? vary : `${vary}, ${headers.vary}`
+  if (vary !== undefined && headers.vary !== undefined)
+    headers.vary = vary === '*' ? vary : `${vary}, ${headers.vary}`
 }
 
 /** The visitor's own id, if it is one that can go into a log as it is. */

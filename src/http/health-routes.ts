@@ -6,9 +6,13 @@ import type { Route, RouteTools } from './route.js'
 const startedAt = performance.now()
 
 /** `closed`, `open` or `half_open`, as the guide writes it; `unknown` without a breaker. */
-const breakerState = ({ view }: RouteTools): string => view.breaker?.state.replace('-', '_') ?? 'unknown'
+const breakerState = ({ view }: RouteTools): string =>
+  view.breaker?.state.replace('-', '_') ?? 'unknown'
 
-/** Why the server should get no traffic now; undefined when it should. State only: nothing is asked upstream. */
+/**
+ * Why the server should get no traffic now; undefined when it should. State only: nothing is asked
+ * upstream.
+ */
 function unreadiness(tools: RouteTools): 'draining' | 'unhealthy' | undefined {
   if (tools.isDraining()) return 'draining'
   return breakerState(tools) === 'open' ? 'unhealthy' : undefined
@@ -33,7 +37,11 @@ class Probe {
     const { probe } = options
     if (probe === undefined || performance.now() < this.#until) return this.#well
     this.#running ??= blossom.text
-      .generate(probe.prompt ?? 'Health check', { maxTokens: 5, cache: 'no-store', timeoutMs: 5_000 })
+      .generate(probe.prompt ?? 'Health check', {
+        maxTokens: 5,
+        cache: 'no-store',
+        timeoutMs: 5_000,
+      })
       .then(
         () => true,
         () => false,
@@ -71,5 +79,9 @@ export function healthRoutes(): Route[] {
     anyone: true,
     handle,
   })
-  return [route('health', '/health', health), route('health-live', '/health/live', live), route('health-ready', '/health/ready', ready)]
+  return [
+    route('health', '/health', health),
+    route('health-live', '/health/live', live),
+    route('health-ready', '/health/ready', ready),
+  ]
 }

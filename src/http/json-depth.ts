@@ -1,11 +1,14 @@
 /** More is no request that anybody means. Tool schemas need a few dozen. */
 const DEEPEST = 500
 
-const [QUOTE, BACKSLASH, OPEN_LIST, OPEN_OBJECT, CLOSE_LIST, CLOSE_OBJECT] = [...Buffer.from('"\\[{]}')]
+const [QUOTE, BACKSLASH, OPEN_LIST, OPEN_OBJECT, CLOSE_LIST, CLOSE_OBJECT] = [
+  ...Buffer.from('"\\[{]}'),
+]
 
 /**
- * Whether JSON is nested too deep to be worth parsing: half a second for a megabyte of brackets, and whoever walks the result runs out of stack.
- * Bytes of UTF-8 beyond ASCII are never mistaken for a bracket or a quote.
+ * Whether JSON is nested too deep to be worth parsing: half a second for a megabyte of brackets,
+ * and whoever walks the result runs out of stack. Bytes of UTF-8 beyond ASCII are never mistaken
+ * for a bracket or a quote.
  */
 export function isTooDeep(bytes: Uint8Array): boolean {
   if (bytes.length <= 2 * DEEPEST) return false

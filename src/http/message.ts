@@ -22,7 +22,10 @@ export interface Incoming {
 /** A body as bytes, or parsed already by somebody else. */
 export type Received = { readonly bytes: Uint8Array } | { readonly parsed: unknown }
 
-/** An answer, before it becomes a web `Response` or goes out through Node's. Header names in lower case. */
+/**
+ * An answer, before it becomes a web `Response` or goes out through Node's. Header names in lower
+ * case.
+ */
 export interface Reply {
   readonly status: number
   readonly headers: Record<string, string>
@@ -41,18 +44,26 @@ export interface FieldError {
 export class FieldsError extends ValidationError {
   readonly errors: readonly FieldError[]
   constructor(errors: readonly FieldError[]) {
-    super(`The request is not valid: ${errors.map(({ field, message }) => `${field} ${message}`).join('; ')}.`)
+    super(
+      `The request is not valid: ${errors.map(({ field, message }) => `${field} ${message}`).join('; ')}.`,
+    )
     this.errors = errors
   }
 }
 
-const tooLarge = (limit: number) => new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
+const tooLarge = (limit: number) =>
+  new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
 
 /** A body must be JSON: other types are 415, text that does not parse is 400. */
-export async function readJson(incoming: Incoming, limit: number, given?: Received): Promise<Record<string, unknown>> {
+export async function readJson(
+  incoming: Incoming,
+  limit: number,
+  given?: Received,
+): Promise<Record<string, unknown>> {
   if (Number(incoming.header('content-length') ?? 0) > limit) throw tooLarge(limit)
   const type = (incoming.header('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-  // Whoever has parsed the body: a page elsewhere can make a browser send a form or plain text, but not JSON.
+  // Whoever has parsed the body: a page elsewhere can make a browser send a form or plain text, but
+  // not JSON.
   if (type !== 'application/json' && !type.endsWith('+json')) {
     throw new StackError('The body must be JSON: send it with content-type application/json.', {
       code: 'VALIDATION',
@@ -64,7 +75,11 @@ export async function readJson(incoming: Incoming, limit: number, given?: Receiv
   if ('bytes' in received) return object(parse(received.bytes, limit))
   const { parsed } = received
   // Parsers for raw bodies and text leave the parsing to whoever comes after them.
-  return object(typeof parsed === 'string' || parsed instanceof Uint8Array ? parse(Buffer.from(parsed as Uint8Array), limit) : parsed)
+  return object(
+    typeof parsed === 'string' || parsed instanceof Uint8Array
+      ? parse(Buffer.from(parsed as Uint8Array), limit)
+      : parsed,
+  )
 }
 
 function parse(bytes: Uint8Array, limit: number): unknown {
@@ -78,12 +93,16 @@ function parse(bytes: Uint8Array, limit: number): unknown {
 }
 
 function object(value: unknown): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new ValidationError('The body must be a JSON object.')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new ValidationError('The body must be a JSON object.')
   return value as Record<string, unknown>
 }
 
 /** Collects a stream of bytes up to a limit, and leaves it there. */
-export async function collectBytes(chunks: AsyncIterable<Uint8Array>, limit: number): Promise<Uint8Array> {
+export async function collectBytes(
+  chunks: AsyncIterable<Uint8Array>,
+  limit: number,
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = []
   let size = 0
   for await (const chunk of chunks) {

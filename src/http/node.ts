@@ -19,20 +19,27 @@ export interface ToRequestOptions {
 }
 
 /**
- * The gateway as a handler for node:http, Express (`app.use('/ai', toNode(gateway))`) and everything that speaks `(req, res, next)`.
+ * The gateway as a handler for node:http, Express (`app.use('/ai', toNode(gateway))`) and
+ * everything that speaks `(req, res, next)`.
  *
- * It uses `req.body` when a parser has read the stream, and calls `next()` only for paths it does not know.
+ * It uses `req.body` when a parser has read the stream, and calls `next()` only for paths it does
+ * not know.
  *
  * @example createServer(toNode(createGateway(blossom))).listen(8787)
  */
-export function toNode(gateway: Gateway<never> | Gateway): (req: IncomingMessage, res: ServerResponse, next?: Next) => void {
+export function toNode(
+  gateway: Gateway<never> | Gateway,
+): (req: IncomingMessage, res: ServerResponse, next?: Next) => void {
   const core = (gateway as unknown as { [CORE]?: GatewayCore } | null)?.[CORE]
-  if (core === undefined) throw new ConfigError('toNode: the first argument must be a gateway from createGateway().')
+  if (core === undefined)
+    throw new ConfigError('toNode: the first argument must be a gateway from createGateway().')
   return (req, res, next) => {
     if (next !== undefined && !core.knows(req.url ?? '/')) return next()
     // Nobody waits for this: what fails here must end the connection, not the process.
     serve(core, req, res).catch((error: unknown) => {
-      warn(`toNode: an answer could not be sent: ${error instanceof Error ? error.name : typeof error}.`)
+      warn(
+        `toNode: an answer could not be sent: ${error instanceof Error ? error.name : typeof error}.`,
+      )
       res.destroy()
     })
   }
@@ -51,7 +58,8 @@ async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): 
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
   if (cookies?.length) res.appendHeader('set-cookie', cookies)
   if (!streams) {
-    if (body !== undefined && !res.hasHeader('content-length')) res.setHeader('content-length', Buffer.byteLength(body))
+    if (body !== undefined && !res.hasHeader('content-length'))
+      res.setHeader('content-length', Buffer.byteLength(body))
     return void res.end(body)
   }
   res.flushHeaders()
@@ -59,7 +67,10 @@ async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): 
   await pipeline(toNodeReadable(body), res).catch(() => {})
 }
 
-/** A signal that tells when the visitor has gone before his answer was complete: `close` of the response, never of the request. */
+/**
+ * A signal that tells when the visitor has gone before his answer was complete: `close` of the
+ * response, never of the request.
+ */
 function leavingOf(res: ServerResponse): AbortController {
   const leaving = new AbortController()
   res.once('close', () => {
@@ -83,7 +94,8 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
       leaving.abort(reason)
     },
     already: (name) => textOf(res.getHeader(name)),
-    read: async (limit) => bodyRead(req, req.body) ?? { bytes: await collectBytes(partsOf(req), limit) },
+    read: async (limit) =>
+      bodyRead(req, req.body) ?? { bytes: await collectBytes(partsOf(req), limit) },
     get request() {
       request ??= bare(req, leaving.signal)
       return request
@@ -91,7 +103,8 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
   }
 }
 
-const textOf = (value: number | string | string[] | undefined): string | undefined => (value === undefined ? undefined : String(value))
+const textOf = (value: number | string | string[] | undefined): string | undefined =>
+  value === undefined ? undefined : String(value)
 
 /** What a parser that has read the stream has made of it; undefined while nobody has. */
 function bodyRead(req: IncomingMessage, parsed: unknown): Received | undefined {
@@ -100,7 +113,10 @@ function bodyRead(req: IncomingMessage, parsed: unknown): Received | undefined {
   return undefined
 }
 
-/** The body's parts. Whoever stops before its end may still answer: the rest is thrown away, where Node would break the connection. */
+/**
+ * The body's parts. Whoever stops before its end may still answer: the rest is thrown away, where
+ * Node would break the connection.
+ */
 async function* partsOf(req: IncomingMessage): AsyncGenerator<Uint8Array, undefined, undefined> {
   try {
     for await (const part of req.iterator({ destroyOnReturn: false })) yield part as Uint8Array
@@ -133,9 +149,18 @@ function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' 
   const host = /^[\w.:[\]-]+$/.test(req.headers.host ?? '') ? req.headers.host : 'localhost'
   const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http'
   // A target such as `*` or another server's address is no path of ours.
-  const address = [`${scheme}://${host}${url.startsWith('/') ? url : '/'}`, `${scheme}://localhost/`].find((one) => URL.canParse(one))
-  const request = new Request(address as string, { ...init, method: FORBIDDEN.has(method) ? 'GET' : method, headers })
-  return FORBIDDEN.has(method) ? Object.defineProperty(request, 'method', { value: method }) : request
+  const address = [
+    `${scheme}://${host}${url.startsWith('/') ? url : '/'}`,
+    `${scheme}://localhost/`,
+  ].find((one) => URL.canParse(one))
+  const request = new Request(address as string, {
+    ...init,
+    method: FORBIDDEN.has(method) ? 'GET' : method,
+    headers,
+  })
+  return FORBIDDEN.has(method)
+    ? Object.defineProperty(request, 'method', { value: method })
+    : request
 }
 
 /**
@@ -145,11 +170,19 @@ function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' 
  * @param options.body what a body parser has made of the body, when one has read it
  * @example ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx) // Koa
  */
-export function toRequest(req: IncomingMessage, res: ServerResponse, options: ToRequestOptions = {}): Request {
+export function toRequest(
+  req: IncomingMessage,
+  res: ServerResponse,
+  options: ToRequestOptions = {},
+): Request {
   const { signal } = leavingOf(res)
   const { method = 'GET', readableDidRead } = req
-  const hasBody = method !== 'GET' && method !== 'HEAD' && !FORBIDDEN.has(method) && !readableDidRead
-  const request = webRequest(req, { signal, ...(hasBody && { body: webBodyOf(req) as never, duplex: 'half' }) })
+  const hasBody =
+    method !== 'GET' && method !== 'HEAD' && !FORBIDDEN.has(method) && !readableDidRead
+  const request = webRequest(req, {
+    signal,
+    ...(hasBody && { body: webBodyOf(req) as never, duplex: 'half' }),
+  })
   nodeFacts.set(request, {
     target: req.url ?? '/',
     already: (name) => textOf(res.getHeader(name)),

@@ -46,7 +46,8 @@ async function passOn(
   body: Record<string, unknown>,
 ): Promise<Reply> {
   const answer = await blossom.request<unknown>({ method: 'POST', path, body }, call)
-  if (typeof answer !== 'object' || answer === null) throw new ProtocolError('Upstream answered with JSON that is no object.')
+  if (typeof answer !== 'object' || answer === null)
+    throw new ProtocolError('Upstream answered with JSON that is no object.')
   if (body.stream === true && Symbol.asyncIterator in answer) {
     const error = (failure: unknown) => {
       broke(failure)
@@ -72,7 +73,10 @@ async function passOn(
 async function listModels({ call }: RouteCall, { blossom, options }: RouteTools): Promise<Reply> {
   const list = await blossom.models.list(call)
   const { models } = options
-  return json({ object: 'list', data: models === undefined ? list : list.filter((model) => models.includes(model?.id)) })
+  return json({
+    object: 'list',
+    data: models === undefined ? list : list.filter((model) => models.includes(model?.id)),
+  })
 }
 
 const needsText =
@@ -86,5 +90,12 @@ export const openAIRoutes: readonly Route[] = [
   post('v1-embeddings', '/v1/embeddings', (fields) => fields.present('input')),
   post('v1-images', '/v1/images/generations', needsText('prompt')),
   post('v1-speech', '/v1/audio/speech', needsText('input')),
-  { name: 'v1-models', method: 'GET', path: '/v1/models', dialect: 'openai', spends: true, handle: listModels },
+  {
+    name: 'v1-models',
+    method: 'GET',
+    path: '/v1/models',
+    dialect: 'openai',
+    spends: true,
+    handle: listModels,
+  },
 ]

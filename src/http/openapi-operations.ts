@@ -41,7 +41,9 @@ const GENERATE = { prompt: PROMPT, max_tokens: 100, temperature: 0.7 }
 const asJson = (schema: SchemaName, example?: unknown): Operation['success'] => ({
   'application/json': { schema: refTo(schema), ...(example !== undefined && { example }) },
 })
-const events = (schema: SchemaName, example: string): Operation['success'] => ({ 'text/event-stream': { schema: refTo(schema), example } })
+const events = (schema: SchemaName, example: string): Operation['success'] => ({
+  'text/event-stream': { schema: refTo(schema), example },
+})
 
 /** What a body can be wrong in. */
 const BODY: readonly FailureStatus[] = [400, 413, 415]
@@ -59,7 +61,12 @@ const generation = (summary: string, extra: Partial<Operation> = {}): Operation 
   ...extra,
 })
 
-const openai = (summary: string, schema: SchemaName, example: unknown, success: Operation['success']): Operation => ({
+const openai = (
+  summary: string,
+  schema: SchemaName,
+  example: unknown,
+  success: Operation['success'],
+): Operation => ({
   summary,
   tag: 'OpenAI',
   request: { schema, example },
@@ -82,13 +89,16 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     success: asJson('GeneratedText', { text: ANSWER, model: 'openai', tokens_used: 24 }),
   }),
   queued: generation('Generate a text, waiting for a turn', {
-    description: 'Calls beyond the limit wait. When too many wait already the answer is 503, with `Retry-After`.',
+    description:
+      'Calls beyond the limit wait. When too many wait already the answer is 503, with `Retry-After`.',
   }),
   retry: generation('Generate a text, trying again after a failure', {
-    description: 'Only failures that may pass are tried again, and never faster than `Retry-After` allows.',
+    description:
+      'Only failures that may pass are tried again, and never faster than `Retry-After` allows.',
   }),
   'circuit-breaker': generation('Generate a text, unless upstream has failed too often', {
-    description: 'After too many failures the answer is 503 at once, with `Retry-After`, until upstream is well again.',
+    description:
+      'After too many failures the answer is 503 at once, with `Retry-After`, until upstream is well again.',
     failures: [...BODY, 422, 408, ...UPSTREAM],
     meanings: { 504: 'Upstream itself answered 504.' },
   }),
@@ -98,18 +108,27 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   }),
   batch: generation('Generate many texts', {
     description: `At most ${MAX_PROMPTS} prompts. One that fails keeps its place among the results, as an error, and the status is 200 all the same.`,
-    request: { schema: 'BatchRequest', example: { prompts: [PROMPT, 'Why is the sky blue?'], batch_size: 5 } },
+    request: {
+      schema: 'BatchRequest',
+      example: { prompts: [PROMPT, 'Why is the sky blue?'], batch_size: 5 },
+    },
     success: asJson('BatchResponse', {
       total: 2,
       processed: 1,
-      results: [ANSWER, { error: { code: 'TIMEOUT', message: 'The answer was not complete in time.' } }],
+      results: [
+        ANSWER,
+        { error: { code: 'TIMEOUT', message: 'The answer was not complete in time.' } },
+      ],
     }),
     failures: [...BODY, 500, 503],
     headers: [],
   }),
   stream: generation('Generate a text, piece by piece', {
     description: 'Server-Sent Events. A failure before the first piece has a status of its own.',
-    success: events('TextEvents', 'data: {"text":"To be"}\n\ndata: {"text":" seen."}\n\ndata: [DONE]\n\n'),
+    success: events(
+      'TextEvents',
+      'data: {"text":"To be"}\n\ndata: {"text":" seen."}\n\ndata: [DONE]\n\n',
+    ),
   }),
   'pool-stats': state('Connections', 'PoolStats'),
   'queue-stats': state('Waiting and running calls', 'QueueStats'),
@@ -118,11 +137,17 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     tag: 'Administration',
     success: asJson('CacheCleared'),
     failures: [401, 403, 500],
-    meanings: { 401: 'There is no Bearer token.', 403: 'This is not the admin token, or the server has none.' },
+    meanings: {
+      401: 'There is no Bearer token.',
+      403: 'This is not the admin token, or the server has none.',
+    },
     needsAdmin: true,
   },
   health: state('Health', 'Health', {
-    unavailable: { schema: 'Health', description: 'The breaker is open, or the server is shutting down.' },
+    unavailable: {
+      schema: 'Health',
+      description: 'The breaker is open, or the server is shutting down.',
+    },
   }),
   'health-live': state('Whether the process answers', 'Alive'),
   'health-ready': state('Whether the server should get traffic', 'Readiness', {
@@ -153,9 +178,30 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       ),
     },
   ),
-  'v1-embeddings': openai('Embeddings', 'EmbeddingsRequest', { input: PROMPT }, asJson('Embeddings')),
-  'v1-models': { summary: 'Models', tag: 'OpenAI', success: asJson('Models'), failures: UPSTREAM, headers: ['ServerTiming', 'Cache'] },
-  'v1-images': openai('Pictures', 'ImagesRequest', { prompt: 'A garden at dawn' }, asJson('Images')),
+  'v1-embeddings': openai(
+    'Embeddings',
+    'EmbeddingsRequest',
+    { input: PROMPT },
+    asJson('Embeddings'),
+  ),
+  'v1-models': {
+    summary: 'Models',
+    tag: 'OpenAI',
+    success: asJson('Models'),
+    failures: UPSTREAM,
+    headers: ['ServerTiming', 'Cache'],
+  },
+  'v1-images': openai(
+    'Pictures',
+    'ImagesRequest',
+    { prompt: 'A garden at dawn' },
+    asJson('Images'),
+  ),
   // No schema: bytes have none in OpenAPI 3.1.
-  'v1-speech': openai('Speech', 'SpeechRequest', { input: ANSWER, voice: 'alloy' }, { 'audio/*': {} }),
+  'v1-speech': openai(
+    'Speech',
+    'SpeechRequest',
+    { input: ANSWER, voice: 'alloy' },
+    { 'audio/*': {} },
+  ),
 }

@@ -28,18 +28,33 @@ const CODES: Readonly<Record<ErrorCode | 'INTERNAL', string>> = {
 
 const ALL_CODES = Object.keys(CODES)
 
-const object = (properties: Readonly<Record<string, Schema>>, required = Object.keys(properties), more: Schema = {}): Schema => ({
+const object = (
+  properties: Readonly<Record<string, Schema>>,
+  required = Object.keys(properties),
+  more: Schema = {},
+): Schema => ({
   type: 'object',
   properties,
   required,
   ...more,
 })
-const text = (description?: string): Schema => ({ type: 'string', ...(description && { description }) })
-const count = (description?: string): Schema => ({ type: 'integer', minimum: 0, ...(description && { description }) })
+const text = (description?: string): Schema => ({
+  type: 'string',
+  ...(description && { description }),
+})
+const count = (description?: string): Schema => ({
+  type: 'integer',
+  minimum: 0,
+  ...(description && { description }),
+})
 const word = (...values: string[]): Schema => ({ type: 'string', enum: values })
 
 /** A number that may be left out: `null` counts as left out. */
-const optional = (type: 'integer' | 'number', { fallback, min, max }: Limit, description: string): Schema => ({
+const optional = (
+  type: 'integer' | 'number',
+  { fallback, min, max }: Limit,
+  description: string,
+): Schema => ({
   type: [type, 'null'],
   minimum: min,
   maximum: max,
@@ -48,8 +63,17 @@ const optional = (type: 'integer' | 'number', { fallback, min, max }: Limit, des
 })
 
 /** Something other than white space must be in it: what `trim()` would leave. */
-const prompt = (description: string): Schema => ({ type: 'string', minLength: 1, pattern: '\\S', description })
-const model: Schema = { type: ['string', 'null'], minLength: 1, description: 'Name of a model; the server chooses one when there is none.' }
+const prompt = (description: string): Schema => ({
+  type: 'string',
+  minLength: 1,
+  pattern: '\\S',
+  description,
+})
+const model: Schema = {
+  type: ['string', 'null'],
+  minLength: 1,
+  description: 'Name of a model; the server chooses one when there is none.',
+}
 
 const errorMembers = {
   code: {
@@ -84,7 +108,10 @@ const SCHEMAS = {
         type: 'array',
         minItems: 1,
         maxItems: MAX_PROMPTS,
-        items: { description: 'A string that is not empty; anything else is an error in its place among the results.' },
+        items: {
+          description:
+            'A string that is not empty; anything else is an error in its place among the results.',
+        },
         description: 'One prompt for each result.',
       },
       batch_size: optional('integer', BATCH_SIZE, 'Prompts in progress at once.'),
@@ -92,22 +119,35 @@ const SCHEMAS = {
     ['prompts'],
   ),
   TextResponse: object({ text: text() }),
-  GeneratedText: object({ text: text(), model: text('The model that answered.'), tokens_used: count('0 when upstream did not tell.') }),
-  CachedText: object({ text: text(), cached: { type: 'boolean', description: 'Whether it came from the cache.' } }),
+  GeneratedText: object({
+    text: text(),
+    model: text('The model that answered.'),
+    tokens_used: count('0 when upstream did not tell.'),
+  }),
+  CachedText: object({
+    text: text(),
+    cached: { type: 'boolean', description: 'Whether it came from the cache.' },
+  }),
   BatchResponse: object({
     total: count('Prompts asked.'),
     processed: count('Prompts answered.'),
     results: {
       type: 'array',
       description: 'In the order of the prompts.',
-      items: { anyOf: [text('The answer.'), object({ error: object(errorMembers, ['code', 'message']) })] },
+      items: {
+        anyOf: [text('The answer.'), object({ error: object(errorMembers, ['code', 'message']) })],
+      },
     },
   }),
   TextEvents: text(
     'One event `data: {"text": …}` for each piece, then `data: [DONE]`. A failure after the first piece is `event: error` with ' +
       '`data: [ERROR] {"code", "message", "requestId"}`, and there is no `[DONE]`. Lines that begin with a colon keep the connection alive.',
   ),
-  PoolStats: object({ max_connections: count(), active_connections: count(), available_connections: count() }),
+  PoolStats: object({
+    max_connections: count(),
+    active_connections: count(),
+    available_connections: count(),
+  }),
   QueueStats: object({
     queue_size: count('Calls that wait.'),
     active_tasks: count('Calls that run.'),
@@ -150,7 +190,13 @@ const SCHEMAS = {
     {
       error: object({
         message: text(),
-        type: word('invalid_request_error', 'authentication_error', 'permission_error', 'rate_limit_error', 'server_error'),
+        type: word(
+          'invalid_request_error',
+          'authentication_error',
+          'permission_error',
+          'rate_limit_error',
+          'server_error',
+        ),
         code: word(...ALL_CODES.map((code) => code.toLowerCase())),
         param: { type: 'null' },
       }),
@@ -160,9 +206,17 @@ const SCHEMAS = {
   ),
   ChatRequest: object(
     {
-      messages: { type: 'array', minItems: 1, items: { type: 'object' }, description: 'The conversation so far.' },
+      messages: {
+        type: 'array',
+        minItems: 1,
+        items: { type: 'object' },
+        description: 'The conversation so far.',
+      },
       model,
-      stream: { type: ['boolean', 'null'], description: 'Whether the answer comes as Server-Sent Events.' },
+      stream: {
+        type: ['boolean', 'null'],
+        description: 'Whether the answer comes as Server-Sent Events.',
+      },
     },
     ['messages'],
     forwards,
@@ -175,9 +229,14 @@ const SCHEMAS = {
       model: text(),
       choices: {
         type: 'array',
-        items: object({ index: { type: 'integer' }, message: { type: 'object' }, finish_reason: { type: ['string', 'null'] } }, [
-          'message',
-        ]),
+        items: object(
+          {
+            index: { type: 'integer' },
+            message: { type: 'object' },
+            finish_reason: { type: ['string', 'null'] },
+          },
+          ['message'],
+        ),
       },
       usage,
     },
@@ -198,9 +257,13 @@ const SCHEMAS = {
       model: text(),
       data: {
         type: 'array',
-        items: object({ index: { type: 'integer' }, embedding: { type: ['array', 'string'], description: 'Numbers, or base64.' } }, [
-          'embedding',
-        ]),
+        items: object(
+          {
+            index: { type: 'integer' },
+            embedding: { type: ['array', 'string'], description: 'Numbers, or base64.' },
+          },
+          ['embedding'],
+        ),
       },
       usage,
     },
@@ -214,8 +277,15 @@ const SCHEMAS = {
     },
     ['data'],
   ),
-  SpeechRequest: object({ input: prompt('What to say.'), model, voice: text() }, ['input'], forwards),
-  Models: object({ object: { const: 'list' }, data: { type: 'array', items: object({ id: text() }) } }),
+  SpeechRequest: object(
+    { input: prompt('What to say.'), model, voice: text() },
+    ['input'],
+    forwards,
+  ),
+  Models: object({
+    object: { const: 'list' },
+    data: { type: 'array', items: object({ id: text() }) },
+  }),
 } as const satisfies Readonly<Record<string, Schema>>
 
 export type SchemaName = keyof typeof SCHEMAS

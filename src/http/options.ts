@@ -44,7 +44,10 @@ export interface RequestLog {
   readonly requestId: string
   /** `WS` for a message over a WebSocket. */
   readonly method: string
-  /** The route's path, without prefix and query; the visitor's words are not repeated for an unknown one. */
+  /**
+   * The route's path, without prefix and query; the visitor's words are not repeated for an unknown
+   * one.
+   */
   readonly route: string
   /** As sent; 499 when the visitor left before the end. */
   readonly status: number
@@ -68,38 +71,77 @@ export interface RequestLog {
 
 /** Options of `createGateway()`. */
 export interface GatewayOptions<Platform = unknown> {
-  /** What comes before every route in the URL as received; empty behind a mount that strips it. @default '' */
+  /**
+   * What comes before every route in the URL as received; empty behind a mount that strips it.
+   * @default ''
+   */
   prefix?: string | undefined
   /** What visitors see before every route, for OpenAPI and the docs. @default `prefix` */
   publicPath?: string | undefined
   /** Which routes exist. @default all whose layer is in the stack */
   routes?: readonly RouteName[] | undefined
   /**
-   * Who the visitor is: authentication speaks here. A `Response` refuses. The request has no body to read.
-   * `platform` is what the mount passes on: `{ req, res }` of Node, Koa's `ctx`, Hono's `c`; `{ req, socket }` for a WebSocket.
+   * Who the visitor is: authentication speaks here. A `Response` refuses. The request has no body
+   * to read. `platform` is what the mount passes on: `{ req, res }` of Node, Koa's `ctx`, Hono's
+   * `c`; `{ req, socket }` for a WebSocket.
    */
-  call?: ((request: Request, platform: Platform) => Visitor | Response | undefined | Promise<Visitor | Response | undefined>) | undefined
-  /** The parsed body, where a parser further out has read it already. `undefined` leaves the reading to the gateway. */
+  call?:
+    | ((
+        request: Request,
+        platform: Platform,
+      ) => Visitor | Response | undefined | Promise<Visitor | Response | undefined>)
+    | undefined
+  /**
+   * The parsed body, where a parser further out has read it already. `undefined` leaves the reading
+   * to the gateway.
+   */
   body?: ((request: Request, platform: Platform) => unknown) | undefined
-  /** Told of every failed request, for your logger. What it throws is a warning and changes nothing. */
-  onError?: ((error: unknown, about: { requestId: string; route: string; status: number }) => void) | undefined
-  /** Told of every finished request: `console.log(JSON.stringify(entry))` writes a log of JSON lines. No prompts, no keys. @default none */
+  /**
+   * Told of every failed request, for your logger. What it throws is a warning and changes nothing.
+   */
+  onError?:
+    | ((error: unknown, about: { requestId: string; route: string; status: number }) => void)
+    | undefined
+  /**
+   * Told of every finished request: `console.log(JSON.stringify(entry))` writes a log of JSON
+   * lines. No prompts, no keys.
+   * @default none
+   */
   log?: ((entry: RequestLog) => void) | undefined
-  /** Needed as a Bearer token to clear the cache; without one nobody can. At least 16 characters. */
+  /**
+   * Needed as a Bearer token to clear the cache; without one nobody can. At least 16 characters.
+   */
   adminToken?: string | undefined
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
-  /** Origins of pages that may call from a browser, such as `https://app.example`; `*` for all, never with credentials. @default none */
+  /**
+   * Origins of pages that may call from a browser, such as `https://app.example`; `*` for all,
+   * never with credentials.
+   * @default none
+   */
   corsOrigins?: readonly string[] | undefined
-  /** Names of models that visitors may ask for; others are refused with 404. Without a name the guide's routes use `openai` or else the list's first, and `/v1` asks for one. @default all */
+  /**
+   * Names of models that visitors may ask for; others are refused with 404. Without a name the
+   * guide's routes use `openai` or else the list's first, and `/v1` asks for one.
+   * @default all
+   */
   models?: readonly string[] | undefined
-  /** Whether a visitor's own `Authorization: Bearer` key is used instead of the server's. @default false */
+  /**
+   * Whether a visitor's own `Authorization: Bearer` key is used instead of the server's.
+   * @default false
+   */
   forwardKeys?: boolean | undefined
   /** `full` shows visitors the words of unexpected errors: for development. @default 'safe' */
   errorDetail?: 'safe' | 'full' | undefined
-  /** A comment after so much silence of an event stream. Milliseconds; 0 for none. @default 15000 */
+  /**
+   * A comment after so much silence of an event stream. Milliseconds; 0 for none. @default 15000
+   */
   heartbeatMs?: number | undefined
-  /** Lets `/health` buy a tiny generation now and then, and be 503 when it fails; the verdict is kept for `everyMs`. @default none */
+  /**
+   * Lets `/health` buy a tiny generation now and then, and be 503 when it fails; the verdict is
+   * kept for `everyMs`.
+   * @default none
+   */
   probe?: { everyMs: number; prompt?: string | undefined } | undefined
 }
 
@@ -124,13 +166,17 @@ export const names = (expected: string, accepts: (value: string) => boolean) =>
   rules.custom<readonly string[], undefined>(
     expected,
     undefined,
-    (value) => Array.isArray(value) && value.every((item) => typeof item === 'string' && accepts(item)),
+    (value) =>
+      Array.isArray(value) && value.every((item) => typeof item === 'string' && accepts(item)),
   )
 
 export const isOrigin = (value: string) =>
-  value === '*' || (URL.canParse(value) && /^https?:\/\//.test(value) && new URL(value).origin === value)
+  value === '*' ||
+  (URL.canParse(value) && /^https?:\/\//.test(value) && new URL(value).origin === value)
 
-export function readGatewayOptions(options: GatewayOptions<never> | undefined): CheckedGatewayOptions {
+export function readGatewayOptions(
+  options: GatewayOptions<never> | undefined,
+): CheckedGatewayOptions {
   const checked = check<GatewayOptions<never>>('createGateway', options, {
     prefix: path(''),
     publicPath: path(undefined),
@@ -152,7 +198,11 @@ export function readGatewayOptions(options: GatewayOptions<never> | undefined): 
     bodyLimit: rules.integer(1024 * 1024, { min: 1, max: 1024 * 1024 * 1024 }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
-    forwardKeys: rules.custom<boolean, boolean>('true or false', false, (value) => typeof value === 'boolean'),
+    forwardKeys: rules.custom<boolean, boolean>(
+      'true or false',
+      false,
+      (value) => typeof value === 'boolean',
+    ),
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
     probe: rules.custom<{ everyMs: number; prompt?: string }, undefined>(
@@ -161,7 +211,11 @@ export function readGatewayOptions(options: GatewayOptions<never> | undefined): 
       (value) => Number((value as { everyMs?: unknown } | null)?.everyMs) >= 1_000,
     ),
   })
-  if (checked.adminToken !== undefined && checked.forwardKeys === true && checked.adminToken.startsWith('sk_')) {
+  if (
+    checked.adminToken !== undefined &&
+    checked.forwardKeys === true &&
+    checked.adminToken.startsWith('sk_')
+  ) {
     throw new ConfigError('createGateway: option "adminToken" must not be an API key.')
   }
   return {
@@ -173,21 +227,30 @@ export function readGatewayOptions(options: GatewayOptions<never> | undefined): 
 }
 
 /**
- * What the owner's `call` gave. A `Response`, of whatever make, refuses; what is neither that nor a visitor lets nobody in.
+ * What the owner's `call` gave. A `Response`, of whatever make, refuses; what is neither that nor a
+ * visitor lets nobody in.
  * @throws ConfigError for anything else
  */
 export async function readVisitor(given: unknown): Promise<Visitor | Response> {
   if (given === undefined || given === null || given instanceof Response) return given ?? {}
-  const wrong = (expected: string) => new ConfigError(`createGateway: call() must return ${expected}.`)
-  if (typeof given !== 'object') throw wrong('{ tenant, priority, clientAddress }, a Response or undefined')
+  const wrong = (expected: string) =>
+    new ConfigError(`createGateway: call() must return ${expected}.`)
+  if (typeof given !== 'object')
+    throw wrong('{ tenant, priority, clientAddress }, a Response or undefined')
   const { arrayBuffer, status, headers } = given as Partial<Response>
   if (typeof arrayBuffer === 'function') {
     const body = await (given as Response).arrayBuffer()
-    return new Response(body.byteLength === 0 ? null : body, { status: status ?? 500, headers: [...(headers ?? [])] as [string, string][] })
+    return new Response(body.byteLength === 0 ? null : body, {
+      status: status ?? 500,
+      headers: [...(headers ?? [])] as [string, string][],
+    })
   }
   const { tenant, priority, clientAddress } = given as Visitor
-  if (tenant !== undefined && (typeof tenant !== 'string' || tenant === '')) throw wrong('a tenant that is a string with something in it')
-  if (priority !== undefined && !Number.isFinite(priority)) throw wrong('a priority that is a finite number')
-  if (clientAddress !== undefined && typeof clientAddress !== 'string') throw wrong('a clientAddress that is a string')
+  if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
+    throw wrong('a tenant that is a string with something in it')
+  if (priority !== undefined && !Number.isFinite(priority))
+    throw wrong('a priority that is a finite number')
+  if (clientAddress !== undefined && typeof clientAddress !== 'string')
+    throw wrong('a clientAddress that is a string')
   return { tenant, priority, clientAddress }
 }

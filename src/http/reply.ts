@@ -24,10 +24,17 @@ export interface ErrorContext {
   readonly status?: number | undefined
 }
 
-const VISITORS_STATUS: Readonly<Record<string, number>> = { AUTH: 401, PAYMENT: 402, FORBIDDEN: 403 }
+const VISITORS_STATUS: Readonly<Record<string, number>> = {
+  AUTH: 401,
+  PAYMENT: 402,
+  FORBIDDEN: 403,
+}
 
 /** What a visitor is told of an error. */
-export function problemOf(error: unknown, context: Omit<ErrorContext, 'dialect' | 'retried'>): Problem {
+export function problemOf(
+  error: unknown,
+  context: Omit<ErrorContext, 'dialect' | 'retried'>,
+): Problem {
   const { requestId, errorDetail, visitorsKey } = context
   const { headers, body } = toProblem(error, { requestId })
   const code = isStackError(error) ? error.code : undefined
@@ -37,7 +44,11 @@ export function problemOf(error: unknown, context: Omit<ErrorContext, 'dialect' 
   const detail = tellAll && error instanceof Error ? error.message : body.detail
   Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
   if (status === 401) headers['www-authenticate'] ??= 'Bearer'
-  return { status, headers, body: { ...body, status, title: STATUS_CODES[status] ?? body.title, detail } }
+  return {
+    status,
+    headers,
+    body: { ...body, status, title: STATUS_CODES[status] ?? body.title, detail },
+  }
 }
 
 /** The answer for an error before anything was sent. */
@@ -46,8 +57,13 @@ export function errorReply(error: unknown, context: ErrorContext): Reply {
   const { dialect, retried } = context
   if (dialect === 'guide') return { status, headers, body: JSON.stringify(body) }
   headers['content-type'] = 'application/json; charset=utf-8'
-  if (retried && (status === 408 || status === 409 || status === 429 || status >= 500)) headers['x-should-retry'] = 'false'
-  return { status, headers, body: JSON.stringify({ error: openAIError(status, body.code, body.detail) }) }
+  if (retried && (status === 408 || status === 409 || status === 429 || status >= 500))
+    headers['x-should-retry'] = 'false'
+  return {
+    status,
+    headers,
+    body: JSON.stringify({ error: openAIError(status, body.code, body.detail) }),
+  }
 }
 
 /** @see https://platform.openai.com/docs/guides/error-codes */

@@ -13,7 +13,10 @@ export interface CallFacts {
 }
 
 /** Reads a call's notes, whatever names its layers have. */
-export function readNotes(meta: ReadonlyMap<string, unknown>, namesOf: (kind: string) => readonly string[]): CallFacts {
+export function readNotes(
+  meta: ReadonlyMap<string, unknown>,
+  namesOf: (kind: string) => readonly string[],
+): CallFacts {
   const first = <T>(kind: string): T | undefined => {
     for (const name of namesOf(kind)) if (meta.has(name)) return meta.get(name) as T
     return undefined
@@ -49,20 +52,31 @@ export interface Finished {
 const round = (ms: number): number => Number(ms.toFixed(1))
 
 /** Tells the owner's `onError` and `log` of a request. */
-export function report(finished: Finished, { options, view }: Pick<RouteTools, 'options' | 'view'>): void {
+export function report(
+  finished: Finished,
+  { options, view }: Pick<RouteTools, 'options' | 'view'>,
+): void {
   const { requestId, method, route, startedAt, firstTokenMs, meta, visitor, left, error } = finished
   const status = left ? 499 : finished.status
   const { onError, log } = options
-  if (error !== undefined && !left && onError) runHook('createGateway: onError()', () => onError(error, { requestId, route, status }))
+  if (error !== undefined && !left && onError)
+    runHook('createGateway: onError()', () => onError(error, { requestId, route, status }))
   // What only the owner can mend must reach him somehow.
   if (!onError && !log && isStackError(error, 'CONFIG')) warn(error.message)
   if (!log) return
   const code = error === undefined ? undefined : isStackError(error) ? error.code : 'INTERNAL'
-  const { queuedMs, cache, attempts, upstreamRequestId } = readNotes(meta, (kind) => view.namesOf(kind))
+  const { queuedMs, cache, attempts, upstreamRequestId } = readNotes(meta, (kind) =>
+    view.namesOf(kind),
+  )
   runHook('createGateway: log()', () =>
     log({
       time: new Date().toISOString(),
-      level: status >= 500 || (firstTokenMs !== undefined && code !== undefined) ? 'error' : status >= 400 ? 'warn' : 'info',
+      level:
+        status >= 500 || (firstTokenMs !== undefined && code !== undefined)
+          ? 'error'
+          : status >= 400
+            ? 'warn'
+            : 'info',
       requestId,
       method,
       route,

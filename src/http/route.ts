@@ -22,7 +22,10 @@ export interface RouteCall {
   json(): Promise<Record<string, unknown>>
   /** Tells of a stream that broke after its head went out, where a status can no longer. */
   broke(error: unknown): void
-  /** For the client: the visitor's signal, tenant, priority, notes, and his own key where it is forwarded. */
+  /**
+   * For the client: the visitor's signal, tenant, priority, notes, and his own key where it is
+   * forwarded.
+   */
   readonly call: BlossomCallOptions & { readonly signal: AbortSignal }
 }
 
@@ -35,7 +38,10 @@ export interface Route {
   readonly dialect: Dialect
   /** Whether it makes calls upstream: such a route is closed while the gateway drains. */
   readonly spends: boolean
-  /** Answers whoever asks, past the owner's `call`: probes carry no credentials, and clearing the cache has a token of its own. */
+  /**
+   * Answers whoever asks, past the owner's `call`: probes carry no credentials, and clearing the
+   * cache has a token of its own.
+   */
   readonly anyone?: boolean
   /** A file of the docs page: no business of the OpenAPI document's. */
   readonly undocumented?: boolean

@@ -18,15 +18,23 @@ export class Routing {
     for (const name of routes ?? []) {
       const needs = known.find((route) => route.name === name)?.needs
       if (needs && !view.has(needs))
-        throw new ConfigError(`createGateway: the route "${name}" needs a ${needs} layer, and there is none in the stack.`)
+        throw new ConfigError(
+          `createGateway: the route "${name}" needs a ${needs} layer, and there is none in the stack.`,
+        )
     }
     this.all = known.filter(
-      (route) => (routes === undefined || routes.includes(route.name)) && (route.needs === undefined || view.has(route.needs)),
+      (route) =>
+        (routes === undefined || routes.includes(route.name)) &&
+        (route.needs === undefined || view.has(route.needs)),
     )
-    for (const route of this.all) this.#byPath.set(route.path, [...(this.#byPath.get(route.path) ?? []), route])
+    for (const route of this.all)
+      this.#byPath.set(route.path, [...(this.#byPath.get(route.path) ?? []), route])
   }
 
-  /** The path below the prefix, exactly as received: no decoding, no tidying up, so that nothing slips past a guard. */
+  /**
+   * The path below the prefix, exactly as received: no decoding, no tidying up, so that nothing
+   * slips past a guard.
+   */
   pathOf(target: string): string | undefined {
     const [path = ''] = target.split('?', 1)
     return path.startsWith(this.#prefix) ? path.slice(this.#prefix.length) : undefined

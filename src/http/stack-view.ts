@@ -5,7 +5,10 @@ import type { CacheLayer } from '../layers/cache.js'
 import type { PoolStats } from '../layers/pool.js'
 import type { QueueStats } from '../layers/queue.js'
 
-/** The client's layers by their kind, whatever they are named. The outermost of a kind speaks for it. */
+/**
+ * The client's layers by their kind, whatever they are named. The outermost of a kind speaks for
+ * it.
+ */
 export class StackView {
   readonly #entries: readonly LayerEntry[]
 
@@ -35,7 +38,8 @@ export class StackView {
 
   /** Empties every cache in the stack. */
   async clearCaches(): Promise<void> {
-    for (const { kind, layer } of this.#entries) if (kind === 'cache') await (layer as CacheLayer<string>).clear()
+    for (const { kind, layer } of this.#entries)
+      if (kind === 'cache') await (layer as CacheLayer<string>).clear()
   }
 
   #find(kind: string): LayerEntry | undefined {

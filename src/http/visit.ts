@@ -1,7 +1,14 @@
 import type { BlossomCallOptions } from '../blossom/types.js'
 import { isStackError, Notes } from '../core/index.js'
 import type { Flights } from './flights.js'
-import { bearer, corsHeaders, ownersFirst, requestIdOf, securityHeaders, timingOf } from './headers.js'
+import {
+  bearer,
+  corsHeaders,
+  ownersFirst,
+  requestIdOf,
+  securityHeaders,
+  timingOf,
+} from './headers.js'
 import type { Incoming, Reply } from './message.js'
 import type { Visitor } from './options.js'
 import { type Dialect, errorReply } from './reply.js'

@@ -50,9 +50,13 @@ async function readBody(request: Request, limit: number): Promise<Received> {
 }
 
 export function toResponse({ status, headers, cookies = [], body }: Reply): Response {
-  const sent = typeof body === 'object' && Symbol.asyncIterator in body ? toWebStream(body) : (body ?? null)
+  const sent =
+    typeof body === 'object' && Symbol.asyncIterator in body ? toWebStream(body) : (body ?? null)
   // A plain record, not a `Headers`: servers that have a fast way for those keep it.
-  const fields = cookies.length === 0 ? headers : [...Object.entries(headers), ...cookies.map((cookie) => ['set-cookie', cookie])]
+  const fields =
+    cookies.length === 0
+      ? headers
+      : [...Object.entries(headers), ...cookies.map((cookie) => ['set-cookie', cookie])]
   return new Response(sent as never, { status, headers: fields as Record<string, string> })
 }
 

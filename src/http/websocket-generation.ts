@@ -23,7 +23,10 @@ export interface Caller {
 
 /** Where a generation's messages go. */
 export interface Outlet {
-  /** Sends unless the connection is closing. Resolves when the message is with the system, or never will be. */
+  /**
+   * Sends unless the connection is closing. Resolves when the message is with the system, or never
+   * will be.
+   */
   send(message: object): Promise<void>
   /** Whether the visitor reads more slowly than we send. */
   readonly isBehind: boolean
@@ -97,7 +100,11 @@ export class Generation implements Cuttable {
     } catch (caught) {
       error = caught
       const { errorDetail } = core.options
-      const problem = problemOf(error, { requestId: this.#requestId, errorDetail, visitorsKey: apiKey !== undefined })
+      const problem = problemOf(error, {
+        requestId: this.#requestId,
+        errorDetail,
+        visitorsKey: apiKey !== undefined,
+      })
       // As over HTTP: what breaks after the first token has begun as a success.
       if (this.#firstTokenMs === undefined) status = problem.status
       answer = errorMessage(problem, this.id)
@@ -119,14 +126,19 @@ export class Generation implements Cuttable {
       },
       core,
     )
-    // The place is kept until the answer is out, or a visitor who never reads could have any number of answers wait for him.
+    // The place is kept until the answer is out, or a visitor who never reads could have any number
+    // of answers wait for him.
     await this.#orEnd(this.#outlet.send(answer))
     flight.end()
   }
 
   async #generate(call: RouteCall['call']): Promise<object> {
     const { core } = this.#caller
-    const { prompt, options } = await readPrompt({ json: async () => this.#body, call }, core, 'no-store')
+    const { prompt, options } = await readPrompt(
+      { json: async () => this.#body, call },
+      core,
+      'no-store',
+    )
     if (!this.streams) {
       const { text } = await core.blossom.text.generate(prompt, options)
       return withId({ type: 'result', text }, this.id)
@@ -143,7 +155,11 @@ export class Generation implements Cuttable {
         type: 'done',
         finish_reason: finishReason,
         usage: usage
-          ? { prompt_tokens: usage.promptTokens, completion_tokens: usage.completionTokens, total_tokens: usage.totalTokens }
+          ? {
+              prompt_tokens: usage.promptTokens,
+              completion_tokens: usage.completionTokens,
+              total_tokens: usage.totalTokens,
+            }
           : null,
       },
       this.id,

@@ -3,11 +3,17 @@ import { isOrigin, names } from './options.js'
 
 /** Options of `attachWebSocket()`. */
 export interface WebSocketOptions {
-  /** The path as received: with what a mount strips (`app.use('/ai', …)`), as upgrades come before all mounts. @default the gateway's `prefix` and `/ws/generate` */
+  /**
+   * The path as received: with what a mount strips (`app.use('/ai', …)`), as upgrades come before
+   * all mounts.
+   * @default the gateway's `prefix` and `/ws/generate`
+   */
   path?: string | undefined
   /**
-   * Origins of pages that may connect beside the server's own, such as `https://app.example`; `*` for all. The own one is that of the `Host`
-   * header, so name yours behind a proxy that changes it. A client that sends no `Origin` is no browser and may connect. @default the gateway's `corsOrigins`
+   * Origins of pages that may connect beside the server's own, such as `https://app.example`; `*`
+   * for all. The own one is that of the `Host` header, so name yours behind a proxy that changes
+   * it. A client that sends no `Origin` is no browser and may connect.
+   * @default the gateway's `corsOrigins`
    */
   origins?: readonly string[] | undefined
   /** Connections at a time; more are refused with 503. @default 1000 */
@@ -17,15 +23,26 @@ export interface WebSocketOptions {
   /** Largest message. Bytes; a larger one ends the connection with 1009. @default 65536 */
   maxPayload?: number | undefined
   /**
-   * Messages on one connection: those beyond `limit` within `intervalMs` are refused with `RATE_LIMITED`; as many again within the same time
-   * end the connection with 1008. @default { limit: 60, intervalMs: 10000 }
+   * Messages on one connection: those beyond `limit` within `intervalMs` are refused with
+   * `RATE_LIMITED`; as many again within the same time end the connection with 1008.
+   * @default { limit: 60, intervalMs: 10000 }
    */
   rate?: { limit: number; intervalMs: number } | undefined
-  /** After so much time without a message and with no generation under way the connection ends with 1000. Milliseconds; 0 for never. @default 300000 */
+  /**
+   * After so much time without a message and with no generation under way the connection ends with
+   * 1000. Milliseconds; 0 for never.
+   * @default 300000
+   */
   idleMs?: number | undefined
-  /** Time between pings; whoever has not answered one by the next is cut off. Milliseconds; 0 for none. @default 30000 */
+  /**
+   * Time between pings; whoever has not answered one by the next is cut off. Milliseconds; 0 for
+   * none.
+   * @default 30000
+   */
   pingMs?: number | undefined
-  /** How long a visitor may take to confirm that the connection ends. Milliseconds. @default 2000 */
+  /**
+   * How long a visitor may take to confirm that the connection ends. Milliseconds. @default 2000
+   */
   closeTimeoutMs?: number | undefined
 }
 
@@ -48,7 +65,9 @@ export interface CheckedWebSocketOptions extends SessionLimits {
 const SUBJECT = 'attachWebSocket'
 const DAY_MS = 24 * 3_600_000
 
-export function readWebSocketOptions(options: WebSocketOptions | undefined): CheckedWebSocketOptions {
+export function readWebSocketOptions(
+  options: WebSocketOptions | undefined,
+): CheckedWebSocketOptions {
   const { rate, ...checked } = check<WebSocketOptions>(SUBJECT, options, {
     path: rules.custom<string, undefined>(
       'a path such as "/ai/ws/generate"',

@@ -5,7 +5,13 @@ import { FieldsError } from './message.js'
 import { problemOf } from './reply.js'
 import { report } from './request-log.js'
 import { type Caller, Generation, type Outlet, ROUTE, type Wanted } from './websocket-generation.js'
-import { errorMessage, idOf, type MessageId, parseMessage, readMessage } from './websocket-message.js'
+import {
+  errorMessage,
+  idOf,
+  type MessageId,
+  parseMessage,
+  readMessage,
+} from './websocket-message.js'
 import type { SessionLimits } from './websocket-options.js'
 
 /** `readyState` of a socket that may be sent to. */
@@ -14,7 +20,9 @@ const OPEN = 1
 /** So much may lie unsent before an answer is read on. Bytes. */
 const HIGH_WATER = 64 * 1024
 
-/** Codes with which a connection is ended. @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
+/**
+ * Codes with which a connection is ended. @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+ */
 const CLOSE = { idle: 1000, away: 1001, abuse: 1008 } as const
 
 /** One connection: reads its messages, keeps its limits, and ends its generations with it. */
@@ -33,7 +41,12 @@ export class Session implements Outlet {
   #windowEnd = 0
   #messages = 0
 
-  constructor(socket: WebSocket, caller: Caller, limits: SessionLimits, onClosed: (session: Session) => void) {
+  constructor(
+    socket: WebSocket,
+    caller: Caller,
+    limits: SessionLimits,
+    onClosed: (session: Session) => void,
+  ) {
     this.#socket = socket
     this.#caller = caller
     this.#limits = limits
@@ -72,8 +85,15 @@ export class Session implements Outlet {
     if (this.#running.size === 0) void this.end()
   }
 
-  /** Ends the connection and what runs on it now. Resolves when the socket is closed; a visitor who is silent about it is hung up on. */
-  end(code: number = CLOSE.away, words = 'The server is shutting down.', reason: unknown = new ClosedError(words)): Promise<void> {
+  /**
+   * Ends the connection and what runs on it now. Resolves when the socket is closed; a visitor who
+   * is silent about it is hung up on.
+   */
+  end(
+    code: number = CLOSE.away,
+    words = 'The server is shutting down.',
+    reason: unknown = new ClosedError(words),
+  ): Promise<void> {
     if (!this.#isEnding) {
       this.#socket.close(code, words)
       this.#stop()
@@ -112,7 +132,8 @@ export class Session implements Outlet {
     this.#idle?.refresh()
     const wait = this.#overRate()
     this.#answer(data, isBinary, wait)
-    if (this.#messages > 2 * this.#limits.rate.limit) void this.end(CLOSE.abuse, 'Too many messages.', this.#tooMany(wait))
+    if (this.#messages > 2 * this.#limits.rate.limit)
+      void this.end(CLOSE.abuse, 'Too many messages.', this.#tooMany(wait))
   }
 
   #answer(data: RawData, isBinary: boolean, wait: number): void {
@@ -145,28 +166,44 @@ export class Session implements Outlet {
 
   #tooMany(retryAfter: number): RateLimitError {
     const { limit, intervalMs } = this.#limits.rate
-    return new RateLimitError(`At most ${limit} messages within ${intervalMs} ms are taken.`, { refused: true, retryAfter })
+    return new RateLimitError(`At most ${limit} messages within ${intervalMs} ms are taken.`, {
+      refused: true,
+      retryAfter,
+    })
   }
 
   #begin(wanted: Wanted): void {
     const { maxGenerations } = this.#limits
-    if (this.#isLeaving || this.#caller.core.isDraining()) throw new ClosedError('The server is shutting down.')
+    if (this.#isLeaving || this.#caller.core.isDraining())
+      throw new ClosedError('The server is shutting down.')
     if (this.#isTaken(wanted)) {
-      const sentence = wanted.id === undefined ? 'is needed: a stream without one is under way' : 'is in use by a generation under way'
+      const sentence =
+        wanted.id === undefined
+          ? 'is needed: a stream without one is under way'
+          : 'is in use by a generation under way'
       throw new FieldsError([{ field: 'id', message: sentence }])
     }
     if (this.#running.size >= maxGenerations) {
       const sentence = `At most ${maxGenerations} generations at a time are made on one connection; wait for one to end.`
-      throw new StackError(sentence, { code: 'QUEUE_FULL', status: 503, retryable: true, refused: true })
+      throw new StackError(sentence, {
+        code: 'QUEUE_FULL',
+        status: 503,
+        retryable: true,
+        refused: true,
+      })
     }
     const generation = new Generation(wanted, this.#caller, this)
     this.#running.add(generation)
     void generation.run().then(() => this.#finished(generation))
   }
 
-  /** Chunks of two streams without an id could not be told apart; results of the guide's messages need none. */
+  /**
+   * Chunks of two streams without an id could not be told apart; results of the guide's messages
+   * need none.
+   */
   #isTaken({ type, id }: Wanted): boolean {
-    for (const other of this.#running) if (other.id === id && (id !== undefined || (type === 'stream' && other.streams))) return true
+    for (const other of this.#running)
+      if (other.id === id && (id !== undefined || (type === 'stream' && other.streams))) return true
     return false
   }
 
@@ -179,20 +216,42 @@ export class Session implements Outlet {
 
   #cancel(id: MessageId): void {
     for (const generation of this.#running) if (generation.id === id && generation.cancel()) return
-    throw new StackError('Nothing with this id is under way.', { code: 'NOT_FOUND', status: 404, refused: true })
+    throw new StackError('Nothing with this id is under way.', {
+      code: 'NOT_FOUND',
+      status: 404,
+      refused: true,
+    })
   }
 
-  /** Answers a message that came to nothing. It carries an id only when no generation under way could be meant. */
+  /**
+   * Answers a message that came to nothing. It carries an id only when no generation under way
+   * could be meant.
+   */
   #refuse(error: unknown, id: MessageId | undefined): void {
     const { core, visitor } = this.#caller
     const requestId = randomUUID()
-    const problem = problemOf(error, { requestId, errorDetail: core.options.errorDetail, visitorsKey: false })
+    const problem = problemOf(error, {
+      requestId,
+      errorDetail: core.options.errorDetail,
+      visitorsKey: false,
+    })
     const isRunning = [...this.#running].some((generation) => generation.id === id)
     void this.send(errorMessage(problem, isRunning ? undefined : id))
     const { status } = problem
     const startedAt = performance.now()
     report(
-      { requestId, method: 'WS', route: ROUTE, status, startedAt, firstTokenMs: undefined, meta: new Map(), visitor, left: false, error },
+      {
+        requestId,
+        method: 'WS',
+        route: ROUTE,
+        status,
+        startedAt,
+        firstTokenMs: undefined,
+        meta: new Map(),
+        visitor,
+        left: false,
+        error,
+      },
       core,
     )
   }

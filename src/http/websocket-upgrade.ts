@@ -6,7 +6,10 @@ import type { Incoming, Reply } from './message.js'
 import { bare } from './node.js'
 import { visitorHasLeft } from './web.js'
 
-/** A request for an upgrade as the gateway sees it. Its signal tells that the visitor has gone before he was let in. */
+/**
+ * A request for an upgrade as the gateway sees it. Its signal tells that the visitor has gone
+ * before he was let in.
+ */
 export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { settled(): void } {
   const leaving = new AbortController()
   const onClose = () => leaving.abort(visitorHasLeft())
@@ -36,14 +39,25 @@ export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { 
 }
 
 /**
- * Whether a page of this origin may connect: browsers send it, and nothing but this check keeps any page from using its visitors' connections.
+ * Whether a page of this origin may connect: browsers send it, and nothing but this check keeps any
+ * page from using its visitors' connections.
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-10.2
  */
 export function admitOrigin(incoming: Incoming, origins: readonly string[]): void {
   // The second name is that of the draft which ws still speaks.
   const origin = incoming.header('origin') ?? incoming.header('sec-websocket-origin')
-  if (origin === undefined || origins.includes('*') || origins.includes(origin) || isOwn(origin, incoming.header('host'))) return
-  throw new StackError('Pages of this origin may not connect.', { code: 'FORBIDDEN', status: 403, refused: true })
+  if (
+    origin === undefined ||
+    origins.includes('*') ||
+    origins.includes(origin) ||
+    isOwn(origin, incoming.header('host'))
+  )
+    return
+  throw new StackError('Pages of this origin may not connect.', {
+    code: 'FORBIDDEN',
+    status: 403,
+    refused: true,
+  })
 }
 
 /** The scheme is not compared: behind a proxy that ends TLS it is not known here. */
@@ -55,15 +69,26 @@ function isOwn(origin: string, host: string | undefined): boolean {
 }
 
 /** What a connection's own end decides. */
-const OURS: ReadonlySet<string> = new Set(['connection', 'content-length', 'transfer-encoding', 'keep-alive', 'upgrade'])
+const OURS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'keep-alive',
+  'upgrade',
+])
 
 /** Answers a request for an upgrade like any other request, and ends the connection. */
 export function refuseUpgrade(socket: Duplex, { status, headers, body = '' }: Reply): void {
   if (socket.destroyed || !socket.writable) return void socket.destroy()
   securityHeaders(headers)
   const bytes = Buffer.from(body as string | Uint8Array)
-  const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, 'connection: close', `content-length: ${bytes.byteLength}`]
-  for (const [name, value] of Object.entries(headers)) if (!OURS.has(name)) lines.push(`${name}: ${value}`)
+  const lines = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+    'connection: close',
+    `content-length: ${bytes.byteLength}`,
+  ]
+  for (const [name, value] of Object.entries(headers))
+    if (!OURS.has(name)) lines.push(`${name}: ${value}`)
   socket.once('finish', () => socket.destroy())
   socket.end(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), bytes]))
 }

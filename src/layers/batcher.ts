@@ -51,14 +51,18 @@ interface Batch {
 }
 
 /**
- * Merges calls that come at about the same time into one, and splits its answer in order. Works around any function from an array to an array of
- * the same length, and around the client's embeddings; other requests pass by. When a batch is refused for one bad input, that input fails alone.
- * Calls of different tenants are never merged.
+ * Merges calls that come at about the same time into one, and splits its answer in order. Works
+ * around any function from an array to an array of the same length, and around the client's
+ * embeddings; other requests pass by. When a batch is refused for one bad input, that input fails
+ * alone. Calls of different tenants are never merged.
  *
- * @throws TypeError, in every call of the batch, when the function's answer is no array of one item for each input
+ * @throws TypeError, in every call of the batch, when the function's answer is no array of one item
+ * for each input
  * @example const embed = stack(embedMany, batcher({ maxItems: 32 })); const [vector] = await embed(['Hello'])
  */
-export function batcher<const Name extends string = 'batcher'>(options: BatcherOptions<Name> = {}): Layer<Name, BatcherStats> {
+export function batcher<const Name extends string = 'batcher'>(
+  options: BatcherOptions<Name> = {},
+): Layer<Name, BatcherStats> {
   const { maxItems, maxDelayMs, name } = check('batcher', options, {
     maxItems: rules.integer(32, { min: 1, max: 100_000 }),
     maxDelayMs: rules.duration(5, { min: 0 }),
@@ -79,7 +83,14 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
       const begin = (group: string, context: Context): Batch => {
         const work = context.detach()
         const flushNow = () => flush(group, batch)
-        const batch: Batch = { work, timer: new Timer(maxDelayMs, flushNow), closing: { abort: flushNow }, items: [], size: 0, open: 0 }
+        const batch: Batch = {
+          work,
+          timer: new Timer(maxDelayMs, flushNow),
+          closing: { abort: flushNow },
+          items: [],
+          size: 0,
+          open: 0,
+        }
         filling.set(group, batch)
         // What everybody has left before it began must take in nobody else.
         work.context.cancel.add({ abort: flushNow })
@@ -108,7 +119,8 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
         try {
           parts = await ask(next, items, context)
         } catch (error) {
-          if (items.length === 1 || context.cancel.aborted || !mayBeOneInput(error)) return failAll(error)
+          if (items.length === 1 || context.cancel.aborted || !mayBeOneInput(error))
+            return failAll(error)
           return await halve(items, context, error)
         }
         try {
@@ -122,11 +134,16 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
       }
 
       /** Which input is the bad one is found by halving: about 2 log₂ n calls. */
-      const halve = async (items: readonly Item[], context: Context, error: unknown): Promise<boolean> => {
+      const halve = async (
+        items: readonly Item[],
+        context: Context,
+        error: unknown,
+      ): Promise<boolean> => {
         const middle = items.length >> 1
         const firstFailed = await run(items.slice(0, middle), context)
         const rest = items.slice(middle)
-        // A foreign error may as well be an outage: once a whole half has failed with one, the other is asked as a whole or not at all.
+        // A foreign error may as well be an outage: once a whole half has failed with one, the
+        // other is asked as a whole or not at all.
         if (firstFailed && !isStackError(error) && middle > 1) {
           for (const item of rest) item.reject(error)
           return true
@@ -137,7 +154,8 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
       return async (request, context) => {
         const { base, tenant, cache } = context
         const split = base.streams?.(request) === true ? undefined : splitOf(request, context)
-        if (split === undefined || split.size === 0 || split.size >= maxItems) return next(request, context)
+        if (split === undefined || split.size === 0 || split.size >= maxItems)
+          return next(request, context)
         const group = JSON.stringify([tenant ?? null, cache, split.group])
         const open = filling.get(group)
         if (open !== undefined && open.size + split.size > maxItems) flush(group, open)
@@ -145,7 +163,8 @@ export function batcher<const Name extends string = 'batcher'>(options: BatcherO
         if (batch.items.length > 0) context.trace?.joined(name, batch.work.context.trace)
         const answer = enter(batch, request, split.size, context)
         if (batch.size >= maxItems) flush(group, batch)
-        else if (batch.items.length === 1 && filling.get(group) === batch) context.closing.add(batch.closing)
+        else if (batch.items.length === 1 && filling.get(group) === batch)
+          context.closing.add(batch.closing)
         return answer as Promise<never>
       }
     },
@@ -161,7 +180,8 @@ function enter(batch: Batch, request: unknown, size: number, context: Context): 
       if (item.gone) return
       context.cancel.remove(onAbort)
       batch.work.tell(context)
-      // Who has his answer keeps the others' work neither going nor within his deadline; the last to get one aborts nothing.
+      // Who has his answer keeps the others' work neither going nor within his deadline; the last
+      // to get one aborts nothing.
       if (--batch.open > 0) leave()
       then()
     }
@@ -188,11 +208,18 @@ function enter(batch: Batch, request: unknown, size: number, context: Context): 
   })
 }
 
-/** What the base says of the request; nothing when it throws, or says what cannot be counted with. */
+/**
+ * What the base says of the request; nothing when it throws, or says what cannot be counted with.
+ */
 function splitOf(request: unknown, { base }: Context) {
   try {
     const split = base.split(request)
-    return split && typeof split.group === 'string' && Number.isInteger(split.size) && split.size >= 0 ? split : undefined
+    return split &&
+      typeof split.group === 'string' &&
+      Number.isInteger(split.size) &&
+      split.size >= 0
+      ? split
+      : undefined
   } catch (error) {
     hookFailed('batcher: split()', error)
     return undefined
@@ -200,7 +227,11 @@ function splitOf(request: unknown, { base }: Context) {
 }
 
 /** Asks for several items at once. Resolves with what cuts the answer into theirs. */
-async function ask(next: Handler, items: readonly Item[], context: Context): Promise<() => unknown[]> {
+async function ask(
+  next: Handler,
+  items: readonly Item[],
+  context: Context,
+): Promise<() => unknown[]> {
   const [only] = items
   if (items.length === 1 && only !== undefined) {
     const answer = await next(only.request, context)
@@ -218,7 +249,12 @@ async function ask(next: Handler, items: readonly Item[], context: Context): Pro
   }
 }
 
-/** Whether one input of many can be the reason: upstream refused what was said, or somebody else's function threw. */
+/**
+ * Whether one input of many can be the reason: upstream refused what was said, or somebody else's
+ * function threw.
+ */
 function mayBeOneInput(error: unknown): boolean {
-  return isStackError(error) ? ['BAD_REQUEST', 'VALIDATION', 'TOO_LARGE'].includes(error.code) : true
+  return isStackError(error)
+    ? ['BAD_REQUEST', 'VALIDATION', 'TOO_LARGE'].includes(error.code)
+    : true
 }

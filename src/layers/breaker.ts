@@ -28,9 +28,15 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   windowMs?: number | undefined
   /** Time from opening to the trial call. Milliseconds. @default 30000 */
   resetMs?: number | undefined
-  /** One breaker for each value, such as a request's model; the 1000 used last are kept. @default one for all */
+  /**
+   * One breaker for each value, such as a request's model; the 1000 used last are kept.
+   * @default one for all
+   */
   key?: ((request: Request, context: Context) => string) | undefined
-  /** Decides instead of the default rule whether an error speaks against upstream. The caller's abort never does. */
+  /**
+   * Decides instead of the default rule whether an error speaks against upstream. The caller's
+   * abort never does.
+   */
   counts?: ((error: unknown) => boolean) | undefined
   /** Told of every change. What it throws is a warning and changes nothing. */
   onStateChange?: ((state: BreakerState, key: string | undefined) => void) | undefined
@@ -69,30 +75,36 @@ const NO_VERDICT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 const KEYS_KEPT = 1_000
 
 /**
- * Refuses calls for a while when too many have failed, then lets one trial call through. The verdict on a call falls at the end of its
- * answer, so that a stream that breaks half-way counts. Other 4xx, a caller's abort and our own refusals are no verdict at all.
+ * Refuses calls for a while when too many have failed, then lets one trial call through. The
+ * verdict on a call falls at the end of its answer, so that a stream that breaks half-way counts.
+ * Other 4xx, a caller's abort and our own refusals are no verdict at all.
  *
  * @throws BreakerOpenError code `BREAKER_OPEN`, status 503, with `retryAfter`
  * @example breaker({ failureRate: 0.5, minimumCalls: 10, key: (request: { model: string }) => request.model })
- * @see https://resilience4j.readme.io/docs/circuitbreaker the rate over a window with a minimum of calls
+ * @see https://resilience4j.readme.io/docs/circuitbreaker the rate over a window with a minimum of
+ * calls
  */
 export function breaker<const Name extends string = 'breaker', Request = unknown>(
   options: BreakerOptions<Name, Request> = {},
 ): Layer<Name, BreakerStats, Request> {
-  const { failureRate, minimumCalls, windowMs, resetMs, key, counts, onStateChange, name } = check('breaker', options, {
-    failureRate: rules.custom<number, number>(
-      'a number above 0 and at most 1',
-      0.5,
-      (value) => typeof value === 'number' && value > 0 && value <= 1,
-    ),
-    minimumCalls: rules.integer(10, { min: 1 }),
-    windowMs: rules.duration(10_000, { min: 10, max: 24 * 3_600_000 }),
-    resetMs: rules.duration(30_000, { max: 24 * 3_600_000 }),
-    key: rules.callback<(request: Request, context: Context) => string>(),
-    counts: rules.callback<(error: unknown) => boolean>(),
-    onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
-    name: rules.layerName<Name>('breaker'),
-  })
+  const { failureRate, minimumCalls, windowMs, resetMs, key, counts, onStateChange, name } = check(
+    'breaker',
+    options,
+    {
+      failureRate: rules.custom<number, number>(
+        'a number above 0 and at most 1',
+        0.5,
+        (value) => typeof value === 'number' && value > 0 && value <= 1,
+      ),
+      minimumCalls: rules.integer(10, { min: 1 }),
+      windowMs: rules.duration(10_000, { min: 10, max: 24 * 3_600_000 }),
+      resetMs: rules.duration(30_000, { max: 24 * 3_600_000 }),
+      key: rules.callback<(request: Request, context: Context) => string>(),
+      counts: rules.callback<(error: unknown) => boolean>(),
+      onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
+      name: rules.layerName<Name>('breaker'),
+    },
+  )
   const stats = { successes: 0, failures: 0, rejected: 0, opened: 0 }
 
   const make = (of: string | undefined) =>
@@ -107,7 +119,10 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
         if (onStateChange) runHook('breaker: onStateChange()', () => onStateChange(state, of))
       },
     })
-  const circuits = new LRUCache<string, Circuit>({ max: KEYS_KEPT, dispose: (circuit) => circuit.close() })
+  const circuits = new LRUCache<string, Circuit>({
+    max: KEYS_KEPT,
+    dispose: (circuit) => circuit.close(),
+  })
   const only = key === undefined ? make(undefined) : undefined
 
   const circuitOf = (request: Request, context: Context): Circuit => {
@@ -122,7 +137,8 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
   }
 
   const speaksAgainstUpstream = (error: unknown, context: Context): boolean => {
-    // An abort from outside tells nothing, but for a time limit further out: there upstream was too slow for it.
+    // An abort from outside tells nothing, but for a time limit further out: there upstream was too
+    // slow for it.
     if (context.cancel.aborted && !(context.cancel.reason instanceof TimeoutError)) return false
     if (counts !== undefined) {
       try {
@@ -140,7 +156,8 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
     name,
     kind: 'breaker',
     outside: {
-      queue: 'a call waits for a slot before it learns that the breaker is open; put breaker outside.',
+      queue:
+        'a call waits for a slot before it learns that the breaker is open; put breaker outside.',
       pool: 'a call waits for a connection before it learns that the breaker is open; put breaker outside.',
     },
     wrap: (next) => async (request, context) => {

@@ -1,9 +1,23 @@
-import { AnswerStream, type Context, type Shared, StackError, type StreamEnd, type StreamReader, share, Timer } from '../core/index.js'
+import {
+  AnswerStream,
+  type Context,
+  type Shared,
+  StackError,
+  type StreamEnd,
+  type StreamReader,
+  share,
+  Timer,
+} from '../core/index.js'
 
-/** How far the fastest reader may be ahead of the slowest, and how much is kept for those who join late. */
+/**
+ * How far the fastest reader may be ahead of the slowest, and how much is kept for those who join
+ * late.
+ */
 const KEPT_CHUNKS = 10_000
 const KEPT_BYTES = 1024 * 1024
-/** How long fast readers wait for a slow one that has fallen that far behind, before it is cut off. */
+/**
+ * How long fast readers wait for a slow one that has fallen that far behind, before it is cut off.
+ */
 const STALL_MS = 1_000
 
 interface Reader {
@@ -17,8 +31,9 @@ interface Reader {
 }
 
 /**
- * One stream for several readers. Each gets the whole of it, frozen: late ones first what has passed, as long as that is kept.
- * Memory is bounded: beyond the bound nobody can join, and what all readers have read is dropped.
+ * One stream for several readers. Each gets the whole of it, frozen: late ones first what has
+ * passed, as long as that is kept. Memory is bounded: beyond the bound nobody can join, and what
+ * all readers have read is dropped.
  */
 export class Broadcast implements StreamReader<unknown> {
   readonly #source: AnswerStream<unknown>
@@ -60,7 +75,12 @@ export class Broadcast implements StreamReader<unknown> {
             onLeave(reason)
           },
         },
-        { cancel: context.cancel, unreadMs: context.base.unreadMs, committed: true, transcribe: this.#source.transcribe },
+        {
+          cancel: context.cancel,
+          unreadMs: context.base.unreadMs,
+          committed: true,
+          transcribe: this.#source.transcribe,
+        },
       ),
     }
     this.#readers = [...this.#readers, reader]
@@ -85,7 +105,8 @@ export class Broadcast implements StreamReader<unknown> {
       // The end first, or a reader that counts its chunks would have to ask once more.
       reader.stream.push(chunk)
     }
-    if (reader.at === this.#end && (this.#ended !== undefined || this.#failure !== undefined)) this.#finish(reader)
+    if (reader.at === this.#end && (this.#ended !== undefined || this.#failure !== undefined))
+      this.#finish(reader)
     else if (reader.wants) this.#pull()
   }
 
@@ -178,7 +199,8 @@ export class Broadcast implements StreamReader<unknown> {
       for (const reader of this.#readers) {
         if (!reader.gone && reader.at === slowest && !reader.wants) {
           this.#remove(reader)
-          const sentence = 'The stream is shared with a faster reader and this one fell too far behind.'
+          const sentence =
+            'The stream is shared with a faster reader and this one fell too far behind.'
           const error = new StackError(sentence, { code: 'STREAM', status: 502, layer: 'dedupe' })
           reader.stream.fail(error)
           reader.leave(error)

@@ -23,7 +23,10 @@ export interface Entry {
   readonly ageMs: number
 }
 
-/** Where the cache keeps its entries. Nothing here rejects or throws: a store that fails has no entries. */
+/**
+ * Where the cache keeps its entries. Nothing here rejects or throws: a store that fails has no
+ * entries.
+ */
 export interface EntryStore {
   get(key: string): Entry | undefined | Promise<Entry | undefined>
   set(key: string, form: Entry['form'], content: Shared): void
@@ -41,19 +44,24 @@ const ENTRY_BYTES = 200
 interface Kept {
   readonly form: Entry['form']
   /**
-   * A stream that nobody has asked for yet is kept as its JSON text, where there is one. It has hundreds of objects, which every garbage collection would
-   * go through, and most answers are never asked for again.
+   * A stream that nobody has asked for yet is kept as its JSON text, where there is one. It has
+   * hundreds of objects, which every garbage collection would go through, and most answers are
+   * never asked for again.
    */
   readonly content: Shared | Buffer
   readonly at: number
 }
 
-/** In the process: live frozen answers, bounded by number and by size, the least recently used going first. Ages by the monotonic clock. */
+/**
+ * In the process: live frozen answers, bounded by number and by size, the least recently used going
+ * first. Ages by the monotonic clock.
+ */
 export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number): EntryStore {
   const kept = new LRUCache<string, Kept>({
     max: maxEntries,
     maxSize: maxBytes,
-    sizeCalculation: ({ content }) => (Buffer.isBuffer(content) ? content.length : content.bytes) + ENTRY_BYTES,
+    sizeCalculation: ({ content }) =>
+      (Buffer.isBuffer(content) ? content.length : content.bytes) + ENTRY_BYTES,
     // It takes whole ones only.
     ttl: Math.ceil(keepMs),
     ttlResolution: 0,
@@ -67,11 +75,13 @@ export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number
       if (!Buffer.isBuffer(content)) return { form, content, ageMs }
       const live = share(JSON.parse(content.toString('utf8')))
       // Asked for again, so perhaps often; as objects it is several times as large.
-      if (live.bytes + ENTRY_BYTES <= maxBytes) kept.set(key, { form, content: live, at }, { start: at })
+      if (live.bytes + ENTRY_BYTES <= maxBytes)
+        kept.set(key, { form, content: live, at }, { start: at })
       return { form, content: live, ageMs }
     },
     set: (key, form, content) => void kept.set(key, { form, content, at: performance.now() }),
-    setText: (key, text) => void kept.set(key, { form: 'stream', content: Buffer.from(text), at: performance.now() }),
+    setText: (key, text) =>
+      void kept.set(key, { form: 'stream', content: Buffer.from(text), at: performance.now() }),
     delete: (key) => kept.delete(key),
     clear: () => kept.clear(),
     entries: () => kept.size,
@@ -79,7 +89,10 @@ export function memoryStore(keepMs: number, maxEntries: number, maxBytes: number
   }
 }
 
-/** What is written to a store outside the process. Its own key is in it, so that an entry in the wrong place is not believed. */
+/**
+ * What is written to a store outside the process. Its own key is in it, so that an entry in the
+ * wrong place is not believed.
+ */
 interface Envelope {
   readonly v: 1
   readonly k: string
@@ -88,17 +101,29 @@ interface Envelope {
   readonly d: unknown
 }
 
-/** After a store operation that timed out, nothing is read or written for this long: a frozen store must not slow every call. Milliseconds. */
+/**
+ * After a store operation that timed out, nothing is read or written for this long: a frozen store
+ * must not slow every call. Milliseconds.
+ */
 const REST_MS = 1_000
 
-/** Any Keyv store. Every operation has its own short time limit, and whatever goes wrong is a miss. Ages by the date, as processes share it. */
+/**
+ * Any Keyv store. Every operation has its own short time limit, and whatever goes wrong is a miss.
+ * Ages by the date, as processes share it.
+ */
 export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): EntryStore {
   // By its shape, as the application may have another copy of keyv.
   // Keyv's get() keeps a store's failure to itself unless it is told to throw.
-  const keyv = 'useKeyPrefix' in store ? (store as Keyv) : new Keyv({ store, namespace: 'blossom-stack', throwOnErrors: true })
+  const keyv =
+    'useKeyPrefix' in store
+      ? (store as Keyv)
+      : new Keyv({ store, namespace: 'blossom-stack', throwOnErrors: true })
   let restUntil = 0
   let clearedAt = 0
-  const failed = () => warn('cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.')
+  const failed = () =>
+    warn(
+      'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.',
+    )
   keyv.on('error', failed)
 
   const attempt = async <T>(operation: () => Promise<T>, otherwise: T): Promise<T> => {
@@ -145,7 +170,8 @@ export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): E
     },
     delete: (key) => attempt(() => keyv.delete(key), false),
     clear() {
-      // A store that could not be cleared, or a write that arrives after it, must not bring back what is older.
+      // A store that could not be cleared, or a write that arrives after it, must not bring back
+      // what is older.
       clearedAt = Date.now()
       return attempt(() => keyv.clear(), undefined)
     },
@@ -157,5 +183,11 @@ export function keyvStore(store: CacheStore, keepMs: number, limitMs: number): E
 function isEnvelope(found: unknown, key: string): found is Envelope {
   if (typeof found !== 'object' || found === null) return false
   const { v, k, f, at, d } = found as Partial<Envelope>
-  return v === 1 && k === key && typeof at === 'number' && Number.isFinite(at) && (f === 'value' || (f === 'stream' && Array.isArray(d)))
+  return (
+    v === 1 &&
+    k === key &&
+    typeof at === 'number' &&
+    Number.isFinite(at) &&
+    (f === 'value' || (f === 'stream' && Array.isArray(d)))
+  )
 }

@@ -25,7 +25,11 @@ export type { CacheStore } from './cache-store.js'
 export interface CacheOptions<Name extends string = 'cache', Request = unknown> {
   /** How long an answer is fresh. Milliseconds. @default 1800000 (30 minutes) */
   ttlMs?: number | undefined
-  /** How long after that it is still served, at once, while one call renews it behind the scenes; if that fails the old answer stays. Milliseconds. @default 0 */
+  /**
+   * How long after that it is still served, at once, while one call renews it behind the scenes; if
+   * that fails the old answer stays. Milliseconds.
+   * @default 0
+   */
   staleMs?: number | undefined
   /** In memory only. @default 1000 */
   maxEntries?: number | undefined
@@ -33,10 +37,14 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   maxBytes?: number | undefined
   /** A `Keyv`, a Keyv store such as `@keyv/redis`, or a `Map`. @default in memory, bounded */
   store?: CacheStore | undefined
-  /** Longest wait for an operation of `store`; then the call goes upstream. Milliseconds. @default 250 */
+  /**
+   * Longest wait for an operation of `store`; then the call goes upstream. Milliseconds.
+   * @default 250
+   */
   storeTimeoutMs?: number | undefined
   /**
-   * The request's identity; when it gives none, or throws, the call passes the cache by. The tenant is always added.
+   * The request's identity; when it gives none, or throws, the call passes the cache by. The tenant
+   * is always added.
    * @default what the base tells, else stable JSON
    */
   key?: ((request: Request, context: Context) => string | undefined) | undefined
@@ -65,11 +73,15 @@ export interface CacheNote {
   readonly key: string
 }
 
-/** A renewal behind a stale entry that takes longer is given up: what `standard()` allows a call. Milliseconds. */
+/**
+ * A renewal behind a stale entry that takes longer is given up: what `standard()` allows a call.
+ * Milliseconds.
+ */
 const RENEWAL_MS = 300_000
 
 /** A cache layer can also be emptied. */
-export interface CacheLayer<Name extends string, Request = unknown> extends Layer<Name, CacheStats, Request> {
+export interface CacheLayer<Name extends string, Request = unknown>
+  extends Layer<Name, CacheStats, Request> {
   /** Forgets everything; answers under way are not stored either. */
   clear(): Promise<void>
   /** Forgets one entry, by the `key` of a call's note. Resolves with whether it was there. */
@@ -77,11 +89,13 @@ export interface CacheLayer<Name extends string, Request = unknown> extends Laye
 }
 
 /**
- * Keeps complete answers and gives them again. Streams are stored chunk by chunk and replayed as streams; where the base can convert,
- * one stored form serves both. JSON answers are deeply frozen, on a miss as on a hit; bytes are copied for each caller.
- * A store outside the process that fails, is slow, or holds nonsense costs a miss and never a call.
+ * Keeps complete answers and gives them again. Streams are stored chunk by chunk and replayed as
+ * streams; where the base can convert, one stored form serves both. JSON answers are deeply frozen,
+ * on a miss as on a hit; bytes are copied for each caller. A store outside the process that fails,
+ * is slow, or holds nonsense costs a miss and never a call.
  *
- * A call with `cache: 'reload'` reads nothing stored, one with `'no-store'` passes by. Tenants never share.
+ * A call with `cache: 'reload'` reads nothing stored, one with `'no-store'` passes by. Tenants
+ * never share.
  *
  * @example cache({ ttlMs: 10 * 60_000, staleMs: 60 * 60_000 })
  * @see https://www.rfc-editor.org/rfc/rfc5861 stale-while-revalidate
@@ -89,18 +103,29 @@ export interface CacheLayer<Name extends string, Request = unknown> extends Laye
 export function cache<const Name extends string = 'cache', Request = unknown>(
   options: CacheOptions<Name, Request> = {},
 ): CacheLayer<Name, Request> {
-  const { ttlMs, staleMs, maxEntries, maxBytes, store, storeTimeoutMs, key, name } = check('cache', options, {
-    ttlMs: rules.duration(30 * 60_000),
-    staleMs: rules.duration(0, { min: 0 }),
-    maxEntries: rules.integer(1_000, { min: 1, max: 10_000_000 }),
-    maxBytes: rules.integer(64 * 1024 * 1024, { min: 1 }),
-    store: rules.custom<CacheStore, undefined>('a Keyv, a Keyv store or a Map', undefined, isStore),
-    storeTimeoutMs: rules.duration(250),
-    key: rules.callback<(request: Request, context: Context) => string | undefined>(),
-    name: rules.layerName<Name>('cache'),
-  })
+  const { ttlMs, staleMs, maxEntries, maxBytes, store, storeTimeoutMs, key, name } = check(
+    'cache',
+    options,
+    {
+      ttlMs: rules.duration(30 * 60_000),
+      staleMs: rules.duration(0, { min: 0 }),
+      maxEntries: rules.integer(1_000, { min: 1, max: 10_000_000 }),
+      maxBytes: rules.integer(64 * 1024 * 1024, { min: 1 }),
+      store: rules.custom<CacheStore, undefined>(
+        'a Keyv, a Keyv store or a Map',
+        undefined,
+        isStore,
+      ),
+      storeTimeoutMs: rules.duration(250),
+      key: rules.callback<(request: Request, context: Context) => string | undefined>(),
+      name: rules.layerName<Name>('cache'),
+    },
+  )
   const keepMs = ttlMs + staleMs
-  const kept = store === undefined ? memoryStore(keepMs, maxEntries, maxBytes) : keyvStore(store, keepMs, storeTimeoutMs)
+  const kept =
+    store === undefined
+      ? memoryStore(keepMs, maxEntries, maxBytes)
+      : keyvStore(store, keepMs, storeTimeoutMs)
   const stats = { hits: 0, misses: 0, stale: 0, unkeyed: 0 }
   /** Grows with each `clear()`: answers that began before are not stored. */
   let generation = 0
@@ -109,7 +134,10 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   const keyOf = (request: unknown, context: Context): string | undefined => {
     const { base, tenant } = context
     try {
-      const identity: unknown = key === undefined ? context.keyOf(request, 'cache') : atOnce(key(request as Request, context))
+      const identity: unknown =
+        key === undefined
+          ? context.keyOf(request, 'cache')
+          : atOnce(key(request as Request, context))
       const scope = scopeOf(base)
       if (typeof identity !== 'string' || scope === undefined) return undefined
       return digest(scope, tenant === undefined ? '' : `tenant ${tenant}`, identity)
@@ -127,18 +155,25 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     const first = named.get(title) ?? scope
     named.set(title, first)
     if (first === scope) return title
-    warn(`cache: two functions named ${title} share one store; the second is not cached. Give each a key of its own with base().`)
+    warn(
+      `cache: two functions named ${title} share one store; the second is not cached. Give each a key of its own with base().`,
+    )
     return undefined
   }
 
   /** A stored answer in the form that the request asks for; undefined when it cannot be had. */
-  const serve = (entry: Entry, request: unknown, context: Context): { answer: unknown } | undefined => {
+  const serve = (
+    entry: Entry,
+    request: unknown,
+    context: Context,
+  ): { answer: unknown } | undefined => {
     const { streams, toStream, fromStream, valid, complete, unreadMs } = context.base
     try {
       const content = entry.content.take()
       const isChunks = entry.form === 'stream'
       // What comes from outside is judged again.
-      if (store !== undefined && !(isChunks ? complete(content as unknown[]) : valid(content))) return undefined
+      if (store !== undefined && !(isChunks ? complete(content as unknown[]) : valid(content)))
+        return undefined
       const wantsStream = streams?.(request) ?? isChunks
       if (wantsStream) {
         const chunks = isChunks ? (content as unknown[]) : toStream?.(content, request)
@@ -159,7 +194,8 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     const stream = streamOf(answer)
     if (stream === undefined) {
       const shared = share(answer)
-      if (since === generation && judge('valid()', () => valid(answer))) kept.set(id, 'value', shared)
+      if (since === generation && judge('valid()', () => valid(answer)))
+        kept.set(id, 'value', shared)
       return shared.take()
     }
     // A source that tells the text of its chunks has judged them, too.
@@ -175,7 +211,8 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
       else chunks.push(shared)
     })
     stream.onEnd(({ outcome, cacheable }) => {
-      if (outcome !== 'complete' || cacheable === false || bytes > maxBytes || since !== generation) return
+      if (outcome !== 'complete' || cacheable === false || bytes > maxBytes || since !== generation)
+        return
       if (transcript !== undefined) {
         const text = transcript()
         if (text !== undefined) kept.setText?.(id, text)
@@ -204,7 +241,9 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
           const since = generation
           const work = context.detach()
           // Nobody waits for it, so nobody would miss what hangs and keeps a slot.
-          const limit = new Timer(RENEWAL_MS, () => work.context.cancel.abort(new TimeoutError(RENEWAL_MS, { layer: name })))
+          const limit = new Timer(RENEWAL_MS, () =>
+            work.context.cancel.abort(new TimeoutError(RENEWAL_MS, { layer: name })),
+          )
           try {
             const answer = keep(id, await next(request, work.context), work.context, since)
             const stream = streamOf(answer)
@@ -231,7 +270,8 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
             const looked = kept.get(id)
             const entry = looked instanceof Promise ? await looked : looked
             context.cancel.throwIfAborted()
-            const served = entry && entry.ageMs <= keepMs ? serve(entry, request, context) : undefined
+            const served =
+              entry && entry.ageMs <= keepMs ? serve(entry, request, context) : undefined
             if (entry && served) {
               const fresh = entry.ageMs <= ttlMs
               stats.hits++
@@ -239,7 +279,10 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
                 stats.stale++
                 void renew(id, request, context)
               }
-              context.meta.set(name, { status: fresh ? 'hit' : 'stale', key: id } satisfies CacheNote)
+              context.meta.set(name, {
+                status: fresh ? 'hit' : 'stale',
+                key: id,
+              } satisfies CacheNote)
               context.trace?.cache(name, fresh ? 'hit' : 'stale')
               return served.answer
             }
@@ -276,7 +319,9 @@ function isStore(value: unknown): boolean {
   return (
     typeof store === 'object' &&
     store !== null &&
-    (['get', 'set', 'delete', 'clear'] as const).every((method) => typeof store[method] === 'function') &&
+    (['get', 'set', 'delete', 'clear'] as const).every(
+      (method) => typeof store[method] === 'function',
+    ) &&
     // Keyv writes its namespace on a store, which a frozen one refuses.
     (Object.isExtensible(store) || 'useKeyPrefix' in store)
   )

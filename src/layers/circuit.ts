@@ -20,13 +20,17 @@ export interface Permit {
 }
 
 /**
- * One circuit: opossum counts and decides, from verdicts given at the end of each answer. What opossum leaves to its user is done here:
- * the one trial call of the half-open state, verdicts that come too late, and a fresh window at each close.
+ * One circuit: opossum counts and decides, from verdicts given at the end of each answer. What
+ * opossum leaves to its user is done here: the one trial call of the half-open state, verdicts that
+ * come too late, and a fresh window at each close.
  */
 export class Circuit {
   readonly #options: CircuitOptions
   #opossum: Opossum
-  /** Grows with every opening and closing, so that verdicts of calls that began before are told apart. */
+  /**
+   * Grows with every opening and closing, so that verdicts of calls that began before are told
+   * apart.
+   */
   #window = 0
   #openedAt = 0
   #trialAt: number | undefined
@@ -51,28 +55,33 @@ export class Circuit {
     if (this.#trialAt !== undefined) {
       const left = this.#trialAt + this.#options.resetMs - now
       if (left > 0) return left
-      // A trial without a verdict for that long gives its permit back: its own late verdict belongs to an old window.
+      // A trial without a verdict for that long gives its permit back: its own late verdict belongs
+      // to an old window.
       this.#window++
     }
     this.#trialAt = now
     return { window: this.#window, trial: true }
   }
 
-  /** The verdict on the call with this permit; `undefined`: none, it says nothing about upstream. */
+  /**
+   * The verdict on the call with this permit; `undefined`: none, it says nothing about upstream.
+   */
   settle(permit: Permit, verdict: 'success' | 'failure' | undefined, trace?: Trace): void {
     if (permit.window !== this.#window) return
     this.#trace = trace
     if (permit.trial) this.#trialAt = undefined
     if (verdict === undefined) return
     if (!permit.trial) {
-      // All that a verdict does to a closed circuit is to be counted, and opossum counts by these events of its own; `fire()` adds promises.
+      // All that a verdict does to a closed circuit is to be counted, and opossum counts by these
+      // events of its own; `fire()` adds promises.
       this.#opossum.emit('fire')
       this.#opossum.emit(verdict)
       if (verdict === 'failure') this.#failedInWindow = true
       if (this.#failedInWindow) this.#openIfDue()
       return
     }
-    // A failure is thrown in the action and a success told by a thenable that answers at once, so that opossum decides before the caller knows.
+    // A failure is thrown in the action and a success told by a thenable that answers at once, so
+    // that opossum decides before the caller knows.
     this.#opossum.fire(verdict).catch(() => {})
     if (verdict === 'success') this.#renew()
   }
@@ -119,8 +128,8 @@ export class Circuit {
   }
 
   /**
-   * opossum would look at the rate at a failure only, and open above the threshold only: the call that completes the minimum may be a success, and
-   * half of the calls is half.
+   * opossum would look at the rate at a failure only, and open above the threshold only: the call
+   * that completes the minimum may be a success, and half of the calls is half.
    */
   #openIfDue(): void {
     const { minimumCalls, failureRate } = this.#options

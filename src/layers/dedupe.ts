@@ -34,13 +34,17 @@ export interface DedupeStats {
 }
 
 /**
- * Single-flight: identical calls in progress share one answer. A stream's late joiners get all of it from the start. Each caller leaves by itself; the
- * work stops when the last has left. JSON answers are frozen, bytes are copied for each caller. Calls with `cache: 'no-store'` pass by; tenants never share.
+ * Single-flight: identical calls in progress share one answer. A stream's late joiners get all of
+ * it from the start. Each caller leaves by itself; the work stops when the last has left. JSON
+ * answers are frozen, bytes are copied for each caller. Calls with `cache: 'no-store'` pass by;
+ * tenants never share.
  *
  * @example stack(ask, dedupe(), retry())
  * @see https://pkg.go.dev/golang.org/x/sync/singleflight
  */
-export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOptions<Name> = {}): Layer<Name, DedupeStats> {
+export function dedupe<const Name extends string = 'dedupe'>(
+  options: DedupeOptions<Name> = {},
+): Layer<Name, DedupeStats> {
   const { name } = check('dedupe', options, { name: rules.layerName<Name>('dedupe') })
   const stats = { joined: 0, inFlight: 0, unkeyed: 0 }
 
@@ -48,7 +52,8 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
     name,
     kind: 'dedupe',
     outside: {
-      queue: 'every caller who joins holds a slot while he waits for the first; put dedupe outside.',
+      queue:
+        'every caller who joins holds a slot while he waits for the first; put dedupe outside.',
       pool: 'every caller who joins holds a connection while he waits for the first; put dedupe outside.',
     },
     wrap: (next) => {
@@ -92,7 +97,9 @@ export function dedupe<const Name extends string = 'dedupe'>(options: DedupeOpti
 /** Longer identities are known by their digest: places in the map outlive their calls. */
 const LONG = 1_000
 
-/** What the base says of the request; nothing when it throws, or says something other than a string. */
+/**
+ * What the base says of the request; nothing when it throws, or says something other than a string.
+ */
 function identify(request: unknown, context: Context): string | undefined {
   try {
     const identity: unknown = context.keyOf(request, 'dedupe')
@@ -201,7 +208,8 @@ class Flight implements AbortListener {
     this.#work.tell(context)
     if (!(shared instanceof Broadcast)) return resolve(shared.take())
     const stream = shared.reader(context, (reason) => {
-      // A last reader who simply stops reading leaves the source as a reader, not as one who aborts.
+      // A last reader who simply stops reading leaves the source as a reader, not as one who
+      // aborts.
       if (reason === undefined && this.#work.callers === 1) shared.leaveSource()
       leave(reason)
     })
@@ -225,7 +233,12 @@ class Attendee implements AbortListener {
   readonly reject: (error: unknown) => void
   gone = false
 
-  constructor(context: Context, leave: (reason?: unknown) => void, resolve: (answer: unknown) => void, reject: (error: unknown) => void) {
+  constructor(
+    context: Context,
+    leave: (reason?: unknown) => void,
+    resolve: (answer: unknown) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.context = context
     this.leave = leave
     this.resolve = resolve

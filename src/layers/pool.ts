@@ -31,7 +31,8 @@ export interface PoolOptions<Name extends string = 'pool'> {
   /** Accounts or addresses to share the calls between. @default the client's own */
   members?: readonly PoolMember[] | undefined
   /**
-   * Carries the calls instead of agents of the pool's own: for a proxy, or a certificate authority of one's own. It is never closed here.
+   * Carries the calls instead of agents of the pool's own: for a proxy, or a certificate authority
+   * of one's own. It is never closed here.
    * @default one undici `Agent` for each member
    */
   dispatcher?: Dispatcher | undefined
@@ -44,7 +45,10 @@ export interface PoolOptions<Name extends string = 'pool'> {
 /** One member of a `pool()` as it is now. */
 export interface PoolMemberStats {
   readonly active: number
-  /** `paused` after a 429, `ejected` after failures; both are used only when no other member is free. */
+  /**
+   * `paused` after a 429, `ejected` after failures; both are used only when no other member is
+   * free.
+   */
   readonly state: 'ready' | 'paused' | 'ejected'
 }
 
@@ -61,7 +65,10 @@ export interface PoolStats {
   readonly members: readonly PoolMemberStats[]
 }
 
-/** Envoy's outlier detection: 5 consecutive failures eject for 30 s. https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier */
+/**
+ * Envoy's outlier detection: 5 consecutive failures eject for 30 s.
+ * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier
+ */
 const EJECT_AFTER = 5
 const EJECT_MS = 30_000
 /** After a 429 that names no time: what the gateway's own `Retry-After` for a busy account says. */
@@ -127,7 +134,8 @@ class Member {
         this.#pausedUntil = now + (error.retryAfter ?? PAUSE_MS)
         return
       }
-      // A member whose key is refused answers at once, so least-loaded choice would send it everything.
+      // A member whose key is refused answers at once, so least-loaded choice would send it
+      // everything.
       if (error.code === 'AUTH' || error.code === 'PAYMENT') {
         this.#ejectedUntil = now + EJECT_MS
         return
@@ -146,14 +154,17 @@ class Member {
 }
 
 /**
- * Leases connections: bounds the calls in progress, each to the end of its answer's body, keeps the sockets alive, and shares the calls between
- * several members by least load. Failing members are left out for a while; a retry avoids the member that failed it.
- * Around a function other than the client it is a bounded lease, and offers `context.transport`.
+ * Leases connections: bounds the calls in progress, each to the end of its answer's body, keeps the
+ * sockets alive, and shares the calls between several members by least load. Failing members are
+ * left out for a while; a retry avoids the member that failed it. Around a function other than the
+ * client it is a bounded lease, and offers `context.transport`.
  *
  * @throws QueueFullError code `QUEUE_FULL`, status 503, when `maxWaiting` calls wait already
  * @example pool({ connections: 10, members: [{ apiKey: first }, { apiKey: second, weight: 2 }] })
  */
-export function pool<const Name extends string = 'pool'>(options: PoolOptions<Name> = {}): Layer<Name, PoolStats> {
+export function pool<const Name extends string = 'pool'>(
+  options: PoolOptions<Name> = {},
+): Layer<Name, PoolStats> {
   const checked = check('pool', options, {
     connections: rules.integer(10, { min: 1, max: 100_000 }),
     members: {
@@ -175,7 +186,8 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
   const { connections, maxWaiting, name } = checked
   let closed = false
   const members = (checked.members ?? [{}]).map(
-    (member, index) => new Member(index, checkMember(member), connections, checked.dispatcher, () => !closed),
+    (member, index) =>
+      new Member(index, checkMember(member), connections, checked.dispatcher, () => !closed),
   )
   const max = connections * members.length
   const room = new WaitingRoom(maxWaiting)
@@ -188,7 +200,14 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
     let bestRank = Number.POSITIVE_INFINITY
     for (const member of members) {
       if (member.active >= connections) continue
-      const avoid = member.state === 'ready' ? (failed?.has(member.index) ? 1 : 0) : member.state === 'paused' ? 2 : 3
+      const avoid =
+        member.state === 'ready'
+          ? failed?.has(member.index)
+            ? 1
+            : 0
+          : member.state === 'paused'
+            ? 2
+            : 3
       const rank = avoid * 1e9 + member.active / member.weight
       if (best === undefined || rank < bestRank || (rank === bestRank && member.turn < best.turn)) {
         best = member
@@ -232,15 +251,21 @@ export function pool<const Name extends string = 'pool'>(options: PoolOptions<Na
         failed.add(member.index)
         context.meta.set(
           ELSEWHERE,
-          members.some(({ index, state, active }) => !failed.has(index) && state === 'ready' && active < connections),
+          members.some(
+            ({ index, state, active }) =>
+              !failed.has(index) && state === 'ready' && active < connections,
+          ),
         )
       }
       try {
-        return onEnd(await next(request, context.derive({ transport: member.transport })), (end) => {
-          if (end.outcome === 'failed') fail(end.error)
-          else if (end.outcome === 'complete') member.succeeded()
-          release(member)
-        })
+        return onEnd(
+          await next(request, context.derive({ transport: member.transport })),
+          (end) => {
+            if (end.outcome === 'failed') fail(end.error)
+            else if (end.outcome === 'complete') member.succeeded()
+            release(member)
+          },
+        )
       } catch (error) {
         fail(error)
         release(member)
@@ -278,10 +303,27 @@ function isFault(error: { code: string }): boolean {
 
 function checkMember(member: PoolMember): PoolMember {
   // It may be a bare key, which must not be shown.
-  if (typeof member !== 'object') throw new ConfigError('pool: a member must be an object { apiKey, baseURL, weight }.', { layer: 'pool' })
+  if (typeof member !== 'object')
+    throw new ConfigError('pool: a member must be an object { apiKey, baseURL, weight }.', {
+      layer: 'pool',
+    })
   return check<PoolMember>('pool', member, {
-    apiKey: { ...rules.custom<string, undefined>('a string of printable ASCII characters', undefined, isKey), secret: true },
-    baseURL: { ...rules.custom<string, undefined>('an http or https URL without credentials', undefined, isAddress), secret: true },
+    apiKey: {
+      ...rules.custom<string, undefined>(
+        'a string of printable ASCII characters',
+        undefined,
+        isKey,
+      ),
+      secret: true,
+    },
+    baseURL: {
+      ...rules.custom<string, undefined>(
+        'an http or https URL without credentials',
+        undefined,
+        isAddress,
+      ),
+      secret: true,
+    },
     weight: rules.number(1, { min: 0.001, max: 1_000_000 }),
   })
 }

@@ -45,25 +45,32 @@ export interface QueueStats {
 }
 
 /**
- * A call is let in when nine of ten like it would be done in time: a queue filled to the very edge brings everybody to its head with next to no
- * time left. At the head it is worth a slot as long as some like it would still be done.
+ * A call is let in when nine of ten like it would be done in time: a queue filled to the very edge
+ * brings everybody to its head with next to no time left. At the head it is worth a slot as long as
+ * some like it would still be done.
  */
 const NEARLY_ALL = 0.9
 const A_FEW = 0.25
 
 /**
- * Bounds the calls in progress (a bulkhead) and the calls that wait for it. Larger `priority` goes first. A slot is held to the end of the
- * answer, for a stream to its last chunk; a waiting call that is aborted leaves at once.
+ * Bounds the calls in progress (a bulkhead) and the calls that wait for it. Larger `priority` goes
+ * first. A slot is held to the end of the answer, for a stream to its last chunk; a waiting call
+ * that is aborted leaves at once.
  *
- * A call that carries a deadline and, going by how long calls have taken, would not be done before it, is refused at once, and again at the head
- * of the queue: under overload the slots then go to calls that somebody still waits for.
+ * A call that carries a deadline and, going by how long calls have taken, would not be done before
+ * it, is refused at once, and again at the head of the queue: under overload the slots then go to
+ * calls that somebody still waits for.
  *
  * @throws QueueFullError code `QUEUE_FULL`, status 503, at once, with `retryAfter`
- * @throws RateLimitError code `RATE_LIMITED`, status 429, at once when the rate would let the call begin only after its deadline or `maxWaitMs`
- * @throws TimeoutError code `TIMEOUT`, phase `queue`, when `maxWaitMs` or the deadline passes while the call waits
+ * @throws RateLimitError code `RATE_LIMITED`, status 429, at once when the rate would let the call
+ * begin only after its deadline or `maxWaitMs`
+ * @throws TimeoutError code `TIMEOUT`, phase `queue`, when `maxWaitMs` or the deadline passes while
+ * the call waits
  * @example queue({ concurrency: 5, maxWaiting: 100, rate: { limit: 60, intervalMs: 60_000 } })
  */
-export function queue<const Name extends string = 'queue'>(options: QueueOptions<Name> = {}): Layer<Name, QueueStats> {
+export function queue<const Name extends string = 'queue'>(
+  options: QueueOptions<Name> = {},
+): Layer<Name, QueueStats> {
   const checked = check('queue', options, {
     concurrency: rules.integer(5, { min: 1 }),
     maxWaiting: rules.integer(1_000, { min: 0 }),
@@ -79,7 +86,8 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
   const rate = checked.rate === undefined ? undefined : makeRate(checked.rate)
   const room = new WaitingRoom(maxWaiting)
   const stats = { running: 0, completed: 0, failed: 0, rejected: 0 }
-  // Waits go by all calls; what a call itself takes goes by its kind, as streams take many times as long as plain answers.
+  // Waits go by all calls; what a call itself takes goes by its kind, as streams take many times as
+  // long as plain answers.
   const service = { all: new ServiceTime(), plain: new ServiceTime(), streamed: new ServiceTime() }
   let rateTimer: Timer | undefined
 
@@ -108,13 +116,20 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
     }
   }
 
-  const kindOf = (request: unknown, { base }: Context) => (base.streams?.(request) === true ? service.streamed : service.plain)
+  const kindOf = (request: unknown, { base }: Context) =>
+    base.streams?.(request) === true ? service.streamed : service.plain
 
   /**
-   * Sheds a call that would be given up before it is done: a queue that serves everybody in turn serves, when there is too much to do, exactly the
-   * calls that are about to expire.
+   * Sheds a call that would be given up before it is done: a queue that serves everybody in turn
+   * serves, when there is too much to do, exactly the calls that are about to expire.
    */
-  const refuseIfLate = (request: unknown, context: Context, ahead: number, waitMs: number, share: number): void => {
+  const refuseIfLate = (
+    request: unknown,
+    context: Context,
+    ahead: number,
+    waitMs: number,
+    share: number,
+  ): void => {
     if (!service.all.isKnown) return
     const own = kindOf(request, context)
     const lateMs = waitMs + (own.isKnown ? own.within(share) : 0) - remaining(context)
@@ -136,7 +151,8 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
     callWaiting()
     try {
       await turn
-      // Looked at again, as an estimate may have been wrong; but a start that the rate has counted is not thrown away.
+      // Looked at again, as an estimate may have been wrong; but a start that the rate has counted
+      // is not thrown away.
       if (rate === undefined) {
         try {
           refuseIfLate(request, context, 0, 0, A_FEW)
@@ -157,7 +173,12 @@ export function queue<const Name extends string = 'queue'>(options: QueueOptions
     kind: 'queue',
     outside: { pool: 'a call that waits in the queue holds a connection; put queue outside.' },
     wrap: (next) => async (request, context) => {
-      if (room.waiting === 0 && stats.running < concurrency && (rate === undefined || rate.waitMs() === 0)) begin()
+      if (
+        room.waiting === 0 &&
+        stats.running < concurrency &&
+        (rate === undefined || rate.waitMs() === 0)
+      )
+        begin()
       else {
         try {
           await waitForTurn(request, context)

@@ -1,4 +1,7 @@
-/** At most `limit` starts within any `intervalMs`: a sliding window on the monotonic clock, which p-queue's own (on `Date.now()`) is not. */
+/**
+ * At most `limit` starts within any `intervalMs`: a sliding window on the monotonic clock, which
+ * p-queue's own (on `Date.now()`) is not.
+ */
 export class RateWindow {
   readonly #limit: number
   readonly #intervalMs: number
@@ -11,11 +14,15 @@ export class RateWindow {
     this.#intervalMs = intervalMs
   }
 
-  /** Milliseconds until one more may start when `ahead` others go first. A lower bound: it knows nothing of slots. */
+  /**
+   * Milliseconds until one more may start when `ahead` others go first. A lower bound: it knows
+   * nothing of slots.
+   */
   waitMs(ahead = 0): number {
     const rounds = Math.floor(ahead / this.#limit)
     const before = this.#starts[(this.#count + (ahead % this.#limit)) % this.#limit]
-    const first = before === undefined ? 0 : Math.max(0, before + this.#intervalMs - performance.now())
+    const first =
+      before === undefined ? 0 : Math.max(0, before + this.#intervalMs - performance.now())
     return first + rounds * this.#intervalMs
   }
 

@@ -1,4 +1,7 @@
-/** How many retries all calls of one `retry()` may make together: `floor` + `ratio` × the calls of the last `windowMs`. */
+/**
+ * How many retries all calls of one `retry()` may make together: `floor` + `ratio` × the calls of
+ * the last `windowMs`.
+ */
 export interface RetryBudgetOptions {
   /** Retries as a share of the calls. @default 0.2 */
   ratio?: number | undefined
@@ -19,7 +22,8 @@ interface Slice {
 const SLICES = 100
 
 /**
- * Limits retries to `floor` + `ratio` × the calls that started within the window or still run, so that an outage is not made worse by those who ask again.
+ * Limits retries to `floor` + `ratio` × the calls that started within the window or still run, so
+ * that an outage is not made worse by those who ask again.
  * @see https://twitter.github.io/finagle/guide/Glossary.html "retry budget"
  */
 export class RetryBudget {

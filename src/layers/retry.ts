@@ -22,15 +22,27 @@ import { RetryBudget, type RetryBudgetOptions } from './retry-budget.js'
 export interface RetryOptions<Name extends string = 'retry'> {
   /** Repeats after the first attempt. 0 to 100. @default 2 */
   retries?: number | undefined
-  /** The first backoff is drawn from 0 to this; it doubles with each attempt. Milliseconds. @default 500 */
+  /**
+   * The first backoff is drawn from 0 to this; it doubles with each attempt. Milliseconds.
+   * @default 500
+   */
   minDelayMs?: number | undefined
   /** The backoff's cap. Milliseconds. @default 8000 */
   maxDelayMs?: number | undefined
-  /** A `Retry-After` longer than this is not waited for: the call fails at once. Milliseconds. @default 60000 */
+  /**
+   * A `Retry-After` longer than this is not waited for: the call fails at once. Milliseconds.
+   * @default 60000
+   */
   maxRetryAfterMs?: number | undefined
-  /** Limits the retries of all calls together; `false` for no limit. @default { ratio: 0.2, floor: 10, windowMs: 10_000 } */
+  /**
+   * Limits the retries of all calls together; `false` for no limit.
+   * @default { ratio: 0.2, floor: 10, windowMs: 10_000 }
+   */
   budget?: RetryBudgetOptions | false | undefined
-  /** Decides instead of the default rule whether a failure is worth another attempt. `attempt` counts from 1. The caller's abort never is. */
+  /**
+   * Decides instead of the default rule whether a failure is worth another attempt. `attempt`
+   * counts from 1. The caller's abort never is.
+   */
   when?: ((error: unknown, attempt: number) => boolean) | undefined
   /** Told before each wait. What it throws is a warning and changes nothing. */
   onRetry?: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
@@ -51,8 +63,9 @@ export interface RetryStats {
 }
 
 /**
- * What an attempt threw, carried through p-retry, which would replace what is no Error and judge TypeErrors by itself. It is an Error by its
- * prototype only: nobody looks at its stack, which would cost more than all the rest.
+ * What an attempt threw, carried through p-retry, which would replace what is no Error and judge
+ * TypeErrors by itself. It is an Error by its prototype only: nobody looks at its stack, which
+ * would cost more than all the rest.
  */
 class Thrown {
   readonly value: unknown
@@ -63,16 +76,21 @@ class Thrown {
 Object.setPrototypeOf(Thrown.prototype, Error.prototype)
 
 /**
- * Repeats a call that failed before its answer began, after a backoff with full jitter or the wait that upstream asked for.
+ * Repeats a call that failed before its answer began, after a backoff with full jitter or the wait
+ * that upstream asked for.
  *
- * Repeated: 408, 409, 429, 5xx, network failures, time-outs, and foreign errors other than programming mistakes (`TypeError`). Not repeated: other
- * 4xx, what was refused before it ran, the caller's abort. A wait never outlasts the deadline, and ends with the caller's signal.
+ * Repeated: 408, 409, 429, 5xx, network failures, time-outs, and foreign errors other than
+ * programming mistakes (`TypeError`). Not repeated: other 4xx, what was refused before it ran, the
+ * caller's abort. A wait never outlasts the deadline, and ends with the caller's signal.
  *
  * @throws what the last attempt threw, unchanged
  * @example retry({ retries: 3, onRetry: ({ attempt, delayMs }) => log.info({ attempt, delayMs }) })
- * @see https://github.com/openai/openai-node which statuses are repeated, and the limit on `Retry-After`
+ * @see https://github.com/openai/openai-node which statuses are repeated, and the limit on
+ * `Retry-After`
  */
-export function retry<const Name extends string = 'retry'>(options: RetryOptions<Name> = {}): Layer<Name, RetryStats> {
+export function retry<const Name extends string = 'retry'>(
+  options: RetryOptions<Name> = {},
+): Layer<Name, RetryStats> {
   const checked = check('retry', options, {
     retries: rules.integer(2, { min: 0, max: 100 }),
     minDelayMs: rules.duration(500, { min: 0 }),
@@ -106,14 +124,30 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
     return isRetryable(error)
   }
 
-  /** Waits for the moment of the next attempt; false when there is to be none. Rejects with the reason when the caller aborts. */
-  const waitForNext = async (error: unknown, attempt: number, context: Context): Promise<boolean> => {
-    if (context.cancel.aborted || context.closing.aborted || !isWorthIt(error, attempt)) return false
+  /**
+   * Waits for the moment of the next attempt; false when there is to be none. Rejects with the
+   * reason when the caller aborts.
+   */
+  const waitForNext = async (
+    error: unknown,
+    attempt: number,
+    context: Context,
+  ): Promise<boolean> => {
+    if (context.cancel.aborted || context.closing.aborted || !isWorthIt(error, attempt))
+      return false
     const asked = context.meta.get(ELSEWHERE) === true ? undefined : retryAfterOf(error)
-    // Spread out on top of what was asked for, or all who were told the same come back at the same moment.
-    const delayMs = asked === undefined ? fullJitter(attempt, { minDelayMs, maxDelayMs, random }) : asked + random() * minDelayMs
+    // Spread out on top of what was asked for, or all who were told the same come back at the same
+    // moment.
+    const delayMs =
+      asked === undefined
+        ? fullJitter(attempt, { minDelayMs, maxDelayMs, random })
+        : asked + random() * minDelayMs
     const tooLong = asked !== undefined && asked > maxRetryAfterMs
-    if (tooLong || delayMs >= remaining(context) || (asked === undefined && budget?.take() === false)) {
+    if (
+      tooLong ||
+      delayMs >= remaining(context) ||
+      (asked === undefined && budget?.take() === false)
+    ) {
       refused++
       return false
     }
@@ -158,7 +192,8 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
           {
             retries: retries - 1,
             minTimeout: 0,
-            shouldRetry: ({ error, attemptNumber }) => waitForNext((error as unknown as Thrown).value, attemptNumber + 1, context),
+            shouldRetry: ({ error, attemptNumber }) =>
+              waitForNext((error as unknown as Thrown).value, attemptNumber + 1, context),
           },
         )
       }
@@ -174,7 +209,8 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
       } catch (thrown) {
         ended?.()
         const error = thrown instanceof Thrown ? thrown.value : thrown
-        if (attempts > retries && retries > 0 && !context.cancel.aborted && isRetryable(error)) exhausted++
+        if (attempts > retries && retries > 0 && !context.cancel.aborted && isRetryable(error))
+          exhausted++
         throw error
       }
     },
@@ -182,7 +218,9 @@ export function retry<const Name extends string = 'retry'>(options: RetryOptions
   })
 }
 
-/** The source of the jitter; what is none costs a warning, and the call draws from `Math.random`. */
+/**
+ * The source of the jitter; what is none costs a warning, and the call draws from `Math.random`.
+ */
 function jitterFrom(random: (() => number) | undefined): () => number {
   if (random === undefined) return Math.random
   return () => {
@@ -197,19 +235,28 @@ function jitterFrom(random: (() => number) | undefined): () => number {
   }
 }
 
-/** A repeat that was refused, as by an open breaker, tells what went wrong before in its `cause`. Gives whether it was one. */
+/**
+ * A repeat that was refused, as by an open breaker, tells what went wrong before in its `cause`.
+ * Gives whether it was one.
+ */
 function tellCause(error: unknown, before: unknown): boolean {
   if (!isStackError(error) || !error.refused || error.code === 'CLOSED') return false
-  if (error.cause === undefined) Object.defineProperty(error, 'cause', { value: before, configurable: true, writable: true })
+  if (error.cause === undefined)
+    Object.defineProperty(error, 'cause', { value: before, configurable: true, writable: true })
   return true
 }
 
 /** The wait that upstream asked for, if it is one. */
 function retryAfterOf(error: unknown): number | undefined {
-  return isStackError(error) && error.retryAfter !== undefined && error.retryAfter > 0 ? error.retryAfter : undefined
+  return isStackError(error) && error.retryAfter !== undefined && error.retryAfter > 0
+    ? error.retryAfter
+    : undefined
 }
 
-/** Our errors say it themselves. Of foreign ones only programming mistakes are not repeated, and what looks like an abort. */
+/**
+ * Our errors say it themselves. Of foreign ones only programming mistakes are not repeated, and
+ * what looks like an abort.
+ */
 function isRetryable(error: unknown): boolean {
   if (isStackError(error)) return error.retryable && !error.refused
   if (error instanceof TypeError) return isNetworkError(error)

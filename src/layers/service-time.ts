@@ -1,6 +1,9 @@
 /** Answers that must have ended before an estimate is worth refusing calls for. */
 const ENOUGH = 10
-/** What is remembered: enough for a quantile, and soon forgotten when upstream gets slower or faster. */
+/**
+ * What is remembered: enough for a quantile, and soon forgotten when upstream gets slower or
+ * faster.
+ */
 const KEPT = 64
 
 /** How long the last calls held their slot. */

@@ -17,13 +17,22 @@ import {
 
 /** Options of `timeout()`. */
 export interface TimeoutOptions<Name extends string = 'timeout'> {
-  /** Longest time from the call to the end of its answer. Milliseconds, at least 1; a function tells it for each request. */
+  /**
+   * Longest time from the call to the end of its answer. Milliseconds, at least 1; a function tells
+   * it for each request.
+   */
   ms: number | ((request: unknown) => number)
   /** The same for an answer that is a stream, to its last chunk. Milliseconds. @default `ms` */
   streamMs?: number | undefined
-  /** Longest time from the call to a stream's first token (its commit). Milliseconds. @default none */
+  /**
+   * Longest time from the call to a stream's first token (its commit). Milliseconds. @default none
+   */
   firstTokenMs?: number | undefined
-  /** Longest silence of a stream while its reader waits; heartbeats are silence, a slow reader is not. Milliseconds. @default none */
+  /**
+   * Longest silence of a stream while its reader waits; heartbeats are silence, a slow reader is
+   * not. Milliseconds.
+   * @default none
+   */
   idleMs?: number | undefined
   /** Key in `stats()`. @default 'timeout' */
   name?: Name | undefined
@@ -36,18 +45,25 @@ export interface TimeoutStats {
 }
 
 /**
- * Cuts off an answer that is not complete in time, and aborts its work. The caller's own abort passes through as it is.
+ * Cuts off an answer that is not complete in time, and aborts its work. The caller's own abort
+ * passes through as it is.
  *
- * `ms` or `streamMs` is chosen by what the base says of the request (`streams`). When it says nothing the longer of the two holds until the
- * answer shows its form; then the right one counts, from the call's start.
+ * `ms` or `streamMs` is chosen by what the base says of the request (`streams`). When it says
+ * nothing the longer of the two holds until the answer shows its form; then the right one counts,
+ * from the call's start.
  *
- * @throws TimeoutError code `TIMEOUT`, status 504, with `phase` and `ms`; a stream already being read fails with it
+ * @throws TimeoutError code `TIMEOUT`, status 504, with `phase` and `ms`; a stream already being
+ * read fails with it
  * @example timeout({ ms: 30_000, firstTokenMs: 10_000, idleMs: 20_000 })
  * @see https://www.pollydocs.org/strategies/timeout the caller's cancellation is never relabelled
  */
-export function timeout<const Name extends string = 'timeout'>(options: TimeoutOptions<Name>): Layer<Name, TimeoutStats> {
+export function timeout<const Name extends string = 'timeout'>(
+  options: TimeoutOptions<Name>,
+): Layer<Name, TimeoutStats> {
   const { streamMs, firstTokenMs, idleMs, name, ...checked } = check('timeout', options, {
-    ms: rules.required(rules.either(rules.duration(undefined), rules.callback<(request: unknown) => number>())),
+    ms: rules.required(
+      rules.either(rules.duration(undefined), rules.callback<(request: unknown) => number>()),
+    ),
     streamMs: rules.duration(undefined),
     firstTokenMs: rules.duration(undefined),
     idleMs: rules.duration(undefined),
@@ -74,23 +90,32 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
         const ms = msOf === undefined ? fixedMs : Math.max(1, Number(atOnce(msOf(request))) || 1)
         const wholeStreamMs = streamMs ?? ms
         const streams = context.base.streams?.(request)
-        const limit = streams === undefined ? Math.max(ms, wholeStreamMs) : streams ? wholeStreamMs : ms
+        const limit =
+          streams === undefined ? Math.max(ms, wholeStreamMs) : streams ? wholeStreamMs : ms
         const call = new TimedCall(context, limit, reject, onFire)
         context.cancel.add(call)
         if (call.aborted) return
         call.total = alarms.set(limit, call)
         if (streams && firstTokenMs !== undefined) {
-          call.partial = alarms.set(firstTokenMs, { ring: () => call.fire('first-token', firstTokenMs) })
+          call.partial = alarms.set(firstTokenMs, {
+            ring: () => call.fire('first-token', firstTokenMs),
+          })
         }
         const begun = (answer: Awaited<ReturnType<typeof next>>) => {
           const stream = streamOf(answer)
           stream?.obey(call)
           if (call.aborted) return
           if (streams === undefined) {
-            // What only the form could tell is judged now: an answer that came later than its own limit is too late.
+            // What only the form could tell is judged now: an answer that came later than its own
+            // limit is too late.
             const took = performance.now() - start
             const total = stream === undefined ? ms : wholeStreamMs
-            if (stream !== undefined && firstTokenMs !== undefined && firstTokenMs < total && took > firstTokenMs) {
+            if (
+              stream !== undefined &&
+              firstTokenMs !== undefined &&
+              firstTokenMs < total &&
+              took > firstTokenMs
+            ) {
               return call.fire('first-token', firstTokenMs)
             }
             if (took > total) return call.fire('total', total)
@@ -103,7 +128,9 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
           call.partial = undefined
           if (limit !== wholeStreamMs) {
             call.total?.stop()
-            call.total = new Timer(start + wholeStreamMs - performance.now(), () => call.fire('total', wholeStreamMs))
+            call.total = new Timer(start + wholeStreamMs - performance.now(), () =>
+              call.fire('total', wholeStreamMs),
+            )
           }
           if (idleMs !== undefined) {
             const watch = () => {
@@ -122,7 +149,9 @@ export function timeout<const Name extends string = 'timeout'>(options: TimeoutO
         }
         try {
           // A plain layer may answer without a promise.
-          Promise.resolve(next(request, context.derive({ cancel: call, deadline: start + limit }))).then((answer) => {
+          Promise.resolve(
+            next(request, context.derive({ cancel: call, deadline: start + limit })),
+          ).then((answer) => {
             try {
               begun(answer)
             } catch (error) {

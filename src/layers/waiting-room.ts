@@ -1,9 +1,18 @@
 import PQueue from 'p-queue'
-import { type AbortListener, ClosedError, type Context, QueueFullError, remaining, TimeoutError, Timer } from '../core/index.js'
+import {
+  type AbortListener,
+  ClosedError,
+  type Context,
+  QueueFullError,
+  remaining,
+  TimeoutError,
+  Timer,
+} from '../core/index.js'
 
 /**
- * A call whose turn comes in the last moment before its deadline could not be done in time, so it is refused then: whoever watches the deadline
- * further out only knows that it took too long, not that it never ran. Two milliseconds, as Node's timers have a grain of one at each end.
+ * A call whose turn comes in the last moment before its deadline could not be done in time, so it
+ * is refused then: whoever watches the deadline further out only knows that it took too long, not
+ * that it never ran. Two milliseconds, as Node's timers have a grain of one at each end.
  */
 const TOO_LATE_MS = 2
 
@@ -12,14 +21,18 @@ export interface WaitOptions {
   maxWaitMs?: number | undefined
 }
 
-/** How long a call may wait for its turn from now on: `maxWaitMs`, but to just before its deadline. Milliseconds. */
+/**
+ * How long a call may wait for its turn from now on: `maxWaitMs`, but to just before its deadline.
+ * Milliseconds.
+ */
 export function patience(context: Context, maxWaitMs = Number.POSITIVE_INFINITY): number {
   return Math.min(remaining(context) - TOO_LATE_MS, maxWaitMs)
 }
 
 /**
- * Where calls wait for their turn: bounded, larger priority first, in order of arrival within one. p-queue keeps the order; who may go is
- * decided by whoever calls `callNext`, so that calls which need not wait never enter it.
+ * Where calls wait for their turn: bounded, larger priority first, in order of arrival within one.
+ * p-queue keeps the order; who may go is decided by whoever calls `callNext`, so that calls which
+ * need not wait never enter it.
  */
 export class WaitingRoom {
   readonly #queue = new PQueue({ autoStart: false })
@@ -48,13 +61,18 @@ export class WaitingRoom {
   }
 
   /**
-   * Resolves when the call's turn has come. Rejects, and leaves the room at once, when it is aborted, when its deadline or `maxWaitMs` passes
-   * (`TimeoutError`, phase `queue`), or when its stack closes (`ClosedError`).
+   * Resolves when the call's turn has come. Rejects, and leaves the room at once, when it is
+   * aborted, when its deadline or `maxWaitMs` passes (`TimeoutError`, phase `queue`), or when its
+   * stack closes (`ClosedError`).
    */
-  wait(context: Context, { layer, maxWaitMs = Number.POSITIVE_INFINITY }: WaitOptions): Promise<void> {
+  wait(
+    context: Context,
+    { layer, maxWaitMs = Number.POSITIVE_INFINITY }: WaitOptions,
+  ): Promise<void> {
     const since = performance.now()
     return new Promise((resolve, reject) => {
-      // p-queue takes a waiting task away by signal only; this one can fire only while the task waits.
+      // p-queue takes a waiting task away by signal only; this one can fire only while the task
+      // waits.
       const place = new AbortController()
       let timer: Timer | undefined
       const depart = () => {
@@ -69,17 +87,24 @@ export class WaitingRoom {
         place.abort(reason)
         reject(reason)
       }
-      const tooLate = (cause?: unknown) => leave(new TimeoutError(performance.now() - since, { phase: 'queue', layer, cause }))
-      const onAbort: AbortListener = { abort: (reason) => (reason instanceof TimeoutError ? tooLate(reason) : leave(reason)) }
+      const tooLate = (cause?: unknown) =>
+        leave(new TimeoutError(performance.now() - since, { phase: 'queue', layer, cause }))
+      const onAbort: AbortListener = {
+        abort: (reason) => (reason instanceof TimeoutError ? tooLate(reason) : leave(reason)),
+      }
       const onClose: AbortListener = {
-        abort: () => leave(new ClosedError('The stack was closed while the call waited for its turn.', { layer })),
+        abort: () =>
+          leave(
+            new ClosedError('The stack was closed while the call waited for its turn.', { layer }),
+          ),
       }
       const watch = () => {
         const { deadline } = context
         const left = patience(context, since + maxWaitMs - performance.now())
         if (left <= 0) return tooLate()
         if (left === Number.POSITIVE_INFINITY) return
-        // The deadline of shared work moves when callers join it. Else the timer is trusted: Node's may fire up to a millisecond early.
+        // The deadline of shared work moves when callers join it. Else the timer is trusted: Node's
+        // may fire up to a millisecond early.
         timer = new Timer(left, () => (context.deadline > deadline ? watch() : tooLate()))
       }
       this.#count(context.priority, 1)

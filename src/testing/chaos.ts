@@ -1,6 +1,17 @@
 import { textOf } from '../blossom/completion.js'
 import { NetworkError, StreamError, upstreamError } from '../blossom/errors.js'
-import { AnswerStream, ConfigError, type Context, check, defineLayer, type Layer, rules, sleep, streamOf, Timer } from '../core/index.js'
+import {
+  AnswerStream,
+  ConfigError,
+  type Context,
+  check,
+  defineLayer,
+  type Layer,
+  rules,
+  sleep,
+  streamOf,
+  Timer,
+} from '../core/index.js'
 
 /** A number, or the least and the greatest of a range to draw it from. */
 export type Between = number | readonly [least: number, greatest: number]
@@ -9,7 +20,11 @@ export type Between = number | readonly [least: number, greatest: number]
 export interface ChaosOptions<Name extends string = 'chaos'> {
   /** Share of the calls that fail before they start. 0 to 1. @default 0 */
   failRate?: number | undefined
-  /** What they fail with: an error, several to draw from, or a function that makes one for the call of this number, from 1. @default an `UpstreamError` with status 503 */
+  /**
+   * What they fail with: an error, several to draw from, or a function that makes one for the call
+   * of this number, from 1.
+   * @default an `UpstreamError` with status 503
+   */
   error?: Error | readonly Error[] | ((call: number) => unknown) | undefined
   /** Share of the calls that are answered with a 429. 0 to 1. @default 0 */
   rateLimitRate?: number | undefined
@@ -21,13 +36,23 @@ export interface ChaosOptions<Name extends string = 'chaos'> {
   delayMs?: Between | undefined
   /** Share of the streams that break as by a lost connection. 0 to 1. @default 0 */
   cutRate?: number | undefined
-  /** Share of the streams that fall silent until their reader leaves or is aborted. 0 to 1. @default 0 */
+  /**
+   * Share of the streams that fall silent until their reader leaves or is aborted. 0 to 1.
+   * @default 0
+   */
   stallRate?: number | undefined
-  /** Chunks of a stream before it breaks or falls silent; a shorter one does so in place of its end. 0 to 10000. @default [1, 5] */
+  /**
+   * Chunks of a stream before it breaks or falls silent; a shorter one does so in place of its end.
+   * 0 to 10000.
+   * @default [1, 5]
+   */
   afterChunks?: Between | undefined
   /** Wait before each chunk of a stream. Milliseconds. @default 0 */
   chunkDelayMs?: Between | undefined
-  /** A whole number. With the same one the same calls in the same order meet the same faults. @default 1 */
+  /**
+   * A whole number. With the same one the same calls in the same order meet the same faults.
+   * @default 1
+   */
   seed?: number | undefined
   /** Key in `stats()`. @default 'chaos' */
   name?: Name | undefined
@@ -59,17 +84,24 @@ interface StreamFate {
 }
 
 /**
- * Spoils calls at random, so that a stack can be tried against an upstream that fails, is slow, breaks off or hangs. Put it innermost, where upstream
- * is; a call that it lets through goes on unchanged. All faults are off until they are given a rate, and follow from `seed`.
+ * Spoils calls at random, so that a stack can be tried against an upstream that fails, is slow,
+ * breaks off or hangs. Put it innermost, where upstream is; a call that it lets through goes on
+ * unchanged. All faults are off until they are given a rate, and follow from `seed`.
  *
  * @throws ConfigError for a wrong option, or rates that exclude each other and come to more than 1
  * @example
  * const ask = stack(upstream, timeout({ ms: 2_000 }), retry(), chaos({ failRate: 0.2, hangRate: 0.05, cutRate: 0.1, delayMs: [10, 200] }))
  */
-export function chaos<const Name extends string = 'chaos'>(options: ChaosOptions<Name> = {}): Layer<Name, ChaosStats> {
+export function chaos<const Name extends string = 'chaos'>(
+  options: ChaosOptions<Name> = {},
+): Layer<Name, ChaosStats> {
   const checked = check('chaos', options, {
     failRate: rate(),
-    error: rules.custom<NonNullable<ChaosOptions['error']>, undefined>('an Error, a list of them, or a function', undefined, isErrorOption),
+    error: rules.custom<NonNullable<ChaosOptions['error']>, undefined>(
+      'an Error, a list of them, or a function',
+      undefined,
+      isErrorOption,
+    ),
     rateLimitRate: rate(),
     retryAfterMs: rules.duration(1_000, { min: 0 }),
     hangRate: rate(),
@@ -81,11 +113,32 @@ export function chaos<const Name extends string = 'chaos'>(options: ChaosOptions
     seed: rules.integer(1, {}),
     name: rules.layerName<Name>('chaos'),
   })
-  const { failRate, error, rateLimitRate, retryAfterMs, hangRate, delayMs, cutRate, stallRate, afterChunks, chunkDelayMs, name } = checked
+  const {
+    failRate,
+    error,
+    rateLimitRate,
+    retryAfterMs,
+    hangRate,
+    delayMs,
+    cutRate,
+    stallRate,
+    afterChunks,
+    chunkDelayMs,
+    name,
+  } = checked
   atMostOne('failRate, rateLimitRate and hangRate', failRate + rateLimitRate + hangRate)
   atMostOne('cutRate and stallRate', cutRate + stallRate)
   const seeds = randomFrom(checked.seed)
-  const stats = { calls: 0, failed: 0, rateLimited: 0, hung: 0, delayed: 0, cut: 0, stalled: 0, slowed: 0 }
+  const stats = {
+    calls: 0,
+    failed: 0,
+    rateLimited: 0,
+    hung: 0,
+    delayed: 0,
+    cut: 0,
+    stalled: 0,
+    slowed: 0,
+  }
 
   const failureOf = (call: number, random: () => number): unknown => {
     if (error === undefined) return upstreamError({ upstreamStatus: 503, upstreamCode: 'CHAOS' })
@@ -124,7 +177,11 @@ export function chaos<const Name extends string = 'chaos'>(options: ChaosOptions
       }
       if (drawn < failRate + rateLimitRate) {
         stats.rateLimited++
-        throw upstreamError({ upstreamStatus: 429, upstreamCode: 'CHAOS', retryAfter: retryAfterMs })
+        throw upstreamError({
+          upstreamStatus: 429,
+          upstreamCode: 'CHAOS',
+          retryAfter: retryAfterMs,
+        })
       }
       if (drawn < failRate + rateLimitRate + hangRate) {
         stats.hung++
@@ -142,7 +199,11 @@ export function chaos<const Name extends string = 'chaos'>(options: ChaosOptions
 }
 
 /** The stream with its fate: chunk by chunk as its reader asks, so that nothing is read ahead. */
-function spoiled(source: AnswerStream<unknown>, fate: StreamFate, { cancel, base }: Context): AnswerStream<unknown> {
+function spoiled(
+  source: AnswerStream<unknown>,
+  fate: StreamFate,
+  { cancel, base }: Context,
+): AnswerStream<unknown> {
   const delivered: unknown[] = []
   let pulling = false
   let timer: Timer | undefined
@@ -155,7 +216,13 @@ function spoiled(source: AnswerStream<unknown>, fate: StreamFate, { cancel, base
     void source.return()
     const text = delivered.map(textOf).join('')
     const cause = new NetworkError('The connection was cut by the chaos layer.')
-    stream.fail(new StreamError('The stream broke after it had begun: the connection was lost.', { cause, text, chunks: delivered }))
+    stream.fail(
+      new StreamError('The stream broke after it had begun: the connection was lost.', {
+        cause,
+        text,
+        chunks: delivered,
+      }),
+    )
     return true
   }
   const end = () => strike() || stream.end(source.ended)
@@ -165,7 +232,8 @@ function spoiled(source: AnswerStream<unknown>, fate: StreamFate, { cancel, base
     if (fate.fault === 'cut') delivered.push(chunk)
     stream.push(chunk)
     // The end comes with the last chunk: a reader who counts need not ask once more.
-    if (fate.fault === undefined && source.ended?.outcome === 'complete' && !pulling) stream.end(source.ended)
+    if (fate.fault === undefined && source.ended?.outcome === 'complete' && !pulling)
+      stream.end(source.ended)
   }
   let taken = 0
   const pull = () => {
@@ -187,15 +255,23 @@ function spoiled(source: AnswerStream<unknown>, fate: StreamFate, { cancel, base
     timer?.stop()
     void source.return()
   }
-  const stream: AnswerStream<unknown> = new AnswerStream<unknown>({ pull, stop }, { cancel, unreadMs: base.unreadMs, committed: true })
+  const stream: AnswerStream<unknown> = new AnswerStream<unknown>(
+    { pull, stop },
+    { cancel, unreadMs: base.unreadMs, committed: true },
+  )
   return stream
 }
 
 const rate = () => rules.number(0, { min: 0, max: 1 })
 
 function between(one: rules.Rule<number>, fallback: Between = one.fallback): rules.Rule<Between> {
-  const isRange = (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(one.accepts) && value[0] <= value[1]
-  return rules.custom(`${one.expected}, or [least, greatest] of such`, fallback, (value) => one.accepts(value) || isRange(value))
+  const isRange = (value: unknown) =>
+    Array.isArray(value) && value.length === 2 && value.every(one.accepts) && value[0] <= value[1]
+  return rules.custom(
+    `${one.expected}, or [least, greatest] of such`,
+    fallback,
+    (value) => one.accepts(value) || isRange(value),
+  )
 }
 
 function isErrorOption(value: unknown): boolean {
@@ -205,14 +281,21 @@ function isErrorOption(value: unknown): boolean {
 
 function atMostOne(what: string, sum: number): void {
   // Rates such as 0.1 + 0.2 + 0.7 come to a little more than they say.
-  if (sum > 1 + 1e-9) throw new ConfigError(`chaos: ${what} exclude each other and must come to at most 1 together.`, { layer: 'chaos' })
+  if (sum > 1 + 1e-9)
+    throw new ConfigError(
+      `chaos: ${what} exclude each other and must come to at most 1 together.`,
+      { layer: 'chaos' },
+    )
 }
 
 function draw(of: Between, random: () => number): number {
   return typeof of === 'number' ? of : of[0] + random() * (of[1] - of[0])
 }
 
-/** mulberry32: a small source of numbers from 0 to below 1 that is the same everywhere. https://gist.github.com/tommyettinger/46a874533244883189143505d203312c */
+/**
+ * mulberry32: a small source of numbers from 0 to below 1 that is the same everywhere.
+ * https://gist.github.com/tommyettinger/46a874533244883189143505d203312c
+ */
 function randomFrom(seed: number): () => number {
   let state = seed | 0
   return () => {

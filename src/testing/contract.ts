@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { isDeepStrictEqual } from 'node:util'
-import { type CallOptions, type Context, defineLayer, isStackError, type LayerOf, onEnd, type StreamEnd, stack } from '../core/index.js'
+import {
+  type CallOptions,
+  type Context,
+  defineLayer,
+  isStackError,
+  type LayerOf,
+  onEnd,
+  type StreamEnd,
+  stack,
+} from '../core/index.js'
 
 /** One thing that every layer must keep to. */
 export interface LayerContractCase {
@@ -13,20 +22,29 @@ export interface LayerContractCase {
 
 /** Options of `layerContract()`. */
 export interface LayerContractOptions<Request = unknown> {
-  /** The n-th request; different numbers give different requests. For layers that heed requests of a certain form only. @default a text */
+  /**
+   * The n-th request; different numbers give different requests. For layers that heed requests of a
+   * certain form only.
+   * @default a text
+   */
   request?: ((n: number) => Request) | undefined
-  /** What the base answers to a request, always the same for the same one. @default values of all kinds */
+  /**
+   * What the base answers to a request, always the same for the same one.
+   * @default values of all kinds
+   */
   answer?: ((request: Request) => unknown) | undefined
   /** Whether the layer is tried with streams, too. @default true */
   streams?: boolean | undefined
 }
 
 /**
- * What a layer owes to the layers around it, as cases for any test runner: answers, errors and streams pass unchanged, the caller's abort
- * reaches the work and his own reason comes out, every answer ends once, nothing is left behind, calls do not mix, and the context arrives
- * inside whole. Each case makes layers of its own and takes some milliseconds.
+ * What a layer owes to the layers around it, as cases for any test runner: answers, errors and
+ * streams pass unchanged, the caller's abort reaches the work and his own reason comes out, every
+ * answer ends once, nothing is left behind, calls do not mix, and the context arrives inside whole.
+ * Each case makes layers of its own and takes some milliseconds.
  *
- * @param makeLayer makes the layer to try, or several as a stack has them (outermost first), anew at each call
+ * @param makeLayer makes the layer to try, or several as a stack has them (outermost first), anew
+ * at each call
  * @example for (const { name, run } of layerContract(() => myLayer())) it(name, run)
  */
 export function layerContract<Request = unknown, Answer = unknown>(
@@ -80,7 +98,17 @@ interface Contract {
   around(base: Base): Trial
 }
 
-const plainValues = () => [undefined, null, '', 0, false, 'text', [1, [2]], { a: { b: ['c'] }, d: undefined }, Buffer.from([0, 1, 255])]
+const plainValues = () => [
+  undefined,
+  null,
+  '',
+  0,
+  false,
+  'text',
+  [1, [2]],
+  { a: { b: ['c'] }, d: undefined },
+  Buffer.from([0, 1, 255]),
+]
 const chunks = () => ['one', '', { two: [2] }, 0, null, Buffer.from([3, 0, 3]), 'last']
 
 /** The layer between two that watch, around a base. */
@@ -99,7 +127,12 @@ class Trial {
       return base(request, context)
     }
     const layers = Array.isArray(made) ? (made as readonly AnyLayer[]) : [made as AnyLayer]
-    this.ask = stack(watched, watch('outside', this.outerEnds), ...layers, watch('inside', this.innerEnds)) as unknown as Ask
+    this.ask = stack(
+      watched,
+      watch('outside', this.outerEnds),
+      ...layers,
+      watch('inside', this.innerEnds),
+    ) as unknown as Ask
   }
 
   async stream(request: unknown, options?: CallOptions): Promise<Generator> {
@@ -109,24 +142,40 @@ class Trial {
   async close(): Promise<void> {
     const start = performance.now()
     await this.ask.close({ timeoutMs: PATIENCE_MS })
-    assert.ok(performance.now() - start < PATIENCE_MS, 'Every call has ended, but something still runs.')
+    assert.ok(
+      performance.now() - start < PATIENCE_MS,
+      'Every call has ended, but something still runs.',
+    )
   }
 
   /** Everything has ended once on both sides, and nothing runs any more. */
   async over(...outcomes: StreamEnd['outcome'][]): Promise<void> {
-    await until(() => this.innerEnds.length > 0 && this.outerEnds.length > 0, 'The answer never ended.')
+    await until(
+      () => this.innerEnds.length > 0 && this.outerEnds.length > 0,
+      'The answer never ended.',
+    )
     await this.close()
     for (const ends of [this.innerEnds, this.outerEnds]) {
       assert.equal(ends.length, 1, 'An answer ended more than once.')
-      assert.ok(outcomes.includes(ends[0]!.outcome), `It ended as ${ends[0]!.outcome}; expected ${outcomes.join(' or ')}.`)
+      assert.ok(
+        outcomes.includes(ends[0]!.outcome),
+        `It ended as ${ends[0]!.outcome}; expected ${outcomes.join(' or ')}.`,
+      )
     }
   }
 }
 
 const watch = (name: string, ends: StreamEnd[]): AnyLayer =>
-  defineLayer({ name, wrap: (next) => async (request, context) => onEnd(await next(request, context), (end) => void ends.push(end)) })
+  defineLayer({
+    name,
+    wrap: (next) => async (request, context) =>
+      onEnd(await next(request, context), (end) => void ends.push(end)),
+  })
 
-/** A stream that counts how often it is left; after its chunks it ends, fails with `error`, or says nothing more. */
+/**
+ * A stream that counts how often it is left; after its chunks it ends, fails with `error`, or says
+ * nothing more.
+ */
 class Source implements AsyncIterableIterator<unknown> {
   left = 0
   readonly #chunks: unknown[]
@@ -190,7 +239,9 @@ async function failure(promise: Promise<unknown>): Promise<unknown> {
 const mistake = () => new TypeError('The base failed on purpose.')
 
 const pending = (_: unknown, { signal }: Context) =>
-  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+  new Promise((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+  )
 
 /** Timers that keep the process alive. */
 const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
@@ -205,7 +256,8 @@ const valueCases: Record<string, Run> = {
   'passes a value through unchanged': async ({ around, request, values }) => {
     const answers = values()
     const { ask } = around((asked) => answers[numberOf(asked, request)])
-    for (const [n, expected] of values().entries()) assert.deepStrictEqual(await ask(request(n)), expected)
+    for (const [n, expected] of values().entries())
+      assert.deepStrictEqual(await ask(request(n)), expected)
   },
 
   'passes an error through as it is': async ({ around, request }) => {
@@ -233,7 +285,11 @@ const valueCases: Record<string, Run> = {
     await until(() => inside[0]!.signal.aborted, 'The abort never arrived inside.')
   },
 
-  'lets a caller go at once although the work heeds no signal': async ({ around, request, answer }) => {
+  'lets a caller go at once although the work heeds no signal': async ({
+    around,
+    request,
+    answer,
+  }) => {
     let finish = () => {}
     const { ask, inside } = around(async (asked) => {
       await new Promise<void>((resolve) => {
@@ -346,7 +402,11 @@ const valueCases: Record<string, Run> = {
     assert.equal(inside.length, 1)
   },
 
-  'answers a running call, or ends it with CLOSED, when the stack closes': async ({ around, request, answer }) => {
+  'answers a running call, or ends it with CLOSED, when the stack closes': async ({
+    around,
+    request,
+    answer,
+  }) => {
     let finish = () => {}
     const finished = new Promise<void>((resolve) => {
       finish = resolve
@@ -376,7 +436,10 @@ const streamCases: Record<string, Run> = {
     assert.deepStrictEqual(await collect((await ask(request(1))) as Generator), [])
   },
 
-  'passes the error of a broken stream through as it is, behind its chunks': async ({ around, request }) => {
+  'passes the error of a broken stream through as it is, behind its chunks': async ({
+    around,
+    request,
+  }) => {
     const error = mistake()
     const trial = around(() => new Source(['one', 'two'], { error }))
     const got: unknown[] = []
@@ -408,7 +471,10 @@ const streamCases: Record<string, Run> = {
     assert.equal(source.left, 1)
   },
 
-  "ends once when the caller aborts in the middle, with the caller's reason": async ({ around, request }) => {
+  "ends once when the caller aborts in the middle, with the caller's reason": async ({
+    around,
+    request,
+  }) => {
     const source = new Source(['one'], 'silence')
     const trial = around(() => source)
     const caller = new AbortController()
@@ -454,8 +520,11 @@ const streamCases: Record<string, Run> = {
       return new Source([`${n}: one`, `${n}: two`, `${n}: three`])
     })
     const numbers = [0, 1, 2, 3, 4]
-    const texts = await Promise.all(numbers.map(async (n) => collect((await ask(request(n))) as Generator)))
-    for (const n of numbers) assert.deepStrictEqual(texts[n], [`${n}: one`, `${n}: two`, `${n}: three`])
+    const texts = await Promise.all(
+      numbers.map(async (n) => collect((await ask(request(n))) as Generator)),
+    )
+    for (const n of numbers)
+      assert.deepStrictEqual(texts[n], [`${n}: one`, `${n}: two`, `${n}: three`])
   },
 
   'lets a stream that has begun finish when the stack closes': async ({ around, request }) => {

@@ -1,9 +1,32 @@
-import { bad, type Fields, field, isCount, isFlag, isInteger, isName, isObject, isText, oneOf, within } from './local-blossom-fields.js'
+import {
+  bad,
+  type Fields,
+  field,
+  isCount,
+  isFlag,
+  isInteger,
+  isName,
+  isObject,
+  isText,
+  oneOf,
+  within,
+} from './local-blossom-fields.js'
 import { toneWav } from './local-blossom-media.js'
 import { DEFAULTS } from './local-blossom-models.js'
-import { countPromptTokens, countTokens, lastPrompt, type Message, pieces, topicOf, writeText } from './local-blossom-text.js'
+import {
+  countPromptTokens,
+  countTokens,
+  lastPrompt,
+  type Message,
+  pieces,
+  topicOf,
+  writeText,
+} from './local-blossom-text.js'
 
-/** Seconds since 1970 in every answer's `created`: fixed, so that equal questions have equal answers. @internal */
+/**
+ * Seconds since 1970 in every answer's `created`: fixed, so that equal questions have equal
+ * answers. @internal
+ */
 export const CREATED = 1_764_547_200
 
 /** What a checked chat body asks for. @internal */
@@ -37,8 +60,17 @@ export interface ChatAnswer {
   readonly model: string
   readonly content: string | null
   readonly reasoning?: string
-  readonly toolCall?: { readonly id: string; readonly type: 'function'; readonly function: { name: string; arguments: string } }
-  readonly audio?: { readonly id: string; readonly data: string; readonly transcript: string; readonly expires_at: number }
+  readonly toolCall?: {
+    readonly id: string
+    readonly type: 'function'
+    readonly function: { name: string; arguments: string }
+  }
+  readonly audio?: {
+    readonly id: string
+    readonly data: string
+    readonly transcript: string
+    readonly expires_at: number
+  }
   readonly finishReason: 'stop' | 'length' | 'tool_calls'
   readonly usage: Usage
 }
@@ -53,10 +85,12 @@ const ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'function'] a
  */
 export function readChat(body: Fields): ChatQuestion {
   const { messages } = body
-  if (!Array.isArray(messages) || messages.length === 0) throw bad('messages', 'must be a list of at least one message')
+  if (!Array.isArray(messages) || messages.length === 0)
+    throw bad('messages', 'must be a list of at least one message')
   for (const message of messages as readonly unknown[]) {
     if (!isObject(message)) throw bad('messages', 'must hold objects only')
-    if (field(message, 'role', `one of ${ROLES.join(', ')}`, oneOf(...ROLES)) === undefined) throw bad('role', 'is missing in a message')
+    if (field(message, 'role', `one of ${ROLES.join(', ')}`, oneOf(...ROLES)) === undefined)
+      throw bad('role', 'is missing in a message')
     const { content } = message
     if (content !== undefined && content !== null && !isText(content) && !Array.isArray(content)) {
       throw bad('content', 'must be a string or a list of parts')
@@ -64,9 +98,17 @@ export function readChat(body: Fields): ChatQuestion {
   }
   field(body, 'temperature', 'a number from 0 to 2', within(0, 2))
   field(body, 'top_p', 'a number from 0 to 1', within(0, 1))
-  const stop = isText(body.stop) ? [body.stop] : (field(body, 'stop', 'a string or a list of strings', isTexts) ?? [])
+  const stop = isText(body.stop)
+    ? [body.stop]
+    : (field(body, 'stop', 'a string or a list of strings', isTexts) ?? [])
   const format = field(body, 'response_format', 'an object', isObject) ?? {}
-  const type = field(format, 'type', 'text, json_object or json_schema', oneOf('text', 'json_object', 'json_schema')) ?? 'text'
+  const type =
+    field(
+      format,
+      'type',
+      'text, json_object or json_schema',
+      oneOf('text', 'json_object', 'json_schema'),
+    ) ?? 'text'
   const streamOptions = field(body, 'stream_options', 'an object', isObject) ?? {}
   const effort = field(body, 'reasoning_effort', 'a string', isText)
   return {
@@ -82,31 +124,64 @@ export function readChat(body: Fields): ChatQuestion {
     reasons: effort !== undefined && effort !== 'none',
     speaks: (field(body, 'modalities', 'a list of strings', isTexts) ?? []).includes('audio'),
     json: type !== 'text',
-    schema: type === 'json_schema' ? (isObject(format.json_schema) ? format.json_schema.schema : undefined) : undefined,
+    schema:
+      type === 'json_schema'
+        ? isObject(format.json_schema)
+          ? format.json_schema.schema
+          : undefined
+        : undefined,
     tool: chooseTool(body, messages),
   }
 }
 
 /** Answers a checked question; `reply` replaces the text that would be written. @internal */
-export function answerChat(question: ChatQuestion, id: string, model: string, reply: string | undefined, words: number): ChatAnswer {
+export function answerChat(
+  question: ChatQuestion,
+  id: string,
+  model: string,
+  reply: string | undefined,
+  words: number,
+): ChatAnswer {
   const prompt = lastPrompt(question.messages)
   const topic = topicOf(prompt)
   const promptTokens = countPromptTokens(question.messages)
-  const reasoning = question.reasons ? `The question is “${topic}”, and a few sentences will do.` : undefined
+  const reasoning = question.reasons
+    ? `The question is “${topic}”, and a few sentences will do.`
+    : undefined
   const usage = (content: string): Usage => {
     const completion = countTokens(content) + countTokens(reasoning ?? '')
-    return { prompt_tokens: promptTokens, completion_tokens: completion, total_tokens: promptTokens + completion }
+    return {
+      prompt_tokens: promptTokens,
+      completion_tokens: completion,
+      total_tokens: promptTokens + completion,
+    }
   }
   const common = { id, model, ...(reasoning === undefined ? {} : { reasoning }) }
 
   if (question.tool !== undefined) {
-    const call = { name: question.tool.name, arguments: JSON.stringify(sample(question.tool.parameters, topic)) }
+    const call = {
+      name: question.tool.name,
+      arguments: JSON.stringify(sample(question.tool.parameters, topic)),
+    }
     const toolCall = { id: `call_${id}`, type: 'function', function: call } as const
-    return { ...common, content: null, toolCall, finishReason: 'tool_calls', usage: usage(call.arguments) }
+    return {
+      ...common,
+      content: null,
+      toolCall,
+      finishReason: 'tool_calls',
+      usage: usage(call.arguments),
+    }
   }
 
-  const written = reply ?? (question.json ? jsonText(question, topic) : writeText(model, question.messages, question.seed, words))
-  const stopped = question.stop.reduce((text, mark) => (text.includes(mark) ? text.slice(0, text.indexOf(mark)) : text), written)
+  const written =
+    reply ??
+    (question.json
+      ? jsonText(question, topic)
+      : writeText(model, question.messages, question.seed, words))
+  const stopped = question.stop.reduce(
+    (text, mark) => (text.includes(mark) ? text.slice(0, text.indexOf(mark)) : text),
+    written,
+  )
   const parts = pieces(stopped)
   const cut = question.maxTokens !== undefined && parts.length > question.maxTokens
   const content = cut ? parts.slice(0, question.maxTokens).join('') : stopped
@@ -151,13 +226,17 @@ function chooseTool(body: Fields, messages: readonly Message[]): ChatQuestion['t
     return tool
   }
   // Once a tool has answered, text follows; or an agent's loop would never end.
-  const asked = messages.at(-1)?.role !== 'tool' && lastPrompt(messages).toLowerCase().includes('call the tool')
+  const asked =
+    messages.at(-1)?.role !== 'tool' && lastPrompt(messages).toLowerCase().includes('call the tool')
   return choice === 'required' || asked ? tools[0] : undefined
 }
 
 function jsonText(question: ChatQuestion, topic: string): string {
   if (question.schema !== undefined) return JSON.stringify(sample(question.schema, topic))
-  return JSON.stringify({ topic, answer: writeText(question.model, question.messages, question.seed) })
+  return JSON.stringify({
+    topic,
+    answer: writeText(question.model, question.messages, question.seed),
+  })
 }
 
 /** A value that fits a simple JSON schema, with the topic where text is wanted. */
@@ -170,7 +249,9 @@ function sample(schema: unknown, topic: string, depth = 0): unknown {
   switch (type ?? (isObject(schema.properties) ? 'object' : 'string')) {
     case 'object': {
       const properties = isObject(schema.properties) ? schema.properties : {}
-      return Object.fromEntries(Object.entries(properties).map(([name, inner]) => [name, sample(inner, topic, depth + 1)]))
+      return Object.fromEntries(
+        Object.entries(properties).map(([name, inner]) => [name, sample(inner, topic, depth + 1)]),
+      )
     }
     case 'array':
       return [sample(schema.items, topic, depth + 1)]

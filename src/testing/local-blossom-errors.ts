@@ -44,27 +44,44 @@ export interface ErrorFacts {
 }
 
 /**
- * Writes an error body in one of the shapes seen from the gateway, from OpenAI and from the edge in front of both.
- * The shapes are those of the Pollinations gateway documentation, 2026-11.
+ * Writes an error body in one of the shapes seen from the gateway, from OpenAI and from the edge in
+ * front of both. The shapes are those of the Pollinations gateway documentation, 2026-11.
  *
  * @internal
  */
-export function errorBody(shape: ErrorShape | (string & {}), facts: ErrorFacts): { body: string; contentType: string } {
+export function errorBody(
+  shape: ErrorShape | (string & {}),
+  facts: ErrorFacts,
+): { body: string; contentType: string } {
   const { status, requestId } = facts
   const code = CODES[status] ?? (status >= 500 ? 'INTERNAL_ERROR' : 'BAD_REQUEST')
   const message = facts.message ?? `The local Blossom was told to answer with status ${status}.`
-  const wait = facts.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: facts.retryAfterSeconds }
+  const wait =
+    facts.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: facts.retryAfterSeconds }
   const json = (value: object) => ({ body: JSON.stringify(value), contentType: 'application/json' })
   switch (shape) {
     case 'blossom':
       return json({
         status,
         success: false,
-        error: { code, message, timestamp: new Date().toISOString(), details: facts.details ?? {}, requestId },
+        error: {
+          code,
+          message,
+          timestamp: new Date().toISOString(),
+          details: facts.details ?? {},
+          requestId,
+        },
         ...wait,
       })
     case 'openai':
-      return json({ error: { message, type: status >= 500 ? 'server_error' : 'invalid_request_error', code: code.toLowerCase() }, ...wait })
+      return json({
+        error: {
+          message,
+          type: status >= 500 ? 'server_error' : 'invalid_request_error',
+          code: code.toLowerCase(),
+        },
+        ...wait,
+      })
     case 'plain-error':
       return json({ error: status === 429 ? 'Rate limit exceeded' : code, message, ...wait })
     case 'html':
@@ -72,13 +89,22 @@ export function errorBody(shape: ErrorShape | (string & {}), facts: ErrorFacts):
     case 'empty':
       return { body: '', contentType: 'text/plain; charset=utf-8' }
     default:
-      return { body: shape, contentType: looksLikeJson(shape) ? 'application/json' : 'text/plain; charset=utf-8' }
+      return {
+        body: shape,
+        contentType: looksLikeJson(shape) ? 'application/json' : 'text/plain; charset=utf-8',
+      }
   }
 }
 
 /** The error object that may arrive inside a 200 answer, in a stream or as JSON. @internal */
 export function inBandError(): string {
-  return JSON.stringify({ error: { message: 'The provider of the model failed.', type: 'server_error', code: 'BAD_GATEWAY' } })
+  return JSON.stringify({
+    error: {
+      message: 'The provider of the model failed.',
+      type: 'server_error',
+      code: 'BAD_GATEWAY',
+    },
+  })
 }
 
 /** A page as the edge in front of the gateway sends it. @internal */

@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from './local-blossom-errors.js'
 import type { OpenRecord, Private } from './local-blossom-record.js'
 
-/** Taken before anybody can install fake timers: giving the socket a turn is not a matter of time. */
+/**
+ * Taken before anybody can install fake timers: giving the socket a turn is not a matter of time.
+ */
 const nextTurn = globalThis.setImmediate
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -12,7 +14,10 @@ export class Gone extends Error {
   override name = 'Gone'
 }
 
-/** One request and its answer: reads, waits and writes for as long as the client is there, and keeps the record. @internal */
+/**
+ * One request and its answer: reads, waits and writes for as long as the client is there, and keeps
+ * the record. @internal
+ */
 export class Exchange {
   #left = false
   #cut = false
@@ -28,8 +33,10 @@ export class Exchange {
   ) {
     response.once('close', () => {
       this.#left = true
-      // Settled when its last bytes were handed over; if these never left, the client did before them.
-      if (record.outcome !== 'open' && !this.#cut && !response.writableFinished) record.outcome = 'aborted'
+      // Settled when its last bytes were handed over; if these never left, the client did before
+      // them.
+      if (record.outcome !== 'open' && !this.#cut && !response.writableFinished)
+        record.outcome = 'aborted'
       this.settle('aborted')
       for (const leave of [...this.#leaving]) leave()
       changed()
@@ -52,7 +59,10 @@ export class Exchange {
     else run()
   }
 
-  /** Closes the record and gives back what was held. It comes before the last bytes: who has read them may rely on it. */
+  /**
+   * Closes the record and gives back what was held. It comes before the last bytes: who has read
+   * them may rely on it.
+   */
   settle(outcome: 'complete' | 'aborted' | 'fault'): void {
     if (this.record.outcome !== 'open') return
     this.record.outcome = outcome
@@ -68,7 +78,9 @@ export class Exchange {
       for await (const part of this.request as AsyncIterable<Buffer>) {
         size += part.length
         if (size > MAX_BODY_BYTES)
-          throw new Refusal(413, `The body is larger than ${MAX_BODY_BYTES} bytes.`, { headers: { connection: 'close' } })
+          throw new Refusal(413, `The body is larger than ${MAX_BODY_BYTES} bytes.`, {
+            headers: { connection: 'close' },
+          })
         parts.push(part)
       }
     } catch (error) {
@@ -169,7 +181,9 @@ export class Exchange {
     this.record.chunksSent += chunks
   }
 
-  #whileHere<T = void>(start: (done: (value: T) => void, failed: (reason: unknown) => void) => () => void): Promise<T> {
+  #whileHere<T = void>(
+    start: (done: (value: T) => void, failed: (reason: unknown) => void) => () => void,
+  ): Promise<T> {
     if (this.#left) return Promise.reject(new Gone())
     return new Promise<T>((resolve, reject) => {
       let stop = (): void => undefined

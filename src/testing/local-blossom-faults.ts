@@ -3,15 +3,17 @@ import { isCount, isDelay, LONGEST_MS } from './local-blossom-options.js'
 import type { LocalBlossomRequest } from './local-blossom-record.js'
 
 /**
- * Something that goes wrong with the next request. Fields combine where that makes sense: a `status` with `delayMs` and
- * `retryAfter`, an `oneChunk` stream with `splitBytes`.
+ * Something that goes wrong with the next request. Fields combine where that makes sense: a
+ * `status` with `delayMs` and `retryAfter`, an `oneChunk` stream with `splitBytes`.
  *
- * A fault that stands in for the answer (`raw`, `resetBeforeHeaders`, `hang`, `redirect`, `status`, `body`, `json` and the
- * `retry…` fields) comes as from the edge in front of the gateway: no key is checked and no place or rate is used. All others
- * spoil a real answer, which passes every rule first. A request with a fault is never answered from the cache, nor kept there.
+ * A fault that stands in for the answer (`raw`, `resetBeforeHeaders`, `hang`, `redirect`, `status`,
+ * `body`, `json` and the `retry…` fields) comes as from the edge in front of the gateway: no key is
+ * checked and no place or rate is used. All others spoil a real answer, which passes every rule
+ * first. A request with a fault is never answered from the cache, nor kept there.
  *
- * `…AfterChunks` counts the content chunks of a stream: 0 is after the role-only chunk, -1 before it; a number beyond the end
- * means before the finish reason. For other bodies it counts pieces of 64 bytes (of `splitBytes`, if given).
+ * `…AfterChunks` counts the content chunks of a stream: 0 is after the role-only chunk, -1 before
+ * it; a number beyond the end means before the finish reason. For other bodies it counts pieces of
+ * 64 bytes (of `splitBytes`, if given).
  */
 export interface Fault {
   /** How many requests it meets; Infinity until `reset()`. @default 1 */
@@ -30,9 +32,16 @@ export interface Fault {
   /** Bytes for the socket instead of an HTTP answer; then the connection is closed. */
   readonly raw?: string
 
-  /** Status instead of an answer. @default 302 with `redirect`, 429 with a `retry…` field, 500 with a named `body`, 200 with other text or `json` */
+  /**
+   * Status instead of an answer.
+   * @default 302 with `redirect`, 429 with a `retry…` field, 500 with a named `body`, 200 with
+   * other text or `json`
+   */
   readonly status?: number
-  /** Shape of the error body, or the very text to send. @default 'blossom', and 'html' from 520 to 524 */
+  /**
+   * Shape of the error body, or the very text to send.
+   * @default 'blossom', and 'html' from 520 to 524
+   */
   readonly body?: ErrorShape | (string & {})
   /** `Retry-After`, in any form: a number or text is sent as it is, a Date as an HTTP date. */
   readonly retryAfter?: string | number | Date
@@ -42,19 +51,28 @@ export interface Fault {
   readonly retryAfterSeconds?: number
   /** `Location` of a redirect. */
   readonly redirect?: string
-  /** A 200 (or `status`) whose body is no proper answer: broken JSON, half of one, a web page, nothing, or JSON of another shape. */
+  /**
+   * A 200 (or `status`) whose body is no proper answer: broken JSON, half of one, a web page,
+   * nothing, or JSON of another shape.
+   */
   readonly json?: 'malformed' | 'truncated' | 'html' | 'empty' | 'shape'
 
   /** Further headers of the answer. */
   readonly headers?: Readonly<Record<string, string>>
   /** `Content-Type` instead of the right one; an empty string sends none. */
   readonly contentType?: string
-  /** Says gzip: of plain bytes (true), of half the compressed body, or of a small body that grows to `bigBody` bytes (64 MiB if not given). */
+  /**
+   * Says gzip: of plain bytes (true), of half the compressed body, or of a small body that grows to
+   * `bigBody` bytes (64 MiB if not given).
+   */
   readonly gzip?: boolean | 'truncated' | 'bomb'
 
   /** Breaks the connection off after n chunks. */
   readonly cutAfterChunks?: number
-  /** How connections are broken off: by a plain end or by a reset. @default 'fin', and 'rst' for `resetBeforeHeaders` */
+  /**
+   * How connections are broken off: by a plain end or by a reset.
+   * @default 'fin', and 'rst' for `resetBeforeHeaders`
+   */
   readonly cutWith?: 'fin' | 'rst'
   /** Ends the body in due form after n chunks, without finish reason and `[DONE]`. */
   readonly endAfterChunks?: number
@@ -62,11 +80,17 @@ export interface Fault {
   readonly stallAfterChunks?: number
   /** While a stream stalls, sends a comment every so many milliseconds. @default none */
   readonly heartbeatMs?: number
-  /** Sends an error object inside the 200 stream after n chunks, and ends; any other answer becomes that object. */
+  /**
+   * Sends an error object inside the 200 stream after n chunks, and ends; any other answer becomes
+   * that object.
+   */
   readonly errorAfterChunks?: number
   /** Sends bytes that are no valid event after n chunks, and goes on. */
   readonly garbageAfterChunks?: number
-  /** What `garbageAfterChunks` sends: broken JSON, or good JSON around bytes that are not UTF-8. @default 'json' */
+  /**
+   * What `garbageAfterChunks` sends: broken JSON, or good JSON around bytes that are not UTF-8.
+   * @default 'json'
+   */
   readonly garbage?: 'json' | 'utf8'
   /** A stream's finish reason comes, its `[DONE]` does not. */
   readonly noDone?: boolean
@@ -76,13 +100,23 @@ export interface Fault {
   readonly ghostChunks?: number
   /** The whole text of a stream in one chunk. */
   readonly oneChunk?: boolean
-  /** Writes the body n bytes at a time, each its own write; `chunkDelayMs` then lies between these. */
+  /**
+   * Writes the body n bytes at a time, each its own write; `chunkDelayMs` then lies between these.
+   */
   readonly splitBytes?: number
-  /** Overrides the option of the same name; for other bodies it is the pause between the pieces of `splitBytes`. */
+  /**
+   * Overrides the option of the same name; for other bodies it is the pause between the pieces of
+   * `splitBytes`.
+   */
   readonly chunkDelayMs?: number
-  /** The body is at least so many bytes: spaces follow an answer, more and more chunks a stream's last; may be Infinity. */
+  /**
+   * The body is at least so many bytes: spaces follow an answer, more and more chunks a stream's
+   * last; may be Infinity.
+   */
   readonly bigBody?: number
-  /** A stream's first content chunk is one line of at least so many bytes; Infinity never ends it. */
+  /**
+   * A stream's first content chunk is one line of at least so many bytes; Infinity never ends it.
+   */
   readonly bigLine?: number
 }
 
@@ -93,12 +127,18 @@ const text: Rule = ['a string', (value) => typeof value === 'string']
 const delay: Rule = [`a number of milliseconds from 0 to ${LONGEST_MS}`, isDelay]
 const count: Rule = ['an integer of at least 1, or Infinity', isCount]
 const whole: Rule = ['an integer of at least 1', (value) => isCount(value) && value !== Infinity]
-const after: Rule = ['an integer of at least -1', (value) => Number.isInteger(value) && (value as number) >= -1]
+const after: Rule = [
+  'an integer of at least -1',
+  (value) => Number.isInteger(value) && (value as number) >= -1,
+]
 const either = (...values: readonly unknown[]): Rule => [
   values.map((value) => JSON.stringify(value)).join(' or '),
   (value) => values.includes(value),
 ]
-const spelled: Rule = ['a string or a number', (value) => typeof value === 'string' || typeof value === 'number']
+const spelled: Rule = [
+  'a string or a number',
+  (value) => typeof value === 'string' || typeof value === 'number',
+]
 
 const RULES: Readonly<Record<keyof Fault, Rule>> = {
   times: count,
@@ -108,7 +148,10 @@ const RULES: Readonly<Record<keyof Fault, Rule>> = {
   hang: flag,
   resetBeforeHeaders: flag,
   raw: text,
-  status: ['an HTTP status from 200 to 599', (value) => Number.isInteger(value) && (value as number) >= 200 && (value as number) <= 599],
+  status: [
+    'an HTTP status from 200 to 599',
+    (value) => Number.isInteger(value) && (value as number) >= 200 && (value as number) <= 599,
+  ],
   body: text,
   retryAfter: [
     'a string, a number or a valid Date',
@@ -120,7 +163,10 @@ const RULES: Readonly<Record<keyof Fault, Rule>> = {
   json: either('malformed', 'truncated', 'html', 'empty', 'shape'),
   headers: [
     'an object of strings',
-    (value) => typeof value === 'object' && value !== null && Object.values(value).every((one) => typeof one === 'string'),
+    (value) =>
+      typeof value === 'object' &&
+      value !== null &&
+      Object.values(value).every((one) => typeof one === 'string'),
   ],
   contentType: text,
   gzip: either(true, false, 'truncated', 'bomb'),
@@ -134,7 +180,10 @@ const RULES: Readonly<Record<keyof Fault, Rule>> = {
   garbage: either('json', 'utf8'),
   noDone: flag,
   openAfterDone: flag,
-  ghostChunks: ['an integer of at least 0', (value) => Number.isInteger(value) && (value as number) >= 0],
+  ghostChunks: [
+    'an integer of at least 0',
+    (value) => Number.isInteger(value) && (value as number) >= 0,
+  ],
   oneChunk: flag,
   splitBytes: whole,
   chunkDelayMs: delay,
@@ -149,11 +198,13 @@ const RULES: Readonly<Record<keyof Fault, Rule>> = {
  * @internal
  */
 export function checkFault(fault: unknown): asserts fault is Fault {
-  if (typeof fault !== 'object' || fault === null || Array.isArray(fault)) throw new TypeError('local Blossom: a fault must be an object.')
+  if (typeof fault !== 'object' || fault === null || Array.isArray(fault))
+    throw new TypeError('local Blossom: a fault must be an object.')
   for (const [name, value] of Object.entries(fault)) {
     const rule = Object.hasOwn(RULES, name) ? RULES[name as keyof Fault] : undefined
     if (rule === undefined) throw new TypeError(`local Blossom: a fault has no field \`${name}\`.`)
-    if (value !== undefined && !rule[1](value)) throw new TypeError(`local Blossom: \`${name}\` of a fault must be ${rule[0]}.`)
+    if (value !== undefined && !rule[1](value))
+      throw new TypeError(`local Blossom: \`${name}\` of a fault must be ${rule[0]}.`)
   }
 }
 
@@ -170,7 +221,10 @@ export function faultQueue(): Fault[] {
 
 /** Takes the first fault meant for the request, and counts it down. @internal */
 export function takeFault(queue: Fault[], request: LocalBlossomRequest): Fault | undefined {
-  const index = queue.findIndex(({ path, match }) => (path === undefined || request.path.startsWith(path)) && (match?.(request) ?? true))
+  const index = queue.findIndex(
+    ({ path, match }) =>
+      (path === undefined || request.path.startsWith(path)) && (match?.(request) ?? true),
+  )
   const fault = queue[index]
   if (fault === undefined) return undefined
   const left = (fault.times ?? 1) - 1

@@ -2,7 +2,9 @@ import { Refusal } from './local-blossom-errors.js'
 import type { Exchange } from './local-blossom-exchange.js'
 import type { Settings } from './local-blossom-options.js'
 
-/** The rules a request must pass before anything is generated: key, rate and concurrency. @internal */
+/**
+ * The rules a request must pass before anything is generated: key, rate and concurrency. @internal
+ */
 export class Gates {
   #running = 0
   #recent: number[] = []
@@ -16,7 +18,10 @@ export class Gates {
   checkKey(key: string | undefined): void {
     const { keys } = this.#settings
     if (keys === undefined || (key !== undefined && keys.has(key))) return
-    throw new Refusal(401, key === undefined ? 'An API key is needed.' : 'The API key is not known.')
+    throw new Refusal(
+      401,
+      key === undefined ? 'An API key is needed.' : 'The API key is not known.',
+    )
   }
 
   /** 429 when `limit` requests have come within the last `intervalMs`. */
@@ -30,19 +35,29 @@ export class Gates {
       const retryAfterSeconds = Math.max(0.001, Math.round(oldest + rate.intervalMs - now) / 1000)
       throw new Refusal(429, 'Rate limit exceeded', {
         headers: { 'retry-after': String(Math.ceil(retryAfterSeconds)) },
-        body: { error: 'Rate limit exceeded', message: 'Too many requests in a short time.', retryAfterSeconds },
+        body: {
+          error: 'Rate limit exceeded',
+          message: 'Too many requests in a short time.',
+          retryAfterSeconds,
+        },
       })
     }
     this.#recent.push(now)
   }
 
-  /** Takes a place for one generation, to be given back at the end of its answer; 429 when there is none. */
+  /**
+   * Takes a place for one generation, to be given back at the end of its answer; 429 when there is
+   * none.
+   */
   takePlace(exchange: Exchange): void {
     const { concurrency } = this.#settings
     if (this.#running >= concurrency) {
       throw new Refusal(429, 'Too many generations at a time.', {
         headers: { 'retry-after': '1' },
-        body: { error: 'concurrency_limit_exceeded', message: `Only ${concurrency} generation(s) may run at a time.` },
+        body: {
+          error: 'concurrency_limit_exceeded',
+          message: `Only ${concurrency} generation(s) may run at a time.`,
+        },
       })
     }
     this.#running++

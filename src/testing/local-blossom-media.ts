@@ -1,11 +1,22 @@
 import { crc32, deflateSync } from 'node:zlib'
 import { digest, numbersFrom } from './local-blossom-text.js'
 
-/** Longest side of a picture: the format is real, its size is not what tests are about. @internal */
+/**
+ * Longest side of a picture: the format is real, its size is not what tests are about. @internal
+ */
 const MAX_SIDE = 128
 
-/** A real PNG of at most 128 × 128 pixels, shading between two colours taken from the prompt and seed. @internal */
-export function drawPng(prompt: string, model: string, seed: string, width: number, height: number): Buffer {
+/**
+ * A real PNG of at most 128 × 128 pixels, shading between two colours taken from the prompt and
+ * seed. @internal
+ */
+export function drawPng(
+  prompt: string,
+  model: string,
+  seed: string,
+  width: number,
+  height: number,
+): Buffer {
   const columns = Math.min(width, MAX_SIDE)
   const rows = Math.min(height, MAX_SIDE)
   const colours = digest(prompt, model, seed)
@@ -25,10 +36,18 @@ export function drawPng(prompt: string, model: string, seed: string, width: numb
   header.writeUInt32BE(rows, 4)
   header.set([8, 2, 0, 0, 0], 8) // 8 bits a channel, RGB, deflate, no filter method, not interlaced
   const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
-  return Buffer.concat([signature, section('IHDR', header), section('IDAT', deflateSync(pixels)), section('IEND', Buffer.alloc(0))])
+  return Buffer.concat([
+    signature,
+    section('IHDR', header),
+    section('IDAT', deflateSync(pixels)),
+    section('IEND', Buffer.alloc(0)),
+  ])
 }
 
-/** A real WAV: one tone, mono, 16 bits at 8 kHz; 20 ms for each character, from 0.1 to 1 s; its pitch follows text and voice. @internal */
+/**
+ * A real WAV: one tone, mono, 16 bits at 8 kHz; 20 ms for each character, from 0.1 to 1 s; its
+ * pitch follows text and voice. @internal
+ */
 export function toneWav(text: string, voice: string, model: string): Buffer {
   const rate = 8000
   const samples = Math.round(rate * Math.min(1, Math.max(0.1, text.length * 0.02)))
@@ -47,7 +66,10 @@ export function toneWav(text: string, voice: string, model: string): Buffer {
   wav.write('data', 36, 'latin1')
   wav.writeUInt32LE(samples * 2, 40)
   for (let index = 0; index < samples; index++) {
-    wav.writeInt16LE(Math.round(8000 * Math.sin((2 * Math.PI * pitch * index) / rate)), 44 + index * 2)
+    wav.writeInt16LE(
+      Math.round(8000 * Math.sin((2 * Math.PI * pitch * index) / rate)),
+      44 + index * 2,
+    )
   }
   return wav
 }
@@ -61,7 +83,9 @@ export function embed(text: string, model: string, dimensions: number): number[]
   return raw.map((value) => value / length)
 }
 
-/** A vector as OpenAI's `encoding_format: 'base64'` has it: 32-bit floats, little-endian. @internal */
+/**
+ * A vector as OpenAI's `encoding_format: 'base64'` has it: 32-bit floats, little-endian. @internal
+ */
 export function toBase64Floats(vector: readonly number[]): string {
   const bytes = Buffer.alloc(vector.length * 4)
   for (const [index, value] of vector.entries()) bytes.writeFloatLE(value, index * 4)

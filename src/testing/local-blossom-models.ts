@@ -2,15 +2,27 @@ import { Refusal } from './local-blossom-errors.js'
 
 type Kind = 'text' | 'image' | 'audio' | 'embedding'
 
-/** One entry of the richer model lists: names, prices and abilities (Pollinations gateway documentation, 2026-11). */
+/**
+ * One entry of the richer model lists: names, prices and abilities (Pollinations gateway
+ * documentation, 2026-11).
+ */
 interface Model {
   readonly name: string
   readonly kind: Kind
   readonly aliases: readonly string[]
 }
 
-/** Defaults by endpoint: `openai`, `flux` and `alloy` as the gateway has them, the others by choice of the local Blossom. @internal */
-export const DEFAULTS = { text: 'openai', image: 'flux', audio: 'openai-audio', embedding: 'text-embedding-3-small', voice: 'alloy' }
+/**
+ * Defaults by endpoint: `openai`, `flux` and `alloy` as the gateway has them, the others by choice
+ * of the local Blossom. @internal
+ */
+export const DEFAULTS = {
+  text: 'openai',
+  image: 'flux',
+  audio: 'openai-audio',
+  embedding: 'text-embedding-3-small',
+  voice: 'alloy',
+}
 
 /** A handful of names, not the gateway's list, which changes by the week. */
 const BUILT_IN: readonly Model[] = [
@@ -34,19 +46,29 @@ export class Models {
     const known = new Set(BUILT_IN.map((model) => model.name))
     const extra = added.filter((name) => !known.has(name))
     this.#list = [...BUILT_IN, ...extra.map((name): Model => ({ name, kind: 'text', aliases: [] }))]
-    for (const { name, aliases } of this.#list) for (const spelling of [name, ...aliases]) this.#canonical.set(spelling, name)
+    for (const { name, aliases } of this.#list)
+      for (const spelling of [name, ...aliases]) this.#canonical.set(spelling, name)
   }
 
   /** The name an answer carries for the name a request asks for; 404 for one that nobody knows. */
   resolve(asked: string): string {
     const name = this.#canonical.get(asked)
-    if (name === undefined) throw new Refusal(404, 'No such model.', { details: { field: 'model' } })
+    if (name === undefined)
+      throw new Refusal(404, 'No such model.', { details: { field: 'model' } })
     return name
   }
 
   /** `GET /v1/models`. */
   openAiList(): object {
-    return { object: 'list', data: this.#list.map(({ name }) => ({ id: name, object: 'model', created: 0, owned_by: 'local-blossom' })) }
+    return {
+      object: 'list',
+      data: this.#list.map(({ name }) => ({
+        id: name,
+        object: 'model',
+        created: 0,
+        owned_by: 'local-blossom',
+      })),
+    }
   }
 
   /** `GET /models` and the lists by kind. */

@@ -6,8 +6,8 @@ import type { Fault } from './local-blossom-faults.js'
 export const REMEMBERED = 10_000
 
 /**
- * One request as the local Blossom saw it. The record lives: it changes until `outcome` is no longer `'open'`.
- * The key itself is never kept.
+ * One request as the local Blossom saw it. The record lives: it changes until `outcome` is no
+ * longer `'open'`. The key itself is never kept.
  */
 export interface LocalBlossomRequest {
   /** Counts up from 1 and is part of the answer's `x-request-id`. */
@@ -21,7 +21,10 @@ export interface LocalBlossomRequest {
   readonly query: Readonly<Record<string, string>>
   /** Lower-case names; the values of headers that carry secrets are replaced by `[redacted]`. */
   readonly headers: IncomingHttpHeaders
-  /** SHA-256 in hex of the key it came with, from the `Authorization` header or `?key=`: enough to tell two keys apart. */
+  /**
+   * SHA-256 in hex of the key it came with, from the `Authorization` header or `?key=`: enough to
+   * tell two keys apart.
+   */
   readonly keySha256: string | undefined
   /** The body as text; empty until it has arrived whole. */
   readonly rawBody: string
@@ -29,15 +32,19 @@ export interface LocalBlossomRequest {
   readonly body: unknown
   /** The status sent; undefined while no head was sent. */
   readonly status: number | undefined
-  /** What `x-cache` said: `HIT` for an answer from the cache or one shared with an identical request in progress. */
+  /**
+   * What `x-cache` said: `HIT` for an answer from the cache or one shared with an identical request
+   * in progress.
+   */
   readonly cache: 'HIT' | 'MISS' | undefined
   /** The fault it was given. */
   readonly fault: Fault | undefined
   /** When its answer was handed over whole, or broke off, on the `performance.now()` clock. */
   readonly endedAt: number | undefined
   /**
-   * `open`: still answering · `complete`: answered whole · `aborted`: the client left first (or `close()` ended it) ·
-   * `fault`: it had a fault, and was answered whole or broken off as the fault wanted.
+   * `open`: still answering · `complete`: answered whole · `aborted`: the client left first (or
+   * `close()` ended it) · `fault`: it had a fault, and was answered whole or broken off as the
+   * fault wanted.
    */
   readonly outcome: 'open' | 'complete' | 'aborted' | 'fault'
   /** Bytes of the answer's body handed to the socket. */
@@ -47,7 +54,9 @@ export interface LocalBlossomRequest {
 }
 
 /** The same record for those who write it. @internal */
-export type OpenRecord = { -readonly [Field in keyof LocalBlossomRequest]: LocalBlossomRequest[Field] }
+export type OpenRecord = {
+  -readonly [Field in keyof LocalBlossomRequest]: LocalBlossomRequest[Field]
+}
 
 /** What of a request may not be kept, since it can hold the key. @internal */
 export interface Private {
@@ -58,14 +67,22 @@ export interface Private {
 
 const SECRET_HEADERS = ['authorization', 'proxy-authorization', 'x-api-key', 'api-key', 'cookie']
 
-/** Begins the record of a request, and returns beside it what the record must not hold. @internal */
-export function beginRecord(id: number, message: IncomingMessage): { record: OpenRecord; secret: Private } {
+/**
+ * Begins the record of a request, and returns beside it what the record must not hold. @internal
+ */
+export function beginRecord(
+  id: number,
+  message: IncomingMessage,
+): { record: OpenRecord; secret: Private } {
   const target = (message.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '')
   const mark = target.indexOf('?')
   const path = mark < 0 ? target : target.slice(0, mark)
   const search = mark < 0 ? '' : target.slice(mark + 1)
   const query = new URLSearchParams(search)
-  const key = /^Bearer +(\S+) *$/i.exec(message.headers.authorization ?? '')?.[1] ?? query.get('key') ?? undefined
+  const key =
+    /^Bearer +(\S+) *$/i.exec(message.headers.authorization ?? '')?.[1] ??
+    query.get('key') ??
+    undefined
   query.delete('key')
   const headers = { ...message.headers }
   for (const name of SECRET_HEADERS) if (headers[name] !== undefined) headers[name] = '[redacted]'

@@ -1,6 +1,25 @@
-import { answerChat, type ChatQuestion, CREATED, readChat, toCompletion, type Usage } from './local-blossom-chat.js'
+import {
+  answerChat,
+  type ChatQuestion,
+  CREATED,
+  readChat,
+  toCompletion,
+  type Usage,
+} from './local-blossom-chat.js'
 import { Refusal } from './local-blossom-errors.js'
-import { bad, type Fields, field, isCount, isInteger, isName, isObject, isText, numeric, oneOf, within } from './local-blossom-fields.js'
+import {
+  bad,
+  type Fields,
+  field,
+  isCount,
+  isInteger,
+  isName,
+  isObject,
+  isText,
+  numeric,
+  oneOf,
+  within,
+} from './local-blossom-fields.js'
 import { type Frames, toFrames } from './local-blossom-frames.js'
 import { drawPng, embed, toBase64Floats, toneWav } from './local-blossom-media.js'
 import { DEFAULTS, type Models } from './local-blossom-models.js'
@@ -12,13 +31,20 @@ export interface WholeAnswer {
   readonly contentType: string
   readonly body: Buffer
   readonly model?: string
-  readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens?: number; readonly total_tokens: number }
+  readonly usage?: {
+    readonly prompt_tokens: number
+    readonly completion_tokens?: number
+    readonly total_tokens: number
+  }
 }
 
 /** A checked request: whether it will stream, and the making of its answer. @internal */
 export type Draft =
   | { readonly stream: false; make(number: number): WholeAnswer }
-  | { readonly stream: true; make(number: number): { readonly frames: Frames; readonly model: string } }
+  | {
+      readonly stream: true
+      make(number: number): { readonly frames: Frames; readonly model: string }
+    }
 
 /** What a route may know. @internal */
 interface Asked {
@@ -52,7 +78,11 @@ const EXACT: Readonly<Record<string, Route>> = {
   'GET /text/models': list((models) => models.richList('text')),
   'GET /image/models': list((models) => models.richList('image')),
   'GET /audio/models': list((models) => models.richList('audio')),
-  'GET /account/balance': { open: false, generation: false, draft: () => ({ stream: false, make: () => json({ balance: 100 }) }) },
+  'GET /account/balance': {
+    open: false,
+    generation: false,
+    draft: () => ({ stream: false, make: () => json({ balance: 100 }) }),
+  },
 }
 
 const BY_PREFIX: readonly (readonly [prefix: string, route: Route])[] = [
@@ -68,7 +98,8 @@ const MAX_INPUTS = 32
 export function findRoute(method: string, path: string): Route {
   const name = `${method} ${path}`
   if (Object.hasOwn(EXACT, name)) return EXACT[name] as Route
-  const route = method === 'GET' ? BY_PREFIX.find(([prefix]) => path.startsWith(prefix))?.[1] : undefined
+  const route =
+    method === 'GET' ? BY_PREFIX.find(([prefix]) => path.startsWith(prefix))?.[1] : undefined
   if (route === undefined) throw new Refusal(404, 'No such route.')
   return route
 }
@@ -78,14 +109,29 @@ function generation(draft: Route['draft']): Route {
 }
 
 function list(make: (models: Models) => object): Route {
-  return { open: true, generation: false, draft: ({ models }) => ({ stream: false, make: () => json(make(models)) }) }
+  return {
+    open: true,
+    generation: false,
+    draft: ({ models }) => ({ stream: false, make: () => json(make(models)) }),
+  }
 }
 
-function chat(asked: Asked, question: ChatQuestion, whole: (completion: object, content: string) => WholeAnswer): Draft {
+function chat(
+  asked: Asked,
+  question: ChatQuestion,
+  whole: (completion: object, content: string) => WholeAnswer,
+): Draft {
   const model = asked.models.resolve(question.model)
-  const answer = (number: number) => answerChat(question, `chatcmpl-local-${number}`, model, asked.reply, asked.words)
+  const answer = (number: number) =>
+    answerChat(question, `chatcmpl-local-${number}`, model, asked.reply, asked.words)
   if (question.stream) {
-    return { stream: true, make: (number) => ({ model, frames: toFrames(answer(number), asked.wordsPerChunk, question.includeUsage) }) }
+    return {
+      stream: true,
+      make: (number) => ({
+        model,
+        frames: toFrames(answer(number), asked.wordsPerChunk, question.includeUsage),
+      }),
+    }
   }
   const make = (number: number) => {
     const answered = answer(number)
@@ -101,43 +147,75 @@ function textByPath(asked: Asked): Draft {
   const flag = (name: string) => query.get(name)?.toLowerCase() === 'true'
   const question = readChat({
     model: query.get('model'),
-    messages: [...(system === null ? [] : [{ role: 'system', content: system }]), { role: 'user', content: promptOf(asked) }],
+    messages: [
+      ...(system === null ? [] : [{ role: 'system', content: system }]),
+      { role: 'user', content: promptOf(asked) },
+    ],
     seed: numeric(query.get('seed')),
     temperature: numeric(query.get('temperature')),
     stream: flag('stream'),
     response_format: flag('json') ? { type: 'json_object' } : null,
   })
   const contentType = flag('json') ? 'application/json' : 'text/plain; charset=utf-8'
-  return chat(asked, question, (_completion, content) => ({ contentType, body: Buffer.from(content) }))
+  return chat(asked, question, (_completion, content) => ({
+    contentType,
+    body: Buffer.from(content),
+  }))
 }
 
 function imageByPath(asked: Asked): Draft {
   const prompt = promptOf(asked)
   const { query, models } = asked
-  const fields = { width: numeric(query.get('width')), height: numeric(query.get('height')), seed: numeric(query.get('seed')) }
+  const fields = {
+    width: numeric(query.get('width')),
+    height: numeric(query.get('height')),
+    seed: numeric(query.get('seed')),
+  }
   const { width, height, seed } = sizeOf(fields)
   const model = models.resolve(query.get('model') ?? DEFAULTS.image)
-  return { stream: false, make: () => ({ contentType: 'image/png', model, body: drawPng(prompt, model, seed, width, height) }) }
+  return {
+    stream: false,
+    make: () => ({
+      contentType: 'image/png',
+      model,
+      body: drawPng(prompt, model, seed, width, height),
+    }),
+  }
 }
 
 function images(asked: Asked): Draft {
   const body = bodyOf(asked)
   const prompt = required(body, 'prompt')
   const n = field(body, 'n', 'an integer from 1 to 10', within(1, 10)) ?? 1
-  const format = field(body, 'response_format', 'b64_json or url', oneOf('b64_json', 'url')) ?? 'b64_json'
-  const [, across, down] = /^(\d+)x(\d+)$/.exec(field(body, 'size', 'like 1024x1024', isText) ?? '1024x1024') ?? []
+  const format =
+    field(body, 'response_format', 'b64_json or url', oneOf('b64_json', 'url')) ?? 'b64_json'
+  const [, across, down] =
+    /^(\d+)x(\d+)$/.exec(field(body, 'size', 'like 1024x1024', isText) ?? '1024x1024') ?? []
   if (across === undefined || down === undefined) throw bad('size', 'must be like 1024x1024')
-  const { width, height, seed } = sizeOf({ width: Number(across), height: Number(down), seed: body.seed })
+  const { width, height, seed } = sizeOf({
+    width: Number(across),
+    height: Number(down),
+    seed: body.seed,
+  })
   const asks = field(body, 'model', 'a name', isName) ?? DEFAULTS.image
   const model = asked.models.resolve(asks)
   const one = (index: number) => {
     const own = index === 0 ? seed : `${seed}#${index}`
-    if (format === 'b64_json') return { b64_json: drawPng(prompt, model, own, width, height).toString('base64') }
+    if (format === 'b64_json')
+      return { b64_json: drawPng(prompt, model, own, width, height).toString('base64') }
     const link = new URLSearchParams({ model, width: String(width), height: String(height) })
     // JSON may hold lone surrogates, which a URL cannot; through bytes they become U+FFFD.
-    return { url: `${asked.url}/image/${encodeURIComponent(Buffer.from(prompt).toString())}?${link}` }
+    return {
+      url: `${asked.url}/image/${encodeURIComponent(Buffer.from(prompt).toString())}?${link}`,
+    }
   }
-  const make = () => ({ ...json({ created: CREATED, data: Array.from({ length: Math.floor(n) }, (_, index) => one(index)) }), model })
+  const make = () => ({
+    ...json({
+      created: CREATED,
+      data: Array.from({ length: Math.floor(n) }, (_, index) => one(index)),
+    }),
+    model,
+  })
   return { stream: false, make }
 }
 
@@ -150,13 +228,21 @@ function speech(asked: Asked): Draft {
   const body = bodyOf(asked)
   field(body, 'response_format', 'a string', isText)
   const voice = field(body, 'voice', 'a name', isName) ?? DEFAULTS.voice
-  return sound(asked, required(body, 'input'), voice, field(body, 'model', 'a name', isName) ?? DEFAULTS.audio)
+  return sound(
+    asked,
+    required(body, 'input'),
+    voice,
+    field(body, 'model', 'a name', isName) ?? DEFAULTS.audio,
+  )
 }
 
 function sound(asked: Asked, text: string, voice: string, asks: string): Draft {
   const model = asked.models.resolve(asks)
   // Whatever format is asked for: a WAV is the one that needs no encoder.
-  return { stream: false, make: () => ({ contentType: 'audio/wav', model, body: toneWav(text, voice, model) }) }
+  return {
+    stream: false,
+    make: () => ({ contentType: 'audio/wav', model, body: toneWav(text, voice, model) }),
+  }
 }
 
 function embeddings(asked: Asked): Draft {
@@ -164,15 +250,26 @@ function embeddings(asked: Asked): Draft {
   const { input } = body
   const inputs: readonly unknown[] = Array.isArray(input) ? input : [input]
   if (inputs.length > MAX_INPUTS) throw bad('input', `may hold at most ${MAX_INPUTS} strings`)
-  if (inputs.length === 0 || !inputs.every(isName)) throw bad('input', `must be a string or 1 to ${MAX_INPUTS} strings, none of them empty`)
+  if (inputs.length === 0 || !inputs.every(isName))
+    throw bad('input', `must be a string or 1 to ${MAX_INPUTS} strings, none of them empty`)
   const dimensions =
-    field(body, 'dimensions', 'an integer from 1 to 4096', (value): value is number => isCount(value) && value <= 4096) ?? 8
-  const format = field(body, 'encoding_format', 'float or base64', oneOf('float', 'base64')) ?? 'float'
+    field(
+      body,
+      'dimensions',
+      'an integer from 1 to 4096',
+      (value): value is number => isCount(value) && value <= 4096,
+    ) ?? 8
+  const format =
+    field(body, 'encoding_format', 'float or base64', oneOf('float', 'base64')) ?? 'float'
   const model = asked.models.resolve(field(body, 'model', 'a name', isName) ?? DEFAULTS.embedding)
   const make = () => {
     const data = inputs.map((text, index) => {
       const vector = embed(text, model, dimensions)
-      return { object: 'embedding', index, embedding: format === 'base64' ? toBase64Floats(vector) : vector }
+      return {
+        object: 'embedding',
+        index,
+        embedding: format === 'base64' ? toBase64Floats(vector) : vector,
+      }
     })
     const tokens = inputs.reduce((sum, text) => sum + countTokens(text), 0)
     const usage = { prompt_tokens: tokens, total_tokens: tokens }
@@ -192,7 +289,11 @@ function promptOf({ record: { path } }: Asked): string {
   }
   if (prompt === '') throw bad('prompt', 'must not be empty')
   // Raw dot segments mean that somebody's URL library is about to leave the folder.
-  if (prompt === '.' || prompt === '..' || encoded.split('/').some((part) => part === '.' || part === '..')) {
+  if (
+    prompt === '.' ||
+    prompt === '..' ||
+    encoded.split('/').some((part) => part === '.' || part === '..')
+  ) {
     throw bad('prompt', 'must not be a dot segment')
   }
   return prompt

@@ -13,10 +13,21 @@ const BLOCK_BYTES = 64 * 1024
 const BOMB_BYTES = 64 * 1024 * 1024
 
 /** True when a fault stands in for the answer, so that none need be made. @internal */
-export function standsIn({ raw, resetBeforeHeaders, hang, redirect, status, body, json, ...fault }: Fault): boolean {
+export function standsIn({
+  raw,
+  resetBeforeHeaders,
+  hang,
+  redirect,
+  status,
+  body,
+  json,
+  ...fault
+}: Fault): boolean {
   if (resetBeforeHeaders === true || hang === true) return true
   const { retryAfter, retryAfterMs, retryAfterSeconds } = fault
-  return [raw, redirect, status, body, json, retryAfter, retryAfterMs, retryAfterSeconds].some((value) => value !== undefined)
+  return [raw, redirect, status, body, json, retryAfter, retryAfterMs, retryAfterSeconds].some(
+    (value) => value !== undefined,
+  )
 }
 
 /** Plays a fault that stands in for the answer. @internal */
@@ -28,13 +39,21 @@ export async function sendStandIn(exchange: Exchange, fault: Fault): Promise<voi
   const { retryAfter, retryAfterMs, retryAfterSeconds, redirect } = fault
   const headers: Record<string, string> = {}
   if (redirect !== undefined) headers.location = redirect
-  if (retryAfter !== undefined) headers['retry-after'] = retryAfter instanceof Date ? retryAfter.toUTCString() : String(retryAfter)
+  if (retryAfter !== undefined)
+    headers['retry-after'] =
+      retryAfter instanceof Date ? retryAfter.toUTCString() : String(retryAfter)
   if (retryAfterMs !== undefined) headers['retry-after-ms'] = String(retryAfterMs)
   const status = fault.status ?? standInStatus(fault)
   const shape = fault.body ?? (status >= 520 && status <= 524 ? 'html' : 'blossom')
   const { body, contentType } =
-    fault.json === undefined ? errorBody(shape, { status, requestId: exchange.requestId, retryAfterSeconds }) : improperBody(fault.json)
-  return sendWhole(exchange, { status, headers: { 'content-type': contentType, ...headers }, body: Buffer.from(body) }, fault)
+    fault.json === undefined
+      ? errorBody(shape, { status, requestId: exchange.requestId, retryAfterSeconds })
+      : improperBody(fault.json)
+  return sendWhole(
+    exchange,
+    { status, headers: { 'content-type': contentType, ...headers }, body: Buffer.from(body) },
+    fault,
+  )
 }
 
 /** Sends a body of known length, spoilt by the fault if there is one. @internal */
@@ -51,15 +70,24 @@ export async function sendWhole(
     return exchange.end('complete', body, 1)
   }
   // A length is promised unless the body will be another.
-  const otherLength = fault.endAfterChunks ?? fault.garbageAfterChunks ?? (fault.gzip === 'bomb' ? undefined : fault.bigBody)
-  exchange.head(answer.status, otherLength === undefined ? { ...headers, 'content-length': body.length } : headers)
+  const otherLength =
+    fault.endAfterChunks ??
+    fault.garbageAfterChunks ??
+    (fault.gzip === 'bomb' ? undefined : fault.bigBody)
+  exchange.head(
+    answer.status,
+    otherLength === undefined ? { ...headers, 'content-length': body.length } : headers,
+  )
   exchange.flushHead()
   const size = fault.splitBytes ?? (spoilsPieces(fault) ? PIECE_BYTES : Math.max(1, body.length))
   const content: Buffer[] = []
   for (let at = 0; at < body.length; at += size) content.push(body.subarray(at, at + size))
   const sink = new Sink(exchange, fault.splitBytes, fault.chunkDelayMs ?? 0)
   const garbage = Buffer.from([0, 0xff, 0xfe, 0x7b])
-  if (await spoil(exchange, sink, content, fault, { error: undefined, garbage, heartbeat: undefined })) return
+  if (
+    await spoil(exchange, sink, content, fault, { error: undefined, garbage, heartbeat: undefined })
+  )
+    return
   if (fault.bigBody !== undefined && fault.gzip !== 'bomb') {
     await fill(exchange, Buffer.alloc(BLOCK_BYTES, ' '), fault.bigBody - exchange.record.bytesSent)
   }
@@ -74,16 +102,27 @@ export async function sendStream(
   chunkDelayMs: number,
   fault = NO_FAULT,
 ): Promise<void> {
-  const encoding: Headers = fault.gzip === undefined || fault.gzip === false ? {} : { 'content-encoding': 'gzip' }
+  const encoding: Headers =
+    fault.gzip === undefined || fault.gzip === false ? {} : { 'content-encoding': 'gzip' }
   exchange.head(200, {
-    ...dress({ 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...headers }, fault),
+    ...dress(
+      {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-cache',
+        ...headers,
+      },
+      fault,
+    ),
     ...encoding,
   })
   exchange.flushHead()
   const sink = new Sink(exchange, fault.splitBytes, fault.chunkDelayMs ?? chunkDelayMs)
   const wrong = {
     error: `data: ${inBandError()}\n\n`,
-    garbage: fault.garbage === 'utf8' ? badUtf8(frames) : 'data: {"choices":[{"delta":{"content":"half of a\n\n',
+    garbage:
+      fault.garbage === 'utf8'
+        ? badUtf8(frames)
+        : 'data: {"choices":[{"delta":{"content":"half of a\n\n',
     heartbeat: ': heartbeat\n\n',
   }
   if (await spoil(exchange, sink, frames.content, fault, wrong, frames)) return
@@ -119,7 +158,8 @@ async function spoil(
   wrong: Wrong,
   frames?: Frames,
 ): Promise<boolean> {
-  const due = (after: number | undefined, sent: number) => after !== undefined && sent >= Math.min(after, content.length)
+  const due = (after: number | undefined, sent: number) =>
+    after !== undefined && sent >= Math.min(after, content.length)
   let garbled = false
   for (let sent = frames === undefined ? 0 : -1; ; sent++) {
     if (due(fault.garbageAfterChunks, sent) && !garbled) {
@@ -146,19 +186,29 @@ async function spoil(
       await sink.rest()
       await stall(exchange, fault, wrong.heartbeat)
     }
-    if (sent === 0 && frames !== undefined && fault.bigLine !== undefined) await sendBigLine(exchange, frames, fault.bigLine)
+    if (sent === 0 && frames !== undefined && fault.bigLine !== undefined)
+      await sendBigLine(exchange, frames, fault.bigLine)
     const piece = sent === -1 ? frames?.head : content[sent]
     if (piece === undefined) break
-    // A stream without its finish reason is broken even when all its text has come; any other body must lack its last piece.
+    // A stream without its finish reason is broken even when all its text has come; any other body
+    // must lack its last piece.
     const last = frames === undefined && sent === content.length - 1
-    if (last && (fault.cutAfterChunks ?? fault.stallAfterChunks ?? fault.endAfterChunks ?? -1) > sent) continue
+    if (
+      last &&
+      (fault.cutAfterChunks ?? fault.stallAfterChunks ?? fault.endAfterChunks ?? -1) > sent
+    )
+      continue
     await sink.put(piece)
   }
   await sink.rest()
   return false
 }
 
-async function stall(exchange: Exchange, { heartbeatMs }: Fault, heartbeat: string | undefined): Promise<never> {
+async function stall(
+  exchange: Exchange,
+  { heartbeatMs }: Fault,
+  heartbeat: string | undefined,
+): Promise<never> {
   while (heartbeatMs !== undefined && heartbeat !== undefined) {
     await exchange.sleep(heartbeatMs)
     await exchange.write(heartbeat)
@@ -174,10 +224,14 @@ async function sendBigLine(exchange: Exchange, frames: Frames, bytes: number): P
 }
 
 async function fill(exchange: Exchange, block: Buffer, bytes: number): Promise<void> {
-  for (let left = bytes; left > 0; left -= block.length) await exchange.write(left < block.length ? block.subarray(0, left) : block)
+  for (let left = bytes; left > 0; left -= block.length)
+    await exchange.write(left < block.length ? block.subarray(0, left) : block)
 }
 
-/** Writes pieces as they come, or cut anew into writes of a fixed size, with a pause before each write but the first. */
+/**
+ * Writes pieces as they come, or cut anew into writes of a fixed size, with a pause before each
+ * write but the first.
+ */
 class Sink {
   #waiting = Buffer.alloc(0)
   #first = true
@@ -212,15 +266,25 @@ class Sink {
   }
 }
 
-function standInStatus({ redirect, json, body, retryAfter, retryAfterMs, retryAfterSeconds }: Fault): number {
+function standInStatus({
+  redirect,
+  json,
+  body,
+  retryAfter,
+  retryAfterMs,
+  retryAfterSeconds,
+}: Fault): number {
   if (redirect !== undefined) return 302
   if (json !== undefined) return 200
   if ([retryAfter, retryAfterMs, retryAfterSeconds].some((value) => value !== undefined)) return 429
-  return body !== undefined && !['blossom', 'openai', 'plain-error', 'html', 'empty'].includes(body) ? 200 : 500
+  return body !== undefined && !['blossom', 'openai', 'plain-error', 'html', 'empty'].includes(body)
+    ? 200
+    : 500
 }
 
 function improperBody(kind: NonNullable<Fault['json']>): { body: string; contentType: string } {
-  const text = '{"id":"chatcmpl-local-0","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Half of'
+  const text =
+    '{"id":"chatcmpl-local-0","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Half of'
   const bodies = {
     malformed: '{"id": chatcmpl-local-0, }',
     truncated: text,
@@ -228,12 +292,17 @@ function improperBody(kind: NonNullable<Fault['json']>): { body: string; content
     empty: '',
     shape: '{"choices":{"0":"not a list"}}',
   }
-  return { body: bodies[kind], contentType: kind === 'html' ? 'text/html; charset=utf-8' : 'application/json' }
+  return {
+    body: bodies[kind],
+    contentType: kind === 'html' ? 'text/html; charset=utf-8' : 'application/json',
+  }
 }
 
 function spoilsPieces(fault: Fault): boolean {
   const { cutAfterChunks, endAfterChunks, stallAfterChunks, garbageAfterChunks } = fault
-  return [cutAfterChunks, endAfterChunks, stallAfterChunks, garbageAfterChunks].some((after) => after !== undefined)
+  return [cutAfterChunks, endAfterChunks, stallAfterChunks, garbageAfterChunks].some(
+    (after) => after !== undefined,
+  )
 }
 
 function encode(body: Buffer, { gzip, bigBody }: Fault): { encoding: Headers; body: Buffer } {
@@ -245,7 +314,10 @@ function encode(body: Buffer, { gzip, bigBody }: Fault): { encoding: Headers; bo
     return { encoding, body: packed.subarray(0, packed.length >> 1) }
   }
   const bytes = bigBody === undefined || bigBody === Infinity ? BOMB_BYTES : bigBody
-  return { encoding, body: gzipSync(Buffer.concat([body, Buffer.alloc(Math.max(0, bytes - body.length), ' ')])) }
+  return {
+    encoding,
+    body: gzipSync(Buffer.concat([body, Buffer.alloc(Math.max(0, bytes - body.length), ' ')])),
+  }
 }
 
 function dress(headers: Headers, fault: Fault): Headers {

@@ -3,8 +3,9 @@ import { digest } from './local-blossom-text.js'
 const KEPT = 1000
 
 /**
- * Generations that identical requests share: those in progress and the last 1,000 that are done. A generation in progress goes on
- * without its clients, as the gateway's does (Pollinations gateway documentation, 2026-11).
+ * Generations that identical requests share: those in progress and the last 1,000 that are done. A
+ * generation in progress goes on without its clients, as the gateway's does (Pollinations gateway
+ * documentation, 2026-11).
  *
  * @internal
  */

@@ -41,7 +41,10 @@ export function digest(...parts: readonly string[]): Buffer {
   return hash.digest()
 }
 
-/** A repeatable source of numbers in [0, 1) for the given parts (mulberry32 over their digest). @internal */
+/**
+ * A repeatable source of numbers in [0, 1) for the given parts (mulberry32 over their digest).
+ * @internal
+ */
 export function numbersFrom(...parts: readonly string[]): () => number {
   let state = digest(...parts).readUInt32LE(0)
   return () => {
@@ -52,29 +55,41 @@ export function numbersFrom(...parts: readonly string[]): () => number {
   }
 }
 
-/** A word with the white space before it: the local Blossom's token, and by default its chunk. @internal */
+/**
+ * A word with the white space before it: the local Blossom's token, and by default its chunk.
+ * @internal
+ */
 export function pieces(text: string): string[] {
   return text.match(/\s*\S+|\s+$/g) ?? []
 }
 
-/** The local Blossom's token rule: one token for each run of characters that are not white space. @internal */
+/**
+ * The local Blossom's token rule: one token for each run of characters that are not white space.
+ * @internal
+ */
 export function countTokens(text: string): number {
   return text.match(/\S+/g)?.length ?? 0
 }
 
-/** Tokens of a conversation: the words of every message, and one for each part that is not text. @internal */
+/**
+ * Tokens of a conversation: the words of every message, and one for each part that is not text.
+ * @internal
+ */
 export function countPromptTokens(messages: readonly Message[]): number {
   let tokens = 0
   for (const { content } of messages) {
     tokens += countTokens(textOf(content))
-    if (Array.isArray(content)) tokens += content.filter((part) => partText(part) === undefined).length
+    if (Array.isArray(content))
+      tokens += content.filter((part) => partText(part) === undefined).length
   }
   return tokens
 }
 
 /** The text of the last user message (of the last message if no user speaks). @internal */
 export function lastPrompt(messages: readonly Message[]): string {
-  return textOf((messages.findLast((message) => message.role === 'user') ?? messages.at(-1))?.content)
+  return textOf(
+    (messages.findLast((message) => message.role === 'user') ?? messages.at(-1))?.content,
+  )
 }
 
 /** The prompt on one line, cut to ten words and 80 characters: what an answer quotes. @internal */
@@ -88,16 +103,23 @@ export function topicOf(prompt: string): string {
 }
 
 /**
- * Writes the answer to a conversation: a pure function of model, messages and seed. It quotes the prompt, goes on for a few
- * sentences, at least until `words` words are reached, and closes.
+ * Writes the answer to a conversation: a pure function of model, messages and seed. It quotes the
+ * prompt, goes on for a few sentences, at least until `words` words are reached, and closes.
  *
  * @internal
  */
-export function writeText(model: string, messages: readonly Message[], seed: number | undefined, words = 0): string {
+export function writeText(
+  model: string,
+  messages: readonly Message[],
+  seed: number | undefined,
+  words = 0,
+): string {
   const random = numbersFrom(model, JSON.stringify(messages), String(seed ?? ''))
   const pick = (list: readonly string[]) => list[Math.floor(random() * list.length)] ?? ''
   const topic = topicOf(lastPrompt(messages))
-  const word = topic.split(' ').reduce((longest, next) => (next.length > longest.length ? next : longest), '')
+  const word = topic
+    .split(' ')
+    .reduce((longest, next) => (next.length > longest.length ? next : longest), '')
   // Replaced by function: a `$&` in a prompt is text, not a pattern.
   const opening = pick(OPENINGS).replace('{topic}', () => topic)
   const closing = pick(CLOSINGS).replace('{word}', () => word.replace(/[.,;:!?…]+$/u, '') || 'this')

@@ -1,4 +1,6 @@
-/** Taken before anybody can install fake timers: a test that waits in vain must end all the same. */
+/**
+ * Taken before anybody can install fake timers: a test that waits in vain must end all the same.
+ */
 const realSetTimeout = globalThis.setTimeout
 const realClearTimeout = globalThis.clearTimeout
 
@@ -39,7 +41,8 @@ export class Waiters<State> {
           reject(reason)
         },
       }
-      const late = () => waiter.fail(new Error(`waitFor: not true after ${timeoutMs} ms (${this.describe()}).`))
+      const late = () =>
+        waiter.fail(new Error(`waitFor: not true after ${timeoutMs} ms (${this.describe()}).`))
       const timer = realSetTimeout(late, timeoutMs)
       this.#waiting.add(waiter)
       waiter.look()
@@ -50,6 +53,7 @@ export class Waiters<State> {
   close(): void {
     this.#closed = true
     this.look()
-    for (const waiter of [...this.#waiting]) waiter.fail(new Error('waitFor: the local Blossom was closed first.'))
+    for (const waiter of [...this.#waiting])
+      waiter.fail(new Error('waitFor: the local Blossom was closed first.'))
   }
 }

@@ -7,7 +7,12 @@ import { checkFault, type Fault, faultQueue, takeFault } from './local-blossom-f
 import { Gates } from './local-blossom-gates.js'
 import { Models } from './local-blossom-models.js'
 import { type LocalBlossomOptions, readOptions, type Settings } from './local-blossom-options.js'
-import { beginRecord, type LocalBlossomRequest, type OpenRecord, REMEMBERED } from './local-blossom-record.js'
+import {
+  beginRecord,
+  type LocalBlossomRequest,
+  type OpenRecord,
+  REMEMBERED,
+} from './local-blossom-record.js'
 import { type Draft, findRoute, type WholeAnswer } from './local-blossom-routes.js'
 import { sendStandIn, sendStream, sendWhole, standsIn } from './local-blossom-send.js'
 import { SharedGenerations } from './local-blossom-shared.js'
@@ -20,41 +25,65 @@ export type { LocalBlossomRequest } from './local-blossom-record.js'
 
 /** A running local Blossom. Its functions need no `this`. */
 export interface LocalBlossom extends AsyncDisposable {
-  /** Where it listens, such as `http://127.0.0.1:49152`, without a slash at the end; OpenAI clients take `${url}/v1`. */
+  /**
+   * Where it listens, such as `http://127.0.0.1:49152`, without a slash at the end; OpenAI clients
+   * take `${url}/v1`.
+   */
   readonly url: string
   readonly port: number
-  /** The requests so far, in the order their heads arrived: the last 10,000, and the same array for ever. */
+  /**
+   * The requests so far, in the order their heads arrived: the last 10,000, and the same array for
+   * ever.
+   */
   readonly requests: readonly LocalBlossomRequest[]
-  /** Faults for the requests to come, first in first out: `blossom.faults.push({ status: 503 }, { status: 503 })`. */
+  /**
+   * Faults for the requests to come, first in first out: `blossom.faults.push({ status: 503 }, {
+   * status: 503 })`.
+   */
   readonly faults: Fault[]
   /** Requests being answered now. */
   readonly active: number
   /** Most requests that were being answered at the same time, since the start or `reset()`. */
   readonly maxActive: number
-  /** Generations begun, since the start or `reset()`: answers from the cache and joined requests begin none, nor do stand-in faults. */
+  /**
+   * Generations begun, since the start or `reset()`: answers from the cache and joined requests
+   * begin none, nor do stand-in faults.
+   */
   readonly generations: number
   /** Queues one fault. @throws {TypeError} when the fault has an unknown field or a wrong value. */
   fault(fault: Fault): void
-  /** Queues an error answer for the next request, or the next `times`: `blossom.fail(503, 2)`. @default times 1 */
+  /**
+   * Queues an error answer for the next request, or the next `times`: `blossom.fail(503, 2)`.
+   * @default times 1
+   */
   fail(status: number, times?: number): void
   /**
-   * Resolves as soon as the predicate is true; it is asked now and at every change, without polling.
-   * Rejects with an Error after `timeoutMs` (real milliseconds, also under fake timers), when the predicate throws, and at `close()`.
+   * Resolves as soon as the predicate is true; it is asked now and at every change, without
+   * polling. Rejects with an Error after `timeoutMs` (real milliseconds, also under fake timers),
+   * when the predicate throws, and at `close()`.
    * @default timeoutMs 2000
    */
   waitFor(predicate: (blossom: LocalBlossom) => boolean, timeoutMs?: number): Promise<void>
-  /** Forgets requests, faults, cached answers, counts and the rate; requests being answered go on, unlisted. */
+  /**
+   * Forgets requests, faults, cached answers, counts and the rate; requests being answered go on,
+   * unlisted.
+   */
   reset(): void
-  /** Stops listening, ends every connection and timer, and resolves when all is done. Harmless twice: the same promise. */
+  /**
+   * Stops listening, ends every connection and timer, and resolves when all is done. Harmless
+   * twice: the same promise.
+   */
   close(): Promise<void>
 }
 
 /**
- * Starts a real HTTP server on this machine that speaks the wire of the Pollinations gateway (documentation of 2026-11): chat (streamed
- * or not), text, images, speech, embeddings, models and balance, with its rules for keys, limits and repeated requests, and faults on demand.
+ * Starts a real HTTP server on this machine that speaks the wire of the Pollinations gateway
+ * (documentation of 2026-11): chat (streamed or not), text, images, speech, embeddings, models and
+ * balance, with its rules for keys, limits and repeated requests, and faults on demand.
  *
- * Equal questions get equal answers: text depends on model, messages and seed only. Tokens are words: a run of characters that are
- * not white space is one, and each part of a message that is not text another. Pictures are PNGs of at most 128 pixels a side, sound is a WAV tone.
+ * Equal questions get equal answers: text depends on model, messages and seed only. Tokens are
+ * words: a run of characters that are not white space is one, and each part of a message that is
+ * not text another. Pictures are PNGs of at most 128 pixels a side, sound is a WAV tone.
  *
  * @throws {TypeError} naming the option, when one is wrong.
  * @throws {Error} with the system's `code`, such as `EADDRINUSE`, when the port cannot be had.
@@ -93,14 +122,18 @@ class Server {
   constructor(readonly settings: Settings) {
     this.#gates = new Gates(settings)
     this.#models = new Models(settings.models)
-    // Idle connections are the client's to end: a server that ends them now and then makes tests fail now and then.
+    // Idle connections are the client's to end: a server that ends them now and then makes tests
+    // fail now and then.
     this.#http.keepAliveTimeout = 0
     this.#http.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
     })
     this.face = this.#makeFace()
-    this.#waiters = new Waiters(this.face, () => `${this.#requests.length} requests, ${this.#active} active`)
+    this.#waiters = new Waiters(
+      this.face,
+      () => `${this.#requests.length} requests, ${this.#active} active`,
+    )
   }
 
   async listen(): Promise<void> {
@@ -109,9 +142,14 @@ class Server {
       this.#http.once('error', (cause: NodeJS.ErrnoException) => {
         const problem = cause.code === 'EADDRINUSE' ? 'the port is taken' : cause.message
         reject(
-          Object.assign(new Error(`The local Blossom cannot listen on port ${port} of ${host}: ${problem}.`, { cause }), {
-            code: cause.code,
-          }),
+          Object.assign(
+            new Error(`The local Blossom cannot listen on port ${port} of ${host}: ${problem}.`, {
+              cause,
+            }),
+            {
+              code: cause.code,
+            },
+          ),
         )
       })
       this.#http.listen(port, host, resolve)
@@ -161,11 +199,19 @@ class Server {
       const headers = { ...cached, 'x-model-used': answer.model }
       return sendStream(exchange, answer.frames, headers, this.settings.chunkDelayMs(record), fault)
     }
-    return sendWhole(exchange, { status: 200, headers: { ...cached, ...headersOf(answer) }, body: answer.body }, fault)
+    return sendWhole(
+      exchange,
+      { status: 200, headers: { ...cached, ...headersOf(answer) }, body: answer.body },
+      fault,
+    )
   }
 
   /** Takes a place and the time it takes; or shares what an identical request has begun. */
-  async #generate(exchange: Exchange, draft: Draft, fault: Fault | undefined): Promise<ReturnType<Draft['make']>> {
+  async #generate(
+    exchange: Exchange,
+    draft: Draft,
+    fault: Fault | undefined,
+  ): Promise<ReturnType<Draft['make']>> {
     const { record } = exchange
     record.cache = 'MISS'
     const latencyMs = this.settings.latencyMs(record)
@@ -175,7 +221,12 @@ class Server {
       await exchange.sleep(latencyMs)
       return draft.make(number)
     }
-    const identity = SharedGenerations.identity(record.method, record.path, exchange.secret.search, record.rawBody)
+    const identity = SharedGenerations.identity(
+      record.method,
+      record.path,
+      exchange.secret.search,
+      record.rawBody,
+    )
     const known = this.#shared.find(identity)
     if (known !== undefined) {
       record.cache = 'HIT'
@@ -194,7 +245,10 @@ class Server {
       checkFault(fault)
       return fault
     } catch (error) {
-      throw new Refusal(400, `The header x-fault is no fault: ${error instanceof Error ? error.message : String(error)}`)
+      throw new Refusal(
+        400,
+        `The header x-fault is no fault: ${error instanceof Error ? error.message : String(error)}`,
+      )
     }
   }
 
@@ -248,14 +302,29 @@ class Server {
   }
 }
 
-/** Answers with what was thrown: a refusal as such, the client's leaving not at all, anything else as a failure of this server. */
+/**
+ * Answers with what was thrown: a refusal as such, the client's leaving not at all, anything else
+ * as a failure of this server.
+ */
 async function refuse(exchange: Exchange, error: unknown): Promise<void> {
   if (error instanceof Gone || exchange.hasHead) return
-  const refusal = error instanceof Refusal ? error : new Refusal(500, error instanceof Error ? error.message : String(error))
+  const refusal =
+    error instanceof Refusal
+      ? error
+      : new Refusal(500, error instanceof Error ? error.message : String(error))
   const { status, message, extra } = refusal
-  const usual = errorBody('blossom', { status, message, details: extra.details, requestId: exchange.requestId })
+  const usual = errorBody('blossom', {
+    status,
+    message,
+    details: extra.details,
+    requestId: exchange.requestId,
+  })
   const body = Buffer.from(extra.body === undefined ? usual.body : JSON.stringify(extra.body))
-  await sendWhole(exchange, { status, headers: { 'content-type': usual.contentType, ...extra.headers }, body })
+  await sendWhole(exchange, {
+    status,
+    headers: { 'content-type': usual.contentType, ...extra.headers },
+    body,
+  })
 }
 
 function headersOf({ contentType, model, usage }: WholeAnswer): Record<string, string> {

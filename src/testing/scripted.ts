@@ -1,7 +1,12 @@
 import type { Context } from '../core/index.js'
 
-/** One step of a script: an answer, an `Error` to throw, or a function that is called like the base. */
-export type Step<Request, Answer> = Answer | Error | ((request: Request, context: Context) => Answer | Promise<Answer>)
+/**
+ * One step of a script: an answer, an `Error` to throw, or a function that is called like the base.
+ */
+export type Step<Request, Answer> =
+  | Answer
+  | Error
+  | ((request: Request, context: Context) => Answer | Promise<Answer>)
 
 /** One call of a scripted handler, as it saw it. */
 export interface ScriptedCall<Request> {
@@ -22,8 +27,8 @@ export interface Scripted<Request, Answer> {
 }
 
 /**
- * A base that plays a script: one step for each call. The last step is repeated when the script is over.
- * With it a stack is tried without a network and without waiting.
+ * A base that plays a script: one step for each call. The last step is repeated when the script is
+ * over. With it a stack is tried without a network and without waiting.
  *
  * @throws TypeError when there is no step
  * @example
@@ -31,8 +36,11 @@ export interface Scripted<Request, Answer> {
  * const ask = stack(upstream, retry({ minDelayMs: 0 }))
  * await ask('Hi') // 'Hello', after upstream.calls.length === 2
  */
-export function scripted<Request = unknown, Answer = unknown>(steps: readonly Step<Request, Answer>[]): Scripted<Request, Answer> {
-  if (!Array.isArray(steps) || steps.length === 0) throw new TypeError('scripted: the script needs at least one step.')
+export function scripted<Request = unknown, Answer = unknown>(
+  steps: readonly Step<Request, Answer>[],
+): Scripted<Request, Answer> {
+  if (!Array.isArray(steps) || steps.length === 0)
+    throw new TypeError('scripted: the script needs at least one step.')
   const calls: ScriptedCall<Request>[] = []
   let running = 0
   const play = async (request: Request, context: Context): Promise<Answer> => {
@@ -47,19 +55,26 @@ export function scripted<Request = unknown, Answer = unknown>(steps: readonly St
     running++
     try {
       if (step instanceof Error) throw step
-      return typeof step === 'function' ? await (step as (request: Request, context: Context) => Answer)(request, context) : step
+      return typeof step === 'function'
+        ? await (step as (request: Request, context: Context) => Answer)(request, context)
+        : step
     } finally {
       running--
     }
   }
-  return Object.defineProperties(play, { calls: { value: calls }, running: { get: () => running } }) as Scripted<Request, Answer>
+  return Object.defineProperties(play, {
+    calls: { value: calls },
+    running: { get: () => running },
+  }) as Scripted<Request, Answer>
 }
 
 /** Options of `chunkSource()`. */
 export interface ChunkSourceOptions {
   /** After the last chunk, throw this instead of ending. */
   error?: unknown
-  /** After the last chunk, neither end nor fail: stay silent until the reader leaves. @default false */
+  /**
+   * After the last chunk, neither end nor fail: stay silent until the reader leaves. @default false
+   */
   stall?: boolean | undefined
   /** Wait before each chunk, by the global timers. Milliseconds. @default 0 */
   delayMs?: number | undefined
@@ -76,13 +91,17 @@ export interface ChunkSource<Chunk> extends AsyncIterable<Chunk> {
 }
 
 /**
- * A stream to answer with: gives the chunks one for one as they are asked for, then ends, fails or falls silent. It can be read again.
+ * A stream to answer with: gives the chunks one for one as they are asked for, then ends, fails or
+ * falls silent. It can be read again.
  *
  * @example
  * const broken = chunkSource(['Hel', 'lo'], { error: new Error('cut') })
  * const ask = stack(scripted([() => broken]), queue({ concurrency: 1 }))
  */
-export function chunkSource<Chunk>(chunks: Iterable<Chunk>, options: ChunkSourceOptions = {}): ChunkSource<Chunk> {
+export function chunkSource<Chunk>(
+  chunks: Iterable<Chunk>,
+  options: ChunkSourceOptions = {},
+): ChunkSource<Chunk> {
   const { delayMs = 0, stall = false } = options
   const all = [...chunks]
   const counts = { sent: 0, open: 0, left: 0 }

@@ -37,7 +37,9 @@ describe('collectText', () => {
   })
 
   test('refuses wrong options and sources', async () => {
-    await expect(collectText(whole([]), { maxLength: -1 })).rejects.toThrow(/^collectText: option "maxLength"/)
+    await expect(collectText(whole([]), { maxLength: -1 })).rejects.toThrow(
+      /^collectText: option "maxLength"/,
+    )
     await expect(collectText(Promise.resolve() as never)).rejects.toThrow(/await it first/)
   })
 })

@@ -1,15 +1,29 @@
 import { once } from 'node:events'
-import { createServer, get, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import {
+  createServer,
+  get,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { getRequestListener } from '@hono/node-server'
 import { afterEach, describe, expect, test } from 'vitest'
-import { sseHeaders, toNodeReadable, toServerSentEvents, toWebStream } from '../../src/adapters/index.js'
+import {
+  sseHeaders,
+  toNodeReadable,
+  toServerSentEvents,
+  toWebStream,
+} from '../../src/adapters/index.js'
 import { AnswerStream } from '../../src/core/index.js'
 import { turn } from '../support/watch.js'
 import { all, broken, Source, whole } from './sources.js'
 
-type Listener = (source: AsyncIterable<unknown>, ended: (error?: unknown) => void) => RequestListener
+type Listener = (
+  source: AsyncIterable<unknown>,
+  ended: (error?: unknown) => void,
+) => RequestListener
 
 const servers: [string, Listener][] = [
   [
@@ -21,7 +35,10 @@ const servers: [string, Listener][] = [
   ],
   [
     'toWebStream and a web server',
-    (source) => getRequestListener(() => new Response(toWebStream(toServerSentEvents(source)), { headers: sseHeaders })),
+    (source) =>
+      getRequestListener(
+        () => new Response(toWebStream(toServerSentEvents(source)), { headers: sseHeaders }),
+      ),
   ],
 ]
 
@@ -35,13 +52,20 @@ describe.each(servers)('%s over HTTP', (_name, listener) => {
     server = undefined
   })
 
-  async function visit(source: AsyncIterable<unknown>, ended: (error?: unknown) => void = () => {}): Promise<IncomingMessage> {
+  async function visit(
+    source: AsyncIterable<unknown>,
+    ended: (error?: unknown) => void = () => {},
+  ): Promise<IncomingMessage> {
     server = createServer(listener(source, ended)).listen(0, '127.0.0.1')
     await once(server, 'listening')
     server.on('connection', (connection) => {
       socket = connection
     })
-    const request = get({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', agent: false })
+    const request = get({
+      port: (server.address() as AddressInfo).port,
+      host: '127.0.0.1',
+      agent: false,
+    })
     request.on('error', () => {})
     const [response] = (await once(request, 'response')) as [IncomingMessage]
     return response
@@ -50,7 +74,9 @@ describe.each(servers)('%s over HTTP', (_name, listener) => {
   test('delivers the whole stream with its headers', async () => {
     const response = await visit(whole([{ text: 'Grüße\n' }, { text: '🌸' }]))
     expect(response.headers).toMatchObject(sseHeaders)
-    expect(Buffer.concat(await all(response)).toString()).toBe('data: {"text":"Grüße\\n"}\n\ndata: {"text":"🌸"}\n\ndata: [DONE]\n\n')
+    expect(Buffer.concat(await all(response)).toString()).toBe(
+      'data: {"text":"Grüße\\n"}\n\ndata: {"text":"🌸"}\n\ndata: [DONE]\n\n',
+    )
   })
 
   test('delivers an error event and a clean end', async () => {

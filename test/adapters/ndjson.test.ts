@@ -12,13 +12,17 @@ describe('toNdjson', () => {
         const text = (await all(toNdjson(whole(values)))).join('')
         const lines = text.split('\n')
         expect(lines.pop()).toBe('')
-        expect(lines.map((line) => JSON.parse(line))).toEqual(values.map((value) => JSON.parse(JSON.stringify(value))))
+        expect(lines.map((line) => JSON.parse(line))).toEqual(
+          values.map((value) => JSON.parse(JSON.stringify(value))),
+        )
       }),
     )
   })
 
   test('a failure is the last line', async () => {
-    expect(await all(toNdjson(broken([{ text: 'a' }], new QueueFullError(3)), { requestId: 'r' }))).toEqual([
+    expect(
+      await all(toNdjson(broken([{ text: 'a' }], new QueueFullError(3)), { requestId: 'r' })),
+    ).toEqual([
       '{"text":"a"}\n',
       '{"error":{"code":"QUEUE_FULL","message":"3 calls are waiting already, so this one was refused; try again later or raise maxWaiting.","requestId":"r"}}\n',
     ])
@@ -28,13 +32,17 @@ describe('toNdjson', () => {
   })
 
   test('error() may replace the last line, leave it out, or fail', async () => {
-    expect(await all(toNdjson(broken([], 1), { error: () => ({ oops: true }) }))).toEqual(['{"oops":true}\n'])
+    expect(await all(toNdjson(broken([], 1), { error: () => ({ oops: true }) }))).toEqual([
+      '{"oops":true}\n',
+    ])
     expect(await all(toNdjson(broken([], 1), { error: () => undefined }))).toEqual([])
     const said = catchWarnings()
     const bad = () => {
       throw named('NdjsonHook')
     }
-    expect(await all(toNdjson(broken([], 1), { error: bad }))).toEqual([expect.stringContaining('INTERNAL')])
+    expect(await all(toNdjson(broken([], 1), { error: bad }))).toEqual([
+      expect.stringContaining('INTERNAL'),
+    ])
     expect(said).toEqual([expect.stringContaining('error() threw NdjsonHook')])
     vi.restoreAllMocks()
   })
@@ -50,6 +58,8 @@ describe('toNdjson', () => {
   })
 
   test('refuses unknown options', () => {
-    expect(() => toNdjson(whole([]), { pretty: true } as never)).toThrow(/^toNdjson: option "pretty" is unknown/)
+    expect(() => toNdjson(whole([]), { pretty: true } as never)).toThrow(
+      /^toNdjson: option "pretty" is unknown/,
+    )
   })
 })

@@ -7,11 +7,14 @@ import { AnswerStream } from '../../src/core/index.js'
 import { turn } from '../support/watch.js'
 import { all, broken, Source, whole } from './sources.js'
 
-const bytes = async (source: AsyncIterable<unknown>) => Buffer.concat(await all(toNodeReadable(source))).toString()
+const bytes = async (source: AsyncIterable<unknown>) =>
+  Buffer.concat(await all(toNodeReadable(source))).toString()
 
 describe('toNodeReadable', () => {
   test('writes strings as UTF-8 and bytes as they are', async () => {
-    expect(await bytes(whole(['hé', new TextEncoder().encode('llo'), '', new Uint8Array(), ' 🌸']))).toBe('héllo 🌸')
+    expect(
+      await bytes(whole(['hé', new TextEncoder().encode('llo'), '', new Uint8Array(), ' 🌸'])),
+    ).toBe('héllo 🌸')
     expect(await bytes(whole([]))).toBe('')
   })
 
@@ -106,11 +109,16 @@ describe('toNodeReadable', () => {
     expect(source.returned).toBe(0)
   })
 
-  test.each(['gone', undefined, null])('a failure that is no Error (%s) is still an error', async (reason) => {
-    const failed = await all(toNodeReadable(broken([], reason))).catch((thrown: unknown) => thrown)
-    expect(failed).toBeInstanceOf(Error)
-    expect((failed as Error).cause).toBe(reason)
-  })
+  test.each(['gone', undefined, null])(
+    'a failure that is no Error (%s) is still an error',
+    async (reason) => {
+      const failed = await all(toNodeReadable(broken([], reason))).catch(
+        (thrown: unknown) => thrown,
+      )
+      expect(failed).toBeInstanceOf(Error)
+      expect((failed as Error).cause).toBe(reason)
+    },
+  )
 
   test.each([
     [{ text: 'a' }, false],
@@ -120,12 +128,16 @@ describe('toNodeReadable', () => {
     [undefined, true],
   ])('a chunk %j with objectMode %s is an error', async (chunk, objectMode) => {
     const source = new Source<unknown>([chunk])
-    await expect(all(toNodeReadable(source, { objectMode }))).rejects.toMatchObject({ code: 'CONFIG' })
+    await expect(all(toNodeReadable(source, { objectMode }))).rejects.toMatchObject({
+      code: 'CONFIG',
+    })
     expect(source.returned).toBe(1)
   })
 
   test('refuses wrong options and sources', () => {
-    expect(() => toNodeReadable(whole([]), { highWaterMark: 5 } as never)).toThrow(/^toNodeReadable: option "highWaterMark" is unknown/)
+    expect(() => toNodeReadable(whole([]), { highWaterMark: 5 } as never)).toThrow(
+      /^toNodeReadable: option "highWaterMark" is unknown/,
+    )
     expect(() => toNodeReadable(undefined as never)).toThrow(/^toNodeReadable: source must be/)
   })
 })

@@ -5,7 +5,10 @@ import { AnswerStream } from '../../src/core/index.js'
 import { turn } from '../support/watch.js'
 import { all, Source, whole } from './sources.js'
 
-const adapters: [string, (source: AsyncIterable<unknown>) => AsyncGenerator<unknown, undefined, undefined>][] = [
+const adapters: [
+  string,
+  (source: AsyncIterable<unknown>) => AsyncGenerator<unknown, undefined, undefined>,
+][] = [
   ['toServerSentEvents', (source) => toServerSentEvents(source, { heartbeatMs: false })],
   ['toNdjson', (source) => toNdjson(source)],
   ['smooth', (source) => smooth(source)],
@@ -133,14 +136,21 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
     expect(
       await all(
         adapt(
-          new Blob(['x']).stream().pipeThrough(new TransformStream({ flush: (c) => c.enqueue('b'), transform: (_, c) => c.enqueue('a') })),
+          new Blob(['x']).stream().pipeThrough(
+            new TransformStream({
+              flush: (c) => c.enqueue('b'),
+              transform: (_, c) => c.enqueue('a'),
+            }),
+          ),
         ),
       ),
     ).toEqual(expected)
   })
 
   test('refuses what is no stream with a sentence that says so', () => {
-    expect(() => adapt(Promise.resolve(whole([])) as never)).toThrow(/source must be an AsyncIterable, got a promise: await it first/)
+    expect(() => adapt(Promise.resolve(whole([])) as never)).toThrow(
+      /source must be an AsyncIterable, got a promise: await it first/,
+    )
     expect(() => adapt(null as never)).toThrow(/got null/)
     expect(() => adapt(['a'] as never)).toThrow(expect.objectContaining({ code: 'CONFIG' }))
   })

@@ -1,7 +1,12 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type ServerSentEventsOptions, smooth, sseHeaders, toServerSentEvents } from '../../src/adapters/index.js'
+import {
+  type ServerSentEventsOptions,
+  smooth,
+  sseHeaders,
+  toServerSentEvents,
+} from '../../src/adapters/index.js'
 import { AnswerStream, StackError, TimeoutError } from '../../src/core/index.js'
 import { catchWarnings, named } from '../support/warnings.js'
 import { turn } from '../support/watch.js'
@@ -49,11 +54,9 @@ const cuts = fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength:
 
 describe('toServerSentEvents', () => {
   test('writes one frame per chunk of text.stream, and [DONE]', async () => {
-    expect(await all(toServerSentEvents(whole([{ text: 'Hello' }, { text: ' world\n' }])))).toEqual([
-      'data: {"text":"Hello"}\n\n',
-      'data: {"text":" world\\n"}\n\n',
-      'data: [DONE]\n\n',
-    ])
+    expect(await all(toServerSentEvents(whole([{ text: 'Hello' }, { text: ' world\n' }])))).toEqual(
+      ['data: {"text":"Hello"}\n\n', 'data: {"text":" world\\n"}\n\n', 'data: [DONE]\n\n'],
+    )
   })
 
   test('objects of any text parse back to themselves, however the bytes are cut', async () => {
@@ -62,7 +65,9 @@ describe('toServerSentEvents', () => {
         const events = parse(await written(whole(texts.map((text) => ({ text })))), sizes)
         expect(events.pop()?.data).toBe('[DONE]')
         expect(events.map((event) => JSON.parse(event.data).text)).toEqual(texts)
-        expect(events.every((event) => event.event === undefined && event.id === undefined)).toBe(true)
+        expect(events.every((event) => event.event === undefined && event.id === undefined)).toBe(
+          true,
+        )
       }),
     )
   })
@@ -71,8 +76,12 @@ describe('toServerSentEvents', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(anyText), cuts, async (texts, sizes) => {
         const events = parse(await written(whole(texts), { done: false }), sizes)
-        expect(events.map((event) => event.data)).toEqual(texts.map((text) => text.replace(/\r\n|\r/g, '\n')))
-        expect(events.every((event) => event.event === undefined && event.id === undefined)).toBe(true)
+        expect(events.map((event) => event.data)).toEqual(
+          texts.map((text) => text.replace(/\r\n|\r/g, '\n')),
+        )
+        expect(events.every((event) => event.event === undefined && event.id === undefined)).toBe(
+          true,
+        )
       }),
     )
   })
@@ -89,7 +98,9 @@ describe('toServerSentEvents', () => {
   })
 
   test('writes each line of a text as data of its own', async () => {
-    expect(await written(whole(['a\nb\rc\r\nd']), { done: false })).toBe('data: a\ndata: b\ndata: c\ndata: d\n\n')
+    expect(await written(whole(['a\nb\rc\r\nd']), { done: false })).toBe(
+      'data: a\ndata: b\ndata: c\ndata: d\n\n',
+    )
   })
 
   test('lets data, event and id shape a frame, and data leave a chunk out', async () => {
@@ -100,7 +111,9 @@ describe('toServerSentEvents', () => {
       retryMs: 2500,
       done: 'bye',
     })
-    expect(frames).toBe('retry: 2500\n\nevent: number\nid: i0\ndata: n1\n\nevent: number\nid: i2\ndata: n3\n\ndata: bye\n\n')
+    expect(frames).toBe(
+      'retry: 2500\n\nevent: number\nid: i0\ndata: n1\n\nevent: number\nid: i2\ndata: n3\n\ndata: bye\n\n',
+    )
   })
 
   test.each([
@@ -117,16 +130,23 @@ describe('toServerSentEvents', () => {
         },
       },
     ],
-  ])('a wrong %s() ends the stream with an error event and returns the source', async (_, options) => {
-    const source = new Source(['x', 'y'])
-    const text = await written(source, options)
-    expect(parse(text)).toHaveLength(1)
-    expect(text).toMatch(/^event: error\ndata: \[ERROR\] \{"code":"(CONFIG|INTERNAL)","message":"An unexpected error occurred\."\}\n\n$/)
-    expect(source.returned).toBe(1)
-  })
+  ])(
+    'a wrong %s() ends the stream with an error event and returns the source',
+    async (_, options) => {
+      const source = new Source(['x', 'y'])
+      const text = await written(source, options)
+      expect(parse(text)).toHaveLength(1)
+      expect(text).toMatch(
+        /^event: error\ndata: \[ERROR\] \{"code":"(CONFIG|INTERNAL)","message":"An unexpected error occurred\."\}\n\n$/,
+      )
+      expect(source.returned).toBe(1)
+    },
+  )
 
   test('null and undefined are JSON null', async () => {
-    expect(await written(whole([null, undefined]), { done: false })).toBe('data: null\n\ndata: null\n\n')
+    expect(await written(whole([null, undefined]), { done: false })).toBe(
+      'data: null\n\ndata: null\n\n',
+    )
   })
 
   test('headers forbid caching, transforming and buffering', () => {
@@ -147,7 +167,9 @@ describe('toServerSentEvents', () => {
 
     test('that were not expected do not show their words', async () => {
       const text = await written(broken([], new Error('connect ECONNREFUSED 10.0.0.7\n\ndata: x')))
-      expect(text).toBe('event: error\ndata: [ERROR] {"code":"INTERNAL","message":"An unexpected error occurred."}\n\n')
+      expect(text).toBe(
+        'event: error\ndata: [ERROR] {"code":"INTERNAL","message":"An unexpected error occurred."}\n\n',
+      )
     })
 
     test('go to error(), which may replace the event or leave it out', async () => {
@@ -162,7 +184,9 @@ describe('toServerSentEvents', () => {
       expect(await written(broken([], error), v1)).toBe('data: {"error":{}}\n\n')
       expect(seen).toEqual([error])
       expect(await written(broken([], error), { error: () => undefined })).toBe('')
-      expect(await written(broken([], error), { error: (_, event) => event })).toContain('"code":"SERVER"')
+      expect(await written(broken([], error), { error: (_, event) => event })).toContain(
+        '"code":"SERVER"',
+      )
     })
 
     test('of error() itself leave the usual event', async () => {
@@ -172,15 +196,24 @@ describe('toServerSentEvents', () => {
         throw named('EventHook')
       }
       expect(await written(broken([], new TimeoutError(1)), { error: bad })).toEqual(usual)
-      expect(await written(broken([], new TimeoutError(1)), { error: () => ({ data: 'x', event: 'a\nb' }) })).toEqual(usual)
-      expect(said).toEqual([expect.stringContaining('error() threw EventHook'), expect.stringContaining('error() threw ConfigError')])
+      expect(
+        await written(broken([], new TimeoutError(1)), {
+          error: () => ({ data: 'x', event: 'a\nb' }),
+        }),
+      ).toEqual(usual)
+      expect(said).toEqual([
+        expect.stringContaining('error() threw EventHook'),
+        expect.stringContaining('error() threw ConfigError'),
+      ])
       vi.restoreAllMocks()
     })
 
     test("that are the caller's abort just end", async () => {
       const controller = new AbortController()
       controller.abort('gone')
-      expect(await written(broken(['a'], 'gone'), { signal: controller.signal })).toBe('data: a\n\n')
+      expect(await written(broken(['a'], 'gone'), { signal: controller.signal })).toBe(
+        'data: a\n\n',
+      )
       expect(await written(broken(['a'], new DOMException('x', 'AbortError')))).toBe('data: a\n\n')
     })
 
@@ -198,7 +231,13 @@ describe('toServerSentEvents', () => {
     const texts = ['a', 'b', 'c', 'd']
 
     test('numbers events from 0', async () => {
-      expect(parse(await written(whole(texts), { ids: true })).map((event) => event.id)).toEqual(['0', '1', '2', '3', undefined])
+      expect(parse(await written(whole(texts), { ids: true })).map((event) => event.id)).toEqual([
+        '0',
+        '1',
+        '2',
+        '3',
+        undefined,
+      ])
     })
 
     test('goes on after any id that was read', async () => {
@@ -209,9 +248,12 @@ describe('toServerSentEvents', () => {
       }
     })
 
-    test.each(['', ' 1', '-1', '1.5', '0x1', 'abc', '1e3', '9'.repeat(400), null, undefined])('begins anew for %j', async (lastEventId) => {
-      expect(parse(await written(whole(texts), { ids: true, lastEventId }))).toHaveLength(5)
-    })
+    test.each(['', ' 1', '-1', '1.5', '0x1', 'abc', '1e3', '9'.repeat(400), null, undefined])(
+      'begins anew for %j',
+      async (lastEventId) => {
+        expect(parse(await written(whole(texts), { ids: true, lastEventId }))).toHaveLength(5)
+      },
+    )
 
     test('an id beyond the end leaves only [DONE]', async () => {
       expect(await written(whole(texts), { ids: true, lastEventId: '99' })).toBe('data: [DONE]\n\n')
@@ -337,6 +379,8 @@ describe('toServerSentEvents', () => {
   ])('refuses the options %j', (options, message) => {
     expect(() => toServerSentEvents(whole([]), options as never)).toThrow(message)
     expect(() => toServerSentEvents(whole([]), options as never)).toThrow(/^toServerSentEvents: /)
-    expect(() => toServerSentEvents(whole([]), options as never)).toThrow(expect.objectContaining({ code: 'CONFIG' }))
+    expect(() => toServerSentEvents(whole([]), options as never)).toThrow(
+      expect.objectContaining({ code: 'CONFIG' }),
+    )
   })
 })

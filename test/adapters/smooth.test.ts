@@ -52,8 +52,16 @@ describe('smooth', () => {
   })
 
   test('cuts after words where there are any', async () => {
-    expect(await all(smooth(whole(['The quick  brown fox jumps']), { maxChars: 10 }))).toEqual(['The quick ', ' brown ', 'fox jumps'])
-    expect(await all(smooth(whole(['abcdefghij']), { maxChars: 4 }))).toEqual(['abcd', 'efgh', 'ij'])
+    expect(await all(smooth(whole(['The quick  brown fox jumps']), { maxChars: 10 }))).toEqual([
+      'The quick ',
+      ' brown ',
+      'fox jumps',
+    ])
+    expect(await all(smooth(whole(['abcdefghij']), { maxChars: 4 }))).toEqual([
+      'abcd',
+      'efgh',
+      'ij',
+    ])
     expect(await all(smooth(whole([`a${family}b`]), { maxChars: 2 }))).toEqual(['a', family, 'b'])
   })
 
@@ -66,7 +74,16 @@ describe('smooth', () => {
   })
 
   test('everything else, and what is small enough, is the very same chunk', async () => {
-    const chunks = [{ text: 'small' }, { text: 5 }, { choices: [] }, 7, null, undefined, '', new Uint8Array(100)]
+    const chunks = [
+      { text: 'small' },
+      { text: 5 },
+      { choices: [] },
+      7,
+      null,
+      undefined,
+      '',
+      new Uint8Array(100),
+    ]
     const out = await all(smooth(whole<unknown>(chunks)))
     expect(out).toHaveLength(chunks.length)
     for (const [index, chunk] of out.entries()) expect(chunk).toBe(chunks[index])
@@ -137,7 +154,10 @@ describe('smooth', () => {
     })
   })
 
-  test.each([{ maxChars: 0 }, { maxChars: 1.5 }, { delayMs: -1 }, { chars: 4 }])('refuses the options %j', (options) => {
-    expect(() => smooth(whole([]), options as never)).toThrow(/^smooth: /)
-  })
+  test.each([{ maxChars: 0 }, { maxChars: 1.5 }, { delayMs: -1 }, { chars: 4 }])(
+    'refuses the options %j',
+    (options) => {
+      expect(() => smooth(whole([]), options as never)).toThrow(/^smooth: /)
+    },
+  )
 })

@@ -1,4 +1,7 @@
-/** A source in a test's hands: it gives what it is told to, when it is told, and counts what is asked of it. */
+/**
+ * A source in a test's hands: it gives what it is told to, when it is told, and counts what is
+ * asked of it.
+ */
 export class Source<T> implements AsyncIterable<T>, AsyncIterator<T> {
   asked = 0
   returned = 0
@@ -37,7 +40,8 @@ export class Source<T> implements AsyncIterable<T>, AsyncIterator<T> {
 
   next(): Promise<IteratorResult<T>> {
     this.asked++
-    if (this.#chunks.length > 0) return Promise.resolve({ done: false, value: this.#chunks.shift() as T })
+    if (this.#chunks.length > 0)
+      return Promise.resolve({ done: false, value: this.#chunks.shift() as T })
     if (this.#end !== undefined) return this.#end()
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject }

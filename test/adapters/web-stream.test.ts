@@ -4,17 +4,22 @@ import { AnswerStream } from '../../src/core/index.js'
 import { turn } from '../support/watch.js'
 import { all, broken, Source, whole } from './sources.js'
 
-const text = (source: AsyncIterable<string | Uint8Array>) => new Response(toWebStream(source)).text()
+const text = (source: AsyncIterable<string | Uint8Array>) =>
+  new Response(toWebStream(source)).text()
 
 describe('toWebStream', () => {
   test('is the body of a Response', async () => {
-    const response = new Response(toWebStream(toServerSentEvents(whole([{ text: 'a' }]))), { headers: sseHeaders })
+    const response = new Response(toWebStream(toServerSentEvents(whole([{ text: 'a' }]))), {
+      headers: sseHeaders,
+    })
     expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
     expect(await response.text()).toBe('data: {"text":"a"}\n\ndata: [DONE]\n\n')
   })
 
   test('writes strings as UTF-8 and bytes as they are', async () => {
-    expect(await text(whole(['hé', new TextEncoder().encode('llo'), '', new Uint8Array(), ' 🌸']))).toBe('héllo 🌸')
+    expect(
+      await text(whole(['hé', new TextEncoder().encode('llo'), '', new Uint8Array(), ' 🌸'])),
+    ).toBe('héllo 🌸')
     expect(await text(whole(['a\ud83c', '', '\udf38b']))).toBe('a🌸b')
     expect(await text(whole(['a\ud83c']))).toBe('a\ufffd')
     expect(await text(whole([]))).toBe('')
@@ -82,7 +87,9 @@ describe('toWebStream', () => {
   })
 
   test('refuses wrong options and sources', () => {
-    expect(() => toWebStream(whole(['a']), { objectMode: 1 } as never)).toThrow(/^toWebStream: option "objectMode"/)
+    expect(() => toWebStream(whole(['a']), { objectMode: 1 } as never)).toThrow(
+      /^toWebStream: option "objectMode"/,
+    )
     expect(() => toWebStream({} as never)).toThrow(/^toWebStream: source must be/)
   })
 })

@@ -37,14 +37,20 @@ export async function run(bench: Bench): Promise<void> {
       const fresh = asked.map((prompt) => `Turn ${turn}, ${prompt}`)
       const start = performance.now()
       const done = await work(fresh)
-      if (done !== fresh.length) throw new Error(`${done} of ${fresh.length} prompts have their answer.`)
+      if (done !== fresh.length)
+        throw new Error(`${done} of ${fresh.length} prompts have their answer.`)
       return (performance.now() - start) / 1_000
     }
   const batch = (estimate?: (prompt: string) => number) =>
     timed(async (fresh) => {
       let done = 0
-      const outcomes = blossom.text.batch(fresh, { concurrency: WIDTH, order: 'input', ...(estimate && { estimate }) })
-      for await (const outcome of outcomes) if (outcome.ok && outcome.index === done && outcome.text === ANSWER) done++
+      const outcomes = blossom.text.batch(fresh, {
+        concurrency: WIDTH,
+        order: 'input',
+        ...(estimate && { estimate }),
+      })
+      for await (const outcome of outcomes)
+        if (outcome.ok && outcome.index === done && outcome.text === ANSWER) done++
       return done
     })
   const one = async (prompt: string) => (textOf(await ask(chatRequest(prompt))) === ANSWER ? 1 : 0)

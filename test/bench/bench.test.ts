@@ -14,14 +14,33 @@ const folder = mkdtempSync(join(tmpdir(), 'blossom-stack-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const bench = (...args: string[]) =>
-  promisify(execFile)(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'run.ts'), ...args], { cwd: root })
+  promisify(execFile)(
+    process.execPath,
+    ['--import', 'tsx', join(import.meta.dirname, 'run.ts'), ...args],
+    { cwd: root },
+  )
 
-const row = (contender: string, value: number, ratio = 1): Row => ({ contender, value, ratio, low: value, high: value, more: {} })
+const row = (contender: string, value: number, ratio = 1): Row => ({
+  contender,
+  value,
+  ratio,
+  low: value,
+  high: value,
+  more: {},
+})
 
 describe('the benchmarks', () => {
   it('run, and write what they found as JSON', async () => {
     const json = join(folder, 'results.json')
-    const { stdout } = await bench('streams', 'hits', '--quick', '--source', '--goals', '--json', json)
+    const { stdout } = await bench(
+      'streams',
+      'hits',
+      '--quick',
+      '--source',
+      '--goals',
+      '--json',
+      json,
+    )
     const { quick, tables, leftOut } = JSON.parse(readFileSync(json, 'utf8')) as Results
     expect(quick).toBe(true)
     expect(leftOut).toEqual([])
@@ -33,7 +52,8 @@ describe('the benchmarks', () => {
         expect([low, high]).toEqual([value, value])
       }
     }
-    for (const { rows } of tables) for (const { contender } of rows) expect(stdout).toContain(contender)
+    for (const { rows } of tables)
+      for (const { contender } of rows) expect(stdout).toContain(contender)
     expect(stdout).toMatch(/\| 100 equal calls at once \| 1 call upstream \| 1 \| yes \|/)
   }, 120_000)
 
@@ -53,12 +73,21 @@ describe('rowsOf', () => {
         ['second', [50, 25, 5]],
       ]),
     )
-    expect(second).toEqual({ contender: 'second', value: 25, ratio: 0.5, low: 5, high: 50, more: {} })
+    expect(second).toEqual({
+      contender: 'second',
+      value: 25,
+      ratio: 0.5,
+      low: 5,
+      high: 50,
+      more: {},
+    })
   })
 
   it('leaves out what a contender cannot tell', () => {
     const sample = { value: 1, more: { known: 2, unknown: Number.NaN } }
-    expect(rowsOf(new Map([['one', [sample]]]))[0]?.more).toEqual({ known: { value: 2, ratio: 1, low: 2, high: 2 } })
+    expect(rowsOf(new Map([['one', [sample]]]))[0]?.more).toEqual({
+      known: { value: 2, ratio: 1, low: 2, high: 2 },
+    })
   })
 })
 
@@ -73,7 +102,9 @@ const results = (...tables: Results['tables']): Results => ({
 
 describe('goalsOf', () => {
   const goal = (rows: Row[]) =>
-    goalsOf(results({ id: 'hits.equal', title: '', unit: '', rows })).find((one) => one.goal.startsWith('100 equal calls'))
+    goalsOf(results({ id: 'hits.equal', title: '', unit: '', rows })).find((one) =>
+      one.goal.startsWith('100 equal calls'),
+    )
 
   it('tells a goal that is met from one that is not, and from one that was not measured', () => {
     expect(goal([row('blossom-stack, full stack', 1)])?.met).toBe(true)
@@ -84,7 +115,9 @@ describe('goalsOf', () => {
 
 describe('the README', () => {
   it('shows the figures of results.json, all from one whole run', () => {
-    const found = JSON.parse(readFileSync(join(root, 'test', 'bench', 'results.json'), 'utf8')) as Results
+    const found = JSON.parse(
+      readFileSync(join(root, 'test', 'bench', 'results.json'), 'utf8'),
+    ) as Results
     expect(found.quick).toBe(false)
     expect(found.tables.length).toBeGreaterThan(25)
     const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -95,15 +128,23 @@ describe('the README', () => {
 
 describe('draw', () => {
   it('draws a bar for every contender, the longest as long as the picture has room', () => {
-    const rows = [row('undici request()', 30_000), row('blossom-stack, full stack', 33_000, 1.1), row('a <b>', 3_000, 0.1)]
+    const rows = [
+      row('undici request()', 30_000),
+      row('blossom-stack, full stack', 33_000, 1.1),
+      row('a <b>', 3_000, 0.1),
+    ]
     const table = (id: string) => ({ id, title: '', unit: '', rows })
     const svg = draw(results(table('calls.16'), table('streams'), table('in-process')))
     expect(svg.match(/<rect class="(ours|raw|other)"/g)).toHaveLength(9)
     expect(svg).toContain('a &#60;b&#62;')
     expect(svg).not.toMatch(/NaN|Infinity|undefined|<b>/)
-    expect(Math.max(...[...svg.matchAll(/<rect class="\w+" x="\d+" y="\d+" width="([\d.]+)"/g)].map(([, width]) => Number(width)))).toBe(
-      430,
-    )
+    expect(
+      Math.max(
+        ...[...svg.matchAll(/<rect class="\w+" x="\d+" y="\d+" width="([\d.]+)"/g)].map(
+          ([, width]) => Number(width),
+        ),
+      ),
+    ).toBe(430)
   })
 
   it('refuses results of a part of the benchmarks', () => {

@@ -1,7 +1,11 @@
 import { rowsOf, type Sample, type Table } from './table.js'
 
 /** What a benchmark's process tells the one that started it. */
-export type Told = { readonly table: Table } | { readonly progress: string } | { readonly leftOut: string } | { readonly failed: string }
+export type Told =
+  | { readonly table: Table }
+  | { readonly progress: string }
+  | { readonly leftOut: string }
+  | { readonly failed: string }
 
 export interface Contenders {
   readonly [name: string]: () => Promise<Sample> | Sample
@@ -35,11 +39,19 @@ export class Bench {
   }
 
   /**
-   * Runs the contenders in turn, round after round, each round beginning with another one, so that neither a machine that drifts nor a place in
-   * the order favours anybody. One more round before the others only warms up. Nobody's garbage is collected in between: a process that has just
+   * Runs the contenders in turn, round after round, each round beginning with another one, so that
+   * neither a machine that drifts nor a place in the order favours anybody. One more round before
+   * the others only warms up. Nobody's garbage is collected in between: a process that has just
    * been made to collect everything has lost its compiled code and its memory, as no server has.
    */
-  async table(part: string, title: string, unit: string, rounds: number, contenders: Contenders, warmUps = 1): Promise<void> {
+  async table(
+    part: string,
+    title: string,
+    unit: string,
+    rounds: number,
+    contenders: Contenders,
+    warmUps = 1,
+  ): Promise<void> {
     const id = part === '' ? this.#name : `${this.#name}.${part}`
     const names = Object.keys(contenders)
     const samples = new Map<string, Sample[]>(names.map((name) => [name, []]))
@@ -47,7 +59,9 @@ export class Bench {
     for (let round = 1 - (this.quick ? 0 : warmUps); round <= last; round++) {
       for (let i = 0; i < names.length; i++) {
         const name = names[(i + Math.max(0, round)) % names.length] as string
-        this.#tell({ progress: `${id}: ${round < 1 ? 'warming up' : `round ${round} of ${last}`}, ${name}` })
+        this.#tell({
+          progress: `${id}: ${round < 1 ? 'warming up' : `round ${round} of ${last}`}, ${name}`,
+        })
         const sample = await contenders[name]?.()
         if (sample !== undefined && round >= 1) samples.get(name)?.push(sample)
       }

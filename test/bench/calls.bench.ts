@@ -5,7 +5,10 @@ import { startUpstream } from './upstream-process.js'
 
 export { contenders }
 
-/** How many JSON calls a second, and at what cost of CPU. Every prompt is new, so every call is a miss. */
+/**
+ * How many JSON calls a second, and at what cost of CPU. Every prompt is new, so every call is a
+ * miss.
+ */
 export async function run(bench: Bench): Promise<void> {
   const upstream = await startUpstream()
   const { origin } = upstream
@@ -19,8 +22,20 @@ export async function run(bench: Bench): Promise<void> {
         warmUpMs: bench.ms(4_000),
       })
       const title = `JSON calls, ${width} at a time`
-      await bench.table(`${width}`, `${title}, without a caller's signal`, 'calls/s', 5, processes.turns('call'))
-      await bench.table(`${width}-signal`, `${title}, each with a fresh signal`, 'calls/s', 5, processes.turns('call-signal'))
+      await bench.table(
+        `${width}`,
+        `${title}, without a caller's signal`,
+        'calls/s',
+        5,
+        processes.turns('call'),
+      )
+      await bench.table(
+        `${width}-signal`,
+        `${title}, each with a fresh signal`,
+        'calls/s',
+        5,
+        processes.turns('call-signal'),
+      )
       await processes.close()
     }
   } finally {

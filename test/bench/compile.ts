@@ -5,12 +5,16 @@ import { join, relative } from 'node:path'
 declare const BENCH_ROOT: string | undefined
 
 /** The project's folder; what is compiled lies elsewhere and has been told. */
-export const root = typeof BENCH_ROOT === 'string' ? BENCH_ROOT : join(import.meta.dirname, '..', '..')
+export const root =
+  typeof BENCH_ROOT === 'string' ? BENCH_ROOT : join(import.meta.dirname, '..', '..')
 
 interface Plugin {
   readonly name: string
   setup(build: {
-    onResolve(options: { filter: RegExp }, resolve: (args: { path: string }) => { path: string; external: boolean }): void
+    onResolve(
+      options: { filter: RegExp },
+      resolve: (args: { path: string }) => { path: string; external: boolean },
+    ): void
   }): void
 }
 
@@ -19,7 +23,8 @@ export interface Esbuild {
   build(options: object): Promise<{ outputFiles?: readonly { readonly contents: Uint8Array }[] }>
 }
 
-export const esbuild = (): Esbuild => createRequire(createRequire(join(root, 'package.json')).resolve('tsup'))('esbuild') as Esbuild
+export const esbuild = (): Esbuild =>
+  createRequire(createRequire(join(root, 'package.json')).resolve('tsup'))('esbuild') as Esbuild
 
 /** The library as users get it, or `source` as it stands. */
 const library = (source: boolean): Plugin => ({
@@ -38,19 +43,22 @@ export interface Compiled {
 }
 
 /**
- * Compiles the benchmarks to plain JavaScript and gives the folder. `source`: with the library's source instead of what has been built of it.
- * A loader that keeps functions' names would make every closure of a
- * contender dearer than those of a package.
+ * Compiles the benchmarks to plain JavaScript and gives the folder. `source`: with the library's
+ * source instead of what has been built of it. A loader that keeps functions' names would make
+ * every closure of a contender dearer than those of a package.
  */
 export async function compile({ source = false } = {}): Promise<Compiled> {
-  if (!source && !existsSync(join(root, 'dist', 'index.js'))) throw new Error('There is no dist; run `npm run build` first.')
+  if (!source && !existsSync(join(root, 'dist', 'index.js')))
+    throw new Error('There is no dist; run `npm run build` first.')
   // Within the project, where its packages are found.
   const caches = join(root, 'node_modules', '.cache')
   mkdirSync(caches, { recursive: true })
   const outdir = mkdtempSync(join(caches, 'blossom-stack-bench-'))
   const remove = () => rmSync(outdir, { recursive: true, force: true })
   const here = relative(root, import.meta.dirname)
-  const entries = readdirSync(import.meta.dirname).filter((file) => file.endsWith('.bench.ts') || ENTRIES.includes(file))
+  const entries = readdirSync(import.meta.dirname).filter(
+    (file) => file.endsWith('.bench.ts') || ENTRIES.includes(file),
+  )
   await esbuild().build({
     absWorkingDir: root,
     entryPoints: entries.map((file) => join(here, file)),
@@ -69,4 +77,11 @@ export async function compile({ source = false } = {}): Promise<Compiled> {
 }
 
 /** Programs that run in processes of their own. */
-const ENTRIES: readonly string[] = ['one.ts', 'turn-process.ts', 'upstream.ts', 'work-count.ts', 'survivors.ts', 'gateway-server.ts']
+const ENTRIES: readonly string[] = [
+  'one.ts',
+  'turn-process.ts',
+  'upstream.ts',
+  'work-count.ts',
+  'survivors.ts',
+  'gateway-server.ts',
+]

@@ -25,13 +25,31 @@ const makers: Readonly<Record<string, () => { ask: Ask; close?: () => unknown }>
   },
   [OURS]: () => {
     const [keep, share, time, , , queue, pool] = fullStack(16)
-    const layers = [keep, share, time, retry({ when: () => false }), breaker({ windowMs: WINDOW_MS, failureRate: 1 }), queue, pool]
-    const call = stack(async ({ fails }: { fails: boolean; n: number }) => fn(fails), ...(layers as never[]))
+    const layers = [
+      keep,
+      share,
+      time,
+      retry({ when: () => false }),
+      breaker({ windowMs: WINDOW_MS, failureRate: 1 }),
+      queue,
+      pool,
+    ]
+    const call = stack(
+      async ({ fails }: { fails: boolean; n: number }) => fn(fails),
+      ...(layers as never[]),
+    )
     let n = 0
-    return { ask: (fails) => call({ fails, n: n++ }, { timeoutMs: DEADLINE_MS }), close: () => call.close() }
+    return {
+      ask: (fails) => call({ fails, n: n++ }, { timeoutMs: DEADLINE_MS }),
+      close: () => call.close(),
+    }
   },
   opossum: () => {
-    const circuit = new CircuitBreaker(fn, { timeout: false, rollingCountTimeout: WINDOW_MS, errorThresholdPercentage: 100 })
+    const circuit = new CircuitBreaker(fn, {
+      timeout: false,
+      rollingCountTimeout: WINDOW_MS,
+      errorThresholdPercentage: 100,
+    })
     return { ask: (fails) => circuit.fire(fails), close: () => circuit.shutdown() }
   },
   cockatiel: () => {
@@ -44,7 +62,12 @@ const makers: Readonly<Record<string, () => { ask: Ask; close?: () => unknown }>
 }
 
 /** What a failed call costs with so many calls in the breaker's window. */
-async function costAt(calls: number, failures: number, make: () => { ask: Ask; close?: () => unknown }, maxMs = 300): Promise<number> {
+async function costAt(
+  calls: number,
+  failures: number,
+  make: () => { ask: Ask; close?: () => unknown },
+  maxMs = 300,
+): Promise<number> {
   const { ask, close } = make()
   for (let i = 0; i < calls; i++) await ask(false)
   let done = 0
@@ -59,7 +82,8 @@ async function costAt(calls: number, failures: number, make: () => { ask: Ask; c
   }
   const microseconds = ((performance.now() - start) / done) * 1_000
   await close?.()
-  if (failed !== done) throw new Error(`${done - failed} of ${done} calls did not fail as they should.`)
+  if (failed !== done)
+    throw new Error(`${done - failed} of ${done} calls did not fail as they should.`)
   return microseconds
 }
 
@@ -67,7 +91,10 @@ async function costAt(calls: number, failures: number, make: () => { ask: Ask; c
 export async function run(bench: Bench): Promise<void> {
   for (const make of Object.values(makers)) await costAt(100, bench.count(5_000, 40), make, 2_000)
   for (const calls of [100, 10_000, 50_000]) {
-    const turns = Object.entries(makers).map(([name, make]) => [name, () => costAt(calls, bench.count(4_000, 40), make)])
+    const turns = Object.entries(makers).map(([name, make]) => [
+      name,
+      () => costAt(calls, bench.count(4_000, 40), make),
+    ])
     const title = `a failed call with ${calls.toLocaleString('en-US')} calls in the breaker's window`
     if (bench.quick && calls > 10_000) continue
     await bench.table(`${calls}`, title, 'µs', 5, Object.fromEntries(turns))

@@ -6,7 +6,10 @@ import { startUpstream } from './upstream-process.js'
 
 export { contenders }
 
-/** How long after the call the first text is there; an upstream that has it at once, one stream after the other. */
+/**
+ * How long after the call the first text is there; an upstream that has it at once, one stream
+ * after the other.
+ */
 export async function run(bench: Bench): Promise<void> {
   const upstream = await startUpstream()
   const { origin } = upstream
@@ -18,7 +21,14 @@ export async function run(bench: Bench): Promise<void> {
       ms: bench.ms(400),
       warmUpMs: bench.ms(3_000),
     })
-    await bench.table('', 'time to the first text of a stream, one after the other', 'ms', 5, processes.turns('first-text'), 2)
+    await bench.table(
+      '',
+      'time to the first text of a stream, one after the other',
+      'ms',
+      5,
+      processes.turns('first-text'),
+      2,
+    )
     await processes.close()
   } finally {
     upstream.close()

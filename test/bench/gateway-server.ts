@@ -21,15 +21,20 @@ function pipe(): RequestListener {
   const pool = new Pool(origin, { connections: WIDTH })
   return async (request, response) => {
     try {
-      const { 'content-type': type = 'application/json', 'content-length': length } = request.headers
+      const { 'content-type': type = 'application/json', 'content-length': length } =
+        request.headers
       const { statusCode, headers, body } = await pool.request({
         path: request.url ?? '/',
         method: 'POST',
-        headers: { 'content-type': type, ...(length !== undefined && { 'content-length': length }) },
+        headers: {
+          'content-type': type,
+          ...(length !== undefined && { 'content-length': length }),
+        },
         body: request,
       })
       response.statusCode = statusCode
-      for (const name of ['content-type', 'content-length']) if (headers[name] !== undefined) response.setHeader(name, headers[name])
+      for (const name of ['content-type', 'content-length'])
+        if (headers[name] !== undefined) response.setHeader(name, headers[name])
       await pipeline(body, response)
     } catch {
       response.destroy()

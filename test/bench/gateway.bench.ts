@@ -19,12 +19,16 @@ async function rate(width: number, ms: number, work: () => Promise<number>): Pro
   return typeof sample === 'number' ? sample : sample.value
 }
 
-/** What a gateway costs: each in a process of its own between the same client and the same upstream. */
+/**
+ * What a gateway costs: each in a process of its own between the same client and the same upstream.
+ */
 export async function run(bench: Bench): Promise<void> {
   const upstream = await startUpstream()
   const children: ChildProcess[] = []
   const start = async (kind: string): Promise<string> => {
-    const child = fork(join(import.meta.dirname, 'gateway-server.js'), [kind, upstream.origin], { execArgv: [] })
+    const child = fork(join(import.meta.dirname, 'gateway-server.js'), [kind, upstream.origin], {
+      execArgv: [],
+    })
     children.push(child)
     const [port] = await once(child, 'message')
     return `http://127.0.0.1:${port}`
@@ -39,10 +43,15 @@ export async function run(bench: Bench): Promise<void> {
       [NODE]: await start('node'),
       [HONO]: await start('hono'),
     }
-    for (const [name, origin] of Object.entries(origins)) clients[name] = await proven(undiciRequest, origin, CALLS)
+    for (const [name, origin] of Object.entries(origins))
+      clients[name] = await proven(undiciRequest, origin, CALLS)
     if ('missing' in portkey) bench.leaveOut(portkey.missing)
     else {
-      const headers = { 'x-portkey-provider': 'openai', 'x-portkey-custom-host': `${upstream.origin}/v1`, authorization: 'Bearer sk_bench' }
+      const headers = {
+        'x-portkey-provider': 'openai',
+        'x-portkey-custom-host': `${upstream.origin}/v1`,
+        authorization: 'Bearer sk_bench',
+      }
       const client = undiciRequest(portkey.origin, CALLS, headers)
       try {
         await proveCalls(client)
@@ -52,7 +61,9 @@ export async function run(bench: Bench): Promise<void> {
       }
     }
     const turns = (measure: (client: Contender) => Promise<number>) =>
-      Object.fromEntries(Object.entries(clients).map(([name, client]) => [name, () => measure(client)]))
+      Object.fromEntries(
+        Object.entries(clients).map(([name, client]) => [name, () => measure(client)]),
+      )
     const { latency, call, stream } = works
     const ms = bench.ms(400)
     const warmUp = async (width: number, works: (client: Contender) => () => Promise<number>) => {
@@ -77,7 +88,8 @@ export async function run(bench: Bench): Promise<void> {
       turns((client) => rate(CALLS, ms, call(client))),
     )
     const last = clients[PORTKEY]
-    // With some versions of Node its streams are answered with 500: it writes into headers that fetch() has sealed.
+    // With some versions of Node its streams are answered with 500: it writes into headers that
+    // fetch() has sealed.
     const failed = last && (await proveStreams(last).catch((error: Error) => error))
     if (failed) {
       delete clients[PORTKEY]

@@ -21,7 +21,9 @@ export class Run {
     this.#results = results
   }
   row(table: string, contender: string): Row | undefined {
-    return this.#results.tables.find(({ id }) => id === table)?.rows.find((row) => row.contender === contender)
+    return this.#results.tables
+      .find(({ id }) => id === table)
+      ?.rows.find((row) => row.contender === contender)
   }
   value(table: string, contender: string, more?: string): Value {
     const row = this.row(table, contender)
@@ -37,7 +39,9 @@ export class Run {
   }
   /** `name 0.30, …` for those who took part. */
   peers(figure: (name: string) => Value, ...names: string[]): string {
-    const known = names.map((name) => [name, figure(name)] as const).filter(([, value]) => Number.isFinite(value))
+    const known = names
+      .map((name) => [name, figure(name)] as const)
+      .filter(([, value]) => Number.isFinite(value))
     return known.map(([name, value]) => `${name} ${short(value)}`).join(', ')
   }
 }
@@ -46,9 +50,21 @@ export class Run {
 export type Test = readonly [Value, (value: number) => boolean]
 
 /** A goal that is met when all its tests are. */
-export const goal = (name: string, aim: string, measured: string, tests: readonly Test[], beside = ''): Goal => {
+export const goal = (
+  name: string,
+  aim: string,
+  measured: string,
+  tests: readonly Test[],
+  beside = '',
+): Goal => {
   const known = tests.every(([value]) => Number.isFinite(value))
-  return { goal: name, aim, measured: known ? measured : '–', met: known ? tests.every(([value, test]) => test(value)) : undefined, beside }
+  return {
+    goal: name,
+    aim,
+    measured: known ? measured : '–',
+    met: known ? tests.every(([value, test]) => test(value)) : undefined,
+    beside,
+  }
 }
 export const atMost = (limit: number) => (value: number) => value <= limit
 export const atLeast = (limit: number) => (value: number) => value >= limit

@@ -55,7 +55,10 @@ function calls(run: Run, signal: '' | '-signal'): Goal {
     `JSON calls/s through the full stack, 16 and 64 at a time, ${signal === '' ? 'no signal' : 'a fresh signal each'}`,
     `≥ ${least} × undici's request(), CPU ≤ ${most} ×`,
     `${ratios.map(times).join(' and ')} ×, CPU ${costs.map(times).join(' and ')} ×`,
-    [...ratios.map((ratio) => [ratio, atLeast(least)] as Test), ...costs.map((cost) => [cost, atMost(most)] as Test)],
+    [
+      ...ratios.map((ratio) => [ratio, atLeast(least)] as Test),
+      ...costs.map((cost) => [cost, atMost(most)] as Test),
+    ],
     run.peers((name) => run.ratio(`calls.16${signal}`, name), ...OTHERS),
   )
 }
@@ -65,8 +68,12 @@ function inProcess(run: Run): Goal[] {
   const bytes = run.added('in-process', OURS, NOOP, BYTES)
   const signalled = run.value('in-process.signal', OURS) - run.value('in-process', NOOP)
   const key = run.value('hits.100', HIT)
-  const layers = ['timeout', 'retry', 'breaker', 'queue', 'pool'].map((name) => [name, run.added('in-process.layers', name, BARE)] as const)
-  const keyed = ['cache', 'dedupe'].map((name) => [name, run.added('in-process.layers', name, BARE)] as const)
+  const layers = ['timeout', 'retry', 'breaker', 'queue', 'pool'].map(
+    (name) => [name, run.added('in-process.layers', name, BARE)] as const,
+  )
+  const keyed = ['cache', 'dedupe'].map(
+    (name) => [name, run.added('in-process.layers', name, BARE)] as const,
+  )
   return [
     goal(
       'The full stack around a no-op, a deadline on every call',
@@ -83,13 +90,19 @@ function inProcess(run: Run): Goal[] {
       '≤ 8 µs',
       `${short(signalled)} µs`,
       [[signalled, atMost(8)]],
-      run.peers((name) => run.value('in-process.signal', name) - run.value('in-process', NOOP), ...POLICIES),
+      run.peers(
+        (name) => run.value('in-process.signal', name) - run.value('in-process', NOOP),
+        ...POLICIES,
+      ),
     ),
     goal(
       'Each layer around a no-op',
       '≤ 0.5 µs; cache and dedupe: and the key',
       [...layers, ...keyed].map(([name, value]) => `${name} ${short(value)}`).join(', '),
-      [...layers.map(([, value]) => [value, atMost(0.5)] as Test), ...keyed.map(([, value]) => [value - key, atMost(0.5)] as Test)],
+      [
+        ...layers.map(([, value]) => [value, atMost(0.5)] as Test),
+        ...keyed.map(([, value]) => [value - key, atMost(0.5)] as Test),
+      ],
     ),
   ]
 }
@@ -97,7 +110,12 @@ function inProcess(run: Run): Goal[] {
 function failures(run: Run): Goal {
   const costs = [100, 10_000, 50_000].map((calls) => run.value(`failures.${calls}`, OURS))
   const [few = Number.NaN, , many = Number.NaN] = costs
-  const others = run.peers((name) => run.value('failures.50000', name), 'opossum', 'cockatiel', BREAKER)
+  const others = run.peers(
+    (name) => run.value('failures.50000', name),
+    'opossum',
+    'cockatiel',
+    BREAKER,
+  )
   return goal(
     'A failed call with 100, 10,000 and 50,000 calls in the window',
     '≤ 10 µs, flat',
@@ -111,7 +129,9 @@ function failures(run: Run): Goal {
 function hits(run: Run): Goal[] {
   const [small, large] = [run.value('hits.100', HIT), run.value('hits.8000', HIT)]
   const equal = run.value('hits.equal', OURS)
-  const rest = [100, 8_000].map((size) => `${short(run.value(`hits.${size}`, CLIENT_HIT))} µs through the client`)
+  const rest = [100, 8_000].map(
+    (size) => `${short(run.value(`hits.${size}`, CLIENT_HIT))} µs through the client`,
+  )
   return [
     goal(
       'A cache hit with its key, 100 and 8,000 characters',
@@ -137,7 +157,10 @@ function streams(run: Run): Goal[] {
   const [ratio, cost] = [run.ratio('streams', OURS), run.ratio('streams', OURS, CPU)]
   const first = run.added('first-text', OURS, RAW)
   const sent = run.ratio('slow-reader', OURS)
-  const [socket, slot] = [run.value('slow-reader', OURS, SOCKET), run.value('slow-reader', OURS, SLOT)]
+  const [socket, slot] = [
+    run.value('slow-reader', OURS, SOCKET),
+    run.value('slow-reader', OURS, SLOT),
+  ]
   return [
     goal(
       'Stream chunks/s through the full stack, 16 streams',
@@ -177,8 +200,16 @@ function batch(run: Run): Goal[] {
     run.peers((name) => run.ratio('batch.groups', name), GROUPS),
   ].filter((text) => text !== '')
   return [
-    goal('A batch of 500 in input order, × its lower bound', '≤ 1.06 ×', `${times(order)} ×`, [[order, atMost(1.06)]], beside.join(', ')),
-    goal('The same with an estimate (stretch)', '≤ 1.03 ×', `${times(estimated)} ×`, [[estimated, atMost(1.03)]]),
+    goal(
+      'A batch of 500 in input order, × its lower bound',
+      '≤ 1.06 ×',
+      `${times(order)} ×`,
+      [[order, atMost(1.06)]],
+      beside.join(', '),
+    ),
+    goal('The same with an estimate (stretch)', '≤ 1.03 ×', `${times(estimated)} ×`, [
+      [estimated, atMost(1.03)],
+    ]),
   ]
 }
 
@@ -201,7 +232,12 @@ function overload(run: Run): Goal[] {
       'Goodput at 1 ×, 2 × and 5 × the load that upstream can bear; refusals after',
       '≥ 0.98 / 0.95 / 0.95 of capacity, 2 ms',
       `${[one, two, five].map(times).join(' / ')}, ${refusals.map(short).join(' and ')} ms`,
-      [[one, atLeast(0.98)], [two, atLeast(0.95)], [five, atLeast(0.95)], ...refusals.map((ms) => [ms, atMost(2)] as Test)],
+      [
+        [one, atLeast(0.98)],
+        [two, atLeast(0.95)],
+        [five, atLeast(0.95)],
+        ...refusals.map((ms) => [ms, atMost(2)] as Test),
+      ],
       others.join(', '),
     ),
     untold,
@@ -210,10 +246,12 @@ function overload(run: Run): Goal[] {
 
 function gateway(run: Run): Goal[] {
   return [NODE, HONO].map((name) => {
-    const added = run.added('gateway.latency', name, DIRECT) / run.added('gateway.latency', PIPE, DIRECT)
+    const added =
+      run.added('gateway.latency', name, DIRECT) / run.added('gateway.latency', PIPE, DIRECT)
     const rate = run.value('gateway.calls', name) / run.value('gateway.calls', PIPE)
     const chunks = run.value('gateway.streams', name) / run.value('gateway.streams', PIPE)
-    const last = run.added('gateway.latency', PORTKEY, DIRECT) / run.added('gateway.latency', PIPE, DIRECT)
+    const last =
+      run.added('gateway.latency', PORTKEY, DIRECT) / run.added('gateway.latency', PIPE, DIRECT)
     const lastRate = run.value('gateway.calls', PORTKEY) / run.value('gateway.calls', PIPE)
     return goal(
       `The gateway in ${name.split(', ')[1]}, beside a pipe that copies bytes: latency added, calls/s, chunks/s`,
@@ -230,7 +268,10 @@ function gateway(run: Run): Goal[] {
 }
 
 function start(run: Run): Goal[] {
-  const [ratio, size] = [run.ratio('import-and-size.import', LIBRARY), run.value('import-and-size.size', LIBRARY)]
+  const [ratio, size] = [
+    run.ratio('import-and-size.import', LIBRARY),
+    run.value('import-and-size.size', LIBRARY),
+  ]
   return [
     goal(
       'import in a fresh process; our code, minified and gzipped',
@@ -240,7 +281,13 @@ function start(run: Run): Goal[] {
         [ratio, atMost(1.25)],
         [size, atMost(15)],
       ],
-      run.peers((name) => run.ratio('import-and-size.import', name), 'cockatiel', '@pollinations/sdk', 'openai', 'ai (Vercel)'),
+      run.peers(
+        (name) => run.ratio('import-and-size.import', name),
+        'cockatiel',
+        '@pollinations/sdk',
+        'openai',
+        'ai (Vercel)',
+      ),
     ),
   ]
 }
@@ -255,5 +302,7 @@ export function goalsTable(results: Results): string {
     beside,
   ])
   const head = ['goal', 'aim', 'measured', 'met', 'beside']
-  return [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+  return [head, head.map(() => '---'), ...lines]
+    .map((cells) => `| ${cells.join(' | ')} |`)
+    .join('\n')
 }

@@ -22,7 +22,9 @@ const modules: Readonly<Record<string, string>> = {
 /** Milliseconds that `import(name)` takes in a process that has done nothing yet. */
 async function importing(name: string): Promise<number> {
   const program = `const start = performance.now(); await import(${JSON.stringify(name)}); console.log(performance.now() - start)`
-  const { stdout } = await run1(process.execPath, ['--input-type=module', '-e', program], { cwd: root })
+  const { stdout } = await run1(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: root,
+  })
   return Number(stdout)
 }
 

@@ -15,11 +15,16 @@ const answer = { text: 'Hello' }
 const noop = async (_: unknown) => answer
 const width = 16
 
-const ask = (call: (request: object, options?: { signal: AbortSignal }) => Promise<unknown>): Call => {
+const ask = (
+  call: (request: object, options?: { signal: AbortSignal }) => Promise<unknown>,
+): Call => {
   return (request, signal) => (signal ? call(request, { signal }) : call(request))
 }
-const withDeadline = (call: (request: object, options: { timeoutMs: number; signal?: AbortSignal }) => Promise<unknown>): Call => {
-  return (request, signal) => call(request, signal ? { timeoutMs: DEADLINE_MS, signal } : { timeoutMs: DEADLINE_MS })
+const withDeadline = (
+  call: (request: object, options: { timeoutMs: number; signal?: AbortSignal }) => Promise<unknown>,
+): Call => {
+  return (request, signal) =>
+    call(request, signal ? { timeoutMs: DEADLINE_MS, signal } : { timeoutMs: DEADLINE_MS })
 }
 
 const layers: Readonly<Record<string, () => Call>> = {
@@ -36,7 +41,9 @@ const stacks: Readonly<Record<string, () => Call>> = {
   [NOOP]: () => noop,
   [OURS]: () => withDeadline(stack(noop, ...(fullStack(width) as unknown as never[]))),
   [STANDARD]: () => withDeadline(stack(noop, ...(standardStack(width) as unknown as never[]))),
-  ...Object.fromEntries(Object.entries(arounds).map(([name, { ask }]) => [name, () => ask(noop, width)])),
+  ...Object.fromEntries(
+    Object.entries(arounds).map(([name, { ask }]) => [name, () => ask(noop, width)]),
+  ),
 }
 
 /** Each call asks something new, as a chat request does. */
@@ -44,11 +51,15 @@ const side =
   (make: () => Call): MakeSide<{ ms: number; warmUpMs: number; calls: number }> =>
   async ({ ms, warmUpMs, calls }) => {
     const call = make()
-    if ((await call(chatRequest(freshPrompt()))) !== answer) throw new Error('It did not bring the answer.')
+    if ((await call(chatRequest(freshPrompt()))) !== answer)
+      throw new Error('It did not bring the answer.')
     const plain = () => call(chatRequest(freshPrompt()))
     const signalled = () => call(chatRequest(freshPrompt()), new AbortController().signal)
     return {
-      warmUp: (kind) => (kind.startsWith('bytes') ? Promise.resolve() : microseconds(warmUpMs, kind === 'time' ? plain : signalled)),
+      warmUp: (kind) =>
+        kind.startsWith('bytes')
+          ? Promise.resolve()
+          : microseconds(warmUpMs, kind === 'time' ? plain : signalled),
       turn: (kind) => {
         if (kind === 'time') return microseconds(ms, plain)
         if (kind === 'time-signal') return microseconds(ms, signalled)
@@ -57,13 +68,20 @@ const side =
     }
   }
 
-export const contenders = Object.fromEntries(Object.entries({ ...layers, ...stacks }).map(([name, make]) => [name, side(make)]))
+export const contenders = Object.fromEntries(
+  Object.entries({ ...layers, ...stacks }).map(([name, make]) => [name, side(make)]),
+)
 
 /** What the policies themselves cost, around a function that does nothing. */
 export async function run(bench: Bench): Promise<void> {
   const settings = { ms: bench.ms(300), warmUpMs: bench.ms(1_500), calls: bench.count(3_000, 500) }
   for (const [part, title, names, kinds] of [
-    ['layers', 'one layer around a function that does nothing', bench.names(layers, [BARE, 'timeout']), ['']],
+    [
+      'layers',
+      'one layer around a function that does nothing',
+      bench.names(layers, [BARE, 'timeout']),
+      [''],
+    ],
     [
       '',
       'whole stacks around a function that does nothing, a deadline on every call',
@@ -81,11 +99,21 @@ export async function run(bench: Bench): Promise<void> {
         name,
         async () => {
           const time = (await times[name]?.()) as Extract<Sample, object>
-          return { value: time.value, more: { ...time.more, [BYTES]: Number(await bytes[name]?.()) } }
+          return {
+            value: time.value,
+            more: { ...time.more, [BYTES]: Number(await bytes[name]?.()) },
+          }
         },
       ])
       const end = kind === '' ? '' : ', and a fresh signal'
-      await bench.table(`${part}${kind}`.replace(/^-/, ''), `${title}${end}`, 'µs', 5, Object.fromEntries(both), 2)
+      await bench.table(
+        `${part}${kind}`.replace(/^-/, ''),
+        `${title}${end}`,
+        'µs',
+        5,
+        Object.fromEntries(both),
+        2,
+      )
     }
     await timed.close()
     await counted.close()

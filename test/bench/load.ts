@@ -5,8 +5,15 @@ let asked = 0
 /** A prompt that nobody has asked before, so that every call is a miss. */
 export const freshPrompt = (): string => `Hello ${asked++}`
 
-/** Keeps `width` pieces of work going for `ms`; gives what they counted a second, and the CPU time of this process for each. */
-export async function perSecond(width: number, ms: number, work: () => Promise<number>): Promise<Sample> {
+/**
+ * Keeps `width` pieces of work going for `ms`; gives what they counted a second, and the CPU time
+ * of this process for each.
+ */
+export async function perSecond(
+  width: number,
+  ms: number,
+  work: () => Promise<number>,
+): Promise<Sample> {
   let done = 0
   const cpu = process.cpuUsage()
   const start = performance.now()
@@ -23,8 +30,14 @@ export async function perSecond(width: number, ms: number, work: () => Promise<n
   return { value: done / seconds, more: { [CPU]: (user + system) / done } }
 }
 
-/** Does `work` over and over for `ms`, one after the other; gives the microseconds each took, and those of CPU time, which a busy machine changes less. */
-export async function microseconds(ms: number, work: (i: number) => Promise<unknown>): Promise<Extract<Sample, object>> {
+/**
+ * Does `work` over and over for `ms`, one after the other; gives the microseconds each took, and
+ * those of CPU time, which a busy machine changes less.
+ */
+export async function microseconds(
+  ms: number,
+  work: (i: number) => Promise<unknown>,
+): Promise<Extract<Sample, object>> {
   let done = 0
   const cpu = process.cpuUsage()
   const start = performance.now()
@@ -48,4 +61,5 @@ export async function typical(ms: number, work: () => Promise<number>): Promise<
   return median(figures)
 }
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms))

@@ -27,9 +27,14 @@ async function bytesInUse(): Promise<number> {
   return heapUsed + external
 }
 
-/** What `make` leaves in memory, for each of `count`. It gives what must not be collected, and what lets go of it. */
+/**
+ * What `make` leaves in memory, for each of `count`. It gives what must not be collected, and what
+ * lets go of it.
+ */
 const kept =
-  (make: (count: number, origin: string) => Promise<() => unknown> | (() => unknown)): MakeSide<Settings> =>
+  (
+    make: (count: number, origin: string) => Promise<() => unknown> | (() => unknown),
+  ): MakeSide<Settings> =>
   ({ count, origin }) => ({
     async turn(): Promise<Sample> {
       // Once before, so that what is made once only is there.
@@ -67,8 +72,20 @@ const waiting: Readonly<Record<string, MakeSide<Settings>>> = {
   }),
   [OURS]: kept((count) => {
     const [keep, share, time, repeat, trip, , pool] = fullStack(1)
-    const ask = stack(never, ...([keep, share, time, repeat, trip, queue({ concurrency: 1, maxWaiting: count + 1 }), pool] as never[]))
-    for (let i = 0; i <= count; i++) quiet(ask(chatRequest(freshPrompt()), { timeoutMs: DEADLINE_MS }))
+    const ask = stack(
+      never,
+      ...([
+        keep,
+        share,
+        time,
+        repeat,
+        trip,
+        queue({ concurrency: 1, maxWaiting: count + 1 }),
+        pool,
+      ] as never[]),
+    )
+    for (let i = 0; i <= count; i++)
+      quiet(ask(chatRequest(freshPrompt()), { timeoutMs: DEADLINE_MS }))
     return () => ask.close({ timeoutMs: 0 })
   }),
 }
@@ -99,7 +116,9 @@ const idle: Readonly<Record<string, MakeSide<Settings>>> = {
     return () => Promise.all(clients.map((client) => client.close()))
   }),
   'createBlossom() with standard()': kept((count, baseURL) => {
-    const clients = Array.from({ length: count }, () => createBlossom({ baseURL }).use(...standard()))
+    const clients = Array.from({ length: count }, () =>
+      createBlossom({ baseURL }).use(...standard()),
+    )
     for (const client of clients) client.stats()
     return () => Promise.all(clients.map((client) => client.close()))
   }),
@@ -163,7 +182,8 @@ function socketsAllowed(): number {
 export async function run(bench: Bench): Promise<void> {
   const upstream = await startUpstream({ streams: 'held' })
   const open = bench.count(Math.min(10_000, socketsAllowed()), 200)
-  if (!bench.quick && open < 10_000) bench.leaveOut(`this machine allows ${open} open streams of 10,000; see ulimit -n.`)
+  if (!bench.quick && open < 10_000)
+    bench.leaveOut(`this machine allows ${open} open streams of 10,000; see ulimit -n.`)
   const parts: readonly [string, string, number][] = [
     ['waiting', 'a call that waits', bench.count(10_000)],
     ['cached', 'a cached entry, with its key and its small answer', bench.count(10_000)],
@@ -175,8 +195,18 @@ export async function run(bench: Bench): Promise<void> {
       const names = Object.keys(contenders).filter((name) => name.startsWith(`${part}: `))
       bench.progress(`starting the contenders for ${part}`)
       const processes = await Processes.start('memory', names, { origin: upstream.origin, count })
-      const turns = Object.entries(processes.turns(part)).map(([name, turn]) => [name.slice(part.length + 2), turn])
-      await bench.table(part, title, 'bytes', part === 'streams' ? 1 : 3, Object.fromEntries(turns), 0)
+      const turns = Object.entries(processes.turns(part)).map(([name, turn]) => [
+        name.slice(part.length + 2),
+        turn,
+      ])
+      await bench.table(
+        part,
+        title,
+        'bytes',
+        part === 'streams' ? 1 : 3,
+        Object.fromEntries(turns),
+        0,
+      )
       await processes.close()
     }
   } finally {

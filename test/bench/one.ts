@@ -1,4 +1,7 @@
-/** The process of one benchmark: `one.js NAME [--quick]`, so that no benchmark inherits another's heap, compiled code or timers. */
+/**
+ * The process of one benchmark: `one.js NAME [--quick]`, so that no benchmark inherits another's
+ * heap, compiled code or timers.
+ */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Bench, type BenchFile, type Told } from './bench.js'
@@ -11,7 +14,9 @@ const tell = (told: Told) =>
   })
 
 try {
-  const { run } = (await import(pathToFileURL(join(import.meta.dirname, `${name}.bench.js`)).href)) as BenchFile
+  const { run } = (await import(
+    pathToFileURL(join(import.meta.dirname, `${name}.bench.js`)).href
+  )) as BenchFile
   await run(new Bench(name, quick === '--quick', tell))
   process.exit(0)
 } catch (error) {

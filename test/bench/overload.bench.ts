@@ -29,12 +29,25 @@ const blossomOf =
   (layer: (concurrency: number) => BlossomLayer, slots: number) =>
   ({ origin }: Settings): Ask => {
     const [keep, share, time, repeat, trip, , pool] = fullStack(slots)
-    const client = createBlossom({ baseURL: origin }).use(keep, share, time, repeat, trip, layer(slots), pool)
-    return async (prompt) => textOf(await client.chat.create(chatRequest(prompt) as never, { timeoutMs: PATIENCE_MS }))
+    const client = createBlossom({ baseURL: origin }).use(
+      keep,
+      share,
+      time,
+      repeat,
+      trip,
+      layer(slots),
+      pool,
+    )
+    return async (prompt) =>
+      textOf(await client.chat.create(chatRequest(prompt) as never, { timeoutMs: PATIENCE_MS }))
   }
 const wide = (concurrency: number) => queue({ concurrency })
 
-const overRaw = (around: (fn: (request: unknown, signal?: AbortSignal) => Promise<unknown>) => (request: unknown) => Promise<unknown>) => {
+const overRaw = (
+  around: (
+    fn: (request: unknown, signal?: AbortSignal) => Promise<unknown>,
+  ) => (request: unknown) => Promise<unknown>,
+) => {
   return ({ origin }: Settings): Ask => {
     const json = jsonBy(makePool(origin, 4_096))
     const ask = around((request, signal) => json(request as ChatRequest, signal))
@@ -44,8 +57,12 @@ const overRaw = (around: (fn: (request: unknown, signal?: AbortSignal) => Promis
 const makers: Readonly<Record<string, (settings: Settings) => Ask>> = {
   [PLAIN_LIMIT]: overRaw((fn) => (request) => fn(request, AbortSignal.timeout(PATIENCE_MS))),
   'packages by hand': overRaw((fn) => byHand.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS })),
-  'cockatiel, 1,000 may wait': overRaw((fn) => cockatiel.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS })),
-  [SHORT_LINE]: overRaw((fn) => cockatiel.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS, maxWaiting: 64 })),
+  'cockatiel, 1,000 may wait': overRaw((fn) =>
+    cockatiel.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS }),
+  ),
+  [SHORT_LINE]: overRaw((fn) =>
+    cockatiel.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS, maxWaiting: 64 }),
+  ),
   [OURS]: blossomOf(wide, SLOTS),
   [UNTOLD]: blossomOf(wide, 4 * SLOTS),
 }
@@ -59,15 +76,22 @@ const side =
         const rate = Number(kind)
         if (!(rate > 0)) {
           if ((await ask(freshPrompt())) !== ANSWER) throw new Error('It did not bring the answer.')
-          return (await perSecond(SLOTS, settings.ms, async () => ((await ask(freshPrompt())) === ANSWER ? 1 : 0))) as Sample
+          return (await perSecond(SLOTS, settings.ms, async () =>
+            (await ask(freshPrompt())) === ANSWER ? 1 : 0,
+          )) as Sample
         }
         return offer(ask, rate, settings.ms)
       },
     }
   }
-export const contenders = Object.fromEntries(Object.entries(makers).map(([name, make]) => [name, side(make)]))
+export const contenders = Object.fromEntries(
+  Object.entries(makers).map(([name, make]) => [name, side(make)]),
+)
 
-/** Offers `rate` calls a second, whatever becomes of them. What the first third brings is not counted: lines are still empty then. */
+/**
+ * Offers `rate` calls a second, whatever becomes of them. What the first third brings is not
+ * counted: lines are still empty then.
+ */
 async function offer(ask: Ask, rate: number, ms: number): Promise<Sample> {
   const start = performance.now()
   const countFrom = start + ms / 3
@@ -94,7 +118,10 @@ async function offer(ask: Ask, rate: number, ms: number): Promise<Sample> {
     await sleep(1)
   }
   await Promise.all(open)
-  return { value: good / ((ms * 2) / 3 / 1_000), more: { [REFUSAL]: refusals.length === 0 ? Number.NaN : median(refusals) } }
+  return {
+    value: good / ((ms * 2) / 3 / 1_000),
+    more: { [REFUSAL]: refusals.length === 0 ? Number.NaN : median(refusals) },
+  }
 }
 
 /** How much useful work gets through when more is asked for than upstream can do. */
@@ -108,14 +135,16 @@ export async function run(bench: Bench): Promise<void> {
     const measured = await processes.turns('capacity')[ready[0] as string]?.()
     const capacity = typeof measured === 'object' ? measured.value : Number.NaN
     for (const load of [1, 2, 5]) {
-      const turns = Object.entries(processes.turns(String(Math.round(capacity * load)))).map(([name, turn]) => [
-        name,
-        async (): Promise<Sample> => {
-          const sample = (await turn()) as Exclude<Sample, number>
-          await sleep(bench.ms(300))
-          return { value: sample.value / capacity, more: sample.more }
-        },
-      ])
+      const turns = Object.entries(processes.turns(String(Math.round(capacity * load)))).map(
+        ([name, turn]) => [
+          name,
+          async (): Promise<Sample> => {
+            const sample = (await turn()) as Exclude<Sample, number>
+            await sleep(bench.ms(300))
+            return { value: sample.value / capacity, more: sample.more }
+          },
+        ],
+      )
       const title = `useful answers as a share of capacity, ${load} × of it offered, callers wait ${PATIENCE_MS} ms`
       await bench.table(`${load}x`, title, GOODPUT, 2, Object.fromEntries(turns), 0)
     }

@@ -1,6 +1,7 @@
 /**
- * `npm run bench:picture` draws `results.svg` from `results.json`, which `npm run bench -- --json test/bench/results.json` writes, puts the tables of
- * the same run into the README, and prints the one of the goals.
+ * `npm run bench:picture` draws `results.svg` from `results.json`, which `npm run bench -- --json
+ * test/bench/results.json` writes, puts the tables of the same run into the README, and prints the
+ * one of the goals.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,7 +24,8 @@ interface Bar {
 }
 
 const inXml = (text: string) => text.replace(/[&<>]/g, (sign) => `&#${sign.charCodeAt(0)};`)
-const kindOf = (name: string) => ([OURS, STANDARD, PLAIN].includes(name) ? 'ours' : [RAW, DISPATCH].includes(name) ? 'raw' : 'other')
+const kindOf = (name: string) =>
+  [OURS, STANDARD, PLAIN].includes(name) ? 'ours' : [RAW, DISPATCH].includes(name) ? 'raw' : 'other'
 
 /** One part of the picture from `top` on, and where it ends. */
 function part(title: string, bars: readonly Bar[], top: number): { svg: string; end: number } {
@@ -38,21 +40,30 @@ function part(title: string, bars: readonly Bar[], top: number): { svg: string; 
     ].join('\n')
   })
   return {
-    svg: [`<text class="title" x="${MARGIN}" y="${top}">${inXml(title)}</text>`, ...lines].join('\n'),
+    svg: [`<text class="title" x="${MARGIN}" y="${top}">${inXml(title)}</text>`, ...lines].join(
+      '\n',
+    ),
     end: top + 14 + bars.length * LINE,
   }
 }
 
 function rowsOf({ tables }: Results, id: string): readonly Row[] {
   const rows = tables.find((table) => table.id === id)?.rows
-  if (rows === undefined) throw new Error(`The results hold no ${id}; run \`npm run bench -- --json test/bench/results.json\` as a whole.`)
+  if (rows === undefined)
+    throw new Error(
+      `The results hold no ${id}; run \`npm run bench -- --json test/bench/results.json\` as a whole.`,
+    )
   return rows
 }
 
 /** The contenders beside undici's plain `request()`, best first. */
 const beside = (rows: readonly Row[], unit: string): Bar[] =>
   rows
-    .map(({ contender, value, ratio }) => ({ name: contender, value: ratio ?? 0, label: `${times(ratio)} ×  (${short(value)} ${unit})` }))
+    .map(({ contender, value, ratio }) => ({
+      name: contender,
+      value: ratio ?? 0,
+      label: `${times(ratio)} ×  (${short(value)} ${unit})`,
+    }))
     .toSorted((a, b) => b.value - a.value)
 
 export function draw(results: Results): string {
@@ -60,11 +71,21 @@ export function draw(results: Results): string {
   const nothing = inProcess.find(({ contender }) => contender === NOOP)?.value ?? 0
   const costs = inProcess
     .filter(({ contender }) => contender !== NOOP)
-    .map(({ contender, value }) => ({ name: contender, value: value - nothing, label: `${short(value - nothing)} µs` }))
+    .map(({ contender, value }) => ({
+      name: contender,
+      value: value - nothing,
+      label: `${short(value - nothing)} µs`,
+    }))
     .toSorted((a, b) => a.value - b.value)
   const parts: readonly [string, readonly Bar[]][] = [
-    ['JSON calls, 16 at a time, × undici (more is better)', beside(rowsOf(results, 'calls.16'), 'calls/s')],
-    ['Chunks of 16 streams, × undici (more is better)', beside(rowsOf(results, 'streams'), 'chunks/s')],
+    [
+      'JSON calls, 16 at a time, × undici (more is better)',
+      beside(rowsOf(results, 'calls.16'), 'calls/s'),
+    ],
+    [
+      'Chunks of 16 streams, × undici (more is better)',
+      beside(rowsOf(results, 'streams'), 'chunks/s'),
+    ],
     ['What the layers add to a call in the process (less is better)', costs],
   ]
   let top = 44
@@ -100,8 +121,11 @@ ${foot}
 
 /** Started as a program. */
 if (process.argv[1] === import.meta.filename) {
-  const results = JSON.parse(readFileSync(join(import.meta.dirname, 'results.json'), 'utf8')) as Results
-  if (results.quick) throw new Error('results.json comes from a quick run, whose figures say nothing.')
+  const results = JSON.parse(
+    readFileSync(join(import.meta.dirname, 'results.json'), 'utf8'),
+  ) as Results
+  if (results.quick)
+    throw new Error('results.json comes from a quick run, whose figures say nothing.')
   writeFileSync(join(import.meta.dirname, 'results.svg'), draw(results))
   const readme = join(root, 'README.md')
   writeFileSync(readme, withMeasured(readFileSync(readme, 'utf8'), results))

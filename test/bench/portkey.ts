@@ -23,12 +23,27 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** `mayInstall`: whether the registry may be asked when the gateway is not there from an earlier run. */
+/**
+ * `mayInstall`: whether the registry may be asked when the gateway is not there from an earlier
+ * run.
+ */
 export async function startPortkey(mayInstall: boolean): Promise<Portkey> {
   if (!existsSync(program)) {
-    if (!mayInstall) return { missing: `${PACKAGE} is left out: it is not there yet, and a quick run installs nothing.` }
+    if (!mayInstall)
+      return {
+        missing: `${PACKAGE} is left out: it is not there yet, and a quick run installs nothing.`,
+      }
     try {
-      const args = ['install', '--ignore-scripts', '--no-save', '--no-audit', '--no-fund', '--prefix', prefix, PACKAGE]
+      const args = [
+        'install',
+        '--ignore-scripts',
+        '--no-save',
+        '--no-audit',
+        '--no-fund',
+        '--prefix',
+        prefix,
+        PACKAGE,
+      ]
       await promisify(execFile)('npm', args, { cwd: tmpdir(), timeout: 120_000 })
     } catch {
       return { missing: `${PACKAGE} is left out: the npm registry could not be reached.` }

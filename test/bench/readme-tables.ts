@@ -37,7 +37,12 @@ function scaleTable(results: Results): string {
     const cells = rowsOf(results, `scale.${id}`)
     return [
       title,
-      cells.map(({ contender, value }) => `${contender.replace(/ (layers|in progress|entries)$/, '')}: ${short(value)}`).join(', '),
+      cells
+        .map(
+          ({ contender, value }) =>
+            `${contender.replace(/ (layers|in progress|entries)$/, '')}: ${short(value)}`,
+        )
+        .join(', '),
     ]
   })
   return table(['what grows', 'CPU of a call, µs'], rows)
@@ -50,7 +55,9 @@ export const measured = (results: Results): Readonly<Record<string, string>> => 
   scale: scaleTable(results),
 })
 
-/** The README with its measured parts, each between `<!-- measured: NAME -->` and `<!-- end -->`. */
+/**
+ * The README with its measured parts, each between `<!-- measured: NAME -->` and `<!-- end -->`.
+ */
 export function withMeasured(readme: string, results: Results): string {
   let text = readme
   for (const [name, part] of Object.entries(measured(results))) {

@@ -1,7 +1,8 @@
 /**
- * `npm run bench` runs every benchmark of this folder, `npm run bench -- calls hits` some of them. `--quick`: one short round of each, to see
- * that they still run. `--json FILE` writes the figures, `--goals` prints the table of goals that they are held against, `--source` measures
- * `src` without a build.
+ * `npm run bench` runs every benchmark of this folder, `npm run bench -- calls hits` some of them.
+ * `--quick`: one short round of each, to see that they still run. `--json FILE` writes the figures,
+ * `--goals` prints the table of goals that they are held against, `--source` measures `src` without
+ * a build.
  */
 import { fork } from 'node:child_process'
 import { readdirSync, writeFileSync } from 'node:fs'
@@ -30,7 +31,8 @@ function readArguments() {
       },
     })
     const unknown = positionals.find((name) => !names.includes(name))
-    if (unknown !== undefined) throw new Error(`There is no benchmark "${unknown}"; there are: ${names.join(', ')}.`)
+    if (unknown !== undefined)
+      throw new Error(`There is no benchmark "${unknown}"; there are: ${names.join(', ')}.`)
     return { ...values, wanted: positionals.length > 0 ? positionals : names }
   } catch (error) {
     console.error((error as Error).message)
@@ -42,7 +44,8 @@ const { quick, json, goals, source, wanted } = readArguments()
 
 const clear = '\r\u001b[K'
 function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`${clear}${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+  if (process.stderr.isTTY)
+    process.stderr.write(`${clear}${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
 }
 
 const tables: Table[] = []
@@ -52,7 +55,9 @@ const failed: string[] = []
 /** Runs one benchmark to its end. */
 function runOne(folder: string, name: string): Promise<void> {
   return new Promise((resolve) => {
-    const child = fork(join(folder, 'one.js'), [name, ...(quick ? ['--quick'] : [])], { execArgv: ['--expose-gc'] })
+    const child = fork(join(folder, 'one.js'), [name, ...(quick ? ['--quick'] : [])], {
+      execArgv: ['--expose-gc'],
+    })
     child.on('message', (told: Told) => {
       if ('progress' in told) return progress(told.progress)
       progress('')
@@ -81,7 +86,14 @@ process.on('exit', remove)
 process.once('SIGINT', () => process.exit(130))
 for (const name of wanted) await runOne(folder, name)
 
-const results: Results = { node: process.version, machine, date: new Date().toISOString().slice(0, 10), quick, tables, leftOut }
+const results: Results = {
+  node: process.version,
+  machine,
+  date: new Date().toISOString().slice(0, 10),
+  quick,
+  tables,
+  leftOut,
+}
 if (json !== undefined) writeFileSync(json, `${JSON.stringify(results, null, 1)}\n`)
 if (goals) console.log(`\n${goalsTable(results)}`)
 if (failed.length > 0) {

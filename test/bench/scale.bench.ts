@@ -12,7 +12,12 @@ const later = () => new Promise<typeof answer>((resolve) => setImmediate(() => r
 type Call = (request: object, options: { timeoutMs: number }) => Promise<unknown>
 
 /** The CPU time of a call, `width` in progress at once. */
-async function cost(call: Call, width: number, ms: number, ask: () => object = () => chatRequest(freshPrompt())): Promise<Sample> {
+async function cost(
+  call: Call,
+  width: number,
+  ms: number,
+  ask: () => object = () => chatRequest(freshPrompt()),
+): Promise<Sample> {
   const sample = await perSecond(width, ms, async () => {
     await call(ask(), { timeoutMs: DEADLINE_MS })
     return 1
@@ -20,7 +25,10 @@ async function cost(call: Call, width: number, ms: number, ask: () => object = (
   return typeof sample === 'object' ? (sample.more[CPU] ?? Number.NaN) : Number.NaN
 }
 
-/** How a call's cost grows with what grows in a server: layers, calls in progress, entries of the cache. */
+/**
+ * How a call's cost grows with what grows in a server: layers, calls in progress, entries of the
+ * cache.
+ */
 export async function run(bench: Bench): Promise<void> {
   const ms = bench.ms(500)
   const full = (width: number) => stack(later, ...(fullStack(width) as unknown as never[])) as Call
@@ -33,7 +41,14 @@ export async function run(bench: Bench): Promise<void> {
       return [`${layers} layers`, () => cost(call, 16, ms)]
     }),
   )
-  await bench.table('layers', 'CPU of a call by the number of layers, pool first and cache last', CPU, 5, layered, 2)
+  await bench.table(
+    'layers',
+    'CPU of a call by the number of layers, pool first and cache last',
+    CPU,
+    5,
+    layered,
+    2,
+  )
 
   const wide: Contenders = Object.fromEntries(
     [1, 16, 256, 4_096].map((width) => {
@@ -47,12 +62,24 @@ export async function run(bench: Bench): Promise<void> {
     const kept: [string, () => Promise<Sample>][] = []
     for (const entries of [100, 10_000, 100_000]) {
       const call = stack(later, cache({ maxEntries: entries, maxBytes: 1024 ** 3 })) as Call
-      const asked = Array.from({ length: bench.count(entries, 100) }, () => chatRequest(freshPrompt()))
+      const asked = Array.from({ length: bench.count(entries, 100) }, () =>
+        chatRequest(freshPrompt()),
+      )
       for (const request of asked) await call(request, { timeoutMs: DEADLINE_MS })
       let at = 0
       const again = () => asked[(97 * at++) % asked.length] as object
-      kept.push([`${entries.toLocaleString('en-US')} entries`, () => (kind === 'hit' ? cost(call, 16, ms, again) : cost(call, 16, ms))])
+      kept.push([
+        `${entries.toLocaleString('en-US')} entries`,
+        () => (kind === 'hit' ? cost(call, 16, ms, again) : cost(call, 16, ms)),
+      ])
     }
-    await bench.table(`entries.${kind}`, `CPU of a ${kind} by the entries of the cache`, CPU, 5, Object.fromEntries(kept), 2)
+    await bench.table(
+      `entries.${kind}`,
+      `CPU of a ${kind} by the entries of the cache`,
+      CPU,
+      5,
+      Object.fromEntries(kept),
+      2,
+    )
   }
 }

@@ -14,7 +14,10 @@ interface Settings {
 
 class Left extends Error {}
 
-/** Reads a piece every 10 ms for `ms` and leaves. The process that asks upstream is another one, so only moments are told. */
+/**
+ * Reads a piece every 10 ms for `ms` and leaves. The process that asks upstream is another one, so
+ * only moments are told.
+ */
 const side =
   (load: (typeof everybody)[string]): MakeSide<Settings> =>
   async ({ origin, ms }) => {
@@ -45,9 +48,14 @@ const side =
 
 /** Callbacks know no slow reader. */
 const { [DISPATCH]: _, ...readers } = everybody
-export const contenders = Object.fromEntries(Object.entries(readers).map(([name, load]) => [name, side(load)]))
+export const contenders = Object.fromEntries(
+  Object.entries(readers).map(([name, load]) => [name, side(load)]),
+)
 
-/** How much an endless stream may send to a reader of a piece each 10 ms, and what is held after he has left. */
+/**
+ * How much an endless stream may send to a reader of a piece each 10 ms, and what is held after he
+ * has left.
+ */
 export async function run(bench: Bench): Promise<void> {
   const turns: Record<string, () => Promise<Sample>> = {}
   const ends: (() => unknown)[] = []
@@ -57,18 +65,29 @@ export async function run(bench: Bench): Promise<void> {
       // One each: what a contender leaves open must not be counted as another's.
       const upstream = await startUpstream({ streams: 'endless' })
       ends.push(() => upstream.close())
-      const processes = await Processes.start('slow-reader', [name], { origin: upstream.origin, ms: bench.ms(600) })
+      const processes = await Processes.start('slow-reader', [name], {
+        origin: upstream.origin,
+        ms: bench.ms(600),
+      })
       ends.push(() => processes.close())
       const turn = processes.turns('read')[name]
       turns[name] = async () => {
         const before = await settled(upstream, () => true)
         const left = (await turn?.()) as Exclude<Sample, number>
         const after = await settled(upstream, ({ closed }) => closed > before.closed)
-        const socket = after.closed > before.closed ? Math.max(0, after.closedAt - left.value) : GIVEN_MS
+        const socket =
+          after.closed > before.closed ? Math.max(0, after.closedAt - left.value) : GIVEN_MS
         return { value: (after.sent - before.sent) / 1e6, more: { [SOCKET]: socket, ...left.more } }
       }
     }
-    await bench.table('', 'what upstream could send to a reader who takes a piece each 10 ms, and then leaves', 'MB', 3, turns, 0)
+    await bench.table(
+      '',
+      'what upstream could send to a reader who takes a piece each 10 ms, and then leaves',
+      'MB',
+      3,
+      turns,
+      0,
+    )
   } finally {
     for (const end of ends.reverse()) await end()
   }

@@ -20,7 +20,13 @@ export async function run(bench: Bench): Promise<void> {
       ms: bench.ms(500),
       warmUpMs: bench.ms(3_000),
     })
-    await bench.table('', `chunks of streams, ${WIDTH} streams at a time`, 'chunks/s', 5, processes.turns('stream'))
+    await bench.table(
+      '',
+      `chunks of streams, ${WIDTH} streams at a time`,
+      'chunks/s',
+      5,
+      processes.turns('stream'),
+    )
     await processes.close()
   } finally {
     upstream.close()

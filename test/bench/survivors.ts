@@ -1,4 +1,7 @@
-/** Prints how many bytes a call leaves in the old generation although it has been answered and nothing keeps the answer. Needs `--expose-gc`. */
+/**
+ * Prints how many bytes a call leaves in the old generation although it has been answered and
+ * nothing keeps the answer. Needs `--expose-gc`.
+ */
 import { getHeapSpaceStatistics } from 'node:v8'
 import { dedupe, stack } from 'blossom-stack'
 import { chatRequest, DEADLINE_MS } from './contenders/contender.js'
@@ -7,7 +10,11 @@ import { freshPrompt } from './load.js'
 const CALLS = 10_000
 const WIDTH = 16
 
-const ask = stack((_: object) => new Promise<object>((resolve) => setImmediate(() => resolve({ list: [{ text: 'Hello' }] }))), dedupe())
+const ask = stack(
+  (_: object) =>
+    new Promise<object>((resolve) => setImmediate(() => resolve({ list: [{ text: 'Hello' }] }))),
+  dedupe(),
+)
 
 async function run(calls: number): Promise<void> {
   let left = calls
@@ -17,7 +24,9 @@ async function run(calls: number): Promise<void> {
   await Promise.all(Array.from({ length: WIDTH }, worker))
 }
 
-const old = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ?? Number.NaN
+const old = () =>
+  getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ??
+  Number.NaN
 
 // Until everything is compiled and the tables have their size.
 await run(3 * CALLS)

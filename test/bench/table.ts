@@ -1,7 +1,10 @@
 /** One measured quantity: the median of its rounds. */
 export interface Figure {
   readonly value: number
-  /** Beside the first contender, where he has the figure: the median of the rounds' own ratios, so that a machine that drifts changes nothing. */
+  /**
+   * Beside the first contender, where he has the figure: the median of the rounds' own ratios, so
+   * that a machine that drifts changes nothing.
+   */
   readonly ratio: number | null
   readonly low: number
   readonly high: number
@@ -22,7 +25,9 @@ export interface Table {
 }
 
 /** What one turn of a contender gives. */
-export type Sample = number | { readonly value: number; readonly more: Readonly<Record<string, number>> }
+export type Sample =
+  | number
+  | { readonly value: number; readonly more: Readonly<Record<string, number>> }
 
 export interface Results {
   readonly node: string
@@ -44,13 +49,19 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2
 }
 
-/** `samples` of each contender, round by round; the first contender is what the others are compared with. */
+/**
+ * `samples` of each contender, round by round; the first contender is what the others are compared
+ * with.
+ */
 export function rowsOf(samples: ReadonlyMap<string, readonly Sample[]>): Row[] {
   const [first = []] = samples.values()
   return [...samples].map(([contender, rounds]) => {
     const units = Object.keys(typeof rounds[0] === 'object' ? rounds[0].more : {})
-    const more = units.map((unit) => [unit, figureOf(valuesOf(rounds, unit), valuesOf(first, unit))] as const)
-    // A figure that a contender cannot give is left out, rather than told as something that JSON does not know.
+    const more = units.map(
+      (unit) => [unit, figureOf(valuesOf(rounds, unit), valuesOf(first, unit))] as const,
+    )
+    // A figure that a contender cannot give is left out, rather than told as something that JSON
+    // does not know.
     const known = Object.fromEntries(more.filter(([, { value }]) => Number.isFinite(value)))
     return { contender, ...figureOf(valuesOf(rounds), valuesOf(first)), more: known }
   })
@@ -65,13 +76,22 @@ function valuesOf(rounds: readonly Sample[], unit?: string): number[] {
 
 function figureOf(values: readonly number[], base: readonly number[]): Figure {
   const ratio = median(values.map((value, round) => value / (base[round] ?? Number.NaN)))
-  return { value: median(values), ratio: Number.isFinite(ratio) ? ratio : null, low: Math.min(...values), high: Math.max(...values) }
+  return {
+    value: median(values),
+    ratio: Number.isFinite(ratio) ? ratio : null,
+    low: Math.min(...values),
+    high: Math.max(...values),
+  }
 }
 
 export const times = (ratio: number | null | undefined): string => ratio?.toFixed(2) ?? '–'
 
 export const short = (value: number | undefined): string =>
-  value !== undefined ? Number(value.toPrecision(value >= 1_000 ? 4 : 3)).toLocaleString('en-US', { maximumFractionDigits: 4 }) : '–'
+  value !== undefined
+    ? Number(value.toPrecision(value >= 1_000 ? 4 : 3)).toLocaleString('en-US', {
+        maximumFractionDigits: 4,
+      })
+    : '–'
 
 /** Units beside a table's own in which contenders are compared, too. */
 const COMPARED: readonly string[] = [CPU, 'bytes/call']
@@ -85,10 +105,15 @@ export function printTable({ id, title, unit, rows }: Table): void {
     short(value),
     times(ratio),
     low === high ? '' : `${short(low)} … ${short(high)}`,
-    ...units.flatMap((one) => (COMPARED.includes(one) ? [short(more[one]?.value), times(more[one]?.ratio)] : [short(more[one]?.value)])),
+    ...units.flatMap((one) =>
+      COMPARED.includes(one)
+        ? [short(more[one]?.value), times(more[one]?.ratio)]
+        : [short(more[one]?.value)],
+    ),
   ])
   const lines = [['', unit, '×', 'rounds', ...columns], ...cells]
-  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? []
+  const widths =
+    lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? []
   console.log(`\n${id}: ${title}`)
   for (const line of lines) {
     console.log(

@@ -1,11 +1,16 @@
-/** The process of one contender: `turn-process.js BENCH CONTENDER SETTINGS`. Each message names a kind of turn, each answer is its figure. */
+/**
+ * The process of one contender: `turn-process.js BENCH CONTENDER SETTINGS`. Each message names a
+ * kind of turn, each answer is its figure.
+ */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Said, Side, Sides } from './turns.js'
 
 const [bench = '', name = '', settings = '{}'] = process.argv.slice(2)
 const say = (said: Said) => process.send?.(said)
-const told = (error: unknown) => ({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+const told = (error: unknown) => ({
+  error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+})
 
 let side: Side | undefined
 const warm = new Set<string>()
@@ -23,7 +28,9 @@ process.on('disconnect', () => process.exit(0))
 process.on('unhandledRejection', (error) => say(told(error)))
 
 try {
-  const { contenders } = (await import(pathToFileURL(join(import.meta.dirname, `${bench}.bench.js`)).href)) as { contenders: Sides }
+  const { contenders } = (await import(
+    pathToFileURL(join(import.meta.dirname, `${bench}.bench.js`)).href
+  )) as { contenders: Sides }
   side = await contenders[name]?.(JSON.parse(settings) as never)
   if (side === undefined) throw new Error(`${bench} has no contender of this name.`)
   say('ready')

@@ -4,7 +4,10 @@ import type { Sample } from './table.js'
 
 /** A contender, ready for its turns. */
 export interface Side {
-  /** Works without a clock, before the first turn of its kind: a server is asked about after hours, not in its first second. */
+  /**
+   * Works without a clock, before the first turn of its kind: a server is asked about after hours,
+   * not in its first second.
+   */
   warmUp?(kind: string): Promise<unknown>
   turn(kind: string): Promise<Sample> | Sample
   close?(): unknown
@@ -19,8 +22,9 @@ export type Sides = Readonly<Record<string, MakeSide<never>>>
 export type Said = 'ready' | { readonly sample: Sample } | { readonly error: string }
 
 /**
- * The contenders of a benchmark, each in a process of its own, of which one at a time works: what one leaves behind, such as the timers of a
- * minute's deadlines, slows nobody else's garbage collection.
+ * The contenders of a benchmark, each in a process of its own, of which one at a time works: what
+ * one leaves behind, such as the timers of a minute's deadlines, slows nobody else's garbage
+ * collection.
  */
 export class Processes {
   readonly #children = new Map<string, ChildProcess>()
@@ -35,7 +39,11 @@ export class Processes {
     try {
       const ready = names.map((name) => {
         const options = { execArgv: [...execArgv] }
-        const child = fork(join(import.meta.dirname, 'turn-process.js'), [bench, name, JSON.stringify(settings)], options)
+        const child = fork(
+          join(import.meta.dirname, 'turn-process.js'),
+          [bench, name, JSON.stringify(settings)],
+          options,
+        )
         all.#children.set(name, child)
         return heard(child, name)
       })
@@ -49,11 +57,15 @@ export class Processes {
 
   /** The contenders' turns of one kind. */
   turns(kind: string): Record<string, () => Promise<Sample>> {
-    return Object.fromEntries([...this.#children].map(([name, child]) => [name, () => ask(child, name, kind)]))
+    return Object.fromEntries(
+      [...this.#children].map(([name, child]) => [name, () => ask(child, name, kind)]),
+    )
   }
 
   async close(): Promise<void> {
-    const running = [...this.#children.values()].filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+    const running = [...this.#children.values()].filter(
+      ({ exitCode, signalCode }) => exitCode === null && signalCode === null,
+    )
     const gone = running.map((child) => {
       const exit = new Promise((resolve) => child.once('exit', resolve))
       if (child.connected) child.disconnect()
@@ -73,7 +85,8 @@ async function ask(child: ChildProcess, name: string, kind: string): Promise<Sam
 
 function heard(child: ChildProcess, name: string): Promise<Said> {
   return new Promise((resolve, reject) => {
-    const died = (code: number | null) => reject(new Error(`${name}: its process ended with ${code}.`))
+    const died = (code: number | null) =>
+      reject(new Error(`${name}: its process ended with ${code}.`))
     child.once('exit', died)
     child.once('message', (said: Said) => {
       child.off('exit', died)

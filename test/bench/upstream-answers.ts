@@ -1,15 +1,27 @@
-/** What the benchmarks' upstream answers, for those who check that a contender has brought the whole of it. */
+/**
+ * What the benchmarks' upstream answers, for those who check that a contender has brought the whole
+ * of it.
+ */
 export const ANSWER = 'Hello there, how may I help you today?'
 export const PIECE = 'word '
-/** Pieces of text in a stream; one chunk with the role comes before them, one with the finish reason after. */
+/**
+ * Pieces of text in a stream; one chunk with the role comes before them, one with the finish reason
+ * after.
+ */
 export const PIECES = 200
 
 export interface UpstreamOptions {
   /** A body that says `latency=50` is answered after so many milliseconds. */
   readonly latency?: boolean
-  /** So many requests at a time, the others in a line; each takes between half and one and a half times `serviceMs`. */
+  /**
+   * So many requests at a time, the others in a line; each takes between half and one and a half
+   * times `serviceMs`.
+   */
   readonly capacity?: { readonly slots: number; readonly serviceMs: number }
-  /** Streams: `endless` sends as fast as the reader takes it, `held` stays open after the first piece. */
+  /**
+   * Streams: `endless` sends as fast as the reader takes it, `held` stays open after the first
+   * piece.
+   */
   readonly streams?: 'whole' | 'endless' | 'held'
 }
 

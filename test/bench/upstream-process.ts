@@ -11,7 +11,9 @@ export interface Upstream {
 
 /** Starts an upstream in another process. */
 export async function startUpstream(options: UpstreamOptions = {}): Promise<Upstream> {
-  const child = fork(join(import.meta.dirname, 'upstream.js'), [JSON.stringify(options)], { execArgv: [] })
+  const child = fork(join(import.meta.dirname, 'upstream.js'), [JSON.stringify(options)], {
+    execArgv: [],
+  })
   const [port] = (await once(child, 'message')) as [number]
   return {
     origin: `http://127.0.0.1:${port}`,

@@ -1,6 +1,7 @@
 /**
- * The upstream, in a process of its own: its work must not be counted as the client's. It speaks HTTP over bare sockets with answers written
- * beforehand, since node:http's server would take as long for a call as the client, and then all contenders would look alike.
+ * The upstream, in a process of its own: its work must not be counted as the client's. It speaks
+ * HTTP over bare sockets with answers written beforehand, since node:http's server would take as
+ * long for a call as the client, and then all contenders would look alike.
  */
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { ANSWER, PIECE, PIECES, type Seen, type UpstreamOptions } from './upstream-answers.js'
@@ -15,7 +16,9 @@ const json = JSON.stringify({
   choices: [{ index: 0, message: { role: 'assistant', content: ANSWER }, finish_reason: 'stop' }],
   usage: { prompt_tokens: 1, completion_tokens: 9, total_tokens: 10 },
 })
-const whole = Buffer.from(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`)
+const whole = Buffer.from(
+  `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
+)
 
 const event = (delta: object, finish_reason: string | null = null) =>
   `data: ${JSON.stringify({ id: 'x', object: 'chat.completion.chunk', created: 1, model: 'openai', choices: [{ index: 0, delta, finish_reason }] })}\n\n`
@@ -57,7 +60,9 @@ const random = () => {
   return seed / 2_147_483_647
 }
 
-/** A server with a few places: whoever leaves gives his place, or his place in the line, to others. */
+/**
+ * A server with a few places: whoever leaves gives his place, or his place in the line, to others.
+ */
 function serveInTurn({ slots, serviceMs }: NonNullable<UpstreamOptions['capacity']>): void {
   for (const socket of waiting) {
     if (running.size >= slots) return
@@ -120,7 +125,9 @@ const server = createServer({ noDelay: true }, (socket) => {
     if (running.delete(socket) && options.capacity !== undefined) serveInTurn(options.capacity)
   })
 })
-server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, () => process.send?.((server.address() as AddressInfo).port))
+server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, () =>
+  process.send?.((server.address() as AddressInfo).port),
+)
 process.on('message', () => {
   const sent = [...sockets].reduce((sum, socket) => sum + socket.bytesWritten, sentByClosed)
   process.send?.({ requests, open: sockets.size, closed, sent, closedAt } satisfies Seen)

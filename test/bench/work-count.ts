@@ -1,4 +1,7 @@
-/** Counts what one call makes, in a process of its own with the flags of `COUNTING`. Prints one line of JSON, as `Counts` by scenario. */
+/**
+ * Counts what one call makes, in a process of its own with the flags of `COUNTING`. Prints one line
+ * of JSON, as `Counts` by scenario.
+ */
 import { createHook } from 'node:async_hooks'
 import { createBlossom, stack } from 'blossom-stack'
 import { bytesPerCall } from './allocation.js'
@@ -21,7 +24,14 @@ export interface Counts {
   readonly requests: number
 }
 
-const seen = { promises: 0, timers: 0, controllers: 0, signals: 0, listenersAdded: 0, listenersRemoved: 0 }
+const seen = {
+  promises: 0,
+  timers: 0,
+  controllers: 0,
+  signals: 0,
+  listenersAdded: 0,
+  listenersRemoved: 0,
+}
 
 /** The caller's own are made with this one, and not counted. */
 const CallersController = AbortController
@@ -55,14 +65,22 @@ const hook = createHook({
   },
 })
 
-async function count(calls: number, each: number, call: () => Promise<unknown>, requests: () => Promise<number> | number): Promise<Counts> {
+async function count(
+  calls: number,
+  each: number,
+  call: () => Promise<unknown>,
+  requests: () => Promise<number> | number,
+): Promise<Counts> {
   const bytes = (await bytesPerCall(calls, call)) / each
   const before = await requests()
   const start = { ...seen }
   hook.enable()
   for (let i = 0; i < calls; i++) await call()
   hook.disable()
-  const made = Object.entries(start).map(([name, value]) => [name, (seen[name as keyof typeof seen] - value) / calls / each])
+  const made = Object.entries(start).map(([name, value]) => [
+    name,
+    (seen[name as keyof typeof seen] - value) / calls / each,
+  ])
   return {
     bytes,
     ...(Object.fromEntries(made) as unknown as Omit<Counts, 'bytes' | 'requests'>),
@@ -83,7 +101,8 @@ const scenarios: Record<string, Counts> = {
   'around a no-op': await count(
     1_000,
     1,
-    async () => right((await ask(chatRequest(freshPrompt()), { timeoutMs: DEADLINE_MS })) === ANSWER),
+    async () =>
+      right((await ask(chatRequest(freshPrompt()), { timeoutMs: DEADLINE_MS })) === ANSWER),
     none,
   ),
   "around a no-op, with a caller's signal": await count(
@@ -95,11 +114,17 @@ const scenarios: Record<string, Counts> = {
     },
     none,
   ),
-  'a call upstream': await count(500, 1, async () => right((await client.call(freshPrompt())) === ANSWER), sent),
+  'a call upstream': await count(
+    500,
+    1,
+    async () => right((await client.call(freshPrompt())) === ANSWER),
+    sent,
+  ),
   "a call upstream, with a caller's signal": await count(
     1_500,
     1,
-    async () => right((await client.call(freshPrompt(), new CallersController().signal)) === ANSWER),
+    async () =>
+      right((await client.call(freshPrompt(), new CallersController().signal)) === ANSWER),
     sent,
   ),
   'a chunk of a stream': await count(

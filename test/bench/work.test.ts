@@ -4,8 +4,9 @@ import { countSurvivors, countWork } from './work.js'
 import type { Counts } from './work-count.js'
 
 /**
- * What a call through the full stack may make at most. Work is counted, not timed, so a busy machine changes nothing. The figures beside are
- * those that were measured (`npm run bench -- work` shows today's); the limits leave about a third more.
+ * What a call through the full stack may make at most. Work is counted, not timed, so a busy
+ * machine changes nothing. The figures beside are those that were measured (`npm run bench -- work`
+ * shows today's); the limits leave about a third more.
  */
 const LIMITS: Readonly<Record<string, Readonly<Pick<Counts, 'bytes' | 'promises' | 'timers'>>>> = {
   'around a no-op': { bytes: 17_500, promises: 29, timers: 0.1 }, // 12,950, 22, 0

@@ -6,12 +6,18 @@ import type { Counts } from './work-count.js'
 
 /** What `survivors.ts` prints. */
 export async function countSurvivors(folder: string): Promise<number> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', join(folder, 'survivors.js')])
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--expose-gc',
+    join(folder, 'survivors.js'),
+  ])
   return Number(stdout)
 }
 
 /** Runs the count in a process of its own. */
 export async function countWork(folder: string): Promise<Record<string, Counts>> {
-  const { stdout } = await promisify(execFile)(process.execPath, [...COUNTING, join(folder, 'work-count.js')])
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    ...COUNTING,
+    join(folder, 'work-count.js'),
+  ])
   return JSON.parse(stdout) as Record<string, Counts>
 }

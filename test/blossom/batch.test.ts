@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { runBatch } from '../../src/blossom/batch.js'
-import { type BatchOutcome, type BatchProgress, createBlossom, type TextOptions, type TextResult } from '../../src/index.js'
+import {
+  type BatchOutcome,
+  type BatchProgress,
+  createBlossom,
+  type TextOptions,
+  type TextResult,
+} from '../../src/index.js'
 import { startLocalBlossom } from '../../src/testing/index.js'
 import { type Gate, gate, never } from '../support/gate.js'
 import { catchWarnings } from '../support/warnings.js'
@@ -81,7 +87,9 @@ describe('text.batch', () => {
 
   it('ends at once over nothing', async () => {
     expect(await all(runBatch(echo, []))).toEqual([])
-    expect(await all(runBatch(echo, [], { order: 'input', concurrency: 1, estimate: () => 1 }))).toEqual([])
+    expect(
+      await all(runBatch(echo, [], { order: 'input', concurrency: 1, estimate: () => 1 })),
+    ).toEqual([])
   })
 
   it('begins nothing before it is read', async () => {
@@ -111,7 +119,12 @@ describe('text.batch', () => {
       expect(await run('input')).toEqual([0, 1, 2])
     })
     it('of the prompts holds for thousands that are begun by their cost', async () => {
-      const outcomes = await all(runBatch(echo, list(1_500), { order: 'input', estimate: (prompt) => Number(prompt.slice(1)) }))
+      const outcomes = await all(
+        runBatch(echo, list(1_500), {
+          order: 'input',
+          estimate: (prompt) => Number(prompt.slice(1)),
+        }),
+      )
       expect(indexes(outcomes)).toEqual(list(1_500).map((_, i) => i))
     }, 10_000)
   })
@@ -172,15 +185,20 @@ describe('text.batch', () => {
     it('may be a Set or come as promises', async () => {
       expect(await all(runBatch(echo, new Set(['a', 'b'])))).toHaveLength(2)
       const promises = [Promise.resolve('a'), Promise.resolve('b')] as unknown as string[]
-      expect((await all(runBatch(echo, promises))).map((outcome) => outcome.ok && outcome.text)).toEqual(['a!', 'b!'])
+      expect(
+        (await all(runBatch(echo, promises))).map((outcome) => outcome.ok && outcome.text),
+      ).toEqual(['a!', 'b!'])
     })
 
     it('that are no texts cost their own outcome only', async () => {
       await using upstream = await startLocalBlossom()
       const prompts = ['a', 5, null, '', 'b', {}] as string[]
-      const outcomes = await all(createBlossom({ baseURL: upstream.url }).text.batch(prompts, { order: 'input' }))
+      const outcomes = await all(
+        createBlossom({ baseURL: upstream.url }).text.batch(prompts, { order: 'input' }),
+      )
       expect(outcomes.map(({ ok }) => ok)).toEqual([true, false, false, false, true, false])
-      for (const outcome of outcomes) if (!outcome.ok) expect(outcome.error).toMatchObject({ code: 'VALIDATION' })
+      for (const outcome of outcomes)
+        if (!outcome.ok) expect(outcome.error).toMatchObject({ code: 'VALIDATION' })
       expect(upstream.requests).toHaveLength(2)
     })
 
@@ -233,7 +251,12 @@ describe('text.batch', () => {
       if (prompt === 'p1') throw new Error('on purpose')
       return resultOf(prompt)
     }
-    await all(runBatch(generate, list(4), { concurrency: 1, onProgress: (progress) => told.push(progress) }))
+    await all(
+      runBatch(generate, list(4), {
+        concurrency: 1,
+        onProgress: (progress) => told.push(progress),
+      }),
+    )
     expect(told.map(({ elapsedMs, ...rest }) => rest)).toEqual([
       { done: 1, failed: 0, running: 0, total: 4 },
       { done: 2, failed: 1, running: 0, total: 4 },
@@ -257,28 +280,36 @@ describe('text.batch', () => {
   })
 
   describe('leaving', () => {
-    it.each(['break', 'throw'])('by %s ends the calls in progress and tells nothing more', async (how) => {
-      const work = gated()
-      const told: BatchProgress[] = []
-      const batch = runBatch(work.generate, list(10), { concurrency: 3, onProgress: (progress) => told.push(progress) })
-      const left = (async () => {
-        for await (const _ of batch) {
-          if (how === 'throw') throw new Error('changed my mind')
-          break
-        }
-      })()
-      await until(() => work.calls.length === 3)
-      work.finish('p0')
-      if (how === 'throw') await expect(left).rejects.toThrow('changed my mind')
-      else await left
-      expect(work.calls.slice(1).every(({ options }) => options.signal?.aborted)).toBe(true)
-      await turn()
-      expect(told).toHaveLength(1)
-      expect(work.calls.length).toBeLessThanOrEqual(4)
-    })
+    it.each(['break', 'throw'])(
+      'by %s ends the calls in progress and tells nothing more',
+      async (how) => {
+        const work = gated()
+        const told: BatchProgress[] = []
+        const batch = runBatch(work.generate, list(10), {
+          concurrency: 3,
+          onProgress: (progress) => told.push(progress),
+        })
+        const left = (async () => {
+          for await (const _ of batch) {
+            if (how === 'throw') throw new Error('changed my mind')
+            break
+          }
+        })()
+        await until(() => work.calls.length === 3)
+        work.finish('p0')
+        if (how === 'throw') await expect(left).rejects.toThrow('changed my mind')
+        else await left
+        expect(work.calls.slice(1).every(({ options }) => options.signal?.aborted)).toBe(true)
+        await turn()
+        expect(told).toHaveLength(1)
+        expect(work.calls.length).toBeLessThanOrEqual(4)
+      },
+    )
 
     it('reaches the server', async () => {
-      await using upstream = await startLocalBlossom({ latencyMs: ({ rawBody }) => (rawBody.includes('p0') ? 0 : 5_000) })
+      await using upstream = await startLocalBlossom({
+        latencyMs: ({ rawBody }) => (rawBody.includes('p0') ? 0 : 5_000),
+      })
       for await (const _ of createBlossom({ baseURL: upstream.url }).text.batch(list(5))) break
       await upstream.waitFor(({ active }) => active === 0)
     })
@@ -288,14 +319,18 @@ describe('text.batch', () => {
     it('that is aborted already begins nothing', async () => {
       const generate = vi.fn(echo)
       const reason = new Error('too late')
-      await expect(all(runBatch(generate, ['a'], { signal: AbortSignal.abort(reason) }))).rejects.toBe(reason)
+      await expect(
+        all(runBatch(generate, ['a'], { signal: AbortSignal.abort(reason) })),
+      ).rejects.toBe(reason)
       expect(generate).not.toHaveBeenCalled()
     })
 
     it('ends the batch with its reason and the calls in progress with it', async () => {
       const work = gated()
       const controller = new AbortController()
-      const outcomes = watch(all(runBatch(work.generate, list(10), { concurrency: 2, signal: controller.signal })))
+      const outcomes = watch(
+        all(runBatch(work.generate, list(10), { concurrency: 2, signal: controller.signal })),
+      )
       await until(() => work.calls.length === 2)
       const reason = new Error('stop')
       controller.abort(reason)
@@ -306,7 +341,9 @@ describe('text.batch', () => {
 
     it('ends a batch whose prompts do not come', async () => {
       const controller = new AbortController()
-      const source: AsyncIterable<string> = { [Symbol.asyncIterator]: () => ({ next: () => never<IteratorResult<string>>() }) }
+      const source: AsyncIterable<string> = {
+        [Symbol.asyncIterator]: () => ({ next: () => never<IteratorResult<string>>() }),
+      }
       const outcomes = watch(all(runBatch(echo, source, { signal: controller.signal })))
       await turn()
       const reason = new Error('stop')
@@ -332,7 +369,9 @@ describe('text.batch', () => {
       return resultOf(prompt)
     }
     const prompts = ['aa', 'a', 'aaaa', 'aaa', 'b']
-    const outcomes = await all(runBatch(generate, prompts, { concurrency: 1, estimate: (prompt) => prompt.length }))
+    const outcomes = await all(
+      runBatch(generate, prompts, { concurrency: 1, estimate: (prompt) => prompt.length }),
+    )
     expect(begun).toEqual(['aaaa', 'aaa', 'aa', 'a', 'b'])
     expect(indexes(outcomes)).toEqual([2, 3, 0, 1, 4])
   })
@@ -391,13 +430,21 @@ describe('text.batch', () => {
         'p4 first',
         'p5 second',
       ])
-      expect(outcomes[0]).toMatchObject({ index: 0, ok: true, model: 'openai', finishReason: 'stop' })
+      expect(outcomes[0]).toMatchObject({
+        index: 0,
+        ok: true,
+        model: 'openai',
+        finishReason: 'stop',
+      })
     })
 
     it('passes over a line that a crash cut short, and over what is no result', async () => {
       await all(runBatch(echo, list(3), { checkpoint: file, concurrency: 1 }))
       const lines = (await readFile(file, 'utf8')).trimEnd().split('\n')
-      await writeFile(file, `garbage\n[]\n5\nnull\n{"key":"x"}\n${lines[0]}\n${lines[1]?.slice(0, -10)}`)
+      await writeFile(
+        file,
+        `garbage\n[]\n5\nnull\n{"key":"x"}\n${lines[0]}\n${lines[1]?.slice(0, -10)}`,
+      )
       const asked: string[] = []
       const again = async (prompt: string) => {
         asked.push(prompt)
@@ -428,7 +475,9 @@ describe('text.batch', () => {
 
     it('that cannot be opened ends the batch before anything is asked', async () => {
       const generate = vi.fn(echo)
-      await expect(all(runBatch(generate, ['a'], { checkpoint: folder }))).rejects.toMatchObject({ code: 'EISDIR' })
+      await expect(all(runBatch(generate, ['a'], { checkpoint: folder }))).rejects.toMatchObject({
+        code: 'EISDIR',
+      })
       expect(generate).not.toHaveBeenCalled()
     })
 
@@ -437,7 +486,8 @@ describe('text.batch', () => {
       await appendFile(file, '')
       const outcomes = await all(runBatch(echo, list(50), { checkpoint: file }))
       expect(outcomes).toHaveLength(50)
-      for (const line of (await readFile(file, 'utf8')).trimEnd().split('\n')) expect(JSON.parse(line)).toHaveProperty('text')
+      for (const line of (await readFile(file, 'utf8')).trimEnd().split('\n'))
+        expect(JSON.parse(line)).toHaveProperty('text')
     })
   })
 })

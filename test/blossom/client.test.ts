@@ -48,7 +48,11 @@ describe('createBlossom', () => {
       expect(result).toEqual({
         text: expect.stringContaining('Hello'),
         model: 'openai',
-        usage: { promptTokens: 1, completionTokens: expect.any(Number), totalTokens: (result.usage?.completionTokens ?? 0) + 1 },
+        usage: {
+          promptTokens: 1,
+          completionTokens: expect.any(Number),
+          totalTokens: (result.usage?.completionTokens ?? 0) + 1,
+        },
         finishReason: 'stop',
         requestId: 'req-local-000001',
         cached: false,
@@ -57,7 +61,14 @@ describe('createBlossom', () => {
     })
 
     it('sends one user message, its fields in a fixed order whatever the order of the options', async () => {
-      const options = { stop: ['a'], seed: 7, topP: 0.5, temperature: 0, maxTokens: 9, model: 'mistral' }
+      const options = {
+        stop: ['a'],
+        seed: 7,
+        topP: 0.5,
+        temperature: 0,
+        maxTokens: 9,
+        model: 'mistral',
+      }
       await client().text.generate('Hello', options)
       await client().text.generate('Hello', Object.fromEntries(Object.entries(options).reverse()))
       const body =
@@ -67,18 +78,32 @@ describe('createBlossom', () => {
 
     it('sends nothing that was not asked for', async () => {
       await client().text.generate('Hello')
-      expect(upstream.requests[0]?.rawBody).toBe('{"model":"openai","messages":[{"role":"user","content":"Hello"}]}')
+      expect(upstream.requests[0]?.rawBody).toBe(
+        '{"model":"openai","messages":[{"role":"user","content":"Hello"}]}',
+      )
     })
 
     it('sends the key, the type of the body and its own name, and asks for no compression', async () => {
-      await using server = await httpServer((_request, response) => response.end(JSON.stringify(completion())))
+      await using server = await httpServer((_request, response) =>
+        response.end(JSON.stringify(completion())),
+      )
       const headers = { 'x-tag': 'one', accept: 'application/json' }
-      await createBlossom({ baseURL: server.url, apiKey: KEY, headers, userAgent: 'my-app/1' }).text.generate('Hello')
+      await createBlossom({
+        baseURL: server.url,
+        apiKey: KEY,
+        headers,
+        userAgent: 'my-app/1',
+      }).text.generate('Hello')
       await createBlossom({ baseURL: server.url })
         .models.list()
         .catch(() => {})
       const { host, connection, 'content-length': _, ...sent } = server.requests[0]?.headers ?? {}
-      expect(sent).toEqual({ authorization: `Bearer ${KEY}`, 'content-type': 'application/json', 'user-agent': 'my-app/1', ...headers })
+      expect(sent).toEqual({
+        authorization: `Bearer ${KEY}`,
+        'content-type': 'application/json',
+        'user-agent': 'my-app/1',
+        ...headers,
+      })
       const { host: _host, connection: _connection, ...keyless } = server.requests[1]?.headers ?? {}
       expect(keyless).toEqual({ 'user-agent': expect.stringMatching(/^blossom-stack\/\d/) })
       expect(host).toBe(`127.0.0.1:${server.port}`)
@@ -86,7 +111,13 @@ describe('createBlossom', () => {
     })
 
     it('gives no usage where upstream gives none, and counts what is missing', async () => {
-      const usages = [undefined, null, 'many', { prompt_tokens: 2, completion_tokens: 3 }, { prompt_tokens: 'x', total_tokens: 9 }]
+      const usages = [
+        undefined,
+        null,
+        'many',
+        { prompt_tokens: 2, completion_tokens: 3 },
+        { prompt_tokens: 'x', total_tokens: 9 },
+      ]
       await using server = await httpServer((_request, response, nth) =>
         response.end(JSON.stringify(completion('a', {}, { usage: usages[nth] }))),
       )
@@ -123,7 +154,11 @@ describe('createBlossom', () => {
       const whole = await blossom.text.generate('Tell me a story')
       expect(pieces.length).toBeGreaterThan(5)
       expect(pieces).not.toContain('')
-      expect({ text: pieces.join(''), usage: stream.usage, finishReason: stream.finishReason }).toEqual({
+      expect({
+        text: pieces.join(''),
+        usage: stream.usage,
+        finishReason: stream.finishReason,
+      }).toEqual({
         text: whole.text,
         usage: whole.usage,
         finishReason: 'stop',
@@ -157,18 +192,38 @@ describe('createBlossom', () => {
 
   describe('chat', () => {
     it('sends a body as it is and gives the completion as it is', async () => {
-      const body = { seed: 4, messages, model: 'openai', unknown_field: { deep: [1, null] }, temperature: 0.5 }
+      const body = {
+        seed: 4,
+        messages,
+        model: 'openai',
+        unknown_field: { deep: [1, null] },
+        temperature: 0.5,
+      }
       const answer = await client().chat.create(body)
       expect(upstream.requests[0]?.rawBody).toBe(JSON.stringify(body))
-      expect(answer).toMatchObject({ object: 'chat.completion', choices: [{ message: { role: 'assistant' }, finish_reason: 'stop' }] })
+      expect(answer).toMatchObject({
+        object: 'chat.completion',
+        choices: [{ message: { role: 'assistant' }, finish_reason: 'stop' }],
+      })
     })
 
     it('streams chunks as they are', async () => {
       const chunks = []
-      for await (const chunk of await client().chat.stream({ messages, stream_options: { include_usage: true } })) chunks.push(chunk)
-      expect(chunks[0]).toMatchObject({ object: 'chat.completion.chunk', choices: [{ delta: { role: 'assistant' } }] })
+      for await (const chunk of await client().chat.stream({
+        messages,
+        stream_options: { include_usage: true },
+      }))
+        chunks.push(chunk)
+      expect(chunks[0]).toMatchObject({
+        object: 'chat.completion.chunk',
+        choices: [{ delta: { role: 'assistant' } }],
+      })
       expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 1 } })
-      expect(upstream.requests[0]?.body).toEqual({ messages, stream: true, stream_options: { include_usage: true } })
+      expect(upstream.requests[0]?.body).toEqual({
+        messages,
+        stream: true,
+        stream_options: { include_usage: true },
+      })
     })
 
     it('is known by the messages it began with, whatever the caller does to the list while it waits', async () => {
@@ -185,20 +240,33 @@ describe('createBlossom', () => {
       expect(third).not.toEqual(a)
       expect(said.join()).toContain('cache is inside queue')
       vi.restoreAllMocks()
-      expect(slow.requests.map(({ body }) => (body as { messages: unknown[] }).messages.length)).toEqual([1, 2])
+      expect(
+        slow.requests.map(({ body }) => (body as { messages: unknown[] }).messages.length),
+      ).toEqual([1, 2])
       await slow.close()
     })
   })
 
   describe('image, audio, embeddings, models and account', () => {
     it('image.generate gives bytes and their type', async () => {
-      const { bytes, contentType } = await client().image.generate('a cat', { width: 32, height: 16, seed: 5, negativePrompt: 'dogs' })
+      const { bytes, contentType } = await client().image.generate('a cat', {
+        width: 32,
+        height: 16,
+        seed: 5,
+        negativePrompt: 'dogs',
+      })
       expect(contentType).toBe('image/png')
       expect(bytes).toBeInstanceOf(Uint8Array)
       expect([...bytes.subarray(1, 4)]).toEqual([0x50, 0x4e, 0x47])
       const [request] = upstream.requests
       expect(request).toMatchObject({ method: 'GET', path: '/image/a%20cat', rawBody: '' })
-      expect(request?.query).toEqual({ model: 'flux', width: '32', height: '16', seed: '5', negative_prompt: 'dogs' })
+      expect(request?.query).toEqual({
+        model: 'flux',
+        width: '32',
+        height: '16',
+        seed: '5',
+        negative_prompt: 'dogs',
+      })
       expect(request?.headers).not.toHaveProperty('content-type')
     })
 
@@ -211,19 +279,29 @@ describe('createBlossom', () => {
     })
 
     it('audio.speech gives bytes and their type', async () => {
-      const { bytes, contentType } = await client().audio.speech('Hello', { voice: 'nova', responseFormat: 'wav' })
+      const { bytes, contentType } = await client().audio.speech('Hello', {
+        voice: 'nova',
+        responseFormat: 'wav',
+      })
       expect(contentType).toBe('audio/wav')
       expect(Buffer.from(bytes.subarray(0, 4)).toString()).toBe('RIFF')
-      expect(upstream.requests[0]?.rawBody).toBe('{"input":"Hello","voice":"nova","response_format":"wav"}')
+      expect(upstream.requests[0]?.rawBody).toBe(
+        '{"input":"Hello","voice":"nova","response_format":"wav"}',
+      )
     })
 
     it('embeddings.create gives one vector for each input, in order', async () => {
       const blossom = client()
-      const { embeddings, model, usage } = await blossom.embeddings.create(['a', 'b c'], { dimensions: 4 })
+      const { embeddings, model, usage } = await blossom.embeddings.create(['a', 'b c'], {
+        dimensions: 4,
+      })
       const { embeddings: alone } = await blossom.embeddings.create('b c', { dimensions: 4 })
       expect(embeddings).toHaveLength(2)
       expect(embeddings[1]).toEqual(alone[0])
-      expect({ model: typeof model, usage }).toEqual({ model: 'string', usage: { promptTokens: 3, completionTokens: 0, totalTokens: 3 } })
+      expect({ model: typeof model, usage }).toEqual({
+        model: 'string',
+        usage: { promptTokens: 3, completionTokens: 0, totalTokens: 3 },
+      })
       expect(upstream.requests.map(({ rawBody }) => rawBody)).toEqual([
         '{"input":["a","b c"],"dimensions":4,"encoding_format":"float"}',
         '{"input":"b c","dimensions":4,"encoding_format":"float"}',
@@ -235,8 +313,12 @@ describe('createBlossom', () => {
         { index: 1, embedding: [2] },
         { index: 0, embedding: [1] },
       ]
-      await using server = await httpServer((_request, response) => response.end(JSON.stringify({ data })))
-      await expect(createBlossom({ baseURL: server.url }).embeddings.create(['a', 'b'])).resolves.toEqual({
+      await using server = await httpServer((_request, response) =>
+        response.end(JSON.stringify({ data })),
+      )
+      await expect(
+        createBlossom({ baseURL: server.url }).embeddings.create(['a', 'b']),
+      ).resolves.toEqual({
         embeddings: [[1], [2]],
         model: '',
         usage: undefined,
@@ -256,7 +338,9 @@ describe('createBlossom', () => {
 
   describe('request', () => {
     it('gives JSON parsed', async () => {
-      await expect(client().request({ path: '/account/balance' })).resolves.toEqual({ balance: 100 })
+      await expect(client().request({ path: '/account/balance' })).resolves.toEqual({
+        balance: 100,
+      })
       const made = await client().request<{ data: unknown[] }>({
         path: '/v1/images/generations',
         body: { prompt: 'x', response_format: 'url' },
@@ -266,20 +350,31 @@ describe('createBlossom', () => {
     })
 
     it('gives other answers as bytes with their type', async () => {
-      const { bytes, contentType } = await client().request<{ bytes: Uint8Array; contentType: string }>({ path: '/text/Hello?seed=1' })
+      const { bytes, contentType } = await client().request<{
+        bytes: Uint8Array
+        contentType: string
+      }>({ path: '/text/Hello?seed=1' })
       expect(Buffer.from(bytes).toString()).toContain('Hello')
       expect(contentType).toBe('text/plain; charset=utf-8')
     })
 
     it('gives an answer of nothing as no bytes', async () => {
       await using server = await httpServer((_request, response) => response.writeHead(204).end())
-      const answer = await createBlossom({ baseURL: server.url }).request({ method: 'DELETE', path: '/x' })
-      expect(answer).toEqual({ bytes: expect.objectContaining({ byteLength: 0 }), contentType: 'application/octet-stream' })
+      const answer = await createBlossom({ baseURL: server.url }).request({
+        method: 'DELETE',
+        path: '/x',
+      })
+      expect(answer).toEqual({
+        bytes: expect.objectContaining({ byteLength: 0 }),
+        contentType: 'application/octet-stream',
+      })
     })
 
     it('gives a stream where the body asks for one', async () => {
       const body = { messages, stream: true }
-      const stream = await client().request<AsyncGenerator<{ choices: { delta: { content?: string } }[] }>>({
+      const stream = await client().request<
+        AsyncGenerator<{ choices: { delta: { content?: string } }[] }>
+      >({
         path: '/v1/chat/completions',
         body,
       })
@@ -290,9 +385,14 @@ describe('createBlossom', () => {
 
     it('streams the events of other paths, whatever is in them', async () => {
       await using server = await httpServer((_request, response) =>
-        response.writeHead(200, { 'content-type': 'text/event-stream' }).end('data: {"a":1}\n\ndata: [2]\n\ndata: "three"\n\n'),
+        response
+          .writeHead(200, { 'content-type': 'text/event-stream' })
+          .end('data: {"a":1}\n\ndata: [2]\n\ndata: "three"\n\n'),
       )
-      const stream = await createBlossom({ baseURL: server.url }).request<AsyncGenerator>({ path: '/events', body: { stream: true } })
+      const stream = await createBlossom({ baseURL: server.url }).request<AsyncGenerator>({
+        path: '/events',
+        body: { stream: true },
+      })
       const events = []
       for await (const event of stream) events.push(event)
       expect(events).toEqual([{ a: 1 }, [2], 'three'])
@@ -302,7 +402,11 @@ describe('createBlossom', () => {
       await using server = await httpServer((_request, response) =>
         response.writeHead(200, { 'content-type': 'application/json' }).end('{}'),
       )
-      await createBlossom({ baseURL: server.url }).request({ method, path: '/x?y=1', body: { a: 1 } })
+      await createBlossom({ baseURL: server.url }).request({
+        method,
+        path: '/x?y=1',
+        body: { a: 1 },
+      })
       expect(server.requests[0]).toMatchObject({ method, path: '/x?y=1', body: '{"a":1}' })
     })
 
@@ -319,7 +423,12 @@ describe('createBlossom', () => {
       const blossom = client()
         .use(retry(), timeout({ ms: 5_000 }))
         .use(cache(), timeout({ ms: 9_000 }))
-      expect(blossom.describe().map(({ name }) => name)).toEqual(['cache', 'timeout2', 'retry', 'timeout'])
+      expect(blossom.describe().map(({ name }) => name)).toEqual([
+        'cache',
+        'timeout2',
+        'retry',
+        'timeout',
+      ])
       expect(Object.keys(blossom.stats())).toEqual(['cache', 'timeout2', 'retry', 'timeout'])
     })
 
@@ -329,14 +438,17 @@ describe('createBlossom', () => {
       expect(blossom.stats().queue.concurrency).toBe(5)
     })
 
-    it.each(['a call', 'stats()', 'describe()', 'close()'])('throws CONFIG after %s', async (what) => {
-      const blossom = client()
-      if (what === 'a call') await blossom.models.list()
-      if (what === 'stats()') blossom.stats()
-      if (what === 'describe()') blossom.describe()
-      if (what === 'close()') await blossom.close()
-      expect(() => blossom.use(retry())).toThrow(ConfigError)
-    })
+    it.each(['a call', 'stats()', 'describe()', 'close()'])(
+      'throws CONFIG after %s',
+      async (what) => {
+        const blossom = client()
+        if (what === 'a call') await blossom.models.list()
+        if (what === 'stats()') blossom.stats()
+        if (what === 'describe()') blossom.describe()
+        if (what === 'close()') await blossom.close()
+        expect(() => blossom.use(retry())).toThrow(ConfigError)
+      },
+    )
 
     it('is still open after a call that was refused before it began', async () => {
       const blossom = client()
@@ -347,10 +459,15 @@ describe('createBlossom', () => {
     it('refuses what is no layer, and says what a list of them needs', () => {
       for (const wrong of [undefined, 'retry', {}, standard()]) {
         expect(() => createBlossom().use(wrong as never)).toThrow(
-          expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining('use(...standard())') }),
+          expect.objectContaining({
+            code: 'CONFIG',
+            message: expect.stringContaining('use(...standard())'),
+          }),
         )
       }
-      expect(() => (standard as (options: object) => unknown)({ retries: 1 })).toThrow('standard: it takes no options')
+      expect(() => (standard as (options: object) => unknown)({ retries: 1 })).toThrow(
+        'standard: it takes no options',
+      )
     })
   })
 
@@ -414,7 +531,9 @@ describe('createBlossom', () => {
       const first = createBlossom({ baseURL: upstream.url, apiKey: KEY, dispatcher })
       await first.models.list()
       await first.close()
-      await expect(createBlossom({ baseURL: upstream.url, dispatcher }).models.list()).resolves.toBeInstanceOf(Array)
+      await expect(
+        createBlossom({ baseURL: upstream.url, dispatcher }).models.list(),
+      ).resolves.toBeInstanceOf(Array)
       expect([dispatcher.closed, dispatcher.destroyed]).toEqual([false, false])
       await dispatcher.close()
     })
@@ -430,10 +549,17 @@ describe('createBlossom', () => {
         console.log('closed', process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCP') || kind === 'Timeout').length)
       `
       const began = performance.now()
-      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
-        timeout: 20_000,
+      const { stdout, stderr } = await promisify(execFile)(
+        process.execPath,
+        ['--import', 'tsx', '--input-type=module', '-e', script],
+        {
+          timeout: 20_000,
+        },
+      )
+      expect({ stdout: stdout.trim(), stderr: stderr.trim() }).toEqual({
+        stdout: 'closed 0',
+        stderr: '',
       })
-      expect({ stdout: stdout.trim(), stderr: stderr.trim() }).toEqual({ stdout: 'closed 0', stderr: '' })
       expect(performance.now() - began).toBeLessThan(15_000)
     }, 30_000)
   })
@@ -461,7 +587,11 @@ describe('a client with layers', () => {
   it('answers, streams, tells its stats and closes with all of them', async () => {
     const blossom = (await start()).use(...all())
     const { text, model, usage, cached } = await blossom.text.generate('Hello', { maxTokens: 100 })
-    expect({ model, cached, total: usage?.totalTokens }).toEqual({ model: 'openai', cached: false, total: expect.any(Number) })
+    expect({ model, cached, total: usage?.totalTokens }).toEqual({
+      model: 'openai',
+      cached: false,
+      total: expect.any(Number),
+    })
     expect(await textOf(await blossom.text.stream('Hello', { maxTokens: 100 }))).toBe(text)
     expect(blossom.stats().queue.waiting).toBe(0)
     await blossom.close()
@@ -480,7 +610,11 @@ describe('a client with layers', () => {
     const blossom = (await start()).use(...all())
     const stream = await blossom.text.stream('Hello')
     const text = await textOf(stream)
-    await expect(blossom.text.generate('Hello')).resolves.toMatchObject({ text, cached: true, usage: stream.usage })
+    await expect(blossom.text.generate('Hello')).resolves.toMatchObject({
+      text,
+      cached: true,
+      usage: stream.usage,
+    })
     const whole = await blossom.text.generate('Hello again')
     const replayed = await blossom.text.stream('Hello again')
     expect(await textOf(replayed)).toBe(whole.text)
@@ -492,8 +626,13 @@ describe('a client with layers', () => {
     const shared = cache()
     const blossom = (await start()).use(shared)
     await blossom.text.generate('Hello')
-    await createBlossom({ baseURL: upstream.url, apiKey: 'sk_another' }).use(shared).text.generate('Hello')
-    await createBlossom({ baseURL: `${upstream.url.replace('127.0.0.1', 'localhost')}`, apiKey: KEY })
+    await createBlossom({ baseURL: upstream.url, apiKey: 'sk_another' })
+      .use(shared)
+      .text.generate('Hello')
+    await createBlossom({
+      baseURL: `${upstream.url.replace('127.0.0.1', 'localhost')}`,
+      apiKey: KEY,
+    })
       .use(shared)
       .text.generate('Hello')
       .catch(() => {})
@@ -506,7 +645,9 @@ describe('a client with layers', () => {
     const theirs = await blossom.text.generate('Hello', { apiKey: 'sk_visitor1' })
     expect([mine.cached, theirs.cached]).toEqual([false, false])
     expect(new Set(upstream.requests.map(({ keySha256 }) => keySha256)).size).toBe(2)
-    await expect(blossom.text.generate('Hello', { apiKey: 'sk_visitor1' })).resolves.toMatchObject({ cached: true })
+    await expect(blossom.text.generate('Hello', { apiKey: 'sk_visitor1' })).resolves.toMatchObject({
+      cached: true,
+    })
     const error = await failure(blossom.chat.create({ messages }, { apiKey: 'sk_visitor2' }))
     expect(error).toMatchObject({ code: 'AUTH' })
     expect(everythingOf(error)).not.toContain('sk_visitor2')
@@ -529,18 +670,30 @@ describe('a client with layers', () => {
   it('makes one success of 503, 503 and an answer, by three identical requests', async () => {
     const blossom = (await start()).use(...all())
     upstream.fail(503, 2)
-    await expect(blossom.text.generate('Hello', { seed: 3, temperature: 0.2 })).resolves.toMatchObject({ attempts: 3, cached: false })
+    await expect(
+      blossom.text.generate('Hello', { seed: 3, temperature: 0.2 }),
+    ).resolves.toMatchObject({ attempts: 3, cached: false })
     expect(upstream.requests).toHaveLength(3)
-    const [first, ...rest] = upstream.requests.map(({ method, path, rawBody, headers }) => ({ method, path, rawBody, headers }))
+    const [first, ...rest] = upstream.requests.map(({ method, path, rawBody, headers }) => ({
+      method,
+      path,
+      rawBody,
+      headers,
+    }))
     for (const request of rest) expect(request).toEqual(first)
   })
 
   it('opens its breaker in an outage, after the least number of calls, and recovers by itself', async () => {
     const changes: string[] = []
-    const layer = breaker({ minimumCalls: 4, resetMs: 60, onStateChange: (state) => changes.push(state) })
+    const layer = breaker({
+      minimumCalls: 4,
+      resetMs: 60,
+      onStateChange: (state) => changes.push(state),
+    })
     const blossom = (await start()).use(layer)
     upstream.fail(503, 4)
-    for (let i = 0; i < 4; i++) expect(await failure(blossom.text.generate(`${i}`))).toMatchObject({ code: 'SERVER' })
+    for (let i = 0; i < 4; i++)
+      expect(await failure(blossom.text.generate(`${i}`))).toMatchObject({ code: 'SERVER' })
     const refused = await failure(blossom.text.generate('refused'))
     expect(refused).toMatchObject({ code: 'BREAKER_OPEN', refused: true, status: 503 })
     expect(upstream.requests).toHaveLength(4)
@@ -552,7 +705,9 @@ describe('a client with layers', () => {
 
   it('makes one request of 50 identical calls at once', async () => {
     const blossom = (await start({ latencyMs: 20 })).use(...all())
-    const results = await Promise.all(Array.from({ length: 50 }, () => blossom.text.generate('Hello')))
+    const results = await Promise.all(
+      Array.from({ length: 50 }, () => blossom.text.generate('Hello')),
+    )
     expect(new Set(results.map(({ text }) => text)).size).toBe(1)
     expect(upstream.requests).toHaveLength(1)
     expect(blossom.stats().dedupe.joined).toBe(49)
@@ -571,10 +726,18 @@ describe('a client with layers', () => {
 
   it('makes few requests of 100 single embeddings at once, each with its own answer', async () => {
     const blossom = (await start()).use(batcher())
-    const results = await Promise.all(Array.from({ length: 100 }, (_, i) => blossom.embeddings.create(`text ${i}`)))
+    const results = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => blossom.embeddings.create(`text ${i}`)),
+    )
     expect(upstream.requests.length).toBeLessThanOrEqual(4)
-    const { embeddings } = await createBlossom({ baseURL: upstream.url }).embeddings.create(['text 0', 'text 42', 'text 99'])
-    expect([results[0], results[42], results[99]].map((result) => result?.embeddings[0])).toEqual(embeddings)
+    const { embeddings } = await createBlossom({ baseURL: upstream.url }).embeddings.create([
+      'text 0',
+      'text 42',
+      'text 99',
+    ])
+    expect([results[0], results[42], results[99]].map((result) => result?.embeddings[0])).toEqual(
+      embeddings,
+    )
     expect(results.every(({ embeddings: { length } }) => length === 1)).toBe(true)
   })
 
@@ -583,17 +746,24 @@ describe('a client with layers', () => {
     const list = ['one', 'two']
     const work = blossom.embeddings.create(list)
     list.length = 0
-    await expect(work).resolves.toMatchObject({ embeddings: [expect.any(Array), expect.any(Array)] })
+    await expect(work).resolves.toMatchObject({
+      embeddings: [expect.any(Array), expect.any(Array)],
+    })
     expect(upstream.requests[0]?.body).toMatchObject({ input: ['one', 'two'] })
   })
 
   it('works with the standard layers in their order', async () => {
     const blossom = (await start()).use(...standard())
     expect(blossom.describe().map(({ name, note }) => [name, note])).toEqual(
-      ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'attempt', 'pool'].map((name) => [name, undefined]),
+      ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'attempt', 'pool'].map((name) => [
+        name,
+        undefined,
+      ]),
     )
     await expect(blossom.text.generate('Hello')).resolves.toMatchObject({ cached: false })
-    await expect(blossom.image.generate('a cat')).resolves.toMatchObject({ contentType: 'image/png' })
+    await expect(blossom.image.generate('a cat')).resolves.toMatchObject({
+      contentType: 'image/png',
+    })
     expect(JSON.parse(JSON.stringify(blossom.stats()))).toEqual(blossom.stats())
     await blossom.close()
   })
@@ -622,11 +792,15 @@ describe('a client with layers', () => {
 
   it('sends to the members of a pool with their own keys and addresses', async () => {
     await using other = await startLocalBlossom({ keys: ['sk_member'] })
-    const blossom = (await start()).use(pool({ members: [{ apiKey: 'sk_member', baseURL: other.url }] }))
+    const blossom = (await start()).use(
+      pool({ members: [{ apiKey: 'sk_member', baseURL: other.url }] }),
+    )
     await blossom.text.generate('Hello')
     expect([upstream.requests.length, other.requests.length]).toEqual([0, 1])
     upstream.fail(503)
-    expect(await failure(createBlossom({ baseURL: `${upstream.url}` }).text.generate('Hello'))).not.toBeInstanceOf(NetworkError)
+    expect(
+      await failure(createBlossom({ baseURL: `${upstream.url}` }).text.generate('Hello')),
+    ).not.toBeInstanceOf(NetworkError)
     await blossom.close()
   })
 })

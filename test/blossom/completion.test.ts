@@ -1,6 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { commits, finishReasonOf, fromChunks, isChunk, isCompletion, textOf, toChunks, usageOf } from '../../src/blossom/completion.js'
+import {
+  commits,
+  finishReasonOf,
+  fromChunks,
+  isChunk,
+  isCompletion,
+  textOf,
+  toChunks,
+  usageOf,
+} from '../../src/blossom/completion.js'
 import type { ChatCompletion } from '../../src/index.js'
 import { chunk, completion } from '../support/wire.js'
 
@@ -21,17 +30,24 @@ const message = fc.record(
   },
   { requiredKeys: ['role', 'content'] },
 )
-const usage = fc.record({ prompt_tokens: fc.nat(), completion_tokens: fc.nat(), total_tokens: fc.nat() })
+const usage = fc.record({
+  prompt_tokens: fc.nat(),
+  completion_tokens: fc.nat(),
+  total_tokens: fc.nat(),
+})
 const whole = fc
   .record(
     {
       id: text,
       created: fc.nat(),
       model: text,
-      choices: fc.array(fc.record({ message, finish_reason: fc.constantFrom('stop', 'length', 'tool_calls') }), {
-        minLength: 1,
-        maxLength: 3,
-      }),
+      choices: fc.array(
+        fc.record({ message, finish_reason: fc.constantFrom('stop', 'length', 'tool_calls') }),
+        {
+          minLength: 1,
+          maxLength: 3,
+        },
+      ),
       usage,
     },
     { requiredKeys: ['id', 'created', 'model', 'choices'] },
@@ -59,24 +75,34 @@ describe('toChunks and fromChunks', () => {
   })
 
   it('give back the completion when its text and arguments come in any pieces', () => {
-    const cut = (value: string, size: number) => value.match(new RegExp(`[^]{1,${size}}`, 'gu')) ?? []
+    const cut = (value: string, size: number) =>
+      value.match(new RegExp(`[^]{1,${size}}`, 'gu')) ?? []
     fc.assert(
       fc.property(whole, fc.integer({ min: 1, max: 7 }), (completion, size) => {
         const chunks = toChunks(completion).flatMap((one): unknown[] => {
           const [choice] = one.choices
-          const { content, tool_calls, reasoning_content, ...rest } = (choice?.delta ?? {}) as ChatCompletion['choices'][number]['message']
+          const { content, tool_calls, reasoning_content, ...rest } = (choice?.delta ??
+            {}) as ChatCompletion['choices'][number]['message']
           if (choice === undefined || rest.role === undefined) return [one]
           const piece = (delta: object) => ({ ...one, choices: [{ ...choice, delta }] })
           return [
             piece(typeof content === 'string' ? { ...rest, content: '' } : { ...rest, content }),
             ...(reasoning_content === undefined
               ? []
-              : ['', ...cut(reasoning_content, size)].map((more) => piece({ reasoning_content: more }))),
-            ...cut(typeof content === 'string' ? content : '', size).map((more) => piece({ content: more })),
+              : ['', ...cut(reasoning_content, size)].map((more) =>
+                  piece({ reasoning_content: more }),
+                )),
+            ...cut(typeof content === 'string' ? content : '', size).map((more) =>
+              piece({ content: more }),
+            ),
             ...(tool_calls?.length === 0 ? [piece({ tool_calls })] : []),
             ...(tool_calls ?? []).flatMap(({ index, id, type, function: called }) => [
-              piece({ tool_calls: [{ index, id, type, function: { name: called?.name, arguments: '' } }] }),
-              ...cut(called?.arguments ?? '', size).map((more) => piece({ tool_calls: [{ index, function: { arguments: more } }] })),
+              piece({
+                tool_calls: [{ index, id, type, function: { name: called?.name, arguments: '' } }],
+              }),
+              ...cut(called?.arguments ?? '', size).map((more) =>
+                piece({ tool_calls: [{ index, function: { arguments: more } }] }),
+              ),
             ]),
           ]
         })
@@ -91,7 +117,10 @@ describe('toChunks and fromChunks', () => {
       { audio: { data: 'AAAA', transcript: 'lo' } },
       { audio: { data: 'BBBB', expires_at: 5 } },
     ]
-    expect(fromChunks([...pieces.map((delta) => chunk(delta)), chunk({}, 'stop')])?.choices[0]?.message.audio).toEqual({
+    expect(
+      fromChunks([...pieces.map((delta) => chunk(delta)), chunk({}, 'stop')])?.choices[0]?.message
+        .audio,
+    ).toEqual({
       id: 'a1',
       data: 'AAAABBBB',
       transcript: 'Hello',
@@ -105,12 +134,16 @@ describe('toChunks and fromChunks', () => {
       chunk({ tool_calls: [{ index: 1, function: { arguments: '}' } }] }),
       chunk({}, 'tool_calls'),
     ]
-    expect(fromChunks(chunks)?.choices[0]?.message.tool_calls).toEqual([{ id: 'b', function: { name: 'f', arguments: '{}' } }])
+    expect(fromChunks(chunks)?.choices[0]?.message.tool_calls).toEqual([
+      { id: 'b', function: { name: 'f', arguments: '{}' } },
+    ])
   })
 
   it('keep the calls apart that share no index', () => {
     const call = (id: string) => ({ id, function: { name: id, arguments: '{}' } })
-    expect(fromChunks([chunk({ tool_calls: [call('a'), call('b')] })])?.choices[0]?.message.tool_calls).toEqual([call('a'), call('b')])
+    expect(
+      fromChunks([chunk({ tool_calls: [call('a'), call('b')] })])?.choices[0]?.message.tool_calls,
+    ).toEqual([call('a'), call('b')])
   })
 
   it('take `tool_calls: null` for none', () => {
@@ -172,9 +205,18 @@ describe('commits', () => {
 describe('what comes from outside', () => {
   it('makes none of the readers throw, and pollutes nothing', () => {
     const anything = fc.anything({ maxDepth: 2 })
-    const delta = fc.oneof(anything, fc.record({ content: anything, tool_calls: fc.array(anything), audio: anything }))
-    const choice = fc.oneof(anything, fc.record({ index: anything, delta, message: anything, finish_reason: anything }))
-    const data = fc.oneof(anything, fc.record({ choices: fc.oneof(anything, fc.array(choice)), usage: anything }))
+    const delta = fc.oneof(
+      anything,
+      fc.record({ content: anything, tool_calls: fc.array(anything), audio: anything }),
+    )
+    const choice = fc.oneof(
+      anything,
+      fc.record({ index: anything, delta, message: anything, finish_reason: anything }),
+    )
+    const data = fc.oneof(
+      anything,
+      fc.record({ choices: fc.oneof(anything, fc.array(choice)), usage: anything }),
+    )
     // Only what JSON can hold arrives.
     const fromJson = (value: unknown): unknown => {
       try {
@@ -201,7 +243,9 @@ describe('what comes from outside', () => {
   })
 
   it('counts only finite tokens', () => {
-    expect(usageOf({ usage: { prompt_tokens: Number.NaN, completion_tokens: '5', total_tokens: 7 } })).toEqual({
+    expect(
+      usageOf({ usage: { prompt_tokens: Number.NaN, completion_tokens: '5', total_tokens: 7 } }),
+    ).toEqual({
       promptTokens: 0,
       completionTokens: 0,
       totalTokens: 7,

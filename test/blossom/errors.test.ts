@@ -49,17 +49,43 @@ describe('upstreamError', () => {
     [504, 'UpstreamError', 'SERVER', 504, true],
     [520, 'UpstreamError', 'SERVER', 502, true],
     [524, 'UpstreamError', 'SERVER', 502, true],
-  ] as const)('makes of %i a %s with the code %s', (upstreamStatus, kind, code, status, retryable) => {
-    const error = upstreamError({ upstreamStatus, upstreamCode: 'SOME_CODE', requestId: 'req-1', headers: { 'x-cache': 'MISS' } })
-    for (const [name, type] of Object.entries(kinds)) expect([name, error instanceof type]).toEqual([name, name === kind])
-    expect(error).toBeInstanceOf(BlossomError)
-    expect(error).toBeInstanceOf(StackError)
-    expect(error).toMatchObject({ code, status, retryable, refused: false, upstreamStatus, upstreamCode: 'SOME_CODE', requestId: 'req-1' })
-    expect(error.message).toMatch(new RegExp(`^Upstream answered ${upstreamStatus} \\(SOME_CODE\\): .+\\.$`))
-    expect(isStackError(error, code)).toBe(true)
-    expect(error.toJSON()).toMatchObject({ code, status, retryable, upstreamStatus, upstreamCode: 'SOME_CODE', requestId: 'req-1' })
-    expect(JSON.parse(JSON.stringify(error)).message).toBe(error.message)
-  })
+  ] as const)(
+    'makes of %i a %s with the code %s',
+    (upstreamStatus, kind, code, status, retryable) => {
+      const error = upstreamError({
+        upstreamStatus,
+        upstreamCode: 'SOME_CODE',
+        requestId: 'req-1',
+        headers: { 'x-cache': 'MISS' },
+      })
+      for (const [name, type] of Object.entries(kinds))
+        expect([name, error instanceof type]).toEqual([name, name === kind])
+      expect(error).toBeInstanceOf(BlossomError)
+      expect(error).toBeInstanceOf(StackError)
+      expect(error).toMatchObject({
+        code,
+        status,
+        retryable,
+        refused: false,
+        upstreamStatus,
+        upstreamCode: 'SOME_CODE',
+        requestId: 'req-1',
+      })
+      expect(error.message).toMatch(
+        new RegExp(`^Upstream answered ${upstreamStatus} \\(SOME_CODE\\): .+\\.$`),
+      )
+      expect(isStackError(error, code)).toBe(true)
+      expect(error.toJSON()).toMatchObject({
+        code,
+        status,
+        retryable,
+        upstreamStatus,
+        upstreamCode: 'SOME_CODE',
+        requestId: 'req-1',
+      })
+      expect(JSON.parse(JSON.stringify(error)).message).toBe(error.message)
+    },
+  )
 
   it('makes of 429 an error that is both the stack’s own rate limit and upstream’s answer', () => {
     const error = upstreamError({ upstreamStatus: 429, retryAfter: 2_000 })
@@ -72,7 +98,10 @@ describe('upstreamError', () => {
 
   it('keeps upstream’s own words out of everything that is printed', () => {
     for (const upstreamStatus of [400, 429, 500]) {
-      const error = upstreamError({ upstreamStatus, upstreamMessage: 'you said MARMALADE' }) as BlossomError
+      const error = upstreamError({
+        upstreamStatus,
+        upstreamMessage: 'you said MARMALADE',
+      }) as BlossomError
       expect(error.upstreamMessage).toBe('you said MARMALADE')
       expect(Object.keys(error)).not.toContain('upstreamMessage')
       expect(everythingOf(error)).not.toContain('MARMALADE')
@@ -83,7 +112,8 @@ describe('upstreamError', () => {
 
 describe('failureOf', () => {
   const messageOf = (message: string, apiKey = KEY) =>
-    (failureOf(400, {}, JSON.stringify({ error: { message } }), apiKey) as BlossomError).upstreamMessage
+    (failureOf(400, {}, JSON.stringify({ error: { message } }), apiKey) as BlossomError)
+      .upstreamMessage
 
   it.each([
     [`the key ${KEY} is wrong`, 'the key [key] is wrong'],
@@ -130,12 +160,19 @@ describe('failureOf', () => {
     ['<script>', undefined],
     [KEY, undefined],
   ])('takes the request id %j as %j', (id, expected) => {
-    expect((failureOf(500, { 'x-request-id': id }, '', KEY) as BlossomError).requestId).toBe(expected)
-    expect((failureOf(500, {}, JSON.stringify({ error: { requestId: id } }), KEY) as BlossomError).requestId).toBe(expected)
+    expect((failureOf(500, { 'x-request-id': id }, '', KEY) as BlossomError).requestId).toBe(
+      expected,
+    )
+    expect(
+      (failureOf(500, {}, JSON.stringify({ error: { requestId: id } }), KEY) as BlossomError)
+        .requestId,
+    ).toBe(expected)
   })
 
   it('takes the first of a header that came twice', () => {
-    expect((failureOf(500, { 'x-request-id': ['a', 'b'] }, '', undefined) as BlossomError).requestId).toBe('a')
+    expect(
+      (failureOf(500, { 'x-request-id': ['a', 'b'] }, '', undefined) as BlossomError).requestId,
+    ).toBe('a')
   })
 })
 
@@ -156,26 +193,39 @@ describe('failureInside', () => {
 })
 
 describe('networkFailure', () => {
-  const failed = (code: string | undefined, message = 'm') => networkFailure(Object.assign(new Error(message), { code }))
-  it.each(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'UND_ERR_SOCKET', 'EPROTO', undefined])(
-    'makes of %s a network error worth repeating, with its cause',
-    (code) => {
-      const error = failed(code)
-      expect(error).toBeInstanceOf(NetworkError)
-      expect(error).toMatchObject({ code: 'NETWORK', status: 502, retryable: true, cause: { code } })
-    },
-  )
-
-  it.each(['DEPTH_ZERO_SELF_SIGNED_CERT', 'CERT_HAS_EXPIRED', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'ERR_TLS_CERT_ALTNAME_INVALID'])(
-    'does not repeat over a certificate that is not right: %s',
-    (code) => {
-      expect(failed(code)).toMatchObject({ code: 'NETWORK', retryable: false })
-    },
-  )
-
-  it.each(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])('makes of %s a time-out', (code) => {
-    expect(failed(code)).toBeInstanceOf(TimeoutError)
+  const failed = (code: string | undefined, message = 'm') =>
+    networkFailure(Object.assign(new Error(message), { code }))
+  it.each([
+    'ECONNREFUSED',
+    'ECONNRESET',
+    'EPIPE',
+    'ENOTFOUND',
+    'EAI_AGAIN',
+    'EHOSTUNREACH',
+    'UND_ERR_SOCKET',
+    'EPROTO',
+    undefined,
+  ])('makes of %s a network error worth repeating, with its cause', (code) => {
+    const error = failed(code)
+    expect(error).toBeInstanceOf(NetworkError)
+    expect(error).toMatchObject({ code: 'NETWORK', status: 502, retryable: true, cause: { code } })
   })
+
+  it.each([
+    'DEPTH_ZERO_SELF_SIGNED_CERT',
+    'CERT_HAS_EXPIRED',
+    'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+    'ERR_TLS_CERT_ALTNAME_INVALID',
+  ])('does not repeat over a certificate that is not right: %s', (code) => {
+    expect(failed(code)).toMatchObject({ code: 'NETWORK', retryable: false })
+  })
+
+  it.each(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])(
+    'makes of %s a time-out',
+    (code) => {
+      expect(failed(code)).toBeInstanceOf(TimeoutError)
+    },
+  )
 
   it('makes of a closed pool the code CLOSED', () => {
     expect(failed('UND_ERR_DESTROYED')).toMatchObject({ code: 'CLOSED' })
@@ -187,7 +237,11 @@ describe('networkFailure', () => {
   })
 
   it('keeps the bytes that a parser stumbled over out of the cause', () => {
-    const parser = Object.assign(new Error('Response does not match'), { name: 'HTTPParserError', code: 'HPE_INVALID', data: KEY })
+    const parser = Object.assign(new Error('Response does not match'), {
+      name: 'HTTPParserError',
+      code: 'HPE_INVALID',
+      data: KEY,
+    })
     const error = networkFailure(parser)
     expect(error).toBeInstanceOf(ProtocolError)
     expect(everythingOf(error)).not.toContain(KEY)
@@ -201,7 +255,12 @@ describe('networkFailure', () => {
 
 describe('StreamError', () => {
   it('carries what had arrived without printing it', () => {
-    const error = new StreamError('It broke.', { cause: new Error('why'), text: 'MARMALADE', usage: { a: 1 }, chunks: ['MARMALADE'] })
+    const error = new StreamError('It broke.', {
+      cause: new Error('why'),
+      text: 'MARMALADE',
+      usage: { a: 1 },
+      chunks: ['MARMALADE'],
+    })
     expect([error.text, error.usage, error.chunks]).toEqual(['MARMALADE', { a: 1 }, ['MARMALADE']])
     expect(everythingOf(error)).not.toContain('MARMALADE')
     expect(error).toMatchObject({ code: 'STREAM', status: 502, retryable: false, refused: false })

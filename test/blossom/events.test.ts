@@ -22,7 +22,9 @@ const typesOf = (events: readonly { type: string }[]) => events.map(({ type }) =
 
 describe("the client's events", () => {
   it('hold no prompt, no key, no tenant, and nothing that upstream said, whatever happens', async () => {
-    const upstream = kept(await startLocalBlossom({ keys: [KEY], reply: () => `You said ${PROMPT}.` }))
+    const upstream = kept(
+      await startLocalBlossom({ keys: [KEY], reply: () => `You said ${PROMPT}.` }),
+    )
     const seen: unknown[] = []
     const see = (message: unknown) => void seen.push(structuredClone(message))
     const tracing = { start: see, end: see, asyncStart: see, asyncEnd: see, error: see }
@@ -30,7 +32,9 @@ describe("the client's events", () => {
     channels.subscribe(tracing as never)
     kept({ close: () => void channels.unsubscribe(tracing as never) })
     kept({ close: onEvent(see) })
-    const blossom = kept(createBlossom({ apiKey: KEY, baseURL: upstream.url, onEvent: see }).use(...standard()))
+    const blossom = kept(
+      createBlossom({ apiKey: KEY, baseURL: upstream.url, onEvent: see }).use(...standard()),
+    )
     const meta = new Map<string, unknown>()
     await blossom.text.generate(PROMPT, { tenant: PROMPT, meta })
     await blossom.text.generate(PROMPT, { tenant: PROMPT })
@@ -48,7 +52,11 @@ describe("the client's events", () => {
     await failure(blossom.text.generate(`${PROMPT}.`, { apiKey: `${KEY}-of-nobody` }))
     upstream.fault({ hang: true })
     await failure(blossom.text.generate(`${PROMPT},`, { signal: AbortSignal.timeout(1) }))
-    const said = inspect([seen, meta.get('timeline')], { depth: 9, maxArrayLength: null, maxStringLength: null })
+    const said = inspect([seen, meta.get('timeline')], {
+      depth: 9,
+      maxArrayLength: null,
+      maxStringLength: null,
+    })
     expect(said).toContain('BAD_REQUEST')
     expect(said).toContain('STREAM')
     expect(said).toContain('AUTH')
@@ -61,7 +69,11 @@ describe("the client's events", () => {
   it('go to the listener of its own calls, in order', async () => {
     const upstream = kept(await startLocalBlossom())
     const heard: StackEvent[] = []
-    const blossom = kept(createBlossom({ baseURL: upstream.url, onEvent: (event) => void heard.push(event) }).use(...standard()))
+    const blossom = kept(
+      createBlossom({ baseURL: upstream.url, onEvent: (event) => void heard.push(event) }).use(
+        ...standard(),
+      ),
+    )
     const other = kept(createBlossom({ baseURL: upstream.url }))
     await other.text.generate('Hello')
     expect(heard).toEqual([])
@@ -85,7 +97,15 @@ describe("the client's events", () => {
     const meta = new Map<string, unknown>()
     await blossom.text.generate('Hello', { meta })
     const timeline = meta.get('timeline') as TimelineEntry[]
-    expect(typesOf(timeline)).toEqual(['call:start', 'attempt:start', 'attempt:end', 'retry', 'attempt:start', 'attempt:end', 'call:end'])
+    expect(typesOf(timeline)).toEqual([
+      'call:start',
+      'attempt:start',
+      'attempt:end',
+      'retry',
+      'attempt:start',
+      'attempt:end',
+      'call:end',
+    ])
     expect(timeline[2]).toMatchObject({ attempt: 1, outcome: 'failed', code: 'SERVER' })
   })
 })

@@ -24,7 +24,13 @@ import {
   UpstreamError,
 } from '../../src/index.js'
 import { type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'
-import { type BareServer, closedPort, httpServer, type Seen, socketServer } from '../support/bare-server.js'
+import {
+  type BareServer,
+  closedPort,
+  httpServer,
+  type Seen,
+  socketServer,
+} from '../support/bare-server.js'
 import { everythingOf, KEY, PROMPT } from '../support/secrets.js'
 import { failure } from '../support/watch.js'
 import { answer, completion } from '../support/wire.js'
@@ -60,7 +66,12 @@ interface Expected {
 const NETWORK: Expected = { code: 'NETWORK', class: NetworkError, status: 502, retryable: true }
 const PROTOCOL: Expected = { code: 'PROTOCOL', class: ProtocolError, status: 502, retryable: true }
 const TIMEOUT: Expected = { code: 'TIMEOUT', class: TimeoutError, status: 504, retryable: true }
-const TOO_LARGE: Expected = { code: 'TOO_LARGE', class: TooLargeError, status: 502, retryable: false }
+const TOO_LARGE: Expected = {
+  code: 'TOO_LARGE',
+  class: TooLargeError,
+  status: 502,
+  retryable: false,
+}
 
 const again = () => retry({ retries: 2, minDelayMs: 0, maxDelayMs: 0, budget: false })
 
@@ -72,7 +83,11 @@ function expectFailure(error: unknown, expected: Expected): asserts error is Sta
   expect(error).toBeInstanceOf(expected.class)
   expect(error).toBeInstanceOf(StackError)
   expect(error).toBeInstanceOf(Error)
-  expect(error).toMatchObject({ code: expected.code, retryable: expected.retryable, refused: false })
+  expect(error).toMatchObject({
+    code: expected.code,
+    retryable: expected.retryable,
+    refused: false,
+  })
   if (expected.status !== undefined) expect((error as StackError).status).toBe(expected.status)
   expectSilence(error)
 }
@@ -80,7 +95,8 @@ function expectFailure(error: unknown, expected: Expected): asserts error is Sta
 /** Neither the key nor the prompt, nor what a library says when it was not prepared. */
 function expectSilence(error: unknown): void {
   const said = everythingOf(error)
-  for (const secret of [KEY, PROMPT, 'Marmalade', 'Cannot read properties']) expect(said).not.toContain(secret)
+  for (const secret of [KEY, PROMPT, 'Marmalade', 'Cannot read properties'])
+    expect(said).not.toContain(secret)
 }
 
 describe('connecting', () => {
@@ -103,7 +119,10 @@ describe('connecting', () => {
 
   it('does not repeat a call whose server shows a certificate nobody vouches for, and sends it nothing', async () => {
     let heard = 0
-    const server = createSecureServer({ key: SELF_SIGNED_KEY, cert: SELF_SIGNED_CERTIFICATE }, () => heard++)
+    const server = createSecureServer(
+      { key: SELF_SIGNED_KEY, cert: SELF_SIGNED_CERTIFICATE },
+      () => heard++,
+    )
     let connections = 0
     server.on('connection', () => connections++)
     server.on('tlsClientError', () => {})
@@ -119,24 +138,37 @@ describe('connecting', () => {
 
   it('fails over TLS against a port that speaks plain HTTP, without falling back to it', async () => {
     await using upstream = await httpServer((_request, response) => response.end())
-    const error = await failure(clientOf(upstream.url.replace('http:', 'https:')).text.generate(PROMPT))
+    const error = await failure(
+      clientOf(upstream.url.replace('http:', 'https:')).text.generate(PROMPT),
+    )
     expectFailure(error, NETWORK)
     expect(upstream.requests).toHaveLength(0)
   })
 
-  it.each(['ENOTFOUND', 'EAI_AGAIN'])('tries again when the name cannot be resolved (%s)', async (code) => {
-    let lookups = 0
-    const lookup = (host: string, _options: unknown, done: (error: Error) => void) => {
-      lookups++
-      done(Object.assign(new Error(`getaddrinfo ${code} ${host}`), { code, syscall: 'getaddrinfo', hostname: host }))
-    }
-    const dispatcher = new Agent({ connect: { lookup: lookup as never } })
-    const error = await failure(clientOf('http://nowhere.example', { dispatcher }).text.generate(PROMPT))
-    expectFailure(error, NETWORK)
-    expect(error.cause).toMatchObject({ code })
-    expect(lookups).toBe(3)
-    await dispatcher.destroy()
-  })
+  it.each(['ENOTFOUND', 'EAI_AGAIN'])(
+    'tries again when the name cannot be resolved (%s)',
+    async (code) => {
+      let lookups = 0
+      const lookup = (host: string, _options: unknown, done: (error: Error) => void) => {
+        lookups++
+        done(
+          Object.assign(new Error(`getaddrinfo ${code} ${host}`), {
+            code,
+            syscall: 'getaddrinfo',
+            hostname: host,
+          }),
+        )
+      }
+      const dispatcher = new Agent({ connect: { lookup: lookup as never } })
+      const error = await failure(
+        clientOf('http://nowhere.example', { dispatcher }).text.generate(PROMPT),
+      )
+      expectFailure(error, NETWORK)
+      expect(error.cause).toMatchObject({ code })
+      expect(lookups).toBe(3)
+      await dispatcher.destroy()
+    },
+  )
 
   it('tries again when the server resets each connection it accepts', async () => {
     await using upstream = await socketServer(
@@ -159,14 +191,17 @@ describe('connecting', () => {
   })
 
   it('goes back to answers when an upstream has restarted', async () => {
-    const answerAll = (_request: Seen, response: ServerResponse) => response.end(JSON.stringify(completion()))
+    const answerAll = (_request: Seen, response: ServerResponse) =>
+      response.end(JSON.stringify(completion()))
     const before = await httpServer(answerAll)
     const blossom = clientOf(before.url)
     await blossom.text.generate(PROMPT)
     await before[Symbol.asyncDispose]()
     expectFailure(await failure(blossom.text.generate(PROMPT)), NETWORK)
     await using after = await httpServer(answerAll, before.port)
-    const results = await Promise.all(Array.from({ length: 10 }, () => blossom.text.generate(PROMPT)))
+    const results = await Promise.all(
+      Array.from({ length: 10 }, () => blossom.text.generate(PROMPT)),
+    )
     expect(results.every(({ text }) => text === 'Hello.')).toBe(true)
     expect(after.requests).toHaveLength(10)
   })
@@ -184,9 +219,19 @@ interface WireRow {
 const OK = JSON.stringify(completion())
 const wireRows: readonly WireRow[] = [
   { name: 'another protocol', talk: 'SSH-2.0-OpenSSH_9.2\r\n', expected: PROTOCOL, requests: 3 },
-  { name: 'a reset before the head', talk: (socket) => socket.resetAndDestroy(), expected: NETWORK, requests: 3 },
+  {
+    name: 'a reset before the head',
+    talk: (socket) => socket.resetAndDestroy(),
+    expected: NETWORK,
+    requests: 3,
+  },
   { name: 'an end before the head', talk: '', expected: NETWORK, requests: 3 },
-  { name: 'a head that is cut off', talk: 'HTTP/1.1 200 OK\r\ncontent-le', expected: NETWORK, requests: 3 },
+  {
+    name: 'a head that is cut off',
+    talk: 'HTTP/1.1 200 OK\r\ncontent-le',
+    expected: NETWORK,
+    requests: 3,
+  },
   {
     name: 'a head that comes byte by byte',
     talk(socket) {
@@ -211,16 +256,37 @@ const wireRows: readonly WireRow[] = [
     expected: { ...PROTOCOL, retryable: false },
     requests: 1,
   },
-  { name: 'a status line without a status', talk: answer('abc OK', OK), expected: PROTOCOL, requests: 3 },
-  { name: 'a header with a control character', talk: answer('200 OK', OK, 'x-bad: a\u0001b'), expected: PROTOCOL, requests: 3 },
-  { name: 'a header name with a space', talk: answer('200 OK', OK, 'bad name: a'), expected: PROTOCOL, requests: 3 },
   {
-    name: 'bytes that repeat the request where a header should be',
-    talk: (socket, { headers, body }) => socket.end(`HTTP/1.1 200 OK\r\n${headers.authorization} ${body}\r\n\r\n`),
+    name: 'a status line without a status',
+    talk: answer('abc OK', OK),
     expected: PROTOCOL,
     requests: 3,
   },
-  { name: 'a length that is no number', talk: `HTTP/1.1 200 OK\r\ncontent-length: banana\r\n\r\n${OK}`, expected: PROTOCOL, requests: 3 },
+  {
+    name: 'a header with a control character',
+    talk: answer('200 OK', OK, 'x-bad: a\u0001b'),
+    expected: PROTOCOL,
+    requests: 3,
+  },
+  {
+    name: 'a header name with a space',
+    talk: answer('200 OK', OK, 'bad name: a'),
+    expected: PROTOCOL,
+    requests: 3,
+  },
+  {
+    name: 'bytes that repeat the request where a header should be',
+    talk: (socket, { headers, body }) =>
+      socket.end(`HTTP/1.1 200 OK\r\n${headers.authorization} ${body}\r\n\r\n`),
+    expected: PROTOCOL,
+    requests: 3,
+  },
+  {
+    name: 'a length that is no number',
+    talk: `HTTP/1.1 200 OK\r\ncontent-length: banana\r\n\r\n${OK}`,
+    expected: PROTOCOL,
+    requests: 3,
+  },
   {
     name: 'two lengths that differ',
     talk: `HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n${OK}`,
@@ -239,7 +305,12 @@ const wireRows: readonly WireRow[] = [
     expected: NETWORK,
     requests: 3,
   },
-  { name: 'an end before the promised length', talk: answer('200 OK', OK).slice(0, -20), expected: NETWORK, requests: 3 },
+  {
+    name: 'an end before the promised length',
+    talk: answer('200 OK', OK).slice(0, -20),
+    expected: NETWORK,
+    requests: 3,
+  },
   {
     name: 'a body that the end of its connection cuts off, its length untold',
     talk: `HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n${OK.slice(0, -20)}`,
@@ -249,7 +320,9 @@ const wireRows: readonly WireRow[] = [
   {
     name: 'a body that comes byte by byte',
     talk(socket) {
-      socket.write(answer('200 OK', '').replace('content-length: 0', `content-length: ${OK.length}`))
+      socket.write(
+        answer('200 OK', '').replace('content-length: 0', `content-length: ${OK.length}`),
+      )
       let at = 0
       const timer = setInterval(() => socket.write(OK[at++] ?? ''), 5)
       socket.on('close', () => clearInterval(timer))
@@ -260,24 +333,41 @@ const wireRows: readonly WireRow[] = [
   },
   {
     name: 'a reset in the middle of the body',
-    talk: (socket) => socket.write(answer('200 OK', OK).slice(0, -20), () => setTimeout(() => socket.resetAndDestroy(), 5)),
+    talk: (socket) =>
+      socket.write(answer('200 OK', OK).slice(0, -20), () =>
+        setTimeout(() => socket.resetAndDestroy(), 5),
+      ),
     expected: NETWORK,
     requests: 3,
   },
 ]
 
 describe('what is on the wire', () => {
-  it.each(wireRows)('makes of $name the error $expected.code', async ({ talk, expected, requests, timeoutMs }) => {
-    await using upstream = await socketServer((socket, request) => (typeof talk === 'string' ? socket.end(talk) : talk(socket, request)))
-    expectFailure(await failure(clientOf(upstream.url).text.generate(PROMPT, { timeoutMs })), expected)
-    expect(upstream.requests).toHaveLength(requests)
-    await upstream.idle()
-  })
+  it.each(wireRows)(
+    'makes of $name the error $expected.code',
+    async ({ talk, expected, requests, timeoutMs }) => {
+      await using upstream = await socketServer((socket, request) =>
+        typeof talk === 'string' ? socket.end(talk) : talk(socket, request),
+      )
+      expectFailure(
+        await failure(clientOf(upstream.url).text.generate(PROMPT, { timeoutMs })),
+        expected,
+      )
+      expect(upstream.requests).toHaveLength(requests)
+      await upstream.idle()
+    },
+  )
 
   it('waits for the real answer behind informational ones', async () => {
     const early = 'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'
-    await using upstream = await socketServer((socket) => socket.end(early + answer('200 OK', OK, 'x-request-id: real')))
-    await expect(clientOf(upstream.url).text.generate(PROMPT)).resolves.toMatchObject({ text: 'Hello.', requestId: 'real', attempts: 1 })
+    await using upstream = await socketServer((socket) =>
+      socket.end(early + answer('200 OK', OK, 'x-request-id: real')),
+    )
+    await expect(clientOf(upstream.url).text.generate(PROMPT)).resolves.toMatchObject({
+      text: 'Hello.',
+      requestId: 'real',
+      attempts: 1,
+    })
   })
 })
 
@@ -299,25 +389,46 @@ const statuses: readonly (Expected & { readonly upstream: number })[] = [
   { upstream: 503, code: 'SERVER', class: UpstreamError, status: 503, retryable: true },
   { upstream: 504, code: 'SERVER', class: UpstreamError, status: 504, retryable: true },
   ...[520, 521, 522, 523, 524, 599].map(
-    (upstream) => ({ upstream, code: 'SERVER', class: UpstreamError, status: 502, retryable: true }) as const,
+    (upstream) =>
+      ({ upstream, code: 'SERVER', class: UpstreamError, status: 502, retryable: true }) as const,
   ),
 ]
 const shapes = {
-  blossom: (status: number) => ({ type: 'application/json', body: JSON.stringify({ status, success: false, error: errorOf('CODE_1') }) }),
-  openai: () => ({ type: 'application/json', body: JSON.stringify({ error: { ...errorOf('code_1'), type: 'server_error' } }) }),
-  plain: () => ({ type: 'application/json', body: JSON.stringify({ error: 'Rate limit exceeded', message: `about ${PROMPT}` }) }),
+  blossom: (status: number) => ({
+    type: 'application/json',
+    body: JSON.stringify({ status, success: false, error: errorOf('CODE_1') }),
+  }),
+  openai: () => ({
+    type: 'application/json',
+    body: JSON.stringify({ error: { ...errorOf('code_1'), type: 'server_error' } }),
+  }),
+  plain: () => ({
+    type: 'application/json',
+    body: JSON.stringify({ error: 'Rate limit exceeded', message: `about ${PROMPT}` }),
+  }),
   html: () => ({ type: 'text/html', body: `<!DOCTYPE html><title>${PROMPT}</title>` }),
   empty: () => ({ type: 'text/plain', body: '' }),
   truncated: () => ({ type: 'application/json', body: `{"error":{"message":"${PROMPT}` }),
   'a list': () => ({ type: 'application/json', body: JSON.stringify([PROMPT]) }),
   'a word': () => ({ type: 'application/json', body: JSON.stringify('error') }),
   null: () => ({ type: 'application/json', body: 'null' }),
-  'the prompt as its code': () => ({ type: 'application/json', body: JSON.stringify({ error: PROMPT }) }),
-  polluted: () => ({ type: 'application/json', body: '{"__proto__":{"polluted":1},"error":{"__proto__":{"polluted":1},"message":"m"}}' }),
+  'the prompt as its code': () => ({
+    type: 'application/json',
+    body: JSON.stringify({ error: PROMPT }),
+  }),
+  polluted: () => ({
+    type: 'application/json',
+    body: '{"__proto__":{"polluted":1},"error":{"__proto__":{"polluted":1},"message":"m"}}',
+  }),
 } satisfies Record<string, (status: number) => { type: string; body: string }>
 
 function errorOf(code: string) {
-  return { code, message: `Something about ${PROMPT} and Bearer ${KEY}`, details: { prompt: PROMPT }, requestId: 'req-in-the-body' }
+  return {
+    code,
+    message: `Something about ${PROMPT} and Bearer ${KEY}`,
+    details: { prompt: PROMPT },
+    requestId: 'req-in-the-body',
+  }
 }
 
 describe('statuses', () => {
@@ -342,21 +453,35 @@ describe('statuses', () => {
   }
 
   describe.each(statuses)('$upstream', (expected) => {
-    it.each(Object.keys(shapes) as (keyof typeof shapes)[])(`is ${expected.code} with a body of the form: %s`, async (shape) => {
-      said = { status: expected.upstream, ...shapes[shape](expected.upstream), headers: { 'x-request-id': 'req-42' } }
-      const { error, requests } = await ask()
-      expectFailure(error, expected)
-      expect(error).toBeInstanceOf(BlossomError)
-      expect(error).toMatchObject({ upstreamStatus: expected.upstream, requestId: 'req-42', retryAfter: undefined })
-      expect(requests).toHaveLength(expected.retryable ? 3 : 1)
-      expect(new Set(requests.map(({ body }) => body)).size).toBe(1)
-      expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
-    })
+    it.each(Object.keys(shapes) as (keyof typeof shapes)[])(
+      `is ${expected.code} with a body of the form: %s`,
+      async (shape) => {
+        said = {
+          status: expected.upstream,
+          ...shapes[shape](expected.upstream),
+          headers: { 'x-request-id': 'req-42' },
+        }
+        const { error, requests } = await ask()
+        expectFailure(error, expected)
+        expect(error).toBeInstanceOf(BlossomError)
+        expect(error).toMatchObject({
+          upstreamStatus: expected.upstream,
+          requestId: 'req-42',
+          retryAfter: undefined,
+        })
+        expect(requests).toHaveLength(expected.retryable ? 3 : 1)
+        expect(new Set(requests.map(({ body }) => body)).size).toBe(1)
+        expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
+      },
+    )
   })
 
   it('takes code and request id from the body where the headers have none', async () => {
     said = { status: 400, ...shapes.blossom(400) }
-    expect((await ask()).error).toMatchObject({ upstreamCode: 'CODE_1', requestId: 'req-in-the-body' })
+    expect((await ask()).error).toMatchObject({
+      upstreamCode: 'CODE_1',
+      requestId: 'req-in-the-body',
+    })
   })
 
   it('keeps what upstream said out of sight, with keys blotted out', async () => {
@@ -375,14 +500,18 @@ describe('statuses', () => {
       'ratelimit-policy': '10;w=1',
     }
     said = { status: 400, ...shapes.empty(), headers }
-    expect((await ask()).error).toMatchObject({ headers: { 'x-request-id': 'a', 'retry-after': '7', 'ratelimit-policy': '10;w=1' } })
+    expect((await ask()).error).toMatchObject({
+      headers: { 'x-request-id': 'a', 'retry-after': '7', 'ratelimit-policy': '10;w=1' },
+    })
     expect(Object.keys(((await ask()).error as BlossomError).headers)).toHaveLength(3)
   })
 
   it('says what to do about a missing key', async () => {
     said = { status: 401, ...shapes.empty() }
     await using keyless = createBlossom({ baseURL: upstream.url })
-    await expect(keyless.text.generate(PROMPT)).rejects.toThrow('no API key was given; pass `apiKey`')
+    await expect(keyless.text.generate(PROMPT)).rejects.toThrow(
+      'no API key was given; pass `apiKey`',
+    )
     await expect(blossom.text.generate(PROMPT)).rejects.toThrow('the API key is not accepted')
   })
 
@@ -392,18 +521,54 @@ describe('statuses', () => {
   })
 
   it('makes an error inside a JSON answer of 200 an error, by the status it tells', async () => {
-    said = { status: 200, type: 'application/json', body: JSON.stringify({ error: { code: 429, message: PROMPT } }) }
-    expectFailure((await ask()).error, { code: 'RATE_LIMITED', class: RateLimitError, status: 429, retryable: true })
-    said = { status: 200, type: 'application/json', body: JSON.stringify({ error: 'failed', message: PROMPT }) }
-    expectFailure((await ask()).error, { code: 'SERVER', class: UpstreamError, status: 502, retryable: true })
-    said = { status: 200, type: 'application/json', body: JSON.stringify({ ...completion(), error: { message: PROMPT } }) }
-    expectFailure((await ask()).error, { code: 'SERVER', class: UpstreamError, status: 502, retryable: true })
+    said = {
+      status: 200,
+      type: 'application/json',
+      body: JSON.stringify({ error: { code: 429, message: PROMPT } }),
+    }
+    expectFailure((await ask()).error, {
+      code: 'RATE_LIMITED',
+      class: RateLimitError,
+      status: 429,
+      retryable: true,
+    })
+    said = {
+      status: 200,
+      type: 'application/json',
+      body: JSON.stringify({ error: 'failed', message: PROMPT }),
+    }
+    expectFailure((await ask()).error, {
+      code: 'SERVER',
+      class: UpstreamError,
+      status: 502,
+      retryable: true,
+    })
+    said = {
+      status: 200,
+      type: 'application/json',
+      body: JSON.stringify({ ...completion(), error: { message: PROMPT } }),
+    }
+    expectFailure((await ask()).error, {
+      code: 'SERVER',
+      class: UpstreamError,
+      status: 502,
+      retryable: true,
+    })
   })
 
   it.each([500, 200])('survives an error nested 50,000 deep (%i)', async (status) => {
     const depth = status === 500 ? 7_000 : 50_000
-    said = { status, type: 'application/json', body: `${'{"error":'.repeat(depth)}1${'}'.repeat(depth)}` }
-    expectFailure((await ask()).error, { code: 'SERVER', class: UpstreamError, status: 502, retryable: true })
+    said = {
+      status,
+      type: 'application/json',
+      body: `${'{"error":'.repeat(depth)}1${'}'.repeat(depth)}`,
+    }
+    expectFailure((await ask()).error, {
+      code: 'SERVER',
+      class: UpstreamError,
+      status: 502,
+      retryable: true,
+    })
   })
 })
 
@@ -423,8 +588,13 @@ describe('Retry-After', () => {
     ['garbage', { retryAfter: 'soon, I hope' }, undefined, undefined],
   ])('as %s is told in milliseconds or not at all', async (_name, said, least, most) => {
     await using upstream = await startLocalBlossom()
-    upstream.fault({ status: 429, ...(typeof said === 'number' ? { retryAfter: new Date(Date.now() + said) } : said) })
-    const error = (await failure(createBlossom({ baseURL: upstream.url }).text.generate(PROMPT))) as RateLimitError
+    upstream.fault({
+      status: 429,
+      ...(typeof said === 'number' ? { retryAfter: new Date(Date.now() + said) } : said),
+    })
+    const error = (await failure(
+      createBlossom({ baseURL: upstream.url }).text.generate(PROMPT),
+    )) as RateLimitError
     expect(error).toBeInstanceOf(RateLimitError)
     if (least === undefined) expect(error.retryAfter).toBeUndefined()
     else {
@@ -436,23 +606,28 @@ describe('Retry-After', () => {
   it('is waited for before the next attempt', async () => {
     await using upstream = await startLocalBlossom()
     upstream.fault({ status: 429, retryAfterMs: 60 })
-    await expect(clientOf(upstream.url).text.generate(PROMPT)).resolves.toMatchObject({ attempts: 2 })
+    await expect(clientOf(upstream.url).text.generate(PROMPT)).resolves.toMatchObject({
+      attempts: 2,
+    })
     const [first, second] = upstream.requests
     expect((second?.at ?? 0) - (first?.at ?? 0)).toBeGreaterThanOrEqual(59)
   })
 
-  it.each(['3600', '99999999999999999999'])('of %s seconds ends the call at once', async (retryAfter) => {
-    await using upstream = await startLocalBlossom()
-    upstream.fault({ status: 429, retryAfter, times: 3 })
-    const before = performance.now()
-    expectFailure(await failure(clientOf(upstream.url).text.generate(PROMPT)), {
-      code: 'RATE_LIMITED',
-      class: RateLimitError,
-      retryable: true,
-    })
-    expect(performance.now() - before).toBeLessThan(500)
-    expect(upstream.requests).toHaveLength(1)
-  })
+  it.each(['3600', '99999999999999999999'])(
+    'of %s seconds ends the call at once',
+    async (retryAfter) => {
+      await using upstream = await startLocalBlossom()
+      upstream.fault({ status: 429, retryAfter, times: 3 })
+      const before = performance.now()
+      expectFailure(await failure(clientOf(upstream.url).text.generate(PROMPT)), {
+        code: 'RATE_LIMITED',
+        class: RateLimitError,
+        retryable: true,
+      })
+      expect(performance.now() - before).toBeLessThan(500)
+      expect(upstream.requests).toHaveLength(1)
+    },
+  )
 })
 
 describe('error bodies', () => {
@@ -470,7 +645,9 @@ describe('error bodies', () => {
       }
       send()
     })
-    const error = await failure(createBlossom({ baseURL: upstream.url, apiKey: KEY }).text.generate(PROMPT))
+    const error = await failure(
+      createBlossom({ baseURL: upstream.url, apiKey: KEY }).text.generate(PROMPT),
+    )
     expectFailure(error, { code: 'SERVER', class: UpstreamError, status: 502, retryable: true })
     await upstream.idle()
     // What the kernel buffers on its way is not in our hands.
@@ -482,20 +659,39 @@ describe('error bodies', () => {
     ['as the code', (key: string) => ({ error: { code: key.replace('Bearer ', '') } }), {}],
     ['as the type', (key: string) => ({ error: { type: key.replace('Bearer ', '') } }), {}],
     ['as the error', (key: string) => ({ error: key.replace('Bearer ', '') }), {}],
-    ['as the request id', (key: string) => ({ error: { requestId: key.replace('Bearer ', '') } }), {}],
-    ['in headers', () => ({}), { 'x-request-id': KEY, 'retry-after': KEY, 'x-cache': `Bearer ${KEY}`, 'x-should-retry': KEY }],
+    [
+      'as the request id',
+      (key: string) => ({ error: { requestId: key.replace('Bearer ', '') } }),
+      {},
+    ],
+    [
+      'in headers',
+      () => ({}),
+      {
+        'x-request-id': KEY,
+        'retry-after': KEY,
+        'x-cache': `Bearer ${KEY}`,
+        'x-should-retry': KEY,
+      },
+    ],
   ])('that repeat the Authorization header %s show it nowhere', async (_where, body, headers) => {
     await using upstream = await httpServer((request, response) => {
       const text = JSON.stringify(body(String(request.headers.authorization)))
       response.writeHead(500, { 'content-type': 'application/json', ...headers }).end(text)
     })
-    const error = await failure(createBlossom({ baseURL: upstream.url, apiKey: KEY }).text.generate(PROMPT))
+    const error = await failure(
+      createBlossom({ baseURL: upstream.url, apiKey: KEY }).text.generate(PROMPT),
+    )
     expectFailure(error, { code: 'SERVER', class: UpstreamError, status: 502, retryable: true })
-    expect(JSON.stringify((error as unknown as BlossomError).upstreamMessage ?? '')).not.toContain(KEY)
+    expect(JSON.stringify((error as unknown as BlossomError).upstreamMessage ?? '')).not.toContain(
+      KEY,
+    )
   })
 
   it('are passed over when they break off: the status has said what matters', async () => {
-    await using upstream = await socketServer((socket) => socket.end('HTTP/1.1 503 No\r\ncontent-length: 99\r\n\r\n{"error"'))
+    await using upstream = await socketServer((socket) =>
+      socket.end('HTTP/1.1 503 No\r\ncontent-length: 99\r\n\r\n{"error"'),
+    )
     const error = await failure(clientOf(upstream.url).text.generate(PROMPT))
     expectFailure(error, { code: 'SERVER', class: UpstreamError, status: 503, retryable: true })
     expect(upstream.requests).toHaveLength(3)
@@ -503,13 +699,21 @@ describe('error bodies', () => {
 })
 
 describe('redirects', () => {
-  it.each([300, 301, 302, 303, 304, 307, 308])('%i to another origin is an error; nothing reaches the other origin', async (status) => {
-    await using other = await httpServer((_request, response) => response.end(OK))
-    await using upstream = await httpServer((_request, response) => response.writeHead(status, { location: `${other.url}/x` }).end())
-    const error = await failure(clientOf(upstream.url).text.generate(PROMPT))
-    expectFailure(error, { ...PROTOCOL, retryable: false })
-    expect({ upstream: upstream.requests.length, other: other.connections }).toEqual({ upstream: 1, other: 0 })
-  })
+  it.each([300, 301, 302, 303, 304, 307, 308])(
+    '%i to another origin is an error; nothing reaches the other origin',
+    async (status) => {
+      await using other = await httpServer((_request, response) => response.end(OK))
+      await using upstream = await httpServer((_request, response) =>
+        response.writeHead(status, { location: `${other.url}/x` }).end(),
+      )
+      const error = await failure(clientOf(upstream.url).text.generate(PROMPT))
+      expectFailure(error, { ...PROTOCOL, retryable: false })
+      expect({ upstream: upstream.requests.length, other: other.connections }).toEqual({
+        upstream: 1,
+        other: 0,
+      })
+    },
+  )
 })
 
 describe('bodies', () => {
@@ -543,16 +747,25 @@ describe('bodies', () => {
   it('that fall silent half-way end with the deadline, and the server sees it', async () => {
     upstream.reset()
     upstream.fault({ stallAfterChunks: 1 })
-    expectFailure(await failure(clientOf(upstream.url).text.generate(PROMPT, { timeoutMs: 80 })), TIMEOUT)
+    expectFailure(
+      await failure(clientOf(upstream.url).text.generate(PROMPT, { timeoutMs: 80 })),
+      TIMEOUT,
+    )
     await upstream.waitFor(({ active }) => active === 0, 1_000)
     expect(upstream.requests).toHaveLength(1)
   })
 
-  it.each(['text/plain', 'application/octet-stream', ''])('of valid JSON are taken under the label "%s"', async (contentType) => {
-    upstream.reset()
-    upstream.fault({ contentType })
-    await expect(clientOf(upstream.url).text.generate(PROMPT)).resolves.toMatchObject({ finishReason: 'stop', attempts: 1 })
-  })
+  it.each(['text/plain', 'application/octet-stream', ''])(
+    'of valid JSON are taken under the label "%s"',
+    async (contentType) => {
+      upstream.reset()
+      upstream.fault({ contentType })
+      await expect(clientOf(upstream.url).text.generate(PROMPT)).resolves.toMatchObject({
+        finishReason: 'stop',
+        attempts: 1,
+      })
+    },
+  )
 
   it.each([
     ['chunk by chunk', undefined],
@@ -562,12 +775,15 @@ describe('bodies', () => {
       response.writeHead(200, { 'content-type': 'application/json', ...headers })
       const block = Buffer.alloc(64 * 1024, ' ')
       const send = () => {
-        while (!response.destroyed) if (!response.write(block)) return void response.once('drain', send)
+        while (!response.destroyed)
+          if (!response.write(block)) return void response.once('drain', send)
       }
       send()
     })
     const before = process.memoryUsage().rss
-    const error = await failure(clientOf(server.url, { maxResponseBytes: 2 ** 20 }).text.generate(PROMPT))
+    const error = await failure(
+      clientOf(server.url, { maxResponseBytes: 2 ** 20 }).text.generate(PROMPT),
+    )
     expectFailure(error, TOO_LARGE)
     expect(error.message).toContain('1048576 bytes')
     expect(server.requests).toHaveLength(1)
@@ -577,8 +793,15 @@ describe('bodies', () => {
 
   it('are measured exactly: the limit itself is allowed', async () => {
     await using server = await httpServer((_request, response) => response.end(OK))
-    await expect(clientOf(server.url, { maxResponseBytes: OK.length }).text.generate(PROMPT)).resolves.toMatchObject({ text: 'Hello.' })
-    expectFailure(await failure(clientOf(server.url, { maxResponseBytes: OK.length - 1 }).text.generate(PROMPT)), TOO_LARGE)
+    await expect(
+      clientOf(server.url, { maxResponseBytes: OK.length }).text.generate(PROMPT),
+    ).resolves.toMatchObject({ text: 'Hello.' })
+    expectFailure(
+      await failure(
+        clientOf(server.url, { maxResponseBytes: OK.length - 1 }).text.generate(PROMPT),
+      ),
+      TOO_LARGE,
+    )
   })
 
   it('do not ask for compression', async () => {
@@ -591,7 +814,9 @@ describe('bodies', () => {
     const text =
       '{"__proto__":{"polluted":1},"choices":[{"index":0,"__proto__":{"polluted":2},"message":{"role":"assistant","content":"ok","\\u005f_proto__":{"polluted":3}}}]}'
     await using server = await httpServer((_request, response) => response.end(text))
-    const data = await clientOf(server.url).chat.create({ messages: [{ role: 'user', content: PROMPT }] })
+    const data = await clientOf(server.url).chat.create({
+      messages: [{ role: 'user', content: PROMPT }],
+    })
     expect(data.choices[0]?.message.content).toBe('ok')
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
     for (const one of [data, data.choices[0], data.choices[0]?.message]) {
@@ -601,8 +826,12 @@ describe('bodies', () => {
   })
 
   it('whose content is null because a tool is called are passed through', async () => {
-    const message = { tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }] }
-    await using server = await httpServer((_request, response) => response.end(JSON.stringify(completion(null, message))))
+    const message = {
+      tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }],
+    }
+    await using server = await httpServer((_request, response) =>
+      response.end(JSON.stringify(completion(null, message))),
+    )
     const blossom = clientOf(server.url)
     const created = await blossom.chat.create({ messages: [{ role: 'user', content: PROMPT }] })
     expect(created.choices[0]?.message).toEqual({ role: 'assistant', content: null, ...message })
@@ -611,7 +840,8 @@ describe('bodies', () => {
 })
 
 describe('answers of the wrong shape', () => {
-  const chat = (blossom: ReturnType<typeof clientOf>) => blossom.chat.create({ messages: [{ role: 'user', content: PROMPT }] })
+  const chat = (blossom: ReturnType<typeof clientOf>) =>
+    blossom.chat.create({ messages: [{ role: 'user', content: PROMPT }] })
   const text = (blossom: ReturnType<typeof clientOf>) => blossom.text.generate(PROMPT)
   const embed = (blossom: ReturnType<typeof clientOf>) => blossom.embeddings.create([PROMPT, 'b'])
   const [one, two] = [
@@ -641,10 +871,22 @@ describe('answers of the wrong shape', () => {
     ['embeddings', embed, { data: [one, null] }],
     ['models', (blossom: ReturnType<typeof clientOf>) => blossom.models.list(), { object: 'list' }],
     ['models', (blossom: ReturnType<typeof clientOf>) => blossom.models.list(), null],
-    ['balance', (blossom: ReturnType<typeof clientOf>) => blossom.account.balance(), { balance: '100' }],
+    [
+      'balance',
+      (blossom: ReturnType<typeof clientOf>) => blossom.account.balance(),
+      { balance: '100' },
+    ],
     ['balance', (blossom: ReturnType<typeof clientOf>) => blossom.account.balance(), [100]],
-    ['image', (blossom: ReturnType<typeof clientOf>) => blossom.image.generate(PROMPT), { url: 'x' }],
-    ['speech', (blossom: ReturnType<typeof clientOf>) => blossom.audio.speech(PROMPT), { url: 'x' }],
+    [
+      'image',
+      (blossom: ReturnType<typeof clientOf>) => blossom.image.generate(PROMPT),
+      { url: 'x' },
+    ],
+    [
+      'speech',
+      (blossom: ReturnType<typeof clientOf>) => blossom.audio.speech(PROMPT),
+      { url: 'x' },
+    ],
   ])('are refused: %s, case %#', async (_name, call, body) => {
     await using upstream = await httpServer((_request, response) =>
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body)),
@@ -666,8 +908,13 @@ describe('answers of the wrong shape', () => {
 
   it('are known for the errors they are when they are labelled as an image', async () => {
     await using upstream = await httpServer((_request, response) =>
-      response.writeHead(200, { 'content-type': 'image/png' }).end('{"error":{"code":503,"message":"the model is asleep"}}'),
+      response
+        .writeHead(200, { 'content-type': 'image/png' })
+        .end('{"error":{"code":503,"message":"the model is asleep"}}'),
     )
-    expect(await failure(clientOf(upstream.url).image.generate(PROMPT))).toMatchObject({ code: 'SERVER', upstreamStatus: 503 })
+    expect(await failure(clientOf(upstream.url).image.generate(PROMPT))).toMatchObject({
+      code: 'SERVER',
+      upstreamStatus: 503,
+    })
   })
 })

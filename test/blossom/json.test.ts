@@ -13,13 +13,21 @@ describe('parseJson', () => {
   })
 
   it('keeps the words as text, with other escapes beside them', () => {
-    expect(parseJson('{"text":"the \\u00e9tude of __proto__ and \\u005f"}')).toEqual({ text: 'the étude of __proto__ and _' })
+    expect(parseJson('{"text":"the \\u00e9tude of __proto__ and \\u005f"}')).toEqual({
+      text: 'the étude of __proto__ and _',
+    })
   })
 })
 
 describe('textOfList', () => {
   it('gives a list that reads as its items do, one by one', () => {
-    const items = ['{"a":[1, "\\u00e9"]}', ' {"b":\n2}', 'null', '{"c":"text of __proto__"}', '{"__proto__":{"polluted":1},"d":1}']
+    const items = [
+      '{"a":[1, "\\u00e9"]}',
+      ' {"b":\n2}',
+      'null',
+      '{"c":"text of __proto__"}',
+      '{"__proto__":{"polluted":1},"d":1}',
+    ]
     expect(JSON.parse(textOfList(items))).toEqual(items.map(parseJson))
     expect(textOfList([])).toBe('[]')
   })

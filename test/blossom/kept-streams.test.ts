@@ -16,7 +16,8 @@ it("a stream is not cached by another stack that says it is not complete, though
   const fn = (content: string) => blossom.chat.stream({ messages: [{ role: 'user', content }] })
   const ask = stack(base(fn, { complete: () => false }), cache())
   try {
-    for (let i = 0; i < 2; i++) expect((await collect(await ask('Hello'))).length).toBeGreaterThan(1)
+    for (let i = 0; i < 2; i++)
+      expect((await collect(await ask('Hello'))).length).toBeGreaterThan(1)
     expect(upstream.requests).toHaveLength(2)
   } finally {
     await ask.close()
@@ -28,29 +29,37 @@ it("a stream is not cached by another stack that says it is not complete, though
 it.each([
   ['many chunks', CHUNKS, TEXT],
   ['few chunks, the first of which is larger than what is remembered', 2, 'x'.repeat(2 ** 21)],
-])('a stream of more than is remembered for an error is cached whole: %s', async (_, count, text) => {
-  let requests = 0
-  const server = createServer((_request, response) => {
-    requests++
-    response.writeHead(200, { 'content-type': 'text/event-stream' })
-    const event = (delta: object, finish_reason: string | null = null) =>
-      response.write(`data: ${JSON.stringify({ id: 'x', choices: [{ index: 0, delta, finish_reason }] })}\n\n`)
-    for (let i = 0; i < count; i++) event({ content: `${i} ${text}` })
-    event({}, 'stop')
-    response.end('data: [DONE]\n\n')
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const blossom = createBlossom({ baseURL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }).use(cache())
-  const read = async () => collect(await blossom.chat.stream({ messages: [{ role: 'user', content: 'Tell me all' }] }))
-  try {
-    const first = await read()
-    expect(first).toHaveLength(count + 1)
-    expect(await read()).toEqual(first)
-    expect(await read()).toEqual(first)
-    expect(requests).toBe(1)
-  } finally {
-    await blossom.close()
-    server.close()
-  }
-})
+])(
+  'a stream of more than is remembered for an error is cached whole: %s',
+  async (_, count, text) => {
+    let requests = 0
+    const server = createServer((_request, response) => {
+      requests++
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      const event = (delta: object, finish_reason: string | null = null) =>
+        response.write(
+          `data: ${JSON.stringify({ id: 'x', choices: [{ index: 0, delta, finish_reason }] })}\n\n`,
+        )
+      for (let i = 0; i < count; i++) event({ content: `${i} ${text}` })
+      event({}, 'stop')
+      response.end('data: [DONE]\n\n')
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const blossom = createBlossom({
+      baseURL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    }).use(cache())
+    const read = async () =>
+      collect(await blossom.chat.stream({ messages: [{ role: 'user', content: 'Tell me all' }] }))
+    try {
+      const first = await read()
+      expect(first).toHaveLength(count + 1)
+      expect(await read()).toEqual(first)
+      expect(await read()).toEqual(first)
+      expect(requests).toBe(1)
+    } finally {
+      await blossom.close()
+      server.close()
+    }
+  },
+)

@@ -12,13 +12,16 @@ afterEach(async () => {
   for (const thing of closing.splice(0).reverse()) await thing.close()
 })
 
-const keysSeen = (upstream: LocalBlossom) => upstream.requests.map(({ keySha256 }) => keySha256 !== undefined)
+const keysSeen = (upstream: LocalBlossom) =>
+  upstream.requests.map(({ keySha256 }) => keySha256 !== undefined)
 
 describe("the client's key", () => {
   it("goes to the client's own address, not to a pool member's at another one", async () => {
     const [ours, theirs] = [kept(await startLocalBlossom()), kept(await startLocalBlossom())]
     const blossom = kept(
-      createBlossom({ apiKey: 'sk_ours', baseURL: ours.url }).use(pool({ members: [{ baseURL: theirs.url }, { weight: 1 }] })),
+      createBlossom({ apiKey: 'sk_ours', baseURL: ours.url }).use(
+        pool({ members: [{ baseURL: theirs.url }, { weight: 1 }] }),
+      ),
     )
     for (let i = 0; i < 4; i++) await blossom.text.generate(`Hello ${i}`)
     expect(keysSeen(theirs)).toEqual([false, false])
@@ -27,9 +30,15 @@ describe("the client's key", () => {
 
   it("gives way to a member's key and to the call's own", async () => {
     const upstream = kept(await startLocalBlossom({ keys: ['sk_member', 'sk_visitor'] }))
-    const blossom = kept(createBlossom({ apiKey: 'sk_wrong', baseURL: upstream.url }).use(pool({ members: [{ apiKey: 'sk_member' }] })))
+    const blossom = kept(
+      createBlossom({ apiKey: 'sk_wrong', baseURL: upstream.url }).use(
+        pool({ members: [{ apiKey: 'sk_member' }] }),
+      ),
+    )
     await blossom.text.generate('Hello')
     await blossom.text.generate('Hello', { apiKey: 'sk_visitor' })
-    await expect(blossom.text.generate('Hello', { apiKey: 'sk_nobody' })).rejects.toMatchObject({ code: 'AUTH' })
+    await expect(blossom.text.generate('Hello', { apiKey: 'sk_nobody' })).rejects.toMatchObject({
+      code: 'AUTH',
+    })
   })
 })

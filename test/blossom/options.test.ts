@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type Blossom, ConfigError, createBlossom, StackError, TooLargeError, ValidationError } from '../../src/index.js'
+import {
+  type Blossom,
+  ConfigError,
+  createBlossom,
+  StackError,
+  TooLargeError,
+  ValidationError,
+} from '../../src/index.js'
 import { type BareServer, httpServer } from '../support/bare-server.js'
 import { everythingOf, KEY } from '../support/secrets.js'
 import { failure } from '../support/watch.js'
@@ -20,15 +27,40 @@ const thrown = (run: () => unknown): unknown => {
 
 /** One of every kind of value, for options that take none of them. */
 const junk = (...except: unknown[]) =>
-  [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '', '5', true, null, [], {}, () => {}, Symbol('s'), 5n].filter(
-    (value) => !except.some((one) => Object.is(one, value) || typeof one === typeof value),
-  )
+  [
+    0,
+    -1,
+    1.5,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    '',
+    '5',
+    true,
+    null,
+    [],
+    {},
+    () => {},
+    Symbol('s'),
+    5n,
+  ].filter((value) => !except.some((one) => Object.is(one, value) || typeof one === typeof value))
 
 describe('createBlossom', () => {
   const options: [string, Anything][] = [
-    ...[0, '', '   ', 'two words', 'a\r\nb', 'a\nb', 'a\0b', 'schlüssel', '鍵', '\u007f', null, {}, []].map(
-      (apiKey): [string, Anything] => ['an API key', { apiKey }],
-    ),
+    ...[
+      0,
+      '',
+      '   ',
+      'two words',
+      'a\r\nb',
+      'a\nb',
+      'a\0b',
+      'schlüssel',
+      '鍵',
+      '\u007f',
+      null,
+      {},
+      [],
+    ].map((apiKey): [string, Anything] => ['an API key', { apiKey }]),
     ...[
       'file:///etc/passwd',
       'data:text/plain,hello',
@@ -81,15 +113,22 @@ describe('createBlossom', () => {
       'a\r\nb',
       'ä',
     ].map((name): [string, Anything] => ['a header name', { headers: { [name]: 'value' } }]),
-    ...['a\r\nx-evil: 1', 'a\nb', 'a\0', 'ä', '\u007f', 5, null, undefined, ['a']].map((value): [string, Anything] => [
-      'a header value',
-      { headers: { 'x-tag': value } },
-    ]),
+    ...['a\r\nx-evil: 1', 'a\nb', 'a\0', 'ä', '\u007f', 5, null, undefined, ['a']].map(
+      (value): [string, Anything] => ['a header value', { headers: { 'x-tag': value } }],
+    ),
     ...[null, 'x', 5, ['a: b']].map((headers): [string, Anything] => ['headers', { headers }]),
     ...junk(1, {}).map((maxResponseBytes): [string, Anything] => ['a size', { maxResponseBytes }]),
-    ...[0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY].map((maxResponseBytes): [string, Anything] => ['a size', { maxResponseBytes }]),
-    ...['', 'a\nb', 'ä', 5, null].map((userAgent): [string, Anything] => ['a user agent', { userAgent }]),
-    ...[null, 5, 'x', {}, { dispatch: true }].map((dispatcher): [string, Anything] => ['a dispatcher', { dispatcher }]),
+    ...[0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY].map(
+      (maxResponseBytes): [string, Anything] => ['a size', { maxResponseBytes }],
+    ),
+    ...['', 'a\nb', 'ä', 5, null].map((userAgent): [string, Anything] => [
+      'a user agent',
+      { userAgent },
+    ]),
+    ...[null, 5, 'x', {}, { dispatch: true }].map((dispatcher): [string, Anything] => [
+      'a dispatcher',
+      { dispatcher },
+    ]),
     ...[null, 5, 'x', {}].map((layers): [string, Anything] => ['layers', { layers }]),
     ['an unknown name', { apikey: KEY }],
     ['an unknown name', { timeout: 5 }],
@@ -107,17 +146,27 @@ describe('createBlossom', () => {
     expect((error as Error).message).toMatch(/^createBlossom: .+\.$|^createBlossom: .+\?$/)
   })
 
-  it.each(['sk_secret part', 'sk_secret\r\nx: y', 'sk_secret\0', 'sk_secretü'])('never quotes a key that it refuses, case %#', (apiKey) => {
-    expect(everythingOf(thrown(() => createBlossom({ apiKey })))).not.toContain('secret')
-  })
+  it.each(['sk_secret part', 'sk_secret\r\nx: y', 'sk_secret\0', 'sk_secretü'])(
+    'never quotes a key that it refuses, case %#',
+    (apiKey) => {
+      expect(everythingOf(thrown(() => createBlossom({ apiKey })))).not.toContain('secret')
+    },
+  )
 
   it('never quotes the password of an address that it refuses', () => {
-    expect(everythingOf(thrown(() => createBlossom({ baseURL: 'http://user:hunter2@example.com' })))).not.toContain('hunter2')
-    expect(everythingOf(thrown(() => createBlossom({ baseURL: 'http://example.com?key=hunter2' })))).not.toContain('hunter2')
+    expect(
+      everythingOf(thrown(() => createBlossom({ baseURL: 'http://user:hunter2@example.com' }))),
+    ).not.toContain('hunter2')
+    expect(
+      everythingOf(thrown(() => createBlossom({ baseURL: 'http://example.com?key=hunter2' }))),
+    ).not.toContain('hunter2')
   })
 
   it('refuses an option whose getter throws', () => {
-    const options = Object.defineProperty({}, 'apiKey', { enumerable: true, get: () => JSON.parse('no') })
+    const options = Object.defineProperty({}, 'apiKey', {
+      enumerable: true,
+      get: () => JSON.parse('no'),
+    })
     expect(thrown(() => createBlossom(options))).toMatchObject({ code: 'CONFIG' })
   })
 
@@ -128,14 +177,26 @@ describe('createBlossom', () => {
     ['http://127.0.0.1:PORT/a/b/', '/a/b'],
     ['HTTP://127.0.0.1:PORT', ''],
   ])('sends to %s with the path before every request', async (address, prefix) => {
-    await using server = await httpServer((_request, response) => response.end(JSON.stringify(completion())))
-    await createBlossom({ baseURL: address.replace('PORT', String(server.port)) }).text.generate('x')
+    await using server = await httpServer((_request, response) =>
+      response.end(JSON.stringify(completion())),
+    )
+    await createBlossom({ baseURL: address.replace('PORT', String(server.port)) }).text.generate(
+      'x',
+    )
     expect(server.requests[0]?.path).toBe(`${prefix}/v1/chat/completions`)
   })
 
   it('takes undefined for not given', () => {
-    const nothing = { apiKey: undefined, baseURL: undefined, headers: undefined, dispatcher: undefined, userAgent: undefined }
-    expect(createBlossom({ ...nothing, maxResponseBytes: undefined, layers: undefined }).describe()).toEqual([])
+    const nothing = {
+      apiKey: undefined,
+      baseURL: undefined,
+      headers: undefined,
+      dispatcher: undefined,
+      userAgent: undefined,
+    }
+    expect(
+      createBlossom({ ...nothing, maxResponseBytes: undefined, layers: undefined }).describe(),
+    ).toEqual([])
     expect(createBlossom().image.url('x')).toMatch(/^https:\/\/gen\.pollinations\.ai\/image\/x/)
   })
 })
@@ -146,9 +207,14 @@ describe('calls', () => {
   beforeAll(async () => {
     server = await httpServer((request, response) => {
       const stream = request.body.includes('"stream":true')
-      if (request.path.startsWith('/image/')) response.writeHead(200, { 'content-type': 'image/png' }).end('png')
-      else if (stream) response.writeHead(200, { 'content-type': 'text/event-stream' }).end(chatEvents('ok'))
-      else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(completion('ok')))
+      if (request.path.startsWith('/image/'))
+        response.writeHead(200, { 'content-type': 'image/png' }).end('png')
+      else if (stream)
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).end(chatEvents('ok'))
+      else
+        response
+          .writeHead(200, { 'content-type': 'application/json' })
+          .end(JSON.stringify(completion('ok')))
     })
     blossom = createBlossom({ baseURL: server.url, apiKey: KEY })
   })
@@ -162,7 +228,10 @@ describe('calls', () => {
   })
 
   /** The call gives a promise, which rejects, and nothing is sent. */
-  async function expectRefusal(call: () => Promise<unknown>, code = 'VALIDATION'): Promise<StackError> {
+  async function expectRefusal(
+    call: () => Promise<unknown>,
+    code = 'VALIDATION',
+  ): Promise<StackError> {
     let work: Promise<unknown> | undefined
     expect(() => {
       work = call()
@@ -204,7 +273,12 @@ describe('calls', () => {
     ]
     it.each(wrong)('refuses options that are %s', async (_what, options) => {
       // A batch hands the options of the call on to each of its calls.
-      if (name === 'text.batch' && typeof options === 'object' && options !== null && Object.keys(options).length > 0) {
+      if (
+        name === 'text.batch' &&
+        typeof options === 'object' &&
+        options !== null &&
+        Object.keys(options).length > 0
+      ) {
         const { value } = (await method(options)) as { value: { ok: boolean; error: unknown } }
         expect(value).toMatchObject({ ok: false, error: { code: 'VALIDATION' } })
       } else await expectRefusal(() => method(options))
@@ -212,25 +286,36 @@ describe('calls', () => {
     })
 
     it('refuses an option whose getter throws', async () => {
-      const options = Object.defineProperty({}, name === 'text.batch' ? 'concurrency' : 'timeoutMs', {
-        enumerable: true,
-        get: () => {
-          throw new TypeError('on purpose')
+      const options = Object.defineProperty(
+        {},
+        name === 'text.batch' ? 'concurrency' : 'timeoutMs',
+        {
+          enumerable: true,
+          get: () => {
+            throw new TypeError('on purpose')
+          },
         },
-      })
+      )
       await expectRefusal(() => method(options))
     })
 
     if (name === 'text.batch') return
     const values: [string, unknown][] = [
-      ...[0, -1, Number.NaN, Number.POSITIVE_INFINITY, '5', null, 1e15].map((value): [string, unknown] => ['timeoutMs', value]),
+      ...[0, -1, Number.NaN, Number.POSITIVE_INFINITY, '5', null, 1e15].map(
+        (value): [string, unknown] => ['timeoutMs', value],
+      ),
       ...[Number.NaN, '5', null, Date.now()].map((value): [string, unknown] => ['deadline', value]),
-      ...[Number.NaN, Number.POSITIVE_INFINITY, '5', null].map((value): [string, unknown] => ['priority', value]),
+      ...[Number.NaN, Number.POSITIVE_INFINITY, '5', null].map((value): [string, unknown] => [
+        'priority',
+        value,
+      ]),
       ...['', 5, null].map((value): [string, unknown] => ['tenant', value]),
       ...['', 'never', true, null].map((value): [string, unknown] => ['cache', value]),
       ...[{}, null, 5].map((value): [string, unknown] => ['signal', value]),
       ...[{}, null, 5].map((value): [string, unknown] => ['meta', value]),
-      ...['', 'two words', 'sk_secret\r\nx: y', 'sk_secretü', null, 5].map((value): [string, unknown] => ['apiKey', value]),
+      ...['', 'two words', 'sk_secret\r\nx: y', 'sk_secretü', null, 5].map(
+        (value): [string, unknown] => ['apiKey', value],
+      ),
     ]
     it.each(values)('refuses a wrong %s, case %#', async (option, value) => {
       const error = await expectRefusal(() => method({ [option]: value }))
@@ -260,40 +345,62 @@ describe('calls', () => {
     ['embeddings.create', 'dimensions', [0, -1, 1.5, '5', Number.NaN, 1e9]],
     ['embeddings.create', 'model', ['', 5]],
   ]
-  it.each(fields.flatMap(([method, field, values]) => values.map((value): [string, string, unknown] => [method, field, value])))(
-    '%s refuses a wrong %s, case %#',
-    async (method, field, value) => {
-      const { message } = await expectRefusal(() => (methods[method] as (options: Anything) => Promise<unknown>)({ [field]: value }))
-      expect(message).toContain(`${method}: option "${field}" must be`)
+  it.each(
+    fields.flatMap(([method, field, values]) =>
+      values.map((value): [string, string, unknown] => [method, field, value]),
+    ),
+  )('%s refuses a wrong %s, case %#', async (method, field, value) => {
+    const { message } = await expectRefusal(() =>
+      (methods[method] as (options: Anything) => Promise<unknown>)({ [field]: value }),
+    )
+    expect(message).toContain(`${method}: option "${field}" must be`)
+  })
+
+  it.each(['concurrency', 'order', 'onProgress', 'estimate', 'checkpoint', 'signal'])(
+    'text.batch refuses a wrong %s',
+    async (option) => {
+      for (const value of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '', null, {}]) {
+        await expectRefusal(() => blossom.text.batch(['x'], { [option]: value } as Anything).next())
+      }
     },
   )
 
-  it.each(['concurrency', 'order', 'onProgress', 'estimate', 'checkpoint', 'signal'])('text.batch refuses a wrong %s', async (option) => {
-    for (const value of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '', null, {}]) {
-      await expectRefusal(() => blossom.text.batch(['x'], { [option]: value } as Anything).next())
-    }
-  })
+  it.each([undefined, null, 5, 'text', {}])(
+    'text.batch refuses prompts that are no list: %j',
+    async (prompts: Anything) => {
+      await expectRefusal(() => blossom.text.batch(prompts).next())
+    },
+  )
 
-  it.each([undefined, null, 5, 'text', {}])('text.batch refuses prompts that are no list: %j', async (prompts: Anything) => {
-    await expectRefusal(() => blossom.text.batch(prompts).next())
-  })
-
-  describe.each(['text.generate', 'text.stream', 'image.generate', 'audio.speech', 'embeddings.create'])('prompts of %s', (name) => {
+  describe.each([
+    'text.generate',
+    'text.stream',
+    'image.generate',
+    'audio.speech',
+    'embeddings.create',
+  ])('prompts of %s', (name) => {
     const ask = (prompt: Anything): Promise<unknown> => {
       const [area, method] = name.split('.') as [string, string]
       return (blossom as Anything)[area][method](prompt)
     }
-    it.each(['', undefined, null, 5, {}, Symbol('s')])('must be texts that are not empty: %s', async (prompt) => {
-      await expectRefusal(() => ask(prompt))
-    })
+    it.each(['', undefined, null, 5, {}, Symbol('s')])(
+      'must be texts that are not empty: %s',
+      async (prompt) => {
+        await expectRefusal(() => ask(prompt))
+      },
+    )
   })
 
-  it.each([[[]], [['a', '']], [['a', 5]], [[undefined]], [new Set(['a'])], [{ 0: 'a', length: 1 }]])(
-    'embeddings.create refuses a list of anything but texts, case %#',
-    async (input: Anything) => {
-      await expectRefusal(() => blossom.embeddings.create(input))
-    },
-  )
+  it.each([
+    [[]],
+    [['a', '']],
+    [['a', 5]],
+    [[undefined]],
+    [new Set(['a'])],
+    [{ 0: 'a', length: 1 }],
+  ])('embeddings.create refuses a list of anything but texts, case %#', async (input: Anything) => {
+    await expectRefusal(() => blossom.embeddings.create(input))
+  })
 
   describe('chat bodies', () => {
     const cycle: Record<string, unknown> = { messages }
@@ -316,7 +423,9 @@ describe('calls', () => {
     it('are refused when their `stream` is the other form', async () => {
       const { message } = await expectRefusal(() => blossom.chat.create({ messages, stream: true }))
       expect(message).toContain('use chat.stream')
-      expect((await expectRefusal(() => blossom.chat.stream({ messages, stream: false }))).message).toContain('use chat.create')
+      expect(
+        (await expectRefusal(() => blossom.chat.stream({ messages, stream: false }))).message,
+      ).toContain('use chat.create')
       await expectRefusal(() => blossom.chat.create({ messages, stream: 'yes' }))
     })
   })
@@ -335,20 +444,32 @@ describe('calls', () => {
       },
     )
 
-    it.each(['x'.repeat(8_193), 'ä'.repeat(2_000), 'x'.repeat(100_000), 'x'.repeat(10_000_000), '\ud800'.repeat(100_000)])(
-      'are refused when they are too long, in no time, case %#',
-      async (prompt) => {
-        const began = performance.now()
-        const error = await expectRefusal(() => blossom.image.generate(prompt), prompt.startsWith('\ud800') ? 'VALIDATION' : 'TOO_LARGE')
-        if (!prompt.startsWith('\ud800')) expect(error).toMatchObject({ status: 413 })
-        if (!prompt.startsWith('\ud800')) expect(error).toBeInstanceOf(TooLargeError)
-        expect(performance.now() - began).toBeLessThan(500)
-      },
-    )
+    it.each([
+      'x'.repeat(8_193),
+      'ä'.repeat(2_000),
+      'x'.repeat(100_000),
+      'x'.repeat(10_000_000),
+      '\ud800'.repeat(100_000),
+    ])('are refused when they are too long, in no time, case %#', async (prompt) => {
+      const began = performance.now()
+      const error = await expectRefusal(
+        () => blossom.image.generate(prompt),
+        prompt.startsWith('\ud800') ? 'VALIDATION' : 'TOO_LARGE',
+      )
+      if (!prompt.startsWith('\ud800')) expect(error).toMatchObject({ status: 413 })
+      if (!prompt.startsWith('\ud800')) expect(error).toBeInstanceOf(TooLargeError)
+      expect(performance.now() - began).toBeLessThan(500)
+    })
 
     it('are refused when what follows them is too long', async () => {
-      await expectRefusal(() => blossom.image.generate('x', { negativePrompt: 'x'.repeat(1_000_000) }), 'TOO_LARGE')
-      await expectRefusal(() => blossom.image.generate('x', { image: `data:image/png;base64,${'A'.repeat(20_000)}` }), 'TOO_LARGE')
+      await expectRefusal(
+        () => blossom.image.generate('x', { negativePrompt: 'x'.repeat(1_000_000) }),
+        'TOO_LARGE',
+      )
+      await expectRefusal(
+        () => blossom.image.generate('x', { image: `data:image/png;base64,${'A'.repeat(20_000)}` }),
+        'TOO_LARGE',
+      )
     })
 
     const awkward = [
@@ -387,26 +508,38 @@ describe('calls', () => {
       expect([...searchParams]).toEqual([['model', 'flux']])
       expect(request?.headers).not.toHaveProperty('x-evil')
       expect(server.requests.length - before).toBe(1)
-      expect(new URL(blossom.image.url(prompt)).href).toBe(new URL(request?.path ?? '', server.url).href)
+      expect(new URL(blossom.image.url(prompt)).href).toBe(
+        new URL(request?.path ?? '', server.url).href,
+      )
     })
   })
 
-  it.each(['.', '..', '\ud800', '%2e%2e', '//evil/x', 'a\r\nb\0', '__proto__', 'x'.repeat(10_000_000)])(
-    'prompts in a body are sent as they are, case %#',
-    async (prompt) => {
-      await blossom.text.generate(prompt)
-      const [request] = server.requests.slice(before)
-      expect(JSON.parse(request?.body ?? '')).toEqual({ model: 'openai', messages: [{ role: 'user', content: prompt }] })
-      expect(request?.path).toBe('/v1/chat/completions')
-    },
-  )
+  it.each([
+    '.',
+    '..',
+    '\ud800',
+    '%2e%2e',
+    '//evil/x',
+    'a\r\nb\0',
+    '__proto__',
+    'x'.repeat(10_000_000),
+  ])('prompts in a body are sent as they are, case %#', async (prompt) => {
+    await blossom.text.generate(prompt)
+    const [request] = server.requests.slice(before)
+    expect(JSON.parse(request?.body ?? '')).toEqual({
+      model: 'openai',
+      messages: [{ role: 'user', content: prompt }],
+    })
+    expect(request?.path).toBe('/v1/chat/completions')
+  })
 
   it.each(['model', 'voice'])('a %s with line ends adds no header', async (field) => {
     const value = 'x\r\nx-evil: 1'
     await blossom.text.generate('x', { model: value })
     await blossom.image.generate('x', { model: value })
     await blossom.audio.speech('x', { [field]: value }).catch(() => {})
-    for (const { headers } of server.requests.slice(before)) expect(headers).not.toHaveProperty('x-evil')
+    for (const { headers } of server.requests.slice(before))
+      expect(headers).not.toHaveProperty('x-evil')
     expect(server.requests.length - before).toBe(3)
   })
 
@@ -486,8 +619,15 @@ describe('calls', () => {
     })
 
     it('never holds the key', () => {
-      const url = blossom.image.url('a cat', { width: 64, negativePrompt: 'dogs', guidanceScale: 2.5, nologo: true })
-      expect(url).toBe(`${server.url}/image/a%20cat?model=flux&width=64&negative_prompt=dogs&nologo=true&guidance_scale=2.5`)
+      const url = blossom.image.url('a cat', {
+        width: 64,
+        negativePrompt: 'dogs',
+        guidanceScale: 2.5,
+        nologo: true,
+      })
+      expect(url).toBe(
+        `${server.url}/image/a%20cat?model=flux&width=64&negative_prompt=dogs&nologo=true&guidance_scale=2.5`,
+      )
       expect(url).not.toContain(KEY)
     })
 
@@ -502,7 +642,9 @@ describe('calls', () => {
   it('rejects with the reason of a signal that is aborted already, and sends nothing', async () => {
     const reason = new Error('changed my mind')
     for (const name of Object.keys(methods)) {
-      const work = (methods[name] as (options: Anything) => Promise<unknown>)({ signal: AbortSignal.abort(reason) })
+      const work = (methods[name] as (options: Anything) => Promise<unknown>)({
+        signal: AbortSignal.abort(reason),
+      })
       await expect(work).rejects.toBe(reason)
     }
     expect(server.requests.length - before).toBe(0)

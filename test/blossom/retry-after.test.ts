@@ -25,7 +25,23 @@ describe('readRetryAfter', () => {
 
   it.each(
     [
-      ['', '   ', '-1', '-0.5', '+2', '1e3', '0x10', 'Infinity', '-Infinity', 'NaN', '2s', '1,5', '.5', '5.', '1 2'],
+      [
+        '',
+        '   ',
+        '-1',
+        '-0.5',
+        '+2',
+        '1e3',
+        '0x10',
+        'Infinity',
+        '-Infinity',
+        'NaN',
+        '2s',
+        '1,5',
+        '.5',
+        '5.',
+        '1 2',
+      ],
       [
         'soon',
         'tomorrow',
@@ -35,7 +51,12 @@ describe('readRetryAfter', () => {
         'Thu, 99 Jan 2026 12:00:03 GMT',
         'Thu, garbage',
       ],
-      ['Thu, 15 Jan 2026 11:59:59 GMT', 'Thu, 15 Jan 2026 12:00:00 GMT', 'Thu, 01 Jan 1970 00:00:00 GMT', 'Mon, 01 Jan 0001 00:00:00 GMT'],
+      [
+        'Thu, 15 Jan 2026 11:59:59 GMT',
+        'Thu, 15 Jan 2026 12:00:00 GMT',
+        'Thu, 01 Jan 1970 00:00:00 GMT',
+        'Mon, 01 Jan 0001 00:00:00 GMT',
+      ],
       [undefined, null, 5, {}, [], true, ['5', '6']],
     ].flat(),
   )('makes nothing of %j', (header) => {
@@ -59,12 +80,19 @@ describe('readRetryAfter', () => {
     expect(readRetryAfter({}, { retryAfterSeconds: 0 })).toBe(0)
   })
 
-  it.each([undefined, null, 5, 'text', [], {}, { retryAfterSeconds: '3' }, { retryAfterSeconds: -1 }, { retryAfterSeconds: Number.NaN }])(
-    'makes nothing of the body %j',
-    (body) => {
-      expect(readRetryAfter({}, body)).toBeUndefined()
-    },
-  )
+  it.each([
+    undefined,
+    null,
+    5,
+    'text',
+    [],
+    {},
+    { retryAfterSeconds: '3' },
+    { retryAfterSeconds: -1 },
+    { retryAfterSeconds: Number.NaN },
+  ])('makes nothing of the body %j', (body) => {
+    expect(readRetryAfter({}, body)).toBeUndefined()
+  })
 
   it('is never NaN, infinite or negative, whatever comes', () => {
     const numbers = fc.oneof(
@@ -75,7 +103,10 @@ describe('readRetryAfter', () => {
     )
     const dates = fc.date({ noInvalidDate: true }).map((date) => date.toUTCString())
     const value = fc.oneof(fc.string(), numbers, dates, fc.anything())
-    const body = fc.oneof(fc.record({ retryAfterSeconds: fc.anything(), error: fc.anything() }), fc.anything())
+    const body = fc.oneof(
+      fc.record({ retryAfterSeconds: fc.anything(), error: fc.anything() }),
+      fc.anything(),
+    )
     fc.assert(
       fc.property(value, value, body, (ms, header, rest) => {
         const wait = readRetryAfter({ 'retry-after-ms': ms, 'retry-after': header }, rest)

@@ -8,10 +8,16 @@ interface Event {
 }
 
 /** The events of bytes that come in these pieces. */
-function eventsOf(pieces: readonly Uint8Array[], maxEventBytes = 1_000_000): { events: Event[]; tooLong: number } {
+function eventsOf(
+  pieces: readonly Uint8Array[],
+  maxEventBytes = 1_000_000,
+): { events: Event[]; tooLong: number } {
   const events: Event[] = []
   let tooLong = 0
-  const feed = readEvents({ onData: (data, event) => events.push({ data, event }), onTooLong: () => tooLong++ }, maxEventBytes)
+  const feed = readEvents(
+    { onData: (data, event) => events.push({ data, event }), onTooLong: () => tooLong++ },
+    maxEventBytes,
+  )
   for (const piece of pieces) feed(piece)
   return { events, tooLong }
 }
@@ -21,7 +27,11 @@ const datasOf = (text: string): string[] => eventsOf([bytesOf(text)]).events.map
 
 /** The bytes cut at these places. */
 function cut(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
-  const sorted = [0, ...places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
+  const sorted = [
+    0,
+    ...places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b),
+    bytes.length,
+  ]
   return sorted.slice(1).map((end, i) => bytes.slice(sorted[i], end))
 }
 
@@ -72,38 +82,72 @@ describe('readEvents', () => {
     ['an endless comment', () => ':'.repeat(1_000)],
   ])('stops at %s, says so once, and reads nothing more', (_name, part) => {
     const pieces = Array.from({ length: 50 }, (_, i) => bytesOf(part(i)))
-    const { events, tooLong } = eventsOf([bytesOf('data: first\n\n'), ...pieces, bytesOf('\n\ndata: last\n\n')], 10_000)
-    expect({ events: events.map(({ data }) => data), tooLong }).toEqual({ events: ['first'], tooLong: 1 })
+    const { events, tooLong } = eventsOf(
+      [bytesOf('data: first\n\n'), ...pieces, bytesOf('\n\ndata: last\n\n')],
+      10_000,
+    )
+    expect({ events: events.map(({ data }) => data), tooLong }).toEqual({
+      events: ['first'],
+      tooLong: 1,
+    })
   })
 
   it('gives the same events for any way of cutting the bytes', () => {
     const line = fc.oneof(
       fc.string({ unit: 'grapheme' }).map((text) => `data: ${text.replace(/[\r\n]/g, ' ')}`),
       fc.json().map((text) => `data:${text}`),
-      fc.constantFrom('', '', ':', ': comment', 'event: error', 'id: 1', 'data', 'data:', 'data: [DONE]', 'retry: x', 'data: 😀é\u2028'),
+      fc.constantFrom(
+        '',
+        '',
+        ':',
+        ': comment',
+        'event: error',
+        'id: 1',
+        'data',
+        'data:',
+        'data: [DONE]',
+        'retry: x',
+        'data: 😀é\u2028',
+      ),
     )
     const end = fc.constantFrom('\n', '\r\n', '\r')
-    const text = fc.array(fc.tuple(line, end), { maxLength: 30 }).map((lines) => `${lines.flat().join('')}\n\n`)
+    const text = fc
+      .array(fc.tuple(line, end), { maxLength: 30 })
+      .map((lines) => `${lines.flat().join('')}\n\n`)
     const mark = fc.boolean().map((has) => (has ? '\ufeff' : ''))
     fc.assert(
-      fc.property(fc.tuple(mark, text), fc.array(fc.nat(), { maxLength: 40 }), ([start, rest], places) => {
-        const bytes = bytesOf(start + rest)
-        const whole = eventsOf([bytes])
-        expect(eventsOf(cut(bytes, places))).toEqual(whole)
-        expect(eventsOf([...bytes].map((byte) => Uint8Array.of(byte)))).toEqual(whole)
-      }),
+      fc.property(
+        fc.tuple(mark, text),
+        fc.array(fc.nat(), { maxLength: 40 }),
+        ([start, rest], places) => {
+          const bytes = bytesOf(start + rest)
+          const whole = eventsOf([bytes])
+          expect(eventsOf(cut(bytes, places))).toEqual(whole)
+          expect(eventsOf([...bytes].map((byte) => Uint8Array.of(byte)))).toEqual(whole)
+        },
+      ),
       { numRuns: 100 },
     )
   })
 
   it('gives back every text, whatever is in it, as the data of its event', () => {
-    const point = fc.oneof(fc.nat({ max: 0xd7ff }), fc.integer({ min: 0xe000, max: 0x10ffff }), fc.constantFrom(0, 10, 13, 0xfeff, 0x2028))
+    const point = fc.oneof(
+      fc.nat({ max: 0xd7ff }),
+      fc.integer({ min: 0xe000, max: 0x10ffff }),
+      fc.constantFrom(0, 10, 13, 0xfeff, 0x2028),
+    )
     const text = fc.array(point, { maxLength: 30 }).map((points) => String.fromCodePoint(...points))
     fc.assert(
-      fc.property(fc.array(text, { maxLength: 4 }), fc.array(fc.nat(), { maxLength: 10 }), (texts, places) => {
-        const bytes = bytesOf(texts.map((text) => `data: ${JSON.stringify(text)}\n\n`).join(''))
-        expect(eventsOf(cut(bytes, places)).events.map(({ data }) => JSON.parse(data))).toEqual(texts)
-      }),
+      fc.property(
+        fc.array(text, { maxLength: 4 }),
+        fc.array(fc.nat(), { maxLength: 10 }),
+        (texts, places) => {
+          const bytes = bytesOf(texts.map((text) => `data: ${JSON.stringify(text)}\n\n`).join(''))
+          expect(eventsOf(cut(bytes, places)).events.map(({ data }) => JSON.parse(data))).toEqual(
+            texts,
+          )
+        },
+      ),
     )
   })
 })

@@ -1,6 +1,15 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { abortScope, Cancel, cancelOf, remaining, Scope, sleep, stack, Timer } from '../../src/core/index.js'
+import {
+  abortScope,
+  Cancel,
+  cancelOf,
+  remaining,
+  Scope,
+  sleep,
+  stack,
+  Timer,
+} from '../../src/core/index.js'
 import { gate, never } from '../support/gate.js'
 import { spy } from '../support/layers.js'
 import { catchWarnings, named } from '../support/warnings.js'

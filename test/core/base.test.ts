@@ -3,7 +3,10 @@ import { base, collect, stack } from '../../src/core/index.js'
 import { spy } from '../support/layers.js'
 import { numbers } from '../support/streams.js'
 
-const factsOf = async (fn: Parameters<typeof stack<unknown, unknown, []>>[0], request: unknown = 'x') => {
+const factsOf = async (
+  fn: Parameters<typeof stack<unknown, unknown, []>>[0],
+  request: unknown = 'x',
+) => {
   const probe = spy()
   await stack(fn, probe)(request)
   return probe.context.base
@@ -55,7 +58,9 @@ describe('base', () => {
   })
 
   it('lets traits that are undefined be the defaults', async () => {
-    const facts = await factsOf(base(async (_: unknown) => 1, { key: undefined, unreadMs: undefined, streams: undefined }))
+    const facts = await factsOf(
+      base(async (_: unknown) => 1, { key: undefined, unreadMs: undefined, streams: undefined }),
+    )
     expect(facts.unreadMs).toBe(30_000)
     expect(facts.key({ a: 1 }, 'cache')).toBeDefined()
   })
@@ -107,7 +112,11 @@ describe('base', () => {
 
   it.each([
     ['an unknown trait', { stream: () => true }, 'base: option "stream" is unknown'],
-    ['a trait that is no function', { key: 'id' }, 'base: option "key" must be a function, got "id".'],
+    [
+      'a trait that is no function',
+      { key: 'id' },
+      'base: option "key" must be a function, got "id".',
+    ],
     ['NaN', { unreadMs: Number.NaN }, 'base: option "unreadMs" must be a duration'],
     ['no object', 5, 'base: options must be an object, got 5.'],
   ])('refuses %s', (_, traits, message) => {
@@ -117,6 +126,8 @@ describe('base', () => {
   })
 
   it('refuses what is no function', () => {
-    expect(() => base('ask' as unknown as () => void, {})).toThrow(expect.objectContaining({ code: 'CONFIG' }))
+    expect(() => base('ask' as unknown as () => void, {})).toThrow(
+      expect.objectContaining({ code: 'CONFIG' }),
+    )
   })
 })

@@ -14,7 +14,9 @@ afterEach(() => {
 })
 
 /** The context of a call that has ended. */
-const contextOf = async (options: Parameters<ReturnType<typeof stack>>[1] = {}): Promise<Context> => {
+const contextOf = async (
+  options: Parameters<ReturnType<typeof stack>>[1] = {},
+): Promise<Context> => {
   const probe = spy()
   await stack(async () => 1, probe)(undefined, options)
   return probe.context
@@ -24,7 +26,14 @@ describe('Context', () => {
   it('carries what the caller said', async () => {
     const meta = new Map()
     const { signal } = new AbortController()
-    const context = await contextOf({ priority: 5, tenant: 'acme', cache: 'reload', meta, signal, timeoutMs: 100 })
+    const context = await contextOf({
+      priority: 5,
+      tenant: 'acme',
+      cache: 'reload',
+      meta,
+      signal,
+      timeoutMs: 100,
+    })
     expect(context).toMatchObject({ priority: 5, tenant: 'acme', cache: 'reload' })
     expect(context.meta).toBe(meta)
     expect(context.deadline).toBe(performance.now() + 100)
@@ -32,7 +41,12 @@ describe('Context', () => {
 
   it('has defaults where the caller said nothing', async () => {
     const context = await contextOf()
-    expect(context).toMatchObject({ priority: 0, tenant: undefined, cache: 'default', transport: undefined })
+    expect(context).toMatchObject({
+      priority: 0,
+      tenant: undefined,
+      cache: 'default',
+      transport: undefined,
+    })
     expect(context.deadline).toBe(Number.POSITIVE_INFINITY)
     expect(context.meta).toEqual(new Map())
     expect(context.signal.aborted).toBe(false)
@@ -61,9 +75,15 @@ describe('Context', () => {
     })
 
     it('keeps what it is not told', async () => {
-      const context = (await contextOf({ priority: 3, timeoutMs: 50 })).derive({ transport: { member: 1 } })
+      const context = (await contextOf({ priority: 3, timeoutMs: 50 })).derive({
+        transport: { member: 1 },
+      })
       const inner = context.derive({})
-      expect(inner).toMatchObject({ priority: 3, transport: { member: 1 }, deadline: context.deadline })
+      expect(inner).toMatchObject({
+        priority: 3,
+        transport: { member: 1 },
+        deadline: context.deadline,
+      })
       expect(inner.cancel).toBe(context.cancel)
     })
 
@@ -78,7 +98,10 @@ describe('Context', () => {
 })
 
 describe('detach()', () => {
-  /** Shared work, and callers with deadlines of their own; the calls around them never end by themselves. */
+  /**
+   * Shared work, and callers with deadlines of their own; the calls around them never end by
+   * themselves.
+   */
   const setUp = (...timeoutsMs: (number | undefined)[]) => {
     const probe = spy()
     const ask = stack(() => never(), probe)

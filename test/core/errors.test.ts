@@ -75,7 +75,15 @@ const samples = [
   },
 ] as const
 
-const classes = { ConfigError, ValidationError, TimeoutError, QueueFullError, BreakerOpenError, ClosedError, RateLimitError }
+const classes = {
+  ConfigError,
+  ValidationError,
+  TimeoutError,
+  QueueFullError,
+  BreakerOpenError,
+  ClosedError,
+  RateLimitError,
+}
 
 describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused }) => {
   it('carries its code, status and what a layer may do about it', () => {
@@ -93,14 +101,20 @@ describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused 
 
   it('is an instance of its own class only', () => {
     const error = make(ours)
-    expect(Object.keys(classes).filter((name) => error instanceof classes[name as keyof typeof classes])).toEqual([kind])
+    expect(
+      Object.keys(classes).filter((name) => error instanceof classes[name as keyof typeof classes]),
+    ).toEqual([kind])
   })
 
   it('is recognised across two copies of the library', () => {
     const foreign = make(theirs)
     expect(Object.getPrototypeOf(foreign)).not.toBe(classes[kind].prototype)
     expect(foreign).toBeInstanceOf(StackError)
-    expect(Object.keys(classes).filter((name) => foreign instanceof classes[name as keyof typeof classes])).toEqual([kind])
+    expect(
+      Object.keys(classes).filter(
+        (name) => foreign instanceof classes[name as keyof typeof classes],
+      ),
+    ).toEqual([kind])
     expect(isStackError(foreign, code)).toBe(true)
   })
 
@@ -123,19 +137,41 @@ const only = ({ retryAfter }: StackError) => (retryAfter === undefined ? {} : { 
 describe('StackError', () => {
   it('keeps cause, layer and retryAfter', () => {
     const cause = new Error('below')
-    const error = new StackError('m', { code: 'SERVER', status: 502, retryAfter: 250, layer: 'pool', cause })
-    expect(error).toMatchObject({ retryAfter: 250, layer: 'pool', retryable: false, refused: false })
+    const error = new StackError('m', {
+      code: 'SERVER',
+      status: 502,
+      retryAfter: 250,
+      layer: 'pool',
+      cause,
+    })
+    expect(error).toMatchObject({
+      retryAfter: 250,
+      layer: 'pool',
+      retryable: false,
+      refused: false,
+    })
     expect(error.cause).toBe(cause)
   })
 
   it('has no cause of its own unless one is given', () => {
     expect(Object.hasOwn(new ClosedError(), 'cause')).toBe(false)
-    expect(Object.hasOwn(new StackError('m', { code: 'SERVER', status: 502, cause: undefined }), 'cause')).toBe(true)
+    expect(
+      Object.hasOwn(
+        new StackError('m', { code: 'SERVER', status: 502, cause: undefined }),
+        'cause',
+      ),
+    ).toBe(true)
   })
 
   it('shows nothing of its cause in message, JSON or string', () => {
-    const error = new StackError('The call failed.', { code: 'SERVER', status: 502, cause: new Error('sk_secret') })
-    expect(`${error.message} ${JSON.stringify(error)} ${String(error)} ${error.stack}`).not.toContain('sk_secret')
+    const error = new StackError('The call failed.', {
+      code: 'SERVER',
+      status: 502,
+      cause: new Error('sk_secret'),
+    })
+    expect(
+      `${error.message} ${JSON.stringify(error)} ${String(error)} ${error.stack}`,
+    ).not.toContain('sk_secret')
   })
 
   it('lists no field of a name or of its kinds when it is inspected', () => {
@@ -151,13 +187,19 @@ describe('StackError', () => {
     expect(new ClosedError().name).toBe('ClosedError')
   })
 
-  it.each([null, undefined, 'text', 5, {}, new Error('plain'), new DOMException('x', 'AbortError'), { code: 'TIMEOUT' }])(
-    'has no instance in %o',
-    (value) => {
-      expect(value instanceof StackError).toBe(false)
-      expect(value instanceof TimeoutError).toBe(false)
-    },
-  )
+  it.each([
+    null,
+    undefined,
+    'text',
+    5,
+    {},
+    new Error('plain'),
+    new DOMException('x', 'AbortError'),
+    { code: 'TIMEOUT' },
+  ])('has no instance in %o', (value) => {
+    expect(value instanceof StackError).toBe(false)
+    expect(value instanceof TimeoutError).toBe(false)
+  })
 
   it('takes no object that merely looks like it for an instance', () => {
     const lookalike = { [Symbol.for('blossom-stack.error-kinds')]: 'StackError' }
@@ -225,7 +267,10 @@ describe('TimeoutError', () => {
   })
 
   it('is of the whole answer unless said otherwise, and names its layer', () => {
-    expect(new TimeoutError(5, { layer: 'attempt' })).toMatchObject({ phase: 'total', layer: 'attempt' })
+    expect(new TimeoutError(5, { layer: 'attempt' })).toMatchObject({
+      phase: 'total',
+      layer: 'attempt',
+    })
   })
 })
 
@@ -254,7 +299,9 @@ describe('ClosedError', () => {
 
 describe('RateLimitError', () => {
   it('keeps code and status, and lets the rest be said', () => {
-    expect(new RateLimitError('Slow down.', { refused: true, retryable: false, retryAfter: 9 })).toMatchObject({
+    expect(
+      new RateLimitError('Slow down.', { refused: true, retryable: false, retryAfter: 9 }),
+    ).toMatchObject({
       code: 'RATE_LIMITED',
       status: 429,
       refused: true,

@@ -79,7 +79,14 @@ describe('events', () => {
       { type: 'call:start' },
       { type: 'cache', layer: 'cache', status: 'miss' },
       { type: 'attempt:start', attempt: 1, member: 0 },
-      { type: 'attempt:end', attempt: 1, member: 0, outcome: 'failed', code: 'SERVER', durationMs: 20 },
+      {
+        type: 'attempt:end',
+        attempt: 1,
+        member: 0,
+        outcome: 'failed',
+        code: 'SERVER',
+        durationMs: 20,
+      },
       { type: 'retry', layer: 'retry', attempt: 1, delayMs: 50, code: 'SERVER' },
       { type: 'attempt:start', attempt: 2, member: 0 },
       { type: 'attempt:end', attempt: 2, member: 0, outcome: 'complete', durationMs: 20 },
@@ -124,7 +131,14 @@ describe('events', () => {
     expect(await collect(chunks)).toEqual([0, 1, 2])
     expect(events.slice(3).map(told)).toEqual([
       { type: 'attempt:end', attempt: 1, outcome: 'complete', firstTokenMs: 30, durationMs: 30 },
-      { type: 'call:end', outcome: 'complete', durationMs: 30, queuedMs: 0, firstTokenMs: 30, attempts: 1 },
+      {
+        type: 'call:end',
+        outcome: 'complete',
+        durationMs: 30,
+        queuedMs: 0,
+        firstTokenMs: 30,
+        attempts: 1,
+      },
     ])
   })
 
@@ -132,7 +146,9 @@ describe('events', () => {
     const events = recorded()
     const broken = stack(() => breaking(2, upstreamError('STREAM')))
     await failure(collect(await broken()))
-    expect(ofType(events, 'call:end').map(told)).toMatchObject([{ outcome: 'failed', code: 'STREAM' }])
+    expect(ofType(events, 'call:end').map(told)).toMatchObject([
+      { outcome: 'failed', code: 'STREAM' },
+    ])
     const long = stack(() => stalling(2))
     for await (const _ of await long()) break
     expect(ofType(events, 'call:end')[1]).toMatchObject({ outcome: 'left' })
@@ -161,7 +177,12 @@ describe('events', () => {
       ['breaker', 'closed'],
     ])
     const ends = ofType(events, 'call:end')
-    expect(ends[2]).toMatchObject({ outcome: 'failed', code: 'BREAKER_OPEN', layer: 'breaker', attempts: 0 })
+    expect(ends[2]).toMatchObject({
+      outcome: 'failed',
+      code: 'BREAKER_OPEN',
+      layer: 'breaker',
+      attempts: 0,
+    })
     expect(states.map(({ call }) => call)).toEqual([ends[1]?.call, ends[1]?.call, ends[3]?.call])
     await ask.close()
   })
@@ -179,9 +200,12 @@ describe('events', () => {
       first.open(1)
       await Promise.all([one, two])
       const [waited] = ofType(events, 'queued')
-      if (layer.name === 'queue') expect(waited && told(waited)).toEqual({ type: 'queued', layer: 'queue', waitedMs: 40 })
+      if (layer.name === 'queue')
+        expect(waited && told(waited)).toEqual({ type: 'queued', layer: 'queue', waitedMs: 40 })
       else expect(waited).toMatchObject({ layer: 'pool' })
-      expect(ofType(events, 'call:end').find(({ call }) => call === waited?.call)?.queuedMs).toBe(waited?.waitedMs)
+      expect(ofType(events, 'call:end').find(({ call }) => call === waited?.call)?.queuedMs).toBe(
+        waited?.waitedMs,
+      )
       events.length = 0
     }
   })
@@ -194,14 +218,18 @@ describe('events', () => {
     answer.open('well')
     await Promise.all(both)
     const [first, second] = ofType(events, 'call:start')
-    expect(ofType(events, 'joined').map(({ call, layer, work }) => [call, layer, work])).toEqual([[second?.call, 'dedupe', first?.call]])
+    expect(ofType(events, 'joined').map(({ call, layer, work }) => [call, layer, work])).toEqual([
+      [second?.call, 'dedupe', first?.call],
+    ])
     expect(ofType(events, 'call:end').map(({ attempts }) => attempts)).toEqual([1, 0])
     events.length = 0
     const double = stack(async (all: number[]) => all.map((n) => n * 2), batcher())
     const batch = [double([1]), double([2])]
     await tick(5)
     await Promise.all(batch)
-    expect(ofType(events, 'joined').map(({ layer, work }) => [layer, work])).toEqual([['batcher', ofType(events, 'call:start')[0]?.call]])
+    expect(ofType(events, 'joined').map(({ layer, work }) => [layer, work])).toEqual([
+      ['batcher', ofType(events, 'call:start')[0]?.call],
+    ])
   })
 
   it("tell which limit has cut a call: a layer's, or its own", async () => {
@@ -232,7 +260,9 @@ describe('events', () => {
   it("tell a caller's abort as what it is, once, and a closed stack by its code", async () => {
     const events = recorded()
     const heeding = (_: string, { signal }: { signal: AbortSignal }) =>
-      new Promise<string>((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('stopped'))))
+      new Promise<string>((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(new Error('stopped'))),
+      )
     const ask = stack(heeding, retry())
     const caller = new AbortController()
     const aborted = failure(ask('hello', { signal: caller.signal }))
@@ -279,13 +309,23 @@ describe('events', () => {
         throw new Error('secret')
       },
     })
-    for (const error of [Object.assign(new Error('secret'), { code: 'SECRET' }), 'secret', undefined, hostile]) {
+    for (const error of [
+      Object.assign(new Error('secret'), { code: 'SECRET' }),
+      'secret',
+      undefined,
+      hostile,
+    ]) {
       // Not `failure()`: an async function cannot give back the proxy.
       await stack(async () => {
         throw error
       })().catch(() => {})
     }
-    expect(ofType(events, 'call:end').map(({ code }) => code)).toEqual(['ERROR', 'ERROR', 'ERROR', 'ERROR'])
+    expect(ofType(events, 'call:end').map(({ code }) => code)).toEqual([
+      'ERROR',
+      'ERROR',
+      'ERROR',
+      'ERROR',
+    ])
     expect(inspect(events)).not.toMatch(/secret/i)
   })
 
@@ -301,7 +341,15 @@ describe('onEvent', () => {
     const publish = vi.spyOn(Channel.prototype, 'publish')
     const runStores = vi.spyOn(Channel.prototype, 'runStores')
     const seen = spy()
-    const ask = stack(async (n: number) => n, cache(), retry(), seen, breaker(), queue(), timeout({ ms: 1_000 }))
+    const ask = stack(
+      async (n: number) => n,
+      cache(),
+      retry(),
+      seen,
+      breaker(),
+      queue(),
+      timeout({ ms: 1_000 }),
+    )
     await ask(1)
     expect(seen.context.trace).toBeUndefined()
     stops.push(onEvent(() => {}))
@@ -351,7 +399,9 @@ describe('onEvent', () => {
     const events = recorded()
     stops.push(onEvent(({ type }) => type === 'call:start' && caller.abort('enough')))
     const ran = scripted('well')
-    expect(await failure(stack(ran)('hello', { signal: caller.signal, timeoutMs: 1_000 }))).toBe('enough')
+    expect(await failure(stack(ran)('hello', { signal: caller.signal, timeoutMs: 1_000 }))).toBe(
+      'enough',
+    )
     expect(ran.calls).toHaveLength(0)
     expect(vi.getTimerCount()).toBe(0)
     expect(ofType(events, 'call:end').map(({ outcome }) => outcome)).toEqual(['aborted'])
@@ -359,7 +409,9 @@ describe('onEvent', () => {
 
   it('refuses what is no listener', () => {
     expect(() => onEvent('log' as never)).toThrow(ConfigError)
-    expect(() => base(async () => 1, { onEvent: 'log' as never })).toThrow(/base: option "onEvent" must be a function/)
+    expect(() => base(async () => 1, { onEvent: 'log' as never })).toThrow(
+      /base: option "onEvent" must be a function/,
+    )
   })
 
   it('of a base hears of the stacks on it and of no others', async () => {
@@ -390,15 +442,23 @@ describe('channels', () => {
     const listen = (message: unknown, name: string | symbol) => messages.push([name, message])
     subscribe('blossom-stack:retry', listen)
     stops.push(() => unsubscribe('blossom-stack:retry', listen))
-    const call = stack(scripted<string>(upstreamError('RATE_LIMITED'), 'well'), retry(steady))('hello')
+    const call = stack(
+      scripted<string>(upstreamError('RATE_LIMITED'), 'well'),
+      retry(steady),
+    )('hello')
     await tick(1_000)
     await call
-    expect(messages).toMatchObject([['blossom-stack:retry', { type: 'retry', layer: 'retry', code: 'RATE_LIMITED', delayMs: 50 }]])
+    expect(messages).toMatchObject([
+      ['blossom-stack:retry', { type: 'retry', layer: 'retry', code: 'RATE_LIMITED', delayMs: 50 }],
+    ])
   })
 
   it('run a call in the stores bound to it, and follow it to the end of its answer', async () => {
     const spans = new AsyncLocalStorage<{ call: string }>()
-    const channels = tracingChannel<{ call: string }, { call: string; outcome?: string; code?: string }>('blossom-stack:call')
+    const channels = tracingChannel<
+      { call: string },
+      { call: string; outcome?: string; code?: string }
+    >('blossom-stack:call')
     const seen: unknown[] = []
     const note = (what: string) => (message: { call: string; outcome?: string; code?: string }) =>
       void seen.push([what, message.outcome, message.code])
@@ -452,16 +512,33 @@ describe('the timeline', () => {
     expect(meta.get('timeline')).toEqual([
       { type: 'call:start', afterMs: 0 },
       { type: 'attempt:start', afterMs: 0, attempt: 1 },
-      { type: 'attempt:end', afterMs: 0, attempt: 1, outcome: 'failed', code: 'SERVER', durationMs: 0 },
+      {
+        type: 'attempt:end',
+        afterMs: 0,
+        attempt: 1,
+        outcome: 'failed',
+        code: 'SERVER',
+        durationMs: 0,
+      },
       { type: 'retry', afterMs: 0, layer: 'retry', attempt: 1, delayMs: 50, code: 'SERVER' },
       { type: 'attempt:start', afterMs: 50, attempt: 2 },
       { type: 'attempt:end', afterMs: 50, attempt: 2, outcome: 'complete', durationMs: 0 },
-      { type: 'call:end', afterMs: 50, outcome: 'complete', durationMs: 50, queuedMs: 0, attempts: 2 },
+      {
+        type: 'call:end',
+        afterMs: 50,
+        outcome: 'complete',
+        durationMs: 50,
+        queuedMs: 0,
+        attempts: 2,
+      },
     ] satisfies TimelineEntry[])
   })
 
   it('has 200 entries at most, one of them the end', async () => {
-    const ask = stack(scripted<string>(upstreamError('SERVER')), retry({ retries: 100, minDelayMs: 0, budget: false }))
+    const ask = stack(
+      scripted<string>(upstreamError('SERVER')),
+      retry({ retries: 100, minDelayMs: 0, budget: false }),
+    )
     const meta = new Map<string, unknown>()
     const failed = failure(ask('hello', { meta }))
     await tick(1_000)
@@ -487,7 +564,12 @@ describe('the timeline', () => {
     await aborted
     late.open()
     await tick()
-    expect(types(meta.get('timeline') as TimelineEntry[])).toEqual(['call:start', 'attempt:start', 'call:end', 'attempt:end'])
+    expect(types(meta.get('timeline') as TimelineEntry[])).toEqual([
+      'call:start',
+      'attempt:start',
+      'call:end',
+      'attempt:end',
+    ])
   })
 
   it('is no reason to fail when it cannot be left', async () => {

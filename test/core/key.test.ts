@@ -6,7 +6,12 @@ const shuffled = (value: unknown, order: (keys: string[]) => string[]): unknown 
   if (Array.isArray(value)) return value.map((item) => shuffled(item, order))
   if (typeof value !== 'object' || value === null) return value
   // As entries: `__proto__` as a field must stay a field.
-  return Object.fromEntries(order(Object.keys(value)).map((key) => [key, shuffled((value as Record<string, unknown>)[key], order)]))
+  return Object.fromEntries(
+    order(Object.keys(value)).map((key) => [
+      key,
+      shuffled((value as Record<string, unknown>)[key], order),
+    ]),
+  )
 }
 
 const nested = (depth: number): unknown => {
@@ -37,7 +42,14 @@ describe('stableKey', () => {
   it('sees every small change', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.string(), (value, field) => {
-        const keys = [value, [value], [value, null], { [field]: value }, { [`${field}x`]: value }, { [field]: [value] }].map(stableKey)
+        const keys = [
+          value,
+          [value],
+          [value, null],
+          { [field]: value },
+          { [`${field}x`]: value },
+          { [field]: [value] },
+        ].map(stableKey)
         expect(new Set(keys).size).toBe(keys.length)
       }),
     )
@@ -113,9 +125,13 @@ describe('digest', () => {
 
   it('is the same for the same parts only', () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ unit: 'binary' })), fc.array(fc.string({ unit: 'binary' })), (a, b) => {
-        expect(digest(...a) === digest(...b)).toBe(JSON.stringify(a) === JSON.stringify(b))
-      }),
+      fc.property(
+        fc.array(fc.string({ unit: 'binary' })),
+        fc.array(fc.string({ unit: 'binary' })),
+        (a, b) => {
+          expect(digest(...a) === digest(...b)).toBe(JSON.stringify(a) === JSON.stringify(b))
+        },
+      ),
     )
   })
 

@@ -4,7 +4,9 @@ import { share } from '../../src/core/index.js'
 
 /** Whether a value and all that is in it is frozen. */
 const isDeeplyFrozen = (value: unknown): boolean =>
-  typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(isDeeplyFrozen))
+  typeof value !== 'object' ||
+  value === null ||
+  (Object.isFrozen(value) && Object.values(value).every(isDeeplyFrozen))
 
 describe('share', () => {
   it('gives JSON as the same object, frozen through and through', () => {
@@ -24,9 +26,12 @@ describe('share', () => {
     expect(isDeeplyFrozen(answer)).toBe(true)
   })
 
-  it.each([undefined, null, '', 'text', 0, -1, true, Symbol.iterator, 10n])('gives %s as it is', (value) => {
-    expect(share(value).take()).toBe(value)
-  })
+  it.each([undefined, null, '', 'text', 0, -1, true, Symbol.iterator, 10n])(
+    'gives %s as it is',
+    (value) => {
+      expect(share(value).take()).toBe(value)
+    },
+  )
 
   it('keeps bytes as a copy of its own and copies them for each caller', () => {
     const bytes = new Uint8Array([1, 2, 3])
@@ -39,8 +44,15 @@ describe('share', () => {
   })
 
   it('copies bytes that are deep inside, and freezes the frame around them', () => {
-    const shared = share({ contentType: 'image/png', list: [{ bytes: Buffer.from([1]) }], text: ['same'] })
-    const [one, two] = [shared.take(), shared.take()] as { list: { bytes: Buffer }[]; text: string[] }[]
+    const shared = share({
+      contentType: 'image/png',
+      list: [{ bytes: Buffer.from([1]) }],
+      text: ['same'],
+    })
+    const [one, two] = [shared.take(), shared.take()] as {
+      list: { bytes: Buffer }[]
+      text: string[]
+    }[]
     one!.list[0]!.bytes[0] = 9
     expect(two!.list[0]!.bytes[0]).toBe(1)
     expect(one).toHaveProperty('contentType', 'image/png')
@@ -90,12 +102,17 @@ describe('share', () => {
   })
 
   it('lets stores outside hold JSON and bytes', () => {
-    expect(share({ a: [1, 'b', null, true], bytes: Buffer.from('x'), c: undefined }).storable).toBe(true)
+    expect(share({ a: [1, 'b', null, true], bytes: Buffer.from('x'), c: undefined }).storable).toBe(
+      true,
+    )
     expect(share(undefined).storable).toBe(true)
   })
 
   it('keeps a field named __proto__ a field when it copies', () => {
-    const taken = share({ bytes: Buffer.from([1]), inner: JSON.parse('{"__proto__": {"polluted": true}}') }).take() as { inner: object }
+    const taken = share({
+      bytes: Buffer.from([1]),
+      inner: JSON.parse('{"__proto__": {"polluted": true}}'),
+    }).take() as { inner: object }
     expect(Object.getPrototypeOf(taken.inner)).toBe(Object.prototype)
     expect(Object.keys(taken.inner)).toEqual(['__proto__'])
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
@@ -128,7 +145,9 @@ describe('share', () => {
     expect(share({ a: ['x'.repeat(500)] }).bytes).toBeGreaterThanOrEqual(1_000)
     expect(share(1).bytes).toBeLessThan(100)
     const once = { text: 'x'.repeat(100) }
-    expect(share(Array.from({ length: 100 }, () => ({ ...once }))).bytes).toBeGreaterThanOrEqual(100 * 200)
+    expect(share(Array.from({ length: 100 }, () => ({ ...once }))).bytes).toBeGreaterThanOrEqual(
+      100 * 200,
+    )
   })
 
   it('gives any JSON value unchanged, frozen, and fit for a store', () => {

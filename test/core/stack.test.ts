@@ -35,7 +35,8 @@ afterEach(() => {
 
 const flush = () => vi.advanceTimersByTimeAsync(0)
 const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
-const config = (message: string) => expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining(message) })
+const config = (message: string) =>
+  expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining(message) })
 
 /** A base that ends with the signal's reason and not before. */
 const heeding = (_: string, { signal }: Context): Promise<string> =>
@@ -65,8 +66,10 @@ describe('stack', () => {
     })
 
     it('takes plain functions for layers', async () => {
-      const twice: LayerOf<number, number> = (next) => async (request, context) => 2 * (await next(request, context))
-      const plus: LayerOf<number, number> = (next) => (request, context) => next(request + 1, context)
+      const twice: LayerOf<number, number> = (next) => async (request, context) =>
+        2 * (await next(request, context))
+      const plus: LayerOf<number, number> = (next) => (request, context) =>
+        next(request + 1, context)
       expect(await stack(async (n: number) => n, twice, plus)(5)).toBe(12)
       expect(await stack(async (n: number) => n * n, plus, twice)(5)).toBe(72)
     })
@@ -76,7 +79,8 @@ describe('stack', () => {
       const ending = (name: string) =>
         defineLayer({
           name,
-          wrap: (next) => async (request, context) => onEnd(await next(request, context), ({ outcome }) => log.push(`${name} ${outcome}`)),
+          wrap: (next) => async (request, context) =>
+            onEnd(await next(request, context), ({ outcome }) => log.push(`${name} ${outcome}`)),
         })
       const ask = stack(numbers, ending('outer'), ending('inner'))
       await collect(await ask(2))
@@ -85,7 +89,10 @@ describe('stack', () => {
 
     it('composes groups with the one added last outermost', async () => {
       const log: string[] = []
-      const ask = composeStack<unknown, unknown, []>(async () => {}, [[traced('a', log), traced('b', log)], [traced('a', log)]])
+      const ask = composeStack<unknown, unknown, []>(async () => {}, [
+        [traced('a', log), traced('b', log)],
+        [traced('a', log)],
+      ])
       await ask()
       expect(log.slice(0, 3)).toEqual(['a in', 'a in', 'b in'])
       expect(ask.describe().map(({ name }) => name)).toEqual(['a2', 'a', 'b'])
@@ -96,7 +103,12 @@ describe('stack', () => {
     it('numbers equal names in the order of adding', () => {
       const ask = stack(async () => 1, spy('timeout'), spy('retry'), spy('timeout'), spy('timeout'))
       expect(Object.keys(ask.stats())).toEqual(['timeout', 'retry', 'timeout2', 'timeout3'])
-      expect(ask.describe().map(({ name }) => name)).toEqual(['timeout', 'retry', 'timeout2', 'timeout3'])
+      expect(ask.describe().map(({ name }) => name)).toEqual([
+        'timeout',
+        'retry',
+        'timeout2',
+        'timeout3',
+      ])
     })
 
     it('passes numbers by that are taken', () => {
@@ -105,7 +117,10 @@ describe('stack', () => {
     })
 
     it('calls a plain function by its name, or layer, and gives it no stats', () => {
-      const anonymous = [(next: Handler<unknown, number>) => next, (next: Handler<unknown, number>) => next] as const
+      const anonymous = [
+        (next: Handler<unknown, number>) => next,
+        (next: Handler<unknown, number>) => next,
+      ] as const
       function logging(next: Handler<unknown, number>) {
         return next
       }
@@ -130,18 +145,28 @@ describe('stack', () => {
 
     it('note what is odd about the order, and warn of it once', () => {
       const warnings = catchWarnings()
-      const cacheLike = () => spy('store', { kind: 'cache', outside: { queue: 'a hit would hold a slot.' } })
+      const cacheLike = () =>
+        spy('store', { kind: 'cache', outside: { queue: 'a hit would hold a slot.' } })
       const queueLike = () => spy('slots', { kind: 'queue' })
       for (let i = 0; i < 3; i++) {
         const ask = stack(async () => 1, queueLike(), spy('between'), cacheLike())
-        expect(ask.describe().map(({ note }) => note)).toEqual([undefined, undefined, 'store is inside slots: a hit would hold a slot.'])
+        expect(ask.describe().map(({ note }) => note)).toEqual([
+          undefined,
+          undefined,
+          'store is inside slots: a hit would hold a slot.',
+        ])
       }
       expect(warnings).toEqual(['store is inside slots: a hit would hold a slot.'])
     })
 
     it('note nothing for a good order or for kinds that are not named', () => {
       const warnings = catchWarnings()
-      const ask = stack(async () => 1, spy('toString'), spy('cache', { outside: { queue: 'reason' } }), spy('queue'))
+      const ask = stack(
+        async () => 1,
+        spy('toString'),
+        spy('cache', { outside: { queue: 'reason' } }),
+        spy('queue'),
+      )
       expect(ask.describe().every((layer) => !('note' in layer))).toBe(true)
       expect(warnings).toEqual([])
     })
@@ -151,16 +176,30 @@ describe('stack', () => {
     it.each([
       ['a base that is no function', () => stack('ask' as never), 'the base must be a function'],
       ['a missing base', () => stack(undefined as never), 'the base must be a function'],
-      ['a layer that is no function', () => stack(async () => 1, { name: 'retry' } as never), 'a layer must be a function'],
-      ['a missing layer', () => stack(async () => 1, undefined as never), 'a layer must be a function'],
-      ['a layer that gives no handler', () => stack(async () => 1, (() => 5) as never), 'must give a handler'],
+      [
+        'a layer that is no function',
+        () => stack(async () => 1, { name: 'retry' } as never),
+        'a layer must be a function',
+      ],
+      [
+        'a missing layer',
+        () => stack(async () => 1, undefined as never),
+        'a layer must be a function',
+      ],
+      [
+        'a layer that gives no handler',
+        () => stack(async () => 1, (() => 5) as never),
+        'must give a handler',
+      ],
     ])('refuses %s', (_, make, message) => {
       expect(make).toThrow(config(message))
     })
 
     it('refuses one layer value listed twice, and names it', () => {
       const layer = spy('retry')
-      expect(() => stack(async () => 1, layer, spy(), layer)).toThrow(config('the same retry layer is listed twice'))
+      expect(() => stack(async () => 1, layer, spy(), layer)).toThrow(
+        config('the same retry layer is listed twice'),
+      )
     })
 
     it('lets out what a layer throws at wrapping', () => {
@@ -220,14 +259,17 @@ describe('stack', () => {
     })
 
     it('may be streams that a layer makes with a generator', async () => {
-      const doubling: LayerOf<number, AsyncIterable<number>> = (next) => async (request, context) => {
-        const inner = await next(request, context)
-        return (async function* () {
-          await new Promise((resolve) => setTimeout(resolve, 20))
-          for await (const n of inner) yield 2 * n
-        })()
-      }
-      const all = watch(stack((n: number): AsyncIterable<number> => numbers(n), doubling)(3).then(collect))
+      const doubling: LayerOf<number, AsyncIterable<number>> =
+        (next) => async (request, context) => {
+          const inner = await next(request, context)
+          return (async function* () {
+            await new Promise((resolve) => setTimeout(resolve, 20))
+            for await (const n of inner) yield 2 * n
+          })()
+        }
+      const all = watch(
+        stack((n: number): AsyncIterable<number> => numbers(n), doubling)(3).then(collect),
+      )
       await vi.advanceTimersByTimeAsync(20)
       expect(all.value).toEqual([0, 2, 4])
     })
@@ -329,7 +371,9 @@ describe('stack', () => {
     })
 
     it('cut long names in the message', async () => {
-      const error = (await failure(stack(async () => 1)(undefined, { ['x'.repeat(10_000)]: 1 } as never))) as Error
+      const error = (await failure(
+        stack(async () => 1)(undefined, { ['x'.repeat(10_000)]: 1 } as never),
+      )) as Error
       expect(error.message.length).toBeLessThan(250)
     })
 
@@ -423,18 +467,23 @@ describe('stack', () => {
   })
 
   describe("the caller's signal", () => {
-    it.each([new Error('mine'), 'a string', 42, null, { any: 'object' }])('rejects with its very reason: %o', async (reason) => {
-      const controller = new AbortController()
-      const call = stack(() => never(), spy())('x', { signal: controller.signal })
-      controller.abort(reason)
-      expect(await failure(call)).toBe(reason)
-    })
+    it.each([new Error('mine'), 'a string', 42, null, { any: 'object' }])(
+      'rejects with its very reason: %o',
+      async (reason) => {
+        const controller = new AbortController()
+        const call = stack(() => never(), spy())('x', { signal: controller.signal })
+        controller.abort(reason)
+        expect(await failure(call)).toBe(reason)
+      },
+    )
 
     it('rejects without a base call when it was aborted before', async () => {
       const answer = scripted('answer')
       const probe = spy()
       const reason = { gone: true }
-      expect(await failure(stack(answer, probe)('x', { signal: AbortSignal.abort(reason) }))).toBe(reason)
+      expect(await failure(stack(answer, probe)('x', { signal: AbortSignal.abort(reason) }))).toBe(
+        reason,
+      )
       expect(answer.calls).toHaveLength(0)
       expect(probe.stats()).toEqual({ calls: 0 })
     })
@@ -476,7 +525,10 @@ describe('stack', () => {
       const call = stack(() => opened.promise)('x', { signal: controller.signal })
       controller.abort('gone')
       expect(await failure(call)).toBe('gone')
-      const iterator = { next: vi.fn(() => never()), return: vi.fn(async () => ({ done: true, value: undefined })) }
+      const iterator = {
+        next: vi.fn(() => never()),
+        return: vi.fn(async () => ({ done: true, value: undefined })),
+      }
       opened.open({ [Symbol.asyncIterator]: () => iterator as AsyncIterator<number> })
       await flush()
       expect(iterator.next).not.toHaveBeenCalled()
@@ -524,7 +576,9 @@ describe('stack', () => {
         return n
       })
       const calls = Array.from({ length: 50 }, (_, i) => ask(i, { signal }))
-      const streams = await Promise.all(Array.from({ length: 50 }, () => stack(numbers)(3, { signal })))
+      const streams = await Promise.all(
+        Array.from({ length: 50 }, () => stack(numbers)(3, { signal })),
+      )
       expect(listeners(signal)).toBe(1)
       answers.open()
       expect(await Promise.all(calls)).toHaveLength(50)
@@ -586,19 +640,25 @@ describe('stack', () => {
       expect(finished).not.toHaveBeenCalled()
       await vi.advanceTimersByTimeAsync(1)
       expect(finished).toHaveBeenCalledTimes(1)
-      expect(await failure(stream.next())).toMatchObject({ code: 'TIMEOUT', phase: 'read', ms: 200 })
+      expect(await failure(stream.next())).toMatchObject({
+        code: 'TIMEOUT',
+        phase: 'read',
+        ms: 200,
+      })
     })
 
     it('ends too when it is a layer that made it', async () => {
       const ends: StreamEnd[] = []
-      const watching: LayerOf<unknown, AsyncIterable<number>> = (next) => async (request, context) =>
-        onEnd(await next(request, context), (end) => ends.push(end))
-      const regenerating: LayerOf<unknown, AsyncIterable<number>> = (next) => async (request, context) => {
-        const inner = await next(request, context)
-        return (async function* () {
-          yield* inner
-        })()
-      }
+      const watching: LayerOf<unknown, AsyncIterable<number>> =
+        (next) => async (request, context) =>
+          onEnd(await next(request, context), (end) => ends.push(end))
+      const regenerating: LayerOf<unknown, AsyncIterable<number>> =
+        (next) => async (request, context) => {
+          const inner = await next(request, context)
+          return (async function* () {
+            yield* inner
+          })()
+        }
       const ask = stack(
         base((_: unknown): AsyncIterable<number> => numbers(3), { unreadMs: 200 }),
         regenerating,
@@ -659,7 +719,11 @@ describe('stack', () => {
       await vi.advanceTimersByTimeAsync(499)
       expect([call.state, closed.state]).toEqual(['pending', 'pending'])
       await vi.advanceTimersByTimeAsync(1)
-      expect(call.error).toMatchObject({ code: 'CLOSED', refused: false, message: expect.stringContaining('500 ms') })
+      expect(call.error).toMatchObject({
+        code: 'CLOSED',
+        refused: false,
+        message: expect.stringContaining('500 ms'),
+      })
       expect(closed.state).toBe('resolved')
     })
 
@@ -749,9 +813,16 @@ describe('stack', () => {
     it('drains the layers at once and closes them when nothing runs any more', async () => {
       const log: string[] = []
       const hooked = (name: string) =>
-        spy(name, { drain: () => void log.push(`${name} drains`), close: async () => void log.push(`${name} closes`) })
+        spy(name, {
+          drain: () => void log.push(`${name} drains`),
+          close: async () => void log.push(`${name} closes`),
+        })
       const work = gate()
-      const ask = stack(() => work.promise.then(() => log.push('the work ends')), hooked('a'), hooked('b'))
+      const ask = stack(
+        () => work.promise.then(() => log.push('the work ends')),
+        hooked('a'),
+        hooked('b'),
+      )
       const call = ask()
       const closed = ask.close()
       expect(log).toEqual(['a drains', 'b drains'])
@@ -797,13 +868,18 @@ describe('stack', () => {
       const closing = defineLayer({ name: 'closing', wrap: (next) => next, close: () => {} })
       const free = defineLayer({ name: 'free', wrap: (next) => next })
       await stack(async () => 1, closing, free).close()
-      expect(() => stack(async () => 1, closing)).toThrow('closing layer was closed with its last stack')
+      expect(() => stack(async () => 1, closing)).toThrow(
+        'closing layer was closed with its last stack',
+      )
       expect(await stack(async () => 1, free)()).toBe(1)
     })
 
     it('closes a layer of two stacks with the last of them', async () => {
       const log: string[] = []
-      const shared = spy('pool', { drain: () => void log.push('drains'), close: () => void log.push('closes') })
+      const shared = spy('pool', {
+        drain: () => void log.push('drains'),
+        close: () => void log.push('closes'),
+      })
       const first = stack(async () => 1, shared)
       const second = stack(async () => 2, shared)
       await first.close()
@@ -832,11 +908,16 @@ describe('stack', () => {
       expect(await second()).toBe(2)
     })
 
-    it.each([-1, Number.NaN, '5', Number.POSITIVE_INFINITY])('refuses a timeoutMs of %o', async (timeoutMs) => {
-      const ask = stack(async () => 1)
-      expect(await failure((async () => ask.close({ timeoutMs: timeoutMs as number }))())).toMatchObject({ code: 'CONFIG' })
-      expect(await ask()).toBe(1)
-    })
+    it.each([-1, Number.NaN, '5', Number.POSITIVE_INFINITY])(
+      'refuses a timeoutMs of %o',
+      async (timeoutMs) => {
+        const ask = stack(async () => 1)
+        expect(
+          await failure((async () => ask.close({ timeoutMs: timeoutMs as number }))()),
+        ).toMatchObject({ code: 'CONFIG' })
+        expect(await ask()).toBe(1)
+      },
+    )
 
     it('is what await using calls', async () => {
       let ask: (() => Promise<number>) | undefined
@@ -857,7 +938,10 @@ describe('stack', () => {
         name: 'pool',
         wrap: (next) => (request, context) => {
           context.meta.set('pool', 'chosen')
-          return next(request, context.derive({ transport: { member: 3 }, deadline: context.deadline - 10 }))
+          return next(
+            request,
+            context.derive({ transport: { member: 3 }, deadline: context.deadline - 10 }),
+          )
         },
       })
       const ask = stack(
@@ -867,7 +951,12 @@ describe('stack', () => {
       )
       const meta = new Map()
       await ask(undefined, { meta, timeoutMs: 100, priority: 7, tenant: 'acme', cache: 'no-store' })
-      expect(inner.context).toMatchObject({ priority: 7, tenant: 'acme', cache: 'no-store', transport: { member: 3 } })
+      expect(inner.context).toMatchObject({
+        priority: 7,
+        tenant: 'acme',
+        cache: 'no-store',
+        transport: { member: 3 },
+      })
       expect(remaining(inner.context)).toBe(90)
       expect(inner.context.meta).toBe(meta)
       expect(meta.get('pool')).toBe('chosen')

@@ -1,7 +1,17 @@
 import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { AnswerStream, Cancel, collect, isStream, onEnd, replay, type StreamEnd, streamOf, tap } from '../../src/core/index.js'
+import {
+  AnswerStream,
+  Cancel,
+  collect,
+  isStream,
+  onEnd,
+  replay,
+  type StreamEnd,
+  streamOf,
+  tap,
+} from '../../src/core/index.js'
 import { breaking, driven, numbers, stalling } from '../support/streams.js'
 import { catchWarnings, named } from '../support/warnings.js'
 import { failure, type Watched, watch } from '../support/watch.js'
@@ -157,11 +167,21 @@ describe('AnswerStream', () => {
       expect(results[0]?.state).toBe('pending')
       expect(stream.push('text')).toBe(true)
       await flush()
-      expect(results.map(({ state }) => state)).toEqual(['resolved', 'resolved', 'pending', 'pending'])
+      expect(results.map(({ state }) => state)).toEqual([
+        'resolved',
+        'resolved',
+        'pending',
+        'pending',
+      ])
       stream.push('more')
       stream.end()
       await flush()
-      expect(results.map(({ value }) => value)).toEqual([value('role'), value('text'), value('more'), done])
+      expect(results.map(({ value }) => value)).toEqual([
+        value('role'),
+        value('text'),
+        value('more'),
+        done,
+      ])
     })
 
     it('gives a reader who asks early the failure', async () => {
@@ -359,7 +379,11 @@ describe('AnswerStream', () => {
       })
       await flush()
       expect(last).toHaveBeenCalledTimes(1)
-      expect(warnings.map((warning) => /threw (\w+)/.exec(warning)?.[1])).toEqual(['EndFailure', 'AfterEndFailure', 'LateEndFailure'])
+      expect(warnings.map((warning) => /threw (\w+)/.exec(warning)?.[1])).toEqual([
+        'EndFailure',
+        'AfterEndFailure',
+        'LateEndFailure',
+      ])
       expect(warnings.join()).not.toContain('on purpose')
     })
 
@@ -379,7 +403,13 @@ describe('AnswerStream', () => {
       expect(warnings).toEqual([expect.stringContaining('StopFailure')])
     })
 
-    it.each<[string, StreamEnd['outcome'], (stream: AnswerStream<number>, cancel: Cancel) => Promise<unknown>]>([
+    it.each<
+      [
+        string,
+        StreamEnd['outcome'],
+        (stream: AnswerStream<number>, cancel: Cancel) => Promise<unknown>,
+      ]
+    >([
       ['the last chunk', 'complete', (stream) => collect(stream)],
       [
         'an early break',
@@ -590,7 +620,9 @@ describe('AnswerStream', () => {
     it('takes hand-made iterators without promises and without return()', async () => {
       let i = 0
       const next = () => (i < 3 ? { done: false, value: i++ } : { done: true, value: undefined })
-      const iterable = { [Symbol.asyncIterator]: () => ({ next }) } as unknown as AsyncIterable<number>
+      const iterable = {
+        [Symbol.asyncIterator]: () => ({ next }),
+      } as unknown as AsyncIterable<number>
       expect(await collect(AnswerStream.from(iterable))).toEqual([0, 1, 2])
       i = 0
       for await (const _ of AnswerStream.from(iterable)) break
@@ -608,7 +640,9 @@ describe('AnswerStream', () => {
       ['gives no result', () => Promise.resolve(null), /no result/],
       ['gives nothing', () => undefined, /no result/],
     ])('fails when the iterator %s', async (_, next, message) => {
-      const stream = AnswerStream.from({ [Symbol.asyncIterator]: () => ({ next }) } as unknown as AsyncIterable<number>)
+      const stream = AnswerStream.from({
+        [Symbol.asyncIterator]: () => ({ next }),
+      } as unknown as AsyncIterable<number>)
       const ends = endsOf(stream)
       await expect(stream.ready).rejects.toThrow(message)
       expect(ends).toHaveLength(1)
@@ -625,7 +659,9 @@ describe('AnswerStream', () => {
     ])('ends although the return() of its iterator %s, and warns', async (_, giveBack) => {
       const warnings = catchWarnings()
       const iterator = { next: async () => ({ done: false, value: 1 }), return: giveBack }
-      const stream = AnswerStream.from({ [Symbol.asyncIterator]: () => iterator } as AsyncIterable<number>)
+      const stream = AnswerStream.from({
+        [Symbol.asyncIterator]: () => iterator,
+      } as AsyncIterable<number>)
       await stream.return()
       await flush()
       expect(warnings).toHaveLength(1)
@@ -680,7 +716,10 @@ describe('AnswerStream', () => {
     it('cancels a web stream that has stalled', async () => {
       const cancel = new Cancel()
       const cancelled = vi.fn()
-      const stream = AnswerStream.from(new ReadableStream<string>({ cancel: cancelled }) as AsyncIterable<string>, { cancel })
+      const stream = AnswerStream.from(
+        new ReadableStream<string>({ cancel: cancelled }) as AsyncIterable<string>,
+        { cancel },
+      )
       await flush()
       cancel.abort('gone')
       await flush()
@@ -713,17 +752,34 @@ describe('AnswerStream', () => {
   })
 
   it('behaves like its model for every schedule', async () => {
-    type Op = { op: 'push'; commits: boolean } | { op: 'end' | 'fail' | 'next' | 'return' | 'abort' }
+    type Op =
+      | { op: 'push'; commits: boolean }
+      | { op: 'end' | 'fail' | 'next' | 'return' | 'abort' }
     const op: fc.Arbitrary<Op> = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ op: fc.constant('push' as const), commits: fc.boolean() }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ op: fc.constant('push' as const), commits: fc.boolean() }),
+      },
       { weight: 6, arbitrary: fc.constant({ op: 'next' as const }) },
-      { weight: 1, arbitrary: fc.constantFrom<Op>({ op: 'end' }, { op: 'fail' }, { op: 'return' }, { op: 'abort' }) },
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom<Op>(
+          { op: 'end' },
+          { op: 'fail' },
+          { op: 'return' },
+          { op: 'abort' },
+        ),
+      },
     )
     const failed = new Error('failed')
     await fc.assert(
       fc.asyncProperty(fc.array(op, { maxLength: 40 }), fc.boolean(), async (ops, flushes) => {
         const cancel = new Cancel()
-        const { stream, stops } = driven<{ n: number; commits: boolean }>({ cancel, commits: (chunk) => chunk.commits, unreadMs: 1000 })
+        const { stream, stops } = driven<{ n: number; commits: boolean }>({
+          cancel,
+          commits: (chunk) => chunk.commits,
+          unreadMs: 1000,
+        })
         const ready = watch(stream.ready)
         const ends = endsOf(stream)
         const results: Watched<IteratorResult<{ n: number }, undefined>>[] = []
@@ -745,14 +801,23 @@ describe('AnswerStream', () => {
         }
         await flush()
         const seen = results.map(({ state, value, error }) =>
-          state === 'pending' ? 'waits' : state === 'rejected' ? `error ${String(error)}` : value?.done ? 'done' : value?.value?.n,
+          state === 'pending'
+            ? 'waits'
+            : state === 'rejected'
+              ? `error ${String(error)}`
+              : value?.done
+                ? 'done'
+                : value?.value?.n,
         )
         expect(seen).toEqual(model.results)
-        expect(ends.map(({ outcome }) => outcome)).toEqual(model.outcome === undefined ? [] : [model.outcome])
+        expect(ends.map(({ outcome }) => outcome)).toEqual(
+          model.outcome === undefined ? [] : [model.outcome],
+        )
         expect(ready.state).toBe(model.ready)
         const delivered = seen.filter((one) => typeof one === 'number')
         expect(delivered).toEqual(delivered.map((_, i) => i))
-        if (ends[0]?.outcome === 'complete') expect(seen.some((one) => String(one).startsWith('error'))).toBe(false)
+        if (ends[0]?.outcome === 'complete')
+          expect(seen.some((one) => String(one).startsWith('error'))).toBe(false)
         void stream.return()
         await flush()
         expect(ends).toHaveLength(1)
@@ -837,16 +902,26 @@ class Model {
 }
 
 describe('isStream', () => {
-  it.each([numbers(1), Readable.from([]), new ReadableStream(), AnswerStream.of([])])('takes %o for a stream', (answer) => {
-    expect(isStream(answer)).toBe(true)
-  })
-
-  it.each([null, undefined, 'text', 5, [1, 2], {}, () => {}, new Map(), { [Symbol.asyncIterator]: true }])(
-    'takes %o for a value',
+  it.each([numbers(1), Readable.from([]), new ReadableStream(), AnswerStream.of([])])(
+    'takes %o for a stream',
     (answer) => {
-      expect(isStream(answer)).toBe(false)
+      expect(isStream(answer)).toBe(true)
     },
   )
+
+  it.each([
+    null,
+    undefined,
+    'text',
+    5,
+    [1, 2],
+    {},
+    () => {},
+    new Map(),
+    { [Symbol.asyncIterator]: true },
+  ])('takes %o for a value', (answer) => {
+    expect(isStream(answer)).toBe(false)
+  })
 })
 
 describe('streamOf', () => {

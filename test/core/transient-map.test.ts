@@ -21,7 +21,8 @@ describe('TransientMap', () => {
           }
           expect(transient.get(key)).toBe(plain.get(key))
         }
-        for (let key = 0; key <= 40; key++) expect(transient.get(String(key))).toBe(plain.get(String(key)))
+        for (let key = 0; key <= 40; key++)
+          expect(transient.get(String(key))).toBe(plain.get(String(key)))
       }),
     )
   })

@@ -11,7 +11,9 @@ describe('warn', () => {
   it('emits a process warning of its own type', () => {
     const emit = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     warn('a first sentence')
-    expect(emit).toHaveBeenCalledExactlyOnceWith('a first sentence', { type: 'BlossomStackWarning' })
+    expect(emit).toHaveBeenCalledExactlyOnceWith('a first sentence', {
+      type: 'BlossomStackWarning',
+    })
   })
 
   it('says each text once, or always when it is told to', () => {

@@ -1,6 +1,20 @@
 import { expect } from 'vitest'
-import { type BlossomCallOptions, breaker, cache, createBlossom, dedupe, pool, queue, retry, timeout } from '../../src/index.js'
-import { type LocalBlossom, type LocalBlossomOptions, startLocalBlossom } from '../../src/testing/index.js'
+import {
+  type BlossomCallOptions,
+  breaker,
+  cache,
+  createBlossom,
+  dedupe,
+  pool,
+  queue,
+  retry,
+  timeout,
+} from '../../src/index.js'
+import {
+  type LocalBlossom,
+  type LocalBlossomOptions,
+  startLocalBlossom,
+} from '../../src/testing/index.js'
 import { FaultProxy } from '../support/fault-proxy.js'
 import { KEY, PROMPT } from '../support/secrets.js'
 import { became, tally } from './tally.js'
@@ -22,7 +36,10 @@ interface Limits {
   readonly retries?: number
 }
 
-export const clientOf = (baseURL: string, { concurrency = 4, resetMs = 60_000, failureRate = 0.5, retries = 2 }: Limits = {}) =>
+export const clientOf = (
+  baseURL: string,
+  { concurrency = 4, resetMs = 60_000, failureRate = 0.5, retries = 2 }: Limits = {},
+) =>
   createBlossom({ baseURL, apiKey: KEY }).use(
     cache(),
     dedupe(),
@@ -40,7 +57,10 @@ type Ended = string
 
 let asked = 0
 /** One call with a prompt of its own, whose answer must be true. */
-export async function ask({ text: { generate } }: Pick<Client, 'text'>, options: BlossomCallOptions = {}): Promise<Ended> {
+export async function ask(
+  { text: { generate } }: Pick<Client, 'text'>,
+  options: BlossomCallOptions = {},
+): Promise<Ended> {
   const prompt = `${PROMPT} number ${asked++}`
   tally.calls++
   try {
@@ -57,7 +77,11 @@ export async function ask({ text: { generate } }: Pick<Client, 'text'>, options:
 }
 
 /** So many calls, one after the other by each of so many callers. */
-export async function askMany(blossom: Client, calls: number, callers: number): Promise<Record<Ended, number>> {
+export async function askMany(
+  blossom: Client,
+  calls: number,
+  callers: number,
+): Promise<Record<Ended, number>> {
   const counts: Record<Ended, number> = {}
   let left = calls
   const caller = async () => {
@@ -70,8 +94,14 @@ export async function askMany(blossom: Client, calls: number, callers: number): 
   return counts
 }
 
-/** An upstream, a way to it that can fail, and a client at its other end; nothing of them may be left. */
-export async function around(limits: Limits & { upstream?: LocalBlossomOptions }, run: (scene: Around) => Promise<void>): Promise<void> {
+/**
+ * An upstream, a way to it that can fail, and a client at its other end; nothing of them may be
+ * left.
+ */
+export async function around(
+  limits: Limits & { upstream?: LocalBlossomOptions },
+  run: (scene: Around) => Promise<void>,
+): Promise<void> {
   tally.faults++
   await using upstream = await startLocalBlossom(limits.upstream)
   await using way = await FaultProxy.to(upstream.port)
@@ -80,7 +110,14 @@ export async function around(limits: Limits & { upstream?: LocalBlossomOptions }
     await run({ upstream, way, blossom })
     const held = () => {
       const { queue, pool, dedupe } = blossom.stats()
-      return queue.running + queue.waiting + pool.active + pool.waiting + dedupe.inFlight + upstream.active
+      return (
+        queue.running +
+        queue.waiting +
+        pool.active +
+        pool.waiting +
+        dedupe.inFlight +
+        upstream.active
+      )
     }
     await became(() => held() === 0)
     tally.leaked += held()

@@ -7,28 +7,56 @@ import type { Group, Method, Row } from './row.js'
 
 type Partly = Partial<Row> & Pick<Row, 'fault' | 'play'>
 
-const network = (row: Partly): Row => ({ ends: 'NETWORK', requests: 3, breaker: { failures: 3 }, ...row })
+const network = (row: Partly): Row => ({
+  ends: 'NETWORK',
+  requests: 3,
+  breaker: { failures: 3 },
+  ...row,
+})
 const protocol = (row: Partly): Row => ({ ...network(row), ends: 'PROTOCOL' })
 const late = (row: Partly): Row => ({ ...network(row), ends: 'TIMEOUT', clock: true })
-const fine = (row: Partly): Row => ({ ends: 'answer', requests: 1, breaker: { successes: 1 }, ...row })
-const tooLarge = (row: Partly): Row => ({ ends: 'TOO_LARGE', error: { retryable: false }, requests: 1, breaker: {}, ...row })
+const fine = (row: Partly): Row => ({
+  ends: 'answer',
+  requests: 1,
+  breaker: { successes: 1 },
+  ...row,
+})
+const tooLarge = (row: Partly): Row => ({
+  ends: 'TOO_LARGE',
+  error: { retryable: false },
+  requests: 1,
+  breaker: {},
+  ...row,
+})
 
 /** All but the last of a proper answer. */
 const most = (bytes: string) => bytes.slice(0, -20)
 const headOf = (bytes: string) => bytes.slice(0, bytes.indexOf('\r\n\r\n') + 4)
 const bodyOf = (bytes: string) => bytes.slice(bytes.indexOf('\r\n\r\n') + 4)
-const CALLS: readonly Method[] = ['text.generate', 'chat.create', 'image.generate', 'embeddings.create']
+const CALLS: readonly Method[] = [
+  'text.generate',
+  'chat.create',
+  'image.generate',
+  'embeddings.create',
+]
 const JSON_CALLS: readonly Method[] = ['text.generate', 'embeddings.create']
 
 const OPEN = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n'
-const CHUNKED = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n'
+const CHUNKED =
+  'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n'
 const labelled = (type: string) =>
-  goodBut((bytes) => bytes.replace(/content-type: [^\r]*\r\n/, type === '' ? '' : `content-type: ${type}\r\n`))
+  goodBut((bytes) =>
+    bytes.replace(/content-type: [^\r]*\r\n/, type === '' ? '' : `content-type: ${type}\r\n`),
+  )
 const tool = { id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }
 
 /** A picture that ends with its connection. */
 const picture = (ending: 'fin' | 'rst') =>
-  says(({ token }) => `HTTP/1.1 200 OK\r\ncontent-type: image/png\r\nconnection: close\r\n\r\n${goodText(token)}`, ending)
+  says(
+    ({ token }) =>
+      `HTTP/1.1 200 OK\r\ncontent-type: image/png\r\nconnection: close\r\n\r\n${goodText(token)}`,
+    ending,
+  )
 
 const noPollution = () => expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
 
@@ -41,7 +69,10 @@ export const bodies: Group = {
     ]),
     network({ fault: 'an end in a chunk', play: says(`${CHUNKED}ff\r\n{"id":`) }),
     network({ fault: 'an end between chunks', play: says(`${CHUNKED}6\r\n{"id":\r\n`) }),
-    protocol({ fault: 'an end in a body of no told length', play: says((request) => OPEN + most(goodCompletion(request))) }),
+    protocol({
+      fault: 'an end in a body of no told length',
+      play: says((request) => OPEN + most(goodCompletion(request))),
+    }),
     late({
       fault: 'a body of one byte a second',
       play: drips(
@@ -61,20 +92,43 @@ export const bodies: Group = {
     }),
     late({ fault: 'half a body and then silence', play: goodBut(most, 'silence') }),
     late({ fault: 'a head and then silence', play: goodBut(headOf, 'silence') }),
-    late({ fault: 'spaces for ever, one each second', play: repeats(CHUNKED, '1\r\n \r\n', 1_000) }),
+    late({
+      fault: 'spaces for ever, one each second',
+      play: repeats(CHUNKED, '1\r\n \r\n', 1_000),
+    }),
     ...JSON_CALLS.flatMap((call) => [
-      protocol({ fault: 'malformed JSON', call, play: json((request) => `${goodCompletion(request)}}`) }),
-      protocol({ fault: 'truncated JSON', call, play: json((request) => most(goodCompletion(request))) }),
+      protocol({
+        fault: 'malformed JSON',
+        call,
+        play: json((request) => `${goodCompletion(request)}}`),
+      }),
+      protocol({
+        fault: 'truncated JSON',
+        call,
+        play: json((request) => most(goodCompletion(request))),
+      }),
       protocol({ fault: 'nothing', call, play: json('') }),
       protocol({
         fault: 'a web page',
         call,
-        play: answers(200, (request) => `<html>${request.body}</html>`, { 'content-type': 'text/html' }),
+        play: answers(200, (request) => `<html>${request.body}</html>`, {
+          'content-type': 'text/html',
+        }),
       }),
-      protocol({ fault: 'a web page labelled as JSON', call, play: json((request) => `<html>${request.body}</html>`) }),
+      protocol({
+        fault: 'a web page labelled as JSON',
+        call,
+        play: json((request) => `<html>${request.body}</html>`),
+      }),
     ]),
-    protocol({ fault: 'JSON that repeats the prompt and breaks off', play: json(({ body }) => `{"text":${body}`) }),
-    protocol({ fault: 'a NUL in JSON', play: json((request) => `${goodCompletion(request)}\u0000`) }),
+    protocol({
+      fault: 'JSON that repeats the prompt and breaks off',
+      play: json(({ body }) => `{"text":${body}`),
+    }),
+    protocol({
+      fault: 'a NUL in JSON',
+      play: json((request) => `${goodCompletion(request)}\u0000`),
+    }),
     ...[
       'null',
       '5',
@@ -88,21 +142,52 @@ export const bodies: Group = {
       '{"choices":[{"message":"x"}]}',
       '{"choices":{"0":{"message":{}}}}',
     ].map((shape) => protocol({ fault: `JSON of another shape: ${shape}`, play: json(shape) })),
-    ...['{}', '{"data":[]}', '{"data":[{"index":0}]}', '{"data":[{"index":7,"embedding":[1]}]}'].map((shape) =>
-      protocol({ fault: `JSON of another shape: ${shape}`, call: 'embeddings.create', play: json(shape) }),
+    ...[
+      '{}',
+      '{"data":[]}',
+      '{"data":[{"index":0}]}',
+      '{"data":[{"index":7,"embedding":[1]}]}',
+    ].map((shape) =>
+      protocol({
+        fault: `JSON of another shape: ${shape}`,
+        call: 'embeddings.create',
+        play: json(shape),
+      }),
     ),
-    fine({ fault: 'a picture of no told length', call: 'image.generate', play: picture('fin'), kept: false }),
+    fine({
+      fault: 'a picture of no told length',
+      call: 'image.generate',
+      play: picture('fin'),
+      kept: false,
+    }),
     // HTTP cannot tell it from a whole one.
-    fine({ fault: 'a picture of no told length that is reset', call: 'image.generate', play: picture('rst'), kept: false }),
-    protocol({ fault: 'JSON where a picture is due', call: 'image.generate', play: json('{"url":"x"}') }),
+    fine({
+      fault: 'a picture of no told length that is reset',
+      call: 'image.generate',
+      play: picture('rst'),
+      kept: false,
+    }),
+    protocol({
+      fault: 'JSON where a picture is due',
+      call: 'image.generate',
+      play: json('{"url":"x"}'),
+    }),
     protocol({
       fault: 'a web page where a picture is due',
       call: 'image.generate',
       play: answers(200, '<p>', { 'content-type': 'text/html' }),
     }),
-    protocol({ fault: 'a picture of nothing', call: 'image.generate', play: answers(200, '', { 'content-type': 'image/png' }) }),
+    protocol({
+      fault: 'a picture of nothing',
+      call: 'image.generate',
+      play: answers(200, '', { 'content-type': 'image/png' }),
+    }),
     protocol({ fault: 'a picture without a label', call: 'image.generate', play: labelled('') }),
-    network({ fault: 'an error inside an answer of 200', play: json('{"error":{"message":"No."}}'), ends: 'SERVER' }),
+    network({
+      fault: 'an error inside an answer of 200',
+      play: json('{"error":{"message":"No."}}'),
+      ends: 'SERVER',
+    }),
     network({
       fault: 'an error of status 429 inside an answer of 200',
       play: json('{"error":{"code":429}}'),
@@ -122,13 +207,19 @@ export const bodies: Group = {
       play: json('{"error":{"message":"No."}}'),
       ends: 'SERVER',
     }),
-    ...['text/plain', 'application/octet-stream', 'application/problem+json', 'nonsense', ''].map((type) =>
-      fine({ fault: `good JSON labelled "${type}"`, play: labelled(type) }),
+    ...['text/plain', 'application/octet-stream', 'application/problem+json', 'nonsense', ''].map(
+      (type) => fine({ fault: `good JSON labelled "${type}"`, play: labelled(type) }),
     ),
-    protocol({ fault: 'good JSON labelled "text/html"', play: labelled('text/html; charset=utf-8') }),
+    protocol({
+      fault: 'good JSON labelled "text/html"',
+      play: labelled('text/html; charset=utf-8'),
+    }),
     fine({
       fault: 'a body byte by byte',
-      play: pieces((request) => [headOf(goodBytes(request)), ...bodyOf(goodBytes(request))], 'answered'),
+      play: pieces(
+        (request) => [headOf(goodBytes(request)), ...bodyOf(goodBytes(request))],
+        'answered',
+      ),
     }),
     fine({
       fault: 'a byte order mark',
@@ -143,23 +234,51 @@ export const bodies: Group = {
       play: json(JSON.stringify(completion(null, { tool_calls: [tool] }))),
       text: 'null',
     }),
-    fine({ fault: 'no content, but a tool call', play: json(JSON.stringify(completion(null, { tool_calls: [tool] }))), text: '' }),
+    fine({
+      fault: 'no content, but a tool call',
+      play: json(JSON.stringify(completion(null, { tool_calls: [tool] }))),
+      text: '',
+    }),
     fine({ fault: 'content that is empty', play: json(JSON.stringify(completion(''))), text: '' }),
-    fine({ fault: 'content that is no text', play: json(JSON.stringify(completion(5 as never))), text: '' }),
-    fine({ fault: 'bytes that are no UTF-8', play: json(Buffer.from(JSON.stringify(completion('a\u00ff')), 'latin1')), text: 'a\ufffd' }),
+    fine({
+      fault: 'content that is no text',
+      play: json(JSON.stringify(completion(5 as never))),
+      text: '',
+    }),
+    fine({
+      fault: 'bytes that are no UTF-8',
+      play: json(Buffer.from(JSON.stringify(completion('a\u00ff')), 'latin1')),
+      text: 'a\ufffd',
+    }),
     fine({
       fault: '__proto__ in the answer',
       call: 'chat.create',
-      play: json(({ token }) => JSON.stringify(completion(goodText(token))).replaceAll('{"', '{"__proto__":{"polluted":1},"')),
+      play: json(({ token }) =>
+        JSON.stringify(completion(goodText(token))).replaceAll(
+          '{"',
+          '{"__proto__":{"polluted":1},"',
+        ),
+      ),
       also: noPollution,
     }),
     fine({
       fault: 'constructor.prototype in the answer',
-      play: json(({ token }) => JSON.stringify({ ...completion(goodText(token)), constructor: { prototype: { polluted: 1 } } })),
+      play: json(({ token }) =>
+        JSON.stringify({
+          ...completion(goodText(token)),
+          constructor: { prototype: { polluted: 1 } },
+        }),
+      ),
       also: noPollution,
     }),
-    protocol({ fault: 'JSON nested 200,000 deep', play: json('['.repeat(200_000) + ']'.repeat(200_000)) }),
-    protocol({ fault: 'gzip that is none', play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: gzip\r\n')) }),
+    protocol({
+      fault: 'JSON nested 200,000 deep',
+      play: json('['.repeat(200_000) + ']'.repeat(200_000)),
+    }),
+    protocol({
+      fault: 'gzip that is none',
+      play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: gzip\r\n')),
+    }),
     protocol({
       fault: 'gzip that nobody asked for',
       play: answers(200, (request) => gzipSync(goodCompletion(request)), {
@@ -169,14 +288,28 @@ export const bodies: Group = {
     }),
     protocol({
       fault: 'half a gzip',
-      play: answers(200, (request) => gzipSync(goodCompletion(request)).subarray(0, 30), { 'content-encoding': 'gzip' }),
+      play: answers(200, (request) => gzipSync(goodCompletion(request)).subarray(0, 30), {
+        'content-encoding': 'gzip',
+      }),
     }),
-    protocol({ fault: 'a gzip bomb', play: answers(200, () => gzipSync(Buffer.alloc(2 ** 22)), { 'content-encoding': 'gzip' }) }),
-    protocol({ fault: 'an unknown encoding', play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: rot13\r\n')) }),
-    protocol({ fault: 'gzip that is not told of', play: json((request) => gzipSync(goodCompletion(request))) }),
+    protocol({
+      fault: 'a gzip bomb',
+      play: answers(200, () => gzipSync(Buffer.alloc(2 ** 22)), { 'content-encoding': 'gzip' }),
+    }),
+    protocol({
+      fault: 'an unknown encoding',
+      play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: rot13\r\n')),
+    }),
+    protocol({
+      fault: 'gzip that is not told of',
+      play: json((request) => gzipSync(goodCompletion(request))),
+    }),
     tooLarge({
       fault: 'a body of 48 MiB',
-      play: says(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${48 * 2 ** 20}\r\n\r\n`, 'silence'),
+      play: says(
+        `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${48 * 2 ** 20}\r\n\r\n`,
+        'silence',
+      ),
     }),
     tooLarge({ fault: 'a body without end', play: repeats(OPEN, ' '.repeat(2 ** 18), 'at once') }),
     tooLarge({

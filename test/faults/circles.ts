@@ -57,7 +57,11 @@ export const circles: readonly Circle[] = [
     run: () =>
       around({ failureRate: 0.9 }, async ({ upstream, blossom }) => {
         let nth = 0
-        upstream.fault({ status: 503, times: Number.POSITIVE_INFINITY, match: () => nth++ % 2 === 0 })
+        upstream.fault({
+          status: 503,
+          times: Number.POSITIVE_INFINITY,
+          match: () => nth++ % 2 === 0,
+        })
         const { answer = 0, SERVER = 0, ...others } = await askMany(blossom, 100, 4)
         expect({ sum: answer + SERVER, others }).toEqual({ sum: 100, others: {} })
         expect(upstream.requests.length).toBeLessThanOrEqual(100 * 1.2 + 10)
@@ -85,11 +89,14 @@ export const circles: readonly Circle[] = [
     requests: 'one for a call',
     breaker: 'successes only',
     run: () =>
-      around({ concurrency: 2, upstream: { concurrency: 2, latencyMs: 1 } }, async ({ upstream, blossom }) => {
-        expect(await askMany(blossom, 30, 30)).toEqual({ answer: 30 })
-        expect(upstream.requests.map(({ status }) => status)).toEqual(Array(30).fill(200))
-        expect(upstream.maxActive).toBeLessThanOrEqual(2)
-      }),
+      around(
+        { concurrency: 2, upstream: { concurrency: 2, latencyMs: 1 } },
+        async ({ upstream, blossom }) => {
+          expect(await askMany(blossom, 30, 30)).toEqual({ answer: 30 })
+          expect(upstream.requests.map(({ status }) => status)).toEqual(Array(30).fill(200))
+          expect(upstream.maxActive).toBeLessThanOrEqual(2)
+        },
+      ),
   },
   {
     fault: 'close() with one call running and 20 that wait',
@@ -144,9 +151,14 @@ export const circles: readonly Circle[] = [
     run: () =>
       around({}, async ({ upstream, way, blossom }) => {
         way.always({ blackHole: true })
-        expect(await Promise.all(Array.from({ length: 4 }, () => ask(blossom, { timeoutMs: 150 })))).toEqual(Array(4).fill('TIMEOUT'))
+        expect(
+          await Promise.all(Array.from({ length: 4 }, () => ask(blossom, { timeoutMs: 150 }))),
+        ).toEqual(Array(4).fill('TIMEOUT'))
         await became(() => way.open === 0)
-        expect({ open: way.open, requests: upstream.requests.length }).toEqual({ open: 0, requests: 0 })
+        expect({ open: way.open, requests: upstream.requests.length }).toEqual({
+          open: 0,
+          requests: 0,
+        })
         expect(blossom.stats().breaker).toMatchObject({ failures: 4, successes: 0 })
         way.always({})
         expect(await askMany(blossom, 8, 4)).toEqual({ answer: 8 })
@@ -163,7 +175,8 @@ export const circles: readonly Circle[] = [
         const read = async (i: number) => {
           tally.calls++
           try {
-            for await (const { text } of await blossom.text.stream(`${PROMPT} stream ${i}`)) texts[i] += text
+            for await (const { text } of await blossom.text.stream(`${PROMPT} stream ${i}`))
+              texts[i] += text
           } finally {
             tally.settled++
           }
@@ -172,10 +185,17 @@ export const circles: readonly Circle[] = [
         await became(() => texts.every((text) => text.length > 20))
         way.cut()
         for (const [i, ended] of (await reading).entries()) {
-          expect(ended).toMatchObject({ status: 'rejected', reason: { code: 'STREAM', text: texts[i] } })
+          expect(ended).toMatchObject({
+            status: 'rejected',
+            reason: { code: 'STREAM', text: texts[i] },
+          })
         }
         expect(upstream.requests).toHaveLength(4)
-        expect(blossom.stats().breaker).toMatchObject({ failures: 4, successes: 0, state: 'closed' })
+        expect(blossom.stats().breaker).toMatchObject({
+          failures: 4,
+          successes: 0,
+          state: 'closed',
+        })
         expect(await askMany(blossom, 4, 4)).toEqual({ answer: 4 })
       }),
   },
@@ -186,9 +206,19 @@ export const circles: readonly Circle[] = [
     breaker: 'none',
     run: async () => {
       tally.faults++
-      const wrong = ['file:///etc/passwd', 'data:,x', 'javascript:1', 'http://a:hush@127.0.0.1', 'http://127.0.0.1\r\nx: y', '', '//a']
+      const wrong = [
+        'file:///etc/passwd',
+        'data:,x',
+        'javascript:1',
+        'http://a:hush@127.0.0.1',
+        'http://127.0.0.1\r\nx: y',
+        '',
+        '//a',
+      ]
       for (const baseURL of wrong) {
-        expect(() => clientOf(baseURL), baseURL).toThrow(expect.objectContaining({ code: 'CONFIG' }))
+        expect(() => clientOf(baseURL), baseURL).toThrow(
+          expect.objectContaining({ code: 'CONFIG' }),
+        )
         expect(() => clientOf(baseURL), baseURL).not.toThrow(/hush/)
       }
     },
@@ -219,6 +249,7 @@ export const circles: readonly Circle[] = [
 ]
 
 /** What is said of the hooks that throw. */
-export const EXPECTED_WARNINGS: readonly string[] = ['retry: onRetry()', 'breaker: onStateChange()'].map(
-  (hook) => `BlossomStackWarning: ${hook} threw Error; the call went on.`,
-)
+export const EXPECTED_WARNINGS: readonly string[] = [
+  'retry: onRetry()',
+  'breaker: onStateChange()',
+].map((hook) => `BlossomStackWarning: ${hook} threw Error; the call went on.`)

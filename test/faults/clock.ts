@@ -7,13 +7,19 @@ const LEAP_MS = 250
 /** How long the machine itself may take. Milliseconds. */
 const PATIENCE_MS = 10_000
 
-/** Makes the clock the test's; sockets stay real. undici keeps one timer for all of a process, so the clock must not change in between. */
+/**
+ * Makes the clock the test's; sockets stay real. undici keeps one timer for all of a process, so
+ * the clock must not change in between.
+ */
 export const takeClock = (): unknown =>
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'] })
+  vi.useFakeTimers({
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
+  })
 
 /**
- * Lets time pass until the work is done: in leaps while upstream has done to every attempt all it will do, and otherwise just enough for
- * what waits a moment. So a limit passes only when nothing but time can happen, however slow the machine.
+ * Lets time pass until the work is done: in leaps while upstream has done to every attempt all it
+ * will do, and otherwise just enough for what waits a moment. So a limit passes only when nothing
+ * but time can happen, however slow the machine.
  */
 export async function passTime<T>(scene: Scene, work: Promise<T>, delivered?: string): Promise<T> {
   let done = false
@@ -25,9 +31,12 @@ export async function passTime<T>(scene: Scene, work: Promise<T>, delivered?: st
   while (!done) {
     for (let i = 0; i < 3; i++) await turn()
     const { upstream, attempts } = scene
-    const idle = upstream.reached >= attempts.length && (delivered === undefined || scene.delivered === delivered)
+    const idle =
+      upstream.reached >= attempts.length &&
+      (delivered === undefined || scene.delivered === delivered)
     if (!scene.still) await vi.advanceTimersByTimeAsync(idle ? LEAP_MS : 1)
-    if (Number(process.hrtime.bigint() - since) / 1e6 > PATIENCE_MS) throw new Error('Time passed, and nothing came of it.')
+    if (Number(process.hrtime.bigint() - since) / 1e6 > PATIENCE_MS)
+      throw new Error('Time passed, and nothing came of it.')
   }
   return work
 }

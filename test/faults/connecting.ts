@@ -13,10 +13,16 @@ const THREE = { requests: 0, attempts: 3, breaker: { failures: 3 } } as const
 export const names = inventNames()
 
 /** A name that cannot be looked up, until it can. */
-const lookup = (meaning: 'ENOTFOUND' | 'EAI_AGAIN' | 'never', rest: Pick<Row, 'ends'> & Partial<Row>): Row => {
+const lookup = (
+  meaning: 'ENOTFOUND' | 'EAI_AGAIN' | 'never',
+  rest: Pick<Row, 'ends'> & Partial<Row>,
+): Row => {
   const host = `${meaning.toLowerCase().replace('_', '-')}.invalid`
   return {
-    fault: meaning === 'never' ? 'the look-up of the name never ends' : `the name is not found (${meaning})`,
+    fault:
+      meaning === 'never'
+        ? 'the look-up of the name never ends'
+        : `the name is not found (${meaning})`,
     ...THREE,
     baseURL: ({ url }) => url.replace('127.0.0.1', host),
     before: ({ upstream }) => names.name(host, meaning, () => upstream.reached++),
@@ -25,8 +31,13 @@ const lookup = (meaning: 'ENOTFOUND' | 'EAI_AGAIN' | 'never', rest: Pick<Row, 'e
   }
 }
 
-const authorities = [CERTIFICATES.good, CERTIFICATES.elsewhere, CERTIFICATES.expired].map(({ cert }) => cert)
-const secure = { secure: true, dispatcher: () => new Agent({ connections: 1, connect: { ca: authorities } }) } as const
+const authorities = [CERTIFICATES.good, CERTIFICATES.elsewhere, CERTIFICATES.expired].map(
+  ({ cert }) => cert,
+)
+const secure = {
+  secure: true,
+  dispatcher: () => new Agent({ connections: 1, connect: { ca: authorities } }),
+} as const
 
 const certificate = (name: CertificateName, fault: string, code: string): Row => ({
   fault,
@@ -77,7 +88,9 @@ const afterAnother = {
   breaker: { failures: 1, successes: 2 },
 } as const
 
-const plain = { accept: (socket: Socket) => socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n') } as const
+const plain = {
+  accept: (socket: Socket) => socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n'),
+} as const
 
 const refused = (call: Method): Row => ({
   fault: 'the connection is refused',
@@ -102,8 +115,19 @@ export const connecting: Group = {
       ends: 'NETWORK',
       ...THREE,
     },
-    { fault: 'the connection is ended when it is made', accept: (socket) => socket.end(), ends: 'NETWORK', ...THREE },
-    { fault: 'the connection is made and nobody speaks', accept: () => {}, clock: true, ends: 'TIMEOUT', ...THREE },
+    {
+      fault: 'the connection is ended when it is made',
+      accept: (socket) => socket.end(),
+      ends: 'NETWORK',
+      ...THREE,
+    },
+    {
+      fault: 'the connection is made and nobody speaks',
+      accept: () => {},
+      clock: true,
+      ends: 'TIMEOUT',
+      ...THREE,
+    },
     {
       fault: 'the connection is made and nobody speaks',
       call: 'text.stream',
@@ -135,16 +159,42 @@ export const connecting: Group = {
       ends: 'PROTOCOL',
       ...THREE,
     },
-    { fault: 'a request over a kept connection meets a reset', play: [goodAnswer, reset], ...afterAnother },
+    {
+      fault: 'a request over a kept connection meets a reset',
+      play: [goodAnswer, reset],
+      ...afterAnother,
+    },
     lookup('ENOTFOUND', { ends: 'NETWORK', error: { cause: { code: 'ENOTFOUND' } } }),
     lookup('EAI_AGAIN', { ends: 'NETWORK', error: { cause: { code: 'EAI_AGAIN' } } }),
     lookup('never', { ends: 'TIMEOUT', clock: true }),
-    certificate('unknown', 'the certificate is vouched for by nobody', 'DEPTH_ZERO_SELF_SIGNED_CERT'),
+    certificate(
+      'unknown',
+      'the certificate is vouched for by nobody',
+      'DEPTH_ZERO_SELF_SIGNED_CERT',
+    ),
     certificate('elsewhere', 'the certificate is for another host', 'ERR_TLS_CERT_ALTNAME_INVALID'),
     certificate('expired', 'the certificate has expired', 'CERT_HAS_EXPIRED'),
-    { fault: 'plain HTTP is spoken where TLS is due', ...secure, ...plain, ends: 'NETWORK', ...THREE },
-    { fault: 'the TLS handshake is reset', ...secure, accept: (socket) => socket.resetAndDestroy(), ends: 'NETWORK', ...THREE },
-    { fault: 'the TLS handshake is ended', ...secure, accept: (socket) => socket.end(), ends: 'NETWORK', ...THREE },
+    {
+      fault: 'plain HTTP is spoken where TLS is due',
+      ...secure,
+      ...plain,
+      ends: 'NETWORK',
+      ...THREE,
+    },
+    {
+      fault: 'the TLS handshake is reset',
+      ...secure,
+      accept: (socket) => socket.resetAndDestroy(),
+      ends: 'NETWORK',
+      ...THREE,
+    },
+    {
+      fault: 'the TLS handshake is ended',
+      ...secure,
+      accept: (socket) => socket.end(),
+      ends: 'NETWORK',
+      ...THREE,
+    },
     {
       fault: 'the TLS handshake gets no answer',
       ...secure,
@@ -154,7 +204,22 @@ export const connecting: Group = {
       ends: 'TIMEOUT',
       ...THREE,
     },
-    { fault: 'a reset under TLS', ...secure, play: reset, ends: 'NETWORK', requests: 3, breaker: { failures: 3 } },
-    { fault: 'silence under TLS', ...secure, play: silent, clock: true, ends: 'TIMEOUT', requests: 3, breaker: { failures: 3 } },
+    {
+      fault: 'a reset under TLS',
+      ...secure,
+      play: reset,
+      ends: 'NETWORK',
+      requests: 3,
+      breaker: { failures: 3 },
+    },
+    {
+      fault: 'silence under TLS',
+      ...secure,
+      play: silent,
+      clock: true,
+      ends: 'TIMEOUT',
+      requests: 3,
+      breaker: { failures: 3 },
+    },
   ],
 }

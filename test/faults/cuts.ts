@@ -37,7 +37,8 @@ async function read(blossom: Client, prompt: string): Promise<Read> {
   const meta = new Map<string, unknown>()
   const read: Read = { text: '', error: undefined, attempts: 0 }
   try {
-    for await (const { text } of await blossom.text.stream(prompt, { ...OPTIONS, meta })) read.text += text
+    for await (const { text } of await blossom.text.stream(prompt, { ...OPTIONS, meta }))
+      read.text += text
   } catch (error) {
     read.error = error
   }
@@ -46,7 +47,11 @@ async function read(blossom: Client, prompt: string): Promise<Read> {
 }
 
 /** The same call again and again, each time with its first connection cut some bytes further on. */
-async function sweep(way: FaultProxy, call: typeof read, judge: (got: Read & Verdicts, whole: string) => void): Promise<void> {
+async function sweep(
+  way: FaultProxy,
+  call: typeof read,
+  judge: (got: Read & Verdicts, whole: string) => void,
+): Promise<void> {
   const once = async (ask: (blossom: Client) => Promise<void>) => {
     await using blossom = clientOf(way.url, { concurrency: 1 })
     await ask(blossom)
@@ -79,7 +84,13 @@ export const cuts: readonly Circle[] = [
     run: () =>
       around({}, ({ way }) =>
         sweep(way, generate, (got, whole) => {
-          expect(got).toMatchObject({ error: undefined, text: whole, attempts: 2, failures: 1, successes: 1 })
+          expect(got).toMatchObject({
+            error: undefined,
+            text: whole,
+            attempts: 2,
+            failures: 1,
+            successes: 1,
+          })
         }),
       ),
   },
@@ -92,7 +103,9 @@ export const cuts: readonly Circle[] = [
       around({}, ({ way }) =>
         sweep(way, read, ({ text, error, attempts, failures, successes }, whole) => {
           expect({ failures, successes }).toEqual(
-            error === undefined ? { failures: attempts - 1, successes: 1 } : { failures: 1, successes: 0 },
+            error === undefined
+              ? { failures: attempts - 1, successes: 1 }
+              : { failures: 1, successes: 0 },
           )
           if (error === undefined) return expect(text).toBe(whole)
           expect(error).toMatchObject({ code: 'STREAM', text })

@@ -15,13 +15,27 @@ import { streams } from './streams.js'
 import { pageOf } from './table.js'
 import { became, summaryOf, tally } from './tally.js'
 
-const groups: readonly Group[] = [connecting, head, statuses, retryAfter, redirects, bodies, streams, life]
+const groups: readonly Group[] = [
+  connecting,
+  head,
+  statuses,
+  retryAfter,
+  redirects,
+  bodies,
+  streams,
+  life,
+]
 const circles = [...fewCircles, ...cuts]
 
 const cases = groups.flatMap(({ title, rows }, g) =>
-  rows.map((row, i) => ({ name: `${title}: ${row.fault} (${methodOf(row)})`, row, token: `t${g}x${i}` })),
+  rows.map((row, i) => ({
+    name: `${title}: ${row.fault} (${methodOf(row)})`,
+    row,
+    token: `t${g}x${i}`,
+  })),
 )
-const named = (clock: boolean) => cases.filter(({ row }) => (row.clock === true) === clock).map((one) => [one.name, one] as const)
+const named = (clock: boolean) =>
+  cases.filter(({ row }) => (row.clock === true) === clock).map((one) => [one.name, one] as const)
 
 /** What Node and the library say beside the calls. */
 const said: string[] = []
@@ -29,7 +43,8 @@ const onWarning = (warning: Error) => said.push(String(warning))
 const onRejection = (reason: unknown) => said.push(`unhandled: ${reason}`)
 
 /** What keeps the process alive beside the test runner. */
-const resources = () => process.getActiveResourcesInfo().filter((one) => /^(TCP|TLS|Timeout)/.test(one)).length
+const resources = () =>
+  process.getActiveResourcesInfo().filter((one) => /^(TCP|TLS|Timeout)/.test(one)).length
 
 let other: AsyncDisposable
 let before = 0
@@ -48,7 +63,10 @@ describe('a fault through the whole stack', () => {
 })
 
 describe('a fault that meets many calls', () => {
-  it.concurrent.each(circles.map((circle) => [circle.fault, circle] as const))('%s', (_fault, circle) => circle.run())
+  it.concurrent.each(circles.map((circle) => [circle.fault, circle] as const))(
+    '%s',
+    (_fault, circle) => circle.run(),
+  )
 })
 
 describe('a fault that time has to show', () => {

@@ -6,21 +6,36 @@ import type { Group, Row } from './row.js'
 type Partly = Partial<Row> & Pick<Row, 'fault'>
 
 /** What breaks the connection: it is tried three times, and each time speaks against upstream. */
-const network = (row: Partly): Row => ({ ends: 'NETWORK', requests: 3, breaker: { failures: 3 }, ...row })
+const network = (row: Partly): Row => ({
+  ends: 'NETWORK',
+  requests: 3,
+  breaker: { failures: 3 },
+  ...row,
+})
 /** What is no HTTP. */
 const protocol = (row: Partly): Row => ({ ...network(row), ends: 'PROTOCOL' })
 /** What comes too late. */
 const late = (row: Partly): Row => ({ ...network(row), ends: 'TIMEOUT', clock: true })
 /** What is unusual, and right. */
-const fine = (row: Partly): Row => ({ ends: 'answer', requests: 1, breaker: { successes: 1 }, ...row })
+const fine = (row: Partly): Row => ({
+  ends: 'answer',
+  requests: 1,
+  breaker: { successes: 1 },
+  ...row,
+})
 
 /** The proper answer with its status line changed. */
 const statusLine = (line: string): Row =>
-  protocol({ fault: `a status line that reads "${line}"`, play: goodBut((bytes) => bytes.replace('HTTP/1.1 200 OK', line), 'fin') })
+  protocol({
+    fault: `a status line that reads "${line}"`,
+    play: goodBut((bytes) => bytes.replace('HTTP/1.1 200 OK', line), 'fin'),
+  })
 /** The proper answer with one more header. */
-const withHeader = (line: string) => goodBut((bytes) => bytes.replace('\r\n', `\r\n${line}\r\n`), 'fin')
+const withHeader = (line: string) =>
+  goodBut((bytes) => bytes.replace('\r\n', `\r\n${line}\r\n`), 'fin')
 /** The proper answer with other headers about its length. */
-const lengths = (lines: string) => goodBut((bytes) => bytes.replace(/content-length: \d+/, lines), 'fin')
+const lengths = (lines: string) =>
+  goodBut((bytes) => bytes.replace(/content-length: \d+/, lines), 'fin')
 
 const early = (statuses: string) => goodBut((bytes) => statuses + bytes)
 
@@ -42,19 +57,43 @@ export const head: Group = {
     network({ fault: 'a cut in the status line', play: says('HTTP/1.1 20') }),
     network({ fault: 'a cut in a header', play: says('HTTP/1.1 200 OK\r\ncontent-le') }),
     network({ fault: 'a reset in a header', play: says('HTTP/1.1 200 OK\r\ncontent-le', 'rst') }),
-    network({ fault: 'a cut behind informational answers', play: says('HTTP/1.1 103 Early Hints\r\n\r\n') }),
-    late({ fault: 'silence behind an informational answer', play: says('HTTP/1.1 103 Early Hints\r\n\r\n', 'silence') }),
+    network({
+      fault: 'a cut behind informational answers',
+      play: says('HTTP/1.1 103 Early Hints\r\n\r\n'),
+    }),
+    late({
+      fault: 'silence behind an informational answer',
+      play: says('HTTP/1.1 103 Early Hints\r\n\r\n', 'silence'),
+    }),
     late({ fault: 'a head of one byte a second', play: drips('', goodBytes, 1_000) }),
-    late({ fault: 'a head of one byte a second', call: 'text.stream', play: drips('', goodBytes, 1_000), error: { phase: 'first-token' } }),
+    late({
+      fault: 'a head of one byte a second',
+      call: 'text.stream',
+      play: drips('', goodBytes, 1_000),
+      error: { phase: 'first-token' },
+    }),
     late({ fault: 'a status line and then silence', play: says('HTTP/1.1 200 OK\r\n', 'silence') }),
-    protocol({ fault: 'a header of a megabyte', play: withHeader(`x-big: ${'x'.repeat(2 ** 20)}`), requests: 1, breaker: { failures: 1 } }),
     protocol({
-      fault: 'ten thousand headers',
-      play: withHeader(Array.from({ length: 10_000 }, (_, i) => `x-header-${i}: ${i}`).join('\r\n')),
+      fault: 'a header of a megabyte',
+      play: withHeader(`x-big: ${'x'.repeat(2 ** 20)}`),
       requests: 1,
       breaker: { failures: 1 },
     }),
-    ...['HTTP/1.1 abc OK', 'HTTP/1.1 -1 OK', 'HTTP/1.1 20 OK', 'HTTP/9.9 200 OK', 'HTTP 200 OK'].map(statusLine),
+    protocol({
+      fault: 'ten thousand headers',
+      play: withHeader(
+        Array.from({ length: 10_000 }, (_, i) => `x-header-${i}: ${i}`).join('\r\n'),
+      ),
+      requests: 1,
+      breaker: { failures: 1 },
+    }),
+    ...[
+      'HTTP/1.1 abc OK',
+      'HTTP/1.1 -1 OK',
+      'HTTP/1.1 20 OK',
+      'HTTP/9.9 200 OK',
+      'HTTP 200 OK',
+    ].map(statusLine),
     protocol({ fault: 'bytes that are no HTTP', play: says('{"choices":[]}') }),
     protocol({ fault: 'a header with a control character', play: withHeader('x-bad: a\u0001b') }),
     protocol({ fault: 'a header with a NUL', play: withHeader('x-bad: a\u0000b') }),
@@ -62,23 +101,47 @@ export const head: Group = {
     protocol({ fault: 'a header without a colon', play: withHeader('bad') }),
     protocol({
       fault: 'a head that repeats key and prompt',
-      play: says(({ headers, body }) => `HTTP/1.1 200 OK\r\n${headers.authorization} ${body}\r\n\r\n`),
+      play: says(
+        ({ headers, body }) => `HTTP/1.1 200 OK\r\n${headers.authorization} ${body}\r\n\r\n`,
+      ),
     }),
     ...['banana', '-5', '1e3', '99999999999999999999999'].map((length) =>
       protocol({ fault: `a length of ${length}`, play: lengths(`content-length: ${length}`) }),
     ),
-    protocol({ fault: 'two lengths that differ', play: lengths('content-length: 5\r\ncontent-length: 6') }),
-    protocol({ fault: 'a length and chunks', play: lengths('content-length: 5\r\ntransfer-encoding: chunked') }),
-    protocol({ fault: 'a chunk whose size is no number', play: says('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n') }),
-    fine({ fault: '102 and 103 first', play: early('HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n') }),
-    fine({ fault: '103 first', call: 'text.stream', play: early('HTTP/1.1 103 Early Hints\r\n\r\n') }),
-    fine({ fault: 'fifty informational answers first', play: early('HTTP/1.1 102 Processing\r\n\r\n'.repeat(50)) }),
+    protocol({
+      fault: 'two lengths that differ',
+      play: lengths('content-length: 5\r\ncontent-length: 6'),
+    }),
+    protocol({
+      fault: 'a length and chunks',
+      play: lengths('content-length: 5\r\ntransfer-encoding: chunked'),
+    }),
+    protocol({
+      fault: 'a chunk whose size is no number',
+      play: says('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n'),
+    }),
+    fine({
+      fault: '102 and 103 first',
+      play: early('HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'),
+    }),
+    fine({
+      fault: '103 first',
+      call: 'text.stream',
+      play: early('HTTP/1.1 103 Early Hints\r\n\r\n'),
+    }),
+    fine({
+      fault: 'fifty informational answers first',
+      play: early('HTTP/1.1 102 Processing\r\n\r\n'.repeat(50)),
+    }),
     network({ fault: '100 that nobody asked for', play: early('HTTP/1.1 100 Continue\r\n\r\n') }),
     network({
       fault: '101 that nobody asked for',
       play: early('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'),
     }),
-    fine({ fault: 'a head byte by byte', play: pieces((request) => goodBytes(request).split(''), 'answered') }),
+    fine({
+      fault: 'a head byte by byte',
+      play: pieces((request) => goodBytes(request).split(''), 'answered'),
+    }),
     fine({
       fault: 'HTTP/1.0, which ends with its connection',
       play: says((request) => `HTTP/1.0 200 OK\r\n\r\n${goodCompletion(request)}`),
@@ -93,11 +156,20 @@ export const head: Group = {
     }),
     fine({
       fault: 'a second answer that nobody asked for',
-      play: says((request) => goodBytes(request) + answer('200 OK', goodCompletion({ token: 'GHOST' })), 'answered'),
+      play: says(
+        (request) => goodBytes(request) + answer('200 OK', goodCompletion({ token: 'GHOST' })),
+        'answered',
+      ),
     }),
-    fine({ fault: 'bytes behind the answer', play: says((request) => `${goodBytes(request)}GHOST`, 'answered') }),
+    fine({
+      fault: 'bytes behind the answer',
+      play: says((request) => `${goodBytes(request)}GHOST`, 'answered'),
+    }),
     protocol({ fault: 'nothing (204)', play: answers(204, '', { 'content-length': '0' }) }),
     protocol({ fault: 'nothing (205)', play: answers(205) }),
-    fine({ fault: 'an answer of status 201', play: goodBut((bytes) => bytes.replace('200 OK', '201 Created')) }),
+    fine({
+      fault: 'an answer of status 201',
+      play: goodBut((bytes) => bytes.replace('200 OK', '201 Created')),
+    }),
   ],
 }

@@ -19,7 +19,9 @@ const aborted = (fault: string, ready: (scene: Scene) => boolean, rest: Partial<
   breaker: {},
   act: async (scene) => {
     const controller = new AbortController()
-    const asked = scene.ask(rest.call ?? 'text.generate', scene.token, { signal: controller.signal })
+    const asked = scene.ask(rest.call ?? 'text.generate', scene.token, {
+      signal: controller.signal,
+    })
     await see(() => ready(scene))
     controller.abort(scene.reason)
     return asked
@@ -32,7 +34,10 @@ const failedOnce = ({ attempts }: Scene) => attempts[0]?.ends === 1
 type Pieces = AsyncGenerator<{ text: string }, undefined>
 
 /** A reader who has had the first words and then does this. */
-const leaving = (how: string, leave: (pieces: Pieces, read: (piece?: { text: string }) => void) => Promise<unknown>): Row => ({
+const leaving = (
+  how: string,
+  leave: (pieces: Pieces, read: (piece?: { text: string }) => void) => Promise<unknown>,
+): Row => ({
   fault: `the reader leaves by ${how}`,
   call: 'text.stream',
   play: stream(begun, 'silence'),
@@ -65,10 +70,16 @@ const whileHeld = async (scene: Scene, act: () => Promise<Outcome>): Promise<Out
   }
 }
 
-const together = (n: number, ask: (i: number) => Promise<Outcome>) => Promise.all(Array.from({ length: n }, (_, i) => ask(i)))
+const together = (n: number, ask: (i: number) => Promise<Outcome>) =>
+  Promise.all(Array.from({ length: n }, (_, i) => ask(i)))
 
 /** Identical calls at once, of which these leave. */
-const shared = (fault: string, call: Method, leave: readonly number[], rest: Partial<Row>): Row => ({
+const shared = (
+  fault: string,
+  call: Method,
+  leave: readonly number[],
+  rest: Partial<Row>,
+): Row => ({
   fault,
   call,
   play: silent,
@@ -97,7 +108,8 @@ export const life: Group = {
   title: 'The life of a call',
   rows: [
     aborted('before the call', () => true, {
-      act: (scene) => scene.ask('text.generate', scene.token, { signal: AbortSignal.abort(scene.reason) }),
+      act: (scene) =>
+        scene.ask('text.generate', scene.token, { signal: AbortSignal.abort(scene.reason) }),
       requests: 0,
     }),
     aborted('before the head', arrived, { play: silent }),
@@ -105,14 +117,22 @@ export const life: Group = {
     aborted('before the head', arrived, { play: silent, call: 'text.stream' }),
     aborted('in the body', arrived, { play: goodBut((bytes) => bytes.slice(0, -20), 'silence') }),
     aborted('during an error body', arrived, { play: repeats('HTTP/1.1 500 No\r\n\r\n', 'x', 10) }),
-    aborted('before the first words', arrived, { call: 'text.stream', play: stream(() => event(chunk({ role: 'assistant' })), 'silence') }),
+    aborted('before the first words', arrived, {
+      call: 'text.stream',
+      play: stream(() => event(chunk({ role: 'assistant' })), 'silence'),
+    }),
     aborted('in the middle of a stream', ({ delivered }) => delivered === BEGUN, {
       call: 'text.stream',
       play: stream(begun, 'silence'),
       text: BEGUN,
     }),
-    aborted('during the wait before a retry', failedOnce, { play: (line) => json('{"error":{"retryAfterSeconds":30}}', 429)(line) }),
-    aborted('during the wait that 503 asked for', failedOnce, { play: json('{"retryAfterSeconds":30}', 503), breaker: { failures: 1 } }),
+    aborted('during the wait before a retry', failedOnce, {
+      play: (line) => json('{"error":{"retryAfterSeconds":30}}', 429)(line),
+    }),
+    aborted('during the wait that 503 asked for', failedOnce, {
+      play: json('{"retryAfterSeconds":30}', 503),
+      breaker: { failures: 1 },
+    }),
     leaving('break', async (pieces, read) => {
       for await (const piece of pieces) {
         read(piece)
@@ -145,7 +165,11 @@ export const life: Group = {
     {
       fault: 'a flood, and a reader who is slow',
       call: 'text.stream',
-      play: repeats((request) => `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n${begun(request)}`, FLOOD, 'at once'),
+      play: repeats(
+        (request) => `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n${begun(request)}`,
+        FLOOD,
+        'at once',
+      ),
       ends: 'left',
       text: BEGUN,
       kept: false,
@@ -190,7 +214,8 @@ export const life: Group = {
       error: { phase: 'queue', refused: true },
       requests: 1,
       breaker: {},
-      act: (scene) => whileHeld(scene, () => scene.ask('text.generate', scene.token, { timeoutMs: 3_000 })),
+      act: (scene) =>
+        whileHeld(scene, () => scene.ask('text.generate', scene.token, { timeoutMs: 3_000 })),
     },
     {
       fault: '50 callers abort while they wait',
@@ -201,7 +226,9 @@ export const life: Group = {
       act: (scene) =>
         whileHeld(scene, async () => {
           const controllers = Array.from({ length: 50 }, () => new AbortController())
-          const asked = controllers.map(({ signal }, i) => scene.ask('text.generate', `${scene.token}.${i}`, { signal }))
+          const asked = controllers.map(({ signal }, i) =>
+            scene.ask('text.generate', `${scene.token}.${i}`, { signal }),
+          )
           await see(() => scene.blossom.stats().queue.waiting === 50)
           for (const controller of controllers) controller.abort(scene.reason)
           expect(scene.blossom.stats().queue).toMatchObject({ waiting: 0, running: 1 })
@@ -236,7 +263,9 @@ export const life: Group = {
       act: (scene) =>
         whileHeld(scene, async () => {
           const controller = new AbortController()
-          const crowd = together(1_000, (i) => scene.ask('text.generate', `${scene.token}.${i}`, { signal: controller.signal }))
+          const crowd = together(1_000, (i) =>
+            scene.ask('text.generate', `${scene.token}.${i}`, { signal: controller.signal }),
+          )
           const outcome = await scene.ask('text.generate', scene.token)
           controller.abort(scene.reason)
           expect((await crowd).every(({ error }) => error === scene.reason)).toBe(true)
@@ -246,8 +275,14 @@ export const life: Group = {
     shared('one of three identical calls leaves', 'text.generate', [1], {}),
     shared('the first of three identical calls leaves', 'text.generate', [0], {}),
     shared('two of three identical streams leave', 'text.stream', [0, 2], {}),
-    shared('all of three identical calls leave', 'text.generate', [0, 1, 2], { ends: 'the reason', breaker: {} }),
-    shared('all of three identical streams leave', 'text.stream', [2, 1, 0], { ends: 'the reason', breaker: {} }),
+    shared('all of three identical calls leave', 'text.generate', [0, 1, 2], {
+      ends: 'the reason',
+      breaker: {},
+    }),
+    shared('all of three identical streams leave', 'text.stream', [2, 1, 0], {
+      ends: 'the reason',
+      breaker: {},
+    }),
     {
       fault: '503 for 100 identical calls at once',
       play: json('{}', 503),
@@ -270,7 +305,8 @@ export const life: Group = {
       breaker: { failures: 1 },
       act: async (scene) => {
         const outcomes = await together(20, () => scene.ask('text.stream', scene.token))
-        for (const { text, error } of outcomes) expect({ text, error }).toMatchObject({ text: BEGUN, error: { code: 'STREAM' } })
+        for (const { text, error } of outcomes)
+          expect({ text, error }).toMatchObject({ text: BEGUN, error: { code: 'STREAM' } })
         return outcomes[0]!
       },
     },

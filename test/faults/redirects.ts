@@ -12,9 +12,16 @@ export const openOther = async (): Promise<AsyncDisposable> => {
 }
 
 const nothingElsewhere = () =>
-  expect({ connections: other.connections.length, requests: other.requests.length }).toEqual({ connections: 0, requests: 0 })
+  expect({ connections: other.connections.length, requests: other.requests.length }).toEqual({
+    connections: 0,
+    requests: 0,
+  })
 
-const redirect = (status: number, rest: Partial<Row> = {}, location: () => string = () => `${other.url}/x`): Row => ({
+const redirect = (
+  status: number,
+  rest: Partial<Row> = {},
+  location: () => string = () => `${other.url}/x`,
+): Row => ({
   fault: `${status} to another origin`,
   play: (line) => answers(status, '', { location: location() })(line),
   ends: 'PROTOCOL',

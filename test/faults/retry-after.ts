@@ -51,7 +51,9 @@ const refusing = (fault: string, asked: Asked, rest: Partial<Row> = {}): Row => 
 })
 
 const after = (value: string): Asked => ({ headers: () => ({ 'retry-after': value }) })
-const date = (ms: number): Asked => ({ headers: () => ({ 'retry-after': new Date(Date.now() + ms).toUTCString() }) })
+const date = (ms: number): Asked => ({
+  headers: () => ({ 'retry-after': new Date(Date.now() + ms).toUTCString() }),
+})
 
 export const retryAfter: Group = {
   title: '429 and how long to wait',
@@ -60,8 +62,15 @@ export const retryAfter: Group = {
     waiting('Retry-After: 1.5', after('1.5'), [1_500, 1_500 + OWN_MS]),
     waiting('Retry-After: 2, with 503', { status: 503, ...after('2') }, [2_000, 2_000 + OWN_MS]),
     waiting('Retry-After: a date in 3 s', date(3_000), [1_900, 3_000 + OWN_MS]),
-    waiting('retry-after-ms: 250', { headers: () => ({ 'retry-after-ms': '250', 'retry-after': '9' }) }, [250, 250 + OWN_MS]),
-    waiting('12.5 s in the body', { body: '{"error":{"retryAfterSeconds":12.5}}' }, [12_500, 12_500 + OWN_MS]),
+    waiting(
+      'retry-after-ms: 250',
+      { headers: () => ({ 'retry-after-ms': '250', 'retry-after': '9' }) },
+      [250, 250 + OWN_MS],
+    ),
+    waiting('12.5 s in the body', { body: '{"error":{"retryAfterSeconds":12.5}}' }, [
+      12_500,
+      12_500 + OWN_MS,
+    ]),
     waiting('Retry-After: 60, the most that is waited', after('60'), [60_000, 60_000 + OWN_MS]),
     waiting('Retry-After: 0', after('0'), OWN),
     waiting('Retry-After: a past date', date(-60_000), OWN),

@@ -3,7 +3,13 @@ import type { BlossomCallOptions, ErrorCode } from '../../src/index.js'
 import type { AcceptPlay, FaultUpstream, Play } from '../support/fault-upstream.js'
 import type { Outcome, Scene } from './scene.js'
 
-export type Method = 'text.generate' | 'text.stream' | 'chat.create' | 'chat.stream' | 'image.generate' | 'embeddings.create'
+export type Method =
+  | 'text.generate'
+  | 'text.stream'
+  | 'chat.create'
+  | 'chat.stream'
+  | 'image.generate'
+  | 'embeddings.create'
 
 /** One fault and what must come of it. */
 export interface Row {
@@ -12,11 +18,17 @@ export interface Row {
   /** @default 'text.generate' */
   readonly call?: Method
   readonly options?: BlossomCallOptions
-  /** What upstream does with each request of the call; of a list, with one each, and those that follow are answered properly. */
+  /**
+   * What upstream does with each request of the call; of a list, with one each, and those that
+   * follow are answered properly.
+   */
   readonly play?: Play | readonly Play[]
   /** What upstream does with each connection. */
   readonly accept?: AcceptPlay
-  /** What the call comes to: an answer, one that its reader leaves, an error's code, or the reason of the caller's own signal. */
+  /**
+   * What the call comes to: an answer, one that its reader leaves, an error's code, or the reason
+   * of the caller's own signal.
+   */
   readonly ends: ErrorCode | 'answer' | 'left' | 'the reason'
   /** Requests that upstream sees. */
   readonly requests: number
@@ -26,9 +38,14 @@ export interface Row {
   readonly breaker: { readonly failures?: number; readonly successes?: number }
   /** More of the error. */
   readonly error?: object
-  /** What the reader gets, of a stream that breaks too. @default the whole text of an answer, nothing of a failure */
+  /**
+   * What the reader gets, of a stream that breaks too.
+   * @default the whole text of an answer, nothing of a failure
+   */
   readonly text?: string | ((token: string) => string)
-  /** Whether the answer is kept: the same call again makes no request. @default for an answer, yes */
+  /**
+   * Whether the answer is kept: the same call again makes no request. @default for an answer, yes
+   */
   readonly kept?: boolean
   /** Time is the test's: limits of whole seconds pass at once. */
   readonly clock?: boolean

@@ -7,11 +7,14 @@ import { attemptsOf, methodOf, type Row } from './row.js'
 import { type Outcome, Scene } from './scene.js'
 import { became, tally } from './tally.js'
 
-/** Plays one fault against the whole stack, checks what comes of it, and that nothing is left of it. */
+/**
+ * Plays one fault against the whole stack, checks what comes of it, and that nothing is left of it.
+ */
 export async function runRow(row: Row, token: string): Promise<void> {
   tally.faults++
   const scene = await Scene.open(row, token)
-  const time = <T>(work: Promise<T>, delivered?: string) => (row.clock ? passTime(scene, work, delivered) : work)
+  const time = <T>(work: Promise<T>, delivered?: string) =>
+    row.clock ? passTime(scene, work, delivered) : work
   try {
     await row.before?.(scene)
     scene.upstream.fault(row)
@@ -39,7 +42,8 @@ function textOf({ text, ends }: Row, token: string): string {
 function expectOutcome(row: Row, token: string, { ok, text, error }: Outcome): void {
   if (row.ends === 'answer' || row.ends === 'left') {
     if (!ok) throw error
-  } else if (row.ends === 'the reason') expect(error).toMatchObject({ message: 'The caller has had enough.' })
+  } else if (row.ends === 'the reason')
+    expect(error).toMatchObject({ message: 'The caller has had enough.' })
   else {
     expect(error).toBeInstanceOf(Error)
     expect(error).toMatchObject({ code: row.ends, ...row.error })
@@ -51,7 +55,8 @@ function expectOutcome(row: Row, token: string, { ok, text, error }: Outcome): v
 
 /** Neither the key nor the prompt, nor what a library says when it was not prepared. */
 function expectSilence(said: string): void {
-  for (const secret of [KEY, 'Marmalade', 'Cannot read properties', 'is not a function']) expect(said).not.toContain(secret)
+  for (const secret of [KEY, 'Marmalade', 'Cannot read properties', 'is not a function'])
+    expect(said).not.toContain(secret)
 }
 
 /** Slots, places and connections are back, and upstream has nothing to do any more. */
@@ -65,14 +70,30 @@ async function expectRest(scene: Scene): Promise<void> {
 function expectCounts(row: Row, { blossom, upstream, attempts, token }: Scene): void {
   const { failures, successes, state } = blossom.stats().breaker
   const { failures: failed = 0, successes: succeeded = 0 } = row.breaker
-  const seen = { requests: upstream.requests.length, attempts: attempts.length, failures, successes, state }
-  expect(seen).toEqual({ requests: row.requests, attempts: attemptsOf(row), failures: failed, successes: succeeded, state: 'closed' })
+  const seen = {
+    requests: upstream.requests.length,
+    attempts: attempts.length,
+    failures,
+    successes,
+    state,
+  }
+  expect(seen).toEqual({
+    requests: row.requests,
+    attempts: attemptsOf(row),
+    failures: failed,
+    successes: succeeded,
+    state: 'closed',
+  })
   expect(attempts.every(({ ends }) => ends === 1)).toBe(true)
   expect(upstream.requests.every((request) => request.token.startsWith(token))).toBe(true)
 }
 
 /** The same call again is answered truly, and so are others, one at a time through the one slot. */
-async function expectHealth(row: Row, scene: Scene, time: <T>(work: Promise<T>) => Promise<T>): Promise<void> {
+async function expectHealth(
+  row: Row,
+  scene: Scene,
+  time: <T>(work: Promise<T>) => Promise<T>,
+): Promise<void> {
   const { upstream, token } = scene
   const { kept = row.ends === 'answer' } = row
   await row.after?.(scene)
@@ -89,7 +110,10 @@ async function expectHealth(row: Row, scene: Scene, time: <T>(work: Promise<T>) 
   expect(scene.requestsOf(token) - before).toBe(kept ? 0 : 1)
   await time(expectRest(scene))
   upstream.mostBusy = 0
-  const [first, second] = [scene.ask('text.generate', `${token}.a`), scene.ask('text.generate', `${token}.b`)]
+  const [first, second] = [
+    scene.ask('text.generate', `${token}.a`),
+    scene.ask('text.generate', `${token}.b`),
+  ]
   const outcomes = await time(Promise.all([first, second]))
   for (const { ok, error } of outcomes) if (!ok) throw error
   expect(outcomes.map(({ text }) => text)).toEqual([goodText(`${token}.a`), goodText(`${token}.b`)])

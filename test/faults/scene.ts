@@ -43,16 +43,34 @@ const FAKE = {
   attempt: { ms: 10_000, streamMs: MINUTE, firstTokenMs: 10_000, idleMs: 5_000 },
 }
 
-/** The recommended layers with one slot and quick retries, and a last one that writes down every attempt. */
-function layersOf({ clock, dispatcher, attempts }: { clock?: boolean; dispatcher?: Dispatcher | undefined; attempts: Attempt[] }) {
+/**
+ * The recommended layers with one slot and quick retries, and a last one that writes down every
+ * attempt.
+ */
+function layersOf({
+  clock,
+  dispatcher,
+  attempts,
+}: {
+  clock?: boolean
+  dispatcher?: Dispatcher | undefined
+  attempts: Attempt[]
+}) {
   const limits = clock ? FAKE : REAL
   const watch = defineLayer({
     name: 'watch',
     wrap: (next) => async (request, context) => {
       const { path, payload = '' } = request as { path: string; payload?: string }
-      const attempt: Attempt = { token: tokenOf({ path, body: payload }), at: performance.now(), ends: 0 }
+      const attempt: Attempt = {
+        token: tokenOf({ path, body: payload }),
+        at: performance.now(),
+        ends: 0,
+      }
       attempts.push(attempt)
-      const inside = dispatcher === undefined ? context : context.derive({ transport: { ...context.transport, dispatcher } })
+      const inside =
+        dispatcher === undefined
+          ? context
+          : context.derive({ transport: { ...context.transport, dispatcher } })
       try {
         return onEnd(await next(request, inside), () => attempt.ends++)
       } catch (error) {
@@ -75,7 +93,8 @@ function layersOf({ clock, dispatcher, attempts }: { clock?: boolean; dispatcher
 }
 
 type Client = ReturnType<typeof clientOf>
-const clientOf = (baseURL: string, layers: ReturnType<typeof layersOf>) => createBlossom({ baseURL, apiKey: KEY }).use(...layers)
+const clientOf = (baseURL: string, layers: ReturnType<typeof layersOf>) =>
+  createBlossom({ baseURL, apiKey: KEY }).use(...layers)
 
 /** An upstream, a client with the whole stack in front of it, and what both have seen. */
 export class Scene {
@@ -116,7 +135,13 @@ export class Scene {
     tally.calls++
     const read = { text: '' }
     this.#reading = read
-    const outcome = (ok: boolean, error?: unknown): Outcome => ({ ok, text: read.text, error, began, settled: performance.now() })
+    const outcome = (ok: boolean, error?: unknown): Outcome => ({
+      ok,
+      text: read.text,
+      error,
+      began,
+      settled: performance.now(),
+    })
     try {
       await work(read)
       return outcome(true)
@@ -127,7 +152,12 @@ export class Scene {
     }
   }
 
-  async #read(method: Method, prompt: string, options: BlossomCallOptions, read: { text: string }): Promise<void> {
+  async #read(
+    method: Method,
+    prompt: string,
+    options: BlossomCallOptions,
+    read: { text: string },
+  ): Promise<void> {
     const { text, chat, image, embeddings } = this.blossom
     const messages = [{ role: 'user', content: prompt }]
     switch (method) {
@@ -141,13 +171,16 @@ export class Scene {
         read.text = Buffer.from((await image.generate(prompt, options)).bytes).toString()
         break
       case 'embeddings.create':
-        read.text = String.fromCharCode(...((await embeddings.create(prompt, options)).embeddings[0] ?? []))
+        read.text = String.fromCharCode(
+          ...((await embeddings.create(prompt, options)).embeddings[0] ?? []),
+        )
         break
       case 'text.stream':
         for await (const piece of await text.stream(prompt, options)) read.text += piece.text
         break
       case 'chat.stream':
-        for await (const { choices } of await chat.stream({ messages }, options)) read.text += choices?.[0]?.delta.content ?? ''
+        for await (const { choices } of await chat.stream({ messages }, options))
+          read.text += choices?.[0]?.delta.content ?? ''
     }
   }
 
@@ -181,7 +214,10 @@ export class Scene {
       if (ends > 1) tally.doubled++
     }
     for (const token of new Set(upstream.requests.map((request) => request.token))) {
-      tally.doubled += Math.max(0, this.requestsOf(token) - attempts.filter((attempt) => attempt.token === token).length)
+      tally.doubled += Math.max(
+        0,
+        this.requestsOf(token) - attempts.filter((attempt) => attempt.token === token).length,
+      )
     }
     await upstream[Symbol.asyncDispose]()
   }

@@ -12,31 +12,61 @@ beforeAll(async () => {
 })
 afterAll(() => upstream[Symbol.asyncDispose]())
 
-const client = () => createBlossom({ baseURL: upstream.url }).use(cache(), retry({ minDelayMs: 0, maxDelayMs: 0 }), breaker())
+const client = () =>
+  createBlossom({ baseURL: upstream.url }).use(
+    cache(),
+    retry({ minDelayMs: 0, maxDelayMs: 0 }),
+    breaker(),
+  )
 type Client = ReturnType<typeof client>
 
 it.each([
-  ['models', (blossom: Client) => blossom.models.list(), { object: 'list' }, { data: [{ id: 'a' }] }, true],
-  ['a balance', (blossom: Client) => blossom.account.balance(), { balance: '1' }, { balance: 1 }, false],
-  ['embeddings', (blossom: Client) => blossom.embeddings.create(['a']), { data: [] }, { data: [{ embedding: [1] }] }, true],
+  [
+    'models',
+    (blossom: Client) => blossom.models.list(),
+    { object: 'list' },
+    { data: [{ id: 'a' }] },
+    true,
+  ],
+  [
+    'a balance',
+    (blossom: Client) => blossom.account.balance(),
+    { balance: '1' },
+    { balance: 1 },
+    false,
+  ],
+  [
+    'embeddings',
+    (blossom: Client) => blossom.embeddings.create(['a']),
+    { data: [] },
+    { data: [{ embedding: [1] }] },
+    true,
+  ],
   [
     'embeddings by request()',
-    (blossom: Client) => blossom.request({ path: '/v1/embeddings', body: { input: [[1, 2], [3]] } }),
+    (blossom: Client) =>
+      blossom.request({ path: '/v1/embeddings', body: { input: [[1, 2], [3]] } }),
     { data: [{ embedding: 'AAAA' }] },
     { data: [{ embedding: 'AAAA' }, { embedding: 'AAAA' }] },
     true,
   ],
-])('an answer that is no %s is asked for again, speaks against upstream and is not kept', async (_what, call, wrong, right, kept) => {
-  await using blossom = client()
-  body = wrong
-  const before = upstream.requests.length
-  expect(await failure(call(blossom))).toMatchObject({ code: 'PROTOCOL' })
-  expect(upstream.requests.length - before).toBe(3)
-  expect(blossom.stats()).toMatchObject({ breaker: { failures: 3, successes: 0 }, cache: { entries: 0 } })
-  body = right
-  await call(blossom)
-  expect(blossom.stats().cache.entries).toBe(kept ? 1 : 0)
-})
+])(
+  'an answer that is no %s is asked for again, speaks against upstream and is not kept',
+  async (_what, call, wrong, right, kept) => {
+    await using blossom = client()
+    body = wrong
+    const before = upstream.requests.length
+    expect(await failure(call(blossom))).toMatchObject({ code: 'PROTOCOL' })
+    expect(upstream.requests.length - before).toBe(3)
+    expect(blossom.stats()).toMatchObject({
+      breaker: { failures: 3, successes: 0 },
+      cache: { entries: 0 },
+    })
+    body = right
+    await call(blossom)
+    expect(blossom.stats().cache.entries).toBe(kept ? 1 : 0)
+  },
+)
 
 it.each([
   [{ input: [1, 2, 3] }, { data: [{ embedding: [1] }] }],

@@ -28,14 +28,19 @@ const UPSTREAMS: Readonly<Record<number, ErrorCode>> = {
   408: 'TIMEOUT',
   409: 'SERVER',
   ...Object.fromEntries(
-    [500, 501, 502, 503, 504, 505, 507, 511, 520, 521, 522, 523, 524, 529, 530, 599].map((status) => [status, 'SERVER']),
+    [500, 501, 502, 503, 504, 505, 507, 511, 520, 521, 522, 523, 524, 529, 530, 599].map(
+      (status) => [status, 'SERVER'],
+    ),
   ),
 }
 
 const callers = (status: number, ends: ErrorCode, call?: Method): Row => ({
   fault: String(status),
   ...(call && { call }),
-  play: answers(status, ERROR, { 'content-type': 'application/json', 'x-request-id': `r${status}` }),
+  play: answers(status, ERROR, {
+    'content-type': 'application/json',
+    'x-request-id': `r${status}`,
+  }),
   ends,
   error: { upstreamStatus: status, requestId: `r${status}`, retryable: false },
   requests: 1,
@@ -59,15 +64,20 @@ const failing = (fault: string, play: Play, rest: Partial<Row> = {}): Row => ({
   ...rest,
 })
 
-const of = (table: Readonly<Record<number, ErrorCode>>, make: (status: number, ends: ErrorCode) => Row) =>
-  Object.entries(table).map(([status, ends]) => make(Number(status), ends))
+const of = (
+  table: Readonly<Record<number, ErrorCode>>,
+  make: (status: number, ends: ErrorCode) => Row,
+) => Object.entries(table).map(([status, ends]) => make(Number(status), ends))
 
 const unavailable = json(ERROR, 503)
 const LARGE = 48 * 2 ** 20
 
 /** Tells key and prompt in this form. */
 const echo = (body: (key: string, prompt: string) => unknown, status = 500): Play =>
-  json((request) => JSON.stringify(body(String(request.headers.authorization), request.body)), status)
+  json(
+    (request) => JSON.stringify(body(String(request.headers.authorization), request.body)),
+    status,
+  )
 
 export const statuses: Group = {
   title: 'Statuses and error bodies',
@@ -94,7 +104,13 @@ export const statuses: Group = {
       requests: 3,
       breaker: { failures: 2, successes: 1 },
     },
-    { fault: '503, and then 400', play: [unavailable, json(ERROR, 400)], ends: 'BAD_REQUEST', requests: 2, breaker: { failures: 1 } },
+    {
+      fault: '503, and then 400',
+      play: [unavailable, json(ERROR, 400)],
+      ends: 'BAD_REQUEST',
+      requests: 2,
+      breaker: { failures: 1 },
+    },
     {
       fault: '429 twice, and then an answer',
       play: [json(ERROR, 429), json(ERROR, 429)],
@@ -102,30 +118,59 @@ export const statuses: Group = {
       requests: 3,
       breaker: { successes: 1 },
     },
-    { fault: '429 for ever', play: json(ERROR, 429), ends: 'RATE_LIMITED', requests: 3, breaker: {} },
+    {
+      fault: '429 for ever',
+      play: json(ERROR, 429),
+      ends: 'RATE_LIMITED',
+      requests: 3,
+      breaker: {},
+    },
     failing(
       'an error body of 48 MiB',
-      repeats(`HTTP/1.1 500 No\r\ncontent-length: ${LARGE}\r\n\r\n`, 'x'.repeat(2 ** 16), 'at once', LARGE),
+      repeats(
+        `HTTP/1.1 500 No\r\ncontent-length: ${LARGE}\r\n\r\n`,
+        'x'.repeat(2 ** 16),
+        'at once',
+        LARGE,
+      ),
       {
         also: (_outcome, { upstream }) => {
           // What the kernel takes on its way is not in our hands.
-          if (upstream.sent > 2 * LARGE) throw new Error(`${upstream.sent} bytes of error bodies were read.`)
+          if (upstream.sent > 2 * LARGE)
+            throw new Error(`${upstream.sent} bytes of error bodies were read.`)
         },
       },
     ),
-    failing('an error body without end', repeats('HTTP/1.1 500 No\r\n\r\n', 'x'.repeat(2 ** 16), 'at once')),
-    failing('an error body that stops half-way', says('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n{"error"')),
-    failing('an error body that is reset half-way', says('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n{"error"', 'rst')),
-    failing('an error body that falls silent', says('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n{"error"', 'silence'), {
-      clock: true,
-      ends: 'TIMEOUT',
-      error: {},
-    }),
-    failing('an error body of one byte a second', repeats('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n', 'x', 1_000), {
-      clock: true,
-      ends: 'TIMEOUT',
-      error: {},
-    }),
+    failing(
+      'an error body without end',
+      repeats('HTTP/1.1 500 No\r\n\r\n', 'x'.repeat(2 ** 16), 'at once'),
+    ),
+    failing(
+      'an error body that stops half-way',
+      says('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n{"error"'),
+    ),
+    failing(
+      'an error body that is reset half-way',
+      says('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n{"error"', 'rst'),
+    ),
+    failing(
+      'an error body that falls silent',
+      says('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n{"error"', 'silence'),
+      {
+        clock: true,
+        ends: 'TIMEOUT',
+        error: {},
+      },
+    ),
+    failing(
+      'an error body of one byte a second',
+      repeats('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n', 'x', 1_000),
+      {
+        clock: true,
+        ends: 'TIMEOUT',
+        error: {},
+      },
+    ),
     failing(
       'a web page',
       answers(500, (request) => `<html>${request.body}</html>`, { 'content-type': 'text/html' }),
@@ -133,17 +178,32 @@ export const statuses: Group = {
     failing('an error of no JSON', json('{"error":{"message":', 500)),
     failing('an error of another shape', json('[[[]]]', 500)),
     failing('an error that is null', json('null', 500)),
-    failing('an error body that says gzip and is not', answers(500, ERROR, { 'content-encoding': 'gzip' })),
-    failing('an error nested 7,000 deep', json(`${'{"error":'.repeat(7_000)}1${'}'.repeat(7_000)}`, 500)),
+    failing(
+      'an error body that says gzip and is not',
+      answers(500, ERROR, { 'content-encoding': 'gzip' }),
+    ),
+    failing(
+      'an error nested 7,000 deep',
+      json(`${'{"error":'.repeat(7_000)}1${'}'.repeat(7_000)}`, 500),
+    ),
     failing(
       'an error with a stack trace',
-      json(JSON.stringify({ error: { message: 'Cannot read properties of undefined', stack: 'at x' } }), 500),
+      json(
+        JSON.stringify({
+          error: { message: 'Cannot read properties of undefined', stack: 'at x' },
+        }),
+        500,
+      ),
     ),
-    failing('an error with __proto__', json('{"__proto__":{"polluted":1},"error":{"__proto__":{"polluted":1}}}', 500), {
-      also: () => {
-        if ('polluted' in {}) throw new Error('Every object has been polluted.')
+    failing(
+      'an error with __proto__',
+      json('{"__proto__":{"polluted":1},"error":{"__proto__":{"polluted":1}}}', 500),
+      {
+        also: () => {
+          if ('polluted' in {}) throw new Error('Every object has been polluted.')
+        },
       },
-    }),
+    ),
     failing(
       'key and prompt in the message',
       echo((key, prompt) => ({ error: { message: `You sent ${key} and ${prompt}` } })),
@@ -163,7 +223,10 @@ export const statuses: Group = {
     failing(
       'the key in headers',
       (line) =>
-        answers(500, '', { 'x-request-id': line.request.headers.authorization!, 'retry-after': line.request.headers.authorization! })(line),
+        answers(500, '', {
+          'x-request-id': line.request.headers.authorization!,
+          'retry-after': line.request.headers.authorization!,
+        })(line),
       { error: { upstreamStatus: 500, requestId: undefined, headers: {} } },
     ),
     {

@@ -1,5 +1,16 @@
 import { expect } from 'vitest'
-import { answers, BEGUN, begun, drips, goodBut, json, pieces, repeats, says, stream } from '../support/fault-plays.js'
+import {
+  answers,
+  BEGUN,
+  begun,
+  drips,
+  goodBut,
+  json,
+  pieces,
+  repeats,
+  says,
+  stream,
+} from '../support/fault-plays.js'
 import type { Line, Play, Received } from '../support/fault-upstream.js'
 import { goodBytes, goodCompletion, goodEvents, goodText } from '../support/good-answers.js'
 import { answer, chunk, DONE, event, STREAM_HEAD } from '../support/wire.js'
@@ -8,12 +19,27 @@ import type { Group, Row } from './row.js'
 type Partly = Partial<Row> & Pick<Row, 'fault'>
 
 /** Unusual, and right. */
-const fine = (row: Partly): Row => ({ call: 'text.stream', ends: 'answer', requests: 1, breaker: { successes: 1 }, ...row })
+const fine = (row: Partly): Row => ({
+  call: 'text.stream',
+  ends: 'answer',
+  requests: 1,
+  breaker: { successes: 1 },
+  ...row,
+})
 /** Right but for its `[DONE]`: it is an answer, and is not kept. */
 const unsealed = (row: Partly): Row => fine({ kept: false, ...row })
 /** Fails before anything was given out, so it is tried again. */
-const early = (row: Partly): Row => ({ call: 'text.stream', ends: 'PROTOCOL', requests: 3, breaker: { failures: 3 }, ...row })
-/** Breaks after the first words: the reader gets these and then the error, and nothing is tried again. */
+const early = (row: Partly): Row => ({
+  call: 'text.stream',
+  ends: 'PROTOCOL',
+  requests: 3,
+  breaker: { failures: 3 },
+  ...row,
+})
+/**
+ * Breaks after the first words: the reader gets these and then the error, and nothing is tried
+ * again.
+ */
 const broken = (row: Partly): Row => ({
   call: 'text.stream',
   ends: 'STREAM',
@@ -25,7 +51,13 @@ const broken = (row: Partly): Row => ({
 })
 /** Falls silent, one way or another. */
 const late = (row: Partly): Row => ({ ...early(row), ends: 'TIMEOUT', clock: true, ...row })
-const stalled = (row: Partly): Row => ({ ...broken(row), ends: 'TIMEOUT', error: { phase: 'idle' }, clock: true, ...row })
+const stalled = (row: Partly): Row => ({
+  ...broken(row),
+  ends: 'TIMEOUT',
+  error: { phase: 'idle' },
+  clock: true,
+  ...row,
+})
 const tooLarge = (row: Partly): Row => ({
   call: 'text.stream',
   ends: 'TOO_LARGE',
@@ -41,52 +73,92 @@ const whole = (request: Received) => goodEvents(request).join('')
 /** A whole stream of few bytes. */
 const brief = (request: Received) => event(chunk({ content: words(request) }, 'stop')) + DONE
 const words = ({ token }: Received) => goodText(token)
-const CHUNKED_HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n'
+const CHUNKED_HEAD =
+  'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n'
 const asChunk = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
 
 /** A stream in which this follows the first words, and then a proper end. */
-const mid = (text: string) => stream((request) => begun(request) + text + event(chunk({ content: 'after' })) + FINISH + DONE)
+const mid = (text: string) =>
+  stream((request) => begun(request) + text + event(chunk({ content: 'after' })) + FINISH + DONE)
 const error = (code: number | string) => event({ error: { code, message: 'No.' } })
 
 /** The proper events, written in another way. */
-const written = (change: (events: string[], request: Received) => string) => stream((request) => change(goodEvents(request), request))
-const lines = (data: string) => `data: ${JSON.stringify(JSON.parse(data.slice(6)), null, 1).replaceAll('\n', '\ndata: ')}\n\n`
+const written = (change: (events: string[], request: Received) => string) =>
+  stream((request) => change(goodEvents(request), request))
+const lines = (data: string) =>
+  `data: ${JSON.stringify(JSON.parse(data.slice(6)), null, 1).replaceAll('\n', '\ndata: ')}\n\n`
 
 const wellFormed: readonly Row[] = [
   fine({ fault: 'with CRLF', play: written((events) => events.join('').replaceAll('\n', '\r\n')) }),
-  fine({ fault: 'with CR', play: written((events) => `${events.join('').replaceAll('\n', '\r')}:\r`) }),
-  fine({ fault: 'with comments and blank lines', play: written((events) => `: hi\n\n\n${events.join(': ping\n\n\n')}`) }),
+  fine({
+    fault: 'with CR',
+    play: written((events) => `${events.join('').replaceAll('\n', '\r')}:\r`),
+  }),
+  fine({
+    fault: 'with comments and blank lines',
+    play: written((events) => `: hi\n\n\n${events.join(': ping\n\n\n')}`),
+  }),
   fine({ fault: 'with a byte order mark', play: written((events) => `\ufeff${events.join('')}`) }),
-  fine({ fault: 'without spaces', play: written((events) => events.join('').replaceAll('data: ', 'data:')) }),
+  fine({
+    fault: 'without spaces',
+    play: written((events) => events.join('').replaceAll('data: ', 'data:')),
+  }),
   fine({
     fault: 'with names, ids and retry times',
-    play: written((events) => events.map((one) => `event: chunk\nid: 1\nretry: 5\n${one}`).join('')),
+    play: written((events) =>
+      events.map((one) => `event: chunk\nid: 1\nretry: 5\n${one}`).join(''),
+    ),
   }),
-  fine({ fault: 'with unknown fields', play: written((events) => events.map((one) => `x: y\nnonsense\n${one}`).join('')) }),
+  fine({
+    fault: 'with unknown fields',
+    play: written((events) => events.map((one) => `x: y\nnonsense\n${one}`).join('')),
+  }),
   fine({
     fault: 'with events of several lines',
     play: written((events) => events.map((one) => (one === DONE ? one : lines(one))).join('')),
   }),
   fine({ fault: 'with events of nothing', play: written((events) => events.join('data:\n\n')) }),
   fine({ fault: 'with forty roles', play: written((events) => ROLE.repeat(40) + events.join('')) }),
-  fine({ fault: 'with chunks of no choices', play: written((events) => events.join(event({ choices: [] }))) }),
-  fine({ fault: 'in one chunk', play: written((_events, request) => event(chunk({ content: words(request) }, 'stop')) + DONE) }),
+  fine({
+    fault: 'with chunks of no choices',
+    play: written((events) => events.join(event({ choices: [] }))),
+  }),
+  fine({
+    fault: 'in one chunk',
+    play: written((_events, request) => event(chunk({ content: words(request) }, 'stop')) + DONE),
+  }),
   fine({
     fault: 'byte by byte, with CRLF',
     play: pieces((request) => [STREAM_HEAD, ...brief(request).replaceAll('\n', '\r\n')]),
   }),
   fine({
     fault: 'byte by byte, each its own HTTP chunk',
-    play: pieces((request) => [CHUNKED_HEAD, ...[...brief(request)].map(asChunk), '0\r\n\r\n'], 'answered'),
+    play: pieces(
+      (request) => [CHUNKED_HEAD, ...[...brief(request)].map(asChunk), '0\r\n\r\n'],
+      'answered',
+    ),
   }),
   fine({ fault: 'a word every four seconds', clock: true, play: wordByWord(4_000) }),
   fine({
     fault: 'other letters, cut anywhere',
-    play: pieces((request) => cutUp(STREAM_HEAD + event(chunk({ content: `h\u00e9\ud83d\ude00 ${words(request)}` })) + FINISH + DONE)),
+    play: pieces((request) =>
+      cutUp(
+        STREAM_HEAD +
+          event(chunk({ content: `h\u00e9\ud83d\ude00 ${words(request)}` })) +
+          FINISH +
+          DONE,
+      ),
+    ),
     text: (token) => `h\u00e9\ud83d\ude00 ${goodText(token)}`,
   }),
-  fine({ fault: 'labelled "text/plain"', play: goodBut((bytes) => bytes.replace('text/event-stream', 'text/plain')) }),
-  fine({ fault: 'without a label', play: goodBut((bytes) => bytes.replace('content-type: text/event-stream\r\n', '')) }),
+  fine({
+    fault: 'labelled "text/plain"',
+    play: goodBut((bytes) => bytes.replace('text/event-stream', 'text/plain')),
+  }),
+  fine({
+    fault: 'without a label',
+    play: goodBut((bytes) => bytes.replace('content-type: text/event-stream\r\n', '')),
+  }),
   fine({ fault: 'a whole answer in JSON', play: json(goodCompletion) }),
   fine({ fault: 'a whole answer in JSON', call: 'chat.stream', play: json(goodCompletion) }),
   fine({
@@ -103,10 +175,17 @@ const wellFormed: readonly Row[] = [
   fine({
     fault: '__proto__ as an index',
     call: 'chat.stream',
-    play: written((events) => event({ choices: [{ index: '__proto__', delta: { polluted: 1 } }] }) + events.join('')),
+    play: written(
+      (events) =>
+        event({ choices: [{ index: '__proto__', delta: { polluted: 1 } }] }) + events.join(''),
+    ),
     also: () => expect('polluted' in {}).toBe(false),
   }),
-  fine({ fault: 'bytes that are no UTF-8', play: noUtf8, text: (token) => `\ufffd\ufffd${goodText(token)}` }),
+  fine({
+    fault: 'bytes that are no UTF-8',
+    play: noUtf8,
+    text: (token) => `\ufffd\ufffd${goodText(token)}`,
+  }),
 ]
 
 /** Sends the proper events at a pace. */
@@ -125,7 +204,11 @@ function wordByWord(everyMs: number): Play {
 function noUtf8(line: Line): unknown {
   const [before, behind] = event(chunk({ content: 'MARK' })).split('MARK') as [string, string]
   return says((request) =>
-    Buffer.concat([Buffer.from(STREAM_HEAD + before), Buffer.from([0xff, 0xfe]), Buffer.from(behind + whole(request))]),
+    Buffer.concat([
+      Buffer.from(STREAM_HEAD + before),
+      Buffer.from([0xff, 0xfe]),
+      Buffer.from(behind + whole(request)),
+    ]),
   )(line)
 }
 function cutUp(text: string): Uint8Array[] {
@@ -134,22 +217,41 @@ function cutUp(text: string): Uint8Array[] {
 }
 
 const ends: readonly Row[] = [
-  unsealed({ fault: 'no [DONE], but a finish reason', play: stream((request) => whole(request).replace(DONE, '')) }),
-  unsealed({ fault: 'no [DONE], but a finish reason', call: 'chat.stream', play: stream((request) => whole(request).replace(DONE, '')) }),
+  unsealed({
+    fault: 'no [DONE], but a finish reason',
+    play: stream((request) => whole(request).replace(DONE, '')),
+  }),
+  unsealed({
+    fault: 'no [DONE], but a finish reason',
+    call: 'chat.stream',
+    play: stream((request) => whole(request).replace(DONE, '')),
+  }),
   fine({ fault: '[DONE], and the connection stays open', play: stream(whole, 'silence') }),
-  fine({ fault: '[DONE], and ghosts behind it', play: stream((request) => whole(request) + event(chunk({ content: 'GHOST' })).repeat(5)) }),
+  fine({
+    fault: '[DONE], and ghosts behind it',
+    play: stream((request) => whole(request) + event(chunk({ content: 'GHOST' })).repeat(5)),
+  }),
   fine({
     fault: '[DONE], and ghosts for ever',
     play: repeats((request) => STREAM_HEAD + whole(request), event(chunk({ content: 'GHOST' })), 5),
   }),
-  fine({ fault: '[DONE], and an error behind it', play: stream((request) => whole(request) + error(500)) }),
+  fine({
+    fault: '[DONE], and an error behind it',
+    play: stream((request) => whole(request) + error(500)),
+  }),
   fine({ fault: '[DONE], and a reset', play: stream(whole, 'rst') }),
   fine({
     fault: 'a second stream that nobody asked for',
-    play: says((request) => goodBytes(request) + goodBytes({ ...request, token: 'GHOST' }), 'answered'),
+    play: says(
+      (request) => goodBytes(request) + goodBytes({ ...request, token: 'GHOST' }),
+      'answered',
+    ),
   }),
   fine({ fault: '[DONE] twice', play: stream((request) => whole(request) + DONE) }),
-  fine({ fault: '[DONE] without the end of the chunked body', play: says((request) => CHUNKED_HEAD + asChunk(whole(request))) }),
+  fine({
+    fault: '[DONE] without the end of the chunked body',
+    play: says((request) => CHUNKED_HEAD + asChunk(whole(request))),
+  }),
 ]
 
 const beforeAnything: readonly Row[] = [
@@ -158,15 +260,46 @@ const beforeAnything: readonly Row[] = [
   early({ fault: '[DONE] alone', play: stream(() => DONE) }),
   early({ fault: 'an end behind the role', play: stream(() => ROLE) }),
   early({ fault: 'a cut in the first event', play: stream(() => ROLE.slice(0, -2)) }),
-  early({ fault: 'a cut behind the role', play: says(CHUNKED_HEAD + asChunk(ROLE)), ends: 'NETWORK' }),
-  early({ fault: 'a reset behind the role', play: says(CHUNKED_HEAD + asChunk(ROLE), 'rst'), ends: 'NETWORK' }),
+  early({
+    fault: 'a cut behind the role',
+    play: says(CHUNKED_HEAD + asChunk(ROLE)),
+    ends: 'NETWORK',
+  }),
+  early({
+    fault: 'a reset behind the role',
+    play: says(CHUNKED_HEAD + asChunk(ROLE), 'rst'),
+    ends: 'NETWORK',
+  }),
   early({ fault: 'a reset behind the role, no length told', play: stream(() => ROLE, 'rst') }),
   early({ fault: 'an error first', play: stream(() => error('x')), ends: 'SERVER' }),
-  early({ fault: 'an error behind the role', play: stream(() => ROLE + error(503)), ends: 'SERVER' }),
-  early({ fault: 'an error event', play: stream(({ body }) => `event: error\ndata: ${body}\n\n`), ends: 'SERVER' }),
-  early({ fault: 'an error of status 429', play: stream(() => error(429)), ends: 'RATE_LIMITED', breaker: {} }),
-  early({ fault: 'an error of status 400', play: stream(() => error(400)), ends: 'BAD_REQUEST', requests: 1, breaker: {} }),
-  early({ fault: 'an error beside choices', play: stream(() => event(chunk({}, 'error', { error: { code: 502 } }))), ends: 'SERVER' }),
+  early({
+    fault: 'an error behind the role',
+    play: stream(() => ROLE + error(503)),
+    ends: 'SERVER',
+  }),
+  early({
+    fault: 'an error event',
+    play: stream(({ body }) => `event: error\ndata: ${body}\n\n`),
+    ends: 'SERVER',
+  }),
+  early({
+    fault: 'an error of status 429',
+    play: stream(() => error(429)),
+    ends: 'RATE_LIMITED',
+    breaker: {},
+  }),
+  early({
+    fault: 'an error of status 400',
+    play: stream(() => error(400)),
+    ends: 'BAD_REQUEST',
+    requests: 1,
+    breaker: {},
+  }),
+  early({
+    fault: 'an error beside choices',
+    play: stream(() => event(chunk({}, 'error', { error: { code: 502 } }))),
+    ends: 'SERVER',
+  }),
   early({
     fault: 'an error once, and then a stream',
     play: [stream(() => ROLE + error(503))],
@@ -185,37 +318,84 @@ const beforeAnything: readonly Row[] = [
   ...['5', 'null', '[1]', '"text"', '{"choices":{}}', '{"choices":[null]}'].map((data) =>
     early({ fault: `an event that is ${data}`, play: stream(() => event(data)) }),
   ),
-  early({ fault: 'a web page', play: answers(200, (request) => `<html>${request.body}`, { 'content-type': 'text/html' }) }),
-  early({ fault: 'a web page labelled as a stream', play: stream((request) => `<html>${request.body}</html>\n\n`) }),
+  early({
+    fault: 'a web page',
+    play: answers(200, (request) => `<html>${request.body}`, { 'content-type': 'text/html' }),
+  }),
+  early({
+    fault: 'a web page labelled as a stream',
+    play: stream((request) => `<html>${request.body}</html>\n\n`),
+  }),
   early({ fault: 'nothing, labelled as JSON', play: json('') }),
   early({ fault: 'JSON of another shape', play: json('{"a":1}') }),
   early({ fault: 'an error in JSON', play: json('{"error":{"message":"No."}}'), ends: 'SERVER' }),
   early({ fault: 'a picture', play: answers(200, '\u0089PNG', { 'content-type': 'image/png' }) }),
-  early({ fault: 'gzip that nobody asked for', play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: gzip\r\n')) }),
-  late({ fault: 'a head and then silence', play: says(STREAM_HEAD, 'silence'), error: { phase: 'first-token' } }),
-  late({ fault: 'the role and then silence', play: stream(() => ROLE, 'silence'), error: { phase: 'first-token' } }),
-  late({ fault: 'heartbeats for ever', play: repeats(STREAM_HEAD, ': ping\n\n', 1_000), error: { phase: 'first-token' } }),
-  late({ fault: 'events of nothing for ever', play: repeats(STREAM_HEAD, 'data:\n\n', 1_000), error: { phase: 'first-token' } }),
-  late({ fault: 'the role again and again', play: repeats(STREAM_HEAD, ROLE, 1_000), error: { phase: 'first-token' } }),
+  early({
+    fault: 'gzip that nobody asked for',
+    play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: gzip\r\n')),
+  }),
+  late({
+    fault: 'a head and then silence',
+    play: says(STREAM_HEAD, 'silence'),
+    error: { phase: 'first-token' },
+  }),
+  late({
+    fault: 'the role and then silence',
+    play: stream(() => ROLE, 'silence'),
+    error: { phase: 'first-token' },
+  }),
+  late({
+    fault: 'heartbeats for ever',
+    play: repeats(STREAM_HEAD, ': ping\n\n', 1_000),
+    error: { phase: 'first-token' },
+  }),
+  late({
+    fault: 'events of nothing for ever',
+    play: repeats(STREAM_HEAD, 'data:\n\n', 1_000),
+    error: { phase: 'first-token' },
+  }),
+  late({
+    fault: 'the role again and again',
+    play: repeats(STREAM_HEAD, ROLE, 1_000),
+    error: { phase: 'first-token' },
+  }),
 ]
 
 const midStream: readonly Row[] = [
   broken({ fault: 'an end', play: stream(begun), error: { cause: { code: 'PROTOCOL' } } }),
   broken({ fault: 'an end', call: 'chat.stream', play: stream(begun) }),
   broken({ fault: 'an end with [DONE]', play: stream((request) => begun(request) + DONE) }),
-  broken({ fault: 'an end in an event', play: stream((request) => begun(request) + event(chunk({ content: 'half' })).slice(0, -2)) }),
-  broken({ fault: 'a cut', play: says((request) => CHUNKED_HEAD + asChunk(begun(request))), error: { cause: { code: 'NETWORK' } } }),
+  broken({
+    fault: 'an end in an event',
+    play: stream((request) => begun(request) + event(chunk({ content: 'half' })).slice(0, -2)),
+  }),
+  broken({
+    fault: 'a cut',
+    play: says((request) => CHUNKED_HEAD + asChunk(begun(request))),
+    error: { cause: { code: 'NETWORK' } },
+  }),
   broken({
     fault: 'a reset',
     play: says((request) => CHUNKED_HEAD + asChunk(begun(request)), 'rst'),
     error: { cause: { code: 'NETWORK' } },
   }),
-  broken({ fault: 'a reset, no length told', play: stream(begun, 'rst'), error: { cause: { code: 'PROTOCOL' } } }),
-  broken({ fault: 'a finish reason that is no text', play: stream((request) => begun(request) + event(chunk({}, 5 as never)) + DONE) }),
+  broken({
+    fault: 'a reset, no length told',
+    play: stream(begun, 'rst'),
+    error: { cause: { code: 'PROTOCOL' } },
+  }),
+  broken({
+    fault: 'a finish reason that is no text',
+    play: stream((request) => begun(request) + event(chunk({}, 5 as never)) + DONE),
+  }),
   broken({
     fault: 'a reset behind the promised length',
     play: says(
-      (request) => answer('200 OK', begun(request), 'content-type: text/event-stream').replace(/length: \d+/, 'length: 9999'),
+      (request) =>
+        answer('200 OK', begun(request), 'content-type: text/event-stream').replace(
+          /length: \d+/,
+          'length: 9999',
+        ),
       'rst',
     ),
   }),
@@ -225,14 +405,27 @@ const midStream: readonly Row[] = [
     error: { cause: { code: 'PROTOCOL' } },
   }),
   broken({ fault: 'an error', play: mid(error(503)), error: { cause: { code: 'SERVER' } } }),
-  broken({ fault: 'an error event', play: mid('event: error\ndata: x\n\n'), error: { cause: { code: 'SERVER' } } }),
-  broken({ fault: 'an error of status 400', play: mid(error(400)), breaker: { failures: 1 }, error: { cause: { code: 'BAD_REQUEST' } } }),
+  broken({
+    fault: 'an error event',
+    play: mid('event: error\ndata: x\n\n'),
+    error: { cause: { code: 'SERVER' } },
+  }),
+  broken({
+    fault: 'an error of status 400',
+    play: mid(error(400)),
+    breaker: { failures: 1 },
+    error: { cause: { code: 'BAD_REQUEST' } },
+  }),
   broken({
     fault: 'an error beside choices',
     play: mid(event(chunk({ content: '' }, 'error', { error: {} }))),
     error: { cause: { code: 'SERVER' } },
   }),
-  broken({ fault: 'bad JSON', play: mid('data: {"choices":[{\n\n'), error: { cause: { code: 'PROTOCOL' } } }),
+  broken({
+    fault: 'bad JSON',
+    play: mid('data: {"choices":[{\n\n'),
+    error: { cause: { code: 'PROTOCOL' } },
+  }),
   broken({ fault: 'a web page', play: mid('data: <html>\n\n') }),
   broken({ fault: 'an event that is 5', play: mid('data: 5\n\n') }),
   broken({
@@ -243,7 +436,10 @@ const midStream: readonly Row[] = [
   }),
   stalled({ fault: 'silence', play: stream(begun, 'silence') }),
   stalled({ fault: 'silence', call: 'chat.stream', play: stream(begun, 'silence') }),
-  stalled({ fault: 'heartbeats for ever', play: repeats((request) => STREAM_HEAD + begun(request), ': ping\n\n', 1_000) }),
+  stalled({
+    fault: 'heartbeats for ever',
+    play: repeats((request) => STREAM_HEAD + begun(request), ': ping\n\n', 1_000),
+  }),
   stalled({
     fault: 'half an event, a byte a second',
     play: drips((request) => STREAM_HEAD + begun(request), `data: ${'x'.repeat(1_000)}`, 1_000),
@@ -257,10 +453,19 @@ const midStream: readonly Row[] = [
 
 const LARGE = 'x'.repeat(2 ** 18)
 const sizes: readonly Row[] = [
-  tooLarge({ fault: 'a line without end', play: repeats(`${STREAM_HEAD}data: {"choices":[{"delta":{"content":"`, LARGE, 'at once') }),
-  tooLarge({ fault: 'a line of 64 MB', play: repeats(`${STREAM_HEAD}data: `, LARGE, 'at once', 64e6) }),
+  tooLarge({
+    fault: 'a line without end',
+    play: repeats(`${STREAM_HEAD}data: {"choices":[{"delta":{"content":"`, LARGE, 'at once'),
+  }),
+  tooLarge({
+    fault: 'a line of 64 MB',
+    play: repeats(`${STREAM_HEAD}data: `, LARGE, 'at once', 64e6),
+  }),
   tooLarge({ fault: 'a comment without end', play: repeats(`${STREAM_HEAD}:`, LARGE, 'at once') }),
-  tooLarge({ fault: 'an event of lines without end', play: repeats(STREAM_HEAD, 'data: x\n'.repeat(2 ** 15), 'at once') }),
+  tooLarge({
+    fault: 'an event of lines without end',
+    play: repeats(STREAM_HEAD, 'data: x\n'.repeat(2 ** 15), 'at once'),
+  }),
   tooLarge({
     fault: 'a line without end behind the first words',
     play: repeats((request) => `${STREAM_HEAD}${begun(request)}data: `, LARGE, 'at once'),

@@ -25,7 +25,10 @@ Every fault is played over real sockets, against a client with the recommended l
 const plural = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`
 
 function verdicts({ breaker: { failures = 0, successes = 0 } }: Row): string {
-  const said = [failures && plural(failures, 'failure', 'failures'), successes && plural(successes, 'success', 'successes')]
+  const said = [
+    failures && plural(failures, 'failure', 'failures'),
+    successes && plural(successes, 'success', 'successes'),
+  ]
   return said.filter(Boolean).join(', ') || 'none'
 }
 
@@ -37,7 +40,8 @@ function requestsOf(row: Row): string {
 const endOf = ({ ends, kept = true }: Row): string =>
   ends === 'answer' && !kept ? 'an answer, not kept' : ends === 'answer' ? 'an answer' : ends
 
-const line = (...cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+const line = (...cells: readonly string[]) =>
+  `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 
 const tableOf = ({ title, rows }: Group): string =>
   [
@@ -45,7 +49,9 @@ const tableOf = ({ title, rows }: Group): string =>
     '',
     line('fault', 'call', 'comes to', 'requests', 'breaker'),
     '|---|---|---|---|---|',
-    ...rows.map((row) => line(row.fault, `\`${methodOf(row)}\``, endOf(row), requestsOf(row), verdicts(row))),
+    ...rows.map((row) =>
+      line(row.fault, `\`${methodOf(row)}\``, endOf(row), requestsOf(row), verdicts(row)),
+    ),
     '',
   ].join('\n')
 
@@ -61,4 +67,8 @@ const circlesTable = (circles: readonly Circle[]): string =>
 
 /** All faults with what comes of them, as a page to read. */
 export const pageOf = (groups: readonly Group[], circles: readonly Circle[]): string =>
-  [introOf(groups.reduce((sum, { rows }) => sum + rows.length, circles.length)), ...groups.map(tableOf), circlesTable(circles)].join('\n')
+  [
+    introOf(groups.reduce((sum, { rows }) => sum + rows.length, circles.length)),
+    ...groups.map(tableOf),
+    circlesTable(circles),
+  ].join('\n')

@@ -48,7 +48,8 @@ class Reference {
   }
 
   tick(): void {
-    if (this.state === 'open' && performance.now() >= this.#since + this.#rules.resetMs) this.state = 'half-open'
+    if (this.state === 'open' && performance.now() >= this.#since + this.#rules.resetMs)
+      this.state = 'half-open'
   }
 
   enter(): Permit | undefined {
@@ -75,7 +76,8 @@ class Reference {
     const recent = this.#verdicts.filter((verdict) => verdict.tenth > tenth - 10)
     const failures = recent.filter(({ failed }) => failed).length
     const { failureRate, minimumCalls } = this.#rules
-    if (failures > 0 && recent.length >= minimumCalls && failures / recent.length >= failureRate) this.#turn('open')
+    if (failures > 0 && recent.length >= minimumCalls && failures / recent.length >= failureRate)
+      this.#turn('open')
   }
 
   #turn(state: 'open' | 'closed'): void {
@@ -105,7 +107,8 @@ interface Real {
   readonly works: (Gate<unknown> | Driven<unknown>)[]
 }
 
-const compare = ({ reference }: Model, real: Real) => expect(real.stats().breaker).toEqual({ state: reference.state, ...reference.stats })
+const compare = ({ reference }: Model, real: Real) =>
+  expect(real.stats().breaker).toEqual({ state: reference.state, ...reference.stats })
 
 class Begin implements fc.AsyncCommand<Model, Real> {
   constructor(readonly stream: boolean) {}
@@ -148,7 +151,10 @@ class End implements fc.AsyncCommand<Model, Real> {
       await (call.value as AsyncGenerator).next()
     }
     await settle()
-    model.reference.end(one.permit, this.ending === 'left' && !('stream' in work) ? 'ok' : this.ending)
+    model.reference.end(
+      one.permit,
+      this.ending === 'left' && !('stream' in work) ? 'ok' : this.ending,
+    )
     compare(model, real)
   }
   toString = () => `${this.ending}(${this.which})`
@@ -172,14 +178,25 @@ describe('breaker', () => {
   it(
     'has the states and the statistics of its reference after every command',
     async () => {
-      const endings = fc.constantFrom<Ending>('ok', 'ok', 'fail', 'fail', 'fail', 'ignored', 'abort', 'left')
+      const endings = fc.constantFrom<Ending>(
+        'ok',
+        'ok',
+        'fail',
+        'fail',
+        'fail',
+        'ignored',
+        'abort',
+        'left',
+      )
       const commands = fc.commands(
         [
           fc.boolean().map((stream) => new Begin(stream)),
           fc.boolean().map((stream) => new Begin(stream)),
           fc.tuple(fc.nat(20), endings).map((of) => new End(...of)),
           fc.tuple(fc.nat(20), endings).map((of) => new End(...of)),
-          fc.oneof(fc.integer({ min: 1, max: 400 }), fc.constantFrom(100, 699, 700, 1_000)).map((ms) => new Tick(ms)),
+          fc
+            .oneof(fc.integer({ min: 1, max: 400 }), fc.constantFrom(100, 699, 700, 1_000))
+            .map((ms) => new Tick(ms)),
         ],
         { maxCommands: 80, size: 'max' },
       )
@@ -206,8 +223,12 @@ describe('breaker', () => {
           }
           const ask = stack(base, breaker({ ...rules, onStateChange: (state) => seen[state]++ }))
           const real = { ask: ask as unknown as Real['ask'], stats: ask.stats, works }
-          await fc.asyncModelRun(() => ({ model: { reference: new Reference(rules), running: [] }, real }), commands)
-          for (const work of works) 'stream' in work ? work.stream.fail(new Error('over')) : work.open('over')
+          await fc.asyncModelRun(
+            () => ({ model: { reference: new Reference(rules), running: [] }, real }),
+            commands,
+          )
+          for (const work of works)
+            'stream' in work ? work.stream.fail(new Error('over')) : work.open('over')
           await ask.close()
           expect(clock.timers).toBe(0)
         }),

@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { base, type CacheMode, type CallOptions, type Context, stack } from '../../src/core/index.js'
+import {
+  base,
+  type CacheMode,
+  type CallOptions,
+  type Context,
+  stack,
+} from '../../src/core/index.js'
 import { type CacheNote, cache } from '../../src/layers/cache.js'
 import { type Gate, gate } from '../support/gate.js'
 import { HistoryClock, settle } from '../support/history-clock.js'
@@ -34,7 +40,10 @@ interface Work {
   readonly renews: boolean
 }
 
-/** What a cache should be: which answer a call gets, and what is kept. The newest use is last in `entries`. */
+/**
+ * What a cache should be: which answer a call gets, and what is kept. The newest use is last in
+ * `entries`.
+ */
 class Reference {
   readonly entries = new Map<string, { answer: number; at: number }>()
   readonly stats = { hits: 0, misses: 0, stale: 0, unkeyed: 0 }
@@ -49,7 +58,10 @@ class Reference {
   }
 
   /** What the call is given at once, if anything; else, or beside it, upstream is asked. */
-  call(key: string, mode: CacheMode): { status: CacheNote['status'] | undefined; answer: number | undefined } {
+  call(
+    key: string,
+    mode: CacheMode,
+  ): { status: CacheNote['status'] | undefined; answer: number | undefined } {
     if (mode === 'no-store') {
       this.works.push({ key: undefined, generation: 0, renews: false })
       return { status: undefined, answer: undefined }
@@ -82,7 +94,8 @@ class Reference {
     this.entries.delete(key)
     this.entries.set(key, { answer: request, at: performance.now() })
     const [oldest] = this.entries.keys()
-    if (this.entries.size > this.#rules.maxEntries && oldest !== undefined) this.entries.delete(oldest)
+    if (this.entries.size > this.#rules.maxEntries && oldest !== undefined)
+      this.entries.delete(oldest)
   }
 
   clear(): void {
@@ -124,17 +137,22 @@ class Call implements fc.AsyncCommand<Model, Real> {
     await settle()
     expect((meta.get('cache') as CacheNote | undefined)?.status).toBe(expected.status)
     expect(real.sources.length, 'requests upstream').toBe(model.reference.works.length)
-    if (model.reference.works.length > requests) model.open.set(requests, expected.answer === undefined ? call : undefined)
+    if (model.reference.works.length > requests)
+      model.open.set(requests, expected.answer === undefined ? call : undefined)
     if (expected.answer !== undefined) {
       const answer = call.value
-      const given = stream ? await (answer as AsyncGenerator).next().then(({ value }) => value) : answer
+      const given = stream
+        ? await (answer as AsyncGenerator).next().then(({ value }) => value)
+        : answer
       expect(given).toEqual({ answer: expected.answer })
-      if (stream) expect(await (answer as AsyncGenerator).next()).toEqual({ done: true, value: undefined })
+      if (stream)
+        expect(await (answer as AsyncGenerator).next()).toEqual({ done: true, value: undefined })
     }
     await settle()
     compare(model, real)
   }
-  toString = () => `call(${this.prompt}${this.stream ? ', stream' : ''}, ${this.tenant}, ${this.mode})`
+  toString = () =>
+    `call(${this.prompt}${this.stream ? ', stream' : ''}, ${this.tenant}, ${this.mode})`
 }
 
 class End implements fc.AsyncCommand<Model, Real> {
@@ -144,7 +162,10 @@ class End implements fc.AsyncCommand<Model, Real> {
   ) {}
   check = ({ open }: Readonly<Model>) => open.size > 0
   async run(model: Model, real: Real): Promise<void> {
-    const [request, call] = [...model.open][this.which % model.open.size] as [number, Watched<unknown> | undefined]
+    const [request, call] = [...model.open][this.which % model.open.size] as [
+      number,
+      Watched<unknown> | undefined,
+    ]
     const source = real.sources[request] as Source
     model.open.delete(request)
     let whole = this.how === 'whole'
@@ -154,7 +175,10 @@ class End implements fc.AsyncCommand<Model, Real> {
       else source.fail(new Error('the function failed'))
     } else if (this.how === 'failed') source.stream.fail(new Error('the function failed'))
     else {
-      source.stream.end({ outcome: 'complete', cacheable: this.how === 'whole' || this.how === 'left' })
+      source.stream.end({
+        outcome: 'complete',
+        cacheable: this.how === 'whole' || this.how === 'left',
+      })
       const reader = call?.value as AsyncGenerator | undefined
       // A renewal reads for itself.
       if (reader === undefined) whole = this.how === 'whole' || this.how === 'left'
@@ -202,16 +226,28 @@ describe('cache', () => {
           fc.constantFrom('a', 'a', 'b'),
           fc.boolean(),
           fc.constantFrom(undefined, undefined, undefined, 'alice'),
-          fc.constantFrom<CacheMode>('default', 'default', 'default', 'default', 'reload', 'no-store'),
+          fc.constantFrom<CacheMode>(
+            'default',
+            'default',
+            'default',
+            'default',
+            'reload',
+            'no-store',
+          ),
         )
         .map((of) => new Call(...of))
-      const end = fc.tuple(fc.nat(20), fc.constantFrom('whole', 'whole', 'whole', 'short', 'failed', 'left')).map((of) => new End(...of))
+      const end = fc
+        .tuple(fc.nat(20), fc.constantFrom('whole', 'whole', 'whole', 'short', 'failed', 'left'))
+        .map((of) => new End(...of))
       const passing = fc.oneof(
         { weight: 6, arbitrary: fc.integer({ min: 1, max: 30 }).map((ms) => new Tick(ms)) },
         { weight: 2, arbitrary: fc.constantFrom(100, 101, 200, 201).map((ms) => new Tick(ms)) },
         { weight: 1, arbitrary: fc.constant(new Clear()) },
       )
-      const commands = fc.commands([call, call, end, end, passing], { maxCommands: 100, size: 'max' })
+      const commands = fc.commands([call, call, end, end, passing], {
+        maxCommands: 100,
+        size: 'max',
+      })
       const rules = fc.record({
         ttlMs: fc.constant(100),
         staleMs: fc.constantFrom(0, 100, 100),
@@ -223,7 +259,9 @@ describe('cache', () => {
           clock = new HistoryClock().install()
           const sources: Source[] = []
           const fn = ({ stream }: Ask, { cancel }: Context): unknown => {
-            const source = stream ? driven<unknown>({ committed: true, cancel, unreadMs: 1e9 }) : gate<unknown>()
+            const source = stream
+              ? driven<unknown>({ committed: true, cancel, unreadMs: 1e9 })
+              : gate<unknown>()
             const request = sources.push(source) - 1
             if (!('stream' in source)) return source.promise
             source.stream.push({ answer: request })
@@ -231,12 +269,18 @@ describe('cache', () => {
           }
           const layer = cache(rules)
           const ask = stack(base(fn, { streams: ({ stream }) => stream, unreadMs: 1e9 }), layer)
-          const real: Real = { ask: ask as unknown as Real['ask'], stats: ask.stats, clear: layer.clear, sources }
+          const real: Real = {
+            ask: ask as unknown as Real['ask'],
+            stats: ask.stats,
+            clear: layer.clear,
+            sources,
+          }
           const model: Model = { reference: new Reference(rules), open: new Map() }
           await fc.asyncModelRun(() => ({ model, real }), commands)
           seen.hits += model.reference.stats.hits
           seen.stale += model.reference.stats.stale
-          for (const source of sources) 'stream' in source ? source.stream.fail(new Error('over')) : source.open('over')
+          for (const source of sources)
+            'stream' in source ? source.stream.fail(new Error('over')) : source.open('over')
           await ask.close()
           expect(clock.timers).toBe(0)
         }),

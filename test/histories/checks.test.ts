@@ -1,6 +1,15 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ClosedError, type Context, type Handler, isStackError, isStream, type LayerOf, sleep, streamOf } from '../../src/core/index.js'
+import {
+  ClosedError,
+  type Context,
+  type Handler,
+  isStackError,
+  isStream,
+  type LayerOf,
+  sleep,
+  streamOf,
+} from '../../src/core/index.js'
 import { HistoryClock } from '../support/history-clock.js'
 import { type Kind, type LayerPlan, type Make, makeLayer } from '../support/history-layers.js'
 import { record } from '../support/history-run.js'
@@ -25,7 +34,11 @@ type Next = Handler<Ask, unknown>
 type Wrap = (next: Next) => (ask: Ask, context: Context, plan: LayerPlan) => Promise<unknown>
 
 /** A layer of the same name and with the same statistics as the right one, whatever it does. */
-function disguised(right: LayerOf<Ask, unknown>, name: string, wrap: (next: Next) => Next): LayerOf<Ask, unknown> {
+function disguised(
+  right: LayerOf<Ask, unknown>,
+  name: string,
+  wrap: (next: Next) => Next,
+): LayerOf<Ask, unknown> {
   const { stats, hooks } = right as unknown as { stats(): object; hooks: object }
   const layer = (next: Next) => wrap(next)
   Object.defineProperty(layer, 'name', { value: name })
@@ -58,7 +71,12 @@ const around =
       return (ask, context) => wrong(ask, context, plan)
     }
     const { layer } = made
-    return { ...made, layer: disguised(layer, name, (next) => (inside ? (layer(spoil(next)) as Next) : spoil(layer(next) as Next))) }
+    return {
+      ...made,
+      layer: disguised(layer, name, (next) =>
+        inside ? (layer(spoil(next)) as Next) : spoil(layer(next) as Next),
+      ),
+    }
   }
 
 const stored = new Map<string, unknown>()
@@ -72,7 +90,8 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
       let running = 0
       const waiting: (() => void)[] = []
       return async (ask, context, { options }) => {
-        if (running >= (options as { concurrency: number }).concurrency) await new Promise<void>((resolve) => waiting.push(resolve))
+        if (running >= (options as { concurrency: number }).concurrency)
+          await new Promise<void>((resolve) => waiting.push(resolve))
         running++
         try {
           return await next(ask, context)
@@ -90,7 +109,8 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
     instead('queue', (next) => {
       let running = 0
       return async (ask, context, { options }) => {
-        if (running >= (options as { concurrency: number }).concurrency) await sleep(1_000, context.cancel)
+        if (running >= (options as { concurrency: number }).concurrency)
+          await sleep(1_000, context.cancel)
         running++
         const answer = await next(ask, context)
         running--
@@ -106,11 +126,14 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
       let running = 0
       const waiting: (() => void)[] = []
       return async (ask, context, { options }) => {
-        if (running >= (options as { concurrency: number }).concurrency) await new Promise<void>((resolve) => waiting.push(resolve))
+        if (running >= (options as { concurrency: number }).concurrency)
+          await new Promise<void>((resolve) => waiting.push(resolve))
         running++
         try {
           const answer = await next(ask, context)
-          await new Promise((resolve) => (streamOf(answer) ? streamOf(answer)?.onEnd(resolve) : resolve(0)))
+          await new Promise((resolve) =>
+            streamOf(answer) ? streamOf(answer)?.onEnd(resolve) : resolve(0),
+          )
           return answer
         } finally {
           running--
@@ -120,7 +143,12 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
     }),
     'queueKeepsOrder',
   ],
-  ['a pool bounds nothing', 'pool', instead('pool', (next) => (ask, context) => next(ask, context)), 'poolKeepsBound'],
+  [
+    'a pool bounds nothing',
+    'pool',
+    instead('pool', (next) => (ask, context) => next(ask, context)),
+    'poolKeepsBound',
+  ],
   [
     'a retry repeats everything, without end of patience',
     'retry',
@@ -158,8 +186,10 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
       return {
         layer: disguised(layer, name, (next) => {
           const right = layer(next) as Next
-          const leak = (error: unknown) => (isStackError(error, 'BREAKER_OPEN') ? undefined : Promise.reject(error))
-          return async (ask, context) => (await right(ask, context).catch(leak)) ?? next(ask, context)
+          const leak = (error: unknown) =>
+            isStackError(error, 'BREAKER_OPEN') ? undefined : Promise.reject(error)
+          return async (ask, context) =>
+            (await right(ask, context).catch(leak)) ?? next(ask, context)
         }),
       }
     },
@@ -206,24 +236,35 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
     'dedupe',
     around('dedupe', (next) => async (ask, context) => {
       const answer = await next(ask, context)
-      return isStream(answer) ? answer : (answer as Part[]).map((part) => ({ ...part, serial: part.serial, spoiled: true }))
+      return isStream(answer)
+        ? answer
+        : (answer as Part[]).map((part) => ({ ...part, serial: part.serial, spoiled: true }))
     }),
     'trueAnswers',
   ],
-  ['identical calls are not joined', 'dedupe', instead('dedupe', (next) => (ask, context) => next(ask, context)), 'singleFlight'],
+  [
+    'identical calls are not joined',
+    'dedupe',
+    instead('dedupe', (next) => (ask, context) => next(ask, context)),
+    'singleFlight',
+  ],
   [
     'a call is never answered',
     'dedupe',
     instead(
       'dedupe',
-      (next) => (ask, context) => (ask.prompts[0] === 'shared a' && ask.stream ? new Promise(() => {}) : next(ask, context)),
+      (next) => (ask, context) =>
+        ask.prompts[0] === 'shared a' && ask.stream ? new Promise(() => {}) : next(ask, context),
     ),
     'sharingCounts',
   ],
   [
     'an error is given a code that nobody said',
     'timeout',
-    around('timeout', (next) => (ask, context) => next(ask, context).catch(() => Promise.reject(new ClosedError()))),
+    around(
+      'timeout',
+      (next) => (ask, context) => next(ask, context).catch(() => Promise.reject(new ClosedError())),
+    ),
     'honestErrors',
   ],
   [

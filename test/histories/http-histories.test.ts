@@ -51,15 +51,41 @@ const call: fc.Arbitrary<Call> = fc.record({
   priority: between(-1, 1),
   timeoutMs: between(20, 250),
   abortAfterMs: fc.option(between(0, 40), { nil: undefined, freq: 3 }),
-  take: fc.oneof({ weight: 4, arbitrary: fc.constant(Number.POSITIVE_INFINITY) }, { weight: 1, arbitrary: between(0, 3) }),
+  take: fc.oneof(
+    { weight: 4, arbitrary: fc.constant(Number.POSITIVE_INFINITY) },
+    { weight: 1, arbitrary: between(0, 3) },
+  ),
 })
 
 const after = between(0, 3)
 const fault: fc.Arbitrary<Fault> = fc.oneof(
-  fc.constantFrom<Fault>({ status: 503 }, { status: 500 }, { status: 429, retryAfterMs: 5 }, { status: 400 }, { status: 521 }),
-  fc.constantFrom<Fault>({ json: 'malformed' }, { json: 'truncated' }, { json: 'html' }, { json: 'empty' }, { json: 'shape' }),
-  fc.constantFrom<Fault>({ resetBeforeHeaders: true }, { hang: true }, { raw: 'not HTTP\r\n\r\n' }, { noDone: true }, { oneChunk: true }),
-  fc.constantFrom<Fault>({ openAfterDone: true, ghostChunks: 2 }, { delayMs: 30 }, { splitBytes: 7 }, { chunkDelayMs: 5 }),
+  fc.constantFrom<Fault>(
+    { status: 503 },
+    { status: 500 },
+    { status: 429, retryAfterMs: 5 },
+    { status: 400 },
+    { status: 521 },
+  ),
+  fc.constantFrom<Fault>(
+    { json: 'malformed' },
+    { json: 'truncated' },
+    { json: 'html' },
+    { json: 'empty' },
+    { json: 'shape' },
+  ),
+  fc.constantFrom<Fault>(
+    { resetBeforeHeaders: true },
+    { hang: true },
+    { raw: 'not HTTP\r\n\r\n' },
+    { noDone: true },
+    { oneChunk: true },
+  ),
+  fc.constantFrom<Fault>(
+    { openAfterDone: true, ghostChunks: 2 },
+    { delayMs: 30 },
+    { splitBytes: 7 },
+    { chunkDelayMs: 5 },
+  ),
   after.map((n) => ({ cutAfterChunks: n, cutWith: n % 2 === 0 ? 'rst' : 'fin' }) as const),
   after.map((n) => ({ endAfterChunks: n })),
   after.map((n) => ({ stallAfterChunks: n, heartbeatMs: 5 })),
@@ -76,15 +102,22 @@ interface Outcome {
   settled: number
 }
 
-/** The same layers with the client inside. Their time limits are too wide to cut anything on a busy machine; the callers' own do enough of that. */
+/**
+ * The same layers with the client inside. Their time limits are too wide to cut anything on a busy
+ * machine; the callers' own do enough of that.
+ */
 const widened = (plans: readonly LayerPlan[]): LayerPlan[] =>
   plans.flatMap((plan): LayerPlan[] => {
     const { kind, options } = plan
     if (kind === 'batcher') return []
-    if (kind === 'timeout') return [{ kind, options: { ms: 2_000, streamMs: 2_000, firstTokenMs: 2_000, idleMs: 2_000 } }]
+    if (kind === 'timeout')
+      return [{ kind, options: { ms: 2_000, streamMs: 2_000, firstTokenMs: 2_000, idleMs: 2_000 } }]
     if (kind === 'breaker') return [{ kind, options: { ...options, windowMs: 50, resetMs: 20 } }]
     // A rate would make the last step wait.
-    if (kind === 'queue') return [{ kind, options: { concurrency: options.concurrency, maxWaiting: options.maxWaiting } }]
+    if (kind === 'queue')
+      return [
+        { kind, options: { concurrency: options.concurrency, maxWaiting: options.maxWaiting } },
+      ]
     return [plan]
   })
 
@@ -94,8 +127,18 @@ const FORGOTTEN_MS = 2 * 20 + 50
 async function play(blossom: ReturnType<typeof createBlossom>, call: Call): Promise<Outcome> {
   await new Promise((resolve) => setTimeout(resolve, call.atMs))
   const caller = new AbortController()
-  const timer = call.abortAfterMs === undefined ? undefined : setTimeout(() => caller.abort(REASON), call.abortAfterMs)
-  const outcome: Outcome = { call, text: '', ended: undefined, error: undefined, began: performance.now(), settled: 0 }
+  const timer =
+    call.abortAfterMs === undefined
+      ? undefined
+      : setTimeout(() => caller.abort(REASON), call.abortAfterMs)
+  const outcome: Outcome = {
+    call,
+    text: '',
+    ended: undefined,
+    error: undefined,
+    began: performance.now(),
+    settled: 0,
+  }
   const { prompt, priority, timeoutMs } = call
   const options = { priority, timeoutMs, signal: caller.signal }
   try {
@@ -125,16 +168,27 @@ async function play(blossom: ReturnType<typeof createBlossom>, call: Call): Prom
 
 /** Requests that upstream ended itself, and so at a moment that both sides agree on. */
 const isAgreed = ({ outcome, fault, endedAt }: LocalBlossomRequest) =>
-  endedAt !== undefined && (outcome === 'complete' || (outcome === 'fault' && fault?.status !== undefined))
+  endedAt !== undefined &&
+  (outcome === 'complete' || (outcome === 'fault' && fault?.status !== undefined))
 
 function mostAtOnce(requests: readonly LocalBlossomRequest[]): number {
   const agreed = requests.filter(isAgreed)
-  return Math.max(0, ...agreed.map(({ at }) => agreed.filter((other) => other.at <= at && (other.endedAt ?? 0) > at + GRAIN_MS).length))
+  return Math.max(
+    0,
+    ...agreed.map(
+      ({ at }) =>
+        agreed.filter((other) => other.at <= at && (other.endedAt ?? 0) > at + GRAIN_MS).length,
+    ),
+  )
 }
 
 function wrongs(outcomes: readonly Outcome[], plans: readonly LayerPlan[]): string[] {
-  const attempts = plans.reduce((product, { kind, options }) => product * (kind === 'retry' ? options.retries + 1 : 1), 1)
-  const asked = (prompt: string) => upstream.requests.filter(({ rawBody }) => rawBody.includes(`"${prompt}"`)).length
+  const attempts = plans.reduce(
+    (product, { kind, options }) => product * (kind === 'retry' ? options.retries + 1 : 1),
+    1,
+  )
+  const asked = (prompt: string) =>
+    upstream.requests.filter(({ rawBody }) => rawBody.includes(`"${prompt}"`)).length
   return [
     ...outcomes.flatMap(({ call, text, ended, error, began, settled }) => {
       const whole = answers.get(call.prompt) as string
@@ -144,18 +198,25 @@ function wrongs(outcomes: readonly Outcome[], plans: readonly LayerPlan[]): stri
       // Far more than the grain of the clock: the machine may be busy.
       if (settled - began > call.timeoutMs + 2_000) return [`${what} took ${settled - began} ms`]
       if (ended !== 'failed') return []
-      if (error === REASON) return call.abortAfterMs === undefined ? [`${what} gave an abort that nobody made`] : []
+      if (error === REASON)
+        return call.abortAfterMs === undefined ? [`${what} gave an abort that nobody made`] : []
       return isStackError(error) && error.code !== 'CLOSED' ? [] : [`${what} gave ${String(error)}`]
     }),
     ...PROMPTS.filter((prompt) => prompt.startsWith('own')).flatMap((prompt) => {
       const calls = outcomes.filter(({ call }) => call.prompt === prompt).length
-      return asked(prompt) > calls * attempts ? [`${asked(prompt)} requests for ${calls} calls of ${prompt}`] : []
+      return asked(prompt) > calls * attempts
+        ? [`${asked(prompt)} requests for ${calls} calls of ${prompt}`]
+        : []
     }),
-    ...(mostAtOnce(upstream.requests) > limitOf(plans, true) ? [`${mostAtOnce(upstream.requests)} requests at once`] : []),
+    ...(mostAtOnce(upstream.requests) > limitOf(plans, true)
+      ? [`${mostAtOnce(upstream.requests)} requests at once`]
+      : []),
   ]
 }
 
-/** Resolves with the first good answer: a breaker may still be open. Rejects with the last failure. */
+/**
+ * Resolves with the first good answer: a breaker may still be open. Rejects with the last failure.
+ */
 async function recovered(blossom: ReturnType<typeof createBlossom>): Promise<void> {
   const until = performance.now() + 10_000
   for (let i = 0; ; i++) {
@@ -169,8 +230,14 @@ async function recovered(blossom: ReturnType<typeof createBlossom>): Promise<voi
   }
 }
 
-/** Makes more calls at once than fit, each slow enough to be seen beside the others. Gives how many were. */
-async function fill(blossom: ReturnType<typeof createBlossom>, plans: readonly LayerPlan[]): Promise<number> {
+/**
+ * Makes more calls at once than fit, each slow enough to be seen beside the others. Gives how many
+ * were.
+ */
+async function fill(
+  blossom: ReturnType<typeof createBlossom>,
+  plans: readonly LayerPlan[],
+): Promise<number> {
   const limit = limitOf(plans)
   upstream.reset()
   upstream.fault({ delayMs: 60, times: limit + 2 })
@@ -193,11 +260,16 @@ describe('client', () => {
           const made = plans.map((plan) => {
             const nth = (names.get(plan.kind) ?? 0) + 1
             names.set(plan.kind, nth)
-            return makeLayer(plan, nth === 1 ? plan.kind : `${plan.kind}${nth}`, { states: [], retries: [] }, () => 0.5).layer
+            return makeLayer(
+              plan,
+              nth === 1 ? plan.kind : `${plan.kind}${nth}`,
+              { states: [], retries: [] },
+              () => 0.5,
+            ).layer
           })
-          const blossom = createBlossom({ baseURL: upstream.url, apiKey: KEY }).use(...(made as never as [])) as ReturnType<
-            typeof createBlossom
-          >
+          const blossom = createBlossom({ baseURL: upstream.url, apiKey: KEY }).use(
+            ...(made as never as []),
+          ) as ReturnType<typeof createBlossom>
           const outcomes = await Promise.all(calls.map((one) => play(blossom, one)))
           expect(wrongs(outcomes, plans)).toEqual([])
           // Nothing of it goes on upstream.
@@ -208,9 +280,16 @@ describe('client', () => {
           const limit = limitOf(plans)
           if (Number.isFinite(limit)) expect(await fill(blossom, plans)).toBe(limit)
           await blossom.close()
-          for (const stats of Object.values(blossom.stats() as Record<string, Record<string, number>>)) {
+          for (const stats of Object.values(
+            blossom.stats() as Record<string, Record<string, number>>,
+          )) {
             const { running = 0, waiting = 0, active = 0, inFlight = 0 } = stats
-            expect({ running, waiting, active, inFlight }).toEqual({ running: 0, waiting: 0, active: 0, inFlight: 0 })
+            expect({ running, waiting, active, inFlight }).toEqual({
+              running: 0,
+              waiting: 0,
+              active: 0,
+              inFlight: 0,
+            })
           }
         },
       ),

@@ -5,20 +5,29 @@ import type { Kind } from '../support/history-layers.js'
 import { type Called, limitOf, REASON, type Recorded } from '../support/history-run.js'
 import { CHUNKS, chunksOf, type Part, partsOf, type Served } from '../support/history-upstream.js'
 
-/** What must hold of any history. Each gives what is wrong with one, in words; nothing when all is well. */
+/**
+ * What must hold of any history. Each gives what is wrong with one, in words; nothing when all is
+ * well.
+ */
 export type Invariant = (history: Recorded) => string[]
 
 /** Timers have a grain of one millisecond at each end. */
 export const GRAIN_MS = 2
 
-const each = (called: readonly Called[], judge: (call: Called) => string | undefined | false): string[] =>
+const each = (
+  called: readonly Called[],
+  judge: (call: Called) => string | undefined | false,
+): string[] =>
   called.flatMap((call, i) => {
     const wrong = judge(call)
-    return wrong ? [`call ${i} (${call.plan.prompt}${call.plan.stream ? ', stream' : ''}) ${wrong}`] : []
+    return wrong
+      ? [`call ${i} (${call.plan.prompt}${call.plan.stream ? ', stream' : ''}) ${wrong}`]
+      : []
   })
 
 const has = ({ plan }: Recorded, kind: Kind) => plan.layers.some((layer) => layer.kind === kind)
-const placeOf = ({ plan }: Recorded, kind: Kind) => plan.layers.findIndex((layer) => layer.kind === kind)
+const placeOf = ({ plan }: Recorded, kind: Kind) =>
+  plan.layers.findIndex((layer) => layer.kind === kind)
 const isOwn = ({ plan }: Called) => plan.prompt.startsWith('own')
 const show = (error: unknown) => (isStackError(error) ? error.code : String(error))
 
@@ -30,44 +39,69 @@ export const boundedInFlight: Invariant = ({ plan, peak }) => {
 
 /** Every call settles, every stream that is read ends, nothing stays at work. */
 export const everythingSettles: Invariant = ({ plan, called, left }) => [
-  ...(called.length === plan.calls.length ? [] : [`${called.length} of ${plan.calls.length} calls were made`]),
+  ...(called.length === plan.calls.length
+    ? []
+    : [`${called.length} of ${plan.calls.length} calls were made`]),
   ...each(called, ({ settled, answer, error, reading, plan: { stream } }) => {
     if (settled === undefined) return 'never settled'
-    if (reading === undefined && (answer === undefined) === (error === undefined)) return 'settled with an answer and an error, or neither'
+    if (reading === undefined && (answer === undefined) === (error === undefined))
+      return 'settled with an answer and an error, or neither'
     return stream && answer !== undefined && reading === undefined && 'is a stream that never ended'
   }),
   ...(left.active === 0 ? [] : [`${left.active} requests are still upstream`]),
 ]
 
-/** After any storm the slots are all there, and not one more; a breaker has closed again, no call is stuck. */
+/**
+ * After any storm the slots are all there, and not one more; a breaker has closed again, no call is
+ * stuck.
+ */
 export const slotsComeBack: Invariant = ({ plan, probe }) => {
   if (probe === undefined) return []
-  const rates = plan.layers.map(({ kind, options }) => (kind === 'queue' && options.rate ? options.rate.limit : Number.POSITIVE_INFINITY))
+  const rates = plan.layers.map(({ kind, options }) =>
+    kind === 'queue' && options.rate ? options.rate.limit : Number.POSITIVE_INFINITY,
+  )
   const limit = Math.min(limitOf(plan.layers), ...rates)
   const [most, mostOfAll] = [Math.min(limit, 8), Math.min(limit, 9)]
   const refusals = ['QUEUE_FULL', 'RATE_LIMITED', 'TIMEOUT', 'BREAKER_OPEN']
   return [
-    ...(probe.alone === CHUNKS ? [] : [`the first call after the storm gave ${String(probe.alone)}`]),
-    ...(probe.full === most ? [] : [`${probe.full} calls ran at once after the storm, ${most} should`]),
-    ...(probe.over <= mostOfAll ? [] : [`with one call more ${probe.over} ran at once, ${mostOfAll} should`]),
+    ...(probe.alone === CHUNKS
+      ? []
+      : [`the first call after the storm gave ${String(probe.alone)}`]),
+    ...(probe.full === most
+      ? []
+      : [`${probe.full} calls ran at once after the storm, ${most} should`]),
+    ...(probe.over <= mostOfAll
+      ? []
+      : [`with one call more ${probe.over} ran at once, ${mostOfAll} should`]),
     ...(probe.outcomes.length > most ? [] : ['the calls after the storm never ended']),
     ...probe.outcomes.flatMap((outcome, i) =>
-      outcome === CHUNKS || (i >= most && refusals.includes(String(outcome))) ? [] : [`call ${i} after the storm gave ${String(outcome)}`],
+      outcome === CHUNKS || (i >= most && refusals.includes(String(outcome)))
+        ? []
+        : [`call ${i} after the storm gave ${String(outcome)}`],
     ),
   ]
 }
 
-/** Each call for a prompt, and each renewal of its entry, makes so many attempts upstream and no more. */
+/**
+ * Each call for a prompt, and each renewal of its entry, makes so many attempts upstream and no
+ * more.
+ */
 export const boundedAttempts: Invariant = (history) => {
   const { plan, called, served, atRest } = history
-  const attempts = plan.layers.reduce((product, { kind, options }) => product * (kind === 'retry' ? options.retries + 1 : 1), 1)
+  const attempts = plan.layers.reduce(
+    (product, { kind, options }) => product * (kind === 'retry' ? options.retries + 1 : 1),
+    1,
+  )
   // Halving a refused batch asks for an input again at each level; the largest batch has five.
   const halvings = has(history, 'batcher') ? 4 : 1
   const renewals = Number(atRest.cache?.stale ?? 0)
   const count = new Map<string, number>()
-  for (const { prompts } of served) for (const prompt of prompts) count.set(prompt, (count.get(prompt) ?? 0) + 1)
+  for (const { prompts } of served)
+    for (const prompt of prompts) count.set(prompt, (count.get(prompt) ?? 0) + 1)
   return [...count].flatMap(([prompt, requests]) => {
-    const calls = prompt.startsWith('probe') ? 1 : called.filter((call) => call.plan.prompt === prompt).length
+    const calls = prompt.startsWith('probe')
+      ? 1
+      : called.filter((call) => call.plan.prompt === prompt).length
     const most = (calls + (prompt.startsWith('shared') ? renewals : 0)) * attempts * halvings
     return requests > most ? [`${requests} requests were made for ${prompt}, ${most} allowed`] : []
   })
@@ -77,26 +111,45 @@ export const boundedAttempts: Invariant = (history) => {
 export const keepsTime: Invariant = ({ called, served, closed, plan }) => [
   ...each(called, (call) => {
     const deadline = call.began.at + call.plan.timeoutMs + GRAIN_MS
-    if (call.settled && call.settled.at > deadline) return `settled ${call.settled.at - deadline} ms after its deadline`
+    if (call.settled && call.settled.at > deadline)
+      return `settled ${call.settled.at - deadline} ms after its deadline`
     if (call.chunks.some(({ at }) => at > deadline)) return 'was given a chunk after its deadline'
     if (!isOwn(call)) return false
     const over = call.answer === undefined || !call.plan.stream ? call.settled : call.readEnded
-    const until = Math.min(deadline, call.plan.reading.take === 'nothing' && call.answer ? deadline : (over?.at ?? deadline))
+    const until = Math.min(
+      deadline,
+      call.plan.reading.take === 'nothing' && call.answer ? deadline : (over?.at ?? deadline),
+    )
     const late = served.find(
-      ({ prompts, ended }) => prompts.length === 1 && prompts[0] === call.plan.prompt && (ended?.at ?? Number.POSITIVE_INFINITY) > until,
+      ({ prompts, ended }) =>
+        prompts.length === 1 &&
+        prompts[0] === call.plan.prompt &&
+        (ended?.at ?? Number.POSITIVE_INFINITY) > until,
     )
     return late && `is over, and its request ${late.serial} goes on`
   }),
   ...(closed && plan.close ? closing(closed, plan.close.timeoutMs, called) : []),
 ]
 
-function closing({ began, ended }: NonNullable<Recorded['closed']>, timeoutMs: number, called: readonly Called[]): string[] {
+function closing(
+  { began, ended }: NonNullable<Recorded['closed']>,
+  timeoutMs: number,
+  called: readonly Called[],
+): string[] {
   const limit = began.at + timeoutMs + GRAIN_MS
   return [
-    ...(ended !== undefined && ended.at <= limit + 1_000 ? [] : ['close() took longer than its limit']),
+    ...(ended !== undefined && ended.at <= limit + 1_000
+      ? []
+      : ['close() took longer than its limit']),
     ...each(called, ({ settled, readEnded, plan }) => {
       if (settled && settled.at > Math.max(limit, plan.atMs)) return 'was not cut by close()'
-      return plan.reading.pauseMs === 0 && plan.reading.take !== 'nothing' && readEnded && readEnded.at > limit && 'was read after close()'
+      return (
+        plan.reading.pauseMs === 0 &&
+        plan.reading.take !== 'nothing' &&
+        readEnded &&
+        readEnded.at > limit &&
+        'was read after close()'
+      )
     }),
   ]
 }
@@ -108,7 +161,8 @@ export const honestErrors: Invariant = (history) =>
     const wasAborted = aborted !== undefined && over !== undefined && aborted.place < over.place
     if (error === REASON && !wasAborted) return 'gave an abort that nobody made'
     // Who pauses between two reads, or never reads, learns of it later or not at all.
-    const isAttentive = reading === undefined || (plan.reading.pauseMs === 0 && reading !== 'unread')
+    const isAttentive =
+      reading === undefined || (plan.reading.pauseMs === 0 && reading !== 'unread')
     if (wasAborted && isAttentive && error !== REASON) return `was aborted and gave ${show(error)}`
     if (error === undefined || error === REASON) return false
     if (!isStackError(error)) {
@@ -121,7 +175,10 @@ export const honestErrors: Invariant = (history) =>
       TIMEOUT: true,
     }
     const { code } = error
-    const told = history.served.some(({ behaviour: { error: said, does } }) => said === code || (code === 'STREAM' && does === 'cut'))
+    const told = history.served.some(
+      ({ behaviour: { error: said, does } }) =>
+        said === code || (code === 'STREAM' && does === 'cut'),
+    )
     const limited = code === 'RATE_LIMITED' && error.refused && has(history, 'queue')
     return !(made[code] ?? (told || limited)) && `gave ${code}, which nobody said`
   })
@@ -133,12 +190,17 @@ export const trueAnswers: Invariant = ({ called, served }) =>
     const from = plan.stream ? chunks[0]?.chunk : (answer as Part[])[0]
     const source: Served | undefined = from && served[from.serial]
     if (source === undefined) {
-      return (!plan.stream || (reading === 'complete' && !emptyIsFine(served, plan.prompt))) && 'has an answer from nowhere'
+      return (
+        (!plan.stream || (reading === 'complete' && !emptyIsFine(served, plan.prompt))) &&
+        'has an answer from nowhere'
+      )
     }
-    if (!source.prompts.includes(plan.prompt)) return `was given the answer to ${source.prompts.join()}`
+    if (!source.prompts.includes(plan.prompt))
+      return `was given the answer to ${source.prompts.join()}`
     if (source.tenant !== plan.tenant) return `was given an answer of tenant ${source.tenant}`
     const stored = (meta.get('cache') as CacheNote | undefined)?.status
-    if ((stored === 'hit' || stored === 'stale') && source.outcome !== 'complete') return `was given a stored answer that ${source.outcome}`
+    if ((stored === 'hit' || stored === 'stale') && source.outcome !== 'complete')
+      return `was given a stored answer that ${source.outcome}`
     if (!plan.stream) {
       const part = partsOf(source).find(({ prompt }) => prompt === plan.prompt)
       if (source.outcome !== 'complete') return `was given an answer that ${source.outcome}`
@@ -146,30 +208,47 @@ export const trueAnswers: Invariant = ({ called, served }) =>
     }
     const all = chunksOf({ ...source, prompts: [plan.prompt] })
     const given = chunks.map(({ chunk }) => chunk)
-    if (!isDeepStrictEqual(given, all.slice(0, given.length))) return `was given other chunks than were sent: ${JSON.stringify(given)}`
+    if (!isDeepStrictEqual(given, all.slice(0, given.length)))
+      return `was given other chunks than were sent: ${JSON.stringify(given)}`
     if (source.stream && given.length > source.sent) return 'was given more than was sent'
-    if (reading === 'complete' && given.length !== all.length && source.outcome !== 'short') return 'ended early without an error'
-    if (reading === 'complete' && source.outcome === 'short' && given.length !== source.sent) return 'ended before its source'
-    if (reading === 'unread') return (behind.length > 1 || !behind.every((one) => one instanceof Error)) && 'gave chunks after its end'
+    if (reading === 'complete' && given.length !== all.length && source.outcome !== 'short')
+      return 'ended early without an error'
+    if (reading === 'complete' && source.outcome === 'short' && given.length !== source.sent)
+      return 'ended before its source'
+    if (reading === 'unread')
+      return (
+        (behind.length > 1 || !behind.every((one) => one instanceof Error)) &&
+        'gave chunks after its end'
+      )
     return behind.length > 0 && 'went on after its end'
   })
 
 /** A stream may be empty when upstream's was. */
 const emptyIsFine = (served: readonly Served[], prompt: string) =>
-  served.some(({ prompts, outcome, sent }) => prompts[0] === prompt && outcome === 'short' && sent === 0)
+  served.some(
+    ({ prompts, outcome, sent }) => prompts[0] === prompt && outcome === 'short' && sent === 0,
+  )
 
-/** The reader's pace reaches upstream: at most what is held back before the commit is sent and not delivered. */
+/**
+ * The reader's pace reaches upstream: at most what is held back before the commit is sent and not
+ * delivered.
+ */
 export const backPressure: Invariant = ({ called, served, atRest }) => {
   const renewals = Number(atRest.cache?.stale ?? 0)
   return served.flatMap(({ serial, stream, sent, prompts }) => {
     if (!stream || renewals > 0 || prompts[0]?.startsWith('probe')) return []
-    const delivered = called.map(({ chunks }) => chunks.filter(({ chunk }) => chunk.serial === serial).length)
+    const delivered = called.map(
+      ({ chunks }) => chunks.filter(({ chunk }) => chunk.serial === serial).length,
+    )
     const most = Math.max(0, ...delivered)
     return sent > most + 2 ? [`request ${serial} sent ${sent} chunks when ${most} were read`] : []
   })
 }
 
-/** What is stored is served in its time only, never from before a clear(), and not to calls that do not want it. */
+/**
+ * What is stored is served in its time only, never from before a clear(), and not to calls that do
+ * not want it.
+ */
 export const trueCache: Invariant = (history) => {
   const plan = history.plan.layers.find((layer) => layer.kind === 'cache')
   const { called, served, cleared } = history
@@ -181,22 +260,35 @@ export const trueCache: Invariant = (history) => {
     const status = statusOf(call)
     const serial = serialOf(call)
     const { cache } = call.plan
-    if (cache === 'no-store' && (call.meta.has('cache') || call.meta.has('dedupe'))) return 'wanted nothing shared'
-    if (cache !== 'no-store' && serial !== undefined && private_.has(serial)) return 'was given what was not to be stored'
+    if (cache === 'no-store' && (call.meta.has('cache') || call.meta.has('dedupe')))
+      return 'wanted nothing shared'
+    if (cache !== 'no-store' && serial !== undefined && private_.has(serial))
+      return 'was given what was not to be stored'
     if (status !== 'hit' && status !== 'stale') return false
     if (cache === 'reload') return 'wanted nothing stored'
     const source = serial === undefined ? undefined : served[serial]
-    if (plan?.kind !== 'cache' || call.settled === undefined || source?.ended === undefined) return false
+    if (plan?.kind !== 'cache' || call.settled === undefined || source?.ended === undefined)
+      return false
     // Who joins a stream in progress is served later than the cache was asked.
     if (call.meta.has('dedupe')) return false
-    if (cleared && call.settled.place > cleared.place && source.began.place < cleared.place) return 'was given what had been cleared'
-    const readers = called.filter((other) => serialOf(other) === serial && statusOf(other) === 'miss')
+    if (cleared && call.settled.place > cleared.place && source.began.place < cleared.place)
+      return 'was given what had been cleared'
+    const readers = called.filter(
+      (other) => serialOf(other) === serial && statusOf(other) === 'miss',
+    )
     // Who is deaf has ended for upstream before his answer is there.
-    const answered = source.behaviour.does === 'deaf' ? source.began.at + source.behaviour.ms : source.ended.at
-    const stored = Math.max(answered, ...readers.map(({ settled, readEnded }) => Math.max(settled?.at ?? 0, readEnded?.at ?? 0)))
+    const answered =
+      source.behaviour.does === 'deaf' ? source.began.at + source.behaviour.ms : source.ended.at
+    const stored = Math.max(
+      answered,
+      ...readers.map(({ settled, readEnded }) => Math.max(settled?.at ?? 0, readEnded?.at ?? 0)),
+    )
     const age = call.settled.at - stored
     const { ttlMs, staleMs } = plan.options
-    return age > ttlMs + (status === 'stale' ? staleMs : 0) + GRAIN_MS && `was given an answer of ${age} ms as ${status}`
+    return (
+      age > ttlMs + (status === 'stale' ? staleMs : 0) + GRAIN_MS &&
+      `was given an answer of ${age} ms as ${status}`
+    )
   })
 }
 
@@ -205,20 +297,35 @@ export const singleFlight: Invariant = (history) => {
   const dedupe = placeOf(history, 'dedupe')
   const batcher = placeOf(history, 'batcher')
   const cache = placeOf(history, 'cache')
-  // A batch is a request of its own, and a cache further in renews its entries behind dedupe's back.
-  if (dedupe < 0 || (batcher >= 0 && batcher < dedupe) || (cache > dedupe && Number(history.atRest.cache?.stale) > 0)) return []
+  // A batch is a request of its own, and a cache further in renews its entries behind dedupe's
+  // back.
+  if (
+    dedupe < 0 ||
+    (batcher >= 0 && batcher < dedupe) ||
+    (cache > dedupe && Number(history.atRest.cache?.stale) > 0)
+  )
+    return []
   const keyed = history.served.filter(({ cache }) => cache !== 'no-store')
   return keyed.flatMap((first) =>
     keyed.flatMap((second) => {
-      const same = ({ prompts, tenant, stream, cache }: Served) => JSON.stringify([prompts.toSorted(), tenant, stream, cache])
-      if (second.serial <= first.serial || prompted(first, second) === 0 || same(first) !== same(second)) return []
+      const same = ({ prompts, tenant, stream, cache }: Served) =>
+        JSON.stringify([prompts.toSorted(), tenant, stream, cache])
+      if (
+        second.serial <= first.serial ||
+        prompted(first, second) === 0 ||
+        same(first) !== same(second)
+      )
+        return []
       const overlaps = second.began.place < (first.ended?.place ?? Number.POSITIVE_INFINITY)
-      return overlaps ? [`requests ${first.serial} and ${second.serial} for the same thing overlap`] : []
+      return overlaps
+        ? [`requests ${first.serial} and ${second.serial} for the same thing overlap`]
+        : []
     }),
   )
 }
 
-const prompted = (one: Served, other: Served) => one.prompts.filter((prompt) => other.prompts.includes(prompt)).length
+const prompted = (one: Served, other: Served) =>
+  one.prompts.filter((prompt) => other.prompts.includes(prompt)).length
 
 /** Nothing is left behind: no timer, no listener on the caller's signal, no work. */
 export const nothingLeft: Invariant = ({ left, closed }) => [
@@ -231,5 +338,11 @@ export const nothingLeft: Invariant = ({ left, closed }) => [
 export const tellingTimeouts: Invariant = ({ called }) =>
   each(called, ({ error, plan, settled, began }) => {
     if (!(error instanceof TimeoutError)) return false
-    return error.phase === 'total' && settled && error.ms < 1 && plan.timeoutMs >= 1 && `says ${error.ms} ms after ${settled.at - began.at}`
+    return (
+      error.phase === 'total' &&
+      settled &&
+      error.ms < 1 &&
+      plan.timeoutMs >= 1 &&
+      `says ${error.ms} ms after ${settled.at - began.at}`
+    )
   })

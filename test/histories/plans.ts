@@ -4,18 +4,32 @@ import type { CallPlan, Plan, Reading } from '../support/history-run.js'
 import { type Behaviour, CHUNKS } from '../support/history-upstream.js'
 
 const between = (min: number, max: number) => fc.integer({ min, max })
-const maybe = <T>(arbitrary: fc.Arbitrary<T>, freq = 2) => fc.option(arbitrary, { nil: undefined, freq })
+const maybe = <T>(arbitrary: fc.Arbitrary<T>, freq = 2) =>
+  fc.option(arbitrary, { nil: undefined, freq })
 
 const options: { readonly [K in Kind]: fc.Arbitrary<LayerPlans[K]> } = {
-  cache: fc.record({ ttlMs: between(20, 200), staleMs: fc.constantFrom(0, 0, 50, 150), maxEntries: between(1, 5) }),
+  cache: fc.record({
+    ttlMs: between(20, 200),
+    staleMs: fc.constantFrom(0, 0, 50, 150),
+    maxEntries: between(1, 5),
+  }),
   dedupe: fc.constant({}),
-  timeout: fc.record({ ms: between(10, 200), streamMs: between(20, 300), firstTokenMs: between(10, 200), idleMs: between(10, 100) }),
+  timeout: fc.record({
+    ms: between(10, 200),
+    streamMs: between(20, 300),
+    firstTokenMs: between(10, 200),
+    idleMs: between(10, 100),
+  }),
   retry: fc.record({
     retries: between(0, 3),
     minDelayMs: fc.constantFrom(0, 5, 20),
     maxDelayMs: between(20, 60),
     maxRetryAfterMs: between(20, 100),
-    budget: fc.record({ ratio: fc.constantFrom(0, 0.2, 1), floor: between(0, 8), windowMs: fc.constantFrom(50, 200, 1_000) }),
+    budget: fc.record({
+      ratio: fc.constantFrom(0, 0.2, 1),
+      floor: between(0, 8),
+      windowMs: fc.constantFrom(50, 200, 1_000),
+    }),
   }),
   breaker: fc.record({
     failureRate: fc.constantFrom(0.3, 0.5, 1),
@@ -36,10 +50,33 @@ const options: { readonly [K in Kind]: fc.Arbitrary<LayerPlans[K]> } = {
   batcher: fc.record({ maxItems: between(2, 5), maxDelayMs: between(0, 8) }),
 }
 
-const layer = (kind: Kind): fc.Arbitrary<LayerPlan> => options[kind].map((chosen) => ({ kind, options: chosen }) as LayerPlan)
+const layer = (kind: Kind): fc.Arbitrary<LayerPlan> =>
+  options[kind].map((chosen) => ({ kind, options: chosen }) as LayerPlan)
 
-const RECOMMENDED: Kind[] = ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'timeout', 'pool']
-const ANY: Kind[] = ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'pool', 'batcher', 'timeout', 'retry', 'queue', 'breaker']
+const RECOMMENDED: Kind[] = [
+  'cache',
+  'dedupe',
+  'timeout',
+  'retry',
+  'breaker',
+  'queue',
+  'timeout',
+  'pool',
+]
+const ANY: Kind[] = [
+  'cache',
+  'dedupe',
+  'timeout',
+  'retry',
+  'breaker',
+  'queue',
+  'pool',
+  'batcher',
+  'timeout',
+  'retry',
+  'queue',
+  'breaker',
+]
 
 /** The recommended order, a part of it, or any order of any layers. */
 export const layers: fc.Arbitrary<LayerPlan[]> = fc
@@ -53,7 +90,9 @@ export const layers: fc.Arbitrary<LayerPlan[]> = fc
     plans.map((plan, i) => {
       // A renewal has no caller, so only a time limit further in would end one that hangs.
       const bounded = plans.slice(i).some(({ kind }) => kind === 'timeout')
-      return plan.kind === 'cache' && !bounded ? { kind: plan.kind, options: { ...plan.options, staleMs: 0 } } : plan
+      return plan.kind === 'cache' && !bounded
+        ? { kind: plan.kind, options: { ...plan.options, staleMs: 0 } }
+        : plan
     }),
   )
 
@@ -86,11 +125,30 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.record({
   does: fc.oneof(
     { weight: 5, arbitrary: fc.constant('answer' as const) },
     { weight: 5, arbitrary: fc.constant('fail' as const) },
-    { weight: 4, arbitrary: fc.constantFrom('hang' as const, 'deaf' as const, 'cut' as const, 'stall' as const, 'short' as const) },
+    {
+      weight: 4,
+      arbitrary: fc.constantFrom(
+        'hang' as const,
+        'deaf' as const,
+        'cut' as const,
+        'stall' as const,
+        'short' as const,
+      ),
+    },
   ),
   ms: fc.oneof(between(0, 10), between(0, 60)),
   after: between(0, CHUNKS - 1),
-  error: fc.constantFrom('SERVER', 'SERVER', 'NETWORK', 'RATE_LIMITED', 'BAD_REQUEST', 'AUTH', 'PROTOCOL', 'foreign', 'mistake'),
+  error: fc.constantFrom(
+    'SERVER',
+    'SERVER',
+    'NETWORK',
+    'RATE_LIMITED',
+    'BAD_REQUEST',
+    'AUTH',
+    'PROTOCOL',
+    'foreign',
+    'mistake',
+  ),
   retryAfter: maybe(between(1, 120), 1),
 })
 
@@ -98,7 +156,9 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.record({
 export const plan = (of: fc.Arbitrary<LayerPlan[]> = layers): fc.Arbitrary<Plan> =>
   fc.record({
     layers: of,
-    calls: between(1, 24).chain((count) => fc.tuple(...Array.from({ length: count }, (_, index) => call(index)))),
+    calls: between(1, 24).chain((count) =>
+      fc.tuple(...Array.from({ length: count }, (_, index) => call(index))),
+    ),
     script: fc.array(behaviour, { maxLength: 40, size: 'max' }),
     jitter: fc.array(
       between(0, 99).map((n) => n / 100),

@@ -56,7 +56,10 @@ class Reference {
     if (this.#rules.rate === undefined) return performance.now()
     const { limit, intervalMs } = this.#rules.rate
     const starts = [...this.#starts]
-    for (let i = 0; i <= ahead; i++) starts.push(Math.max(performance.now(), (starts.at(-limit) ?? Number.NEGATIVE_INFINITY) + intervalMs))
+    for (let i = 0; i <= ahead; i++)
+      starts.push(
+        Math.max(performance.now(), (starts.at(-limit) ?? Number.NEGATIVE_INFINITY) + intervalMs),
+      )
     return starts.at(-1) as number
   }
 
@@ -64,13 +67,15 @@ class Reference {
     const { maxWaiting, maxWaitMs, concurrency } = this.#rules
     const now = performance.now()
     const until = now + Math.min(timeoutMs - TOO_LATE_MS, maxWaitMs)
-    const begins = this.waiting.length === 0 && this.stats.running < concurrency && this.#turn(0) <= now
+    const begins =
+      this.waiting.length === 0 && this.stats.running < concurrency && this.#turn(0) <= now
     const ahead = this.waiting.filter((place) => place.priority >= priority).length
     if (begins) return this.#start(id)
     if (this.waiting.length >= maxWaiting) return this.#refuse(id, 'QUEUE_FULL')
     const waitMs = ((ahead + 1) / concurrency) * this.#service.meanMs
     if (this.#isLate(now + timeoutMs, waitMs, 0.9)) return this.#refuse(id, 'QUEUE_FULL')
-    if (this.#turn(ahead) > now && this.#turn(ahead) >= until) return this.#refuse(id, 'RATE_LIMITED')
+    if (this.#turn(ahead) > now && this.#turn(ahead) >= until)
+      return this.#refuse(id, 'RATE_LIMITED')
     if (until <= now) return this.#refuse(id, 'TIMEOUT')
     this.waiting.push({ id, priority, deadline: now + timeoutMs, until })
   }
@@ -88,23 +93,33 @@ class Reference {
 
   /** What is due at this millisecond. */
   tick(): void {
-    for (const { id, until } of [...this.waiting]) if (until <= performance.now()) this.#refuse(id, 'TIMEOUT')
+    for (const { id, until } of [...this.waiting])
+      if (until <= performance.now()) this.#refuse(id, 'TIMEOUT')
     this.callWaiting()
   }
 
   callWaiting(): void {
-    while (this.waiting.length > 0 && this.stats.running < this.#rules.concurrency && this.#turn(0) <= performance.now()) {
-      const [first] = this.waiting.toSorted((a, b) => b.priority - a.priority || a.id - b.id) as [Place]
+    while (
+      this.waiting.length > 0 &&
+      this.stats.running < this.#rules.concurrency &&
+      this.#turn(0) <= performance.now()
+    ) {
+      const [first] = this.waiting.toSorted((a, b) => b.priority - a.priority || a.id - b.id) as [
+        Place,
+      ]
       this.waiting = this.waiting.filter((place) => place !== first)
       // Looked at again at the head, unless the rate has counted the start.
-      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0, 0.25)) this.#refuse(first.id, 'QUEUE_FULL')
+      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0, 0.25))
+        this.#refuse(first.id, 'QUEUE_FULL')
       else this.#start(first.id)
     }
   }
 
   /** Going by how long calls have taken it would not be done in time. */
   #isLate(deadline: number, waitMs: number, share: number): boolean {
-    return this.#service.isKnown && waitMs + this.#service.within(share) > deadline - performance.now()
+    return (
+      this.#service.isKnown && waitMs + this.#service.within(share) > deadline - performance.now()
+    )
   }
 
   #start(id: number): void {
@@ -138,7 +153,10 @@ interface Real {
 
 function compare({ reference, calls }: Model, real: Real): void {
   expect(real.started).toEqual(reference.started)
-  expect(real.stats().queue).toMatchObject({ ...reference.stats, waiting: reference.waiting.length })
+  expect(real.stats().queue).toMatchObject({
+    ...reference.stats,
+    waiting: reference.waiting.length,
+  })
   for (const [id, code] of reference.refused) {
     const error = calls[id]?.result.error
     expect(isStackError(error) ? error.code : error && 'ABORTED', `call ${id}`).toBe(code)
@@ -156,7 +174,10 @@ class Enter implements fc.AsyncCommand<Model, Real> {
     const caller = new AbortController()
     const { priority, timeoutMs } = this
     model.reference.enter(id, priority, timeoutMs)
-    model.calls.push({ caller, result: watch(real.ask(id, { priority, timeoutMs, signal: caller.signal })) })
+    model.calls.push({
+      caller,
+      result: watch(real.ask(id, { priority, timeoutMs, signal: caller.signal })),
+    })
     await settle()
     compare(model, real)
   }
@@ -217,13 +238,17 @@ describe('queue', () => {
     'starts, refuses and counts as its reference does after every command',
     async () => {
       const between = (min: number, max: number) => fc.integer({ min, max })
-      const enter = fc.tuple(between(-1, 1), fc.oneof(between(1, 40), fc.constant(10_000))).map((of) => new Enter(...of))
+      const enter = fc
+        .tuple(between(-1, 1), fc.oneof(between(1, 40), fc.constant(10_000)))
+        .map((of) => new Enter(...of))
       const commands = fc.commands(
         [
           enter,
           enter,
           fc.nat(20).map((which) => new Abort(which)),
-          fc.tuple(fc.nat(20), fc.constantFrom('completed' as const, 'failed' as const)).map((of) => new End(...of)),
+          fc
+            .tuple(fc.nat(20), fc.constantFrom('completed' as const, 'failed' as const))
+            .map((of) => new End(...of)),
           between(1, 12).map((ms) => new Tick(ms)),
         ],
         { maxCommands: 60, size: 'max' },
@@ -232,7 +257,12 @@ describe('queue', () => {
         concurrency: between(1, 3),
         maxWaiting: between(0, 5),
         maxWaitMs: fc.constantFrom(10, 30, 5_000),
-        rate: fc.constantFrom({ limit: 2, intervalMs: 15 }, { limit: 3, intervalMs: 8 }, undefined, undefined),
+        rate: fc.constantFrom(
+          { limit: 2, intervalMs: 15 },
+          { limit: 3, intervalMs: 8 },
+          undefined,
+          undefined,
+        ),
       })
       const codes = new Set<string>()
       await fc.assert(
@@ -248,7 +278,10 @@ describe('queue', () => {
           }
           const ask = stack(base, queue(rules))
           const model: Model = { reference: new Reference(rules), calls: [] }
-          await fc.asyncModelRun(() => ({ model, real: { ask, stats: ask.stats, started, works } }), commands)
+          await fc.asyncModelRun(
+            () => ({ model, real: { ask, stats: ask.stats, started, works } }),
+            commands,
+          )
           for (const code of model.reference.refused.values()) codes.add(code)
           for (const work of works.values()) work.open('over')
           await ask.close()

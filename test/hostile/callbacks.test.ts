@@ -94,16 +94,27 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
       (next) => async (request, context) => onEnd(await next(request, context), mishap),
     )
     expect(await ask()).toBe('ok')
-    const opening = stack(async () => Promise.reject(new Error('down')), breaker({ minimumCalls: 1, onStateChange: mishap }))
+    const opening = stack(
+      async () => Promise.reject(new Error('down')),
+      breaker({ minimumCalls: 1, onStateChange: mishap }),
+    )
     expect(await failure(opening())).toMatchObject({ message: 'down' })
     expect(await failure(opening())).toMatchObject({ code: 'BREAKER_OPEN' })
-    const tapped = stack(letters, (next) => async (request, context) => tap(await next(request, context), mishap))
+    const tapped = stack(
+      letters,
+      (next) => async (request, context) => tap(await next(request, context), mishap),
+    )
     expect(await collect(await tapped())).toEqual(['a', 'b'])
   })
 
   it('as onEvent changes nothing, of a value or a stream', async () => {
-    expect(await stack(base(flaky(), { onEvent: mishap }), retry({ minDelayMs: 0 }), queue())()).toBe('ok')
-    expect(await collect(await stack(base(letters, { onEvent: mishap }), queue())())).toEqual(['a', 'b'])
+    expect(
+      await stack(base(flaky(), { onEvent: mishap }), retry({ minDelayMs: 0 }), queue())(),
+    ).toBe('ok')
+    expect(await collect(await stack(base(letters, { onEvent: mishap }), queue())())).toEqual([
+      'a',
+      'b',
+    ])
   })
 
   it('as when decides nothing: the default rule does', async () => {
@@ -115,7 +126,15 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
 
   it('as random leaves a backoff that lies between its bounds', async () => {
     const waits: number[] = []
-    const ask = stack(flaky(), retry({ minDelayMs: 3, maxDelayMs: 3, random: mishap, onRetry: ({ delayMs }) => void waits.push(delayMs) }))
+    const ask = stack(
+      flaky(),
+      retry({
+        minDelayMs: 3,
+        maxDelayMs: 3,
+        random: mishap,
+        onRetry: ({ delayMs }) => void waits.push(delayMs),
+      }),
+    )
     expect(await ask()).toBe('ok')
     expect(waits).toHaveLength(1)
     expect(waits[0]).toBeGreaterThanOrEqual(0)
@@ -136,7 +155,8 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
       dedupe(),
     )
     expect(await Promise.all([ask(), ask()])).toEqual(['ok', 'ok'])
-    if (what !== 'gives a text') expect(ask.stats()).toMatchObject({ cache: { unkeyed: 2 }, dedupe: { unkeyed: 2 } })
+    if (what !== 'gives a text')
+      expect(ask.stats()).toMatchObject({ cache: { unkeyed: 2 }, dedupe: { unkeyed: 2 } })
   })
 
   it("as a breaker's key fails the call alone, or names a circuit", async () => {
@@ -187,9 +207,13 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
   it("as a batch's onProgress or estimate costs no outcome, unless an estimate throws", async () => {
     await using upstream = await startLocalBlossom()
     await using blossom = createBlossom({ baseURL: upstream.url })
-    const outcomes = await collect(blossom.text.batch(['a', 'b'], { onProgress: mishap, maxTokens: 2 }))
+    const outcomes = await collect(
+      blossom.text.batch(['a', 'b'], { onProgress: mishap, maxTokens: 2 }),
+    )
     expect(outcomes.map(({ ok }) => ok)).toEqual([true, true])
-    const estimated = collect(blossom.text.batch(['a', 'b'], { estimate: mishap, maxTokens: 2 })).then(
+    const estimated = collect(
+      blossom.text.batch(['a', 'b'], { estimate: mishap, maxTokens: 2 }),
+    ).then(
       (all) => all.length,
       () => 'failed',
     )
@@ -202,10 +226,20 @@ describe('a callback that gives a promise', () => {
   type Library = typeof import('../../src/index.js')
   it.each<[string, (library: Library, mishap: Callback) => Promise<unknown>]>([
     ['retry: when()', ({ stack, retry }, when) => stack(flaky(), retry({ minDelayMs: 0, when }))()],
-    ['retry: random()', ({ stack, retry }, random) => stack(flaky(), retry({ minDelayMs: 1, random }))()],
-    ['breaker: counts()', ({ stack, breaker }, counts) => failure(stack(flaky(), breaker({ counts }))())],
+    [
+      'retry: random()',
+      ({ stack, retry }, random) => stack(flaky(), retry({ minDelayMs: 1, random }))(),
+    ],
+    [
+      'breaker: counts()',
+      ({ stack, breaker }, counts) => failure(stack(flaky(), breaker({ counts }))()),
+    ],
     ['cache: key()', ({ stack, cache }, key) => stack(async () => 1, cache({ key }))()],
-    ['commits()', async ({ stack, base, collect }, commits) => collect(await stack(base(letters, { commits }))())],
+    [
+      'commits()',
+      async ({ stack, base, collect }, commits) =>
+        collect(await stack(base(letters, { commits }))()),
+    ],
     [
       'streams()',
       ({ stack, base, timeout }, streams) =>
@@ -239,8 +273,22 @@ describe('a getter or setter in the way of the library', () => {
 
   it('options that cannot be read leave nothing behind that close() would wait for', async () => {
     const ask = stack(async () => 'ok')
-    for (const name of ['signal', 'timeoutMs', 'deadline', 'priority', 'tenant', 'cache', 'meta', 'derive']) {
-      const error = await failure(ask(undefined, Object.defineProperty({}, name, { get: mishaps['throws an error']!, enumerable: true })))
+    for (const name of [
+      'signal',
+      'timeoutMs',
+      'deadline',
+      'priority',
+      'tenant',
+      'cache',
+      'meta',
+      'derive',
+    ]) {
+      const error = await failure(
+        ask(
+          undefined,
+          Object.defineProperty({}, name, { get: mishaps['throws an error']!, enumerable: true }),
+        ),
+      )
       expect([name, isStackError(error, 'VALIDATION')]).toEqual([name, true])
     }
     // The test's own limit is the check.
@@ -249,7 +297,9 @@ describe('a getter or setter in the way of the library', () => {
 
   it('a signal that cannot be left again is refused', async () => {
     const ask = stack(async () => 'ok')
-    const error = await failure(ask(undefined, { signal: { aborted: false, addEventListener() {} } as never }))
+    const error = await failure(
+      ask(undefined, { signal: { aborted: false, addEventListener() {} } as never }),
+    )
     expect(error).toMatchObject({ code: 'VALIDATION' })
     const like = { aborted: false, addEventListener() {}, removeEventListener() {} }
     expect(await ask(undefined, { signal: like as never })).toBe('ok')

@@ -54,7 +54,10 @@ describe.each([
   })
 
   it('moves neither the silence of a stream nor the time its reader has', async () => {
-    const silent = stack(() => chunkSource(['a'], { stall: true }), timeout({ ms: 600_000, idleMs: 1_000 }))
+    const silent = stack(
+      () => chunkSource(['a'], { stall: true }),
+      timeout({ ms: 600_000, idleMs: 1_000 }),
+    )
     const read = watch(silent().then(collect))
     const unread = await stack(() => chunkSource(['a', 'b']))()
     await pass(500)
@@ -74,7 +77,12 @@ describe.each([
     const states: string[] = []
     const ask = stack(
       async () => (isUp ? 'ok' : Promise.reject(new Error('down'))),
-      breaker({ minimumCalls: 4, windowMs: 10_000, resetMs: 1_000, onStateChange: (state) => states.push(state) }),
+      breaker({
+        minimumCalls: 4,
+        windowMs: 10_000,
+        resetMs: 1_000,
+        onStateChange: (state) => states.push(state),
+      }),
     )
     for (let i = 0; i < 3; i++) await failure(ask())
     jump()
@@ -96,7 +104,10 @@ describe.each([
 
   it("leaves a queue's rate and a pool's pause as they are", async () => {
     const begun: number[] = []
-    const ask = stack(async () => void begun.push(performance.now()), queue({ concurrency: 9, rate: { limit: 2, intervalMs: 1_000 } }))
+    const ask = stack(
+      async () => void begun.push(performance.now()),
+      queue({ concurrency: 9, rate: { limit: 2, intervalMs: 1_000 } }),
+    )
     const since = performance.now()
     const all = Promise.all([ask(), ask(), ask(), ask()])
     await pass(400)
@@ -131,8 +142,14 @@ describe.each([
       at.push(performance.now())
       throw error
     }
-    const backoff = stack(failing(new Error('down')), retry({ retries: 2, minDelayMs: 1_000, random: () => 0.5, budget: false }))
-    const asked = stack(failing(upstreamError('RATE_LIMITED', { retryAfter: 2_000 })), retry({ retries: 1, random: () => 0 }))
+    const backoff = stack(
+      failing(new Error('down')),
+      retry({ retries: 2, minDelayMs: 1_000, random: () => 0.5, budget: false }),
+    )
+    const asked = stack(
+      failing(upstreamError('RATE_LIMITED', { retryAfter: 2_000 })),
+      retry({ retries: 1, random: () => 0 }),
+    )
     for (const [ask, waits] of [[backoff, [500, 1_000]] as const, [asked, [2_000]] as const]) {
       at.length = 0
       const call = watch(ask())
@@ -295,12 +312,18 @@ describe('an event loop that was blocked', () => {
     block(200)
     expect(await all).toEqual([[2], [4], [2], [4]])
     expect(calls).toBe(1)
-    expect(ask.stats()).toMatchObject({ batcher: { batches: 1 }, dedupe: { joined: 2, inFlight: 0 } })
+    expect(ask.stats()).toMatchObject({
+      batcher: { batches: 1 },
+      dedupe: { joined: 2, inFlight: 0 },
+    })
   })
 
   it('ends a call over the network as an answer or as too late, once, and the next one well', async () => {
     await using upstream = await startLocalBlossom({ latencyMs: 20 })
-    await using blossom = createBlossom({ baseURL: upstream.url }).use(timeout({ ms: 100 }), queue({ concurrency: 2 }))
+    await using blossom = createBlossom({ baseURL: upstream.url }).use(
+      timeout({ ms: 100 }),
+      queue({ concurrency: 2 }),
+    )
     await blossom.text.generate('warm', { timeoutMs: 10_000 }).catch(() => {})
     const before = blossom.stats()
     for (let round = 0; round < 5; round++) {
@@ -311,7 +334,8 @@ describe('an event loop that was blocked', () => {
       await pause(10 * round)
       block(250)
       const ended = await call
-      // A limit that has passed is kept, also when the answer lies unread in the socket: timers go before it is read.
+      // A limit that has passed is kept, also when the answer lies unread in the socket: timers go
+      // before it is read.
       if (typeof ended !== 'string') expect(ended).toBeInstanceOf(TimeoutError)
     }
     const { timeout: limits, queue: slots } = blossom.stats()

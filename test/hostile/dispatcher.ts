@@ -17,10 +17,18 @@ export interface Exchanged {
   readonly aborted: boolean
 }
 
-/** A dispatcher that answers at once from a script: for so many awkward answers as no server could give in a test's time. */
-export function scriptedDispatcher(next: () => Script): Dispatcher & { readonly exchanges: readonly Exchanged[] } {
+/**
+ * A dispatcher that answers at once from a script: for so many awkward answers as no server could
+ * give in a test's time.
+ */
+export function scriptedDispatcher(
+  next: () => Script,
+): Dispatcher & { readonly exchanges: readonly Exchanged[] } {
   const exchanges: { path: string; over: boolean; aborted: boolean }[] = []
-  const dispatch = ({ path }: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean => {
+  const dispatch = (
+    { path }: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ): boolean => {
     const { status = 200, headers = {}, pieces, error } = next()
     const exchange = { path, over: false, aborted: false }
     exchanges.push(exchange)
@@ -69,11 +77,17 @@ export function scriptedDispatcher(next: () => Script): Dispatcher & { readonly 
     queueMicrotask(feed)
     return true
   }
-  return { dispatch, exchanges } as unknown as Dispatcher & { readonly exchanges: readonly Exchanged[] }
+  return { dispatch, exchanges } as unknown as Dispatcher & {
+    readonly exchanges: readonly Exchanged[]
+  }
 }
 
 /** The bytes, cut at these places. */
 export function cut(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
-  const sorted = [0, ...places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
+  const sorted = [
+    0,
+    ...places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b),
+    bytes.length,
+  ]
   return sorted.slice(1).map((end, i) => bytes.subarray(sorted[i], end))
 }

@@ -1,5 +1,10 @@
 import * as library from '../../src/index.js'
-import { type ConfigError, createBlossom, base as tellOf, timeout as timeoutLayer } from '../../src/index.js'
+import {
+  type ConfigError,
+  createBlossom,
+  base as tellOf,
+  timeout as timeoutLayer,
+} from '../../src/index.js'
 import { chaos } from '../../src/testing/index.js'
 
 /** What is made with options that a caller without types could get wrong. */

@@ -25,13 +25,23 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 const SSE = { 'content-type': 'text/event-stream' }
 
 /** A call's whole life: what came, and what it ended with. */
-async function live(script: Script, call: 'generate' | 'stream' | 'embed' | 'image' | 'models' | 'raw', maxResponseBytes = 100_000) {
+async function live(
+  script: Script,
+  call: 'generate' | 'stream' | 'embed' | 'image' | 'models' | 'raw',
+  maxResponseBytes = 100_000,
+) {
   const dispatcher = scriptedDispatcher(() => script)
-  const blossom = createBlossom({ baseURL: 'http://blossom.invalid', apiKey: KEY, dispatcher, maxResponseBytes })
+  const blossom = createBlossom({
+    baseURL: 'http://blossom.invalid',
+    apiKey: KEY,
+    dispatcher,
+    maxResponseBytes,
+  })
   const pieces: string[] = []
   let error: unknown
   try {
-    if (call === 'stream') for await (const { text } of await blossom.text.stream(PROMPT)) pieces.push(text)
+    if (call === 'stream')
+      for await (const { text } of await blossom.text.stream(PROMPT)) pieces.push(text)
     else if (call === 'generate') pieces.push((await blossom.text.generate(PROMPT)).text)
     else if (call === 'embed') await blossom.embeddings.create([PROMPT, 'b'])
     else if (call === 'image') await blossom.image.generate(PROMPT)
@@ -65,7 +75,14 @@ function expectTyped(error: unknown): void {
   expect(retryAfter === undefined || (Number.isFinite(retryAfter) && retryAfter >= 0)).toBe(true)
   expect(message.length).toBeLessThan(300)
   const said = everythingOf(error)
-  for (const secret of [KEY, PROMPT, 'Cannot read properties', 'is not a function', 'is not iterable']) expect(said).not.toContain(secret)
+  for (const secret of [
+    KEY,
+    PROMPT,
+    'Cannot read properties',
+    'is not a function',
+    'is not iterable',
+  ])
+    expect(said).not.toContain(secret)
 }
 
 const places = fc.array(fc.nat(), { maxLength: 12 })
@@ -73,13 +90,30 @@ const places = fc.array(fc.nat(), { maxLength: 12 })
 /** A change to bytes: some are dropped, put in, turned round or repeated. */
 const change = fc.oneof(
   fc.record({ kind: fc.constant('drop' as const), at: fc.nat(), count: fc.nat({ max: 20 }) }),
-  fc.record({ kind: fc.constant('put' as const), at: fc.nat(), bytes: fc.uint8Array({ maxLength: 12 }) }),
-  fc.record({ kind: fc.constant('turn' as const), at: fc.nat(), by: fc.integer({ min: 1, max: 255 }) }),
+  fc.record({
+    kind: fc.constant('put' as const),
+    at: fc.nat(),
+    bytes: fc.uint8Array({ maxLength: 12 }),
+  }),
+  fc.record({
+    kind: fc.constant('turn' as const),
+    at: fc.nat(),
+    by: fc.integer({ min: 1, max: 255 }),
+  }),
   fc.record({ kind: fc.constant('repeat' as const), at: fc.nat(), count: fc.nat({ max: 200 }) }),
   fc.record({
     kind: fc.constant('say' as const),
     at: fc.nat(),
-    text: fc.constantFrom('\n\n', 'data: ', '\r', ':', '[DONE]', 'null', '{"error":{"code":"x"}}', '"__proto__":{"a":1},'),
+    text: fc.constantFrom(
+      '\n\n',
+      'data: ',
+      '\r',
+      ':',
+      '[DONE]',
+      'null',
+      '{"error":{"code":"x"}}',
+      '"__proto__":{"a":1},',
+    ),
   }),
 )
 type Change = typeof change extends fc.Arbitrary<infer T> ? T : never
@@ -93,18 +127,25 @@ function changed(bytes: Uint8Array, changes: readonly Change[]): Uint8Array {
     else if (one.kind === 'put') all = Buffer.concat([head, one.bytes, tail])
     else if (one.kind === 'say') all = Buffer.concat([head, Buffer.from(one.text), tail])
     else if (one.kind === 'repeat') all = Buffer.concat([head, tail.subarray(0, one.count), tail])
-    else if (tail.length > 0) all = Buffer.concat([head, Buffer.from([tail[0]! ^ one.by]), tail.subarray(1)])
+    else if (tail.length > 0)
+      all = Buffer.concat([head, Buffer.from([tail[0]! ^ one.by]), tail.subarray(1)])
   }
   return all
 }
 
 describe('a stream', () => {
-  const words = fc.array(fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 8 })
+  const words = fc.array(fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }), {
+    minLength: 1,
+    maxLength: 8,
+  })
 
   it('gives its text to the character however its bytes are cut, and ends well', async () => {
     await fc.assert(
       fc.asyncProperty(words, places, async (texts, at) => {
-        const { text, error } = await live({ headers: SSE, pieces: cut(bytesOf(chatEvents(...texts)), at) }, 'stream')
+        const { text, error } = await live(
+          { headers: SSE, pieces: cut(bytesOf(chatEvents(...texts)), at) },
+          'stream',
+        )
         expect(error).toBeUndefined()
         // JSON keeps half a surrogate pair by its escape.
         expect(text).toBe(texts.join(''))
@@ -116,9 +157,15 @@ describe('a stream', () => {
   it('that is cut short gives a beginning of its text and never looks whole', async () => {
     await fc.assert(
       fc.asyncProperty(words, fc.nat(), places, fc.boolean(), async (texts, length, at, breaks) => {
-        const whole = bytesOf(texts.map((content) => event(chunk({ content }))).join('') + event(chunk({}, 'stop')))
+        const whole = bytesOf(
+          texts.map((content) => event(chunk({ content }))).join('') + event(chunk({}, 'stop')),
+        )
         const kept = whole.subarray(0, length % whole.length)
-        const script = { headers: SSE, pieces: cut(kept, at), ...(breaks && { error: new Error('socket hang up') }) }
+        const script = {
+          headers: SSE,
+          pieces: cut(kept, at),
+          ...(breaks && { error: new Error('socket hang up') }),
+        }
         const { text, error } = await live(script, 'stream')
         expectTyped(error)
         expect(texts.join('').startsWith(text)).toBe(true)
@@ -128,14 +175,23 @@ describe('a stream', () => {
   })
 
   it('of changed bytes ends well or as one of the errors promised', async () => {
-    const source = bytesOf(chatEvents('Hello', ', ', 'world') + event({ choices: [], usage: { total_tokens: 3 } }))
+    const source = bytesOf(
+      chatEvents('Hello', ', ', 'world') + event({ choices: [], usage: { total_tokens: 3 } }),
+    )
     await fc.assert(
-      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 6 }), places, async (changes, at) => {
-        const { error, pieces } = await live({ headers: SSE, pieces: cut(changed(source, changes), at) }, 'stream')
-        if (error !== undefined) expectTyped(error)
-        expect(pieces.every((piece) => typeof piece === 'string' && piece !== '')).toBe(true)
-        expect(({} as { a?: unknown }).a).toBeUndefined()
-      }),
+      fc.asyncProperty(
+        fc.array(change, { minLength: 1, maxLength: 6 }),
+        places,
+        async (changes, at) => {
+          const { error, pieces } = await live(
+            { headers: SSE, pieces: cut(changed(source, changes), at) },
+            'stream',
+          )
+          if (error !== undefined) expectTyped(error)
+          expect(pieces.every((piece) => typeof piece === 'string' && piece !== '')).toBe(true)
+          expect(({} as { a?: unknown }).a).toBeUndefined()
+        },
+      ),
       { numRuns: 250 },
     )
   })
@@ -147,24 +203,41 @@ describe('a stream', () => {
         reasoning_content: fc.anything(),
         refusal: fc.anything(),
         audio: fc.jsonValue(),
-        tool_calls: fc.oneof(fc.jsonValue(), fc.array(fc.record({ index: fc.jsonValue(), id: fc.jsonValue(), function: fc.jsonValue() }))),
+        tool_calls: fc.oneof(
+          fc.jsonValue(),
+          fc.array(
+            fc.record({ index: fc.jsonValue(), id: fc.jsonValue(), function: fc.jsonValue() }),
+          ),
+        ),
       },
       { requiredKeys: [] },
     )
     const choice = fc.record(
-      { index: fc.jsonValue(), delta: fc.oneof(delta, fc.jsonValue()), finish_reason: fc.jsonValue() },
+      {
+        index: fc.jsonValue(),
+        delta: fc.oneof(delta, fc.jsonValue()),
+        finish_reason: fc.jsonValue(),
+      },
       { requiredKeys: [] },
     )
     const one = fc.oneof(
       fc.jsonValue(),
       fc.record(
-        { choices: fc.oneof(fc.array(choice), fc.jsonValue()), usage: fc.jsonValue(), error: fc.jsonValue(), model: fc.jsonValue() },
+        {
+          choices: fc.oneof(fc.array(choice), fc.jsonValue()),
+          usage: fc.jsonValue(),
+          error: fc.jsonValue(),
+          model: fc.jsonValue(),
+        },
         { requiredKeys: [] },
       ),
     )
     await fc.assert(
       fc.asyncProperty(fc.array(one, { maxLength: 5 }), async (events) => {
-        const text = events.map((data) => event(JSON.stringify(data) ?? 'null')).join('') + event(chunk({}, 'stop')) + event('[DONE]')
+        const text =
+          events.map((data) => event(JSON.stringify(data) ?? 'null')).join('') +
+          event(chunk({}, 'stop')) +
+          event('[DONE]')
         const { error, pieces } = await live({ headers: SSE, pieces: [bytesOf(text)] }, 'stream')
         if (error !== undefined) expectTyped(error)
         expect(pieces.every((piece) => typeof piece === 'string')).toBe(true)
@@ -196,8 +269,19 @@ describe('an answer', () => {
     fc.constantFrom('5', '-1', 'Infinity', 'NaN', '1e309', KEY, `Bearer ${KEY}`),
   )
   const headers = fc.dictionary(
-    fc.constantFrom('retry-after', 'retry-after-ms', 'x-request-id', 'content-length', 'x-cache', 'ratelimit', 'content-encoding'),
-    fc.oneof({ weight: 4, arbitrary: headerValue }, { weight: 1, arbitrary: fc.array(headerValue, { minLength: 1, maxLength: 3 }) }),
+    fc.constantFrom(
+      'retry-after',
+      'retry-after-ms',
+      'x-request-id',
+      'content-length',
+      'x-cache',
+      'ratelimit',
+      'content-encoding',
+    ),
+    fc.oneof(
+      { weight: 4, arbitrary: headerValue },
+      { weight: 1, arbitrary: fc.array(headerValue, { minLength: 1, maxLength: 3 }) },
+    ),
     { maxKeys: 4 },
   )
   const type = fc.constantFrom(
@@ -216,14 +300,22 @@ describe('an answer', () => {
     fc.uint8Array({ maxLength: 200 }),
     fc.jsonValue().map((value) => bytesOf(JSON.stringify(value))),
     fc
-      .record({ error: fc.jsonValue(), requestId: fc.jsonValue(), retryAfterSeconds: fc.jsonValue() }, { requiredKeys: [] })
+      .record(
+        { error: fc.jsonValue(), requestId: fc.jsonValue(), retryAfterSeconds: fc.jsonValue() },
+        { requiredKeys: [] },
+      )
       .map((value) => bytesOf(JSON.stringify(value))),
     fc.constantFrom(
-      ...[`<html>${KEY}</html>`, `{"error":"${KEY}"}`, `{"error":{"message":"${PROMPT}","code":"${KEY}","requestId":"${KEY}"}}`, ''].map(
-        bytesOf,
-      ),
+      ...[
+        `<html>${KEY}</html>`,
+        `{"error":"${KEY}"}`,
+        `{"error":{"message":"${PROMPT}","code":"${KEY}","requestId":"${KEY}"}}`,
+        '',
+      ].map(bytesOf),
     ),
-    fc.array(change, { maxLength: 5 }).map((changes) => changed(bytesOf(JSON.stringify(completion('Hello'))), changes)),
+    fc
+      .array(change, { maxLength: 5 })
+      .map((changes) => changed(bytesOf(JSON.stringify(completion('Hello'))), changes)),
   )
 
   it('of any status, head and body is an answer or one of the errors promised, which tell nothing', async () => {
@@ -237,7 +329,10 @@ describe('an answer', () => {
         call,
         async (status, head, label, bytes, at, which) => {
           const all = label === '' ? head : { ...head, 'content-type': label }
-          const { error } = await live({ status, headers: all, pieces: cut(bytes, at) }, which as Call)
+          const { error } = await live(
+            { status, headers: all, pieces: cut(bytes, at) },
+            which as Call,
+          )
           if (status >= 300) expect(error).toBeDefined()
           if (error !== undefined) expectTyped(error)
         },
@@ -249,12 +344,18 @@ describe('an answer', () => {
   it('whose embeddings are any JSON is one vector for each input or an error', async () => {
     const item = fc.oneof(
       fc.jsonValue(),
-      fc.record({ index: fc.jsonValue(), embedding: fc.oneof(fc.array(fc.double()), fc.jsonValue()) }, { requiredKeys: [] }),
+      fc.record(
+        { index: fc.jsonValue(), embedding: fc.oneof(fc.array(fc.double()), fc.jsonValue()) },
+        { requiredKeys: [] },
+      ),
     )
     await fc.assert(
       fc.asyncProperty(fc.array(item, { maxLength: 3 }), async (data) => {
         const text = JSON.stringify({ data, usage: data[0], model: data[1] })
-        const { error } = await live({ headers: { 'content-type': 'application/json' }, pieces: [bytesOf(text)] }, 'embed')
+        const { error } = await live(
+          { headers: { 'content-type': 'application/json' }, pieces: [bytesOf(text)] },
+          'embed',
+        )
         if (error !== undefined) expectTyped(error)
       }),
       { numRuns: 200 },

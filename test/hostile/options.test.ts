@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ConfigError, createBlossom, isStackError, stack, ValidationError } from '../../src/index.js'
+import {
+  ConfigError,
+  createBlossom,
+  isStackError,
+  stack,
+  ValidationError,
+} from '../../src/index.js'
 import { catchWarnings } from '../support/warnings.js'
 import { failure } from '../support/watch.js'
 import { type Anything, factories, optionsOf } from './factories.js'
@@ -11,7 +17,15 @@ afterEach(() => void vi.restoreAllMocks())
 /** Options that count something: each with the fields below which it lies, if it does. */
 const numeric: Record<string, string[]> = {
   timeout: ['ms', 'streamMs', 'firstTokenMs', 'idleMs'],
-  retry: ['retries', 'minDelayMs', 'maxDelayMs', 'maxRetryAfterMs', 'budget.ratio', 'budget.floor', 'budget.windowMs'],
+  retry: [
+    'retries',
+    'minDelayMs',
+    'maxDelayMs',
+    'maxRetryAfterMs',
+    'budget.ratio',
+    'budget.floor',
+    'budget.windowMs',
+  ],
   breaker: ['failureRate', 'minimumCalls', 'windowMs', 'resetMs'],
   queue: ['concurrency', 'maxWaiting', 'maxWaitMs', 'rate.limit', 'rate.intervalMs'],
   pool: ['connections', 'maxWaiting', 'members.weight'],
@@ -40,7 +54,18 @@ const others: Record<string, string[]> = {
   cache: ['store', 'key'],
   chaos: ['error'],
   createBlossom: ['apiKey', 'baseURL', 'headers', 'dispatcher', 'userAgent', 'layers', 'onEvent'],
-  base: ['streams', 'key', 'commits', 'complete', 'valid', 'toStream', 'fromStream', 'split', 'merge', 'onEvent'],
+  base: [
+    'streams',
+    'key',
+    'commits',
+    'complete',
+    'valid',
+    'toStream',
+    'fromStream',
+    'split',
+    'merge',
+    'onEvent',
+  ],
 }
 
 const revoked = () => {
@@ -53,7 +78,16 @@ const refusing = () => {
 }
 /** An object of which nothing can be read. */
 const unreadable = () =>
-  new Proxy({}, { get: refusing, has: refusing, ownKeys: refusing, getPrototypeOf: refusing, getOwnPropertyDescriptor: refusing })
+  new Proxy(
+    {},
+    {
+      get: refusing,
+      has: refusing,
+      ownKeys: refusing,
+      getPrototypeOf: refusing,
+      getOwnPropertyDescriptor: refusing,
+    },
+  )
 
 const notNumbers: [string, Anything][] = [
   ['NaN', Number.NaN],
@@ -86,15 +120,20 @@ class Wrapped {
   }
 }
 const oddly = (...more: Anything[]) =>
-  fc.constantFrom(...[...notNumbers.map(([, value]) => value), ...more].map((value) => new Wrapped(value)))
+  fc.constantFrom(
+    ...[...notNumbers.map(([, value]) => value), ...more].map((value) => new Wrapped(value)),
+  )
 
 /** What was drawn, without its wrappings: at the top and one level below. */
 function unwrapped(drawn: unknown): Anything {
   const value = Wrapped.unwrap(drawn)
-  if (value !== drawn || typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  if (value !== drawn || typeof value !== 'object' || value === null || Array.isArray(value))
+    return value
   const proto = Object.getPrototypeOf(value)
   if (proto !== Object.prototype && proto !== null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, Wrapped.unwrap(field)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([name, field]) => [name, Wrapped.unwrap(field)]),
+  )
 }
 
 /** Options with one value, at the place that a dotted name tells. */
@@ -122,20 +161,28 @@ describe.each(Object.keys(factories))('%s', (name) => {
   const required = name === 'timeout' ? { ms: 1 } : {}
 
   it('has no option that these tests do not know', () => {
-    const known = new Set([...(numeric[name] ?? []), ...(others[name] ?? []), 'name'].map((one) => one.split('.', 1)[0]))
+    const known = new Set(
+      [...(numeric[name] ?? []), ...(others[name] ?? []), 'name'].map(
+        (one) => one.split('.', 1)[0],
+      ),
+    )
     expect(optionsOf(name).filter((option) => !known.has(option))).toEqual([])
   })
 
   for (const option of numeric[name] ?? []) {
     it.each(notNumbers)(`refuses %s as ${option}`, (_what, value) => {
       const { message, layer } = refusal(() => make(withValue(option, value, required)))
-      expect(message).toMatch(new RegExp(`^${name}: option "${option.split('.').at(-1)}" must be .+\\.$`))
+      expect(message).toMatch(
+        new RegExp(`^${name}: option "${option.split('.').at(-1)}" must be .+\\.$`),
+      )
       expect(layer ?? name).toBe(name)
       expect(message).not.toMatch(/on purpose|proxy/)
     })
     if (option !== 'seed') {
       it(`refuses a negative ${option}`, () => {
-        expect(refusal(() => make(withValue(option, -1, required))).message).toContain(`option "${option.split('.').at(-1)}" must be `)
+        expect(refusal(() => make(withValue(option, -1, required))).message).toContain(
+          `option "${option.split('.').at(-1)}" must be `,
+        )
       })
     }
   }
@@ -143,23 +190,31 @@ describe.each(Object.keys(factories))('%s', (name) => {
   for (const option of others[name] ?? []) {
     it(`refuses what cannot be read as ${option}`, () => {
       for (const value of [revoked(), unreadable()]) {
-        expect(refusal(() => make({ [option]: value })).message).toContain(`option "${option}" must `)
+        expect(refusal(() => make({ [option]: value })).message).toContain(
+          `option "${option}" must `,
+        )
       }
     })
   }
 
   it('refuses options that cannot be read', () => {
-    for (const options of [revoked(), unreadable()]) expect(refusal(() => make(options)).message).toContain(`${name}: options must be`)
+    for (const options of [revoked(), unreadable()])
+      expect(refusal(() => make(options)).message).toContain(`${name}: options must be`)
     const [option = ''] = optionsOf(name)
     const guarded = Object.defineProperty({}, option, { get: refusing, enumerable: true })
-    expect(refusal(() => make(guarded)).message).toMatch(new RegExp(`^${name}: option "${option}" must be .+, but reading it threw\\.$`))
+    expect(refusal(() => make(guarded)).message).toMatch(
+      new RegExp(`^${name}: option "${option}" must be .+, but reading it threw\\.$`),
+    )
   })
 
-  it.each(['__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'hasOwnProperty'])('refuses the option %s', (option) => {
-    const options = JSON.parse(`{${JSON.stringify(option)}:{"polluted":true}}`)
-    expect(refusal(() => make(options)).message).toContain(`option "${option}" is unknown`)
-    expect(({} as Anything).polluted).toBeUndefined()
-  })
+  it.each(['__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'hasOwnProperty'])(
+    'refuses the option %s',
+    (option) => {
+      const options = JSON.parse(`{${JSON.stringify(option)}:{"polluted":true}}`)
+      expect(refusal(() => make(options)).message).toContain(`option "${option}" is unknown`)
+      expect(({} as Anything).polluted).toBeUndefined()
+    },
+  )
 
   it('works, or says which of its options is wrong, whatever it is given', () => {
     const names = [...optionsOf(name), 'nonsense', '__proto__']
@@ -218,7 +273,11 @@ describe('what is made', () => {
         return 0
       }
     }
-    for (const options of [Object.freeze({ retries: 1 }), Object.assign(Object.create(null), { retries: 1 }), new Options()]) {
+    for (const options of [
+      Object.freeze({ retries: 1 }),
+      Object.assign(Object.create(null), { retries: 1 }),
+      new Options(),
+    ]) {
       expect(() => factories.retry!(options)).not.toThrow()
     }
   })
@@ -229,14 +288,25 @@ describe('what is made', () => {
         return 'x'
       }
     }
-    for (const headers of [new Headers({ 'x-tag': '1' }), new Map([['x-tag', '1']]), new Tags(), new URLSearchParams('x-tag=1')]) {
-      expect(refusal(() => createBlossom({ headers: headers as never })).message).toContain('option "headers" must be a plain object')
+    for (const headers of [
+      new Headers({ 'x-tag': '1' }),
+      new Map([['x-tag', '1']]),
+      new Tags(),
+      new URLSearchParams('x-tag=1'),
+    ]) {
+      expect(refusal(() => createBlossom({ headers: headers as never })).message).toContain(
+        'option "headers" must be a plain object',
+      )
     }
-    expect(() => createBlossom({ headers: Object.assign(Object.create(null), { 'x-tag': '1' }) })).not.toThrow()
+    expect(() =>
+      createBlossom({ headers: Object.assign(Object.create(null), { 'x-tag': '1' }) }),
+    ).not.toThrow()
   })
 
   it('refuses a store that is frozen: Keyv writes on it', () => {
-    expect(refusal(() => factories.cache!({ store: Object.freeze(new Map()) })).message).toContain('option "store" must be')
+    expect(refusal(() => factories.cache!({ store: Object.freeze(new Map()) })).message).toContain(
+      'option "store" must be',
+    )
   })
 })
 
@@ -245,39 +315,67 @@ describe('the options of a call', () => {
   const call = (options: Anything) => ask(undefined, options)
   const blossom = createBlossom({ baseURL: 'http://127.0.0.1:9' })
 
-  it.each(['timeoutMs', 'deadline', 'priority'])('refuse what is no number as %s', async (option) => {
-    for (const [what, value] of notNumbers) {
-      // A deadline may be far away on either side.
-      if (option === 'deadline' && typeof value === 'number' && !Number.isNaN(value)) continue
-      const error = await failure(call({ [option]: value }))
-      expect([what, isStackError(error, 'VALIDATION'), (error as Error).message.includes(`"${option}"`)]).toEqual([what, true, true])
-    }
-  })
+  it.each(['timeoutMs', 'deadline', 'priority'])(
+    'refuse what is no number as %s',
+    async (option) => {
+      for (const [what, value] of notNumbers) {
+        // A deadline may be far away on either side.
+        if (option === 'deadline' && typeof value === 'number' && !Number.isNaN(value)) continue
+        const error = await failure(call({ [option]: value }))
+        expect([
+          what,
+          isStackError(error, 'VALIDATION'),
+          (error as Error).message.includes(`"${option}"`),
+        ]).toEqual([what, true, true])
+      }
+    },
+  )
 
-  it.each(['signal', 'tenant', 'cache', 'meta'])('refuse what cannot be read as %s', async (option) => {
-    for (const value of [revoked(), unreadable(), Symbol('s'), 5n])
-      expect(isStackError(await failure(call({ [option]: value })), 'VALIDATION')).toBe(true)
-  })
+  it.each(['signal', 'tenant', 'cache', 'meta'])(
+    'refuse what cannot be read as %s',
+    async (option) => {
+      for (const value of [revoked(), unreadable(), Symbol('s'), 5n])
+        expect(isStackError(await failure(call({ [option]: value })), 'VALIDATION')).toBe(true)
+    },
+  )
 
   it('refuse what cannot be read as a whole', async () => {
     for (const options of [revoked(), unreadable()]) {
       expect(isStackError(await failure(call(options)), 'VALIDATION')).toBe(true)
-      expect(isStackError(await failure(blossom.text.generate('x', options)), 'VALIDATION')).toBe(true)
+      expect(isStackError(await failure(blossom.text.generate('x', options)), 'VALIDATION')).toBe(
+        true,
+      )
       expect(isStackError(await failure(blossom.models.list(options)), 'VALIDATION')).toBe(true)
-      expect(isStackError(await failure(blossom.text.batch(['x'], options).next()), 'VALIDATION')).toBe(true)
+      expect(
+        isStackError(await failure(blossom.text.batch(['x'], options).next()), 'VALIDATION'),
+      ).toBe(true)
     }
   })
 
   it('settle as an answer or a refusal, whatever they are', async () => {
-    const names = ['signal', 'timeoutMs', 'deadline', 'priority', 'tenant', 'cache', 'meta', 'nonsense', '__proto__', 'derive']
+    const names = [
+      'signal',
+      'timeoutMs',
+      'deadline',
+      'priority',
+      'tenant',
+      'cache',
+      'meta',
+      'nonsense',
+      '__proto__',
+      'derive',
+    ]
     const value = fc.oneof(oddly(), fc.anything(), fc.double({ min: 1 }))
     await fc.assert(
-      fc.asyncProperty(fc.oneof(fc.dictionary(fc.constantFrom(...names), value, { maxKeys: 3 }), value), async (drawn) => {
-        const ended = await call(unwrapped(drawn)).catch((error: unknown) => error)
-        if (ended === 'ok') return
-        // A deadline in the past is kept.
-        expect(ended instanceof ValidationError || isStackError(ended, 'TIMEOUT')).toBe(true)
-      }),
+      fc.asyncProperty(
+        fc.oneof(fc.dictionary(fc.constantFrom(...names), value, { maxKeys: 3 }), value),
+        async (drawn) => {
+          const ended = await call(unwrapped(drawn)).catch((error: unknown) => error)
+          if (ended === 'ok') return
+          // A deadline in the past is kept.
+          expect(ended instanceof ValidationError || isStackError(ended, 'TIMEOUT')).toBe(true)
+        },
+      ),
       { numRuns: 500 },
     )
     await ask.close({ timeoutMs: 600_000 })
@@ -285,6 +383,8 @@ describe('the options of a call', () => {
 
   it.each(notNumbers)('close() refuses %s as its limit', (_what, value) => {
     const open = stack(async () => 'ok')
-    expect(refusal(() => open.close({ timeoutMs: value })).message).toContain('close: option "timeoutMs" must be')
+    expect(refusal(() => open.close({ timeoutMs: value })).message).toContain(
+      'close: option "timeoutMs" must be',
+    )
   })
 })

@@ -6,16 +6,28 @@ const modules = modulesBelow('src')
 
 const partOf = (path: string): string => /^src\/([^/]+)\//.exec(path)?.[1] ?? path
 
-/** What each part may import beside itself and Node's own modules: parts of this package, and npm packages. */
+/**
+ * What each part may import beside itself and Node's own modules: parts of this package, and npm
+ * packages.
+ */
 const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonly string[] }>> = {
   core: { parts: [], packages: [] },
-  layers: { parts: ['core'], packages: ['is-network-error', 'keyv', 'lru-cache', 'opossum', 'p-queue', 'p-retry', 'undici'] },
+  layers: {
+    parts: ['core'],
+    packages: ['is-network-error', 'keyv', 'lru-cache', 'opossum', 'p-queue', 'p-retry', 'undici'],
+  },
   adapters: { parts: ['core'], packages: [] },
   blossom: { parts: ['core'], packages: ['eventsource-parser', 'undici'] },
   // The recommended stack: all of the layers, for the client.
   'src/standard.ts': { parts: ['core', 'layers'], packages: [] },
-  'src/index.ts': { parts: ['core', 'layers', 'adapters', 'blossom', 'src/standard.ts'], packages: [] },
-  http: { parts: ['core', 'layers', 'adapters', 'blossom', 'src/standard.ts'], packages: ['@keyv/redis', 'redis', 'ws'] },
+  'src/index.ts': {
+    parts: ['core', 'layers', 'adapters', 'blossom', 'src/standard.ts'],
+    packages: [],
+  },
+  http: {
+    parts: ['core', 'layers', 'adapters', 'blossom', 'src/standard.ts'],
+    packages: ['@keyv/redis', 'redis', 'ws'],
+  },
   testing: { parts: ['core', 'layers', 'adapters', 'blossom', 'src/standard.ts'], packages: [] },
 }
 
@@ -26,7 +38,9 @@ const packageOf = (of: string) => /^(@[^/]+\/)?[^/]+/.exec(of)?.[0] ?? of
 
 describe('src', () => {
   it('has no part without a rule', () => {
-    expect([...new Set(modules.map(({ path }) => partOf(path)))].sort()).toEqual(Object.keys(MAY).sort())
+    expect([...new Set(modules.map(({ path }) => partOf(path)))].sort()).toEqual(
+      Object.keys(MAY).sort(),
+    )
   })
 
   it('imports what each part may', () => {
@@ -36,7 +50,12 @@ describe('src', () => {
       return imports
         .map(({ of }) => of)
         .filter((of) => !isBuiltin(of))
-        .filter((of) => !(isOurs(of) ? [part, ...parts].includes(partOf(of)) : packages.includes(packageOf(of))))
+        .filter(
+          (of) =>
+            !(isOurs(of)
+              ? [part, ...parts].includes(partOf(of))
+              : packages.includes(packageOf(of))),
+        )
         .map((of) => `${path} imports ${of}`)
     })
     expect(wrong).toEqual([])
@@ -60,7 +79,9 @@ describe('src', () => {
   it('imports nothing in a circle', () => {
     expect(cyclesIn(modules, { types: false })).toEqual([])
     // Types that speak of each other: a request's record holds its fault, which looks at records.
-    const testing = ['faults', 'options', 'record'].map((name) => `src/testing/local-blossom-${name}.ts`)
+    const testing = ['faults', 'options', 'record'].map(
+      (name) => `src/testing/local-blossom-${name}.ts`,
+    )
     expect(cyclesIn(modules, { types: true })).toEqual([testing])
   })
 })
@@ -69,14 +90,17 @@ describe('layers', () => {
   const files = modules.filter(({ path }) => partOf(path) === 'layers')
   const isLayer = ({ text }: Module) => /\bdefineLayer\(/.test(text)
   const layers = new Set(files.filter(isLayer).map(({ path }) => path))
-  const importersOf = (path: string) => files.filter(({ imports }) => imports.some(({ of }) => of === path)).map((file) => file.path)
+  const importersOf = (path: string) =>
+    files.filter(({ imports }) => imports.some(({ of }) => of === path)).map((file) => file.path)
 
   it('are found', () => {
     expect(layers.size).toBeGreaterThanOrEqual(8)
   })
 
   it('do not know each other', () => {
-    const known = files.flatMap(({ path, imports }) => imports.filter(({ of }) => layers.has(of)).map(({ of }) => `${path} imports ${of}`))
+    const known = files.flatMap(({ path, imports }) =>
+      imports.filter(({ of }) => layers.has(of)).map(({ of }) => `${path} imports ${of}`),
+    )
     expect(known).toEqual([])
   })
 
@@ -85,11 +109,14 @@ describe('layers', () => {
       .filter((file) => !isLayer(file))
       .map(({ path }) => [path, importersOf(path)] as const)
       .filter(([, importers]) => importers.length !== 1)
-    expect(shared).toEqual([['src/layers/waiting-room.ts', ['src/layers/pool.ts', 'src/layers/queue.ts']]])
+    expect(shared).toEqual([
+      ['src/layers/waiting-room.ts', ['src/layers/pool.ts', 'src/layers/queue.ts']],
+    ])
   })
 
   it('keep the library underneath in one file', () => {
-    for (const name of ['opossum', 'p-queue', 'p-retry', 'keyv']) expect([name, importersOf(name).length]).toEqual([name, 1])
+    for (const name of ['opossum', 'p-queue', 'p-retry', 'keyv'])
+      expect([name, importersOf(name).length]).toEqual([name, 1])
   })
 })
 
@@ -99,7 +126,12 @@ describe('examples', () => {
     const entries = ['blossom-stack', 'blossom-stack/http', 'blossom-stack/testing']
     const wrong = examples
       .flatMap(({ path, imports }) => imports.map(({ of }) => [path, of] as const))
-      .filter(([, of]) => of.startsWith('src/') || of.startsWith('dist/') || (packageOf(of) === 'blossom-stack' && !entries.includes(of)))
+      .filter(
+        ([, of]) =>
+          of.startsWith('src/') ||
+          of.startsWith('dist/') ||
+          (packageOf(of) === 'blossom-stack' && !entries.includes(of)),
+      )
     expect(examples.length).toBeGreaterThan(5)
     expect(wrong).toEqual([])
   })

@@ -33,16 +33,20 @@ function moduleAt(file: string): Module {
   const imports: Import[] = []
   const add = (specifier: ts.Node | undefined, isType: boolean) => {
     if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return
-    const of = specifier.text.startsWith('.') ? fromRoot(join(dirname(file), specifier.text)).replace(/\.js$/, '.ts') : specifier.text
+    const of = specifier.text.startsWith('.')
+      ? fromRoot(join(dirname(file), specifier.text)).replace(/\.js$/, '.ts')
+      : specifier.text
     imports.push({ of, isType })
   }
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, isTypeImport(node))
     else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, isTypeExport(node))
-    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal, true)
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument))
+      add(node.argument.literal, true)
     else if (
       ts.isCallExpression(node) &&
-      (node.expression.kind === ts.SyntaxKind.ImportKeyword || node.expression.getText() === 'require')
+      (node.expression.kind === ts.SyntaxKind.ImportKeyword ||
+        node.expression.getText() === 'require')
     ) {
       add(node.arguments[0], false)
     }
@@ -58,18 +62,34 @@ function isTypeImport({ importClause }: ts.ImportDeclaration): boolean {
   if (importClause === undefined) return false
   if (importClause.phaseModifier === ts.SyntaxKind.TypeKeyword) return true
   const { name, namedBindings } = importClause
-  return name === undefined && namedBindings !== undefined && ts.isNamedImports(namedBindings) && allTypes(namedBindings.elements)
+  return (
+    name === undefined &&
+    namedBindings !== undefined &&
+    ts.isNamedImports(namedBindings) &&
+    allTypes(namedBindings.elements)
+  )
 }
 
 function isTypeExport({ isTypeOnly, exportClause }: ts.ExportDeclaration): boolean {
-  return isTypeOnly || (exportClause !== undefined && ts.isNamedExports(exportClause) && allTypes(exportClause.elements))
+  return (
+    isTypeOnly ||
+    (exportClause !== undefined &&
+      ts.isNamedExports(exportClause) &&
+      allTypes(exportClause.elements))
+  )
 }
 
-const allTypes = (elements: readonly { readonly isTypeOnly: boolean }[]): boolean => elements.every(({ isTypeOnly }) => isTypeOnly)
+const allTypes = (elements: readonly { readonly isTypeOnly: boolean }[]): boolean =>
+  elements.every(({ isTypeOnly }) => isTypeOnly)
 
 /** Groups of files that import each other in a circle, each sorted. */
 export function cyclesIn(modules: readonly Module[], { types }: { types: boolean }): string[][] {
-  const edges = new Map(modules.map(({ path, imports }) => [path, imports.filter(({ isType }) => types || !isType).map(({ of }) => of)]))
+  const edges = new Map(
+    modules.map(({ path, imports }) => [
+      path,
+      imports.filter(({ isType }) => types || !isType).map(({ of }) => of),
+    ]),
+  )
   const reachable = (from: string): Set<string> => {
     const seen = new Set<string>()
     const left = [...(edges.get(from) ?? [])]

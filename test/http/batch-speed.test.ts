@@ -33,7 +33,8 @@ class Window {
   }) as unknown as BlossomLayer
 
   async begins(count: number): Promise<void> {
-    while (this.begun.length < count) await new Promise<void>((resolve) => this.#changed.push(resolve))
+    while (this.begun.length < count)
+      await new Promise<void>((resolve) => this.#changed.push(resolve))
   }
 
   letGo(prompt: string): void {
@@ -41,7 +42,8 @@ class Window {
   }
 }
 
-const promptOf = ({ body }: BlossomRequest | LocalBlossomRequest) => (body as { messages: { content: string }[] }).messages[0]!.content
+const promptOf = ({ body }: BlossomRequest | LocalBlossomRequest) =>
+  (body as { messages: { content: string }[] }).messages[0]!.content
 const prompts = (count: number) => Array.from({ length: count }, (_, i) => `p${i}`)
 const echo = { reply: (request: LocalBlossomRequest) => `re: ${promptOf(request)}` }
 
@@ -59,16 +61,24 @@ describe.each(frameworks)('a batch at a server of $name', (framework) => {
       expect(window.begun).toHaveLength(3 + i)
     }
     for (const slow of ['p0', 'p10', 'p11']) window.letGo(slow)
-    expect((await answer).json).toEqual({ total: 12, processed: 12, results: prompts(12).map((one) => `re: ${one}`) })
+    expect((await answer).json).toEqual({
+      total: 12,
+      processed: 12,
+      results: prompts(12).map((one) => `re: ${one}`),
+    })
     expect(window.most).toBe(3)
   })
 
   test('one failing prompt costs one result and one request', async () => {
     await using site = await openSite(framework, { upstream: echo })
     site.upstream.faults.push({ status: 400, match: (request) => promptOf(request) === 'p4' })
-    const { json } = await site.ask('/generate/batch', { body: { prompts: prompts(10), batch_size: 2 } })
+    const { json } = await site.ask('/generate/batch', {
+      body: { prompts: prompts(10), batch_size: 2 },
+    })
     expect(json).toMatchObject({ total: 10, processed: 9 })
-    expect(json.results.map((one: unknown) => typeof one)).toEqual(prompts(10).map((one) => (one === 'p4' ? 'object' : 'string')))
+    expect(json.results.map((one: unknown) => typeof one)).toEqual(
+      prompts(10).map((one) => (one === 'p4' ? 'object' : 'string')),
+    )
     expect(site.upstream.requests).toHaveLength(10)
   })
 

@@ -13,7 +13,9 @@ describe('GET /docs', () => {
     const policy = page.headers.get('content-security-policy') ?? ''
     expect(policy).toContain("default-src 'none'; script-src 'self';")
     expect(policy).not.toMatch(/https?:|\*|unsafe-eval/)
-    const links = [...(await page.text()).matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link = '']) => link)
+    const links = [...(await page.text()).matchAll(/(?:src|href)="([^"]+)"/g)].map(
+      ([, link = '']) => link,
+    )
     expect(links.filter((link) => /^(\w+:|\/)/.test(link))).toEqual([])
     for (const link of links.filter((one) => one.startsWith('docs/'))) {
       const file = await send(gateway, 'GET', `/${link}`)
@@ -24,17 +26,25 @@ describe('GET /docs', () => {
   })
 
   it('lets nobody keep a file for ever whose address does not name the version', async () => {
-    expect((await send(gateway, 'GET', '/docs/swagger-ui.css')).headers.get('cache-control')).toBe('no-cache')
-    expect((await send(gateway, 'GET', '/docs/swagger-ui.css?v=0')).headers.get('cache-control')).toBe('no-cache')
+    expect((await send(gateway, 'GET', '/docs/swagger-ui.css')).headers.get('cache-control')).toBe(
+      'no-cache',
+    )
+    expect(
+      (await send(gateway, 'GET', '/docs/swagger-ui.css?v=0')).headers.get('cache-control'),
+    ).toBe('no-cache')
   })
 
-  it.each(['/docs/', '/docs/index.html', '/docs/../package.json', '/docs/..%2fpackage.json', '/docs/package.json', '/docs//page.js'])(
-    'does not serve %s',
-    async (path) => {
-      const { status } = await send(gateway, 'GET', path)
-      expect(status).toBe(404)
-    },
-  )
+  it.each([
+    '/docs/',
+    '/docs/index.html',
+    '/docs/../package.json',
+    '/docs/..%2fpackage.json',
+    '/docs/package.json',
+    '/docs//page.js',
+  ])('does not serve %s', async (path) => {
+    const { status } = await send(gateway, 'GET', path)
+    expect(status).toBe(404)
+  })
 })
 
 describe('routes that are switched off', () => {
@@ -45,11 +55,14 @@ describe('routes that are switched off', () => {
   ] as const)('do not exist: with %j there are %i and %i', async (routes, openapi, docs) => {
     const small = createGateway(blossom, { routes })
     expect((await send(small, 'GET', '/openapi.json')).status).toBe(openapi)
-    for (const path of ['/docs', '/docs/page.js', '/docs/swagger-ui.css']) expect((await send(small, 'GET', path)).status).toBe(docs)
+    for (const path of ['/docs', '/docs/page.js', '/docs/swagger-ui.css'])
+      expect((await send(small, 'GET', path)).status).toBe(docs)
   })
 
   it('refuses a page without a document', () => {
-    expect(() => createGateway(blossom, { routes: ['docs'] })).toThrow('the route "docs" needs the route "openapi"')
+    expect(() => createGateway(blossom, { routes: ['docs'] })).toThrow(
+      'the route "docs" needs the route "openapi"',
+    )
   })
 })
 
@@ -61,13 +74,21 @@ describe('without the package of the viewer', () => {
 
   it('names it in a 404, and refuses to promise the page', async () => {
     vi.resetModules()
-    vi.doMock('../../src/http/docs-viewer.js', async (original) => ({ ...(await original<object>()), findViewer: () => undefined }))
+    vi.doMock('../../src/http/docs-viewer.js', async (original) => ({
+      ...(await original<object>()),
+      findViewer: () => undefined,
+    }))
     const { createGateway: create } = await import('../../src/http/gateway.js')
     for (const path of ['/docs', '/docs/page.js', '/docs/swagger-ui.css']) {
       const answer = await send(create(blossom), 'GET', path)
       expect(answer.status).toBe(404)
-      expect(await answer.json()).toMatchObject({ code: 'NOT_FOUND', detail: expect.stringContaining('npm install @fastify/swagger-ui') })
+      expect(await answer.json()).toMatchObject({
+        code: 'NOT_FOUND',
+        detail: expect.stringContaining('npm install @fastify/swagger-ui'),
+      })
     }
-    expect(() => create(blossom, { routes: ['openapi', 'docs'] })).toThrow('needs the package @fastify/swagger-ui; install it.')
+    expect(() => create(blossom, { routes: ['openapi', 'docs'] })).toThrow(
+      'needs the package @fastify/swagger-ui; install it.',
+    )
   })
 })

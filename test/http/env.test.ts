@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { blossomFromEnv, createGateway, type Environment, gatewayOptionsFromEnv } from '../../src/http/index.js'
+import {
+  blossomFromEnv,
+  createGateway,
+  type Environment,
+  gatewayOptionsFromEnv,
+} from '../../src/http/index.js'
 import { isStackError } from '../../src/index.js'
 import { startLocalBlossom } from '../../src/testing/index.js'
 import { KEY } from '../support/secrets.js'
@@ -23,14 +28,28 @@ const namesOf = (env: Environment) =>
   blossomFromEnv(env)
     .describe()
     .map(({ name }) => name)
-const statsOf = (env: Environment) => blossomFromEnv(env).stats() as Record<string, Record<string, unknown>>
+const statsOf = (env: Environment) =>
+  blossomFromEnv(env).stats() as Record<string, Record<string, unknown>>
 
 afterEach(() => void vi.restoreAllMocks())
 
 describe('blossomFromEnv', () => {
   test('has the recommended layers with the figures of the guide', () => {
-    expect(namesOf(key)).toEqual(['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'attempt', 'pool'])
-    expect(statsOf(key)).toMatchObject({ queue: { concurrency: 5 }, pool: { max: 10 }, breaker: { state: 'closed' } })
+    expect(namesOf(key)).toEqual([
+      'cache',
+      'dedupe',
+      'timeout',
+      'retry',
+      'breaker',
+      'queue',
+      'attempt',
+      'pool',
+    ])
+    expect(statsOf(key)).toMatchObject({
+      queue: { concurrency: 5 },
+      pool: { max: 10 },
+      breaker: { state: 'closed' },
+    })
   })
 
   test.each([
@@ -42,7 +61,9 @@ describe('blossomFromEnv', () => {
     await using upstream = await startLocalBlossom()
     await using blossom = blossomFromEnv({ ...env, BLOSSOM_BASE_URL: upstream.url })
     await blossom.text.generate('Hello')
-    expect(upstream.requests[0]!.keySha256).toBe(createHash('sha256').update(expected).digest('hex'))
+    expect(upstream.requests[0]!.keySha256).toBe(
+      createHash('sha256').update(expected).digest('hex'),
+    )
   })
 
   test('BLOSSOM_POOL_CONNECTIONS and BLOSSOM_QUEUE_CONCURRENCY set the sizes', () => {
@@ -67,7 +88,11 @@ describe('blossomFromEnv', () => {
 
   test('BLOSSOM_RETRIES sets how often a call is repeated', async () => {
     await using upstream = await startLocalBlossom()
-    await using blossom = blossomFromEnv({ ...key, BLOSSOM_BASE_URL: upstream.url, BLOSSOM_RETRIES: '0' })
+    await using blossom = blossomFromEnv({
+      ...key,
+      BLOSSOM_BASE_URL: upstream.url,
+      BLOSSOM_RETRIES: '0',
+    })
     upstream.fail(503)
     await expect(blossom.text.generate('one')).rejects.toMatchObject({ code: 'SERVER' })
     expect(upstream.requests).toHaveLength(1)
@@ -84,7 +109,12 @@ describe('blossomFromEnv', () => {
 
   test('BLOSSOM_RATE_LIMIT_PER_MINUTE refuses what it cannot begin in time', async () => {
     await using upstream = await startLocalBlossom()
-    const env = { ...key, BLOSSOM_BASE_URL: upstream.url, BLOSSOM_RATE_LIMIT_PER_MINUTE: '1', BLOSSOM_TIMEOUT_MS: '1000' }
+    const env = {
+      ...key,
+      BLOSSOM_BASE_URL: upstream.url,
+      BLOSSOM_RATE_LIMIT_PER_MINUTE: '1',
+      BLOSSOM_TIMEOUT_MS: '1000',
+    }
     await using blossom = blossomFromEnv(env)
     await blossom.text.generate('one')
     await expect(blossom.text.generate('two')).rejects.toMatchObject({ code: 'RATE_LIMITED' })
@@ -94,7 +124,11 @@ describe('blossomFromEnv', () => {
     expect(namesOf({ ...key, BLOSSOM_CACHE: 'off' })).not.toContain('cache')
     expect(namesOf({ ...key, BLOSSOM_CACHE: 'on' })).toContain('cache')
     await using upstream = await startLocalBlossom()
-    await using blossom = blossomFromEnv({ ...key, BLOSSOM_BASE_URL: upstream.url, BLOSSOM_CACHE_TTL_MS: '1' })
+    await using blossom = blossomFromEnv({
+      ...key,
+      BLOSSOM_BASE_URL: upstream.url,
+      BLOSSOM_CACHE_TTL_MS: '1',
+    })
     await blossom.text.generate('one')
     const written = performance.now()
     while (performance.now() - written < 5) await new Promise(setImmediate)
@@ -104,7 +138,11 @@ describe('blossomFromEnv', () => {
   test('a Redis that is not there costs a miss and a warning, never a call; closing twice is fine', async () => {
     const warnings = catchWarnings()
     await using upstream = await startLocalBlossom()
-    const blossom = blossomFromEnv({ ...key, BLOSSOM_BASE_URL: upstream.url, REDIS_URL: 'redis://127.0.0.1:1' })
+    const blossom = blossomFromEnv({
+      ...key,
+      BLOSSOM_BASE_URL: upstream.url,
+      REDIS_URL: 'redis://127.0.0.1:1',
+    })
     expect((await blossom.text.generate('one')).cached).toBe(false)
     expect((await blossom.text.generate('one')).cached).toBe(false)
     await vi.waitFor(() => expect(warnings.join('\n')).toMatch(/cache/i))
@@ -113,17 +151,27 @@ describe('blossomFromEnv', () => {
   })
 
   test('REDIS_URL is of no matter while the cache is off', () => {
-    expect(namesOf({ ...key, REDIS_URL: 'redis://127.0.0.1:1', BLOSSOM_CACHE: 'off' })).not.toContain('cache')
+    expect(
+      namesOf({ ...key, REDIS_URL: 'redis://127.0.0.1:1', BLOSSOM_CACHE: 'off' }),
+    ).not.toContain('cache')
   })
 
   test('an empty variable is one that is not set', () => {
-    const empty = { BLOSSOM_BASE_URL: '', BLOSSOM_TIMEOUT_MS: ' ', BLOSSOM_CACHE: '', REDIS_URL: '', BLOSSOM_API_KEY: '' }
+    const empty = {
+      BLOSSOM_BASE_URL: '',
+      BLOSSOM_TIMEOUT_MS: ' ',
+      BLOSSOM_CACHE: '',
+      REDIS_URL: '',
+      BLOSSOM_API_KEY: '',
+    }
     expect(namesOf({ ...key, ...empty })).toHaveLength(8)
   })
 
   test('fails without a key, unless visitors bring their own', () => {
     for (const env of [{}, { POLLINATIONS_API_KEY: '' }, { BLOSSOM_FORWARD_KEYS: 'off' }]) {
-      expect(refusal(() => blossomFromEnv(env))).toMatch(/^The environment variable POLLINATIONS_API_KEY must be set/)
+      expect(refusal(() => blossomFromEnv(env))).toMatch(
+        /^The environment variable POLLINATIONS_API_KEY must be set/,
+      )
     }
     expect(namesOf({ BLOSSOM_FORWARD_KEYS: 'on' })).toHaveLength(8)
   })
@@ -131,7 +179,11 @@ describe('blossomFromEnv', () => {
 
 describe('gatewayOptionsFromEnv', () => {
   test('without variables is safe: no origins, no admin, no keys forwarded, 1 MiB', () => {
-    expect(gatewayOptionsFromEnv({})).toEqual({ bodyLimit: 1024 * 1024, forwardKeys: false, log: expect.any(Function) })
+    expect(gatewayOptionsFromEnv({})).toEqual({
+      bodyLimit: 1024 * 1024,
+      forwardKeys: false,
+      log: expect.any(Function),
+    })
   })
 
   test('reads origins, token, forwarding and limit into options that createGateway takes', () => {
@@ -172,15 +224,29 @@ describe('gatewayOptionsFromEnv', () => {
 
 describe('a wrong value', () => {
   const client = (env: Environment) => blossomFromEnv({ ...key, ...env })
-  const wrong: readonly [name: string, values: readonly string[], read: (env: Environment) => unknown][] = [
+  const wrong: readonly [
+    name: string,
+    values: readonly string[],
+    read: (env: Environment) => unknown,
+  ][] = [
     ['POLLINATIONS_API_KEY', ['two words', 'sk_ünïcode', 'sk_a\nb'], client],
     ['BLOSSOM_API_KEY', ['two words', 'sk_a\u0000b'], (env) => blossomFromEnv(env)],
     [
       'BLOSSOM_BASE_URL',
-      ['not-a-url', 'file:///etc/passwd', 'http://user:secret@host.example', 'https://host.example/v1', 'https://host.example/?a=b'],
+      [
+        'not-a-url',
+        'file:///etc/passwd',
+        'http://user:secret@host.example',
+        'https://host.example/v1',
+        'https://host.example/?a=b',
+      ],
       client,
     ],
-    ['BLOSSOM_TIMEOUT_MS', ['0', '-1', '1e3', '5s', '1.5', 'NaN', 'Infinity', '99999999999999999999'], client],
+    [
+      'BLOSSOM_TIMEOUT_MS',
+      ['0', '-1', '1e3', '5s', '1.5', 'NaN', 'Infinity', '99999999999999999999'],
+      client,
+    ],
     ['BLOSSOM_ATTEMPT_TIMEOUT_MS', ['0', 'soon'], client],
     ['BLOSSOM_RETRIES', ['-1', '101', 'two'], client],
     ['BLOSSOM_POOL_CONNECTIONS', ['0', 'many'], client],
@@ -189,22 +255,41 @@ describe('a wrong value', () => {
     ['BLOSSOM_RATE_LIMIT_PER_MINUTE', ['-1', '60/min'], client],
     ['BLOSSOM_CACHE', ['yes', 'ON', 'redis'], client],
     ['BLOSSOM_CACHE_TTL_MS', ['0', '30m'], client],
-    ['REDIS_URL', ['localhost:6379', 'http://localhost', 'redis://', 'redis://a b', 'redis://host:port'], client],
+    [
+      'REDIS_URL',
+      ['localhost:6379', 'http://localhost', 'redis://', 'redis://a b', 'redis://host:port'],
+      client,
+    ],
     [
       'BLOSSOM_CORS_ORIGINS',
-      ['app.example', 'https://app.example/path', 'https://a.example,,', 'https://user@a.example', 'https://A.example'],
+      [
+        'app.example',
+        'https://app.example/path',
+        'https://a.example,,',
+        'https://user@a.example',
+        'https://A.example',
+      ],
       gatewayOptionsFromEnv,
     ],
-    ['BLOSSOM_ADMIN_TOKEN', ['short', 'with spaces in the token', 'sixteen-but-ünïcode'], gatewayOptionsFromEnv],
+    [
+      'BLOSSOM_ADMIN_TOKEN',
+      ['short', 'with spaces in the token', 'sixteen-but-ünïcode'],
+      gatewayOptionsFromEnv,
+    ],
     ['BLOSSOM_FORWARD_KEYS', ['true', '1'], gatewayOptionsFromEnv],
     ['BLOSSOM_BODY_LIMIT', ['0', '1mb'], gatewayOptionsFromEnv],
     ['LOG_LEVEL', ['verbose', 'INFO'], gatewayOptionsFromEnv],
   ]
 
-  test.each(wrong)('of %s stops the start with one line that names it and does not show it', (name, values, read) => {
-    const messages = new Set(values.map((value) => refusal(() => read({ [name]: value }))))
-    // One sentence for all of them can show none.
-    expect(messages.size).toBe(1)
-    expect([...messages][0]).toMatch(new RegExp(`^The environment variable ${name} must be [^\\n]+\\.$`))
-  })
+  test.each(wrong)(
+    'of %s stops the start with one line that names it and does not show it',
+    (name, values, read) => {
+      const messages = new Set(values.map((value) => refusal(() => read({ [name]: value }))))
+      // One sentence for all of them can show none.
+      expect(messages.size).toBe(1)
+      expect([...messages][0]).toMatch(
+        new RegExp(`^The environment variable ${name} must be [^\\n]+\\.$`),
+      )
+    },
+  )
 })

@@ -22,7 +22,10 @@ const statsOf = ({ blossom }: Site) => blossom.stats() as unknown as Stats
 
 /** Resolves when upstream has seen the leaving and nothing is held for it any more. */
 async function freed(site: Site): Promise<void> {
-  await site.upstream.waitFor(({ requests, active }) => active === 0 && requests.every(({ outcome }) => outcome !== 'open'), SOON)
+  await site.upstream.waitFor(
+    ({ requests, active }) => active === 0 && requests.every(({ outcome }) => outcome !== 'open'),
+    SOON,
+  )
   await until(
     () => statsOf(site),
     ({ queue, pool }) => queue.running === 0 && queue.waiting === 0 && pool.active === 0,
@@ -42,7 +45,9 @@ describe.each(frameworks)('a visitor who leaves a server of $name', (framework) 
   ])('before the answer of %s stops upstream at once and frees its slot', async (path, payload) => {
     await using site = await openSite(framework, { upstream: hanging })
     const sent = begin(site.url, path, { body: payload }).on('error', () => {})
-    await site.upstream.waitFor(({ active, requests }) => active === 1 && requests[0]!.rawBody !== '')
+    await site.upstream.waitFor(
+      ({ active, requests }) => active === 1 && requests[0]!.rawBody !== '',
+    )
     sent.destroy()
     await freed(site)
     await site.logged(1)
@@ -70,7 +75,10 @@ describe.each(frameworks)('a visitor who leaves a server of $name', (framework) 
   test('from a batch stops every prompt and begins no other', async () => {
     await using site = await openSite(framework, { upstream: hanging })
     const prompts = Array.from({ length: 20 }, (_, i) => `prompt ${i}`)
-    const sent = begin(site.url, '/generate/batch', { body: { prompts, batch_size: 3 } }).on('error', () => {})
+    const sent = begin(site.url, '/generate/batch', { body: { prompts, batch_size: 3 } }).on(
+      'error',
+      () => {},
+    )
     await site.upstream.waitFor(({ active }) => active === 3)
     sent.destroy()
     await freed(site)
@@ -82,9 +90,15 @@ describe.each(frameworks)('a visitor who leaves a server of $name', (framework) 
       layers: () => [queue({ concurrency: 1 })],
       upstream: { latencyMs: ({ rawBody }) => (rawBody.includes('slow') ? 60_000 : 0) },
     })
-    const slow = begin(site.url, '/generate/text', { body: { prompt: 'slow' } }).on('error', () => {})
+    const slow = begin(site.url, '/generate/text', { body: { prompt: 'slow' } }).on(
+      'error',
+      () => {},
+    )
     await site.upstream.waitFor(({ active }) => active === 1)
-    const waiting = begin(site.url, '/generate/text', { body: { prompt: 'waiting' } }).on('error', () => {})
+    const waiting = begin(site.url, '/generate/text', { body: { prompt: 'waiting' } }).on(
+      'error',
+      () => {},
+    )
     await until(
       () => statsOf(site),
       ({ queue }) => queue.waiting === 1,
@@ -97,14 +111,19 @@ describe.each(frameworks)('a visitor who leaves a server of $name', (framework) 
     slow.destroy()
     await site.upstream.waitFor(({ active }) => active === 0, SOON)
     expect((await site.ask('/generate/text', { body })).status).toBe(200)
-    expect(site.upstream.requests.map(({ rawBody }) => rawBody.includes('waiting'))).toEqual([false, false])
+    expect(site.upstream.requests.map(({ rawBody }) => rawBody.includes('waiting'))).toEqual([
+      false,
+      false,
+    ])
   })
 
   test('in the middle of his own request is nobody’s error', async () => {
     await using site = await openSite(framework)
     const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
     await once(socket, 'connect')
-    socket.write(`POST /generate/text HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"prompt":`)
+    socket.write(
+      `POST /generate/text HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"prompt":`,
+    )
     // The server has begun to read as soon as it answers somebody who came later.
     await site.ask('/health/live')
     socket.destroy()
@@ -146,7 +165,11 @@ describe.each(frameworks)('a visitor who leaves a server of $name', (framework) 
 describe.each(frameworks)('closing a gateway of $name', (framework) => {
   test('lets streams and plain calls end well, refuses new ones, and resolves when all are done', async () => {
     await using site = await openSite(framework, {
-      upstream: { words: 20, chunkDelayMs: 10, latencyMs: ({ path }) => (path.includes('chat') ? 0 : 100) },
+      upstream: {
+        words: 20,
+        chunkDelayMs: 10,
+        latencyMs: ({ path }) => (path.includes('chat') ? 0 : 100),
+      },
     })
     const stream = await site.visit('/generate/stream', { body })
     await stream.next()
@@ -156,20 +179,26 @@ describe.each(frameworks)('closing a gateway of $name', (framework) => {
     const closing = site.gateway.close().then(() => {
       closed = true
     })
-    expect(await site.ask('/generate/text', { body })).toMatchObject({ status: 503, json: { code: 'CLOSED' } })
+    expect(await site.ask('/generate/text', { body })).toMatchObject({
+      status: 503,
+      json: { code: 'CLOSED' },
+    })
     expect((await site.ask('/health/ready')).status).toBe(503)
     expect(closed).toBe(false)
     expect((await stream.rest()).endsWith('data: [DONE]\n\n')).toBe(true)
     expect((await image).status).toBe(200)
     await closing
-    expect(site.log.filter(({ route }) => route.startsWith('/generate/stream') || route.startsWith('/v1'))).toMatchObject([
-      { status: 200 },
-      { status: 200 },
-    ])
+    expect(
+      site.log.filter(
+        ({ route }) => route.startsWith('/generate/stream') || route.startsWith('/v1'),
+      ),
+    ).toMatchObject([{ status: 200 }, { status: 200 }])
   })
 
   test('cuts what is not done in time: a stream with an error event and no [DONE], a plain call with 503', async () => {
-    await using site = await openSite(framework, { upstream: { latencyMs: ({ path }) => (path.includes('chat') ? 0 : 60_000) } })
+    await using site = await openSite(framework, {
+      upstream: { latencyMs: ({ path }) => (path.includes('chat') ? 0 : 60_000) },
+    })
     site.upstream.faults.push({ stallAfterChunks: 2 })
     const stream = await site.visit('/generate/stream', { body })
     await stream.next()
@@ -194,7 +223,11 @@ describe.each(frameworks)('closing a gateway of $name', (framework) => {
     await using site = await openSite(framework, { upstream: { latencyMs: 50 } })
     const call = site.ask('/generate/text', { body })
     await site.upstream.waitFor(({ active }) => active === 1)
-    await Promise.all([site.gateway.close(), site.gateway.close(), site.gateway.close({ timeoutMs: 0 })])
+    await Promise.all([
+      site.gateway.close(),
+      site.gateway.close(),
+      site.gateway.close({ timeoutMs: 0 }),
+    ])
     expect((await call).status).toBe(200)
     await site.gateway.close()
   })

@@ -12,7 +12,8 @@ beforeAll(async () => {
 })
 afterAll(() => closeAll(sites))
 
-const answerOf = (path: string, what: Ask = {}) => sameFromEach(sites, async ({ ask }) => comparable(await ask(path, what)))
+const answerOf = (path: string, what: Ask = {}) =>
+  sameFromEach(sites, async ({ ask }) => comparable(await ask(path, what)))
 
 describe('paths', () => {
   test.each([
@@ -60,20 +61,27 @@ describe('paths', () => {
     ['/cache/clear%20'],
     ['/cache/clear%00'],
   ])('DELETE %s does not pass for /cache/clear, even with the token', async (path) => {
-    const { status } = await answerOf(path, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } })
+    const { status } = await answerOf(path, {
+      method: 'DELETE',
+      headers: { authorization: `Bearer ${token}` },
+    })
     expect(status).toBe(404)
   })
 
-  // Web servers may collapse dots before anybody sees the path; the guard is the route's own, so nothing is won by it.
-  test.each([['/./cache/clear'], ['/x/../cache/clear'], ['/%2e/cache/clear'], ['/x/%2e%2e/cache/clear'], ['/\\cache/clear']])(
-    'DELETE %s clears nothing without the token',
-    async (path) => {
-      for (const site of sites) {
-        const { status } = await site.ask(path, { method: 'DELETE' })
-        expect([400, 401, 404]).toContain(status)
-      }
-    },
-  )
+  // Web servers may collapse dots before anybody sees the path; the guard is the route's own, so
+  // nothing is won by it.
+  test.each([
+    ['/./cache/clear'],
+    ['/x/../cache/clear'],
+    ['/%2e/cache/clear'],
+    ['/x/%2e%2e/cache/clear'],
+    ['/\\cache/clear'],
+  ])('DELETE %s clears nothing without the token', async (path) => {
+    for (const site of sites) {
+      const { status } = await site.ask(path, { method: 'DELETE' })
+      expect([400, 401, 404]).toContain(status)
+    }
+  })
 
   test('a query is no part of the path', async () => {
     expect((await answerOf('/health/live?x=/cache/clear')).body).toEqual({ status: 'ok' })
@@ -81,8 +89,12 @@ describe('paths', () => {
 
   test('an absolute target and a foreign host lead nowhere', async () => {
     for (const site of sites) {
-      expect((await site.ask('/health/live', { headers: { host: 'evil.example' } })).json).toEqual({ status: 'ok' })
-      expect((await site.ask('http://evil.example/cache/clear', { method: 'DELETE' })).status).not.toBe(200)
+      expect((await site.ask('/health/live', { headers: { host: 'evil.example' } })).json).toEqual({
+        status: 'ok',
+      })
+      expect(
+        (await site.ask('http://evil.example/cache/clear', { method: 'DELETE' })).status,
+      ).not.toBe(200)
     }
   })
 })
@@ -105,10 +117,18 @@ describe('methods', () => {
     ['/generate/text', 'OPTIONS', 'POST'],
   ])('%s refuses %s: 405 with Allow', async (path, method, allow) => {
     const answer = await answerOf(path, { method })
-    expect(answer).toMatchObject({ status: 405, headers: { allow, 'x-content-type-options': 'nosniff' } })
+    expect(answer).toMatchObject({
+      status: 405,
+      headers: { allow, 'x-content-type-options': 'nosniff' },
+    })
     if (method === 'HEAD') expect(answer.body).toBe('')
     else if (path.startsWith('/v1')) expect(answer.body.error.code).toBe('validation')
-    else expect(answer.body).toMatchObject({ code: 'VALIDATION', title: 'Method Not Allowed', detail: `This route takes ${allow}.` })
+    else
+      expect(answer.body).toMatchObject({
+        code: 'VALIDATION',
+        title: 'Method Not Allowed',
+        detail: `This route takes ${allow}.`,
+      })
   })
 
   test('HEAD is GET without the body', async () => {
@@ -120,11 +140,25 @@ describe('methods', () => {
   test('no GET and no HEAD generates', async () => {
     const requests = await sameFromEach(sites, async ({ ask, upstream }) => {
       const before = upstream.requests.length
-      for (const path of ['text', 'queued', 'retry', 'circuit-breaker', 'cached', 'batch', 'stream']) {
+      for (const path of [
+        'text',
+        'queued',
+        'retry',
+        'circuit-breaker',
+        'cached',
+        'batch',
+        'stream',
+      ]) {
         await ask(`/generate/${path}?prompt=hello`)
         await ask(`/generate/${path}?prompt=hello`, { method: 'HEAD' })
       }
-      for (const path of ['/text/hello', '/image/hello', '/audio/hello', '/v1/chat/completions?prompt=hello']) await ask(path)
+      for (const path of [
+        '/text/hello',
+        '/image/hello',
+        '/audio/hello',
+        '/v1/chat/completions?prompt=hello',
+      ])
+        await ask(path)
       return upstream.requests.length - before
     })
     expect(requests).toBe(0)
@@ -137,17 +171,26 @@ describe('DELETE /cache/clear', () => {
     ['a wrong token', { authorization: 'Bearer admin-token-of-the-wrong' }, 403],
     ['a longer token', { authorization: `Bearer ${token}x` }, 403],
     ['the beginning of the token', { authorization: `Bearer ${token.slice(0, -1)}` }, 403],
-    ['another scheme', { authorization: `Basic ${Buffer.from(`admin:${token}`).toString('base64')}` }, 401],
+    [
+      'another scheme',
+      { authorization: `Basic ${Buffer.from(`admin:${token}`).toString('base64')}` },
+      401,
+    ],
     ['a bare token', { authorization: token }, 401],
     ['an empty token', { authorization: 'Bearer ' }, 401],
     ['the token in a cookie', { cookie: `token=${token}` }, 401],
   ])('with %s is refused and clears nothing', async (_name, headers, expected) => {
     const outcome = await sameFromEach(sites, async ({ ask }) => {
       await ask('/generate/cached', { body: { prompt } })
-      const answer = comparable(await ask('/cache/clear', { method: 'DELETE', headers: headers as Record<string, string> }))
+      const answer = comparable(
+        await ask('/cache/clear', { method: 'DELETE', headers: headers as Record<string, string> }),
+      )
       return { answer, cached: (await ask('/generate/cached', { body: { prompt } })).json.cached }
     })
-    expect(outcome).toMatchObject({ cached: true, answer: { status: expected, body: { code: expected === 401 ? 'AUTH' : 'FORBIDDEN' } } })
+    expect(outcome).toMatchObject({
+      cached: true,
+      answer: { status: expected, body: { code: expected === 401 ? 'AUTH' : 'FORBIDDEN' } },
+    })
     expect(outcome.answer.headers['www-authenticate']).toBe(expected === 401 ? 'Bearer' : undefined)
     expect(JSON.stringify(outcome.answer)).not.toContain(token)
   })
@@ -159,15 +202,28 @@ describe('DELETE /cache/clear', () => {
   test.each(['Bearer', 'bearer', 'BEARER'])('with the token as %s it clears', async (scheme) => {
     const outcome = await sameFromEach(sites, async ({ ask }) => {
       await ask('/generate/cached', { body: { prompt } })
-      const answer = comparable(await ask('/cache/clear', { method: 'DELETE', headers: { authorization: `${scheme} ${token}` } }))
+      const answer = comparable(
+        await ask('/cache/clear', {
+          method: 'DELETE',
+          headers: { authorization: `${scheme} ${token}` },
+        }),
+      )
       return { answer, cached: (await ask('/generate/cached', { body: { prompt } })).json.cached }
     })
-    expect(outcome).toMatchObject({ cached: false, answer: { status: 200, body: { message: 'Cache cleared' } } })
+    expect(outcome).toMatchObject({
+      cached: false,
+      answer: { status: 200, body: { message: 'Cache cleared' } },
+    })
   })
 
   test('without a configured token nobody may', async () => {
     const answer = await sameFromEach({}, async ({ ask }) =>
-      comparable(await ask('/cache/clear', { method: 'DELETE', headers: { authorization: 'Bearer undefined' } })),
+      comparable(
+        await ask('/cache/clear', {
+          method: 'DELETE',
+          headers: { authorization: 'Bearer undefined' },
+        }),
+      ),
     )
     expect(answer).toMatchObject({ status: 403, body: { code: 'FORBIDDEN' } })
   })
@@ -177,10 +233,18 @@ describe('CORS', () => {
   const origin = 'https://app.example'
   const preflight = (from: string, method = 'POST'): Ask => ({
     method: 'OPTIONS',
-    headers: { origin: from, 'access-control-request-method': method, 'access-control-request-headers': 'content-type, x-stainless-lang' },
+    headers: {
+      origin: from,
+      'access-control-request-method': method,
+      'access-control-request-headers': 'content-type, x-stainless-lang',
+    },
   })
   const corsOf = (headers: Readonly<Record<string, unknown>>) =>
-    Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('access-control-') || name === 'vary'))
+    Object.fromEntries(
+      Object.entries(headers).filter(
+        ([name]) => name.startsWith('access-control-') || name === 'vary',
+      ),
+    )
 
   test('by default there are no headers for it, and a preflight is a wrong method', async () => {
     const plain = await answerOf('/generate/text', { body: { prompt }, headers: { origin } })
@@ -203,15 +267,25 @@ describe('CORS', () => {
       })
     const allowed = {
       'access-control-allow-origin': origin,
-      'access-control-expose-headers': 'x-request-id, x-process-time, x-cache, server-timing, retry-after, x-should-retry',
+      'access-control-expose-headers':
+        'x-request-id, x-process-time, x-cache, server-timing, retry-after, x-should-retry',
       vary: 'origin',
     }
 
     test('an origin on it may read every answer, errors and streams included', async () => {
       const headers = { origin }
-      expect(await corsFor('/generate/text', { body: { prompt }, headers })).toEqual({ status: 200, cors: allowed })
-      expect(await corsFor('/generate/stream', { body: { prompt }, headers })).toEqual({ status: 200, cors: allowed })
-      expect(await corsFor('/generate/text', { body: {}, headers })).toEqual({ status: 400, cors: allowed })
+      expect(await corsFor('/generate/text', { body: { prompt }, headers })).toEqual({
+        status: 200,
+        cors: allowed,
+      })
+      expect(await corsFor('/generate/stream', { body: { prompt }, headers })).toEqual({
+        status: 200,
+        cors: allowed,
+      })
+      expect(await corsFor('/generate/text', { body: {}, headers })).toEqual({
+        status: 400,
+        cors: allowed,
+      })
       expect(await corsFor('/nothing', { headers })).toEqual({ status: 404, cors: allowed })
     })
 
@@ -224,11 +298,16 @@ describe('CORS', () => {
       ['null', 'null'],
       ['the star itself', '*'],
     ])('%s may read nothing', async (_name, from) => {
-      expect(await corsFor('/generate/text', { body: { prompt }, headers: { origin: from } })).toEqual({
+      expect(
+        await corsFor('/generate/text', { body: { prompt }, headers: { origin: from } }),
+      ).toEqual({
         status: 200,
         cors: { vary: 'origin' },
       })
-      expect(await corsFor('/generate/text', preflight(from))).toEqual({ status: 405, cors: { vary: 'origin' } })
+      expect(await corsFor('/generate/text', preflight(from))).toEqual({
+        status: 405,
+        cors: { vary: 'origin' },
+      })
     })
 
     test('without an origin the answer says that it depends on one', async () => {
@@ -241,22 +320,33 @@ describe('CORS', () => {
       expect(cors).toEqual({
         ...allowed,
         'access-control-allow-methods': 'POST',
-        'access-control-allow-headers': 'authorization, content-type, x-request-id, last-event-id, *',
+        'access-control-allow-headers':
+          'authorization, content-type, x-request-id, last-event-id, *',
         'access-control-max-age': '600',
       })
-      expect((await corsFor('/health', preflight(origin, 'GET'))).cors['access-control-allow-methods']).toBe('GET, HEAD')
+      expect(
+        (await corsFor('/health', preflight(origin, 'GET'))).cors['access-control-allow-methods'],
+      ).toBe('GET, HEAD')
     })
 
     test('OPTIONS that is no preflight is a wrong method', async () => {
-      expect((await corsFor('/generate/text', { method: 'OPTIONS', headers: { origin } })).status).toBe(405)
+      expect(
+        (await corsFor('/generate/text', { method: 'OPTIONS', headers: { origin } })).status,
+      ).toBe(405)
     })
   })
 
   test('a star lets all origins read, and never with credentials', async () => {
     const cors = await sameFromEach({ gateway: { corsOrigins: ['*'] } }, async ({ ask }) =>
-      corsOf(comparable(await ask('/health', { headers: { origin: 'https://anywhere.example' } })).headers),
+      corsOf(
+        comparable(await ask('/health', { headers: { origin: 'https://anywhere.example' } }))
+          .headers,
+      ),
     )
-    expect(cors).toEqual({ 'access-control-allow-origin': '*', 'access-control-expose-headers': expect.any(String) })
+    expect(cors).toEqual({
+      'access-control-allow-origin': '*',
+      'access-control-expose-headers': expect.any(String),
+    })
   })
 })
 
@@ -272,26 +362,37 @@ describe('headers', () => {
   test.each([['two words'], ['<script>'], ['x'.repeat(65)], ['ünïcode'], ['a,b'], ['']])(
     'a request id %j is replaced by one of ours',
     async (given) => {
-      const id = (await sites[0]!.ask('/health/live', { headers: { 'x-request-id': Buffer.from(given).toString('latin1') } })).headers[
-        'x-request-id'
-      ]
+      const id = (
+        await sites[0]!.ask('/health/live', {
+          headers: { 'x-request-id': Buffer.from(given).toString('latin1') },
+        })
+      ).headers['x-request-id']
       expect(id).toMatch(/^[0-9a-f-]{36}$/)
     },
   )
 
   test('every answer has an id of its own', async () => {
-    const ids = await Promise.all(Array.from({ length: 20 }, async () => (await sites[0]!.ask('/health/live')).headers['x-request-id']))
+    const ids = await Promise.all(
+      Array.from(
+        { length: 20 },
+        async () => (await sites[0]!.ask('/health/live')).headers['x-request-id'],
+      ),
+    )
     expect(new Set(ids).size).toBe(20)
   })
 
   test('nothing says what the server is made of', async () => {
     const { headers } = await answerOf('/generate/text', { body: { prompt } })
-    expect(Object.keys(headers).filter((name) => /powered|server$|via|version/.test(name))).toEqual([])
+    expect(Object.keys(headers).filter((name) => /powered|server$|via|version/.test(name))).toEqual(
+      [],
+    )
   })
 
   test('no header repeats what a visitor sent', async () => {
     const evil = 'evil\u2028header'
-    const { headers } = await answerOf('/generate/text', { body: { prompt: `${evil}\r\nset-cookie: a=b`, model: 'openai' } })
+    const { headers } = await answerOf('/generate/text', {
+      body: { prompt: `${evil}\r\nset-cookie: a=b`, model: 'openai' },
+    })
     expect(JSON.stringify(headers)).not.toContain('evil')
     expect(headers['set-cookie']).toBeUndefined()
   })

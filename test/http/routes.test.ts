@@ -2,7 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createGateway } from '../../src/http/index.js'
 import { ConfigError, createBlossom, isStackError } from '../../src/index.js'
 import { type Ask, textOf } from '../support/http-client.js'
-import { closeAll, comparable, heldStack, openEach, type Site, type SiteOptions, sameFromEach, until } from '../support/http-site.js'
+import {
+  closeAll,
+  comparable,
+  heldStack,
+  openEach,
+  type Site,
+  type SiteOptions,
+  sameFromEach,
+  until,
+} from '../support/http-site.js'
 import { PROMPT } from '../support/secrets.js'
 
 const said = (text: string): SiteOptions => ({ upstream: { reply: () => text } })
@@ -32,26 +41,37 @@ const generations = [
 ] as const
 
 describe('generations', () => {
-  test.each(generations)('POST %s answers with what the guide says, and the same from each framework', async (path, body) => {
-    const answer = await answerOf(path, { body: { prompt } }, said('Hello, garden.'))
-    expect(answer).toMatchObject({ status: 200, body })
-    expect(answer.headers).toEqual({
-      ...everyHeader,
-      'server-timing': 'queue;dur=ms, upstream;dur=ms',
-      ...(path === '/generate/cached' && { 'x-cache': 'MISS' }),
-    })
-  })
+  test.each(generations)(
+    'POST %s answers with what the guide says, and the same from each framework',
+    async (path, body) => {
+      const answer = await answerOf(path, { body: { prompt } }, said('Hello, garden.'))
+      expect(answer).toMatchObject({ status: 200, body })
+      expect(answer.headers).toEqual({
+        ...everyHeader,
+        'server-timing': 'queue;dur=ms, upstream;dur=ms',
+        ...(path === '/generate/cached' && { 'x-cache': 'MISS' }),
+      })
+    },
+  )
 
   test('fields and their defaults go upstream as one user message', async () => {
     const bodies = await sameFromEach({}, async (site) => {
       await site.ask('/generate/text', { body: { prompt } })
-      await site.ask('/generate/text', { body: { prompt, max_tokens: 7, temperature: 0, model: 'mistral' } })
-      await site.ask('/generate/text', { body: { prompt, max_tokens: null, temperature: null, model: null } })
+      await site.ask('/generate/text', {
+        body: { prompt, max_tokens: 7, temperature: 0, model: 'mistral' },
+      })
+      await site.ask('/generate/text', {
+        body: { prompt, max_tokens: null, temperature: null, model: null },
+      })
       return site.upstream.requests.map(({ body }) => body)
     })
     const messages = [{ role: 'user', content: prompt }]
     const usual = { model: 'openai', messages, max_tokens: 100, temperature: 0.7 }
-    expect(bodies).toEqual([usual, { model: 'mistral', messages, max_tokens: 7, temperature: 0 }, usual])
+    expect(bodies).toEqual([
+      usual,
+      { model: 'mistral', messages, max_tokens: 7, temperature: 0 },
+      usual,
+    ])
   })
 
   test('only /generate/cached is served from the cache', async () => {
@@ -84,7 +104,8 @@ describe('generations', () => {
     expect(answers).toEqual({ text: '', cached: true })
   })
 
-  const crowd = ({ ask }: Site) => Promise.all(Array.from({ length: 100 }, () => ask('/generate/cached', { body: { prompt } })))
+  const crowd = ({ ask }: Site) =>
+    Promise.all(Array.from({ length: 100 }, () => ask('/generate/cached', { body: { prompt } })))
   const allCame = ({ blossom }: Site) =>
     until(
       () => blossom.stats() as unknown as Joined,
@@ -96,7 +117,10 @@ describe('generations', () => {
       const answers = crowd(site)
       await allCame(site)
       site.gate.open()
-      return { texts: [...new Set((await answers).map(({ json }) => json.text))], requests: site.upstream.requests.length }
+      return {
+        texts: [...new Set((await answers).map(({ json }) => json.text))],
+        requests: site.upstream.requests.length,
+      }
     })
     expect(outcome).toEqual({ texts: ['Once.'], requests: 1 })
   }, 20_000)
@@ -137,16 +161,20 @@ describe('stats', () => {
   })
 
   test('they see the generations under way', async () => {
-    const stats = await sameFromEach({ upstream: { latencyMs: 60_000 } }, async ({ ask, visit, upstream }) => {
-      for (let i = 0; i < 7; i++) void visit('/generate/queued', { body: { prompt } }).catch(() => {})
-      await upstream.waitFor(({ active }) => active === 5)
-      const stats = await until(
-        async () => (await ask('/queue/stats')).json,
-        ({ queue_size }) => queue_size === 2,
-      )
-      const pool = (await ask('/pool/stats')).json
-      return [stats, pool]
-    })
+    const stats = await sameFromEach(
+      { upstream: { latencyMs: 60_000 } },
+      async ({ ask, visit, upstream }) => {
+        for (let i = 0; i < 7; i++)
+          void visit('/generate/queued', { body: { prompt } }).catch(() => {})
+        await upstream.waitFor(({ active }) => active === 5)
+        const stats = await until(
+          async () => (await ask('/queue/stats')).json,
+          ({ queue_size }) => queue_size === 2,
+        )
+        const pool = (await ask('/pool/stats')).json
+        return [stats, pool]
+      },
+    )
     expect(stats).toEqual([
       { queue_size: 2, active_tasks: 5, processed_count: 0, max_concurrent: 5 },
       { max_connections: 10, active_connections: 5, available_connections: 5 },
@@ -173,7 +201,11 @@ describe('fields that are wrong', () => {
     ['a temperature as text', { prompt, temperature: '1' }, ['temperature']],
     ['a model that is a number', { prompt, model: 1 }, ['model']],
     ['an empty model', { prompt, model: '' }, ['model']],
-    ['everything at once', { prompt: 1, max_tokens: 0, temperature: 9, model: [] }, ['prompt', 'max_tokens', 'temperature', 'model']],
+    [
+      'everything at once',
+      { prompt: 1, max_tokens: 0, temperature: 9, model: [] },
+      ['prompt', 'max_tokens', 'temperature', 'model'],
+    ],
     ['a list instead of an object', '[]', []],
     ['a bare string', '"prompt"', []],
     ['null', 'null', []],
@@ -191,7 +223,10 @@ describe('fields that are wrong', () => {
     const answers = await sameFromEach(sites, async ({ ask, upstream }) => {
       const seen = []
       for (const [path] of [...generations, ['/generate/stream']]) {
-        const { status, headers, json, text } = await ask(path!, { body, headers: { 'content-type': 'application/json' } })
+        const { status, headers, json, text } = await ask(path!, {
+          body,
+          headers: { 'content-type': 'application/json' },
+        })
         seen.push({
           status,
           type: headers['content-type'],
@@ -200,7 +235,10 @@ describe('fields that are wrong', () => {
           text,
         })
       }
-      return { seen: seen.map(({ text, ...rest }) => ({ ...rest, leaks: text.includes(prompt) })), requests: upstream.requests.length }
+      return {
+        seen: seen.map(({ text, ...rest }) => ({ ...rest, leaks: text.includes(prompt) })),
+        requests: upstream.requests.length,
+      }
     })
     expect(answers.requests).toBe(0)
     for (const seen of answers.seen) {
@@ -215,13 +253,16 @@ describe('fields that are wrong', () => {
   })
 
   test('a problem has a sentence, the fields and our request id, and nothing more', async () => {
-    const { body, headers } = await answerOf('/generate/text', { body: { prompt: '', max_tokens: 0 } })
+    const { body, headers } = await answerOf('/generate/text', {
+      body: { prompt: '', max_tokens: 0 },
+    })
     expect(headers).toEqual({ ...everyHeader, 'content-type': 'application/problem+json' })
     expect(body).toEqual({
       type: 'about:blank',
       title: 'Bad Request',
       status: 400,
-      detail: 'The request is not valid: prompt must be a string that is not empty; max_tokens must be a whole number from 1 to 32768.',
+      detail:
+        'The request is not valid: prompt must be a string that is not empty; max_tokens must be a whole number from 1 to 32768.',
       code: 'VALIDATION',
       requestId: 'ID',
       errors: [
@@ -240,23 +281,38 @@ describe('fields that are wrong', () => {
     ['Application/JSON', 200],
     ['application/vnd.api+json', 200],
   ])('content-type %j is %i', async (type, expected) => {
-    const { status, body } = await answerOf('/generate/text', { body: { prompt }, headers: { 'content-type': type } })
+    const { status, body } = await answerOf('/generate/text', {
+      body: { prompt },
+      headers: { 'content-type': type },
+    })
     expect(status).toBe(expected)
-    if (expected === 415) expect(body).toMatchObject({ code: 'VALIDATION', title: 'Unsupported Media Type' })
+    if (expected === 415)
+      expect(body).toMatchObject({ code: 'VALIDATION', title: 'Unsupported Media Type' })
   })
 
   test('a body over the limit is 413, with its length told or without, and the connection is not broken', async () => {
     const big = { prompt: 'x'.repeat(2_000) }
-    const answers = await sameFromEach({ gateway: { bodyLimit: 1_000 } }, async ({ ask, upstream }) => {
-      const told = await ask('/generate/text', { body: big })
-      const untold = await ask('/generate/text', {
-        body: big,
-        headers: { 'transfer-encoding': 'chunked', 'content-type': 'application/json' },
-      })
-      const fits = await ask('/generate/text', { body: { prompt: 'x'.repeat(900) } })
-      return { told: comparable(told), untold: comparable(untold), fits: fits.status, requests: upstream.requests.length }
+    const answers = await sameFromEach(
+      { gateway: { bodyLimit: 1_000 } },
+      async ({ ask, upstream }) => {
+        const told = await ask('/generate/text', { body: big })
+        const untold = await ask('/generate/text', {
+          body: big,
+          headers: { 'transfer-encoding': 'chunked', 'content-type': 'application/json' },
+        })
+        const fits = await ask('/generate/text', { body: { prompt: 'x'.repeat(900) } })
+        return {
+          told: comparable(told),
+          untold: comparable(untold),
+          fits: fits.status,
+          requests: upstream.requests.length,
+        }
+      },
+    )
+    expect(answers.told).toMatchObject({
+      status: 413,
+      body: { code: 'TOO_LARGE', title: 'Payload Too Large' },
     })
-    expect(answers.told).toMatchObject({ status: 413, body: { code: 'TOO_LARGE', title: 'Payload Too Large' } })
     expect(answers.untold).toEqual(answers.told)
     expect(answers).toMatchObject({ fits: 200, requests: 1 })
   })
@@ -264,8 +320,12 @@ describe('fields that are wrong', () => {
   test('the limit is 1 MiB unless told otherwise', async () => {
     const outcome = await sameFromEach(said('Long.'), async ({ ask }) => {
       const wrapping = JSON.stringify({ prompt: '' }).length
-      const fits = await ask('/generate/text', { body: { prompt: 'x'.repeat(1024 * 1024 - wrapping) } })
-      const not = await ask('/generate/text', { body: { prompt: 'x'.repeat(1024 * 1024 - wrapping + 1) } })
+      const fits = await ask('/generate/text', {
+        body: { prompt: 'x'.repeat(1024 * 1024 - wrapping) },
+      })
+      const not = await ask('/generate/text', {
+        body: { prompt: 'x'.repeat(1024 * 1024 - wrapping + 1) },
+      })
       return [fits.status, not.status]
     })
     expect(outcome).toEqual([200, 413])
@@ -286,9 +346,17 @@ describe('models', () => {
         await ask('/v1/images/generations', { body: { prompt, model: 'gpt-9' } }),
         await ask('/v1/audio/speech', { body: { input: 'a', model: 'gpt-9' } }),
       ]
-      return { statuses: answers.map(({ status }) => status), first: answers[0]!.json.code, requests: upstream.requests.length }
+      return {
+        statuses: answers.map(({ status }) => status),
+        first: answers[0]!.json.code,
+        requests: upstream.requests.length,
+      }
     })
-    expect(outcome).toEqual({ statuses: [404, 404, 404, 404, 404, 404], first: 'NOT_FOUND', requests: 0 })
+    expect(outcome).toEqual({
+      statuses: [404, 404, 404, 404, 404, 404],
+      first: 'NOT_FOUND',
+      requests: 0,
+    })
   })
 
   test('names on the list pass, and the list of models holds only these', async () => {
@@ -304,7 +372,11 @@ describe('models', () => {
     const outcome = await sameFromEach({ gateway: { models: ['mistral'] } }, async ({ ask }) => [
       (await ask('/generate/text', { body: { prompt } })).json.model,
       (await ask('/generate/batch', { body: { prompts: [prompt] } })).json.processed,
-      (await ask('/v1/chat/completions', { body: { messages: [{ role: 'user', content: prompt }] } })).status,
+      (
+        await ask('/v1/chat/completions', {
+          body: { messages: [{ role: 'user', content: prompt }] },
+        })
+      ).status,
     ])
     expect(outcome).toEqual(['mistral', 1, 400])
   })
@@ -318,41 +390,70 @@ describe('models', () => {
 describe('batch', () => {
   const prompts = (count: number) => Array.from({ length: count }, (_, i) => `prompt ${i}`)
   const echo: SiteOptions = {
-    upstream: { reply: ({ body }) => `re: ${(body as { messages: { content: string }[] }).messages[0]!.content}` },
+    upstream: {
+      reply: ({ body }) =>
+        `re: ${(body as { messages: { content: string }[] }).messages[0]!.content}`,
+    },
   }
-  const batch = (body: object, options: SiteOptions = echo) => answerOf('/generate/batch', { body }, options)
+  const batch = (body: object, options: SiteOptions = echo) =>
+    answerOf('/generate/batch', { body }, options)
 
   test('results stand in the order of the prompts', async () => {
     const { status, body } = await batch({ prompts: prompts(12), batch_size: 4 })
     expect(status).toBe(200)
-    expect(body).toEqual({ total: 12, processed: 12, results: prompts(12).map((one) => `re: ${one}`) })
+    expect(body).toEqual({
+      total: 12,
+      processed: 12,
+      results: prompts(12).map((one) => `re: ${one}`),
+    })
   })
 
   test('one prompt and a hundred are fine; none and a hundred and one are not', async () => {
     expect((await batch({ prompts: prompts(1) })).body).toMatchObject({ total: 1, processed: 1 })
-    expect((await batch({ prompts: prompts(100), batch_size: 100 })).body).toMatchObject({ total: 100, processed: 100 })
-    expect(await batch({ prompts: [] })).toMatchObject({ status: 400, body: { errors: [{ field: 'prompts' }] } })
-    expect(await batch({ prompts: prompts(101) })).toMatchObject({ status: 400, body: { detail: 'Too many prompts. Maximum is 100.' } })
+    expect((await batch({ prompts: prompts(100), batch_size: 100 })).body).toMatchObject({
+      total: 100,
+      processed: 100,
+    })
+    expect(await batch({ prompts: [] })).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: 'prompts' }] },
+    })
+    expect(await batch({ prompts: prompts(101) })).toMatchObject({
+      status: 400,
+      body: { detail: 'Too many prompts. Maximum is 100.' },
+    })
   })
 
   test.each([[0], [-1], [1e9], [1.5], ['5']])('batch_size %j is refused', async (batch_size) => {
-    expect(await batch({ prompts: prompts(2), batch_size })).toMatchObject({ status: 400, body: { errors: [{ field: 'batch_size' }] } })
+    expect(await batch({ prompts: prompts(2), batch_size })).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: 'batch_size' }] },
+    })
   })
 
-  test.each([[undefined], ['a'], [{ 0: 'a' }], [5]])('prompts that are %j are refused', async (value) => {
-    expect(await batch({ prompts: value })).toMatchObject({ status: 400, body: { errors: [{ field: 'prompts' }] } })
-  })
+  test.each([[undefined], ['a'], [{ 0: 'a' }], [5]])(
+    'prompts that are %j are refused',
+    async (value) => {
+      expect(await batch({ prompts: value })).toMatchObject({
+        status: 400,
+        body: { errors: [{ field: 'prompts' }] },
+      })
+    },
+  )
 
   test('a prompt that is wrong or fails keeps its place and costs one result', async () => {
     const outcome = await sameFromEach(echo, async ({ ask, upstream }) => {
       upstream.faults.push({ status: 422, match: ({ rawBody }) => rawBody.includes('refuse me') })
-      const { status, json } = await ask('/generate/batch', { body: { prompts: ['a', 5, '', 'refuse me', null, 'b'], batch_size: 1 } })
+      const { status, json } = await ask('/generate/batch', {
+        body: { prompts: ['a', 5, '', 'refuse me', null, 'b'], batch_size: 1 },
+      })
       return { status, total: json.total, processed: json.processed, results: json.results }
     })
     expect(outcome).toMatchObject({ status: 200, total: 6, processed: 2 })
     const [a, number, empty, refused, none, b] = outcome.results
     expect([a, b]).toEqual(['re: a', 're: b'])
-    for (const { error } of [number, empty, none]) expect(error).toMatchObject({ code: 'VALIDATION', message: expect.any(String) })
+    for (const { error } of [number, empty, none])
+      expect(error).toMatchObject({ code: 'VALIDATION', message: expect.any(String) })
     expect(refused.error).toMatchObject({ code: 'BAD_REQUEST', message: expect.any(String) })
   })
 
@@ -360,18 +461,29 @@ describe('batch', () => {
     const outcome = await sameFromEach({}, async ({ ask, upstream }) => {
       upstream.faults.push({ status: 400, times: 3 })
       const { status, json } = await ask('/generate/batch', { body: { prompts: prompts(3) } })
-      return { status, processed: json.processed, codes: json.results.map((one: { error: { code: string } }) => one.error.code) }
+      return {
+        status,
+        processed: json.processed,
+        codes: json.results.map((one: { error: { code: string } }) => one.error.code),
+      }
     })
-    expect(outcome).toEqual({ status: 200, processed: 0, codes: ['BAD_REQUEST', 'BAD_REQUEST', 'BAD_REQUEST'] })
+    expect(outcome).toEqual({
+      status: 200,
+      processed: 0,
+      codes: ['BAD_REQUEST', 'BAD_REQUEST', 'BAD_REQUEST'],
+    })
   })
 })
 
 describe('streams', () => {
   const streamed = async (text: string) => {
-    const { events, headers } = await sameFromEach({ upstream: { reply: () => text, wordsPerChunk: 1 } }, async ({ ask }) => {
-      const answer = await ask('/generate/stream', { body: { prompt } })
-      return { events: answer.events, headers: comparable(answer).headers }
-    })
+    const { events, headers } = await sameFromEach(
+      { upstream: { reply: () => text, wordsPerChunk: 1 } },
+      async ({ ask }) => {
+        const answer = await ask('/generate/stream', { body: { prompt } })
+        return { events: answer.events, headers: comparable(answer).headers }
+      },
+    )
     return { events, headers }
   }
 
@@ -404,7 +516,9 @@ describe('streams', () => {
   ])('text with %s cannot forge an event', async (_name, text) => {
     const { events } = await streamed(text)
     expect(events.at(-1)).toEqual({ event: 'message', data: '[DONE]' })
-    expect(events.filter(({ event, data }) => event !== 'message' || data === '[DONE]')).toHaveLength(1)
+    expect(
+      events.filter(({ event, data }) => event !== 'message' || data === '[DONE]'),
+    ).toHaveLength(1)
     expect(textOf(events)).toBe(text)
   })
 
@@ -414,30 +528,46 @@ describe('streams', () => {
     ['ends early in due form', { endAfterChunks: 2 }],
     ['holds an error', { errorAfterChunks: 2 }],
     ['turns to nonsense', { garbageAfterChunks: 2 }],
-  ] as const)('a stream that %s upstream ends with an error event and never looks whole', async (_name, fault) => {
-    const outcome = await sameFromEach({ upstream: { words: 40 } }, async ({ ask, upstream, logged, log, errors }) => {
-      upstream.faults.push({ ...fault, chunkDelayMs: 5 })
-      const { status, events, text } = await ask('/generate/stream', { body: { prompt }, headers: { 'x-request-id': 'mine-1' } })
-      await logged(1)
-      const last = events.at(-1)!
-      return {
-        status,
-        event: last.event,
-        data: last.data,
-        chunks: events.length - 1,
-        done: text.includes('[DONE]'),
-        log: log[0]!.code,
-        told: errors.length,
-      }
-    })
-    expect(outcome).toMatchObject({ status: 200, event: 'error', chunks: 2, done: false, log: 'STREAM', told: 1 })
-    const [, problem] = /^\[ERROR\] (\{.*\})$/.exec(outcome.data)!
-    expect(JSON.parse(problem!)).toEqual({
-      code: 'STREAM',
-      message: expect.stringMatching(/^The stream broke after it had begun/),
-      requestId: 'mine-1',
-    })
-  })
+  ] as const)(
+    'a stream that %s upstream ends with an error event and never looks whole',
+    async (_name, fault) => {
+      const outcome = await sameFromEach(
+        { upstream: { words: 40 } },
+        async ({ ask, upstream, logged, log, errors }) => {
+          upstream.faults.push({ ...fault, chunkDelayMs: 5 })
+          const { status, events, text } = await ask('/generate/stream', {
+            body: { prompt },
+            headers: { 'x-request-id': 'mine-1' },
+          })
+          await logged(1)
+          const last = events.at(-1)!
+          return {
+            status,
+            event: last.event,
+            data: last.data,
+            chunks: events.length - 1,
+            done: text.includes('[DONE]'),
+            log: log[0]!.code,
+            told: errors.length,
+          }
+        },
+      )
+      expect(outcome).toMatchObject({
+        status: 200,
+        event: 'error',
+        chunks: 2,
+        done: false,
+        log: 'STREAM',
+        told: 1,
+      })
+      const [, problem] = /^\[ERROR\] (\{.*\})$/.exec(outcome.data)!
+      expect(JSON.parse(problem!)).toEqual({
+        code: 'STREAM',
+        message: expect.stringMatching(/^The stream broke after it had begun/),
+        requestId: 'mine-1',
+      })
+    },
+  )
 
   test('a failure before the first token has a real status and no event', async () => {
     const outcome = await sameFromEach({}, async ({ ask, upstream }) => {
@@ -447,28 +577,44 @@ describe('streams', () => {
       const limited = await ask('/generate/stream', { body: { prompt } })
       return [early, limited].map(comparable)
     })
-    expect(outcome[0]).toMatchObject({ status: 502, headers: { 'content-type': 'application/problem+json' }, body: { code: 'SERVER' } })
-    expect(outcome[1]).toMatchObject({ status: 429, headers: { 'retry-after': '30' }, body: { code: 'RATE_LIMITED' } })
+    expect(outcome[0]).toMatchObject({
+      status: 502,
+      headers: { 'content-type': 'application/problem+json' },
+      body: { code: 'SERVER' },
+    })
+    expect(outcome[1]).toMatchObject({
+      status: 429,
+      headers: { 'retry-after': '30' },
+      body: { code: 'RATE_LIMITED' },
+    })
   })
 
   test('a failure before the first token is mended by a retry that nobody notices', async () => {
     const outcome = await sameFromEach(said('Whole again.'), async ({ ask, upstream }) => {
       upstream.faults.push({ cutAfterChunks: 0 }, { status: 503 })
       const { status, events } = await ask('/generate/stream', { body: { prompt } })
-      return { status, text: textOf(events), end: events.at(-1)!.data, requests: upstream.requests.length }
+      return {
+        status,
+        text: textOf(events),
+        end: events.at(-1)!.data,
+        requests: upstream.requests.length,
+      }
     })
     expect(outcome).toEqual({ status: 200, text: 'Whole again.', end: '[DONE]', requests: 3 })
   })
 
   test('silence after the first token is filled with comments', async () => {
-    const outcome = await sameFromEach({ gateway: { heartbeatMs: 5 }, upstream: { words: 5 } }, async ({ visit, upstream }) => {
-      upstream.faults.push({ stallAfterChunks: 1 })
-      const { next, leave } = await visit('/generate/stream', { body: { prompt } })
-      let text = ''
-      while (!text.includes(': keep-alive\n\n: keep-alive\n\n')) text += await next()
-      leave()
-      return text.replace(/(: keep-alive\n\n)+/, '').startsWith('data: {"text":')
-    })
+    const outcome = await sameFromEach(
+      { gateway: { heartbeatMs: 5 }, upstream: { words: 5 } },
+      async ({ visit, upstream }) => {
+        upstream.faults.push({ stallAfterChunks: 1 })
+        const { next, leave } = await visit('/generate/stream', { body: { prompt } })
+        let text = ''
+        while (!text.includes(': keep-alive\n\n: keep-alive\n\n')) text += await next()
+        leave()
+        return text.replace(/(: keep-alive\n\n)+/, '').startsWith('data: {"text":')
+      },
+    )
     expect(outcome).toBe(true)
   })
 })
@@ -478,7 +624,9 @@ describe('the OpenAI routes', () => {
 
   test('chat goes through unchanged, unknown fields included', async () => {
     const outcome = await sameFromEach(said('Hello.'), async ({ ask, upstream }) => {
-      const answer = comparable(await ask('/v1/chat/completions', { body: { messages, seed: 4, made_up: { deep: [1] } } }))
+      const answer = comparable(
+        await ask('/v1/chat/completions', { body: { messages, seed: 4, made_up: { deep: [1] } } }),
+      )
       return { answer, sent: upstream.requests[0]!.body }
     })
     expect(outcome.sent).toEqual({ messages, seed: 4, made_up: { deep: [1] } })
@@ -496,16 +644,23 @@ describe('the OpenAI routes', () => {
     const chunks = events.slice(0, -1).map(({ data }) => JSON.parse(data))
     expect(events.at(-1)).toEqual({ event: 'message', data: '[DONE]' })
     expect(chunks.every(({ object }) => object === 'chat.completion.chunk')).toBe(true)
-    expect(chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')).toBe('Hello there.')
+    expect(chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')).toBe(
+      'Hello there.',
+    )
   })
 
   test('a streamed chat that breaks ends with an error of OpenAI’s shape and without [DONE]', async () => {
-    const outcome = await sameFromEach({ upstream: { words: 30 } }, async ({ ask, upstream, log, logged }) => {
-      upstream.faults.push({ cutAfterChunks: 2, chunkDelayMs: 5 })
-      const { events, text } = await ask('/v1/chat/completions', { body: { messages, stream: true } })
-      await logged(1)
-      return { last: events.at(-1), done: text.includes('[DONE]'), code: log[0]!.code }
-    })
+    const outcome = await sameFromEach(
+      { upstream: { words: 30 } },
+      async ({ ask, upstream, log, logged }) => {
+        upstream.faults.push({ cutAfterChunks: 2, chunkDelayMs: 5 })
+        const { events, text } = await ask('/v1/chat/completions', {
+          body: { messages, stream: true },
+        })
+        await logged(1)
+        return { last: events.at(-1), done: text.includes('[DONE]'), code: log[0]!.code }
+      },
+    )
     expect(outcome).toMatchObject({ done: false, code: 'STREAM', last: { event: 'message' } })
     expect(JSON.parse(outcome.last!.data)).toEqual({
       error: { message: expect.any(String), type: 'server_error', code: 'stream', param: null },
@@ -521,7 +676,10 @@ describe('the OpenAI routes', () => {
       return {
         image: [image.status, image.json.data.length],
         speech: [speech.status, speech.headers['content-type'], speech.text.slice(0, 4)],
-        embedding: [embedding.status, embedding.json.data.map((one: { embedding: number[] }) => one.embedding.length)],
+        embedding: [
+          embedding.status,
+          embedding.json.data.map((one: { embedding: number[] }) => one.embedding.length),
+        ],
         models: [models.status, models.json.object, models.json.data[0].id],
       }
     })
@@ -543,9 +701,17 @@ describe('the OpenAI routes', () => {
     ['/v1/audio/speech', { input: '' }, 'input'],
   ])('POST %s with %j is 400 of OpenAI’s shape and names the field', async (path, body, field) => {
     const answer = await answerOf(path, { body })
-    expect(answer).toMatchObject({ status: 400, headers: { 'content-type': 'application/json; charset=utf-8' } })
+    expect(answer).toMatchObject({
+      status: 400,
+      headers: { 'content-type': 'application/json; charset=utf-8' },
+    })
     expect(answer.body).toEqual({
-      error: { message: expect.stringContaining(`: ${field} `), type: 'invalid_request_error', code: 'validation', param: null },
+      error: {
+        message: expect.stringContaining(`: ${field} `),
+        type: 'invalid_request_error',
+        code: 'validation',
+        param: null,
+      },
     })
   })
 
@@ -555,9 +721,17 @@ describe('the OpenAI routes', () => {
         await ask('/v1/nothing', { body: {} }),
         await ask('/v1/chat/completions'),
         await ask('/v1/chat/completions', { body: { messages: 'x'.repeat(600) } }),
-        await ask('/v1/chat/completions', { body: '{}', headers: { 'content-type': 'text/plain' } }),
+        await ask('/v1/chat/completions', {
+          body: '{}',
+          headers: { 'content-type': 'text/plain' },
+        }),
       ]
-      return answers.map(({ status, headers, json }) => [status, headers['content-type'], json.error.type, json.error.code])
+      return answers.map(({ status, headers, json }) => [
+        status,
+        headers['content-type'],
+        json.error.type,
+        json.error.code,
+      ])
     })
     const type = 'application/json; charset=utf-8'
     expect(outcome).toEqual([
@@ -580,12 +754,15 @@ describe('the OpenAI routes', () => {
         { status: 200, body: 'plain words', contentType: 'text/plain' },
       ] as const) {
         upstream.faults.push(fault)
-        const { status, headers, json } = await ask('/v1/audio/speech', { body: { input: 'Hello.' } })
+        const { status, headers, json } = await ask('/v1/audio/speech', {
+          body: { input: 'Hello.' },
+        })
         seen.push([status, headers['content-type'], json.error.code])
       }
       return seen
     })
-    for (const seen of outcome) expect(seen).toEqual([502, 'application/json; charset=utf-8', 'protocol'])
+    for (const seen of outcome)
+      expect(seen).toEqual([502, 'application/json; charset=utf-8', 'protocol'])
   })
 })
 
@@ -594,38 +771,56 @@ describe('routes that exist', () => {
 
   test('a route whose layer is missing does not exist; the others do', async () => {
     const outcome = await sameFromEach(bare, async ({ ask }) => {
-      const paths = ['/generate/queued', '/generate/retry', '/generate/circuit-breaker', '/generate/cached']
+      const paths = [
+        '/generate/queued',
+        '/generate/retry',
+        '/generate/circuit-breaker',
+        '/generate/cached',
+      ]
       const missing = []
       for (const path of paths) missing.push((await ask(path, { body: { prompt } })).status)
       for (const path of ['/pool/stats', '/queue/stats']) missing.push((await ask(path)).status)
       missing.push((await ask('/cache/clear', { method: 'DELETE' })).status)
       const there = []
-      for (const path of ['/generate/text', '/generate/stream']) there.push((await ask(path, { body: { prompt } })).status)
+      for (const path of ['/generate/text', '/generate/stream'])
+        there.push((await ask(path, { body: { prompt } })).status)
       there.push((await ask('/generate/batch', { body: { prompts: ['a'] } })).status)
       return { missing, there, health: (await ask('/health')).json }
     })
     expect(outcome.missing).toEqual([404, 404, 404, 404, 404, 404, 404])
     expect(outcome.there).toEqual([200, 200, 200])
-    expect(outcome.health).toMatchObject({ status: 'healthy', pool_stats: {}, circuit_breaker_state: 'unknown' })
+    expect(outcome.health).toMatchObject({
+      status: 'healthy',
+      pool_stats: {},
+      circuit_breaker_state: 'unknown',
+    })
   })
 
-  test.each(['queued', 'retry', 'circuit-breaker', 'cached', 'pool-stats', 'queue-stats', 'cache-clear'] as const)(
-    'naming %s without its layer is a ConfigError',
-    (name) => {
-      const make = () => createGateway(createBlossom({ apiKey: 'sk_test' }), { routes: [name] })
-      expect(make).toThrow(ConfigError)
-      expect(make).toThrow(new RegExp(`the route "${name}" needs a \\w+ layer`))
-    },
-  )
+  test.each([
+    'queued',
+    'retry',
+    'circuit-breaker',
+    'cached',
+    'pool-stats',
+    'queue-stats',
+    'cache-clear',
+  ] as const)('naming %s without its layer is a ConfigError', (name) => {
+    const make = () => createGateway(createBlossom({ apiKey: 'sk_test' }), { routes: [name] })
+    expect(make).toThrow(ConfigError)
+    expect(make).toThrow(new RegExp(`the route "${name}" needs a \\w+ layer`))
+  })
 
   test('`routes` leaves out what it does not name', async () => {
-    const outcome = await sameFromEach({ gateway: { routes: ['text', 'health-live'] } }, async ({ ask }) => [
-      (await ask('/generate/text', { body: { prompt } })).status,
-      (await ask('/health/live')).status,
-      (await ask('/generate/stream', { body: { prompt } })).status,
-      (await ask('/pool/stats')).status,
-      (await ask('/v1/models')).status,
-    ])
+    const outcome = await sameFromEach(
+      { gateway: { routes: ['text', 'health-live'] } },
+      async ({ ask }) => [
+        (await ask('/generate/text', { body: { prompt } })).status,
+        (await ask('/health/live')).status,
+        (await ask('/generate/stream', { body: { prompt } })).status,
+        (await ask('/pool/stats')).status,
+        (await ask('/v1/models')).status,
+      ],
+    )
     expect(outcome).toEqual([200, 200, 404, 404, 404])
   })
 

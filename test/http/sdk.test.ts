@@ -12,7 +12,9 @@ const text = 'Tulips come from Turkey.'
 describe.each(frameworks)('clients pointed at a server of $name', (framework) => {
   let site: Site
   beforeEach(async () => {
-    site = await openSite(framework, { upstream: { reply: ({ rawBody }) => (rawBody.includes('tulips') ? text : undefined) } })
+    site = await openSite(framework, {
+      upstream: { reply: ({ rawBody }) => (rawBody.includes('tulips') ? text : undefined) },
+    })
   })
   afterEach(() => site[Symbol.asyncDispose]())
 
@@ -28,7 +30,10 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
     test('gets a chat completion, its usage and our request id', async () => {
       const completion = await client().chat.completions.create({ model: 'openai', messages })
       expect(completion.choices[0]!.message.content).toBe(text)
-      expect(completion.usage).toMatchObject({ prompt_tokens: expect.any(Number), total_tokens: expect.any(Number) })
+      expect(completion.usage).toMatchObject({
+        prompt_tokens: expect.any(Number),
+        total_tokens: expect.any(Number),
+      })
       expect(completion._request_id).toBe(site.log[0]!.requestId)
     })
 
@@ -50,7 +55,11 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
     })
 
     test('gets embeddings, which it asks for as base64 by itself', async () => {
-      const { data } = await client().embeddings.create({ model: 'text-embedding-3-small', input: ['one', 'two'], dimensions: 4 })
+      const { data } = await client().embeddings.create({
+        model: 'text-embedding-3-small',
+        input: ['one', 'two'],
+        dimensions: 4,
+      })
       expect(site.upstream.requests[0]!.body).toMatchObject({ encoding_format: 'base64' })
       expect(data.map(({ embedding }) => embedding.length)).toEqual([4, 4])
       for (const { embedding } of data) expect(Math.hypot(...embedding)).toBeCloseTo(1, 5)
@@ -61,9 +70,17 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
       const ids: string[] = []
       for await (const { id } of openai.models.list()) ids.push(id)
       expect(ids).toContain('openai')
-      const image = await openai.images.generate({ model: 'flux', prompt: 'a tulip', size: '256x256' })
+      const image = await openai.images.generate({
+        model: 'flux',
+        prompt: 'a tulip',
+        size: '256x256',
+      })
       expect(Buffer.from(image.data![0]!.b64_json!, 'base64').subarray(1, 4).toString()).toBe('PNG')
-      const speech = await openai.audio.speech.create({ model: 'openai-audio', voice: 'alloy', input: 'Tulips' })
+      const speech = await openai.audio.speech.create({
+        model: 'openai-audio',
+        voice: 'alloy',
+        input: 'Tulips',
+      })
       expect(
         Buffer.from(await speech.arrayBuffer())
           .subarray(0, 4)
@@ -73,7 +90,11 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
 
     test('leaves a stream, and upstream stops', async () => {
       site.upstream.faults.push({ stallAfterChunks: 2 })
-      const stream = await client().chat.completions.create({ model: 'openai', messages, stream: true })
+      const stream = await client().chat.completions.create({
+        model: 'openai',
+        messages,
+        stream: true,
+      })
       for await (const chunk of stream) if (chunk.choices[0]?.delta.content) break
       await site.upstream.waitFor(({ active }) => active === 0)
       await site.logged(1)
@@ -91,12 +112,21 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
     ])(
       'throws its own typed error for upstream’s %i, and its retries do not multiply ours',
       async (upstreams, kind, status, code, requests) => {
-        site.upstream.faults.push({ status: upstreams, times: 10, ...(upstreams === 429 && { retryAfter: 1 }) })
+        site.upstream.faults.push({
+          status: upstreams,
+          times: 10,
+          ...(upstreams === 429 && { retryAfter: 1 }),
+        })
         const error: unknown = await client()
           .chat.completions.create({ model: 'openai', messages })
           .catch((thrown: unknown) => thrown)
         expect(error).toBeInstanceOf(kind)
-        expect(error).toMatchObject({ status, code, type: expect.any(String), requestID: site.log[0]!.requestId })
+        expect(error).toMatchObject({
+          status,
+          code,
+          type: expect.any(String),
+          requestID: site.log[0]!.requestId,
+        })
         expect(site.upstream.requests).toHaveLength(requests)
         expect(await visits(1)).toBe(1)
       },
@@ -110,7 +140,11 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
 
     test('throws in the middle of a stream that broke', async () => {
       site.upstream.faults.push({ cutAfterChunks: 2, chunkDelayMs: 5 })
-      const stream = await client().chat.completions.create({ model: 'openai', messages, stream: true })
+      const stream = await client().chat.completions.create({
+        model: 'openai',
+        messages,
+        stream: true,
+      })
       let streamed = ''
       const reading = async () => {
         for await (const chunk of stream) streamed += chunk.choices[0]?.delta.content ?? ''
@@ -122,7 +156,13 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
   })
 
   describe('Vercel AI', () => {
-    const model = () => createOpenAICompatible({ name: 'gateway', apiKey: 'any', baseURL: `${site.url}/v1`, includeUsage: true })('openai')
+    const model = () =>
+      createOpenAICompatible({
+        name: 'gateway',
+        apiKey: 'any',
+        baseURL: `${site.url}/v1`,
+        includeUsage: true,
+      })('openai')
 
     test('generates text', async () => {
       const result = await generateText({ model: model(), prompt: 'tulips' })
@@ -141,15 +181,26 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
 
     test('throws its own error with our status and sentence', async () => {
       site.upstream.fail(422)
-      const error: unknown = await generateText({ model: model(), prompt: 'tulips', maxRetries: 0 }).catch((thrown: unknown) => thrown)
+      const error: unknown = await generateText({
+        model: model(),
+        prompt: 'tulips',
+        maxRetries: 0,
+      }).catch((thrown: unknown) => thrown)
       expect(APICallError.isInstance(error)).toBe(true)
-      expect(error).toMatchObject({ statusCode: 422, message: expect.stringMatching(/^Upstream answered 422/) })
+      expect(error).toMatchObject({
+        statusCode: 422,
+        message: expect.stringMatching(/^Upstream answered 422/),
+      })
     })
 
     test('tells of a stream that broke', async () => {
       site.upstream.faults.push({ cutAfterChunks: 2, chunkDelayMs: 5 })
       const errors: unknown[] = []
-      const result = streamText({ model: model(), prompt: 'tulips', onError: ({ error }) => void errors.push(error) })
+      const result = streamText({
+        model: model(),
+        prompt: 'tulips',
+        onError: ({ error }) => void errors.push(error),
+      })
       await result.consumeStream()
       expect(errors).toHaveLength(1)
     })
@@ -166,7 +217,8 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
       for await (const piece of pollinations.textStream('tulips')) streamed += piece
       expect(streamed).toBe(text)
       streamed = ''
-      for await (const chunk of pollinations.chatStream(messages)) streamed += chunk.choices[0]?.delta.content ?? ''
+      for await (const chunk of pollinations.chatStream(messages))
+        streamed += chunk.choices[0]?.delta.content ?? ''
       expect(streamed).toBe(text)
     })
 
@@ -177,9 +229,16 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
         object: 'list',
         data: expect.arrayContaining([expect.objectContaining({ id: 'openai' })]),
       })
-      const image = await pollinations.imageGenerate('a tulip', { model: 'flux', width: 16, height: 16 })
+      const image = await pollinations.imageGenerate('a tulip', {
+        model: 'flux',
+        width: 16,
+        height: 16,
+      })
       expect(image).toMatchObject({ contentType: 'image/png' })
-      const { buffer, contentType } = await pollinations.audioSpeech('Tulips', { voice: 'nova', model: 'openai-audio' })
+      const { buffer, contentType } = await pollinations.audioSpeech('Tulips', {
+        voice: 'nova',
+        model: 'openai-audio',
+      })
       expect(Buffer.from(buffer).subarray(0, 4).toString()).toBe('RIFF')
       expect(contentType).toBe('audio/wav')
     })
@@ -190,7 +249,11 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
         .text('tulips')
         .catch((thrown: unknown) => thrown)
       expect(error).toBeInstanceOf(PollinationsError)
-      expect(error).toMatchObject({ status: 400, code: 'bad_request', message: expect.stringMatching(/^Upstream answered 400/) })
+      expect(error).toMatchObject({
+        status: 400,
+        code: 'bad_request',
+        message: expect.stringMatching(/^Upstream answered 400/),
+      })
     })
   })
 })

@@ -2,7 +2,14 @@ import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Ask } from '../support/http-client.js'
 import { ExpressFramework, frameworks } from '../support/http-frameworks.js'
-import { closeAll, comparable, openEach, openSite, type Site, sameFromEach } from '../support/http-site.js'
+import {
+  closeAll,
+  comparable,
+  openEach,
+  openSite,
+  type Site,
+  sameFromEach,
+} from '../support/http-site.js'
 import { everythingOf, KEY, PROMPT } from '../support/secrets.js'
 
 const prompt = PROMPT
@@ -15,7 +22,8 @@ beforeAll(async () => {
 })
 afterAll(() => closeAll(sites))
 
-const answerOf = (path: string, what: Ask) => sameFromEach(sites, async ({ ask }) => comparable(await ask(path, what)))
+const answerOf = (path: string, what: Ask) =>
+  sameFromEach(sites, async ({ ask }) => comparable(await ask(path, what)))
 
 describe('bodies that attack', () => {
   const deep = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
@@ -24,7 +32,10 @@ describe('bodies that attack', () => {
     [
       ['/generate/text', `{"prompt":"a","extra":${deep(depth - 1)}}`],
       ['/generate/cached', `{"prompt":"a","extra":${deep(depth - 1)}}`],
-      ['/v1/chat/completions', `{"messages":[{"role":"user","content":"a"}],"extra":${deep(depth - 1)}}`],
+      [
+        '/v1/chat/completions',
+        `{"messages":[{"role":"user","content":"a"}],"extra":${deep(depth - 1)}}`,
+      ],
       ['/v1/embeddings', `{"input":"a","extra":${deep(depth - 1)}}`],
     ] as const
 
@@ -46,16 +57,22 @@ describe('bodies that attack', () => {
 
   test('brackets in text are not depth', async () => {
     const text = `${'[{'.repeat(2_000)}\\"${'["'.repeat(2_000)} ü🌸`
-    expect(await answerOf('/generate/text', { body: { prompt: text } })).toMatchObject({ status: 200 })
+    expect(await answerOf('/generate/text', { body: { prompt: text } })).toMatchObject({
+      status: 200,
+    })
   })
 
   test('a body without end is answered, not kept', async () => {
     for (const site of sites) {
       const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
       socket.on('error', () => {})
-      socket.write('POST /generate/text HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n')
+      socket.write(
+        'POST /generate/text HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
+      )
       const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`
-      const answer = new Promise<string>((resolve) => socket.once('data', (data) => resolve(data.toString())))
+      const answer = new Promise<string>((resolve) =>
+        socket.once('data', (data) => resolve(data.toString())),
+      )
       let sending = true
       const send = () => {
         while (sending && socket.write(chunk));
@@ -99,7 +116,10 @@ describe('bodies that attack', () => {
     transport: {},
   }
   const withProto = (body: object) =>
-    JSON.stringify(body).replace(/\}$/, ',"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}}')
+    JSON.stringify(body).replace(
+      /\}$/,
+      ',"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}}',
+    )
 
   test.each(['text', 'queued', 'retry', 'circuit-breaker', 'cached', 'stream'])(
     'on /generate/%s unknown fields are ignored, whatever they are called',
@@ -117,7 +137,11 @@ describe('bodies that attack', () => {
           evil: request!.headers['x-evil'],
         }
       })
-      expect(outcome).toEqual({ status: 200, fields: ['model', 'messages', 'max_tokens', 'temperature'], evil: undefined })
+      expect(outcome).toEqual({
+        status: 200,
+        fields: ['model', 'messages', 'max_tokens', 'temperature'],
+        evil: undefined,
+      })
       expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
     },
   )
@@ -132,12 +156,17 @@ describe('bodies that attack', () => {
         ['/v1/audio/speech', { input: 'a' }],
       ] as const) {
         upstream.reset()
-        const { status } = await ask(path, { body: withProto({ ...body, ...intruders, seed: 1 }), headers: json })
+        const { status } = await ask(path, {
+          body: withProto({ ...body, ...intruders, seed: 1 }),
+          headers: json,
+        })
         const [request] = upstream.requests
         const sent = request!.rawBody
         seen.push({
           status,
-          refused: ['apiKey', 'baseURL', 'headers', '__proto__'].filter((name) => sent.includes(`"${name}"`)),
+          refused: ['apiKey', 'baseURL', 'headers', '__proto__'].filter((name) =>
+            sent.includes(`"${name}"`),
+          ),
           forwarded: ['api_key', 'tenant', 'seed'].filter((name) => sent.includes(`"${name}"`)),
           evil: request!.headers['x-evil'],
           key: request!.keySha256,
@@ -158,8 +187,14 @@ describe('bodies that attack', () => {
   })
 
   test('fields that are inherited are none', async () => {
-    const answer = await answerOf('/generate/text', { body: '{"__proto__":{"prompt":"hello"}}', headers: json })
-    expect(answer).toMatchObject({ status: 400, body: { errors: [{ field: 'prompt', message: 'is missing' }] } })
+    const answer = await answerOf('/generate/text', {
+      body: '{"__proto__":{"prompt":"hello"}}',
+      headers: json,
+    })
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: 'prompt', message: 'is missing' }] },
+    })
   })
 
   test.each([
@@ -175,7 +210,11 @@ describe('bodies that attack', () => {
       upstream.reset()
       const { status } = await ask('/generate/text', { body: { prompt: text } })
       const [request] = upstream.requests
-      return { status, path: request!.path, content: (request!.body as { messages: { content: string }[] }).messages[0]!.content }
+      return {
+        status,
+        path: request!.path,
+        content: (request!.body as { messages: { content: string }[] }).messages[0]!.content,
+      }
     })
     expect(outcome).toEqual({ status: 200, path: '/v1/chat/completions', content: text })
   })
@@ -193,10 +232,16 @@ describe('what others may learn', () => {
     await ask('/generate/text', { body: { prompt, max_tokens: -1 }, headers })
     await ask(`/nothing/${encodeURIComponent(prompt)}?key=${KEY}`, { headers })
     await ask('/cache/clear', { method: 'DELETE', headers })
-    upstream.faults.push({ status: 400, body: `{"error":{"message":"${prompt} ${KEY}","code":"${KEY}"}}` })
+    upstream.faults.push({
+      status: 400,
+      body: `{"error":{"message":"${prompt} ${KEY}","code":"${KEY}"}}`,
+    })
     await ask('/generate/text', { body: { prompt }, headers })
     upstream.faults.push({ status: 401 })
-    await ask('/v1/chat/completions', { body: { messages: [{ role: 'user', content: prompt }] }, headers })
+    await ask('/v1/chat/completions', {
+      body: { messages: [{ role: 'user', content: prompt }] },
+      headers,
+    })
     upstream.faults.push({ cutAfterChunks: 1, chunkDelayMs: 5 })
     await ask('/generate/stream', { body: { prompt }, headers })
     upstream.faults.push({ stallAfterChunks: 1 })
@@ -222,9 +267,15 @@ describe('what others may learn', () => {
           attempts,
         ]),
         names: [...new Set(log.flatMap((entry) => Object.keys(entry)))].sort(),
-        leaks: [KEY, PROMPT, encodeURIComponent(PROMPT), adminToken, 'secret-cookie', '127.0.0.1', 'Marmalade'].filter((word) =>
-          text.includes(word),
-        ),
+        leaks: [
+          KEY,
+          PROMPT,
+          encodeURIComponent(PROMPT),
+          adminToken,
+          'secret-cookie',
+          '127.0.0.1',
+          'Marmalade',
+        ].filter((word) => text.includes(word)),
       }
     })
     expect(outcome.leaks).toEqual([])
@@ -265,7 +316,13 @@ describe('what others may learn', () => {
     await site.ask('/generate/stream', { body: { prompt }, headers: { 'x-request-id': 'mine-7' } })
     await site.logged(1)
     const entry = site.log[0]!
-    expect(entry).toMatchObject({ requestId: 'mine-7', attempts: 1, upstreamRequestId: 'req-local-000001', status: 200, level: 'info' })
+    expect(entry).toMatchObject({
+      requestId: 'mine-7',
+      attempts: 1,
+      upstreamRequestId: 'req-local-000001',
+      status: 200,
+      level: 'info',
+    })
     expect(new Date(entry.time).toISOString()).toBe(entry.time)
     expect(entry.firstTokenMs).toBeGreaterThanOrEqual(39)
     expect(entry.durationMs).toBeGreaterThanOrEqual(entry.firstTokenMs!)
@@ -283,10 +340,17 @@ describe('what others may learn', () => {
 
   test('an error that nobody expected is told in general words, unless the owner wants to see it', async () => {
     const layers = () => [
-      Object.assign((_next: unknown) => () => Promise.reject(new TypeError(`inside ${KEY}`)), { layerName: 'broken' }) as never,
+      Object.assign((_next: unknown) => () => Promise.reject(new TypeError(`inside ${KEY}`)), {
+        layerName: 'broken',
+      }) as never,
     ]
-    const safe = await sameFromEach({ layers }, async ({ ask }) => comparable(await ask('/generate/text', { body: { prompt } })))
-    expect(safe).toMatchObject({ status: 500, body: { code: 'INTERNAL', detail: 'An unexpected error occurred.' } })
+    const safe = await sameFromEach({ layers }, async ({ ask }) =>
+      comparable(await ask('/generate/text', { body: { prompt } })),
+    )
+    expect(safe).toMatchObject({
+      status: 500,
+      body: { code: 'INTERNAL', detail: 'An unexpected error occurred.' },
+    })
     expect(JSON.stringify(safe)).not.toContain('inside')
     const full = await sameFromEach(
       { layers, gateway: { errorDetail: 'full' } },
@@ -303,9 +367,15 @@ describe('what others may learn', () => {
         await ask('/generate/stream', { body: { prompt: html } }),
         await ask(`/${encodeURIComponent(html)}`),
         await ask('/generate/text', { body: { prompt, model: html } }),
-        await ask('/v1/chat/completions', { body: { messages: [{ role: 'user', content: html }] } }),
+        await ask('/v1/chat/completions', {
+          body: { messages: [{ role: 'user', content: html }] },
+        }),
       ]
-      return answers.map(({ headers }) => [headers['content-type'], headers['x-content-type-options'], headers['content-security-policy']])
+      return answers.map(({ headers }) => [
+        headers['content-type'],
+        headers['x-content-type-options'],
+        headers['content-security-policy'],
+      ])
     })
     for (const [type, sniff, policy] of types) {
       expect(type).not.toMatch(/html/)
@@ -314,11 +384,14 @@ describe('what others may learn', () => {
   })
 
   test('a key in the query is none, and is never sent on', async () => {
-    const outcome = await sameFromEach({ gateway: { forwardKeys: true } }, async ({ ask, upstream }) => {
-      await ask('/generate/text?key=sk_visitor&apiKey=sk_visitor', { body: { prompt } })
-      const [request] = upstream.requests
-      return { path: request!.path, query: request!.query, status: request!.status }
-    })
+    const outcome = await sameFromEach(
+      { gateway: { forwardKeys: true } },
+      async ({ ask, upstream }) => {
+        await ask('/generate/text?key=sk_visitor&apiKey=sk_visitor', { body: { prompt } })
+        const [request] = upstream.requests
+        return { path: request!.path, query: request!.query, status: request!.status }
+      },
+    )
     expect(outcome).toEqual({ path: '/v1/chat/completions', query: {}, status: 200 })
   })
 

@@ -2,12 +2,23 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type BlossomLayer, breaker, queue, retry, timeout } from '../../src/index.js'
 import type { Fault } from '../../src/testing/index.js'
 import { pipelined } from '../support/http-client.js'
-import { closeAll, comparable, openEach, type Site, type SiteOptions, sameFromEach, wholeStack } from '../support/http-site.js'
+import {
+  closeAll,
+  comparable,
+  openEach,
+  type Site,
+  type SiteOptions,
+  sameFromEach,
+  wholeStack,
+} from '../support/http-site.js'
 import { KEY, PROMPT } from '../support/secrets.js'
 
 const body = { prompt: PROMPT }
 
-/** What an answer must never show: where upstream is, whose key it has, what it said, and the inside of this library. */
+/**
+ * What an answer must never show: where upstream is, whose key it has, what it said, and the inside
+ * of this library.
+ */
 const inside = (text: string, site: Site): string[] =>
   [
     KEY,
@@ -26,8 +37,16 @@ const inside = (text: string, site: Site): string[] =>
 /** Paths of the guide that make one generation. */
 const plain = ['text', 'queued', 'retry', 'circuit-breaker', 'cached', 'stream']
 
-/** Faults that are tried on all of them; the others on a plain one and on the stream, as the routes share what follows. */
-const EVERYWHERE: ReadonlySet<string> = new Set(['400', '401, about the server’s key', '429', '503'])
+/**
+ * Faults that are tried on all of them; the others on a plain one and on the stream, as the routes
+ * share what follows.
+ */
+const EVERYWHERE: ReadonlySet<string> = new Set([
+  '400',
+  '401, about the server’s key',
+  '429',
+  '503',
+])
 
 /** Asks with retries of no weight and a breaker that never opens. */
 const calm = (): BlossomLayer[] => wholeStack().filter(({ name }) => name !== 'breaker')
@@ -40,7 +59,13 @@ describe('what upstream does, and what the visitor is told', () => {
   })
   afterAll(() => closeAll(sites))
 
-  const statuses: readonly [name: string, fault: Fault, status: number, code: string, requests: number][] = [
+  const statuses: readonly [
+    name: string,
+    fault: Fault,
+    status: number,
+    code: string,
+    requests: number,
+  ][] = [
     ['400', { status: 400 }, 400, 'BAD_REQUEST', 1],
     ['422', { status: 422 }, 422, 'BAD_REQUEST', 1],
     ['401, about the server’s key', { status: 401 }, 502, 'AUTH', 1],
@@ -56,7 +81,13 @@ describe('what upstream does, and what the visitor is told', () => {
     ['503 with a wait', { status: 503, retryAfter: 7 }, 503, 'SERVER', 1],
     ['504', { status: 504 }, 504, 'SERVER', 3],
     ['a page of the edge', { status: 522 }, 502, 'SERVER', 3],
-    ['words of its own', { status: 500, body: `SECRET-OF-UPSTREAM ${KEY} Error: x\n at file.js:1` }, 502, 'SERVER', 3],
+    [
+      'words of its own',
+      { status: 500, body: `SECRET-OF-UPSTREAM ${KEY} Error: x\n at file.js:1` },
+      502,
+      'SERVER',
+      3,
+    ],
     ['a redirect', { redirect: 'http://elsewhere.example/' }, 502, 'PROTOCOL', 1],
     ['a web page', { json: 'html' }, 502, 'PROTOCOL', 3],
     ['broken JSON', { json: 'malformed' }, 502, 'PROTOCOL', 3],
@@ -117,8 +148,14 @@ describe('what upstream does, and what the visitor is told', () => {
     const outcome = await sameFromEach(sites, async (site) => {
       const { upstream, ask } = site
       upstream.reset()
-      upstream.faults.push({ status: upstreams, times: 3, ...(upstreams === 429 && { retryAfter: 7 }) })
-      const answer = await ask('/v1/chat/completions', { body: { messages: [{ role: 'user', content: PROMPT }] } })
+      upstream.faults.push({
+        status: upstreams,
+        times: 3,
+        ...(upstreams === 429 && { retryAfter: 7 }),
+      })
+      const answer = await ask('/v1/chat/completions', {
+        body: { messages: [{ role: 'user', content: PROMPT }] },
+      })
       return { ...comparable(answer), inside: inside(answer.text, site) }
     })
     expect(outcome).toMatchObject({
@@ -127,12 +164,20 @@ describe('what upstream does, and what the visitor is told', () => {
       body: { error: { message: expect.stringMatching(/\.$/), type, code, param: null } },
     })
     // Our retries did what could be done: an SDK's own would only multiply them.
-    expect(outcome.headers['x-should-retry']).toBe(status >= 500 || status === 429 ? 'false' : undefined)
+    expect(outcome.headers['x-should-retry']).toBe(
+      status >= 500 || status === 429 ? 'false' : undefined,
+    )
   })
 })
 
 describe('time-outs', () => {
-  const hurried: SiteOptions = { layers: () => [...calm(), breaker({ minimumCalls: 1_000 }), timeout({ name: 'attempt2', ms: 20 })] }
+  const hurried: SiteOptions = {
+    layers: () => [
+      ...calm(),
+      breaker({ minimumCalls: 1_000 }),
+      timeout({ name: 'attempt2', ms: 20 }),
+    ],
+  }
 
   test('are 408 on the route of the circuit breaker and 504 on all others', async () => {
     const statuses = await sameFromEach(hurried, async ({ ask, upstream }) => {
@@ -147,7 +192,9 @@ describe('time-outs', () => {
     expect(statuses).toEqual(
       plain.map((path) => [
         path,
-        ...(path === 'circuit-breaker' ? [408, 'TIMEOUT', 'Request Timeout'] : [504, 'TIMEOUT', 'Gateway Timeout']),
+        ...(path === 'circuit-breaker'
+          ? [408, 'TIMEOUT', 'Request Timeout']
+          : [504, 'TIMEOUT', 'Gateway Timeout']),
       ]),
     )
   })
@@ -185,16 +232,26 @@ describe('refusals of our own', () => {
         void visit('/generate/queued', { body: { prompt: 'slow' } }).catch(() => {})
         await upstream.waitFor(({ active }) => active === 1)
         void visit('/generate/queued', { body: { prompt: 'slow' } }).catch(() => {})
-        while ((blossom.stats() as unknown as { queue: { waiting: number } }).queue.waiting === 0) await ask('/health/live')
+        while ((blossom.stats() as unknown as { queue: { waiting: number } }).queue.waiting === 0)
+          await ask('/health/live')
         const { status, headers, json } = await ask('/generate/queued', { body })
-        return { status, code: json.code, waits: Number(headers['retry-after']) >= 0, requests: upstream.requests.length }
+        return {
+          status,
+          code: json.code,
+          waits: Number(headers['retry-after']) >= 0,
+          requests: upstream.requests.length,
+        }
       },
     )
     expect(outcome).toEqual({ status: 503, code: 'QUEUE_FULL', waits: true, requests: 2 })
   })
 
   test('a call whose turn the rate brings too late is 429 with the time to wait', async () => {
-    const layers = () => [timeout({ ms: 1_000 }), retry({ retries: 0 }), queue({ rate: { limit: 2, intervalMs: 60_000 } })]
+    const layers = () => [
+      timeout({ ms: 1_000 }),
+      retry({ retries: 0 }),
+      queue({ rate: { limit: 2, intervalMs: 60_000 } }),
+    ]
     const outcome = await sameFromEach({ layers }, async ({ ask, upstream }) => {
       const answers = []
       for (let i = 0; i < 3; i++) answers.push(await ask('/generate/text', { body }))
@@ -236,13 +293,23 @@ describe('health', () => {
 
   test('a thousand probes cost no generation, also while upstream hangs', async () => {
     const layers = () => [breaker(), queue()]
-    const outcome = await sameFromEach({ layers, upstream: { latencyMs: 60_000 } }, async ({ url, visit, upstream }) => {
-      for (let i = 0; i < 8; i++) void visit('/generate/text', { body }).catch(() => {})
-      await upstream.waitFor(({ active }) => active === 5)
-      const probes = Array.from({ length: 1_000 }, (_, nth) => ['/health', '/health/live', '/health/ready'][nth % 3]!)
-      const statuses = await pipelined(url, probes)
-      return { probes: statuses.length, statuses: [...new Set(statuses)], requests: upstream.requests.length }
-    })
+    const outcome = await sameFromEach(
+      { layers, upstream: { latencyMs: 60_000 } },
+      async ({ url, visit, upstream }) => {
+        for (let i = 0; i < 8; i++) void visit('/generate/text', { body }).catch(() => {})
+        await upstream.waitFor(({ active }) => active === 5)
+        const probes = Array.from(
+          { length: 1_000 },
+          (_, nth) => ['/health', '/health/live', '/health/ready'][nth % 3]!,
+        )
+        const statuses = await pipelined(url, probes)
+        return {
+          probes: statuses.length,
+          statuses: [...new Set(statuses)],
+          requests: upstream.requests.length,
+        }
+      },
+    )
     expect(outcome).toEqual({ probes: 1_000, statuses: [200], requests: 5 })
   })
 
@@ -256,10 +323,17 @@ describe('health', () => {
       while (state === 'open') state = (await ask('/health')).json.circuit_breaker_state
       const halfOpen = [state, (await ask('/health/ready')).status]
       await ask('/generate/text', { body })
-      const closed = [(await ask('/health')).json.circuit_breaker_state, (await ask('/health/ready')).status]
+      const closed = [
+        (await ask('/health')).json.circuit_breaker_state,
+        (await ask('/health/ready')).status,
+      ]
       return {
         open: open.map(({ status }) => status),
-        body: [open[0]!.json.status, open[0]!.json.circuit_breaker_state, Object.keys(open[0]!.json).length],
+        body: [
+          open[0]!.json.status,
+          open[0]!.json.circuit_breaker_state,
+          Object.keys(open[0]!.json).length,
+        ],
         halfOpen,
         closed,
       }
@@ -274,27 +348,35 @@ describe('health', () => {
   })
 
   test('while it drains readiness is 503, new calls are refused with CLOSED, and those under way end well', async () => {
-    const outcome = await sameFromEach({ upstream: { latencyMs: 150, reply: () => 'Done.' } }, async ({ ask, upstream, gateway }) => {
-      const underWay = ask('/generate/text', { body })
-      await upstream.waitFor(({ active }) => active === 1)
-      gateway.drain()
-      const health = await ask('/health')
-      const answers = [health, await ask('/health/ready'), await ask('/health/live'), await ask('/pool/stats')]
-      const refused = [
-        await ask('/generate/text', { body }),
-        await ask('/generate/batch', { body: { prompts: ['a'] } }),
-        await ask('/generate/stream', { body }),
-        await ask('/v1/chat/completions', { body: { messages: [{}] } }),
-        await ask('/v1/models'),
-      ]
-      return {
-        statuses: answers.map(({ status }) => status),
-        health: health.json.status,
-        refused: refused.map(({ status, json }) => [status, json.code ?? json.error.code]),
-        underWay: (await underWay).json.text,
-        requests: upstream.requests.length,
-      }
-    })
+    const outcome = await sameFromEach(
+      { upstream: { latencyMs: 150, reply: () => 'Done.' } },
+      async ({ ask, upstream, gateway }) => {
+        const underWay = ask('/generate/text', { body })
+        await upstream.waitFor(({ active }) => active === 1)
+        gateway.drain()
+        const health = await ask('/health')
+        const answers = [
+          health,
+          await ask('/health/ready'),
+          await ask('/health/live'),
+          await ask('/pool/stats'),
+        ]
+        const refused = [
+          await ask('/generate/text', { body }),
+          await ask('/generate/batch', { body: { prompts: ['a'] } }),
+          await ask('/generate/stream', { body }),
+          await ask('/v1/chat/completions', { body: { messages: [{}] } }),
+          await ask('/v1/models'),
+        ]
+        return {
+          statuses: answers.map(({ status }) => status),
+          health: health.json.status,
+          refused: refused.map(({ status, json }) => [status, json.code ?? json.error.code]),
+          underWay: (await underWay).json.text,
+          requests: upstream.requests.length,
+        }
+      },
+    )
     const closed = [503, 'CLOSED']
     expect(outcome).toEqual({
       statuses: [503, 503, 200, 200],
@@ -306,13 +388,20 @@ describe('health', () => {
   })
 
   test('a probe that was asked for is paid once in its time, and its verdict counts', async () => {
-    const outcome = await sameFromEach({ gateway: { probe: { everyMs: 60_000 } } }, async ({ ask, upstream }) => {
-      upstream.fail(400)
-      const answers = await Promise.all(Array.from({ length: 5 }, () => ask('/health')))
-      answers.push(await ask('/health'))
-      const ready = await ask('/health/ready')
-      return { statuses: [...new Set(answers.map(({ status }) => status))], ready: ready.status, requests: upstream.requests.length }
-    })
+    const outcome = await sameFromEach(
+      { gateway: { probe: { everyMs: 60_000 } } },
+      async ({ ask, upstream }) => {
+        upstream.fail(400)
+        const answers = await Promise.all(Array.from({ length: 5 }, () => ask('/health')))
+        answers.push(await ask('/health'))
+        const ready = await ask('/health/ready')
+        return {
+          statuses: [...new Set(answers.map(({ status }) => status))],
+          ready: ready.status,
+          requests: upstream.requests.length,
+        }
+      },
+    )
     expect(outcome).toEqual({ statuses: [503], ready: 200, requests: 1 })
   })
 })

@@ -4,8 +4,19 @@ import type { AddressInfo } from 'node:net'
 import { type ClientOptions, WebSocket } from 'ws'
 import { type BlossomLayer, createBlossom } from '../../src/blossom/client.js'
 import type { WebSocketHandle, WebSocketOptions } from '../../src/http/index.js'
-import { attachWebSocket, createGateway, type Gateway, type GatewayOptions, type RequestLog, toNode } from '../../src/http/index.js'
-import { type LocalBlossom, type LocalBlossomOptions, startLocalBlossom } from '../../src/testing/index.js'
+import {
+  attachWebSocket,
+  createGateway,
+  type Gateway,
+  type GatewayOptions,
+  type RequestLog,
+  toNode,
+} from '../../src/http/index.js'
+import {
+  type LocalBlossom,
+  type LocalBlossomOptions,
+  startLocalBlossom,
+} from '../../src/testing/index.js'
 
 export type Message = Record<string, unknown>
 
@@ -76,10 +87,15 @@ export async function refusal(url: string, options: ClientOptions = {}) {
   const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage]
   const parts: Buffer[] = []
   for await (const part of response as AsyncIterable<Buffer>) parts.push(part)
-  return { status: response.statusCode, headers: response.headers, text: Buffer.concat(parts).toString() }
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    text: Buffer.concat(parts).toString(),
+  }
 }
 
-export const urlOf = (server: { address(): unknown }, path: string) => `ws://127.0.0.1:${(server.address() as AddressInfo).port}${path}`
+export const urlOf = (server: { address(): unknown }, path: string) =>
+  `ws://127.0.0.1:${(server.address() as AddressInfo).port}${path}`
 
 export interface Bench extends AsyncDisposable {
   readonly upstream: LocalBlossom

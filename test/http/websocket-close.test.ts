@@ -19,7 +19,9 @@ async function busy(it: Bench, type = 'generate', id = 1): Promise<Visitor> {
 }
 
 const stopped = (it: Bench) =>
-  it.upstream.waitFor(({ requests }) => requests.length > 0 && requests.every(({ outcome }) => outcome === 'aborted'))
+  it.upstream.waitFor(
+    ({ requests }) => requests.length > 0 && requests.every(({ outcome }) => outcome === 'aborted'),
+  )
 
 describe('a visitor who leaves', () => {
   test.each([
@@ -73,7 +75,11 @@ describe('gateway.drain()', () => {
     visitor.say({ type: 'generate', prompt: 'slow', id: 1 })
     await entered
     it.gateway.drain()
-    expect(await visitor.ask({ type: 'generate', prompt: 'more', id: 2 })).toMatchObject({ type: 'error', code: 'CLOSED', id: 2 })
+    expect(await visitor.ask({ type: 'generate', prompt: 'more', id: 2 })).toMatchObject({
+      type: 'error',
+      code: 'CLOSED',
+      id: 2,
+    })
     expect(await visitor.ask({ type: 'ping' })).toEqual({ type: 'pong' })
     open()
     expect(await visitor.next()).toEqual({ type: 'result', text: 'late', id: 1 })
@@ -120,7 +126,11 @@ describe('gateway.close()', () => {
 
   test('hangs up on who does not confirm it', async () => {
     await using it = await bench({ sockets: { closeTimeoutMs: 30 } })
-    const socket = connect({ port: Number(new URL(it.url).port), host: '127.0.0.1', allowHalfOpen: true })
+    const socket = connect({
+      port: Number(new URL(it.url).port),
+      host: '127.0.0.1',
+      allowHalfOpen: true,
+    })
     socket.write(handshake('/ws/generate'))
     expect(String((await once(socket, 'data'))[0])).toMatch(/^HTTP\/1\.1 101 /)
     expect(it.sockets.connections).toBe(1)

@@ -57,7 +57,9 @@ describe('Session', () => {
         try {
           for (;;) {
             pulled++
-            yield { choices: [{ index: 0, delta: { content: 'x'.repeat(1_000) }, finish_reason: null }] }
+            yield {
+              choices: [{ index: 0, delta: { content: 'x'.repeat(1_000) }, finish_reason: null }],
+            }
           }
         } finally {
           isReturned = true

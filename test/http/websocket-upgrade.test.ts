@@ -20,17 +20,43 @@ describe('origin', () => {
   const cases: [string, Record<string, string>, 'taken' | 'refused', object?][] = [
     ['no origin', {}, 'taken'],
     ["the server's own", { origin: OWN, host: 'app.example' }, 'taken'],
-    ["the server's own behind a proxy that ends TLS", { origin: 'https://app.example', host: 'app.example' }, 'taken'],
-    ["the server's own with its port spelled out", { origin: 'https://app.example', host: 'APP.example:443' }, 'taken'],
+    [
+      "the server's own behind a proxy that ends TLS",
+      { origin: 'https://app.example', host: 'app.example' },
+      'taken',
+    ],
+    [
+      "the server's own with its port spelled out",
+      { origin: 'https://app.example', host: 'APP.example:443' },
+      'taken',
+    ],
     ['another port', { origin: `${OWN}:8080`, host: 'app.example' }, 'refused'],
     ['another host', { origin: 'https://evil.example', host: 'app.example' }, 'refused'],
-    ['a host that ends alike', { origin: 'https://evil-app.example', host: 'app.example' }, 'refused'],
+    [
+      'a host that ends alike',
+      { origin: 'https://evil-app.example', host: 'app.example' },
+      'refused',
+    ],
     ['null', { origin: 'null', host: 'null' }, 'refused'],
     ['nonsense', { origin: '//app.example', host: 'app.example' }, 'refused'],
-    ['another host under the name of an older draft', { 'sec-websocket-origin': 'https://evil.example' }, 'refused'],
+    [
+      'another host under the name of an older draft',
+      { 'sec-websocket-origin': 'https://evil.example' },
+      'refused',
+    ],
     ['one that is named', { origin: OWN }, 'taken', { sockets: { origins: [OWN] } }],
-    ['one that is not named', { origin: 'https://other.example' }, 'refused', { sockets: { origins: [OWN] } }],
-    ["one of the gateway's corsOrigins", { origin: OWN }, 'taken', { gateway: { corsOrigins: [OWN] } }],
+    [
+      'one that is not named',
+      { origin: 'https://other.example' },
+      'refused',
+      { sockets: { origins: [OWN] } },
+    ],
+    [
+      "one of the gateway's corsOrigins",
+      { origin: OWN },
+      'taken',
+      { gateway: { corsOrigins: [OWN] } },
+    ],
     ['any, when all are named', { origin: 'null' }, 'taken', { gateway: { corsOrigins: ['*'] } }],
     [
       'one of the corsOrigins, when none is named here',
@@ -47,7 +73,9 @@ describe('origin', () => {
     } else {
       const { status, text } = await refusal(it.url, { headers })
       expect([status, JSON.parse(text).code]).toEqual([403, 'FORBIDDEN'])
-      expect(it.log).toMatchObject([{ method: 'GET', route: '/ws/generate', status: 403, level: 'warn' }])
+      expect(it.log).toMatchObject([
+        { method: 'GET', route: '/ws/generate', status: 403, level: 'warn' },
+      ])
       expect(it.sockets.connections).toBe(0)
     }
   })
@@ -56,11 +84,18 @@ describe('origin', () => {
 describe("the owner's call", () => {
   test('refuses with a Response, which goes out as it is', async () => {
     const call = () =>
-      new Response('{"login":"first"}', { status: 401, headers: { 'www-authenticate': 'Bearer', 'content-type': 'application/json' } })
+      new Response('{"login":"first"}', {
+        status: 401,
+        headers: { 'www-authenticate': 'Bearer', 'content-type': 'application/json' },
+      })
     await using it = await bench({ gateway: { call } })
     const { status, headers, text } = await refusal(it.url)
     expect([status, text]).toEqual([401, '{"login":"first"}'])
-    expect(headers).toMatchObject({ 'www-authenticate': 'Bearer', 'x-content-type-options': 'nosniff', connection: 'close' })
+    expect(headers).toMatchObject({
+      'www-authenticate': 'Bearer',
+      'x-content-type-options': 'nosniff',
+      connection: 'close',
+    })
     expect(it.log).toMatchObject([{ status: 401, requestId: headers['x-request-id'] }])
     expect(it.errors).toEqual([])
   })
@@ -80,21 +115,33 @@ describe("the owner's call", () => {
     }
     await using it = await bench({ gateway: { call } })
     await Visitor.connect(`${it.url}?token=a%20b`, { headers: { authorization: 'Bearer x' } })
-    expect(seen).toEqual(['GET', '/ws/generate?token=a%20b', 'Bearer x', '/ws/generate?token=a%20b', true])
+    expect(seen).toEqual([
+      'GET',
+      '/ws/generate?token=a%20b',
+      'Bearer x',
+      '/ws/generate?token=a%20b',
+      true,
+    ])
   })
 
-  test.each([new Error('the password is 1234'), undefined])('that throws is a 500 in general words', async (thrown) => {
-    await using it = await bench({
-      gateway: {
-        call: () => {
-          throw thrown
+  test.each([new Error('the password is 1234'), undefined])(
+    'that throws is a 500 in general words',
+    async (thrown) => {
+      await using it = await bench({
+        gateway: {
+          call: () => {
+            throw thrown
+          },
         },
-      },
-    })
-    const { status, text } = await refusal(it.url)
-    expect(status).toBe(500)
-    expect(JSON.parse(text)).toMatchObject({ code: 'INTERNAL', detail: 'An unexpected error occurred.' })
-  })
+      })
+      const { status, text } = await refusal(it.url)
+      expect(status).toBe(500)
+      expect(JSON.parse(text)).toMatchObject({
+        code: 'INTERNAL',
+        detail: 'An unexpected error occurred.',
+      })
+    },
+  )
 
   test('is not waited for when the visitor has gone meanwhile', async () => {
     const asked = gate()
@@ -134,7 +181,10 @@ describe('connections', () => {
 
   test('that are being let in count', async () => {
     const answer = gate()
-    await using it = await bench({ sockets: { maxConnections: 1 }, gateway: { call: (() => answer.promise) as never } })
+    await using it = await bench({
+      sockets: { maxConnections: 1 },
+      gateway: { call: (() => answer.promise) as never },
+    })
     const first = it.connect()
     await once(it.server, 'upgrade')
     expect((await refusal(it.url)).status).toBe(503)
@@ -144,7 +194,12 @@ describe('connections', () => {
 
   test('whose handshake is wrong are refused and count no longer', async () => {
     await using it = await bench({ sockets: { maxConnections: 1 } })
-    const headers = { connection: 'upgrade', upgrade: 'websocket', 'sec-websocket-version': '99', 'sec-websocket-key': 'x' }
+    const headers = {
+      connection: 'upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '99',
+      'sec-websocket-key': 'x',
+    }
     const asked = request(it.url.replace('ws:', 'http:'), { headers, agent: false }).end()
     const [response] = (await once(asked, 'response')) as [IncomingMessage]
     expect(response.statusCode).toBe(400)
@@ -165,18 +220,22 @@ describe('connections', () => {
 })
 
 describe('paths', () => {
-  test.each(['/', '/ws', '/ws/generate/', '//ws/generate', '/WS/generate', '/ws%2Fgenerate'])('%s is refused with 404', async (path) => {
-    await using it = await bench()
-    const { status, headers } = await refusal(urlOf(it.server, path))
-    expect([status, headers['content-type']]).toEqual([404, 'application/problem+json'])
-    expect(it.log).toMatchObject([{ route: '(unknown)', status: 404 }])
-  })
+  test.each(['/', '/ws', '/ws/generate/', '//ws/generate', '/WS/generate', '/ws%2Fgenerate'])(
+    '%s is refused with 404',
+    async (path) => {
+      await using it = await bench()
+      const { status, headers } = await refusal(urlOf(it.server, path))
+      expect([status, headers['content-type']]).toEqual([404, 'application/problem+json'])
+      expect(it.log).toMatchObject([{ route: '(unknown)', status: 404 }])
+    },
+  )
 
   test("other paths' upgrades are left to who else listens", async () => {
     await using it = await bench()
     const theirs = new WebSocketServer({ noServer: true })
     it.server.on('upgrade', (req, socket, head) => {
-      if (req.url === '/chat') theirs.handleUpgrade(req, socket, head, (client) => client.send('"theirs"'))
+      if (req.url === '/chat')
+        theirs.handleUpgrade(req, socket, head, (client) => client.send('"theirs"'))
     })
     const visitor = await Visitor.connect(urlOf(it.server, '/chat'))
     expect(await visitor.next()).toBe('theirs')

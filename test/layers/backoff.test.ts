@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { fullJitter } from '../../src/layers/backoff.js'
 
-const delay = (attempt: number, random: () => number) => fullJitter(attempt, { minDelayMs: 500, maxDelayMs: 8_000, random })
+const delay = (attempt: number, random: () => number) =>
+  fullJitter(attempt, { minDelayMs: 500, maxDelayMs: 8_000, random })
 
 describe('fullJitter', () => {
   it('doubles its upper bound with each attempt, up to the cap', () => {
@@ -24,7 +25,8 @@ describe('fullJitter', () => {
         fc.integer({ min: 0, max: 1e9 }),
         fc.double(numbers),
         (attempt, minDelayMs, maxDelayMs, drawn) => {
-          const of = (random: number) => fullJitter(attempt, { minDelayMs, maxDelayMs, random: () => random })
+          const of = (random: number) =>
+            fullJitter(attempt, { minDelayMs, maxDelayMs, random: () => random })
           const cap = Math.min(maxDelayMs, minDelayMs * 2 ** (attempt - 1))
           const got = of(drawn)
           return got >= 0 && got <= maxDelayMs && got <= cap && of(1) === cap && of(0) === 0
@@ -35,7 +37,9 @@ describe('fullJitter', () => {
 
   it('spreads its draws evenly', () => {
     const draws = Array.from({ length: 4_000 }, () => delay(10, Math.random) / 8_000)
-    const quarters = [0, 1, 2, 3].map((quarter) => draws.filter((draw) => Math.floor(draw * 4) === quarter).length)
+    const quarters = [0, 1, 2, 3].map(
+      (quarter) => draws.filter((draw) => Math.floor(draw * 4) === quarter).length,
+    )
     // 1000 each, with a deviation of 27: 200 off would be seven of them.
     for (const quarter of quarters) expect(Math.abs(quarter - 1_000)).toBeLessThan(200)
   })

@@ -2,7 +2,15 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/index.js'
-import { type BaseTraits, base, type CallOptions, type Context, StackError, stack, ValidationError } from '../../src/core/index.js'
+import {
+  type BaseTraits,
+  base,
+  type CallOptions,
+  type Context,
+  StackError,
+  stack,
+  ValidationError,
+} from '../../src/core/index.js'
 import { batcher } from '../../src/layers/batcher.js'
 import { retry } from '../../src/layers/retry.js'
 import { type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'
@@ -44,7 +52,8 @@ function squares(fails: (inputs: readonly number[]) => unknown = () => undefined
 }
 
 const badRequest = () => new ValidationError('one of the inputs is bad')
-const upstreamError = (status: number) => new StackError('upstream failed', { code: 'SERVER', status, retryable: true })
+const upstreamError = (status: number) =>
+  new StackError('upstream failed', { code: 'SERVER', status, retryable: true })
 
 describe('batcher', () => {
   describe('merging', () => {
@@ -65,7 +74,12 @@ describe('batcher', () => {
       const calls = range(4).map((n) => watch(batched([n])))
       await flush()
       expect(asked).toEqual([[0, 1, 2]])
-      expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved', 'resolved', 'pending'])
+      expect(calls.map(({ state }) => state)).toEqual([
+        'resolved',
+        'resolved',
+        'resolved',
+        'pending',
+      ])
       await vi.advanceTimersByTimeAsync(49)
       expect(asked.length).toBe(1)
       await vi.advanceTimersByTimeAsync(1)
@@ -88,7 +102,12 @@ describe('batcher', () => {
     it('takes requests of several inputs, and never more than maxItems in one call', async () => {
       const { ask, asked } = squares()
       const batched = stack(ask, batcher({ maxItems: 5 }))
-      const calls = Promise.all([batched([1, 2]), batched([3, 4]), batched([5, 6]), batched([7, 8, 9])])
+      const calls = Promise.all([
+        batched([1, 2]),
+        batched([3, 4]),
+        batched([5, 6]),
+        batched([7, 8, 9]),
+      ])
       await pass()
       expect(await calls).toEqual([
         [1, 4],
@@ -111,7 +130,8 @@ describe('batcher', () => {
         },
         batcher({ maxItems: 3 }),
       )
-      for (const request of [[1, 2, 3], range(10), [], 'text', { input: [1] }]) expect(await batched(request)).toBe(request)
+      for (const request of [[1, 2, 3], range(10), [], 'text', { input: [1] }])
+        expect(await batched(request)).toBe(request)
       expect(asked.length).toBe(5)
       expect(batched.stats().batcher).toEqual({ batches: 0, items: 0 })
     })
@@ -130,7 +150,10 @@ describe('batcher', () => {
     })
 
     it('works for any function of arrays, with its types', async () => {
-      const lengths = stack(async (words: readonly string[]): Promise<number[]> => words.map(({ length }) => length), batcher())
+      const lengths = stack(
+        async (words: readonly string[]): Promise<number[]> => words.map(({ length }) => length),
+        batcher(),
+      )
       const call = lengths(['four', 'to'])
       await pass()
       const [four, to]: (number | undefined)[] = await call
@@ -183,7 +206,10 @@ describe('batcher', () => {
     })
 
     it('gives each request its own part, for any sizes and pauses', async () => {
-      const calls = fc.array(fc.record({ size: fc.integer({ min: 1, max: 12 }), pause: fc.integer({ min: 0, max: 6 }) }), { maxLength: 20 })
+      const calls = fc.array(
+        fc.record({ size: fc.integer({ min: 1, max: 12 }), pause: fc.integer({ min: 0, max: 6 }) }),
+        { maxLength: 20 },
+      )
       await fc.assert(
         fc.asyncProperty(calls, fc.integer({ min: 1, max: 10 }), async (list, maxItems) => {
           const { ask, asked } = squares()
@@ -198,7 +224,9 @@ describe('batcher', () => {
             await vi.advanceTimersByTimeAsync(pause)
           }
           await pass()
-          expect(await Promise.all(answers)).toEqual(requests.map((request) => request.map((i) => i * i)))
+          expect(await Promise.all(answers)).toEqual(
+            requests.map((request) => request.map((i) => i * i)),
+          )
           expect(asked.flat().toSorted((a, b) => a - b)).toEqual(range(n))
           const most = Math.max(maxItems, ...list.map(({ size }) => size))
           for (const { length } of asked) expect(length).toBeLessThanOrEqual(most)
@@ -220,7 +248,8 @@ describe('batcher', () => {
         const outcomes = await calls
         expect(outcomes.filter(({ status }) => status === 'rejected').length).toBe(1)
         expect(outcomes[bad]).toMatchObject({ status: 'rejected', reason: refuse() })
-        for (const [n, outcome] of outcomes.entries()) if (n !== bad) expect(outcome).toMatchObject({ value: [n * n] })
+        for (const [n, outcome] of outcomes.entries())
+          if (n !== bad) expect(outcome).toMatchObject({ value: [n * n] })
         // Halving: two calls at each of five levels, and the first.
         expect(asked.length).toBeLessThanOrEqual(11)
       }
@@ -228,7 +257,9 @@ describe('batcher', () => {
 
     it('finds several bad inputs that are refused', async () => {
       const bad = [3, 4, 20]
-      const { ask } = squares((inputs) => (bad.some((n) => inputs.includes(n)) ? badRequest() : undefined))
+      const { ask } = squares((inputs) =>
+        bad.some((n) => inputs.includes(n)) ? badRequest() : undefined,
+      )
       const batched = stack(ask, batcher())
       const calls = Promise.allSettled(range(32).map((n) => batched([n])))
       await pass()
@@ -287,7 +318,9 @@ describe('batcher', () => {
       await pass()
       for (const error of await Promise.all(calls)) {
         expect(error).toBeInstanceOf(TypeError)
-        expect(error).toMatchObject({ message: 'A batched function must answer with an array, one item for each input.' })
+        expect(error).toMatchObject({
+          message: 'A batched function must answer with an array, one item for each input.',
+        })
       }
       expect(asked).toEqual([[0, 1, 2]])
     })
@@ -400,7 +433,12 @@ describe('batcher', () => {
       const callers = range(4).map(() => new AbortController())
       const calls = callers.map(({ signal }, n) => watch(batched([n], { signal })))
       await pass()
-      expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved', 'pending', 'pending'])
+      expect(calls.map(({ state }) => state)).toEqual([
+        'resolved',
+        'resolved',
+        'pending',
+        'pending',
+      ])
       callers[2]!.abort(left())
       expect(contexts.at(-1)!.signal.aborted).toBe(false)
       callers[3]!.abort(left())
@@ -428,7 +466,8 @@ describe('batcher', () => {
       const { ask, asked } = squares((inputs) => (inputs.length > 1 ? badRequest() : undefined))
       const batched = stack(
         ask,
-        (next) => async (inputs, context) => (await Promise.all(inputs.map((n) => next([n], context)))).flat(),
+        (next) => async (inputs, context) =>
+          (await Promise.all(inputs.map((n) => next([n], context)))).flat(),
         batcher(),
       )
       const call = batched([1, 2, 3])
@@ -446,7 +485,11 @@ describe('batcher', () => {
         return inputs
       }, batcher())
       const start = performance.now()
-      const calls = Promise.all([batched([1], { timeoutMs: 100 }), batched([2], { timeoutMs: 300 }), batched([3], { timeoutMs: 200 })])
+      const calls = Promise.all([
+        batched([1], { timeoutMs: 100 }),
+        batched([2], { timeoutMs: 300 }),
+        batched([3], { timeoutMs: 200 }),
+      ])
       await pass()
       await calls
       expect(deadlines).toEqual([start + 300])
@@ -532,12 +575,17 @@ describe('batcher', () => {
     })
   })
 
-  it.each([{ maxItems: 0 }, { maxItems: 1.5 }, { maxDelayMs: -1 }, { maxDelayMs: '5' }, { size: 3 }])(
-    'refuses the options %j',
-    (options) => {
-      expect(() => batcher(options as never)).toThrow(expect.objectContaining({ code: 'CONFIG', layer: 'batcher' }))
-    },
-  )
+  it.each([
+    { maxItems: 0 },
+    { maxItems: 1.5 },
+    { maxDelayMs: -1 },
+    { maxDelayMs: '5' },
+    { size: 3 },
+  ])('refuses the options %j', (options) => {
+    expect(() => batcher(options as never)).toThrow(
+      expect.objectContaining({ code: 'CONFIG', layer: 'batcher' }),
+    )
+  })
 
   describe("around the client's embeddings", () => {
     let upstream: LocalBlossom
@@ -559,7 +607,9 @@ describe('batcher', () => {
       const results = await Promise.all(words.map((word) => blossom.embeddings.create(word)))
       expect(upstream.requests.length).toBe(4)
       for (const n of [0, 31, 32, 99]) {
-        expect(results[n]!.embeddings).toEqual((await single.embeddings.create(words[n]!)).embeddings)
+        expect(results[n]!.embeddings).toEqual(
+          (await single.embeddings.create(words[n]!)).embeddings,
+        )
       }
     })
 
@@ -571,7 +621,9 @@ describe('batcher', () => {
       expect(upstream.requests.length).toBe(1)
       const tokens = results.map(({ usage }) => usage!.promptTokens)
       const whole = (await single.embeddings.create(texts)).usage!
-      expect(Math.abs(tokens.reduce((sum, n) => sum + n, 0) - whole.promptTokens)).toBeLessThanOrEqual(2)
+      expect(
+        Math.abs(tokens.reduce((sum, n) => sum + n, 0) - whole.promptTokens),
+      ).toBeLessThanOrEqual(2)
       expect(tokens[0]).toBeGreaterThan(tokens[2]!)
       expect(tokens[2]).toBeGreaterThan(tokens[1]!)
     })
@@ -586,7 +638,9 @@ describe('batcher', () => {
         blossom.text.generate('f'),
       ])
       expect(upstream.requests.length).toBe(4)
-      expect(results.slice(0, 4).map((result) => 'embeddings' in result && result.embeddings.length)).toEqual([1, 2, 1, 1])
+      expect(
+        results.slice(0, 4).map((result) => 'embeddings' in result && result.embeddings.length),
+      ).toEqual([1, 2, 1, 1])
       expect('embeddings' in results[2]! && results[2].embeddings[0]!.length).toBe(4)
       expect(blossom.stats().batcher).toEqual({ batches: 3, items: 5 })
     })
@@ -594,17 +648,32 @@ describe('batcher', () => {
     it('lets the one input that upstream refuses fail alone', async () => {
       await using blossom = connect()
       const isBad = (body: unknown) => JSON.stringify(body).includes('poison')
-      upstream.fault({ status: 400, times: Number.POSITIVE_INFINITY, match: ({ body }) => isBad(body) })
-      const outcomes = await Promise.allSettled(['a', 'b', 'poison', 'd'].map((word) => blossom.embeddings.create(word)))
-      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+      upstream.fault({
+        status: 400,
+        times: Number.POSITIVE_INFINITY,
+        match: ({ body }) => isBad(body),
+      })
+      const outcomes = await Promise.allSettled(
+        ['a', 'b', 'poison', 'd'].map((word) => blossom.embeddings.create(word)),
+      )
+      expect(outcomes.map(({ status }) => status)).toEqual([
+        'fulfilled',
+        'fulfilled',
+        'rejected',
+        'fulfilled',
+      ])
       expect(outcomes[2]).toMatchObject({ reason: { code: 'BAD_REQUEST' } })
     })
 
     it('fails all with a 503 after one request', async () => {
       await using blossom = connect()
       upstream.fail(503, 10)
-      const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((word) => blossom.embeddings.create(word)))
-      expect(outcomes.map((outcome) => outcome.status === 'rejected' && outcome.reason.code)).toEqual(['SERVER', 'SERVER', 'SERVER'])
+      const outcomes = await Promise.allSettled(
+        ['a', 'b', 'c'].map((word) => blossom.embeddings.create(word)),
+      )
+      expect(
+        outcomes.map((outcome) => outcome.status === 'rejected' && outcome.reason.code),
+      ).toEqual(['SERVER', 'SERVER', 'SERVER'])
       expect(upstream.requests.length).toBe(1)
     })
   })

@@ -94,7 +94,13 @@ describe('breaker', () => {
     const error = down()
     expect(await ask('ok')).toBe('answer')
     expect(await failure(ask(fail(error)))).toBe(error)
-    expect(ask.stats().breaker).toEqual({ state: 'closed', successes: 1, failures: 1, rejected: 0, opened: 0 })
+    expect(ask.stats().breaker).toEqual({
+      state: 'closed',
+      successes: 1,
+      failures: 1,
+      rejected: 0,
+      opened: 0,
+    })
   })
 
   it('opens by default at half of at least 10 calls within 10 s, for 30 s', async () => {
@@ -179,25 +185,33 @@ describe('breaker', () => {
   })
 
   describe('what counts', () => {
-    it.each(['SERVER', 'NETWORK', 'PROTOCOL', 'STREAM'] as const)('%s speaks against upstream', async (code) => {
-      const { ask, run, state } = around()
-      await run(fail(upstreamError(code)), 4)
-      expect(state()).toBe('open')
-      expect(ask.stats().breaker.failures).toBe(4)
-    })
-
-    it.each(['AUTH', 'PAYMENT', 'FORBIDDEN', 'NOT_FOUND', 'BAD_REQUEST', 'RATE_LIMITED', 'TOO_LARGE'] as const)(
-      '%s says nothing about it',
+    it.each(['SERVER', 'NETWORK', 'PROTOCOL', 'STREAM'] as const)(
+      '%s speaks against upstream',
       async (code) => {
         const { ask, run, state } = around()
-        await run(fail(upstreamError(code)), 50)
-        expect(state()).toBe('closed')
-        expect(ask.stats().breaker).toMatchObject({ successes: 0, failures: 0 })
-        // Nor does it thin out the rate.
-        await run(fail(), 4)
+        await run(fail(upstreamError(code)), 4)
         expect(state()).toBe('open')
+        expect(ask.stats().breaker.failures).toBe(4)
       },
     )
+
+    it.each([
+      'AUTH',
+      'PAYMENT',
+      'FORBIDDEN',
+      'NOT_FOUND',
+      'BAD_REQUEST',
+      'RATE_LIMITED',
+      'TOO_LARGE',
+    ] as const)('%s says nothing about it', async (code) => {
+      const { ask, run, state } = around()
+      await run(fail(upstreamError(code)), 50)
+      expect(state()).toBe('closed')
+      expect(ask.stats().breaker).toMatchObject({ successes: 0, failures: 0 })
+      // Nor does it thin out the rate.
+      await run(fail(), 4)
+      expect(state()).toBe('open')
+    })
 
     it.each([
       new QueueFullError(1),
@@ -215,17 +229,23 @@ describe('breaker', () => {
       expect(state()).toBe('closed')
     })
 
-    it.each(['total', 'first-token', 'idle'] as const)('a time-out of phase %s counts', async (phase) => {
-      const { run, state } = around()
-      await run(fail(new TimeoutError(5, { phase })), 4)
-      expect(state()).toBe('open')
-    })
+    it.each(['total', 'first-token', 'idle'] as const)(
+      'a time-out of phase %s counts',
+      async (phase) => {
+        const { run, state } = around()
+        await run(fail(new TimeoutError(5, { phase })), 4)
+        expect(state()).toBe('open')
+      },
+    )
 
-    it.each([new Error('odd'), new TypeError('fetch failed'), 'a string', undefined])('a foreign failure counts: %s', async (error) => {
-      const { run, state } = around()
-      await run(fail(error), 4)
-      expect(state()).toBe('open')
-    })
+    it.each([new Error('odd'), new TypeError('fetch failed'), 'a string', undefined])(
+      'a foreign failure counts: %s',
+      async (error) => {
+        const { run, state } = around()
+        await run(fail(error), 4)
+        expect(state()).toBe('open')
+      },
+    )
 
     it("the caller's abort does not", async () => {
       const { ask, state } = held()
@@ -236,7 +256,13 @@ describe('breaker', () => {
         await tick()
         expect(call.state).toBe('rejected')
       }
-      expect(ask.stats().breaker).toEqual({ state: 'closed', successes: 0, failures: 0, rejected: 0, opened: 0 })
+      expect(ask.stats().breaker).toEqual({
+        state: 'closed',
+        successes: 0,
+        failures: 0,
+        rejected: 0,
+        opened: 0,
+      })
       expect(state()).toBe('closed')
     })
 
@@ -244,7 +270,10 @@ describe('breaker', () => {
       const caller = new AbortController()
       const ask = kept(
         stack(
-          (_: string, { signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(down()))),
+          (_: string, { signal }) =>
+            new Promise((_resolve, reject) =>
+              signal.addEventListener('abort', () => reject(down())),
+            ),
           breaker(SMALL),
         ),
       )
@@ -258,7 +287,10 @@ describe('breaker', () => {
     it('a time limit further out does: upstream was too slow for it', async () => {
       const ask = kept(
         stack(
-          (_: string, { signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+          (_: string, { signal }) =>
+            new Promise((_resolve, reject) =>
+              signal.addEventListener('abort', () => reject(signal.reason)),
+            ),
           timeout({ ms: 50 }),
           breaker(SMALL),
         ),
@@ -278,14 +310,20 @@ describe('breaker', () => {
 
     it('a time limit that passes in the queue does not', async () => {
       const ask = kept(
-        stack((_: string) => never(), timeout({ ms: 50 }), breaker({ ...SMALL, minimumCalls: 1 }), queue({ concurrency: 1 })),
+        stack(
+          (_: string) => never(),
+          timeout({ ms: 50 }),
+          breaker({ ...SMALL, minimumCalls: 1 }),
+          queue({ concurrency: 1 }),
+        ),
       )
       const first = new AbortController()
       watch(ask('x', { signal: first.signal, timeoutMs: 40 }))
       first.abort()
       const calls = Array.from({ length: 4 }, () => watch(ask('x')))
       await tick(50)
-      for (const call of calls) expect(call.error).toMatchObject({ code: 'TIMEOUT', phase: 'queue' })
+      for (const call of calls)
+        expect(call.error).toMatchObject({ code: 'TIMEOUT', phase: 'queue' })
       expect(ask.stats().breaker).toMatchObject({ state: 'closed', failures: 0 })
     })
 
@@ -331,7 +369,11 @@ describe('breaker', () => {
       const calls = Array.from({ length: 50 }, () => watch(ask('x')))
       await tick()
       expect(works).toHaveLength(5)
-      expect(calls.filter((call) => (call.error as { code?: string } | undefined)?.code === 'BREAKER_OPEN')).toHaveLength(49)
+      expect(
+        calls.filter(
+          (call) => (call.error as { code?: string } | undefined)?.code === 'BREAKER_OPEN',
+        ),
+      ).toHaveLength(49)
       expect(calls[1]!.error).toMatchObject({ retryAfter: 500 })
       works[4]!.open('well again')
       await tick()
@@ -434,7 +476,10 @@ describe('breaker', () => {
   describe('around streams', () => {
     const streams = (options: BreakerOptions = {}) => {
       const ask = kept(
-        stack((make: () => AsyncGenerator<number>) => Promise.resolve(make()), breaker({ ...SMALL, minimumCalls: 1, ...options })),
+        stack(
+          (make: () => AsyncGenerator<number>) => Promise.resolve(make()),
+          breaker({ ...SMALL, minimumCalls: 1, ...options }),
+        ),
       )
       return { ask, stats: () => ask.stats().breaker }
     }
@@ -452,14 +497,22 @@ describe('breaker', () => {
 
     it('counts one that breaks half-way', async () => {
       const { ask, stats } = streams()
-      expect(await failure(collect(await ask(() => breaking(2, down()))))).toMatchObject({ code: 'SERVER' })
+      expect(await failure(collect(await ask(() => breaking(2, down()))))).toMatchObject({
+        code: 'SERVER',
+      })
       expect(stats()).toMatchObject({ state: 'open', failures: 1, successes: 0 })
     })
 
     it('gives no verdict on one that its reader leaves', async () => {
       const { ask, stats } = streams()
       for await (const _ of await ask(() => numbers(5))) break
-      expect(stats()).toEqual({ state: 'closed', successes: 0, failures: 0, rejected: 0, opened: 0 })
+      expect(stats()).toEqual({
+        state: 'closed',
+        successes: 0,
+        failures: 0,
+        rejected: 0,
+        opened: 0,
+      })
     })
 
     it('gives no verdict on one that its caller aborts half-way', async () => {
@@ -507,7 +560,12 @@ describe('breaker', () => {
           async ({ ok }: { model: string; ok: boolean }) => {
             if (!ok) throw down()
           },
-          breaker({ ...SMALL, minimumCalls: 1, ...options, key: (request: { model: string }) => request.model }),
+          breaker({
+            ...SMALL,
+            minimumCalls: 1,
+            ...options,
+            key: (request: { model: string }) => request.model,
+          }),
         ),
       )
       const run = (model: string, ok: boolean) => watch(ask({ model, ok }))
@@ -583,7 +641,9 @@ describe('breaker', () => {
       await run(fail())
       await tick(500)
       await run('ok')
-      expect(changes).toEqual(['open', 'half-open', 'open', 'half-open', 'closed'].map((state) => [state, undefined]))
+      expect(changes).toEqual(
+        ['open', 'half-open', 'open', 'half-open', 'closed'].map((state) => [state, undefined]),
+      )
     })
 
     it('changes nothing when it throws, with a warning', async () => {
@@ -666,7 +726,11 @@ describe('breaker', () => {
       ["opossum's own options", { errorThresholdPercentage: 50 }, '"errorThresholdPercentage"'],
     ])('refuses %s', (_, options, words) => {
       expect(() => breaker(options as never)).toThrow(
-        expect.objectContaining({ code: 'CONFIG', layer: 'breaker', message: expect.stringContaining(words) }),
+        expect.objectContaining({
+          code: 'CONFIG',
+          layer: 'breaker',
+          message: expect.stringContaining(words),
+        }),
       )
     })
   })
@@ -696,7 +760,8 @@ describe('breaker', () => {
       }
 
       tick() {
-        if (this.state === 'open' && performance.now() >= this.#openedAt + RULES.resetMs) this.state = 'half-open'
+        if (this.state === 'open' && performance.now() >= this.#openedAt + RULES.resetMs)
+          this.state = 'half-open'
       }
 
       enter() {
@@ -715,7 +780,12 @@ describe('breaker', () => {
         this.#verdicts.push({ slice: this.#slice, failed: verdict === 'fail' })
         const recent = this.#verdicts.filter(({ slice }) => slice > this.#slice - 10)
         const failures = recent.filter(({ failed }) => failed).length
-        if (failures > 0 && recent.length >= RULES.minimumCalls && failures / recent.length >= RULES.failureRate) this.#open()
+        if (
+          failures > 0 &&
+          recent.length >= RULES.minimumCalls &&
+          failures / recent.length >= RULES.failureRate
+        )
+          this.#open()
       }
 
       #open() {
@@ -774,7 +844,10 @@ describe('breaker', () => {
       }
       check = (model: Readonly<Model>) => model.running.length > 0
       async run(model: Model, real: Real) {
-        const [{ work, caller, permit }] = model.running.splice(this.which % model.running.length, 1) as [Running]
+        const [{ work, caller, permit }] = model.running.splice(
+          this.which % model.running.length,
+          1,
+        ) as [Running]
         if (this.verdict === 'ok') work.open('ok')
         else if (this.verdict === 'fail') work.fail(down())
         else if (this.verdict === 'ignored') work.fail(upstreamError('BAD_REQUEST'))
@@ -805,25 +878,38 @@ describe('breaker', () => {
         [
           fc.constant(new Begin()),
           fc.constant(new Begin()),
-          fc.tuple(fc.nat(20), fc.constantFrom<Verdict>('ok', 'fail', 'fail', 'ignored', 'abort')).map((of) => new Settle(...of)),
-          fc.tuple(fc.nat(20), fc.constantFrom<Verdict>('ok', 'fail', 'fail', 'ignored', 'abort')).map((of) => new Settle(...of)),
-          fc.oneof(fc.integer({ min: 1, max: 400 }), fc.constantFrom(100, 699, 700, 1_000)).map((ms) => new Tick(ms)),
+          fc
+            .tuple(fc.nat(20), fc.constantFrom<Verdict>('ok', 'fail', 'fail', 'ignored', 'abort'))
+            .map((of) => new Settle(...of)),
+          fc
+            .tuple(fc.nat(20), fc.constantFrom<Verdict>('ok', 'fail', 'fail', 'ignored', 'abort'))
+            .map((of) => new Settle(...of)),
+          fc
+            .oneof(fc.integer({ min: 1, max: 400 }), fc.constantFrom(100, 699, 700, 1_000))
+            .map((ms) => new Tick(ms)),
         ],
         { maxCommands: 60, size: 'max' },
       )
       const changes: BreakerState[] = []
       await fc.assert(
         fc.asyncProperty(commands, async (commands) => {
-          const { ask, works, state } = held({ ...RULES, onStateChange: (state) => changes.push(state) })
+          const { ask, works, state } = held({
+            ...RULES,
+            onStateChange: (state) => changes.push(state),
+          })
           const real: Real = { ask, works, state }
-          await fc.asyncModelRun(() => ({ model: { reference: new Reference(), running: [] }, real }), commands)
+          await fc.asyncModelRun(
+            () => ({ model: { reference: new Reference(), running: [] }, real }),
+            commands,
+          )
           for (const work of works) work.open('over')
           await ask.close()
         }),
         { numRuns: 80 },
       )
       // The histories were worth having.
-      for (const state of ['open', 'half-open', 'closed']) expect(changes.filter((change) => change === state).length).toBeGreaterThan(10)
+      for (const state of ['open', 'half-open', 'closed'])
+        expect(changes.filter((change) => change === state).length).toBeGreaterThan(10)
     })
   })
 })

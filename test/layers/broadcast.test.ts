@@ -18,7 +18,12 @@ const left = () => new Error('the caller has left')
 
 describe('Broadcast', () => {
   /** Gives the fast reader chunks as long as it gets them at once. */
-  async function readAhead(reader: AsyncGenerator<unknown>, { stream }: Driven<unknown>, chunk: unknown, most: number) {
+  async function readAhead(
+    reader: AsyncGenerator<unknown>,
+    { stream }: Driven<unknown>,
+    chunk: unknown,
+    most: number,
+  ) {
     for (let n = 0; n < most; n++) {
       const next = watch(reader.next())
       stream.push(chunk)
@@ -111,17 +116,20 @@ describe('Broadcast', () => {
   it.each([
     ['10,000 chunks', 'x', 9_999],
     ['1 MiB', 'x'.repeat(300_000), 1],
-  ])('takes nobody in any more when more than %s have passed, so that a late reader lacks nothing', async (_, chunk, most) => {
-    const { ask, sources } = dedupedStream()
-    const first = await ask('q')
-    sources[0]!.stream.push(chunk)
-    await first.next()
-    await readAhead(first, sources[0]!, chunk, most)
-    const late = await ask('q')
-    expect(sources.length).toBe(2)
-    await first.return(undefined)
-    await late.return(undefined)
-  })
+  ])(
+    'takes nobody in any more when more than %s have passed, so that a late reader lacks nothing',
+    async (_, chunk, most) => {
+      const { ask, sources } = dedupedStream()
+      const first = await ask('q')
+      sources[0]!.stream.push(chunk)
+      await first.next()
+      await readAhead(first, sources[0]!, chunk, most)
+      const late = await ask('q')
+      expect(sources.length).toBe(2)
+      await first.return(undefined)
+      await late.return(undefined)
+    },
+  )
 
   it('does not lose the start of a stream to a reader who joins as it fills up', async () => {
     const { ask, sources } = dedupedStream()

@@ -1,7 +1,14 @@
 import { EventEmitter } from 'node:events'
 import Keyv from 'keyv'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type AnswerStream, base, type CallOptions, collect, replay, stack } from '../../src/core/index.js'
+import {
+  type AnswerStream,
+  base,
+  type CallOptions,
+  collect,
+  replay,
+  stack,
+} from '../../src/core/index.js'
 import { type CacheNote, type CacheStore, cache } from '../../src/layers/cache.js'
 import { gate, never } from '../support/gate.js'
 import { scripted } from '../support/scripted.js'
@@ -26,12 +33,18 @@ const flush = () => vi.advanceTimersByTimeAsync(0)
 
 /** A base that numbers its answers. */
 const counting = () => {
-  const counted = Object.assign(async (_request?: unknown) => ({ n: ++counted.calls }), { calls: 0 })
+  const counted = Object.assign(async (_request?: unknown) => ({ n: ++counted.calls }), {
+    calls: 0,
+  })
   return counted
 }
 
 /** The cache's note on a call. */
-async function noteOf(ask: (request: string, options: CallOptions) => Promise<unknown>, request: string, options: CallOptions = {}) {
+async function noteOf(
+  ask: (request: string, options: CallOptions) => Promise<unknown>,
+  request: string,
+  options: CallOptions = {},
+) {
   const meta = new Map<string, unknown>()
   await ask(request, { ...options, meta })
   return meta.get('cache') as CacheNote | undefined
@@ -49,18 +62,28 @@ describe('store', () => {
       expect(await layer.delete('key')).toBe(false)
       await layer.clear()
     }
-    expect(warnings).toEqual(['cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.'])
+    expect(warnings).toEqual([
+      'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.',
+    ])
   })
 
   const kinds: [string, () => CacheStore][] = [
     ['a Map', () => new Map()],
     ['a Keyv', () => new Keyv()],
-    ['a Keyv without serialisation', () => new Keyv({ serialize: undefined, deserialize: undefined } as object)],
+    [
+      'a Keyv without serialisation',
+      () => new Keyv({ serialize: undefined, deserialize: undefined } as object),
+    ],
     ['a Keyv store', () => new OddStore()],
   ]
   it.each(kinds)('keeps values, bytes and streams in %s', async (_, make) => {
     const layer = cache({ store: make() })
-    const value = { text: ':base64: not bytes', list: [null, 1, ':'], bytes: Buffer.from([0, 255]), none: undefined }
+    const value = {
+      text: ':base64: not bytes',
+      list: [null, 1, ':'],
+      bytes: Buffer.from([0, 255]),
+      none: undefined,
+    }
     const values = stack(scripted<unknown>(structuredClone(value), fail), layer)
     const first = await values('value')
     await flush()
@@ -187,14 +210,19 @@ describe('store', () => {
     await stack(named1, cache({ store }))('q')
     await flush()
     const [[name, text]] = [...store.kept] as [[string, string]]
-    return { name, envelope: JSON.parse(text) as { value: Record<string, unknown>; expires: number } }
+    return {
+      name,
+      envelope: JSON.parse(text) as { value: Record<string, unknown>; expires: number },
+    }
   }
   async function named1(_: string): Promise<unknown> {
     return 'good'
   }
   const { name: asked } = named1
 
-  it.each<[string, (stored: string, envelope: Awaited<ReturnType<typeof key>>['envelope']) => unknown]>([
+  it.each<
+    [string, (stored: string, envelope: Awaited<ReturnType<typeof key>>['envelope']) => unknown]
+  >([
     ['half an entry', (text) => text.slice(0, text.length / 2)],
     ['no JSON', () => '<html>'],
     ['nothing', () => ''],
@@ -204,10 +232,19 @@ describe('store', () => {
     ['another version', (_, { value }) => JSON.stringify({ value: { ...value, v: 2 } })],
     ["another entry's", (_, { value }) => JSON.stringify({ value: { ...value, k: 'other' } })],
     ['an unknown form', (_, { value }) => JSON.stringify({ value: { ...value, f: 'image' } })],
-    ['a stream that is no list', (_, { value }) => JSON.stringify({ value: { ...value, f: 'stream', d: { 0: 'a' } } })],
-    ['a time that is no number', (_, { value }) => JSON.stringify({ value: { ...value, at: '2026' } })],
+    [
+      'a stream that is no list',
+      (_, { value }) => JSON.stringify({ value: { ...value, f: 'stream', d: { 0: 'a' } } }),
+    ],
+    [
+      'a time that is no number',
+      (_, { value }) => JSON.stringify({ value: { ...value, at: '2026' } }),
+    ],
     ['a time that is none', (_, { value }) => JSON.stringify({ value: { ...value, at: null } })],
-    ['fields behind __proto__', (_, { value }) => `{"value":{"__proto__":${JSON.stringify(value)}}}`],
+    [
+      'fields behind __proto__',
+      (_, { value }) => `{"value":{"__proto__":${JSON.stringify(value)}}}`,
+    ],
   ])('takes it for a miss when the store holds %s', async (_, spoil) => {
     const { name, envelope } = await key()
     const store = new OddStore()
@@ -220,7 +257,9 @@ describe('store', () => {
   })
 
   it('gives an answer with a field named __proto__ as it is, and pollutes nothing', async () => {
-    const answer = JSON.parse('{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"bytes":1}')
+    const answer = JSON.parse(
+      '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"bytes":1}',
+    )
     const cached = stack(scripted<unknown>(answer, fail), cache({ store: new Map() }))
     await cached('q')
     await flush()

@@ -2,7 +2,16 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/index.js'
-import { AnswerStream, base, type CallOptions, type Context, collect, replay, type StreamEnd, stack } from '../../src/core/index.js'
+import {
+  AnswerStream,
+  base,
+  type CallOptions,
+  type Context,
+  collect,
+  replay,
+  type StreamEnd,
+  stack,
+} from '../../src/core/index.js'
 import { type CacheNote, cache } from '../../src/layers/cache.js'
 import { dedupe } from '../../src/layers/dedupe.js'
 import { pool } from '../../src/layers/pool.js'
@@ -31,12 +40,18 @@ const flush = () => vi.advanceTimersByTimeAsync(0)
 
 /** A base that numbers its answers. */
 const counting = () => {
-  const counted = Object.assign(async (_request?: unknown) => ({ n: ++counted.calls }), { calls: 0 })
+  const counted = Object.assign(async (_request?: unknown) => ({ n: ++counted.calls }), {
+    calls: 0,
+  })
   return counted
 }
 
 /** The cache's note on a call. */
-async function noteOf(ask: (request: string, options: CallOptions) => Promise<unknown>, request: string, options: CallOptions = {}) {
+async function noteOf(
+  ask: (request: string, options: CallOptions) => Promise<unknown>,
+  request: string,
+  options: CallOptions = {},
+) {
   const meta = new Map<string, unknown>()
   await ask(request, { ...options, meta })
   return meta.get('cache') as CacheNote | undefined
@@ -53,13 +68,16 @@ describe('cache', () => {
       expect(cached.stats().cache).toMatchObject({ hits: 1, misses: 2, stale: 0, entries: 2 })
     })
 
-    it.each([undefined, null, '', 0, false, [], {}])('counts %j as an answer that can be hit', async (value) => {
-      const ask = scripted(value)
-      const cached = stack(ask, cache())
-      expect(await cached('q')).toEqual(value)
-      expect(await cached('q')).toEqual(value)
-      expect(ask.calls.length).toBe(1)
-    })
+    it.each([undefined, null, '', 0, false, [], {}])(
+      'counts %j as an answer that can be hit',
+      async (value) => {
+        const ask = scripted(value)
+        const cached = stack(ask, cache())
+        expect(await cached('q')).toEqual(value)
+        expect(await cached('q')).toEqual(value)
+        expect(ask.calls.length).toBe(1)
+      },
+    )
 
     it('does not keep a failure', async () => {
       const error = new Error('on purpose')
@@ -165,7 +183,8 @@ describe('cache', () => {
         yield 'a'
       }
       const cached = stack(async () => chunks(), cache())
-      for (let i = 0; i < 3; i++) expect(await collect(await cached('q'))).toEqual(['a', '', { n: 1 }, 'a'])
+      for (let i = 0; i < 3; i++)
+        expect(await collect(await cached('q'))).toEqual(['a', '', { n: 1 }, 'a'])
       expect(calls).toBe(1)
     })
 
@@ -205,12 +224,21 @@ describe('cache', () => {
       await stream.next()
       await stream.return(undefined)
     }
-    const incomplete: [string, (streams: number) => AsyncIterable<number>, (stream: AsyncGenerator<number>) => Promise<unknown>][] = [
-      ['that fails half-way', () => breaking(2, new Error('broken')), (stream) => failure(collect(stream))],
+    const incomplete: [
+      string,
+      (streams: number) => AsyncIterable<number>,
+      (stream: AsyncGenerator<number>) => Promise<unknown>,
+    ][] = [
+      [
+        'that fails half-way',
+        () => breaking(2, new Error('broken')),
+        (stream) => failure(collect(stream)),
+      ],
       ['that its reader leaves', () => numbers(3), leaveEarly],
       [
         'that ended as not to be kept',
-        () => replay([1, 2], { end: { outcome: 'complete', cacheable: false } as StreamEnd } as object),
+        () =>
+          replay([1, 2], { end: { outcome: 'complete', cacheable: false } as StreamEnd } as object),
         collect,
       ],
     ]
@@ -323,12 +351,16 @@ describe('cache', () => {
         },
       ],
     ])('misses when the stored chunks %s', async (_, convert) => {
-      const ask = base(async ({ stream }: { stream: boolean }): Promise<unknown> => (stream ? numbers(2) : 'plain'), {
-        streams: ({ stream }) => stream,
-        key: () => 'one',
-        toStream: convert,
-        fromStream: convert,
-      })
+      const ask = base(
+        async ({ stream }: { stream: boolean }): Promise<unknown> =>
+          stream ? numbers(2) : 'plain',
+        {
+          streams: ({ stream }) => stream,
+          key: () => 'one',
+          toStream: convert,
+          fromStream: convert,
+        },
+      )
       const cached = stack(ask, cache())
       await read(await cached({ stream: true }))
       expect(await cached({ stream: false })).toBe('plain')
@@ -336,10 +368,13 @@ describe('cache', () => {
     })
 
     it('does not give a stream to a plain call when the base cannot convert', async () => {
-      const ask = base(async (stream: boolean): Promise<unknown> => (stream ? numbers(2) : 'plain'), {
-        streams: (stream) => stream,
-        key: () => 'one',
-      })
+      const ask = base(
+        async (stream: boolean): Promise<unknown> => (stream ? numbers(2) : 'plain'),
+        {
+          streams: (stream) => stream,
+          key: () => 'one',
+        },
+      )
       const cached = stack(ask, cache())
       await read(await cached(true))
       expect(await cached(false)).toBe('plain')
@@ -368,7 +403,13 @@ describe('cache', () => {
         let text = ''
         for await (const piece of stream) text += piece.text
         const hit = await blossom.text.generate('one')
-        expect(hit).toMatchObject({ text, cached: true, attempts: 0, finishReason: stream.finishReason, usage: stream.usage })
+        expect(hit).toMatchObject({
+          text,
+          cached: true,
+          attempts: 0,
+          finishReason: stream.finishReason,
+          usage: stream.usage,
+        })
         const plain = await blossom.text.generate('two')
         expect(plain).toMatchObject({ cached: false, attempts: 1 })
         const replayed = await blossom.text.stream('two')
@@ -433,7 +474,8 @@ describe('cache', () => {
         const shared = cache()
         await using of = await client([shared])
         const { url } = of.upstream
-        const layers = () => [shared, pool({ members: [{ apiKey: 'sk_one' }, { apiKey: 'sk_two' }] })] as const
+        const layers = () =>
+          [shared, pool({ members: [{ apiKey: 'sk_one' }, { apiKey: 'sk_two' }] })] as const
         const pooled = createBlossom({ baseURL: url, apiKey: 'sk_visitor' }).use(...layers())
         const other = createBlossom({ baseURL: url, apiKey: 'sk_other' }).use(shared)
         for (let i = 0; i < 4; i++) await pooled.text.generate('Hello')
@@ -474,7 +516,11 @@ describe('cache', () => {
     it('never shares between tenants, nor with calls that have none', async () => {
       const ask = counting()
       const cached = stack(ask, cache())
-      const answers = [await cached('q'), await cached('q', { tenant: 'a' }), await cached('q', { tenant: 'b' })]
+      const answers = [
+        await cached('q'),
+        await cached('q', { tenant: 'a' }),
+        await cached('q', { tenant: 'b' }),
+      ]
       expect(new Set(answers).size).toBe(3)
       expect(await cached('q', { tenant: 'a' })).toBe(answers[1])
       expect(await cached('q')).toBe(answers[0])
@@ -484,7 +530,10 @@ describe('cache', () => {
 
     it('is a digest of fixed length, without anything of the request or the tenant in it', async () => {
       const cached = stack(counting(), cache())
-      const notes = [await noteOf(cached, 'a secret'), await noteOf(cached, 'x'.repeat(10_000), { tenant: 'acme' })]
+      const notes = [
+        await noteOf(cached, 'a secret'),
+        await noteOf(cached, 'x'.repeat(10_000), { tenant: 'acme' }),
+      ]
       for (const note of notes) expect(note!.key).toMatch(/^[\w-]{43}$/)
     })
 
@@ -533,7 +582,12 @@ describe('cache', () => {
       const shared = cache()
       const one = stack(async (q: string) => `one ${q}`, shared)
       const two = stack(async (q: string) => `two ${q}`, shared)
-      expect([await one('q'), await two('q'), await one('q'), await two('q')]).toEqual(['one q', 'two q', 'one q', 'two q'])
+      expect([await one('q'), await two('q'), await one('q'), await two('q')]).toEqual([
+        'one q',
+        'two q',
+        'one q',
+        'two q',
+      ])
       expect(one.stats().cache).toMatchObject({ hits: 2, misses: 2, entries: 2 })
     })
 
@@ -550,9 +604,16 @@ describe('cache', () => {
       const shared = cache({ store: new Map() })
       const make = (n: number) => async (q: string) => `${n} ${q}`
       const [one, two] = [stack(make(1), shared), stack(make(2), shared)]
-      expect([await one('q'), await two('q'), await one('q'), await two('q')]).toEqual(['1 q', '2 q', '1 q', '2 q'])
+      expect([await one('q'), await two('q'), await one('q'), await two('q')]).toEqual([
+        '1 q',
+        '2 q',
+        '1 q',
+        '2 q',
+      ])
       expect(one.stats().cache).toMatchObject({ hits: 1, misses: 1, unkeyed: 2 })
-      expect(warnings).toEqual([expect.stringContaining('two functions named base share one store')])
+      expect(warnings).toEqual([
+        expect.stringContaining('two functions named base share one store'),
+      ])
       async function other(q: string) {
         return `other ${q}`
       }
@@ -577,14 +638,18 @@ describe('cache', () => {
       expect(await stack(later, cache({ store }))('q')).toBe('fresh q')
     })
 
-    const requests = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 3 }), { maxKeys: 5, noNullPrototype: true })
+    const requests = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 3 }), {
+      maxKeys: 5,
+      noNullPrototype: true,
+    })
     const shuffled = (value: unknown): unknown => {
       if (Array.isArray(value)) return value.map(shuffled)
       if (typeof value !== 'object' || value === null) return value
       const fields = Object.entries(value).toReversed()
       return Object.fromEntries(fields.map(([key, field]) => [key, shuffled(field)]))
     }
-    const keyOf = async (request: unknown) => (await noteOf(stack(scriptedKey, keying) as never, request as never))!.key
+    const keyOf = async (request: unknown) =>
+      (await noteOf(stack(scriptedKey, keying) as never, request as never))!.key
     const scriptedKey = async (_: unknown) => 'answer'
     const keying = cache()
 
@@ -603,11 +668,17 @@ describe('cache', () => {
         if (Array.isArray(value)) return value.map(sorted)
         if (typeof value !== 'object' || value === null) return value
         const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-        return fields.map(([key, field]) => [key, sorted(field), createHash('sha1').update(key).digest('hex')])
+        return fields.map(([key, field]) => [
+          key,
+          sorted(field),
+          createHash('sha1').update(key).digest('hex'),
+        ])
       }
       await fc.assert(
         fc.asyncProperty(requests, requests, async (a, b) => {
-          expect((await keyOf(a)) === (await keyOf(b))).toBe(canonical(a) === canonical(b) && Array.isArray(a) === Array.isArray(b))
+          expect((await keyOf(a)) === (await keyOf(b))).toBe(
+            canonical(a) === canonical(b) && Array.isArray(a) === Array.isArray(b),
+          )
         }),
       )
     })
@@ -693,7 +764,10 @@ describe('cache', () => {
     })
 
     it('counts the bytes of images and vectors', async () => {
-      const cached = stack(async () => ({ bytes: Buffer.alloc(4_000), vector: new Float64Array(500) }), cache())
+      const cached = stack(
+        async () => ({ bytes: Buffer.alloc(4_000), vector: new Float64Array(500) }),
+        cache(),
+      )
       await cached('q')
       expect(cached.stats().cache.bytes).toBeGreaterThan(8_000)
     })
@@ -710,7 +784,8 @@ describe('cache', () => {
   })
 
   describe('staleMs', () => {
-    const stale = (ask: (q: string, context: Context) => Promise<unknown>) => stack(ask, cache({ ttlMs: 1_000, staleMs: 1_000 }))
+    const stale = (ask: (q: string, context: Context) => Promise<unknown>) =>
+      stack(ask, cache({ ttlMs: 1_000, staleMs: 1_000 }))
 
     it('serves an old answer at once and renews it once behind the scenes', async () => {
       const renewal = gate<string>()
@@ -718,7 +793,11 @@ describe('cache', () => {
       const cached = stale(ask)
       await cached('q')
       await vi.advanceTimersByTimeAsync(1_500)
-      expect(await Promise.all([cached('q'), cached('q'), cached('q')])).toEqual(['old', 'old', 'old'])
+      expect(await Promise.all([cached('q'), cached('q'), cached('q')])).toEqual([
+        'old',
+        'old',
+        'old',
+      ])
       expect(ask.calls.length).toBe(2)
       expect(cached.stats().cache).toMatchObject({ hits: 3, stale: 3, misses: 1 })
       renewal.open('new')
@@ -744,7 +823,9 @@ describe('cache', () => {
       const reasons: unknown[] = []
       const ask = vi.fn(async (_q: string, { cancel }: Context) => {
         if (ask.mock.calls.length !== 2) return ask.mock.calls.length
-        return new Promise<never>((_, reject) => cancel.onAbort((reason) => reject(reasons[reasons.push(reason) - 1])))
+        return new Promise<never>((_, reject) =>
+          cancel.onAbort((reason) => reject(reasons[reasons.push(reason) - 1])),
+        )
       })
       const cached = stack(ask, cache({ ttlMs: 1_000, staleMs: 3_600_000 }))
       await cached('q')
@@ -987,7 +1068,9 @@ describe('cache', () => {
     { name: '' },
     { ttl: 5 },
   ])('refuses the options %j', (options) => {
-    expect(() => cache(options as never)).toThrow(expect.objectContaining({ code: 'CONFIG', layer: 'cache' }))
+    expect(() => cache(options as never)).toThrow(
+      expect.objectContaining({ code: 'CONFIG', layer: 'cache' }),
+    )
   })
 
   it('keeps the turn of the event loop free between a hit and its answer', async () => {
@@ -1010,10 +1093,12 @@ describe('a stream that tells the text of its chunks', () => {
     { id: 3, list: [{ text: 'é' }] },
   ]
   /** The same stream with and without its text: what is seen of the cache must be the same. */
-  const streaming = (transcribe: ((maxBytes: number) => () => string | undefined) | undefined) => async (_: string) => {
-    calls++
-    return AnswerStream.of(structuredClone(chunks), { transcribe })
-  }
+  const streaming =
+    (transcribe: ((maxBytes: number) => () => string | undefined) | undefined) =>
+    async (_: string) => {
+      calls++
+      return AnswerStream.of(structuredClone(chunks), { transcribe })
+    }
   let calls = 0
   beforeEach(() => {
     calls = 0
@@ -1030,7 +1115,13 @@ describe('a stream that tells the text of its chunks', () => {
       const answers: unknown[] = []
       for (let i = 0; i < 4; i++) answers.push(await collect(await ask('one')))
       expect(answers).toEqual([chunks, chunks, chunks, chunks])
-      expect(answers.flat().every((chunk) => Object.isFrozen(chunk) && Object.isFrozen((chunk as { list: object }).list))).toBe(true)
+      expect(
+        answers
+          .flat()
+          .every(
+            (chunk) => Object.isFrozen(chunk) && Object.isFrozen((chunk as { list: object }).list),
+          ),
+      ).toBe(true)
       expect(calls).toBe(1)
       expect(ask.stats().cache).toMatchObject({ hits: 3, misses: 1, entries: 1 })
       expect(ask.stats().cache.bytes).toBeGreaterThan(JSON.stringify(chunks).length)

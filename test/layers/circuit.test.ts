@@ -1,5 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type BreakerState, Circuit, type CircuitOptions, type Permit } from '../../src/layers/circuit.js'
+import {
+  type BreakerState,
+  Circuit,
+  type CircuitOptions,
+  type Permit,
+} from '../../src/layers/circuit.js'
 
 const made: Circuit[] = []
 
@@ -69,14 +74,17 @@ describe('Circuit', () => {
     [1, 5, 5],
     [1 / 3, 9, 3],
     [0.001, 1_000, 1],
-  ])('opens at a rate of %d, of %d calls with the failure number %d and not before', (failureRate, minimumCalls, failures) => {
-    const { one, run } = circuit({ failureRate, minimumCalls })
-    run('success', minimumCalls - failures)
-    run('failure', failures - 1)
-    expect(one.state).toBe('closed')
-    run('failure')
-    expect(one.state).toBe('open')
-  })
+  ])(
+    'opens at a rate of %d, of %d calls with the failure number %d and not before',
+    (failureRate, minimumCalls, failures) => {
+      const { one, run } = circuit({ failureRate, minimumCalls })
+      run('success', minimumCalls - failures)
+      run('failure', failures - 1)
+      expect(one.state).toBe('closed')
+      run('failure')
+      expect(one.state).toBe('open')
+    },
+  )
 
   it('stays closed below its rate', () => {
     const { one, run } = circuit()
@@ -219,21 +227,24 @@ describe('Circuit', () => {
     expect(one.state).toBe('closed')
   })
 
-  it.each(['success', 'failure'] as const)('ignores a late %s of a call that began before the opening', (verdict) => {
-    const { one, permit, run } = circuit()
-    const late = [permit(), permit(), permit()]
-    run('failure', 4)
-    one.settle(late[0]!, verdict)
-    expect(one.state).toBe('open')
-    vi.advanceTimersByTime(500)
-    one.settle(late[1]!, verdict)
-    expect(one.state).toBe('half-open')
-    run('success')
-    one.settle(late[2]!, verdict)
-    expect(one.state).toBe('closed')
-    run('failure', 3)
-    expect(one.state).toBe('closed')
-  })
+  it.each(['success', 'failure'] as const)(
+    'ignores a late %s of a call that began before the opening',
+    (verdict) => {
+      const { one, permit, run } = circuit()
+      const late = [permit(), permit(), permit()]
+      run('failure', 4)
+      one.settle(late[0]!, verdict)
+      expect(one.state).toBe('open')
+      vi.advanceTimersByTime(500)
+      one.settle(late[1]!, verdict)
+      expect(one.state).toBe('half-open')
+      run('success')
+      one.settle(late[2]!, verdict)
+      expect(one.state).toBe('closed')
+      run('failure', 3)
+      expect(one.state).toBe('closed')
+    },
+  )
 
   it('begins a new window when it closes: one failure does not open it again', () => {
     const { one, open, run } = circuit()
@@ -262,7 +273,9 @@ describe('Circuit', () => {
     const timeouts = vi.spyOn(globalThis, 'setTimeout')
     const { open } = circuit()
     open()
-    const handles = [...intervals.mock.results, ...timeouts.mock.results].map(({ value }) => value as NodeJS.Timeout)
+    const handles = [...intervals.mock.results, ...timeouts.mock.results].map(
+      ({ value }) => value as NodeJS.Timeout,
+    )
     expect(handles.length).toBeGreaterThan(0)
     expect(handles.map((handle) => handle.hasRef())).toEqual(handles.map(() => false))
     vi.restoreAllMocks()
@@ -270,23 +283,29 @@ describe('Circuit', () => {
     vi.useFakeTimers()
   })
 
-  it.each(['closed', 'open', 'half-open'] as const)('leaves no timer when it is closed down while %s', (state) => {
-    const { one, open } = circuit()
-    if (state !== 'closed') open()
-    if (state === 'half-open') vi.advanceTimersByTime(500)
-    expect(vi.getTimerCount()).toBeGreaterThan(0)
-    one.close()
-    expect(vi.getTimerCount()).toBe(0)
-  })
+  it.each(['closed', 'open', 'half-open'] as const)(
+    'leaves no timer when it is closed down while %s',
+    (state) => {
+      const { one, open } = circuit()
+      if (state !== 'closed') open()
+      if (state === 'half-open') vi.advanceTimersByTime(500)
+      expect(vi.getTimerCount()).toBeGreaterThan(0)
+      one.close()
+      expect(vi.getTimerCount()).toBe(0)
+    },
+  )
 
-  it.each(['success', 'failure', undefined] as const)('starts nothing anew when a trial ends after that, with %s', (verdict) => {
-    const { one, open, permit, changes } = circuit()
-    open()
-    vi.advanceTimersByTime(500)
-    const trial = permit()
-    one.close()
-    one.settle(trial, verdict)
-    expect(vi.getTimerCount()).toBe(0)
-    expect(changes).toEqual(['open', 'half-open'])
-  })
+  it.each(['success', 'failure', undefined] as const)(
+    'starts nothing anew when a trial ends after that, with %s',
+    (verdict) => {
+      const { one, open, permit, changes } = circuit()
+      open()
+      vi.advanceTimersByTime(500)
+      const trial = permit()
+      one.close()
+      one.settle(trial, verdict)
+      expect(vi.getTimerCount()).toBe(0)
+      expect(changes).toEqual(['open', 'half-open'])
+    },
+  )
 })

@@ -51,9 +51,11 @@ describe('layerContract', () => {
     timeout: () => timeout({ ms: 10_000, firstTokenMs: 5_000, idleMs: 5_000 }),
     retry: () => retry({ retries: 2, minDelayMs: 0 }),
     breaker: () => breaker(),
-    queue: () => queue({ concurrency: 3, maxWaitMs: 5_000, rate: { limit: 1_000, intervalMs: 10 } }),
+    queue: () =>
+      queue({ concurrency: 3, maxWaitMs: 5_000, rate: { limit: 1_000, intervalMs: 10 } }),
     pool: () => pool({ connections: 3 }),
-    'pool with several members': () => pool({ connections: 3, members: [{ weight: 1 }, { weight: 2 }] }),
+    'pool with several members': () =>
+      pool({ connections: 3, members: [{ weight: 1 }, { weight: 2 }] }),
     cache: () => cache(),
     'cache with a store outside': () => cache({ store: new Map() }),
     dedupe: () => dedupe(),
@@ -72,7 +74,12 @@ describe('layerContract', () => {
   describe('a layer made with defineLayer', () => run(layerContract(counter)))
 
   describe('a plain next => handler', () =>
-    run(layerContract(() => (next: Handler) => async (request, context) => next(request, context.derive({ priority: context.priority })))))
+    run(
+      layerContract(
+        () => (next: Handler) => async (request, context) =>
+          next(request, context.derive({ priority: context.priority })),
+      ),
+    ))
 
   describe.concurrent('around a layer that breaks it', () => {
     type Wrap = (next: Handler<unknown, unknown>) => Handler<unknown, unknown>
@@ -86,13 +93,20 @@ describe('layerContract', () => {
         next(request, context).catch(() => {
           throw new Error('something went wrong')
         })
-      expect(await failing(replace, 'passes an error through as it is')).toBeInstanceOf(assert.AssertionError)
-      expect(await failing(replace, 'rejects when the base throws without a promise')).toBeInstanceOf(assert.AssertionError)
+      expect(await failing(replace, 'passes an error through as it is')).toBeInstanceOf(
+        assert.AssertionError,
+      )
+      expect(
+        await failing(replace, 'rejects when the base throws without a promise'),
+      ).toBeInstanceOf(assert.AssertionError)
     })
 
     it('notices an answer that is changed', async () => {
-      const change: Wrap = (next) => async (request, context) => (await next(request, context)) ?? {}
-      expect(await failing(change, 'passes a value through unchanged')).toBeInstanceOf(assert.AssertionError)
+      const change: Wrap = (next) => async (request, context) =>
+        (await next(request, context)) ?? {}
+      expect(await failing(change, 'passes a value through unchanged')).toBeInstanceOf(
+        assert.AssertionError,
+      )
     })
 
     it('notices chunks that are changed, and a source that is not left', async () => {
@@ -100,12 +114,15 @@ describe('layerContract', () => {
         const answer = (await next(request, context)) as AsyncIterable<unknown>
         return (async function* () {
           const iterator = answer[Symbol.asyncIterator]()
-          for (let result = await iterator.next(); !result.done; result = await iterator.next()) yield String(result.value)
+          for (let result = await iterator.next(); !result.done; result = await iterator.next())
+            yield String(result.value)
         })()
       }
       const name = 'passes the chunks of a stream through unchanged and in order'
       expect(await failing(copy, name)).toBeInstanceOf(assert.AssertionError)
-      expect(await failing(copy, 'ends once when the reader leaves early, and leaves the source')).toBeInstanceOf(assert.AssertionError)
+      expect(
+        await failing(copy, 'ends once when the reader leaves early, and leaves the source'),
+      ).toBeInstanceOf(assert.AssertionError)
     })
 
     it('notices a timer that stays', async () => {
@@ -114,7 +131,9 @@ describe('layerContract', () => {
         timers.push(setTimeout(() => {}, 60_000))
         return next(request, context)
       }
-      expect(await failing(keep, 'leaves no timer and no listener behind')).toBeInstanceOf(assert.AssertionError)
+      expect(await failing(keep, 'leaves no timer and no listener behind')).toBeInstanceOf(
+        assert.AssertionError,
+      )
       for (const timer of timers) clearTimeout(timer)
     })
 
@@ -123,7 +142,9 @@ describe('layerContract', () => {
         context.closing.onAbort(() => {})
         return next(request, context)
       }
-      expect(await failing(keep, 'leaves no timer and no listener behind')).toBeInstanceOf(assert.AssertionError)
+      expect(await failing(keep, 'leaves no timer and no listener behind')).toBeInstanceOf(
+        assert.AssertionError,
+      )
     })
 
     it('notices a context that is cut off from its caller', async () => {
@@ -135,9 +156,15 @@ describe('layerContract', () => {
           work.end()
         }
       }
-      expect(await failing(cut, 'keeps the context whole on its way in')).toBeInstanceOf(assert.AssertionError)
-      expect(await failing(cut, "hands no later deadline inward than the caller's")).toBeInstanceOf(assert.AssertionError)
-      expect(await failing(cut, "hands the caller's abort inward and his own reason outward")).toBeInstanceOf(assert.AssertionError)
+      expect(await failing(cut, 'keeps the context whole on its way in')).toBeInstanceOf(
+        assert.AssertionError,
+      )
+      expect(await failing(cut, "hands no later deadline inward than the caller's")).toBeInstanceOf(
+        assert.AssertionError,
+      )
+      expect(
+        await failing(cut, "hands the caller's abort inward and his own reason outward"),
+      ).toBeInstanceOf(assert.AssertionError)
     })
 
     it('notices answers that are mixed up', async () => {
@@ -148,7 +175,9 @@ describe('layerContract', () => {
         last = answer
         return before ?? answer
       }
-      expect(await failing(mix, "does not mix concurrent calls' answers")).toBeInstanceOf(assert.AssertionError)
+      expect(await failing(mix, "does not mix concurrent calls' answers")).toBeInstanceOf(
+        assert.AssertionError,
+      )
     })
 
     it('notices a call that is still running when it has been answered', async () => {
@@ -156,7 +185,9 @@ describe('layerContract', () => {
         context.detach()
         return next(request, context)
       }
-      expect(await failing(linger, 'ends once when the answer is a value')).toBeInstanceOf(assert.AssertionError)
+      expect(await failing(linger, 'ends once when the answer is a value')).toBeInstanceOf(
+        assert.AssertionError,
+      )
     })
   })
 })

@@ -3,7 +3,15 @@ import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/index.js'
-import { base, type Context, collect, isStackError, onEnd, type StreamEnd, stack } from '../../src/core/index.js'
+import {
+  base,
+  type Context,
+  collect,
+  isStackError,
+  onEnd,
+  type StreamEnd,
+  stack,
+} from '../../src/core/index.js'
 import { dedupe } from '../../src/layers/dedupe.js'
 import { retry } from '../../src/layers/retry.js'
 import { startLocalBlossom } from '../../src/testing/index.js'
@@ -225,7 +233,10 @@ describe('dedupe', () => {
     it('ends each caller at his own deadline', async () => {
       const answer = gate<string>()
       const shared = stack(() => answer.promise, dedupe())
-      const [short, long] = [watch(shared('q', { timeoutMs: 100 })), watch(shared('q', { timeoutMs: 1_000 }))]
+      const [short, long] = [
+        watch(shared('q', { timeoutMs: 100 })),
+        watch(shared('q', { timeoutMs: 1_000 })),
+      ]
       await vi.advanceTimersByTimeAsync(100)
       expect(short.error).toMatchObject({ code: 'TIMEOUT' })
       answer.open('answer')
@@ -363,7 +374,10 @@ describe('dedupe', () => {
       sources[0]!.stream.push({ choices: [{ delta: 'a' }] })
       sources[0]!.stream.push(Buffer.from([1]))
       sources[0]!.stream.end()
-      const [one, two] = (await Promise.all(readers.map((reader) => collect(reader)))) as [{ choices: object[] }, Buffer][]
+      const [one, two] = (await Promise.all(readers.map((reader) => collect(reader)))) as [
+        { choices: object[] },
+        Buffer,
+      ][]
       expect(Object.isFrozen(one![0])).toBe(true)
       expect(Object.isFrozen(one![0].choices[0])).toBe(true)
       one![1][0] = 9
@@ -376,7 +390,8 @@ describe('dedupe', () => {
       const source = driven<string>({ committed: true })
       const ask = stack(
         async (_: string) => source.stream,
-        (next) => async (request, context) => onEnd(await next(request, context), (end) => outer.push(end)),
+        (next) => async (request, context) =>
+          onEnd(await next(request, context), (end) => outer.push(end)),
         dedupe(),
         seen,
       )
@@ -393,7 +408,11 @@ describe('dedupe', () => {
     it('lets a reader leave by himself', async () => {
       const { ask, sources, contexts } = dedupedStream()
       const caller = new AbortController()
-      const [leader, follower, third] = await Promise.all([ask('q', { signal: caller.signal }), ask('q'), ask('q')])
+      const [leader, follower, third] = await Promise.all([
+        ask('q', { signal: caller.signal }),
+        ask('q'),
+        ask('q'),
+      ])
       sources[0]!.stream.push('a')
       await leader.next()
       const waiting = failure(leader.next())
@@ -488,77 +507,99 @@ describe('dedupe', () => {
       { weight: 3, arbitrary: fc.record({ do: fc.constant('push' as const) }) },
       { weight: 2, arbitrary: fc.record({ do: fc.constant('join' as const) }) },
       { weight: 4, arbitrary: fc.record({ do: fc.constant('read' as const), who: fc.nat(5) }) },
-      { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('break' as const, 'abort' as const), who: fc.nat(5) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          do: fc.constantFrom('break' as const, 'abort' as const),
+          who: fc.nat(5),
+        }),
+      },
     )
     await fc.assert(
-      fc.asyncProperty(fc.array(action, { maxLength: 40 }), fc.boolean(), async (actions, fails) => {
-        const { ask, sources, ends } = dedupedStream()
-        const readers: {
-          of: number
-          got: unknown[]
-          errors: unknown[]
-          left: boolean
-          stream: AsyncGenerator<unknown>
-          caller: AbortController
-          reads: Promise<unknown>[]
-        }[] = []
-        const pushed: number[] = []
-        const read = (reader: (typeof readers)[number]) => {
-          reader.reads.push(
-            reader.stream.next().then(
-              ({ done, value }) => void (done || reader.got.push(value)),
-              (error: unknown) => reader.errors.push(error),
-            ),
-          )
-        }
-        for (const step of actions) {
-          if (step.do === 'join') {
-            const caller = new AbortController()
-            const stream = await ask('q', { signal: caller.signal })
-            readers.push({ of: sources.length - 1, got: [], errors: [], left: false, stream, caller, reads: [] })
-          } else if (step.do === 'push') {
-            const of = sources.length - 1
-            if (of < 0 || sources[of]!.stream.ended) continue
-            pushed[of] = (pushed[of] ?? 0) + 1
-            sources[of]!.stream.push(pushed[of])
-          } else {
-            const reader = readers[step.who]
-            if (reader === undefined || reader.left) continue
-            if (step.do === 'read') read(reader)
-            else {
-              reader.left = true
-              if (step.do === 'break') await reader.stream.return(undefined)
-              else reader.caller.abort(left())
-            }
+      fc.asyncProperty(
+        fc.array(action, { maxLength: 40 }),
+        fc.boolean(),
+        async (actions, fails) => {
+          const { ask, sources, ends } = dedupedStream()
+          const readers: {
+            of: number
+            got: unknown[]
+            errors: unknown[]
+            left: boolean
+            stream: AsyncGenerator<unknown>
+            caller: AbortController
+            reads: Promise<unknown>[]
+          }[] = []
+          const pushed: number[] = []
+          const read = (reader: (typeof readers)[number]) => {
+            reader.reads.push(
+              reader.stream.next().then(
+                ({ done, value }) => void (done || reader.got.push(value)),
+                (error: unknown) => reader.errors.push(error),
+              ),
+            )
           }
-          await flush()
-        }
-        const error = new Error('broken')
-        for (const { stream } of sources) fails ? stream.fail(error) : stream.end()
-        for (const reader of readers) {
-          await Promise.all(reader.reads)
-          const whole = Array.from({ length: pushed[reader.of] ?? 0 }, (_, i) => i + 1)
-          if (!reader.left) {
-            try {
-              for await (const chunk of reader.stream) reader.got.push(chunk)
-            } catch (thrown) {
-              reader.errors.push(thrown)
+          for (const step of actions) {
+            if (step.do === 'join') {
+              const caller = new AbortController()
+              const stream = await ask('q', { signal: caller.signal })
+              readers.push({
+                of: sources.length - 1,
+                got: [],
+                errors: [],
+                left: false,
+                stream,
+                caller,
+                reads: [],
+              })
+            } else if (step.do === 'push') {
+              const of = sources.length - 1
+              if (of < 0 || sources[of]!.stream.ended) continue
+              pushed[of] = (pushed[of] ?? 0) + 1
+              sources[of]!.stream.push(pushed[of])
+            } else {
+              const reader = readers[step.who]
+              if (reader === undefined || reader.left) continue
+              if (step.do === 'read') read(reader)
+              else {
+                reader.left = true
+                if (step.do === 'break') await reader.stream.return(undefined)
+                else reader.caller.abort(left())
+              }
             }
-            expect(reader.errors).toEqual(sources[reader.of]!.stream.ended?.outcome === 'failed' ? [error] : [])
-            expect(reader.got).toEqual(whole)
+            await flush()
           }
-          expect(reader.got).toEqual(whole.slice(0, reader.got.length))
-        }
-        expect(ends.length).toBe(sources.length)
-        expect(ask.stats().dedupe.inFlight).toBe(0)
-        await ask.close()
-      }),
+          const error = new Error('broken')
+          for (const { stream } of sources) fails ? stream.fail(error) : stream.end()
+          for (const reader of readers) {
+            await Promise.all(reader.reads)
+            const whole = Array.from({ length: pushed[reader.of] ?? 0 }, (_, i) => i + 1)
+            if (!reader.left) {
+              try {
+                for await (const chunk of reader.stream) reader.got.push(chunk)
+              } catch (thrown) {
+                reader.errors.push(thrown)
+              }
+              expect(reader.errors).toEqual(
+                sources[reader.of]!.stream.ended?.outcome === 'failed' ? [error] : [],
+              )
+              expect(reader.got).toEqual(whole)
+            }
+            expect(reader.got).toEqual(whole.slice(0, reader.got.length))
+          }
+          expect(ends.length).toBe(sources.length)
+          expect(ask.stats().dedupe.inFlight).toBe(0)
+          await ask.close()
+        },
+      ),
       { numRuns: 200 },
     )
   })
 
   it('takes no options but its name', () => {
-    expect(() => dedupe({ ttlMs: 5 } as never)).toThrow(expect.objectContaining({ code: 'CONFIG', layer: 'dedupe' }))
+    expect(() => dedupe({ ttlMs: 5 } as never)).toThrow(
+      expect.objectContaining({ code: 'CONFIG', layer: 'dedupe' }),
+    )
     expect(dedupe({ name: 'once' }).name).toBe('once')
   })
 
@@ -571,7 +612,12 @@ describe('dedupe', () => {
       const chunks = await collect(await blossom.chat.stream({ messages, ...body }))
       return chunks.map((chunk) => chunk.choices[0]?.delta.content ?? '').join('')
     }
-    const texts = await Promise.all([text(), text(), text(), text({ stream_options: { include_usage: true } })])
+    const texts = await Promise.all([
+      text(),
+      text(),
+      text(),
+      text({ stream_options: { include_usage: true } }),
+    ])
     expect(new Set(texts).size).toBe(1)
     expect(upstream.requests.length).toBe(2)
     await Promise.all([text(), blossom.chat.create({ messages })])
@@ -587,7 +633,10 @@ function fail(): never {
 
 it('joins equal requests of any length, and no others', async () => {
   let calls = 0
-  const ask = stack(async (request: string) => ({ calls: ++calls, length: request.length }), dedupe())
+  const ask = stack(
+    async (request: string) => ({ calls: ++calls, length: request.length }),
+    dedupe(),
+  )
   const long = 'x'.repeat(50_000)
   const answers = await Promise.all([ask(long), ask(long), ask(`${long}y`), ask(`y${long}`)])
   expect(calls).toBe(3)

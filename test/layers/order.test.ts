@@ -42,7 +42,10 @@ const KINDS = Object.keys(make) as Kind[]
 
 interface Ask {
   (request: string, options?: CallOptions): Promise<unknown>
-  stats(): Record<string, { running?: number; active?: number; waiting?: number; inFlight?: number }>
+  stats(): Record<
+    string,
+    { running?: number; active?: number; waiting?: number; inFlight?: number }
+  >
   close(): Promise<void>
 }
 
@@ -57,7 +60,9 @@ function countingBase() {
     if (request.startsWith('stream')) return numbers(3)
     if (request === 'waits') {
       waits.open()
-      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      return new Promise((_, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason)),
+      )
     }
     await null
     return `${request}: done`
@@ -65,11 +70,16 @@ function countingBase() {
   return { ask, counts, waits: waits.promise }
 }
 
-const around = (base: (request: string, context: Context) => Promise<unknown>, layers: readonly LayerOf<string, unknown>[]): Ask =>
-  stack(base, ...layers) as unknown as Ask
+const around = (
+  base: (request: string, context: Context) => Promise<unknown>,
+  layers: readonly LayerOf<string, unknown>[],
+): Ask => stack(base, ...layers) as unknown as Ask
 
 /** Gives a stack of one slot five calls at once, and says what is not as it should be. */
-async function trial(kinds: readonly Kind[], layers: readonly LayerOf<string, unknown>[] = kinds.map((kind) => make[kind]())) {
+async function trial(
+  kinds: readonly Kind[],
+  layers: readonly LayerOf<string, unknown>[] = kinds.map((kind) => make[kind]()),
+) {
   const { ask: base, counts, waits } = countingBase()
   const ask = around(base, layers)
   const caller = new AbortController()
@@ -98,20 +108,29 @@ async function trial(kinds: readonly Kind[], layers: readonly LayerOf<string, un
   const again = [await ask('ok'), await read('stream read', Number.POSITIVE_INFINITY)]
   await ask.close()
   const held = Object.values(ask.stats()).map(
-    ({ running = 0, active = 0, waiting = 0, inFlight = 0 }) => running + active + waiting + inFlight,
+    ({ running = 0, active = 0, waiting = 0, inFlight = 0 }) =>
+      running + active + waiting + inFlight,
   )
   const repeats = kinds.includes('retry')
   const cached = kinds.includes('cache')
   const expected = {
     answers: ['ok: done', repeats ? 'fails once: done' : FAILED, true, '0,1,2', '0'],
     again: ['ok: done', '0,1,2'],
-    counts: { ok: cached ? 1 : 2, 'fails once': repeats ? 2 : 1, waits: 1, 'stream read': cached ? 1 : 2, 'stream left': 1 },
+    counts: {
+      ok: cached ? 1 : 2,
+      'fails once': repeats ? 2 : 1,
+      waits: 1,
+      'stream read': cached ? 1 : 2,
+      'stream left': 1,
+    },
     held: 0,
   }
   return { got: { answers, again, counts, held: held.reduce((sum, n) => sum + n, 0) }, expected }
 }
 
-/** Tries many stacks, some at a time, and fails with the first order that is not as it should be. */
+/**
+ * Tries many stacks, some at a time, and fails with the first order that is not as it should be.
+ */
 async function tryAll(orders: readonly (readonly Kind[])[]) {
   for (let i = 0; i < orders.length; i += 250) {
     await Promise.all(
@@ -126,10 +145,14 @@ async function tryAll(orders: readonly (readonly Kind[])[]) {
 
 function permutations<T>(items: readonly T[]): T[][] {
   if (items.length === 0) return [[]]
-  return items.flatMap((item, i) => permutations(items.toSpliced(i, 1)).map((rest) => [item, ...rest]))
+  return items.flatMap((item, i) =>
+    permutations(items.toSpliced(i, 1)).map((rest) => [item, ...rest]),
+  )
 }
 
-const subsets = Array.from({ length: 2 ** KINDS.length }, (_, bits) => KINDS.filter((_, i) => bits & (1 << i)))
+const subsets = Array.from({ length: 2 ** KINDS.length }, (_, bits) =>
+  KINDS.filter((_, i) => bits & (1 << i)),
+)
 
 describe('order', () => {
   it('loses, doubles and blocks no call in any of the 5,040 orders of seven layers with one slot', async () => {
@@ -143,30 +166,42 @@ describe('order', () => {
     await tryAll(subsets)
   }, 120_000)
 
-  it.each(KINDS)('takes %s twice, next to itself, or around all others and inside them', async (kind) => {
-    const beside = KINDS.flatMap((other) => (other === kind ? [make[kind](), make[kind]('inner')] : [make[other]()]))
-    const apart = [make[kind]('outer'), ...KINDS.filter((other) => other !== kind).map((other) => make[other]()), make[kind]()]
-    for (const layers of [beside, apart]) {
-      const { got, expected } = await trial(KINDS, layers as LayerOf<string, unknown>[])
-      expect(got).toEqual(expected)
-    }
-  })
+  it.each(KINDS)(
+    'takes %s twice, next to itself, or around all others and inside them',
+    async (kind) => {
+      const beside = KINDS.flatMap((other) =>
+        other === kind ? [make[kind](), make[kind]('inner')] : [make[other]()],
+      )
+      const apart = [
+        make[kind]('outer'),
+        ...KINDS.filter((other) => other !== kind).map((other) => make[other]()),
+        make[kind](),
+      ]
+      for (const layers of [beside, apart]) {
+        const { got, expected } = await trial(KINDS, layers as LayerOf<string, unknown>[])
+        expect(got).toEqual(expected)
+      }
+    },
+  )
 
-  it.each(KINDS.map((_, i) => i))('merges calls with the batcher at place %i of a stack of one slot', async (place) => {
-    const layers = KINDS.map((kind) => make[kind]()) as unknown as LayerOf<number[], number[]>[]
-    const asked: number[][] = []
-    const ask = stack(
-      async (inputs: number[]) => {
-        asked.push(inputs)
-        return inputs.map((input) => input * 2)
-      },
-      ...layers.toSpliced(place, 0, batcher({ maxDelayMs: 1 })),
-    )
-    const answers = await Promise.all([1, 2, 3, 4].map((n) => ask([n])))
-    expect(answers).toEqual([[2], [4], [6], [8]])
-    expect(asked.flat().toSorted()).toEqual([1, 2, 3, 4])
-    await ask.close()
-  })
+  it.each(KINDS.map((_, i) => i))(
+    'merges calls with the batcher at place %i of a stack of one slot',
+    async (place) => {
+      const layers = KINDS.map((kind) => make[kind]()) as unknown as LayerOf<number[], number[]>[]
+      const asked: number[][] = []
+      const ask = stack(
+        async (inputs: number[]) => {
+          asked.push(inputs)
+          return inputs.map((input) => input * 2)
+        },
+        ...layers.toSpliced(place, 0, batcher({ maxDelayMs: 1 })),
+      )
+      const answers = await Promise.all([1, 2, 3, 4].map((n) => ask([n])))
+      expect(answers).toEqual([[2], [4], [6], [8]])
+      expect(asked.flat().toSorted()).toEqual([1, 2, 3, 4])
+      await ask.close()
+    },
+  )
 })
 
 describe('describe', () => {
@@ -180,37 +215,67 @@ describe('describe', () => {
     batcher: ['cache'],
   }
   const kinds = Object.keys(all) as Any[]
-  const pairs = kinds.flatMap((outer) => kinds.filter((inner) => inner !== outer).map((inner) => ({ outer, inner })))
+  const pairs = kinds.flatMap((outer) =>
+    kinds.filter((inner) => inner !== outer).map((inner) => ({ outer, inner })),
+  )
   const describeOf = (...layers: LayerOf<string, unknown>[]) =>
     stack(async (request: string): Promise<unknown> => request, ...layers).describe()
 
-  it.each(pairs)('says of $inner inside $outer whether that is odd, and why', ({ outer, inner }) => {
-    const [first, second] = describeOf(all[outer]() as LayerOf<string, unknown>, all[inner]() as LayerOf<string, unknown>)
-    expect(first).not.toHaveProperty('note')
-    if (ODD[outer]?.includes(inner)) {
-      expect(second!.note).toMatch(new RegExp(`^${inner} is inside ${outer}: .+; put ${inner} outside\\.$`))
-    } else expect(second).not.toHaveProperty('note')
-  })
+  it.each(pairs)(
+    'says of $inner inside $outer whether that is odd, and why',
+    ({ outer, inner }) => {
+      const [first, second] = describeOf(
+        all[outer]() as LayerOf<string, unknown>,
+        all[inner]() as LayerOf<string, unknown>,
+      )
+      expect(first).not.toHaveProperty('note')
+      if (ODD[outer]?.includes(inner)) {
+        expect(second!.note).toMatch(
+          new RegExp(`^${inner} is inside ${outer}: .+; put ${inner} outside\\.$`),
+        )
+      } else expect(second).not.toHaveProperty('note')
+    },
+  )
 
   it('goes by the kind of a layer, not by its name', () => {
-    const [, second] = describeOf(queue({ name: 'bulkhead' }), timeout({ ms: 1_000 }), cache({ name: 'memory' })).filter(
-      ({ name }) => name !== 'timeout',
-    )
-    expect(second).toMatchObject({ name: 'memory', note: expect.stringMatching(/^memory is inside bulkhead: a hit waits for a slot/) })
-    expect(describeOf(cache({ name: 'queue' }), queue({ name: 'cache' })).some((layer) => 'note' in layer)).toBe(false)
+    const [, second] = describeOf(
+      queue({ name: 'bulkhead' }),
+      timeout({ ms: 1_000 }),
+      cache({ name: 'memory' }),
+    ).filter(({ name }) => name !== 'timeout')
+    expect(second).toMatchObject({
+      name: 'memory',
+      note: expect.stringMatching(/^memory is inside bulkhead: a hit waits for a slot/),
+    })
+    expect(
+      describeOf(cache({ name: 'queue' }), queue({ name: 'cache' })).some(
+        (layer) => 'note' in layer,
+      ),
+    ).toBe(false)
   })
 
   it('warns of an odd order once, with the reason', () => {
     const odd = () => describeOf(queue({ name: 'warned' }), retry({ name: 'again' }))
     odd()
-    expect(warnings).toEqual(['again is inside warned: a call in backoff holds its slot; put retry outside.'])
+    expect(warnings).toEqual([
+      'again is inside warned: a call in backoff holds its slot; put retry outside.',
+    ])
     odd()
     expect(warnings.length).toBe(1)
   })
 
   it('has nothing to say about the recommended order', () => {
     const described = describeOf(...(standard() as unknown as LayerOf<string, unknown>[]))
-    expect(described.map(({ name }) => name)).toEqual(['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'attempt', 'pool'])
+    expect(described.map(({ name }) => name)).toEqual([
+      'cache',
+      'dedupe',
+      'timeout',
+      'retry',
+      'breaker',
+      'queue',
+      'attempt',
+      'pool',
+    ])
     expect(described.filter(({ note }) => note !== undefined)).toEqual([])
     expect(warnings).toEqual([])
   })

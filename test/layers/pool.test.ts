@@ -6,7 +6,14 @@ import fc from 'fast-check'
 import type { Agent, Dispatcher } from 'undici'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/client.js'
-import { type Context, collect, QueueFullError, stack, TimeoutError, type Transport } from '../../src/core/index.js'
+import {
+  type Context,
+  collect,
+  QueueFullError,
+  stack,
+  TimeoutError,
+  type Transport,
+} from '../../src/core/index.js'
 import { type PoolMember, type PoolOptions, pool } from '../../src/layers/pool.js'
 import { retry } from '../../src/layers/retry.js'
 import { startLocalBlossom } from '../../src/testing/local-blossom.js'
@@ -63,7 +70,15 @@ function held(options: PoolOptions = {}) {
     }
   }
   const call = (request: string, options = {}) => watch(ask(request, options))
-  return { ask, call, end, endAll, works, started: () => works.map(({ request }) => request), stats: () => ask.stats().pool }
+  return {
+    ask,
+    call,
+    end,
+    endAll,
+    works,
+    started: () => works.map(({ request }) => request),
+    stats: () => ask.stats().pool,
+  }
 }
 
 /** A pool whose members answer with what the test says, by index: an error to throw, or nothing. */
@@ -84,7 +99,10 @@ function around(options: PoolOptions, ...inside: unknown[]) {
   const run = async (times: number) => {
     for (let i = 0; i < times; i++) await ask('x').catch(() => {})
   }
-  const states = () => (ask.stats() as unknown as { pool: { members: { state: string }[] } }).pool.members.map(({ state }) => state)
+  const states = () =>
+    (ask.stats() as unknown as { pool: { members: { state: string }[] } }).pool.members.map(
+      ({ state }) => state,
+    )
   return { ask, answers, used, run, states }
 }
 
@@ -94,19 +112,36 @@ describe('pool', () => {
       const { call, end, endAll, started, stats } = held({ connections: 2 })
       const calls = ['a', 'b', 'c', 'd'].map((request) => call(request))
       expect(started()).toEqual(['a', 'b'])
-      expect(stats()).toEqual({ max: 2, active: 2, available: 0, waiting: 2, members: [{ active: 2, state: 'ready' }] })
+      expect(stats()).toEqual({
+        max: 2,
+        active: 2,
+        available: 0,
+        waiting: 2,
+        members: [{ active: 2, state: 'ready' }],
+      })
       await end('b')
       expect(started()).toEqual(['a', 'b', 'c'])
       await endAll()
       expect(calls.every(({ state }) => state === 'resolved')).toBe(true)
-      expect(stats()).toEqual({ max: 2, active: 0, available: 2, waiting: 0, members: [{ active: 0, state: 'ready' }] })
+      expect(stats()).toEqual({
+        max: 2,
+        active: 0,
+        available: 2,
+        waiting: 0,
+        members: [{ active: 0, state: 'ready' }],
+      })
     })
 
     it('has 10 connections and 1000 places by default', async () => {
       const { ask, call, endAll, started, stats } = held()
       for (let i = 0; i < 1_010; i++) call(`${i}`)
       expect(stats()).toMatchObject({ max: 10, active: 10, waiting: 1_000 })
-      expect(await failure(ask('one more'))).toMatchObject({ code: 'QUEUE_FULL', limit: 1_000, layer: 'pool', refused: true })
+      expect(await failure(ask('one more'))).toMatchObject({
+        code: 'QUEUE_FULL',
+        limit: 1_000,
+        layer: 'pool',
+        refused: true,
+      })
       await endAll()
       expect(started()).toHaveLength(1_010)
     })
@@ -174,7 +209,12 @@ describe('pool', () => {
       call('a')
       const b = call('b', { timeoutMs: 100 })
       await tick(100)
-      expect(b.error).toMatchObject({ code: 'TIMEOUT', phase: 'queue', layer: 'pool', refused: true })
+      expect(b.error).toMatchObject({
+        code: 'TIMEOUT',
+        phase: 'queue',
+        layer: 'pool',
+        refused: true,
+      })
       await endAll()
     })
 
@@ -206,7 +246,10 @@ describe('pool', () => {
     })
 
     it('holds a connection to the end of a stream, however it ends', async () => {
-      const ask = stack((make: () => AsyncGenerator<number>) => Promise.resolve(make()), pool({ connections: 1 }))
+      const ask = stack(
+        (make: () => AsyncGenerator<number>) => Promise.resolve(make()),
+        pool({ connections: 1 }),
+      )
       const active = () => ask.stats().pool.active
       const stream = await ask(() => numbers(2))
       const waiting = watch(ask(() => numbers(1)))
@@ -229,8 +272,20 @@ describe('pool', () => {
 
     it('never leases too many, loses none and keeps the order, for any pattern', async () => {
       const step = fc.oneof(
-        { weight: 3, arbitrary: fc.record({ kind: fc.constant('call' as const), n: fc.integer({ min: -1, max: 1 }) }) },
-        { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('end' as const, 'fail' as const, 'abort' as const), n: fc.nat(50) }) },
+        {
+          weight: 3,
+          arbitrary: fc.record({
+            kind: fc.constant('call' as const),
+            n: fc.integer({ min: -1, max: 1 }),
+          }),
+        },
+        {
+          weight: 2,
+          arbitrary: fc.record({
+            kind: fc.constantFrom('end' as const, 'fail' as const, 'abort' as const),
+            n: fc.nat(50),
+          }),
+        },
       )
       await fc.assert(
         fc.asyncProperty(
@@ -238,9 +293,16 @@ describe('pool', () => {
           fc.integer({ min: 1, max: 2 }),
           fc.integer({ min: 1, max: 3 }),
           async (steps, connections, count) => {
-            const { call, works, endAll, stats } = held({ connections, members: Array.from({ length: count }, () => ({})) })
+            const { call, works, endAll, stats } = held({
+              connections,
+              members: Array.from({ length: count }, () => ({})),
+            })
             const max = connections * count
-            const all: { priority: number; caller: AbortController; result: ReturnType<typeof call> }[] = []
+            const all: {
+              priority: number
+              caller: AbortController
+              result: ReturnType<typeof call>
+            }[] = []
             let running: number[] = []
             let waiting: number[] = []
             const expected: number[] = []
@@ -248,7 +310,11 @@ describe('pool', () => {
               if (kind === 'call') {
                 const caller = new AbortController()
                 const id = all.length
-                all.push({ priority: n, caller, result: call(`${id}`, { priority: n, signal: caller.signal }) })
+                all.push({
+                  priority: n,
+                  caller,
+                  result: call(`${id}`, { priority: n, signal: caller.signal }),
+                })
                 waiting.push(id)
               } else if (kind === 'abort') {
                 const id = n % Math.max(1, all.length)
@@ -262,7 +328,9 @@ describe('pool', () => {
                 running = running.filter((one) => one !== id)
               }
               while (running.length < max && waiting.length > 0) {
-                const next = waiting.toSorted((a, b) => all[b]!.priority - all[a]!.priority || a - b)[0]!
+                const next = waiting.toSorted(
+                  (a, b) => all[b]!.priority - all[a]!.priority || a - b,
+                )[0]!
                 waiting = waiting.filter((one) => one !== next)
                 running.push(next)
                 expected.push(next)
@@ -270,7 +338,11 @@ describe('pool', () => {
               await tick()
               expect(works.map(({ request }) => Number(request))).toEqual(expected)
               const { active, members } = stats()
-              expect(stats()).toMatchObject({ active: running.length, available: max - running.length, waiting: waiting.length })
+              expect(stats()).toMatchObject({
+                active: running.length,
+                available: max - running.length,
+                waiting: waiting.length,
+              })
               expect(members.reduce((sum, member) => sum + member.active, 0)).toBe(active)
               expect(members.every((member) => member.active <= connections)).toBe(true)
             }
@@ -299,7 +371,9 @@ describe('pool', () => {
     }
 
     it('is the chosen member, with its key and address', async () => {
-      expect(await seen({ members: [{ apiKey: 'sk_one', baseURL: 'https://one.example' }] })).toMatchObject({
+      expect(
+        await seen({ members: [{ apiKey: 'sk_one', baseURL: 'https://one.example' }] }),
+      ).toMatchObject({
         member: 0,
         apiKey: 'sk_one',
         baseURL: 'https://one.example',
@@ -313,8 +387,15 @@ describe('pool', () => {
     })
 
     it('is a dispatcher of the user, who closes it himself', async () => {
-      const dispatcher = { dispatch: vi.fn(), close: vi.fn(), destroy: vi.fn() } as unknown as Dispatcher
-      const ask = stack(async (_: string, { transport }: Context) => transport!.dispatcher, pool({ dispatcher }))
+      const dispatcher = {
+        dispatch: vi.fn(),
+        close: vi.fn(),
+        destroy: vi.fn(),
+      } as unknown as Dispatcher
+      const ask = stack(
+        async (_: string, { transport }: Context) => transport!.dispatcher,
+        pool({ dispatcher }),
+      )
       expect(await ask('x')).toBe(dispatcher)
       await ask.close()
       expect(agents.options).toEqual([])
@@ -331,11 +412,16 @@ describe('pool', () => {
       const transport = await seen({ connections: 3 })
       transport.dispatcher
       expect(transport.dispatcher).toBe(transport.dispatcher)
-      expect(agents.options).toEqual([{ connections: 3, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 }])
+      expect(agents.options).toEqual([
+        { connections: 3, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 },
+      ])
     })
 
     it('comes from the innermost of two pools', async () => {
-      const transport = await seen({ members: [{ apiKey: 'sk_inner' }] }, pool({ members: [{ apiKey: 'sk_outer' }] }) as never)
+      const transport = await seen(
+        { members: [{ apiKey: 'sk_inner' }] },
+        pool({ members: [{ apiKey: 'sk_outer' }] }) as never,
+      )
       expect(transport.apiKey).toBe('sk_inner')
     })
 
@@ -381,7 +467,10 @@ describe('pool', () => {
     })
 
     it('share them by weight', async () => {
-      const { call, endAll, works } = held({ connections: 100, members: [{ weight: 1 }, { weight: 3 }] })
+      const { call, endAll, works } = held({
+        connections: 100,
+        members: [{ weight: 1 }, { weight: 3 }],
+      })
       for (let i = 0; i < 40; i++) call(`${i}`)
       expect(works.filter(({ member }) => member === 1)).toHaveLength(30)
       await endAll()
@@ -397,7 +486,10 @@ describe('pool', () => {
     })
 
     it('take no more than their connections each', async () => {
-      const { call, endAll, works } = held({ connections: 2, members: [{ weight: 1 }, { weight: 1_000 }] })
+      const { call, endAll, works } = held({
+        connections: 2,
+        members: [{ weight: 1 }, { weight: 1_000 }],
+      })
       for (let i = 0; i < 5; i++) call(`${i}`)
       expect(works.filter(({ member }) => member === 1)).toHaveLength(2)
       expect(works).toHaveLength(4)
@@ -454,12 +546,15 @@ describe('pool', () => {
       expect([4, 5, 6]).toContain(used.filter((member) => member === 0).length)
     })
 
-    it.each(['SERVER', 'NETWORK', 'PROTOCOL', 'STREAM'] satisfies UpstreamCode[])('is ejected for %s', async (code) => {
-      const { answers, run, states } = around({ members: TWO })
-      answers[0] = upstreamError(code)
-      await run(10)
-      expect(states()).toEqual(['ejected', 'ready'])
-    })
+    it.each(['SERVER', 'NETWORK', 'PROTOCOL', 'STREAM'] satisfies UpstreamCode[])(
+      'is ejected for %s',
+      async (code) => {
+        const { answers, run, states } = around({ members: TWO })
+        answers[0] = upstreamError(code)
+        await run(10)
+        expect(states()).toEqual(['ejected', 'ready'])
+      },
+    )
 
     it.each([
       ['a time-out', new TimeoutError(5)],
@@ -484,13 +579,16 @@ describe('pool', () => {
       expect(states()).toEqual(['ready', 'ready'])
     })
 
-    it.each(['AUTH', 'PAYMENT'] satisfies UpstreamCode[])('is ejected for %s at once: it would answer fastest of all', async (code) => {
-      const { answers, used, run, states } = around({ members: TWO })
-      answers[0] = upstreamError(code)
-      await run(10)
-      expect(states()).toEqual(['ejected', 'ready'])
-      expect(used.filter((member) => member === 0)).toHaveLength(1)
-    })
+    it.each(['AUTH', 'PAYMENT'] satisfies UpstreamCode[])(
+      'is ejected for %s at once: it would answer fastest of all',
+      async (code) => {
+        const { answers, used, run, states } = around({ members: TWO })
+        answers[0] = upstreamError(code)
+        await run(10)
+        expect(states()).toEqual(['ejected', 'ready'])
+        expect(used.filter((member) => member === 0)).toHaveLength(1)
+      },
+    )
 
     it('is not ejected while successes come between its failures', async () => {
       const { answers, run, states } = around({ members: TWO })
@@ -519,7 +617,8 @@ describe('pool', () => {
 
     it('is blamed for a stream that breaks half-way', async () => {
       const ask = stack(
-        async (_: string, { transport }: Context) => (transport!.member === 0 ? breaking(1, upstreamError('STREAM')) : numbers(2)),
+        async (_: string, { transport }: Context) =>
+          transport!.member === 0 ? breaking(1, upstreamError('STREAM')) : numbers(2),
         pool({ members: TWO }),
       )
       for (let i = 0; i < 10; i++) await collect(await ask('x')).catch(() => {})
@@ -698,7 +797,11 @@ describe('pool', () => {
       ['a weight of 0', { members: [{ weight: 0 }] }, '"weight"'],
       ['an address that is none', { members: [{ baseURL: 'gen.example' }] }, '"baseURL"'],
       ['a file', { members: [{ baseURL: 'file:///etc/passwd' }] }, '"baseURL"'],
-      ['an address with credentials', { members: [{ baseURL: 'https://user:secret@one.example' }] }, '"baseURL"'],
+      [
+        'an address with credentials',
+        { members: [{ baseURL: 'https://user:secret@one.example' }] },
+        '"baseURL"',
+      ],
       ['a key with a line break', { members: [{ apiKey: 'sk_secret\r\nx: y' }] }, '"apiKey"'],
       ['an empty key', { members: [{ apiKey: '' }] }, '"apiKey"'],
       ['a key that is no string', { members: [{ apiKey: 5 }] }, '"apiKey"'],
@@ -711,7 +814,11 @@ describe('pool', () => {
       } catch (thrown) {
         error = thrown
       }
-      expect(error).toMatchObject({ code: 'CONFIG', layer: 'pool', message: expect.stringContaining(words) })
+      expect(error).toMatchObject({
+        code: 'CONFIG',
+        layer: 'pool',
+        message: expect.stringContaining(words),
+      })
       expect((error as Error).message).not.toMatch(/sk_secret|user:secret/)
     })
   })
@@ -734,7 +841,9 @@ describe('pool', () => {
 
     it('opens no more sockets than connections, and uses them again', async () => {
       await using upstream = await startLocalBlossom({ latencyMs: 5 })
-      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(pool({ connections: 2 }))
+      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        pool({ connections: 2 }),
+      )
       await Promise.all(Array.from({ length: 12 }, (_, i) => blossom.text.generate(`prompt ${i}`)))
       for (let i = 0; i < 5; i++) await blossom.text.generate(`later ${i}`)
       expect(upstream.requests).toHaveLength(17)
@@ -744,14 +853,18 @@ describe('pool', () => {
 
     it('uses the connection again after a stream that was read to its end', async () => {
       await using upstream = await startLocalBlossom({ words: 5 })
-      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(pool({ connections: 1 }))
+      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        pool({ connections: 1 }),
+      )
       for (let i = 0; i < 3; i++) await collect(await blossom.text.stream(`prompt ${i}`))
       expect(sockets).toBe(1)
     })
 
     it('is not pinned by a stream whose reader leaves', async () => {
       await using upstream = await startLocalBlossom({ words: 5_000, chunkDelayMs: 1 })
-      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(pool({ connections: 1 }))
+      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        pool({ connections: 1 }),
+      )
       for (let i = 0; i < 3; i++) {
         for await (const _ of await blossom.text.stream(`prompt ${i}`)) break
         await upstream.waitFor(() => upstream.requests[i]!.outcome === 'aborted')
@@ -761,7 +874,9 @@ describe('pool', () => {
 
     it('is not pinned by a stream that nobody reads and whose caller aborts', async () => {
       await using upstream = await startLocalBlossom({ words: 5_000, chunkDelayMs: 1 })
-      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(pool({ connections: 1 }))
+      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        pool({ connections: 1 }),
+      )
       const caller = new AbortController()
       await blossom.text.stream('unread', { signal: caller.signal })
       const next = watch(blossom.text.generate('next', { maxTokens: 5 }))
@@ -774,8 +889,13 @@ describe('pool', () => {
     it("is not pinned by a failed answer's body", async () => {
       await using upstream = await startLocalBlossom()
       upstream.faults.push({ status: 500, bigBody: 8 * 1024 * 1024, times: 3 })
-      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(pool({ connections: 1 }))
-      for (let i = 0; i < 3; i++) expect(await failure(blossom.text.generate(`prompt ${i}`))).toMatchObject({ code: 'SERVER' })
+      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        pool({ connections: 1 }),
+      )
+      for (let i = 0; i < 3; i++)
+        expect(await failure(blossom.text.generate(`prompt ${i}`))).toMatchObject({
+          code: 'SERVER',
+        })
       expect((await blossom.text.generate('well again')).text).not.toBe('')
     })
 
@@ -792,8 +912,16 @@ describe('pool', () => {
       )
       await Promise.all(Array.from({ length: 6 }, (_, i) => blossom.text.generate(`prompt ${i}`)))
       const sha = (key: string) => createHash('sha256').update(key).digest('hex')
-      expect(one.requests.map(({ keySha256 }) => keySha256)).toEqual([sha('sk_one'), sha('sk_one'), sha('sk_one')])
-      expect(other.requests.map(({ keySha256 }) => keySha256)).toEqual([sha('sk_other'), sha('sk_other'), sha('sk_other')])
+      expect(one.requests.map(({ keySha256 }) => keySha256)).toEqual([
+        sha('sk_one'),
+        sha('sk_one'),
+        sha('sk_one'),
+      ])
+      expect(other.requests.map(({ keySha256 }) => keySha256)).toEqual([
+        sha('sk_other'),
+        sha('sk_other'),
+        sha('sk_other'),
+      ])
     })
 
     it('answers through another member when one is down', async () => {
@@ -804,18 +932,25 @@ describe('pool', () => {
         retry({ minDelayMs: 0 }),
         pool({ members: [{ baseURL: dead.url }, { baseURL: well.url }] }),
       )
-      for (let i = 0; i < 8; i++) expect((await blossom.text.generate(`prompt ${i}`)).text).not.toBe('')
+      for (let i = 0; i < 8; i++)
+        expect((await blossom.text.generate(`prompt ${i}`)).text).not.toBe('')
       expect(well.requests).toHaveLength(8)
     })
 
     it('closes its sockets with the client', async () => {
       await using upstream = await startLocalBlossom()
-      const blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(pool({ connections: 2 }))
+      const blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        pool({ connections: 2 }),
+      )
       await blossom.text.generate('prompt')
-      const before = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length
+      const before = process
+        .getActiveResourcesInfo()
+        .filter((kind) => kind === 'TCPSocketWrap').length
       await blossom.close()
       await vi.waitFor(() => {
-        expect(process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length).toBeLessThan(before)
+        expect(
+          process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length,
+        ).toBeLessThan(before)
       })
     })
   })

@@ -3,7 +3,14 @@ import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../src/blossom/client.js'
-import { type AnswerStream, base, type CallOptions, type Context, collect, stack } from '../../src/core/index.js'
+import {
+  type AnswerStream,
+  base,
+  type CallOptions,
+  type Context,
+  collect,
+  stack,
+} from '../../src/core/index.js'
 import { type QueueOptions, queue } from '../../src/layers/queue.js'
 import { timeout } from '../../src/layers/timeout.js'
 import { startLocalBlossom } from '../../src/testing/local-blossom.js'
@@ -49,13 +56,32 @@ describe('queue', () => {
     const { call, end, started, stats } = held({ concurrency: 2 })
     const calls = ['a', 'b', 'c', 'd'].map((request) => call(request))
     expect(started).toEqual(['a', 'b'])
-    expect(stats()).toEqual({ concurrency: 2, running: 2, waiting: 2, completed: 0, failed: 0, rejected: 0 })
+    expect(stats()).toEqual({
+      concurrency: 2,
+      running: 2,
+      waiting: 2,
+      completed: 0,
+      failed: 0,
+      rejected: 0,
+    })
     await end('b')
     expect(started).toEqual(['a', 'b', 'c'])
     await end('a', 'c')
     await end('d')
-    expect(calls.map(({ value }) => value)).toEqual(['answer to a', 'answer to b', 'answer to c', 'answer to d'])
-    expect(stats()).toEqual({ concurrency: 2, running: 0, waiting: 0, completed: 4, failed: 0, rejected: 0 })
+    expect(calls.map(({ value }) => value)).toEqual([
+      'answer to a',
+      'answer to b',
+      'answer to c',
+      'answer to d',
+    ])
+    expect(stats()).toEqual({
+      concurrency: 2,
+      running: 0,
+      waiting: 0,
+      completed: 4,
+      failed: 0,
+      rejected: 0,
+    })
   })
 
   it('has 5 slots and 1000 places by default, and no longest wait', async () => {
@@ -194,8 +220,16 @@ describe('queue', () => {
     })
 
     it.each([
-      ['it breaks', (_: AsyncGenerator<number>, work: AnswerStream<number>) => work.fail(new Error('broke')), { failed: 1 }],
-      ['its reader leaves', (stream: AsyncGenerator<number>) => void stream.return(undefined), { completed: 1 }],
+      [
+        'it breaks',
+        (_: AsyncGenerator<number>, work: AnswerStream<number>) => work.fail(new Error('broke')),
+        { failed: 1 },
+      ],
+      [
+        'its reader leaves',
+        (stream: AsyncGenerator<number>) => void stream.return(undefined),
+        { completed: 1 },
+      ],
     ] as const)('is free when %s', async (_, act, counted) => {
       const { ask, works } = slot()
       const stream = await ask()
@@ -303,26 +337,48 @@ describe('queue', () => {
       const calls = ['a', 'b', 'c'].map((request) => call(request))
       // Three before it and itself: 400 ms.
       const error = await failure(ask('d', { timeoutMs: 350 }))
-      expect(error).toMatchObject({ code: 'QUEUE_FULL', status: 503, refused: true, layer: 'queue' })
+      expect(error).toMatchObject({
+        code: 'QUEUE_FULL',
+        status: 503,
+        refused: true,
+        layer: 'queue',
+      })
       expect((error as { retryAfter: number }).retryAfter).toBeCloseTo(50)
-      expect((error as Error).message).toMatch(/^Behind 2 waiting calls this one would be done about 50 ms after its deadline/)
+      expect((error as Error).message).toMatch(
+        /^Behind 2 waiting calls this one would be done about 50 ms after its deadline/,
+      )
       calls.push(call('e', { timeoutMs: 450 }))
       for (const request of ['a', 'b', 'c', 'e']) {
         await tick(100)
         await end(request)
       }
-      expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved', 'resolved', 'resolved'])
+      expect(calls.map(({ state }) => state)).toEqual([
+        'resolved',
+        'resolved',
+        'resolved',
+        'resolved',
+      ])
       expect(stats()).toMatchObject({ running: 0, waiting: 0, completed: 14, rejected: 1 })
     })
 
     it('counts only those who go first', async () => {
       const { call, end } = await practised()
-      const calls = [call('a'), call('b'), call('c'), call('urgent', { priority: 1, timeoutMs: 250 })]
+      const calls = [
+        call('a'),
+        call('b'),
+        call('c'),
+        call('urgent', { priority: 1, timeoutMs: 250 }),
+      ]
       for (const request of ['a', 'urgent', 'b', 'c']) {
         await tick(100)
         await end(request)
       }
-      expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved', 'resolved', 'resolved'])
+      expect(calls.map(({ state }) => state)).toEqual([
+        'resolved',
+        'resolved',
+        'resolved',
+        'resolved',
+      ])
     })
 
     it('looks again at the head of the queue, and gives the slot to a call that can use it', async () => {
@@ -330,7 +386,10 @@ describe('queue', () => {
       const calls = [call('slow'), call('hopeless', { timeoutMs: 250 }), call('patient')]
       await tick(200)
       await end('slow')
-      expect(calls[1]).toMatchObject({ state: 'rejected', error: { code: 'QUEUE_FULL', refused: true } })
+      expect(calls[1]).toMatchObject({
+        state: 'rejected',
+        error: { code: 'QUEUE_FULL', refused: true },
+      })
       expect(started.slice(10)).toEqual(['slow', 'patient'])
       expect(stats()).toMatchObject({ running: 1, waiting: 0, rejected: 1 })
       await end('patient')
@@ -352,7 +411,10 @@ describe('queue', () => {
       const { call, end } = held({ concurrency: 1 })
       const calls = [call('a'), call('b', { timeoutMs: 50 })]
       await tick(50)
-      expect(calls[1]).toMatchObject({ state: 'rejected', error: { code: 'TIMEOUT', phase: 'queue' } })
+      expect(calls[1]).toMatchObject({
+        state: 'rejected',
+        error: { code: 'TIMEOUT', phase: 'queue' },
+      })
       await end('a')
     })
 
@@ -373,13 +435,16 @@ describe('queue', () => {
         const calls = Array.from({ length: 10 }, () => ask({ stream }))
         await tick(ms)
         for (const work of works.splice(0)) work.open(stream ? numbers(1) : 'done')
-        for (const answer of await Promise.all(calls)) if (stream) await collect(answer as AsyncIterable<unknown>)
+        for (const answer of await Promise.all(calls))
+          if (stream) await collect(answer as AsyncIterable<unknown>)
       }
       await pass(true, 9_000)
       await pass(false, 100)
       const running = Array.from({ length: 10 }, () => ask({ stream: false }))
       // The mean is some 4.5 s, so that the next turn comes in about 455 ms.
-      expect(await failure(ask({ stream: true }, { timeoutMs: 1_000 }))).toMatchObject({ code: 'QUEUE_FULL' })
+      expect(await failure(ask({ stream: true }, { timeoutMs: 1_000 }))).toMatchObject({
+        code: 'QUEUE_FULL',
+      })
       const plain = watch(ask({ stream: false }, { timeoutMs: 1_000 }))
       await tick(100)
       for (const work of works.splice(0)) work.open('done')
@@ -395,7 +460,8 @@ describe('queue', () => {
       call('long')
       await tick(5_000)
       await end('long')
-      // The mean is 700 ms now; what a call takes at least is still unknown to be more than nothing.
+      // The mean is 700 ms now; what a call takes at least is still unknown to be more than
+      // nothing.
       const calls = [call('short'), call('other', { timeoutMs: 750 })]
       await tick(100)
       await end('short')
@@ -525,7 +591,13 @@ describe('queue', () => {
       await tick(97)
       expect(b.state).toBe('pending')
       await tick(3)
-      expect(b.error).toMatchObject({ code: 'TIMEOUT', phase: 'queue', layer: 'queue', refused: true, retryable: false })
+      expect(b.error).toMatchObject({
+        code: 'TIMEOUT',
+        phase: 'queue',
+        layer: 'queue',
+        refused: true,
+        retryable: false,
+      })
       await end('a')
       expect(started).toEqual(['a'])
       expect(stats()).toMatchObject({ waiting: 0, rejected: 1 })
@@ -614,11 +686,20 @@ describe('queue', () => {
     })
 
     it('refuses at once a call whose turn comes after its deadline, and says when it would', async () => {
-      const { ask, call, end, stats } = held({ concurrency: 10, rate: { limit: 1, intervalMs: 1_000 } })
+      const { ask, call, end, stats } = held({
+        concurrency: 10,
+        rate: { limit: 1, intervalMs: 1_000 },
+      })
       call('a')
       await tick(300)
       const error = await failure(ask('b', { timeoutMs: 600 }))
-      expect(error).toMatchObject({ code: 'RATE_LIMITED', status: 429, refused: true, retryAfter: 700, layer: 'queue' })
+      expect(error).toMatchObject({
+        code: 'RATE_LIMITED',
+        status: 429,
+        refused: true,
+        retryAfter: 700,
+        layer: 'queue',
+      })
       expect(performance.now()).toBe(300)
       expect(stats()).toMatchObject({ waiting: 0, rejected: 1 })
       const c = call('c', { timeoutMs: 800 })
@@ -628,9 +709,17 @@ describe('queue', () => {
     })
 
     it('refuses at once a call whose turn comes after maxWaitMs', async () => {
-      const { ask, call, end } = held({ concurrency: 10, maxWaitMs: 500, rate: { limit: 1, intervalMs: 1_000 } })
+      const { ask, call, end } = held({
+        concurrency: 10,
+        maxWaitMs: 500,
+        rate: { limit: 1, intervalMs: 1_000 },
+      })
       call('a')
-      expect(await failure(ask('b'))).toMatchObject({ code: 'RATE_LIMITED', refused: true, retryAfter: 1_000 })
+      expect(await failure(ask('b'))).toMatchObject({
+        code: 'RATE_LIMITED',
+        refused: true,
+        retryAfter: 1_000,
+      })
       await tick(501)
       const c = call('c')
       await tick(499)
@@ -641,14 +730,20 @@ describe('queue', () => {
     it('reckons with those who wait already', async () => {
       const { ask, call, works } = held({ concurrency: 10, rate: { limit: 1, intervalMs: 100 } })
       for (const request of ['a', 'b', 'c', 'd']) call(request)
-      expect(await failure(ask('e', { timeoutMs: 350 }))).toMatchObject({ code: 'RATE_LIMITED', retryAfter: 400 })
+      expect(await failure(ask('e', { timeoutMs: 350 }))).toMatchObject({
+        code: 'RATE_LIMITED',
+        retryAfter: 400,
+      })
       await tick(300)
       for (const work of works.values()) work.open('')
       await tick()
     })
 
     it('does not count those against a call which it goes before', async () => {
-      const { call, works, started } = held({ concurrency: 10, rate: { limit: 1, intervalMs: 100 } })
+      const { call, works, started } = held({
+        concurrency: 10,
+        rate: { limit: 1, intervalMs: 100 },
+      })
       for (const request of ['a', 'b', 'c', 'd']) call(request)
       const urgent = call('urgent', { priority: 1, timeoutMs: 150 })
       await tick(100)
@@ -661,7 +756,10 @@ describe('queue', () => {
     })
 
     it('lets no newcomer overtake those who wait, not in the moment the window opens', async () => {
-      const { call, works, started } = held({ concurrency: 10, rate: { limit: 1, intervalMs: 100 } })
+      const { call, works, started } = held({
+        concurrency: 10,
+        rate: { limit: 1, intervalMs: 100 },
+      })
       // Set before the queue's own timer for the same moment.
       setTimeout(() => call('newcomer'), 100)
       call('a')
@@ -721,7 +819,9 @@ describe('queue', () => {
             await tick(intervalMs * (pauses.length + 1))
             const expected: number[] = []
             for (const arrival of arrivals)
-              expected.push(Math.max(arrival, expected.length < limit ? 0 : expected.at(-limit)! + intervalMs))
+              expected.push(
+                Math.max(arrival, expected.length < limit ? 0 : expected.at(-limit)! + intervalMs),
+              )
             expect(starts).toEqual(expected)
           },
         ),
@@ -769,7 +869,9 @@ describe('queue', () => {
     )
     for (const name of ['a', 'b', 'c', 'd']) caller.run(name, () => void watch(ask(name)))
     await tick(500)
-    expect(seen).toEqual(['a', 'b', 'c', 'd'].flatMap((name) => [`${name} in ${name}`, `${name} out ${name}`]))
+    expect(seen).toEqual(
+      ['a', 'b', 'c', 'd'].flatMap((name) => [`${name} in ${name}`, `${name} out ${name}`]),
+    )
   })
 
   describe('closing', () => {
@@ -779,14 +881,20 @@ describe('queue', () => {
       const waiting = Array.from({ length: 50 }, (_, i) => call(`${i}`))
       const closed = watch(ask.close())
       await tick()
-      for (const one of waiting) expect(one.error).toMatchObject({ code: 'CLOSED', layer: 'queue', refused: true })
+      for (const one of waiting)
+        expect(one.error).toMatchObject({ code: 'CLOSED', layer: 'queue', refused: true })
       expect(a.state).toBe('pending')
       expect(closed.state).toBe('pending')
       await end('a')
       expect(a.value).toBe('answer to a')
       expect(closed.state).toBe('resolved')
       expect(started).toEqual(['a'])
-      expect(ask.stats().queue).toMatchObject({ running: 0, waiting: 0, completed: 1, rejected: 50 })
+      expect(ask.stats().queue).toMatchObject({
+        running: 0,
+        waiting: 0,
+        completed: 1,
+        rejected: 50,
+      })
     })
 
     it('ends only the calls of the stack that closes, when several share the queue', async () => {
@@ -828,7 +936,11 @@ describe('queue', () => {
       ["p-queue's own options", { intervalCap: 5 }, '"intervalCap"'],
     ])('refuses %s', (_, options, words) => {
       expect(() => queue(options as never)).toThrow(
-        expect.objectContaining({ code: 'CONFIG', layer: 'queue', message: expect.stringContaining(words) }),
+        expect.objectContaining({
+          code: 'CONFIG',
+          layer: 'queue',
+          message: expect.stringContaining(words),
+        }),
       )
     })
   })
@@ -841,9 +953,18 @@ describe('queue', () => {
     const step = fc.oneof(
       {
         weight: 4,
-        arbitrary: fc.record({ kind: fc.constantFrom('value' as const, 'stream' as const), n: fc.integer({ min: -1, max: 1 }) }),
+        arbitrary: fc.record({
+          kind: fc.constantFrom('value' as const, 'stream' as const),
+          n: fc.integer({ min: -1, max: 1 }),
+        }),
       },
-      { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('end' as const, 'fail' as const, 'leave' as const), n: fc.nat(50) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          kind: fc.constantFrom('end' as const, 'fail' as const, 'leave' as const),
+          n: fc.nat(50),
+        }),
+      },
       { weight: 2, arbitrary: fc.record({ kind: fc.constant('abort' as const), n: fc.nat(50) }) },
     )
 
@@ -884,7 +1005,10 @@ describe('queue', () => {
                 expected.push(next.id)
               }
             }
-            for (const { kind, n } of [...steps, ...steps.map(() => ({ kind: 'end' as const, n: 0 }))]) {
+            for (const { kind, n } of [
+              ...steps,
+              ...steps.map(() => ({ kind: 'end' as const, n: 0 })),
+            ]) {
               if (kind === 'value' || kind === 'stream') {
                 const call = {
                   id: all.length,
@@ -920,7 +1044,10 @@ describe('queue', () => {
               settleRunning()
               await tick()
               expect(started).toEqual(expected)
-              expect(ask.stats().queue).toMatchObject({ running: running.length, waiting: waiting.length })
+              expect(ask.stats().queue).toMatchObject({
+                running: running.length,
+                waiting: waiting.length,
+              })
             }
             const { completed, failed, rejected } = ask.stats().queue
             expect(ask.stats().queue).toMatchObject({ running: 0, waiting: 0 })
@@ -942,7 +1069,9 @@ describe('queue', () => {
 
     it('sends no second call before the stream of the first has ended', async () => {
       await using upstream = await startLocalBlossom({ concurrency: 1, words: 8, chunkDelayMs: 2 })
-      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(queue({ concurrency: 1 }))
+      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        queue({ concurrency: 1 }),
+      )
       const first = await blossom.text.stream('one')
       const second = blossom.text.generate('two')
       for await (const _ of first) expect(upstream.requests).toHaveLength(1)
@@ -955,12 +1084,18 @@ describe('queue', () => {
 
     it('never meets the limit of a free account', async () => {
       await using upstream = await startLocalBlossom({ freeAccount: true })
-      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(queue({ concurrency: 1 }))
+      await using blossom = createBlossom({ apiKey: 'sk_test', baseURL: upstream.url }).use(
+        queue({ concurrency: 1 }),
+      )
       await Promise.all([
         ...Array.from({ length: 5 }, (_, i) => blossom.text.generate(`generate ${i}`)),
-        ...Array.from({ length: 5 }, async (_, i) => collect(await blossom.text.stream(`stream ${i}`))),
+        ...Array.from({ length: 5 }, async (_, i) =>
+          collect(await blossom.text.stream(`stream ${i}`)),
+        ),
       ])
-      expect(upstream.requests.map(({ status }) => status)).toEqual(Array.from({ length: 10 }, () => 200))
+      expect(upstream.requests.map(({ status }) => status)).toEqual(
+        Array.from({ length: 10 }, () => 200),
+      )
     })
   })
 

@@ -71,7 +71,9 @@ describe('RateWindow', () => {
             vi.advanceTimersByTime(pause)
             const now = performance.now()
             const recent = starts.filter((at) => at > now - intervalMs)
-            expect(window.waitMs()).toBe(recent.length < limit ? 0 : recent.at(-limit)! + intervalMs - now)
+            expect(window.waitMs()).toBe(
+              recent.length < limit ? 0 : recent.at(-limit)! + intervalMs - now,
+            )
             if (window.waitMs() === 0) {
               window.take()
               starts.push(now)

@@ -20,7 +20,10 @@ describe('retry outside breaker', () => {
     const call = failure(ask())
     await vi.advanceTimersByTimeAsync(10)
     expect(await call).toMatchObject({ code: 'BREAKER_OPEN', cause: down })
-    expect(ask.stats()).toMatchObject({ retry: { retries: 2 }, breaker: { failures: 2, rejected: 1 } })
+    expect(ask.stats()).toMatchObject({
+      retry: { retries: 2 },
+      breaker: { failures: 2, rejected: 1 },
+    })
     await ask.close()
   })
 })

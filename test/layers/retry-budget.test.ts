@@ -81,7 +81,10 @@ describe('RetryBudget', () => {
       { weight: 6, arbitrary: fc.constant({ kind: 'take' as const, n: 0 }) },
       {
         weight: 3,
-        arbitrary: fc.record({ kind: fc.constant('advance' as const), n: fc.integer({ min: 1, max: 150 }).map((n) => n * 10) }),
+        arbitrary: fc.record({
+          kind: fc.constant('advance' as const),
+          n: fc.integer({ min: 1, max: 150 }).map((n) => n * 10),
+        }),
       },
     )
     fc.assert(
@@ -117,16 +120,24 @@ describe('RetryBudget', () => {
   it('never grants more than its formula within any window, between the grains too', () => {
     const windowMs = 1_000
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.boolean(), fc.double({ min: 0, max: 80, noNaN: true })), { maxLength: 400 }), (steps) => {
-        const budget = new RetryBudget({ windowMs, floor: 5, ratio: 0 })
-        const taken: number[] = []
-        for (const [take, ms] of steps) {
-          vi.advanceTimersByTime(Math.round(ms))
-          if (take && budget.take()) taken.push(performance.now())
-        }
-        // One hundredth is the grain.
-        return taken.every((last, i) => taken.slice(0, i + 1).filter((at) => at > last - windowMs * 0.99).length <= 5)
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.boolean(), fc.double({ min: 0, max: 80, noNaN: true })), {
+          maxLength: 400,
+        }),
+        (steps) => {
+          const budget = new RetryBudget({ windowMs, floor: 5, ratio: 0 })
+          const taken: number[] = []
+          for (const [take, ms] of steps) {
+            vi.advanceTimersByTime(Math.round(ms))
+            if (take && budget.take()) taken.push(performance.now())
+          }
+          // One hundredth is the grain.
+          return taken.every(
+            (last, i) =>
+              taken.slice(0, i + 1).filter((at) => at > last - windowMs * 0.99).length <= 5,
+          )
+        },
+      ),
     )
   })
 })

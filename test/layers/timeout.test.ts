@@ -1,5 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { AnswerStream, base, type Context, collect, type Handler, stack } from '../../src/core/index.js'
+import {
+  AnswerStream,
+  base,
+  type Context,
+  collect,
+  type Handler,
+  stack,
+} from '../../src/core/index.js'
 import { timeout } from '../../src/layers/timeout.js'
 import { gate, never } from '../support/gate.js'
 import { scripted } from '../support/scripted.js'
@@ -33,7 +40,9 @@ async function* timed(...moments: number[]) {
 
 /** A base that says of itself whether it streams. */
 const told = <A>(streams: boolean | undefined, answer: (context: Context) => A | Promise<A>) =>
-  base(async (_: string, context: Context) => answer(context), { streams: streams === undefined ? undefined : () => streams })
+  base(async (_: string, context: Context) => answer(context), {
+    streams: streams === undefined ? undefined : () => streams,
+  })
 
 describe('timeout', () => {
   describe('around a value', () => {
@@ -73,7 +82,9 @@ describe('timeout', () => {
         stack(
           async (_: string, context: Context) => {
             inside = context
-            await new Promise((_resolve, reject) => context.signal.addEventListener('abort', () => reject(context.signal.reason)))
+            await new Promise((_resolve, reject) =>
+              context.signal.addEventListener('abort', () => reject(context.signal.reason)),
+            )
           },
           timeout({ ms: 100 }),
         )('x'),
@@ -146,11 +157,14 @@ describe('timeout', () => {
       expect(calls[1]!.error).toMatchObject({ ms: 200 })
     })
 
-    it.each([Number.NaN, -5, 0, 'soon'])('takes %s from a function for the shortest limit, not for none', async (value) => {
-      const call = watch(stack(never, timeout({ ms: () => value as number }))())
-      await tick(1)
-      expect(call.error).toMatchObject({ code: 'TIMEOUT', ms: 1 })
-    })
+    it.each([Number.NaN, -5, 0, 'soon'])(
+      'takes %s from a function for the shortest limit, not for none',
+      async (value) => {
+        const call = watch(stack(never, timeout({ ms: () => value as number }))())
+        await tick(1)
+        expect(call.error).toMatchObject({ code: 'TIMEOUT', ms: 1 })
+      },
+    )
 
     it('tells the layers inside until when, and only tightens', async () => {
       const deadlines: number[] = []
@@ -289,12 +303,21 @@ describe('timeout', () => {
       await tick(49)
       expect(call.state).toBe('pending')
       await tick(1)
-      expect(call.error).toMatchObject({ code: 'TIMEOUT', phase: 'first-token', ms: 50, layer: 'timeout', retryable: true })
+      expect(call.error).toMatchObject({
+        code: 'TIMEOUT',
+        phase: 'first-token',
+        ms: 50,
+        layer: 'timeout',
+        retryable: true,
+      })
     })
 
     it('takes the commit for the first token, not the chunks before it', async () => {
       const ask = stack(
-        base(async (_: string) => timed(10, 20, 30, 80), { streams: () => true, commits: (chunk) => chunk >= 80 }),
+        base(async (_: string) => timed(10, 20, 30, 80), {
+          streams: () => true,
+          commits: (chunk) => chunk >= 80,
+        }),
         timeout({ ms: 1_000, firstTokenMs: 50 }),
       )
       const call = watch(ask('x'))
@@ -343,7 +366,8 @@ describe('timeout', () => {
     })
 
     it('takes a source that only keeps the line warm for a silent one', async () => {
-      // Heartbeats are comments on the wire and never become chunks: all the layer sees is a source that does not push.
+      // Heartbeats are comments on the wire and never become chunks: all the layer sees is a source
+      // that does not push.
       const heart = driven<string>()
       const ask = stack(
         told(true, async () => heart.stream),
@@ -491,7 +515,10 @@ describe('timeout', () => {
     })
 
     it('cuts a stream at once that begins after its limit', async () => {
-      const ask = stack(told(undefined, later(400, numbers(5))), timeout({ ms: 1_000, streamMs: 200 }))
+      const ask = stack(
+        told(undefined, later(400, numbers(5))),
+        timeout({ ms: 1_000, streamMs: 200 }),
+      )
       const call = watch(ask('x').then(collect))
       await tick(401)
       expect(call.error).toMatchObject({ ms: 200, phase: 'total' })
@@ -522,7 +549,12 @@ describe('timeout', () => {
   })
 
   describe('options', () => {
-    const config = (words: string) => expect.objectContaining({ code: 'CONFIG', layer: 'timeout', message: expect.stringContaining(words) })
+    const config = (words: string) =>
+      expect.objectContaining({
+        code: 'CONFIG',
+        layer: 'timeout',
+        message: expect.stringContaining(words),
+      })
 
     it.each([
       ['no options', undefined, '"ms"'],

@@ -18,7 +18,13 @@ const layer = 'queue'
 
 /** What the room reads of a context, and nothing more. */
 function caller(of: { deadline?: number; priority?: number } = {}) {
-  return { cancel: new Cancel(), closing: new Cancel(), deadline: Number.POSITIVE_INFINITY, priority: 0, ...of }
+  return {
+    cancel: new Cancel(),
+    closing: new Cancel(),
+    deadline: Number.POSITIVE_INFINITY,
+    priority: 0,
+    ...of,
+  }
 }
 const enter = (room: WaitingRoom, of: ReturnType<typeof caller> = caller(), maxWaitMs?: number) =>
   watch(room.wait(of as unknown as Context, { layer, maxWaitMs }))
@@ -79,7 +85,9 @@ describe('WaitingRoom', () => {
     room.admit(layer)
     const second = caller()
     enter(room, second)
-    expect(() => room.admit(layer, 40)).toThrow(expect.objectContaining({ code: 'QUEUE_FULL', limit: 2, layer, retryAfter: 40 }))
+    expect(() => room.admit(layer, 40)).toThrow(
+      expect.objectContaining({ code: 'QUEUE_FULL', limit: 2, layer, retryAfter: 40 }),
+    )
     second.cancel.abort('enough')
     expect(() => room.admit(layer)).not.toThrow()
   })
@@ -106,17 +114,20 @@ describe('WaitingRoom', () => {
     expect(call.error).toBe('before')
   })
 
-  it.each(['before', 'after'])('turns those away whose stack closes, %s they came', async (when) => {
-    const room = new WaitingRoom(10)
-    const of = caller()
-    if (when === 'before') of.closing.abort('closing')
-    const call = enter(room, of)
-    if (when === 'after') of.closing.abort('closing')
-    expect(room.waiting).toBe(0)
-    await tick()
-    expect(call.error).toMatchObject({ code: 'CLOSED', refused: true, layer })
-    expect(of.cancel.watched).toBe(false)
-  })
+  it.each(['before', 'after'])(
+    'turns those away whose stack closes, %s they came',
+    async (when) => {
+      const room = new WaitingRoom(10)
+      const of = caller()
+      if (when === 'before') of.closing.abort('closing')
+      const call = enter(room, of)
+      if (when === 'after') of.closing.abort('closing')
+      expect(room.waiting).toBe(0)
+      await tick()
+      expect(call.error).toMatchObject({ code: 'CLOSED', refused: true, layer })
+      expect(of.cancel.watched).toBe(false)
+    },
+  )
 
   it('leaves no listener behind when a call has been called', async () => {
     const room = new WaitingRoom(10)
@@ -133,7 +144,13 @@ describe('WaitingRoom', () => {
     await tick(99)
     expect(call.state).toBe('pending')
     await tick(1)
-    expect(call.error).toMatchObject({ code: 'TIMEOUT', phase: 'queue', refused: true, ms: 100, layer })
+    expect(call.error).toMatchObject({
+      code: 'TIMEOUT',
+      phase: 'queue',
+      refused: true,
+      ms: 100,
+      layer,
+    })
     expect(room.waiting).toBe(0)
   })
 

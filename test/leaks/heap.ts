@@ -1,4 +1,7 @@
-/** Twenty rounds of calls most of which fail, each followed by a collection. Prints the heap after each round, in bytes. */
+/**
+ * Twenty rounds of calls most of which fail, each followed by a collection. Prints the heap after
+ * each round, in bytes.
+ */
 import { createBlossom } from '../../src/blossom/index.js'
 import { type Context, stack } from '../../src/core/index.js'
 import { batcher } from '../../src/layers/batcher.js'
@@ -22,7 +25,11 @@ const layers = () =>
     dedupe(),
     timeout({ ms: 5_000, idleMs: 1_000 }),
     retry({ retries: 1, minDelayMs: 0 }),
-    breaker({ key: (request) => String(JSON.stringify(request)?.length), minimumCalls: 5, resetMs: 1 }),
+    breaker({
+      key: (request) => String(JSON.stringify(request)?.length),
+      minimumCalls: 5,
+      resetMs: 1,
+    }),
     queue({ concurrency: 50, maxWaiting: 10_000 }),
     pool({ connections: 40, maxWaiting: 10_000 }),
   ] as const
@@ -33,7 +40,8 @@ async function base(request: string, { signal }: Context): Promise<unknown> {
   if (kind === 'fail') throw new Error('the function failed')
   if (kind === 'cut') return chunkSource([1, 2], { error: new Error('cut') })
   if (kind === 'stream') return chunkSource(['one', 'two', 'three'])
-  if (kind === 'hang') return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  if (kind === 'hang')
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   return { text: 'x'.repeat(200) }
 }
 const KINDS = ['fail', 'cut', 'stream', 'hang', 'answer', 'left']
@@ -63,11 +71,18 @@ async function call(round: number, i: number): Promise<void> {
 
 async function overSockets(round: number, i: number): Promise<void> {
   const caller = new AbortController()
-  if (i % 4 === 0) upstream.fault([{ status: 503 }, { cutAfterChunks: 1 }, { json: 'truncated' }, { hang: true }][(i / 4) % 4] as object)
+  if (i % 4 === 0)
+    upstream.fault(
+      [{ status: 503 }, { cutAfterChunks: 1 }, { json: 'truncated' }, { hang: true }][
+        (i / 4) % 4
+      ] as object,
+    )
   if (i % 3 === 0) setTimeout(() => caller.abort(new Error('enough')), 2)
   const options = { signal: caller.signal, timeoutMs: 100, maxTokens: 8 }
   if (i % 2 === 0) await blossom.text.generate(`${round} ${i}`, options)
-  else for await (const _ of await blossom.text.stream(`${round} ${i}`, options)) if (i % 5 === 0) break
+  else
+    for await (const _ of await blossom.text.stream(`${round} ${i}`, options))
+      if (i % 5 === 0) break
 }
 
 const heaps: number[] = []

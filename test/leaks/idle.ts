@@ -1,4 +1,7 @@
-/** Uses a client and forgets to close it, in each of the ways that leave something behind. The process must end by itself. */
+/**
+ * Uses a client and forgets to close it, in each of the ways that leave something behind. The
+ * process must end by itself.
+ */
 import { createBlossom } from '../../src/blossom/index.js'
 import { breaker } from '../../src/layers/breaker.js'
 import { cache } from '../../src/layers/cache.js'
@@ -11,7 +14,9 @@ const stream = await blossom.text.stream('left early')
 await stream.next()
 await stream.return(undefined)
 for await (const _ of await blossom.text.stream('read whole'));
-const open = createBlossom({ baseURL: faulty }).use(breaker({ minimumCalls: 1, resetMs: 3_600_000 }))
+const open = createBlossom({ baseURL: faulty }).use(
+  breaker({ minimumCalls: 1, resetMs: 3_600_000 }),
+)
 await open.text.generate('fails').catch(() => {})
 const stale = createBlossom({ baseURL }).use(cache({ ttlMs: 3_600_000, staleMs: 3_600_000 }))
 await stale.text.generate('kept')

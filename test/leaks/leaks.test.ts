@@ -48,7 +48,9 @@ describe('stack', () => {
       return undefined
     }
     for (let begun = 0; begun < 10_000; begun += 500) {
-      const settled = await Promise.allSettled(Array.from({ length: 500 }, (_, i) => call(begun + i)))
+      const settled = await Promise.allSettled(
+        Array.from({ length: 500 }, (_, i) => call(begun + i)),
+      )
       expect(settled.filter(({ status }) => status === 'rejected').length).toBe(100)
     }
     expect(most).toBeGreaterThan(0)
@@ -91,8 +93,10 @@ describe('client', () => {
     const outcomes = batches.map((batch) => batch.next())
     await upstream.waitFor(({ requests }) => requests.length === 12)
     expect(getEventListeners(signal, 'abort').length).toBe(1)
-    for (const outcome of await Promise.all(outcomes)) expect(outcome.value).toMatchObject({ ok: true })
-    for (const batch of batches) expect(await batch.next()).toEqual({ done: true, value: undefined })
+    for (const outcome of await Promise.all(outcomes))
+      expect(outcome.value).toMatchObject({ ok: true })
+    for (const batch of batches)
+      expect(await batch.next()).toEqual({ done: true, value: undefined })
     expect(getEventListeners(signal, 'abort')).toEqual([])
     await blossom.close()
   })
@@ -102,7 +106,12 @@ describe('client', () => {
     await using faulty = await startLocalBlossom()
     faulty.fail(503)
     const { code, signal, out, said } = await run('idle.ts', upstream.url, faulty.url)
-    expect({ code, signal, out, said }).toEqual({ code: 0, signal: null, out: 'open done\n', said: '' })
+    expect({ code, signal, out, said }).toEqual({
+      code: 0,
+      signal: null,
+      out: 'open done\n',
+      said: '',
+    })
   }, 120_000)
 
   it('keeps the heap where it is over 20 rounds of 300 calls that mostly fail', async () => {

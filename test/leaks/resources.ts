@@ -1,6 +1,7 @@
 /**
- * Closes a client in the middle of everything, and prints what each time is left of it: active resources of the process beyond those that were
- * there before, calls that never settled, requests that upstream still answers.
+ * Closes a client in the middle of everything, and prints what each time is left of it: active
+ * resources of the process beyond those that were there before, calls that never settled, requests
+ * that upstream still answers.
  */
 import { type Blossom, createBlossom } from '../../src/blossom/index.js'
 import { isStackError } from '../../src/core/index.js'
@@ -31,7 +32,9 @@ const faulted =
   (...faults: Fault[]) =>
   async (client: Client, upstream: LocalBlossom) => {
     upstream.faults.push(...faults)
-    const calls = faults.map((_, i) => (i % 2 === 0 ? client.text.generate(`${i}`) : read(client.text.stream(`${i}`))))
+    const calls = faults.map((_, i) =>
+      i % 2 === 0 ? client.text.generate(`${i}`) : read(client.text.stream(`${i}`)),
+    )
     await Promise.allSettled(calls)
     return calls
   }
@@ -54,7 +57,12 @@ const SITUATIONS: Record<string, Situation> = {
   },
   'after time-outs': {
     client: (baseURL) => createBlossom({ baseURL }).use(timeout({ ms: 40, idleMs: 20 })),
-    begin: faulted({ hang: true }, { stallAfterChunks: 1 }, { delayMs: 10_000 }, { stallAfterChunks: -1, heartbeatMs: 5 }),
+    begin: faulted(
+      { hang: true },
+      { stallAfterChunks: 1 },
+      { delayMs: 10_000 },
+      { stallAfterChunks: -1, heartbeatMs: 5 },
+    ),
   },
   'after aborts': {
     client: (baseURL) => createBlossom({ baseURL }).use(...standard()),
@@ -65,14 +73,17 @@ const SITUATIONS: Record<string, Situation> = {
       const calls = [1, 2, 3].map((i) => client.text.generate(`${i}`, options) as Promise<unknown>)
       await upstream.waitFor(({ active }) => active === 3)
       calls.push(read(client.text.stream('4', options)), read(client.text.stream('5', options)))
-      await upstream.waitFor(({ requests }) => requests.filter(({ chunksSent }) => chunksSent > 0).length === 2)
+      await upstream.waitFor(
+        ({ requests }) => requests.filter(({ chunksSent }) => chunksSent > 0).length === 2,
+      )
       caller.abort(new Error('enough'))
       await Promise.allSettled(calls)
       return calls
     },
   },
   'calls in the queue, in the pool and upstream': {
-    client: (baseURL) => createBlossom({ baseURL }).use(queue({ concurrency: 3 }), pool({ connections: 2 })),
+    client: (baseURL) =>
+      createBlossom({ baseURL }).use(queue({ concurrency: 3 }), pool({ connections: 2 })),
     async begin(client, upstream) {
       upstream.fault({ hang: true, times: 10 })
       const calls = Array.from({ length: 6 }, (_, i) => client.text.generate(`${i}`))
@@ -82,7 +93,10 @@ const SITUATIONS: Record<string, Situation> = {
   },
   'a call in back-off': {
     client: (baseURL) =>
-      createBlossom({ baseURL }).use(timeout({ ms: 60_000 }), retry({ minDelayMs: 30_000, maxDelayMs: 30_000, random: () => 0.9 })),
+      createBlossom({ baseURL }).use(
+        timeout({ ms: 60_000 }),
+        retry({ minDelayMs: 30_000, maxDelayMs: 30_000, random: () => 0.9 }),
+      ),
     async begin(client, upstream) {
       upstream.fail(503)
       const calls = [client.text.generate('once')]
@@ -92,15 +106,23 @@ const SITUATIONS: Record<string, Situation> = {
     },
   },
   'streams being read, not read, and stalled': {
-    client: (baseURL) => createBlossom({ baseURL }).use(dedupe(), timeout({ ms: 60_000, idleMs: 30_000 })),
+    client: (baseURL) =>
+      createBlossom({ baseURL }).use(dedupe(), timeout({ ms: 60_000, idleMs: 30_000 })),
     async begin(client, upstream) {
-      upstream.faults.push({ stallAfterChunks: 1 }, { stallAfterChunks: 1, heartbeatMs: 5 }, { stallAfterChunks: -1 })
+      upstream.faults.push(
+        { stallAfterChunks: 1 },
+        { stallAfterChunks: 1, heartbeatMs: 5 },
+        { stallAfterChunks: -1 },
+      )
       const calls: Promise<unknown>[] = [
         read(client.text.stream('read')),
         client.text.stream('not read'),
         read(client.text.stream('stalled')),
       ]
-      await upstream.waitFor(({ requests }) => requests.length === 3 && requests.filter(({ chunksSent }) => chunksSent > 0).length >= 2)
+      await upstream.waitFor(
+        ({ requests }) =>
+          requests.length === 3 && requests.filter(({ chunksSent }) => chunksSent > 0).length >= 2,
+      )
       return calls
     },
   },
@@ -174,8 +196,14 @@ for (const [name, { client: make, begin }] of Object.entries(SITUATIONS)) {
   }
   await client.close({ timeoutMs: CLOSE_MS })
   const until = performance.now() + PATIENCE_MS
-  while ((extra(before).length > 0 || upstream.active > 0 || open > 0) && performance.now() < until) await turn()
-  report[name] = { resources: extra(before), active: upstream.active, open, codes: [...codes].sort() }
+  while ((extra(before).length > 0 || upstream.active > 0 || open > 0) && performance.now() < until)
+    await turn()
+  report[name] = {
+    resources: extra(before),
+    active: upstream.active,
+    open,
+    codes: [...codes].sort(),
+  }
   await upstream.close()
 }
 console.log(JSON.stringify(report))

@@ -1,6 +1,7 @@
 /**
- * Runs the unit tests on every Node version that is supported, one after the other, and prints a table. The versions come from npm, where each
- * platform's binary is a package, and are kept in the system's folder for temporary files. Build first: the tests look at `dist`, too.
+ * Runs the unit tests on every Node version that is supported, one after the other, and prints a
+ * table. The versions come from npm, where each platform's binary is a package, and are kept in the
+ * system's folder for temporary files. Build first: the tests look at `dist`, too.
  *
  *     npm run test:matrix                          all versions
  *     npm run test:matrix -- 22 24 --system        two of them, and the system tests as well
@@ -25,7 +26,10 @@ interface Outcome {
   readonly trouble?: string
 }
 
-/** The package that holds Node for this machine: the names by which the npm package `node` knows them. */
+/**
+ * The package that holds Node for this machine: the names by which the npm package `node` knows
+ * them.
+ */
 function packageName(): string {
   const platform = process.platform === 'win32' ? 'win' : process.platform
   const arch = process.platform === 'win32' && process.arch === 'ia32' ? 'x86' : process.arch
@@ -34,8 +38,12 @@ function packageName(): string {
 
 function npm(args: readonly string[]): { status: number | null; stderr: string } {
   const cli = process.env.npm_execpath
-  const options: SpawnSyncOptionsWithStringEncoding = { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] }
-  if (cli !== undefined && /\.c?js$/.test(cli)) return spawnSync(process.execPath, [cli, ...args], options)
+  const options: SpawnSyncOptionsWithStringEncoding = {
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe'],
+  }
+  if (cli !== undefined && /\.c?js$/.test(cli))
+    return spawnSync(process.execPath, [cli, ...args], options)
   return spawnSync('npm', [...args], { ...options, shell: process.platform === 'win32' })
 }
 
@@ -51,19 +59,26 @@ function nodeOf(major: string): string {
   ])
   const installed = join(folder, 'node_modules', name)
   try {
-    const { bin } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { bin: { node: string } }
+    const { bin } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
+      bin: { node: string }
+    }
     return join(installed, bin.node)
   } catch {
-    throw new Error(`npm could not install ${name}@${major} (exit code ${status}): ${stderr.trim().split('\n')[0]}`)
+    throw new Error(
+      `npm could not install ${name}@${major} (exit code ${status}): ${stderr.trim().split('\n')[0]}`,
+    )
   }
 }
 
 /** Whether `version` is at least what package.json asks for. */
 function isSupported(version: string): boolean {
-  const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { engines: { node: string } }
+  const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    engines: { node: string }
+  }
   const numbersOf = (text: string) => (text.match(/\d+/g) ?? []).map(Number)
   const [least, given] = [numbersOf(engines.node), numbersOf(version)]
-  for (const [i, number] of least.entries()) if (given[i] !== number) return (given[i] ?? 0) > number
+  for (const [i, number] of least.entries())
+    if (given[i] !== number) return (given[i] ?? 0) > number
   return true
 }
 
@@ -78,18 +93,32 @@ function test(major: string, args: readonly string[]): Outcome {
     const node = nodeOf(major)
     version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim() || major
     if (!isSupported(version)) {
-      return outcome({ passed: 0, failed: 0, trouble: 'npm has only this one for this machine, which is older than the package supports' })
+      return outcome({
+        passed: 0,
+        failed: 0,
+        trouble: 'npm has only this one for this machine, which is older than the package supports',
+      })
     }
     console.log(`\nNode ${version}`)
     const report = join(folder, 'report.json')
     const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs')
-    const { status } = spawnSync(node, [vitest, 'run', ...args, '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`], {
-      cwd: ROOT,
-      stdio: 'inherit',
-    })
-    const { numPassedTests, numFailedTests, success } = JSON.parse(readFileSync(report, 'utf8')) as Record<string, number>
+    const { status } = spawnSync(
+      node,
+      [vitest, 'run', ...args, '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`],
+      {
+        cwd: ROOT,
+        stdio: 'inherit',
+      },
+    )
+    const { numPassedTests, numFailedTests, success } = JSON.parse(
+      readFileSync(report, 'utf8'),
+    ) as Record<string, number>
     const trouble = status === 0 && success ? undefined : `exit code ${status}`
-    return outcome({ passed: numPassedTests ?? 0, failed: numFailedTests ?? 0, ...(trouble && { trouble }) })
+    return outcome({
+      passed: numPassedTests ?? 0,
+      failed: numFailedTests ?? 0,
+      ...(trouble && { trouble }),
+    })
   } catch (error) {
     return outcome({ passed: 0, failed: 0, trouble: (error as Error).message })
   } finally {
@@ -100,11 +129,18 @@ function test(major: string, args: readonly string[]): Outcome {
 const given = process.argv.slice(2)
 const wanted = given.filter((word) => /^\d+$/.test(word))
 const filters = given.filter((word) => !/^\d+$/.test(word) && word !== '--system')
-const args = ['--project', 'unit', ...(given.includes('--system') ? ['--project', 'system'] : []), ...filters]
+const args = [
+  '--project',
+  'unit',
+  ...(given.includes('--system') ? ['--project', 'system'] : []),
+  ...filters,
+]
 
 const outcomes = (wanted.length > 0 ? wanted : VERSIONS).map((major) => test(major, args))
 console.log('\n| Node | passed | failed | seconds | |\n|---|---|---|---|---|')
 for (const { version, passed, failed, seconds, trouble } of outcomes) {
   console.log(`| ${version} | ${passed} | ${failed} | ${seconds.toFixed(0)} | ${trouble ?? ''} |`)
 }
-process.exitCode = outcomes.every(({ failed, trouble }) => failed === 0 && trouble === undefined) ? 0 : 1
+process.exitCode = outcomes.every(({ failed, trouble }) => failed === 0 && trouble === undefined)
+  ? 0
+  : 1

@@ -23,7 +23,8 @@ const layers = (): BlossomLayer[] => [
   pool({ connections: 24 }),
 ]
 
-export const client = (baseURL: string): Blossom => createBlossom({ baseURL, apiKey: 'sk_soak' }).use(...layers())
+export const client = (baseURL: string): Blossom =>
+  createBlossom({ baseURL, apiKey: 'sk_soak' }).use(...layers())
 
 const ABORTED = new Error('the caller has left')
 const EXAMPLES = 5
@@ -88,7 +89,8 @@ export class Load {
     if (answer.startsWith(text)) this.counts.lost++
     else if (text.startsWith(answer)) this.counts.doubled++
     else this.counts.mismatched++
-    if (this.counts.examples.length < EXAMPLES) this.counts.examples.push(`${JSON.stringify(prompt)} was answered ${JSON.stringify(text)}`)
+    if (this.counts.examples.length < EXAMPLES)
+      this.counts.examples.push(`${JSON.stringify(prompt)} was answered ${JSON.stringify(text)}`)
   }
 
   #generate(prompt = this.#prompt()): Promise<void> {
@@ -135,13 +137,23 @@ export class Load {
   async #batch(): Promise<void> {
     const prompts = Array.from({ length: 6 }, () => this.#prompt())
     const answered = new Set<number>()
-    for await (const outcome of this.#blossom.text.batch(prompts, { concurrency: 3, signal: this.lasting.signal })) {
+    for await (const outcome of this.#blossom.text.batch(prompts, {
+      concurrency: 3,
+      signal: this.lasting.signal,
+    })) {
       const { index } = outcome
       this.counts.calls++
       if (answered.has(index)) this.counts.doubled++
       answered.add(index)
       if (outcome.ok) this.#judge(prompts[index] as string, outcome.text, true)
-      count(this.counts, outcome.ok ? 'ok' : isStackError(outcome.error) ? outcome.error.code : String(outcome.error))
+      count(
+        this.counts,
+        outcome.ok
+          ? 'ok'
+          : isStackError(outcome.error)
+            ? outcome.error.code
+            : String(outcome.error),
+      )
     }
     this.counts.lost += prompts.length - answered.size
   }
@@ -160,7 +172,11 @@ export class Load {
   #bytes(): Promise<void> {
     const prompt = `a picture ${this.#upTo(30)}`
     return this.#counted(async () => {
-      const { bytes } = await this.#blossom.image.generate(prompt, { width: 16, height: 16, signal: this.lasting.signal })
+      const { bytes } = await this.#blossom.image.generate(prompt, {
+        width: 16,
+        height: 16,
+        signal: this.lasting.signal,
+      })
       this.#same(prompt, Buffer.from(bytes).toString('base64'))
       return 'ok'
     })
@@ -169,7 +185,10 @@ export class Load {
   #vector(): Promise<void> {
     const prompt = `a sentence ${this.#upTo(300)}`
     return this.#counted(async () => {
-      const { embeddings } = await this.#blossom.embeddings.create(prompt, { dimensions: 8, signal: this.lasting.signal })
+      const { embeddings } = await this.#blossom.embeddings.create(prompt, {
+        dimensions: 8,
+        signal: this.lasting.signal,
+      })
       if (embeddings.length !== 1) this.counts.mismatched++
       this.#same(prompt, JSON.stringify(embeddings[0]))
       return 'ok'

@@ -1,6 +1,7 @@
 /**
- * `npm run soak` loads a client with calls of all kinds for a minute, `npm run soak -- 10` for ten seconds, `-- 10 7` with seed 7, against an
- * upstream in a process of its own that meets one request in eight with a fault. Exit code 1 when anything is lost, doubled, mixed up or left over.
+ * `npm run soak` loads a client with calls of all kinds for a minute, `npm run soak -- 10` for ten
+ * seconds, `-- 10 7` with seed 7, against an upstream in a process of its own that meets one
+ * request in eight with a fault. Exit code 1 when anything is lost, doubled, mixed up or left over.
  */
 import { fork } from 'node:child_process'
 import { getEventListeners, once } from 'node:events'
@@ -74,11 +75,15 @@ const clock = setInterval(() => {
   }
 }, 500)
 
-const callers = Promise.all(Array.from({ length: CALLERS }, () => load.caller(() => elapsed() >= seconds)))
+const callers = Promise.all(
+  Array.from({ length: CALLERS }, () => load.caller(() => elapsed() >= seconds)),
+)
 await turn((seconds * 1_000) / 3)
 earlyHeap = await heapNow()
 // It must not count as a timer that is left.
-const patience = new Promise((resolve) => setTimeout(resolve, (seconds * 1_000 * 2) / 3 + PATIENCE_MS).unref())
+const patience = new Promise((resolve) =>
+  setTimeout(resolve, (seconds * 1_000 * 2) / 3 + PATIENCE_MS).unref(),
+)
 await Promise.race([callers, patience])
 const took = elapsed()
 clearInterval(clock)
@@ -86,12 +91,22 @@ if (process.stdout.isTTY) process.stdout.write('\r\x1b[K')
 
 const held = () =>
   Object.values(blossom.stats() as unknown as Record<string, Record<string, number>>)
-    .map(({ running = 0, waiting = 0, active = 0, inFlight = 0 }) => running + waiting + active + inFlight)
+    .map(
+      ({ running = 0, waiting = 0, active = 0, inFlight = 0 }) =>
+        running + waiting + active + inFlight,
+    )
     .reduce((sum, number) => sum + number, 0)
 /** Calls that made no request of their own. */
 const shared = () => {
-  const { cache, dedupe, batcher } = blossom.stats() as unknown as Record<string, Record<string, number>>
-  return { hits: cache?.hits ?? 0, joined: dedupe?.joined ?? 0, merged: (batcher?.items ?? 0) - (batcher?.batches ?? 0) }
+  const { cache, dedupe, batcher } = blossom.stats() as unknown as Record<
+    string,
+    Record<string, number>
+  >
+  return {
+    hits: cache?.hits ?? 0,
+    joined: dedupe?.joined ?? 0,
+    merged: (batcher?.items ?? 0) - (batcher?.batches ?? 0),
+  }
 }
 await blossom.close({ timeoutMs: 2_000 })
 

@@ -29,9 +29,13 @@ function counted(more: Partial<Counts>, ...outcomes: string[]): Counts {
 describe('the soak', () => {
   it('finds nothing wrong in a short run, and says what it did', async () => {
     const program = ['--expose-gc', '--import', 'tsx', join(import.meta.dirname, 'run.ts'), '1.5']
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, program, { timeout: 60_000 })
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, program, {
+      timeout: 60_000,
+    })
     expect(stderr).toBe('')
-    expect(stdout).toMatch(/^calls {7}\d+ in .*\noutcomes {4}ok \d+.*\nanswers {5}0 lost, 0 doubled, 0 mismatched, 0 never settled\n/)
+    expect(stdout).toMatch(
+      /^calls {7}\d+ in .*\noutcomes {4}ok \d+.*\nanswers {5}0 lost, 0 doubled, 0 mismatched, 0 never settled\n/,
+    )
     expect(stdout).toMatch(/\nall is well\n$/)
   }, 120_000)
 
@@ -42,7 +46,12 @@ describe('the soak', () => {
   it.each<[what: string, counts: Counts, rest: Partial<Rest>, words: RegExp]>([
     ['a lost answer', counted({ lost: 1 }), {}, /1 answers were cut short/],
     ['a doubled answer', counted({ doubled: 1 }), {}, /1 answers were doubled/],
-    ['an answer to another request', counted({ mismatched: 2 }), {}, /2 answers belong to another request/],
+    [
+      'an answer to another request',
+      counted({ mismatched: 2 }),
+      {},
+      /2 answers belong to another request/,
+    ],
     ['a call that never settled', counted({ open: 1 }), {}, /1 calls never settled/],
     ['an unexpected code', counted({}, 'CLOSED'), {}, /1 calls ended with CLOSED/],
     ['a foreign error', counted({}, 'TypeError: x is undefined'), {}, /TypeError/],

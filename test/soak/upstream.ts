@@ -1,4 +1,7 @@
-/** The upstream of the soak, in a process of its own: answers in a few milliseconds, and meets one request in eight with a fault. */
+/**
+ * The upstream of the soak, in a process of its own: answers in a few milliseconds, and meets one
+ * request in eight with a fault.
+ */
 import { type Fault, type LocalBlossomRequest, startLocalBlossom } from '../../src/testing/index.js'
 import { answerTo } from './expected.js'
 
@@ -19,10 +22,13 @@ const FAULTS: readonly Fault[] = [
   { openAfterDone: true, ghostChunks: 2 },
   { splitBytes: 11 },
 ]
-/** Which requests meet the first fault, which the second and so on: each is met by one in so many. */
+/**
+ * Which requests meet the first fault, which the second and so on: each is met by one in so many.
+ */
 const ONE_IN = 104
 
-const promptOf = ({ body }: LocalBlossomRequest) => (body as { messages?: { content?: string }[] } | undefined)?.messages?.at(-1)?.content
+const promptOf = ({ body }: LocalBlossomRequest) =>
+  (body as { messages?: { content?: string }[] } | undefined)?.messages?.at(-1)?.content
 
 const upstream = await startLocalBlossom({
   coalesce: false,
@@ -41,6 +47,8 @@ upstream.faults.push(
     match: ({ id }: LocalBlossomRequest) => id % ONE_IN === i * 8,
   })),
 )
-process.on('message', () => process.send?.({ active: upstream.active, generations: upstream.generations }))
+process.on('message', () =>
+  process.send?.({ active: upstream.active, generations: upstream.generations }),
+)
 process.on('disconnect', () => process.exit(0))
 process.send?.({ url: upstream.url })

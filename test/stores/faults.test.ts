@@ -8,7 +8,8 @@ import { OddStore } from '../support/store.js'
 import { catchWarnings } from '../support/warnings.js'
 import { watch } from '../support/watch.js'
 
-const SENTENCE = 'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.'
+const SENTENCE =
+  'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.'
 
 let warnings: string[]
 let unhandled: unknown[]
@@ -44,7 +45,9 @@ const throwing = (error: unknown) => () => {
   throw error
 }
 
-/** What an operation of a store may do in place of its work, and how long a call may wait for it. */
+/**
+ * What an operation of a store may do in place of its work, and how long a call may wait for it.
+ */
 const faults: Record<string, { operation: () => unknown; waitMs?: number }> = {
   'throws an error': { operation: throwing(new Error('down')) },
   'throws nothing': { operation: throwing(undefined) },
@@ -52,8 +55,14 @@ const faults: Record<string, { operation: () => unknown; waitMs?: number }> = {
   rejects: { operation: () => Promise.reject(new Error('down')) },
   'rejects with nothing': { operation: () => Promise.reject() },
   'rejects after a while': { operation: () => later(20, throwing(new Error('down'))), waitMs: 20 },
-  'rejects when nobody waits any more': { operation: () => later(5_000, throwing(new Error('down'))), waitMs: 100 },
-  'answers when nobody waits any more': { operation: () => later(5_000, () => '{"value":1}'), waitMs: 100 },
+  'rejects when nobody waits any more': {
+    operation: () => later(5_000, throwing(new Error('down'))),
+    waitMs: 100,
+  },
+  'answers when nobody waits any more': {
+    operation: () => later(5_000, () => '{"value":1}'),
+    waitMs: 100,
+  },
   'hangs for ever': { operation: () => never(), waitMs: 100 },
   'gives a thenable that throws': {
     // biome-ignore lint/suspicious/noThenProperty: a thenable on purpose
@@ -65,38 +74,45 @@ const faults: Record<string, { operation: () => unknown; waitMs?: number }> = {
     waitMs: 100,
   },
 }
-const operations = { get: ['onGet'], set: ['onSet'], 'every operation': ['onGet', 'onSet', 'onDelete', 'onClear'] }
+const operations = {
+  get: ['onGet'],
+  set: ['onSet'],
+  'every operation': ['onGet', 'onSet', 'onDelete', 'onClear'],
+}
 
 describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs = 0 }) => {
-  it.each(Object.entries(operations))('at %s costs no call, holds none longer than its limit, and is told of once', async (_, broken) => {
-    // Each text is told once in a process.
-    vi.resetModules()
-    const fresh = await import('../../src/index.js')
-    const store = new OddStore()
-    for (const name of broken) Object.assign(store, { [name]: operation })
-    const asked: string[] = []
-    const ask = async (request: string) => {
-      asked.push(request)
-      return { to: request }
-    }
-    const layer = fresh.cache({ store, storeTimeoutMs: 100 })
-    const cached = fresh.stack(ask, layer)
-    const began = performance.now()
-    for (let i = 0; i < 5; i++) {
-      const call = watch(cached('q'))
-      await vi.advanceTimersByTimeAsync(100)
-      expect(call.value).toEqual({ to: 'q' })
-    }
-    const reads = broken.includes('onGet')
-    if (reads) expect(asked).toHaveLength(5)
-    // All together may wait for one time-out: after it the store is left alone for a while.
-    expect(performance.now() - began).toBe(500)
-    const ended = watch(Promise.all([cached('other'), layer.delete('key'), layer.clear()]))
-    await vi.advanceTimersByTimeAsync(waitMs + 100)
-    expect(ended.state).toBe('resolved')
-    await vi.advanceTimersByTimeAsync(10_000)
-    expect(warnings).toEqual([SENTENCE])
-  })
+  it.each(Object.entries(operations))(
+    'at %s costs no call, holds none longer than its limit, and is told of once',
+    async (_, broken) => {
+      // Each text is told once in a process.
+      vi.resetModules()
+      const fresh = await import('../../src/index.js')
+      const store = new OddStore()
+      for (const name of broken) Object.assign(store, { [name]: operation })
+      const asked: string[] = []
+      const ask = async (request: string) => {
+        asked.push(request)
+        return { to: request }
+      }
+      const layer = fresh.cache({ store, storeTimeoutMs: 100 })
+      const cached = fresh.stack(ask, layer)
+      const began = performance.now()
+      for (let i = 0; i < 5; i++) {
+        const call = watch(cached('q'))
+        await vi.advanceTimersByTimeAsync(100)
+        expect(call.value).toEqual({ to: 'q' })
+      }
+      const reads = broken.includes('onGet')
+      if (reads) expect(asked).toHaveLength(5)
+      // All together may wait for one time-out: after it the store is left alone for a while.
+      expect(performance.now() - began).toBe(500)
+      const ended = watch(Promise.all([cached('other'), layer.delete('key'), layer.clear()]))
+      await vi.advanceTimersByTimeAsync(waitMs + 100)
+      expect(ended.state).toBe('resolved')
+      await vi.advanceTimersByTimeAsync(10_000)
+      expect(warnings).toEqual([SENTENCE])
+    },
+  )
 
   it('does not hold a slot with a write', async () => {
     const store = new OddStore()
@@ -107,8 +123,14 @@ describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs
     ]) {
       const cached = stack(async (n: number) => n, ...layers)
       expect(await Promise.all([1, 2, 3].map((n) => cached(n)))).toEqual([1, 2, 3])
-      const streamed = stack((n: number) => replay([n]), ...[queue({ concurrency: 1 }), cache({ store, storeTimeoutMs: 100 })])
-      expect(await Promise.all([4, 5].map(async (n) => collect(await streamed(n))))).toEqual([[4], [5]])
+      const streamed = stack(
+        (n: number) => replay([n]),
+        ...[queue({ concurrency: 1 }), cache({ store, storeTimeoutMs: 100 })],
+      )
+      expect(await Promise.all([4, 5].map(async (n) => collect(await streamed(n))))).toEqual([
+        [4],
+        [5],
+      ])
     }
   })
 })
@@ -174,47 +196,76 @@ describe('a store that comes and goes', () => {
   })
 
   it('gives each caller its own right answer for every schedule of faults, and hits again when the store is well', async () => {
-    const fate = fc.constantFrom('well', 'throws', 'rejects', 'hangs', 'slow', 'half', 'of another', 'undefined', 'nonsense')
-    type Fate = 'well' | 'throws' | 'rejects' | 'hangs' | 'slow' | 'half' | 'of another' | 'undefined' | 'nonsense'
+    const fate = fc.constantFrom(
+      'well',
+      'throws',
+      'rejects',
+      'hangs',
+      'slow',
+      'half',
+      'of another',
+      'undefined',
+      'nonsense',
+    )
+    type Fate =
+      | 'well'
+      | 'throws'
+      | 'rejects'
+      | 'hangs'
+      | 'slow'
+      | 'half'
+      | 'of another'
+      | 'undefined'
+      | 'nonsense'
     await fc.assert(
-      fc.asyncProperty(fc.infiniteStream(fate), fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 15 }), async (fates, requests) => {
-        const store = new OddStore()
-        const spoiled = (work: () => unknown): unknown => {
-          const next = fates.next().value as Fate
-          if (next === 'throws') throw new Error('down')
-          if (next === 'rejects') return Promise.reject(new Error('down'))
-          if (next === 'hangs') return never()
-          if (next === 'slow') return later(60, work)
-          const value = work()
-          if (next === 'half') return typeof value === 'string' ? value.slice(0, value.length / 2) : undefined
-          if (next === 'of another') return [...store.kept.values()][0]
-          return next === 'undefined' ? undefined : next === 'nonsense' ? '{"value":{"v":1}}' : value
-        }
-        store.onGet = (key) => spoiled(() => store.kept.get(key))
-        store.onSet = (key, value) => spoiled(() => store.kept.set(key, value))
-        const asked = new Map<number, number>()
-        const ask = base(
-          async (n: number) => {
-            asked.set(n, (asked.get(n) ?? 0) + 1)
-            return { to: n, list: [n] }
-          },
-          { key: String },
-        )
-        const cached = stack(ask, cache({ store, storeTimeoutMs: 50 }))
-        for (const n of requests) {
-          const call = watch(cached(n))
-          await vi.advanceTimersByTimeAsync(50)
-          expect(call.value).toEqual({ to: n, list: [n] })
-        }
-        // Whatever it has gone through: in good health, and left alone for long enough, it serves.
-        await vi.advanceTimersByTimeAsync(2_000)
-        store.onGet = (key) => store.kept.get(key)
-        store.onSet = (key, value) => void store.kept.set(key, value)
-        await cached(9)
-        await vi.advanceTimersByTimeAsync(0)
-        expect(await cached(9)).toEqual({ to: 9, list: [9] })
-        expect(asked.get(9)).toBe(1)
-      }),
+      fc.asyncProperty(
+        fc.infiniteStream(fate),
+        fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 15 }),
+        async (fates, requests) => {
+          const store = new OddStore()
+          const spoiled = (work: () => unknown): unknown => {
+            const next = fates.next().value as Fate
+            if (next === 'throws') throw new Error('down')
+            if (next === 'rejects') return Promise.reject(new Error('down'))
+            if (next === 'hangs') return never()
+            if (next === 'slow') return later(60, work)
+            const value = work()
+            if (next === 'half')
+              return typeof value === 'string' ? value.slice(0, value.length / 2) : undefined
+            if (next === 'of another') return [...store.kept.values()][0]
+            return next === 'undefined'
+              ? undefined
+              : next === 'nonsense'
+                ? '{"value":{"v":1}}'
+                : value
+          }
+          store.onGet = (key) => spoiled(() => store.kept.get(key))
+          store.onSet = (key, value) => spoiled(() => store.kept.set(key, value))
+          const asked = new Map<number, number>()
+          const ask = base(
+            async (n: number) => {
+              asked.set(n, (asked.get(n) ?? 0) + 1)
+              return { to: n, list: [n] }
+            },
+            { key: String },
+          )
+          const cached = stack(ask, cache({ store, storeTimeoutMs: 50 }))
+          for (const n of requests) {
+            const call = watch(cached(n))
+            await vi.advanceTimersByTimeAsync(50)
+            expect(call.value).toEqual({ to: n, list: [n] })
+          }
+          // Whatever it has gone through: in good health, and left alone for long enough, it
+          // serves.
+          await vi.advanceTimersByTimeAsync(2_000)
+          store.onGet = (key) => store.kept.get(key)
+          store.onSet = (key, value) => void store.kept.set(key, value)
+          await cached(9)
+          await vi.advanceTimersByTimeAsync(0)
+          expect(await cached(9)).toEqual({ to: 9, list: [9] })
+          expect(asked.get(9)).toBe(1)
+        },
+      ),
       { numRuns: 60 },
     )
     expect(warnings.filter((text) => text !== SENTENCE)).toEqual([])

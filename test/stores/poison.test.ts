@@ -1,6 +1,14 @@
 import Keyv from 'keyv'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { base, type CacheStore, cache, collect, createBlossom, isStream, stack } from '../../src/index.js'
+import {
+  base,
+  type CacheStore,
+  cache,
+  collect,
+  createBlossom,
+  isStream,
+  stack,
+} from '../../src/index.js'
 import { type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'
 import { OddStore } from '../support/store.js'
 import { catchWarnings } from '../support/warnings.js'
@@ -21,7 +29,8 @@ interface Stored {
   expires?: unknown
 }
 
-const ask = () => base(async (_: string) => 'fresh', { key: (request) => request, streams: () => false })
+const ask = () =>
+  base(async (_: string) => 'fresh', { key: (request) => request, streams: () => false })
 
 /** A store with one entry, for the request `q`, as an honest cache has written it. */
 async function written(): Promise<{ key: string; text: string; stored: Stored }> {
@@ -36,7 +45,9 @@ async function written(): Promise<{ key: string; text: string; stored: Stored }>
 }
 
 /** What a call gets of a store that holds this in the place of its entry. */
-async function answerTo(make: (honest: Awaited<ReturnType<typeof written>>) => unknown): Promise<unknown> {
+async function answerTo(
+  make: (honest: Awaited<ReturnType<typeof written>>) => unknown,
+): Promise<unknown> {
   const honest = await written()
   const store = new OddStore()
   store.kept.set(honest.key, make(honest))
@@ -52,16 +63,40 @@ describe('an entry that somebody has tampered with', () => {
 
   it.each<[string, (honest: Awaited<ReturnType<typeof written>>) => unknown]>([
     ['that has no envelope', ({ stored }) => JSON.stringify({ value: stored.value.d })],
-    ['whose envelope is a list', ({ stored }) => JSON.stringify({ value: Object.values(stored.value) })],
-    ['without its version', ({ stored }) => JSON.stringify({ value: { ...stored.value, v: undefined } })],
-    ['whose version is a text', ({ stored }) => JSON.stringify({ value: { ...stored.value, v: '1' } })],
+    [
+      'whose envelope is a list',
+      ({ stored }) => JSON.stringify({ value: Object.values(stored.value) }),
+    ],
+    [
+      'without its version',
+      ({ stored }) => JSON.stringify({ value: { ...stored.value, v: undefined } }),
+    ],
+    [
+      'whose version is a text',
+      ({ stored }) => JSON.stringify({ value: { ...stored.value, v: '1' } }),
+    ],
     ['of another key', ({ stored, text }) => text.replaceAll(stored.value.k, 'A'.repeat(43))],
-    ['whose key is a list', ({ stored }) => JSON.stringify({ value: { ...stored.value, k: [stored.value.k] } })],
-    ['whose form is inherited', ({ stored }) => JSON.stringify({ value: { ...stored.value, f: 'constructor' } })],
-    ['whose time is infinite', ({ text, stored }) => text.replace(String(stored.value.at), '1e999')],
-    ['that claims to be a stream', ({ stored }) => JSON.stringify({ value: { ...stored.value, f: 'stream', d: 'text' } })],
+    [
+      'whose key is a list',
+      ({ stored }) => JSON.stringify({ value: { ...stored.value, k: [stored.value.k] } }),
+    ],
+    [
+      'whose form is inherited',
+      ({ stored }) => JSON.stringify({ value: { ...stored.value, f: 'constructor' } }),
+    ],
+    [
+      'whose time is infinite',
+      ({ text, stored }) => text.replace(String(stored.value.at), '1e999'),
+    ],
+    [
+      'that claims to be a stream',
+      ({ stored }) => JSON.stringify({ value: { ...stored.value, f: 'stream', d: 'text' } }),
+    ],
     ['that has expired', ({ stored }) => JSON.stringify({ ...stored, expires: 1 })],
-    ['that is old, whatever the store says', ({ stored }) => JSON.stringify({ value: { ...stored.value, at: 1 }, expires: 9e15 })],
+    [
+      'that is old, whatever the store says',
+      ({ stored }) => JSON.stringify({ value: { ...stored.value, at: 1 }, expires: 9e15 }),
+    ],
     ['cut in its middle', ({ text }) => text.slice(0, -9)],
     ['with bytes behind it', ({ text }) => `${text}\0`],
     ['that is bytes', ({ text }) => Buffer.from(text)],
@@ -69,7 +104,10 @@ describe('an entry that somebody has tampered with', () => {
     ['of a megabyte of nonsense', () => 'x'.repeat(2 ** 20)],
     ['of a hundred thousand brackets', () => deep(100_000)],
     ['of unclosed brackets', () => '['.repeat(100_000)],
-    ['whose answer is nested a hundred thousand deep', ({ text }) => text.replace('"stored"', deep(100_000))],
+    [
+      'whose answer is nested a hundred thousand deep',
+      ({ text }) => text.replace('"stored"', deep(100_000)),
+    ],
     ['that throws when it is looked at', () => new Proxy({}, { get: () => JSON.parse('no') })],
   ])('%s is a miss', async (_, make) => {
     expect(await answerTo(make)).toBe('fresh')
@@ -77,11 +115,14 @@ describe('an entry that somebody has tampered with', () => {
   })
 
   it('of many megabytes is given as it is', async () => {
-    expect(await answerTo(({ text }) => text.replace('"stored"', JSON.stringify('x'.repeat(5_000_000))))).toHaveLength(5_000_000)
+    expect(
+      await answerTo(({ text }) => text.replace('"stored"', JSON.stringify('x'.repeat(5_000_000)))),
+    ).toHaveLength(5_000_000)
   })
 
   it('with fields that would pollute keeps them as fields', async () => {
-    const evil = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"a":{"__proto__":{"polluted":1}}}'
+    const evil =
+      '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"a":{"__proto__":{"polluted":1}}}'
     const answer = (await answerTo(({ text }) => text.replace('"stored"', evil))) as { a: object }
     expect(Object.getPrototypeOf(answer)).toBe(Object.prototype)
     expect(Object.getPrototypeOf(answer.a)).toBe(Object.prototype)
@@ -91,12 +132,18 @@ describe('an entry that somebody has tampered with', () => {
   it('whose getters throw, in a store that keeps live objects, is a miss', async () => {
     const { stored } = await written()
     for (const field of ['v', 'k', 'f', 'at', 'd'] as const) {
-      const live = Object.defineProperty({ ...stored.value }, field, { get: () => JSON.parse('no'), enumerable: true })
+      const live = Object.defineProperty({ ...stored.value }, field, {
+        get: () => JSON.parse('no'),
+        enumerable: true,
+      })
       const keyv = new Keyv({ serialize: undefined, deserialize: undefined } as object)
       vi.spyOn(keyv, 'get').mockResolvedValue(live as never)
       expect([field, await stack(ask(), cache({ store: keyv }))('q')]).toEqual([field, 'fresh'])
     }
-    const inner = Object.defineProperty({}, 'text', { get: () => JSON.parse('no'), enumerable: true })
+    const inner = Object.defineProperty({}, 'text', {
+      get: () => JSON.parse('no'),
+      enumerable: true,
+    })
     const keyv = new Keyv({ serialize: undefined, deserialize: undefined } as object)
     vi.spyOn(keyv, 'get').mockResolvedValue({ ...stored.value, d: inner } as never)
     expect(await stack(ask(), cache({ store: keyv }))('q')).toBe('fresh')
@@ -110,7 +157,10 @@ describe('a store that changes what it is given', () => {
       'a Keyv that keeps live objects',
       () => {
         const kept = new Map<string, unknown>()
-        return Object.assign(new Keyv({ store: kept, serialize: undefined, deserialize: undefined } as object), { kept })
+        return Object.assign(
+          new Keyv({ store: kept, serialize: undefined, deserialize: undefined } as object),
+          { kept },
+        )
       },
     ],
   ]
@@ -131,7 +181,9 @@ describe('a store that changes what it is given', () => {
     for (const value of store.kept.values()) spoil(value)
     expect(first).toEqual(original())
     const next = await cached()
-    expect([original(), expect.objectContaining({ text: 'right', list: [1, 2] })]).toContainEqual(next)
+    expect([original(), expect.objectContaining({ text: 'right', list: [1, 2] })]).toContainEqual(
+      next,
+    )
   })
 })
 
@@ -142,11 +194,14 @@ describe('a poisoned entry of the client', () => {
   })
   afterAll(() => upstream.close())
 
-  const clientOf = (store: CacheStore) => createBlossom({ baseURL: upstream.url }).use(cache({ store }))
+  const clientOf = (store: CacheStore) =>
+    createBlossom({ baseURL: upstream.url }).use(cache({ store }))
 
   const value = (d: unknown) => ({ f: 'value', d })
   const stream = (...d: unknown[]) => ({ f: 'stream', d })
-  const chunk = (delta: unknown, finish_reason: unknown = null) => ({ choices: [{ index: 0, delta, finish_reason }] })
+  const chunk = (delta: unknown, finish_reason: unknown = null) => ({
+    choices: [{ index: 0, delta, finish_reason }],
+  })
   const good = { data: { choices: [{ message: { content: 'x' } }] } }
 
   it.each<[string, object]>([
@@ -176,7 +231,11 @@ describe('a poisoned entry of the client', () => {
       store.kept.set(key, JSON.stringify({ value: { ...stored.value, ...poison } }))
     }
     const before = new Map(store.kept)
-    expect(await client.text.generate('Hello', { maxTokens: 4 })).toMatchObject({ text: honest.text, cached: false, attempts: 1 })
+    expect(await client.text.generate('Hello', { maxTokens: 4 })).toMatchObject({
+      text: honest.text,
+      cached: false,
+      attempts: 1,
+    })
     await turn()
     // What was put right is poisoned again.
     for (const [key, text] of before) store.kept.set(key, text)
@@ -195,14 +254,27 @@ describe('a poisoned entry of the client', () => {
     for (const [key, text] of store.kept) {
       const { value } = JSON.parse(text as string) as Stored
       const entry = JSON.stringify({
-        value: { ...value, f: 'stream', d: ['PLACE', chunk({}, 'stop'), { choices: [], usage: { total_tokens: 1 } }] },
+        value: {
+          ...value,
+          f: 'stream',
+          d: ['PLACE', chunk({}, 'stop'), { choices: [], usage: { total_tokens: 1 } }],
+        },
       })
-      store.kept.set(key, entry.replace('"PLACE"', `{"choices":[{"index":"__proto__","delta":${evil}},{"index":0,"delta":${evil}}]}`))
+      store.kept.set(
+        key,
+        entry.replace(
+          '"PLACE"',
+          `{"choices":[{"index":"__proto__","delta":${evil}},{"index":0,"delta":${evil}}]}`,
+        ),
+      )
     }
     const before = new Map(store.kept)
     await client.text.generate('Hello', { maxTokens: 4 })
     for (const [key, text] of before) store.kept.set(key, text)
-    const answer = await client.chat.stream({ messages: [{ role: 'user', content: 'Hello' }], max_tokens: 4 })
+    const answer = await client.chat.stream({
+      messages: [{ role: 'user', content: 'Hello' }],
+      max_tokens: 4,
+    })
     if (isStream(answer)) await collect(answer)
     await client.close()
   })

@@ -1,6 +1,11 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import { type AddressInfo, createServer as createSocketServer, type Server, type Socket } from 'node:net'
+import {
+  type AddressInfo,
+  createServer as createSocketServer,
+  type Server,
+  type Socket,
+} from 'node:net'
 
 /** One request as a bare server saw it. */
 export interface Seen {
@@ -25,7 +30,10 @@ export interface BareServer extends AsyncDisposable {
 }
 
 /** Answers each request over HTTP, once its body has arrived. `nth` counts from 0. */
-export async function httpServer(answer: (request: Seen, response: ServerResponse, nth: number) => unknown, port = 0): Promise<BareServer> {
+export async function httpServer(
+  answer: (request: Seen, response: ServerResponse, nth: number) => unknown,
+  port = 0,
+): Promise<BareServer> {
   const requests: Seen[] = []
   const server = createServer(async (request, response) => {
     response.on('error', () => {})
@@ -44,7 +52,10 @@ export async function httpServer(answer: (request: Seen, response: ServerRespons
   return started(server, requests, port)
 }
 
-/** Speaks over bare sockets, for what no HTTP server would do: `talk` is called when a request has arrived whole. */
+/**
+ * Speaks over bare sockets, for what no HTTP server would do: `talk` is called when a request has
+ * arrived whole.
+ */
 export async function socketServer(
   talk: (socket: Socket, request: Seen, nth: number) => unknown,
   connected: (socket: Socket) => unknown = () => {},
@@ -59,7 +70,12 @@ export async function socketServer(
       if (end < 0 || text.length < end + 4 + length) return undefined
       const [line = '', ...lines] = text.slice(0, end).split('\r\n')
       const [method = '', path = ''] = line.split(' ')
-      const headers = Object.fromEntries(lines.map((one) => [one.split(':', 1)[0]?.toLowerCase(), one.slice(one.indexOf(':') + 1).trim()]))
+      const headers = Object.fromEntries(
+        lines.map((one) => [
+          one.split(':', 1)[0]?.toLowerCase(),
+          one.slice(one.indexOf(':') + 1).trim(),
+        ]),
+      )
       const body = text.slice(end + 4, end + 4 + length)
       text = text.slice(end + 4 + length)
       return { method, path, headers, body }
@@ -76,7 +92,11 @@ export async function socketServer(
   return started(server, requests, 0)
 }
 
-async function started(server: Server, requests: readonly Seen[], port: number): Promise<BareServer> {
+async function started(
+  server: Server,
+  requests: readonly Seen[],
+  port: number,
+): Promise<BareServer> {
   const sockets = new Set<Socket>()
   const waiting = new Set<() => void>()
   let connections = 0
@@ -105,7 +125,10 @@ async function started(server: Server, requests: readonly Seen[], port: number):
     idle: (ms = 1_000) =>
       new Promise((resolve, reject) => {
         if (sockets.size === 0) return resolve()
-        const timer = setTimeout(() => reject(new Error(`${sockets.size} connections are still open after ${ms} ms.`)), ms)
+        const timer = setTimeout(
+          () => reject(new Error(`${sockets.size} connections are still open after ${ms} ms.`)),
+          ms,
+        )
         waiting.add(() => {
           clearTimeout(timer)
           resolve()

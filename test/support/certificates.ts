@@ -1,4 +1,7 @@
-/** Certificates made for these tests alone, each with its own key: nobody but a test vouches for any of them. */
+/**
+ * Certificates made for these tests alone, each with its own key: nobody but a test vouches for any
+ * of them.
+ */
 export const CERTIFICATES = {
   /** For 127.0.0.1; tests name it as their authority. */
   good: {

@@ -8,7 +8,8 @@ import { STREAM_HEAD } from './wire.js'
 type Bytes = string | Uint8Array | ((request: Received) => string | Uint8Array)
 type Ending = 'fin' | 'rst' | 'silence' | 'answered'
 
-const bytesFor = (bytes: Bytes, request: Received): string | Uint8Array => (typeof bytes === 'function' ? bytes(request) : bytes)
+const bytesFor = (bytes: Bytes, request: Received): string | Uint8Array =>
+  typeof bytes === 'function' ? bytes(request) : bytes
 
 async function finish(line: Line, ending: Ending): Promise<void> {
   if (ending === 'fin') line.end()
@@ -59,9 +60,16 @@ export const drips =
     })
   }
 
-/** Sends the first bytes, and then this again and again: at a pace, or as fast as they are taken. */
+/**
+ * Sends the first bytes, and then this again and again: at a pace, or as fast as they are taken.
+ */
 export const repeats =
-  (start: Bytes, block: Bytes, everyMs: number | 'at once', most = Number.POSITIVE_INFINITY): Play =>
+  (
+    start: Bytes,
+    block: Bytes,
+    everyMs: number | 'at once',
+    most = Number.POSITIVE_INFINITY,
+  ): Play =>
   async (line) => {
     await line.send(bytesFor(start, line.request))
     const piece = bytesFor(block, line.request)
@@ -76,15 +84,27 @@ export const goodBut =
     says((request) => change(goodBytes(request), request), ending)(line)
 
 /** An answer of this status, its length told, over a connection that stays. */
-export const answers = (status: number | string, body: Bytes = '', headers: Readonly<Record<string, string>> = {}): Play =>
+export const answers = (
+  status: number | string,
+  body: Bytes = '',
+  headers: Readonly<Record<string, string>> = {},
+): Play =>
   says((request) => {
     const bytes = Buffer.from(bytesFor(body, request))
-    const lines = Object.entries({ 'content-length': String(bytes.length), ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
-    return Buffer.concat([Buffer.from(`HTTP/1.1 ${status}${typeof status === 'number' ? ' Status' : ''}\r\n${lines.join('')}\r\n`), bytes])
+    const lines = Object.entries({ 'content-length': String(bytes.length), ...headers }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    )
+    return Buffer.concat([
+      Buffer.from(
+        `HTTP/1.1 ${status}${typeof status === 'number' ? ' Status' : ''}\r\n${lines.join('')}\r\n`,
+      ),
+      bytes,
+    ])
   }, 'answered')
 
 /** A body labelled as JSON. */
-export const json = (body: Bytes, status = 200): Play => answers(status, body, { 'content-type': 'application/json' })
+export const json = (body: Bytes, status = 200): Play =>
+  answers(status, body, { 'content-type': 'application/json' })
 
 /** An event stream whose end is the connection's. */
 export const stream = (events: (request: Received) => string, ending: Ending = 'fin'): Play =>

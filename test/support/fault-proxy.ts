@@ -23,7 +23,9 @@ export class FaultProxy implements AsyncDisposable {
   passed = 0
   readonly #target: number
   readonly #sockets = new Set<Socket>()
-  readonly #server: Server = createServer({ allowHalfOpen: true }, (socket) => this.#accepted(socket))
+  readonly #server: Server = createServer({ allowHalfOpen: true }, (socket) =>
+    this.#accepted(socket),
+  )
   #port = 0
   #faults: WayFault[] = []
   #always: WayFault = {}
@@ -90,7 +92,8 @@ export class FaultProxy implements AsyncDisposable {
     this.#keep(far)
     near.pipe(far)
     near.once('close', () => far.destroy())
-    const hangUp = () => (fault.delayMs === undefined ? near.end() : setTimeout(() => near.end(), fault.delayMs))
+    const hangUp = () =>
+      fault.delayMs === undefined ? near.end() : setTimeout(() => near.end(), fault.delayMs)
     far.once('close', hangUp)
     far.once('end', hangUp)
     let left = fault.cutAfter ?? Number.POSITIVE_INFINITY

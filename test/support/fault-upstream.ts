@@ -43,8 +43,9 @@ export type Play = (line: Line) => unknown
 export type AcceptPlay = (socket: Socket) => unknown
 
 /**
- * An upstream of bare sockets, for what an HTTP server is too polite to do. It answers each request properly, with an echo of the mark in
- * its prompt, unless a fault is to be played; and keeps what it saw.
+ * An upstream of bare sockets, for what an HTTP server is too polite to do. It answers each request
+ * properly, with an echo of the mark in its prompt, unless a fault is to be played; and keeps what
+ * it saw.
  */
 export class FaultUpstream implements AsyncDisposable {
   readonly requests: Received[] = []
@@ -96,7 +97,13 @@ export class FaultUpstream implements AsyncDisposable {
   }
 
   /** From now on plays these, one for each request and the last for ever, or just one for all. */
-  fault({ play, accept }: { play?: Play | readonly Play[] | undefined; accept?: AcceptPlay | undefined }): void {
+  fault({
+    play,
+    accept,
+  }: {
+    play?: Play | readonly Play[] | undefined
+    accept?: AcceptPlay | undefined
+  }): void {
     this.#nth = 0
     this.#accept = accept
     if (play === undefined) this.#plays = () => undefined
@@ -177,7 +184,12 @@ export class FaultUpstream implements AsyncDisposable {
   }
 
   async #received(seen: Seen, socket: Socket): Promise<void> {
-    const request: Received = { ...seen, token: tokenOf(seen), at: performance.now(), state: 'open' }
+    const request: Received = {
+      ...seen,
+      token: tokenOf(seen),
+      at: performance.now(),
+      state: 'open',
+    }
     this.requests.push(request)
     this.mostBusy = Math.max(this.mostBusy, this.busy)
     socket.once('close', () => {
@@ -228,7 +240,8 @@ export class FaultUpstream implements AsyncDisposable {
 }
 
 /** The connection itself, under TLS too. */
-const carrierOf = (socket: Socket): Socket => ('_parent' in socket && socket._parent ? socket._parent : socket) as Socket
+const carrierOf = (socket: Socket): Socket =>
+  ('_parent' in socket && socket._parent ? socket._parent : socket) as Socket
 
 /** The first request in what has arrived, if it is there whole, and what follows it. */
 function takeRequest(text: string): readonly [Seen | undefined, string] {
@@ -237,6 +250,14 @@ function takeRequest(text: string): readonly [Seen | undefined, string] {
   if (end < 0 || text.length < end + 4 + length) return [undefined, text]
   const [line = '', ...lines] = text.slice(0, end).split('\r\n')
   const [method = '', path = ''] = line.split(' ')
-  const headers = Object.fromEntries(lines.map((one) => [one.split(':', 1)[0]?.toLowerCase(), one.slice(one.indexOf(':') + 1).trim()]))
-  return [{ method, path, headers, body: text.slice(end + 4, end + 4 + length) }, text.slice(end + 4 + length)]
+  const headers = Object.fromEntries(
+    lines.map((one) => [
+      one.split(':', 1)[0]?.toLowerCase(),
+      one.slice(one.indexOf(':') + 1).trim(),
+    ]),
+  )
+  return [
+    { method, path, headers, body: text.slice(end + 4, end + 4 + length) },
+    text.slice(end + 4 + length),
+  ]
 }

@@ -17,26 +17,44 @@ export function tokenOf({ path, body }: Pick<Seen, 'path' | 'body'>): string {
 export const goodText = (token: string): string => `An echo of ${token}: all is well.`
 
 /** A chat completion for a request. */
-export const goodCompletion = ({ token }: { token: string }): string => JSON.stringify(completion(goodText(token)))
+export const goodCompletion = ({ token }: { token: string }): string =>
+  JSON.stringify(completion(goodText(token)))
 
-/** The events of a stream for a request: the role, a chunk for each word, the finish reason, and `[DONE]`. */
+/**
+ * The events of a stream for a request: the role, a chunk for each word, the finish reason, and
+ * `[DONE]`.
+ */
 export function goodEvents({ token }: { token: string }): string[] {
   const words = goodText(token).split(/(?<= )/)
   return [
     event(chunk({ role: 'assistant' })),
     ...words.map((content) => event(chunk({ content }))),
-    event(chunk({}, 'stop', { usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 } })),
+    event(
+      chunk({}, 'stop', { usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 } }),
+    ),
     DONE,
   ]
 }
 
 /** A proper answer of the form that the request asks for, over a connection that stays. */
-export function goodBytes({ token, path, body }: { token: string } & Pick<Seen, 'path' | 'body'>): string {
-  if (path.startsWith('/image/')) return answer('200 OK', goodText(token), 'content-type: image/png')
-  if (body.includes('"stream":true')) return answer('200 OK', goodEvents({ token }).join(''), 'content-type: text/event-stream')
+export function goodBytes({
+  token,
+  path,
+  body,
+}: { token: string } & Pick<Seen, 'path' | 'body'>): string {
+  if (path.startsWith('/image/'))
+    return answer('200 OK', goodText(token), 'content-type: image/png')
+  if (body.includes('"stream":true'))
+    return answer('200 OK', goodEvents({ token }).join(''), 'content-type: text/event-stream')
   if (path === '/v1/embeddings') {
-    const data = [{ index: 0, embedding: [...goodText(token)].map((letter) => letter.charCodeAt(0)) }]
-    return answer('200 OK', JSON.stringify({ object: 'list', data, model: 'm' }), 'content-type: application/json')
+    const data = [
+      { index: 0, embedding: [...goodText(token)].map((letter) => letter.charCodeAt(0)) },
+    ]
+    return answer(
+      '200 OK',
+      JSON.stringify({ object: 'list', data, model: 'm' }),
+      'content-type: application/json',
+    )
   }
   return answer('200 OK', goodCompletion({ token }), 'content-type: application/json')
 }

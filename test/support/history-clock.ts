@@ -14,8 +14,9 @@ interface Entry {
 }
 
 /**
- * A clock that stands until it is moved, in place of the timers, of `performance.now()` and of `Date.now()`. As in Node everything that follows
- * from one timer runs before the next, also of two that are due at the same moment, which vitest's own clock does not do without a real pause.
+ * A clock that stands until it is moved, in place of the timers, of `performance.now()` and of
+ * `Date.now()`. As in Node everything that follows from one timer runs before the next, also of two
+ * that are due at the same moment, which vitest's own clock does not do without a real pause.
  */
 export class HistoryClock {
   // Not 0, which stands for "never" in a library underneath.
@@ -44,10 +45,20 @@ export class HistoryClock {
     return this.#entries.size
   }
 
-  #set(run: (...args: unknown[]) => void, ms: number | undefined, args: unknown[], every: boolean): Entry {
+  #set(
+    run: (...args: unknown[]) => void,
+    ms: number | undefined,
+    args: unknown[],
+    every: boolean,
+  ): Entry {
     // As Node does: at least one millisecond.
     const delay = ms !== undefined && ms >= 1 ? ms : 1
-    const entry = { due: this.#now + delay, place: ++this.#places, every: every ? delay : undefined, run: () => run(...args) }
+    const entry = {
+      due: this.#now + delay,
+      place: ++this.#places,
+      every: every ? delay : undefined,
+      run: () => run(...args),
+    }
     this.#entries.add(entry)
     return Object.assign(entry, { ref: () => entry, unref: () => entry })
   }
@@ -55,7 +66,12 @@ export class HistoryClock {
   #next(): Entry | undefined {
     let next: Entry | undefined
     for (const entry of this.#entries) {
-      if (next === undefined || entry.due < next.due || (entry.due === next.due && entry.place < next.place)) next = entry
+      if (
+        next === undefined ||
+        entry.due < next.due ||
+        (entry.due === next.due && entry.place < next.place)
+      )
+        next = entry
     }
     return next
   }

@@ -1,4 +1,10 @@
-import { type Context, isStackError, type LayerOf, onEnd, type StreamEnd } from '../../src/core/index.js'
+import {
+  type Context,
+  isStackError,
+  type LayerOf,
+  onEnd,
+  type StreamEnd,
+} from '../../src/core/index.js'
 import { batcher } from '../../src/layers/batcher.js'
 import { type BreakerState, breaker } from '../../src/layers/breaker.js'
 import { type CacheLayer, cache } from '../../src/layers/cache.js'
@@ -23,13 +29,20 @@ export interface LayerPlans {
     budget: { ratio: number; floor: number; windowMs: number }
   }
   readonly breaker: { failureRate: number; minimumCalls: number; windowMs: number; resetMs: number }
-  readonly queue: { concurrency: number; maxWaiting: number; maxWaitMs?: number; rate?: { limit: number; intervalMs: number } }
+  readonly queue: {
+    concurrency: number
+    maxWaiting: number
+    maxWaitMs?: number
+    rate?: { limit: number; intervalMs: number }
+  }
   readonly pool: { connections: number; maxWaiting: number }
   readonly batcher: { maxItems: number; maxDelayMs: number }
 }
 export type Kind = keyof LayerPlans
 
-export type LayerPlan = { readonly [K in Kind]: { readonly kind: K; readonly options: LayerPlans[K] } }[Kind]
+export type LayerPlan = {
+  readonly [K in Kind]: { readonly kind: K; readonly options: LayerPlans[K] }
+}[Kind]
 
 /** A call as it came past one place of the stack. */
 export interface Passed {
@@ -76,7 +89,13 @@ export const makeLayer: Make = ({ kind, options }, name, { states, retries }, ra
   if (kind === 'dedupe') return { layer: dedupe({ name }) }
   if (kind === 'timeout') return { layer: timeout({ name, ...options }) }
   if (kind === 'breaker') {
-    return { layer: breaker({ name, ...options, onStateChange: (state) => states.push({ state, moment: now() }) }) }
+    return {
+      layer: breaker({
+        name,
+        ...options,
+        onStateChange: (state) => states.push({ state, moment: now() }),
+      }),
+    }
   }
   if (kind === 'queue') return { layer: queue({ name, ...options }) }
   if (kind === 'pool') return { layer: pool({ name, ...options }) }
@@ -86,10 +105,16 @@ export const makeLayer: Make = ({ kind, options }, name, { states, retries }, ra
   return { layer: retry({ name, ...options, random, onRetry }) }
 }
 
-export const retryAfterOf = (error: unknown): number => (isStackError(error) && error.retryAfter) || 0
+export const retryAfterOf = (error: unknown): number =>
+  (isStackError(error) && error.retryAfter) || 0
 
 /** Layers of the plans, outermost first, with a place to watch between any two. */
-export function watchedStack(plans: readonly LayerPlan[], random: () => number, onChange: () => void, make: Make = makeLayer) {
+export function watchedStack(
+  plans: readonly LayerPlan[],
+  random: () => number,
+  onChange: () => void,
+  make: Make = makeLayer,
+) {
   const places: Passed[][] = [[]]
   const names = new Map<Kind, number>()
   const watched = plans.map((plan, i): Watched => {
@@ -138,5 +163,9 @@ export function watchedStack(plans: readonly LayerPlan[], random: () => number, 
     }
   }
   const layers = watched.flatMap(({ layer }, i) => [place(i), layer])
-  return { watched, layers: [...layers, place(plans.length)], innermost: places[plans.length] as Passed[] }
+  return {
+    watched,
+    layers: [...layers, place(plans.length)],
+    innermost: places[plans.length] as Passed[],
+  }
 }

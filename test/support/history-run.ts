@@ -2,7 +2,13 @@ import { getEventListeners } from 'node:events'
 import { type CacheMode, type CallOptions, isStackError, stack } from '../../src/core/index.js'
 import { type HistoryClock, type Moment, now, settle } from './history-clock.js'
 import { type LayerPlan, type Make, type Watched, watchedStack } from './history-layers.js'
-import { type Ask, type Behaviour, type Chunk, HistoryUpstream, type Served } from './history-upstream.js'
+import {
+  type Ask,
+  type Behaviour,
+  type Chunk,
+  HistoryUpstream,
+  type Served,
+} from './history-upstream.js'
 import { watch } from './watch.js'
 
 /** How a caller reads a stream: `whole`, `take` chunks and then leave, or not at all. */
@@ -82,9 +88,15 @@ export const REASON = new Error('the caller has left')
 export function limitOf(layers: readonly LayerPlan[], renewing = false): number {
   const limits = layers.map((plan, i) => {
     // A renewal behind a stale hit has no caller who would hold a place further out.
-    const renews = layers.slice(i).some(({ kind, options }) => kind === 'cache' && options.staleMs > 0)
+    const renews = layers
+      .slice(i)
+      .some(({ kind, options }) => kind === 'cache' && options.staleMs > 0)
     if (renewing && renews) return Number.POSITIVE_INFINITY
-    return plan.kind === 'queue' ? plan.options.concurrency : plan.kind === 'pool' ? plan.options.connections : Number.POSITIVE_INFINITY
+    return plan.kind === 'queue'
+      ? plan.options.concurrency
+      : plan.kind === 'pool'
+        ? plan.options.connections
+        : Number.POSITIVE_INFINITY
   })
   return Math.min(...limits)
 }
@@ -102,7 +114,8 @@ export async function record(plan: Plan, clock: HistoryClock, make?: Make): Prom
   const shared = new AbortController()
   const called: Called[] = []
 
-  for (const call of plan.calls) setTimeout(() => called.push(begin(ask, call, shared.signal)), call.atMs)
+  for (const call of plan.calls)
+    setTimeout(() => called.push(begin(ask, call, shared.signal)), call.atMs)
   let cleared: Moment | undefined
   if (plan.clearAtMs !== undefined) {
     setTimeout(() => {
@@ -142,7 +155,11 @@ export async function record(plan: Plan, clock: HistoryClock, make?: Make): Prom
     served: upstream.served,
     atRest: ask.stats() as Stats,
     peak: upstream.peak,
-    left: { timers: clock.timers, listeners: getEventListeners(shared.signal, 'abort').length, active: upstream.active },
+    left: {
+      timers: clock.timers,
+      listeners: getEventListeners(shared.signal, 'abort').length,
+      active: upstream.active,
+    },
   }
 }
 
@@ -154,7 +171,13 @@ interface Asked {
 
 /** The time after which nothing of the storm may be felt any more. */
 const restOf = (layers: readonly LayerPlan[]): number =>
-  200 + Math.max(0, ...layers.map(({ kind, options }) => (kind === 'breaker' ? 2 * options.resetMs + options.windowMs : 0)))
+  200 +
+  Math.max(
+    0,
+    ...layers.map(({ kind, options }) =>
+      kind === 'breaker' ? 2 * options.resetMs + options.windowMs : 0,
+    ),
+  )
 
 function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
   const caller = plan.abortAfterMs === undefined ? undefined : new AbortController()
@@ -178,7 +201,14 @@ function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
     }, plan.abortAfterMs)
   }
   const { priority, tenant, cache, timeoutMs, stream, prompt } = plan
-  const options = { signal: caller?.signal ?? shared, priority, tenant, cache, timeoutMs, meta: called.meta }
+  const options = {
+    signal: caller?.signal ?? shared,
+    priority,
+    tenant,
+    cache,
+    timeoutMs,
+    meta: called.meta,
+  }
   ask({ prompts: [prompt], stream }, options).then(
     (answer) => {
       called.settled = now()
@@ -226,8 +256,16 @@ async function read(stream: AsyncGenerator<Chunk, undefined>, called: Called): P
   }
 }
 
-/** Makes as many calls as fit, then one more, of a stack that has come to rest. Streams, as a batcher would merge plain calls. */
-async function probed(clock: HistoryClock, ask: Asked, upstream: HistoryUpstream, layers: readonly LayerPlan[]): Promise<Probe> {
+/**
+ * Makes as many calls as fit, then one more, of a stack that has come to rest. Streams, as a
+ * batcher would merge plain calls.
+ */
+async function probed(
+  clock: HistoryClock,
+  ask: Asked,
+  upstream: HistoryUpstream,
+  layers: readonly LayerPlan[],
+): Promise<Probe> {
   let made = 0
   const call = async (): Promise<unknown> => {
     const chunks: Chunk[] = []

@@ -23,7 +23,10 @@ export interface Chunk extends Part {
   readonly last: boolean
 }
 
-/** What upstream does with one request. `after` counts the chunks before it happens; a plain answer fails at once. */
+/**
+ * What upstream does with one request. `after` counts the chunks before it happens; a plain answer
+ * fails at once.
+ */
 export interface Behaviour {
   readonly does: 'answer' | 'fail' | 'hang' | 'deaf' | 'cut' | 'stall' | 'short'
   /** Before the answer, and between chunks. Milliseconds. */
@@ -48,9 +51,18 @@ export interface Served extends Ask {
 }
 
 export const CHUNKS = 4
-const ANSWER: Behaviour = { does: 'answer', ms: 1, after: 0, error: 'SERVER', retryAfter: undefined }
+const ANSWER: Behaviour = {
+  does: 'answer',
+  ms: 1,
+  after: 0,
+  error: 'SERVER',
+  retryAfter: undefined,
+}
 
-/** An upstream inside the process, on the clock: it plays its script request by request, and then answers well. */
+/**
+ * An upstream inside the process, on the clock: it plays its script request by request, and then
+ * answers well.
+ */
 export class HistoryUpstream {
   readonly served: Served[] = []
   active = 0
@@ -81,7 +93,10 @@ export class HistoryUpstream {
 
   /** The function to put layers around. */
   get base(): (request: Ask, context: Context) => Promise<unknown> {
-    return base((request: Ask, context: Context) => this.#serve(request, context), TRAITS as never) as never
+    return base(
+      (request: Ask, context: Context) => this.#serve(request, context),
+      TRAITS as never,
+    ) as never
   }
 
   async #serve({ prompts, stream }: Ask, context: Context): Promise<unknown> {
@@ -182,7 +197,8 @@ const TRAITS: BaseTraits<Ask, unknown, Chunk> = {
   key: ({ prompts, stream }, use) => JSON.stringify([prompts, use === 'dedupe' && stream]),
   commits: ({ index }) => index > 0,
   complete: (chunks) => chunks.at(-1)?.last === true,
-  toStream: (answer, { prompts }) => (prompts.length === 1 ? converted((answer as Part[])[0] as Part) : undefined),
+  toStream: (answer, { prompts }) =>
+    prompts.length === 1 ? converted((answer as Part[])[0] as Part) : undefined,
   fromStream: ([first]) => first && [partOf(first)],
   split: ({ prompts, stream }) => (stream ? undefined : { group: '', size: prompts.length }),
   merge: (requests) => ({
@@ -195,16 +211,28 @@ const TRAITS: BaseTraits<Ask, unknown, Chunk> = {
 const partOf = ({ prompt, tenant, serial }: Part): Part => ({ prompt, tenant, serial })
 
 /** The whole plain answer to a request. */
-export const partsOf = ({ prompts, tenant, serial }: Pick<Served, 'prompts' | 'tenant' | 'serial'>): Part[] =>
+export const partsOf = ({
+  prompts,
+  tenant,
+  serial,
+}: Pick<Served, 'prompts' | 'tenant' | 'serial'>): Part[] =>
   prompts.map((prompt) => ({ prompt, tenant, serial }))
 
 /** A plain answer as a stream: one chunk of content behind the empty one. */
-const converted = (part: Part): Chunk[] => [0, 1].map((index) => ({ ...partOf(part), index, last: index === 1 }))
+const converted = (part: Part): Chunk[] =>
+  [0, 1].map((index) => ({ ...partOf(part), index, last: index === 1 }))
 
 /** All chunks that a stream of this request has when it is whole. */
-export const chunksOf = ({ prompts, tenant, serial, stream }: Pick<Served, 'prompts' | 'tenant' | 'serial' | 'stream'>): Chunk[] => {
+export const chunksOf = ({
+  prompts,
+  tenant,
+  serial,
+  stream,
+}: Pick<Served, 'prompts' | 'tenant' | 'serial' | 'stream'>): Chunk[] => {
   const part = { prompt: prompts[0] as string, tenant, serial }
-  return stream ? Array.from({ length: CHUNKS }, (_, index) => ({ ...part, index, last: index === CHUNKS - 1 })) : converted(part)
+  return stream
+    ? Array.from({ length: CHUNKS }, (_, index) => ({ ...part, index, last: index === CHUNKS - 1 }))
+    : converted(part)
 }
 
 function failureOf(error: Behaviour['error'], retryAfter: number | undefined): Error {

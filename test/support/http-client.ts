@@ -1,5 +1,10 @@
 import { once } from 'node:events'
-import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
+import {
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+} from 'node:http'
 import { connect } from 'node:net'
 import { createParser } from 'eventsource-parser'
 
@@ -30,7 +35,10 @@ export interface SentEvent {
 /** A visit whose answer is read by the test. */
 export interface Visit {
   readonly response: IncomingMessage
-  /** Resolves with the next piece of the body; undefined at its end. Rejects when the connection broke. */
+  /**
+   * Resolves with the next piece of the body; undefined at its end. Rejects when the connection
+   * broke.
+   */
   next(): Promise<string | undefined>
   /** Reads to the end. */
   rest(): Promise<string>
@@ -38,8 +46,15 @@ export interface Visit {
   leave(): void
 }
 
-/** Sends a request with its path as it is: no tidying up as in `fetch`. Each has a connection of its own. */
-export function begin(url: string, path: string, { method, headers = {}, body }: Ask = {}): ClientRequest {
+/**
+ * Sends a request with its path as it is: no tidying up as in `fetch`. Each has a connection of its
+ * own.
+ */
+export function begin(
+  url: string,
+  path: string,
+  { method, headers = {}, body }: Ask = {},
+): ClientRequest {
   const { hostname, port } = new URL(url)
   const payload = typeof body === 'object' ? JSON.stringify(body) : body
   const sent = request({
@@ -50,7 +65,10 @@ export function begin(url: string, path: string, { method, headers = {}, body }:
     agent: false,
     headers: {
       ...(payload !== undefined && { 'content-type': 'application/json' }),
-      ...(payload !== undefined && !('transfer-encoding' in headers) && { 'content-length': String(Buffer.byteLength(payload)) }),
+      ...(payload !== undefined &&
+        !('transfer-encoding' in headers) && {
+          'content-length': String(Buffer.byteLength(payload)),
+        }),
       ...headers,
     },
   })
@@ -74,7 +92,13 @@ async function whole(response: IncomingMessage): Promise<Answer> {
   const parts: Buffer[] = []
   for await (const part of response as AsyncIterable<Buffer>) parts.push(part)
   const text = Buffer.concat(parts).toString()
-  return { status: response.statusCode ?? 0, headers: response.headers, text, json: parsed(text), events: eventsOf(text) }
+  return {
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    text,
+    json: parsed(text),
+    events: eventsOf(text),
+  }
 }
 
 export async function visit(url: string, path: string, what?: Ask): Promise<Visit> {
@@ -101,7 +125,14 @@ export async function visit(url: string, path: string, what?: Ask): Promise<Visi
 export async function pipelined(url: string, paths: readonly string[]): Promise<number[]> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   const last = paths.length - 1
-  socket.write(paths.map((path, i) => `GET ${path} HTTP/1.1\r\nhost: a\r\n${i === last ? 'connection: close\r\n' : ''}\r\n`).join(''))
+  socket.write(
+    paths
+      .map(
+        (path, i) =>
+          `GET ${path} HTTP/1.1\r\nhost: a\r\n${i === last ? 'connection: close\r\n' : ''}\r\n`,
+      )
+      .join(''),
+  )
   const parts: Buffer[] = []
   for await (const part of socket as AsyncIterable<Buffer>) parts.push(part)
   return [
@@ -122,7 +153,9 @@ function parsed(text: string): unknown {
 /** The events in a text, by a parser that is not ours. */
 function eventsOf(text: string): SentEvent[] {
   const events: SentEvent[] = []
-  createParser({ onEvent: ({ event, data }) => events.push({ event: event ?? 'message', data }) }).feed(text)
+  createParser({
+    onEvent: ({ event, data }) => events.push({ event: event ?? 'message', data }),
+  }).feed(text)
   return events
 }
 

@@ -13,14 +13,22 @@ import { type Gateway, toNode, toRequest } from '../../src/http/index.js'
 
 /** What stands around the gateway in the owner's application. */
 export interface Surroundings {
-  /** The framework's usual body parser, mounted before the gateway; what it made of the body is handed over, or forgotten. */
+  /**
+   * The framework's usual body parser, mounted before the gateway; what it made of the body is
+   * handed over, or forgotten.
+   */
   parser?: 'handed over' | 'forgotten' | undefined
   /** Path under which the gateway is mounted. */
   mount?: string | undefined
-  /** The owner's error handler: told of every error that reaches the framework, and answers 500 `owner`. */
+  /**
+   * The owner's error handler: told of every error that reaches the framework, and answers 500
+   * `owner`.
+   */
   onError?: ((error: unknown) => void) | undefined
   compression?: boolean | undefined
-  /** Puts the visitor's `x-user` where the framework keeps such things, as an authentication would. */
+  /**
+   * Puts the visitor's `x-user` where the framework keeps such things, as an authentication would.
+   */
   authentication?: boolean | undefined
   /** Headers that a middleware sets on every answer before the gateway runs. */
   headers?: Readonly<Record<string, string>> | undefined
@@ -44,7 +52,8 @@ interface NodePlatform {
   res: ServerResponse
 }
 
-const userHeader = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
+const userHeader = (value: string | string[] | undefined): string | undefined =>
+  Array.isArray(value) ? value[0] : value
 
 export const ExpressFramework: Framework = {
   name: 'Express',
@@ -52,7 +61,10 @@ export const ExpressFramework: Framework = {
   prefix: () => '',
   userOf: (platform) => (platform as NodePlatform).req.user,
   bodyOf: (platform) => (platform as NodePlatform).req.body,
-  listener(gateway, { parser, mount = '/', onError, compression: compresses, authentication, headers }) {
+  listener(
+    gateway,
+    { parser, mount = '/', onError, compression: compresses, authentication, headers },
+  ) {
     const app = express().disable('x-powered-by')
     const serve = toNode(gateway)
     if (compresses) app.use(compression())
@@ -88,7 +100,10 @@ export const KoaFramework: Framework = {
   prefix: (mount) => mount,
   userOf: (platform) => (platform as Koa.Context).state.user,
   bodyOf: (platform) => (platform as Koa.Context).request.body,
-  listener(gateway, { parser, mount = '', onError, compression: compresses, authentication, headers }) {
+  listener(
+    gateway,
+    { parser, mount = '', onError, compression: compresses, authentication, headers },
+  ) {
     const app = new Koa()
     app.on('error', () => {})
     app.use(async (ctx, next) => {
@@ -103,7 +118,10 @@ export const KoaFramework: Framework = {
     if (compresses) {
       const compressor = compression()
       app.use(
-        (ctx, next) => new Promise((resolve, reject) => compressor(ctx.req as never, ctx.res as never, () => next().then(resolve, reject))),
+        (ctx, next) =>
+          new Promise((resolve, reject) =>
+            compressor(ctx.req as never, ctx.res as never, () => next().then(resolve, reject)),
+          ),
       )
     }
     if (headers) {
@@ -121,7 +139,10 @@ export const KoaFramework: Framework = {
     if (parser) app.use(bodyParser({ jsonLimit: '2mb' }))
     app.use(async (ctx, next) => {
       if (!ctx.path.startsWith(mount)) return next()
-      ctx.body = await gateway(toRequest(ctx.req, ctx.res, parser === 'forgotten' ? {} : { body: ctx.request.body }), ctx as never)
+      ctx.body = await gateway(
+        toRequest(ctx.req, ctx.res, parser === 'forgotten' ? {} : { body: ctx.request.body }),
+        ctx as never,
+      )
     })
     return app.callback()
   },
@@ -134,7 +155,10 @@ const HonoFramework: Framework = {
   prefix: (mount) => mount,
   userOf: (platform) => (platform as HonoContext<Variables>).get('user'),
   bodyOf: (platform) => (platform as HonoContext<Variables>).get('body'),
-  listener(gateway, { parser, mount = '', onError, compression: compresses, authentication, headers }) {
+  listener(
+    gateway,
+    { parser, mount = '', onError, compression: compresses, authentication, headers },
+  ) {
     const app = new Hono<Variables>()
     if (compresses) app.use(compress())
     if (headers) {
@@ -151,7 +175,9 @@ const HonoFramework: Framework = {
     }
     if (parser) {
       app.use(async (c, next) => {
-        const body = /^application\/json/.test(c.req.header('content-type') ?? '') ? await c.req.json() : undefined
+        const body = /^application\/json/.test(c.req.header('content-type') ?? '')
+          ? await c.req.json()
+          : undefined
         if (parser === 'handed over') c.set('body', body)
         return next()
       })

@@ -1,7 +1,27 @@
 import { type Context, defineLayer, type Handler } from '../../src/core/index.js'
-import { createGateway, type Gateway, type GatewayOptions, type RequestLog } from '../../src/http/index.js'
-import { type Blossom, type BlossomLayer, breaker, cache, createBlossom, dedupe, pool, queue, retry, timeout } from '../../src/index.js'
-import { type LocalBlossom, type LocalBlossomOptions, startLocalBlossom } from '../../src/testing/index.js'
+import {
+  createGateway,
+  type Gateway,
+  type GatewayOptions,
+  type RequestLog,
+} from '../../src/http/index.js'
+import {
+  type Blossom,
+  type BlossomLayer,
+  breaker,
+  cache,
+  createBlossom,
+  dedupe,
+  pool,
+  queue,
+  retry,
+  timeout,
+} from '../../src/index.js'
+import {
+  type LocalBlossom,
+  type LocalBlossomOptions,
+  startLocalBlossom,
+} from '../../src/testing/index.js'
 import { type Gate, gate } from './gate.js'
 import { type Answer, type Ask, ask, type Visit, visit } from './http-client.js'
 import { type Framework, frameworks, listen, type Surroundings } from './http-frameworks.js'
@@ -36,7 +56,10 @@ export interface Site extends AsyncDisposable {
   logged(entries: number): Promise<void>
 }
 
-/** Every kind of layer in the recommended order. Nothing waits long, and the breaker needs five calls. */
+/**
+ * Every kind of layer in the recommended order. Nothing waits long, and the breaker needs five
+ * calls.
+ */
 export const wholeStack = (): BlossomLayer[] => [
   cache(),
   dedupe(),
@@ -61,7 +84,10 @@ export const heldStack = (gate: Gate): BlossomLayer[] => [
 ]
 
 /** Looks again at every turn of the event loop until the value is as wanted. */
-export async function until<T>(read: () => T | Promise<T>, wanted: (value: T) => boolean): Promise<T> {
+export async function until<T>(
+  read: () => T | Promise<T>,
+  wanted: (value: T) => boolean,
+): Promise<T> {
   for (;;) {
     const value = await read()
     if (wanted(value)) return value
@@ -73,7 +99,10 @@ export async function openSite(framework: Framework, options: SiteOptions = {}):
   const { layers = wholeStack, around = {} } = options
   const held = gate()
   const upstream = await startLocalBlossom({ keys: [KEY], ...options.upstream })
-  const blossom = createBlossom({ apiKey: 'apiKey' in options ? options.apiKey : KEY, baseURL: upstream.url }).use(...layers(held))
+  const blossom = createBlossom({
+    apiKey: 'apiKey' in options ? options.apiKey : KEY,
+    baseURL: upstream.url,
+  }).use(...layers(held))
   const log: RequestLog[] = []
   const errors: unknown[] = []
   const waiting: { entries: number; resolve: () => void }[] = []
@@ -100,7 +129,10 @@ export async function openSite(framework: Framework, options: SiteOptions = {}):
     errors,
     ask: (path, what) => ask(url, path, what),
     visit: (path, what) => visit(url, path, what),
-    logged: (entries) => (log.length >= entries ? Promise.resolve() : new Promise((resolve) => waiting.push({ entries, resolve }))),
+    logged: (entries) =>
+      log.length >= entries
+        ? Promise.resolve()
+        : new Promise((resolve) => waiting.push({ entries, resolve })),
     async [Symbol.asyncDispose]() {
       await server.close()
       await gateway.close({ timeoutMs: 0 })
@@ -114,18 +146,24 @@ export async function openSite(framework: Framework, options: SiteOptions = {}):
 export const openEach = (options: SiteOptions = {}): Promise<Site[]> =>
   Promise.all(frameworks.map((framework) => openSite(framework, options)))
 
-export const closeAll = (sites: readonly Site[]): Promise<unknown> => Promise.all(sites.map((site) => site[Symbol.asyncDispose]()))
+export const closeAll = (sites: readonly Site[]): Promise<unknown> =>
+  Promise.all(sites.map((site) => site[Symbol.asyncDispose]()))
 
 /**
  * Does the same with a site of each framework, those given or new ones, and gives what came of it.
  * @throws when it was not the same from each: framework code must add nothing that could differ
  */
-export async function sameFromEach<T>(where: SiteOptions | readonly Site[], what: (site: Site) => Promise<T>): Promise<T> {
+export async function sameFromEach<T>(
+  where: SiteOptions | readonly Site[],
+  what: (site: Site) => Promise<T>,
+): Promise<T> {
   const given = Array.isArray(where) ? (where as readonly Site[]) : undefined
   const sites = given ?? (await openEach(where as SiteOptions))
   let outcomes: { name: string; outcome: T }[]
   try {
-    outcomes = await Promise.all(sites.map(async (site) => ({ name: site.framework.name, outcome: await what(site) })))
+    outcomes = await Promise.all(
+      sites.map(async (site) => ({ name: site.framework.name, outcome: await what(site) })),
+    )
   } finally {
     if (given === undefined) await closeAll(sites)
   }
@@ -135,13 +173,21 @@ export async function sameFromEach<T>(where: SiteOptions | readonly Site[], what
     shown: withoutIds(JSON.stringify(outcome, null, 1) ?? ''),
   }))
   for (const { name, shown } of others) {
-    if (shown !== first!.shown) throw new Error(`${name} differs from ${first!.name}: ${shown} instead of ${first!.shown}`)
+    if (shown !== first!.shown)
+      throw new Error(`${name} differs from ${first!.name}: ${shown} instead of ${first!.shown}`)
   }
   return first!.outcome
 }
 
 /** Headers that say nothing of the gateway, or something else each time. */
-const NOT_COMPARED = ['date', 'connection', 'keep-alive', 'content-length', 'transfer-encoding', 'content-encoding']
+const NOT_COMPARED = [
+  'date',
+  'connection',
+  'keep-alive',
+  'content-length',
+  'transfer-encoding',
+  'content-encoding',
+]
 
 export interface Comparable {
   readonly status: number
@@ -158,7 +204,11 @@ export function comparable({ status, headers, text, json }: Answer): Comparable 
       .map(([name, value]) => [name, shapeOf(name, String(value))] as const)
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   )
-  return { status, headers: kept, body: json === undefined ? withoutIds(text) : JSON.parse(withoutIds(JSON.stringify(json))) }
+  return {
+    status,
+    headers: kept,
+    body: json === undefined ? withoutIds(text) : JSON.parse(withoutIds(JSON.stringify(json))),
+  }
 }
 
 function shapeOf(name: string, value: string): string {

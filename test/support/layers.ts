@@ -1,4 +1,9 @@
-import { type Context, defineLayer, type Layer, type LayerDefinition } from '../../src/core/index.js'
+import {
+  type Context,
+  defineLayer,
+  type Layer,
+  type LayerDefinition,
+} from '../../src/core/index.js'
 
 /** A layer that passes everything on and gives the context of the last call. */
 export function spy<const Name extends string = 'spy'>(
@@ -17,7 +22,10 @@ export function spy<const Name extends string = 'spy'>(
     },
     stats: () => ({ calls }),
   })
-  return Object.defineProperty(layer, 'context', { get: () => seen }) as unknown as Layer<Name, { calls: number }> & {
+  return Object.defineProperty(layer, 'context', { get: () => seen }) as unknown as Layer<
+    Name,
+    { calls: number }
+  > & {
     readonly context: Context
   }
 }

@@ -5,8 +5,13 @@ type Meaning = 'ENOTFOUND' | 'EAI_AGAIN' | 'never' | 'here'
 
 type Told = (error: Error | null, address?: unknown, family?: number) => void
 
-/** Gives names a meaning on this machine, until it is disposed of. `asked` is called at each look-up of one. */
-export function inventNames(): Disposable & { name(host: string, meaning: Meaning, asked?: () => void): void } {
+/**
+ * Gives names a meaning on this machine, until it is disposed of. `asked` is called at each look-up
+ * of one.
+ */
+export function inventNames(): Disposable & {
+  name(host: string, meaning: Meaning, asked?: () => void): void
+} {
   const names = new Map<string, { meaning: Meaning; asked: () => void }>()
   /** Look-ups that wait until their name means something. */
   const waiting: (() => void)[] = []
@@ -18,7 +23,11 @@ export function inventNames(): Disposable & { name(host: string, meaning: Meanin
     asked()
     if (meaning === 'never') return void waiting.push(() => lookup(host, options, told))
     if (meaning !== 'here') {
-      const error = Object.assign(new Error(`getaddrinfo ${meaning} ${host}`), { code: meaning, syscall: 'getaddrinfo', hostname: host })
+      const error = Object.assign(new Error(`getaddrinfo ${meaning} ${host}`), {
+        code: meaning,
+        syscall: 'getaddrinfo',
+        hostname: host,
+      })
       return process.nextTick(told, error)
     }
     const found = { address: '127.0.0.1', family: 4 }

@@ -29,18 +29,37 @@ export interface OpenApi {
   }
 }
 
-/** Objects whose properties are named may have no others, so that no field of an answer is missing from the document. */
+/**
+ * Objects whose properties are named may have no others, so that no field of an answer is missing
+ * from the document.
+ */
 function closed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(closed)
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).map(([name, inner]) => [name, closed(inner)])
-  return { ...Object.fromEntries(entries), ...('properties' in value && { additionalProperties: false }) }
+  return {
+    ...Object.fromEntries(entries),
+    ...('properties' in value && { additionalProperties: false }),
+  }
 }
 
 /** Asks a gateway, without a server around it. A body that is no text is sent as JSON. */
-export function send(to: Gateway, method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
-  const sent = body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }
-  return to(new Request(`http://localhost${path}`, { method, headers: { 'content-type': 'application/json', ...headers }, ...sent }))
+export function send(
+  to: Gateway,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  const sent =
+    body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }
+  return to(
+    new Request(`http://localhost${path}`, {
+      method,
+      headers: { 'content-type': 'application/json', ...headers },
+      ...sent,
+    }),
+  )
 }
 
 /** An OpenAPI document against which requests and answers are held. */
@@ -56,15 +75,25 @@ export class Contract {
   }
 
   /** Each method and path, in order. */
-  get operations(): readonly { readonly method: string; readonly path: string; readonly described: Described }[] {
+  get operations(): readonly {
+    readonly method: string
+    readonly path: string
+    readonly described: Described
+  }[] {
     return Object.entries(this.document.paths).flatMap(([path, methods]) =>
-      Object.entries(methods).map(([method, described]) => ({ method: method.toUpperCase(), path, described })),
+      Object.entries(methods).map(([method, described]) => ({
+        method: method.toUpperCase(),
+        path,
+        described,
+      })),
     )
   }
 
   /** Judges by a schema of the document, or by one that refers to it. */
   judge(schema: object, exact = false): ValidateFunction {
-    return (exact ? this.#exact : this.#loose).compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"api#/')))
+    return (exact ? this.#exact : this.#loose).compile(
+      JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"api#/')),
+    )
   }
 
   #operation(method: string, path: string): Described {
@@ -82,23 +111,34 @@ export class Contract {
 
   answerOf(method: string, path: string, status: number): Answer | undefined {
     const answer = this.#operation(method, path).responses[status]
-    return answer?.$ref === undefined ? answer : this.document.components.responses[answer.$ref.split('/').at(-1) ?? '']
+    return answer?.$ref === undefined
+      ? answer
+      : this.document.components.responses[answer.$ref.split('/').at(-1) ?? '']
   }
 
-  /** What an answer has that the document does not tell, in sentences; reads the body. Upstream's own bodies may have more fields. */
+  /**
+   * What an answer has that the document does not tell, in sentences; reads the body. Upstream's
+   * own bodies may have more fields.
+   */
   async faultsOf(method: string, path: string, response: Response): Promise<string[]> {
     const answer = this.answerOf(method, path, response.status)
     if (answer === undefined) return [`status ${response.status} is not told of`]
     const faults: string[] = []
     const told = Object.entries(answer.headers ?? {})
     for (const name of response.headers.keys()) {
-      const isOurs = /^(x-(?!content-type|accel)|retry-after|server-timing|www-authenticate)/.test(name)
-      if (isOurs && !told.some(([one]) => one.toLowerCase() === name)) faults.push(`header ${name} is not told of`)
+      const isOurs = /^(x-(?!content-type|accel)|retry-after|server-timing|www-authenticate)/.test(
+        name,
+      )
+      if (isOurs && !told.some(([one]) => one.toLowerCase() === name))
+        faults.push(`header ${name} is not told of`)
     }
     for (const [name, { $ref }] of told) {
       const value = response.headers.get(name)
-      const schema = this.document.components.headers[$ref.split('/').at(-1) ?? '']?.schema as { type: string }
-      if (value !== null && !this.judge(schema)(schema.type === 'integer' ? Number(value) : value)) faults.push(`${name}: ${value}`)
+      const schema = this.document.components.headers[$ref.split('/').at(-1) ?? '']?.schema as {
+        type: string
+      }
+      if (value !== null && !this.judge(schema)(schema.type === 'integer' ? Number(value) : value))
+        faults.push(`${name}: ${value}`)
     }
     const type = response.headers.get('content-type')?.split(';', 1)[0] ?? ''
     const contents = answer.content ?? {}

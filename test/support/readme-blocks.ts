@@ -18,13 +18,20 @@ export interface Block {
   readonly code: string
 }
 
-/** The markdown pages that readers are shown, as paths below `root`. The changelog is a record, not a page. */
+/**
+ * The markdown pages that readers are shown, as paths below `root`. The changelog is a record, not
+ * a page.
+ */
 export function findPages(root: string): string[] {
   const folders = ['examples', 'src']
   const below = folders.flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file.replaceAll('\\', '/')}`),
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(
+      (file) => `${folder}/${file.replaceAll('\\', '/')}`,
+    ),
   )
-  return [...readdirSync(root), ...below].filter((file) => file.endsWith('.md') && file !== 'CHANGELOG.md')
+  return [...readdirSync(root), ...below].filter(
+    (file) => file.endsWith('.md') && file !== 'CHANGELOG.md',
+  )
 }
 
 /** All fenced blocks of a markdown file, in order. */
@@ -43,7 +50,16 @@ export function readBlocks(root: string, file: string): Block[] {
     const [language = '', use, name] = words
     const at = `${file}:${line}`
     const slug = at.replace(/\W/g, '-')
-    blocks.push({ at, slug, file, line, language, use, name, code: `${lines.slice(line - 1, i).join('\n')}\n` })
+    blocks.push({
+      at,
+      slug,
+      file,
+      line,
+      language,
+      use,
+      name,
+      code: `${lines.slice(line - 1, i).join('\n')}\n`,
+    })
     open = undefined
   })
   if (open !== undefined) throw new Error(`${file}:${open.line}: the block is never closed.`)

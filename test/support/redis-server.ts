@@ -5,7 +5,9 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A real Redis of this test's own, that can be ended, frozen and started again on the same port. */
+/**
+ * A real Redis of this test's own, that can be ended, frozen and started again on the same port.
+ */
 export class RedisServer {
   readonly port: number
   readonly #folder = mkdtempSync(join(tmpdir(), 'blossom-redis-'))
@@ -22,15 +24,30 @@ export class RedisServer {
   }
 
   async start(): Promise<void> {
-    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', this.#folder]
+    const args = [
+      '--port',
+      String(this.port),
+      '--bind',
+      '127.0.0.1',
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--dir',
+      this.#folder,
+    ]
     const redis = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#process = redis
     const failed = once(redis, 'error').then(([error]) => {
-      throw new Error('These tests need the program redis-server; install it (apt-get install redis-server).', { cause: error })
+      throw new Error(
+        'These tests need the program redis-server; install it (apt-get install redis-server).',
+        { cause: error },
+      )
     })
     failed.catch(() => {})
     const ready = (async () => {
-      for await (const line of redis.stdout!) if (String(line).includes('Ready to accept connections')) return
+      for await (const line of redis.stdout!)
+        if (String(line).includes('Ready to accept connections')) return
     })()
     await Promise.race([ready, failed])
     // Nobody reads on, and a full pipe would stop it.

@@ -1,7 +1,10 @@
 import type { Context } from '../../src/core/index.js'
 
 /** What one call answers: a value, an error to throw, or a function to run. */
-export type Step<Request, Answer> = Answer | Error | ((request: Request, context: Context) => Answer | Promise<Answer>)
+export type Step<Request, Answer> =
+  | Answer
+  | Error
+  | ((request: Request, context: Context) => Answer | Promise<Answer>)
 
 export interface Scripted<Request, Answer> {
   (request: Request, context: Context): Promise<Answer>
@@ -10,7 +13,9 @@ export interface Scripted<Request, Answer> {
 }
 
 /** A base that answers call after call with its steps; the last step is repeated. */
-export function scripted<Answer, Request = string>(...steps: Step<Request, Answer>[]): Scripted<Request, Answer> {
+export function scripted<Answer, Request = string>(
+  ...steps: Step<Request, Answer>[]
+): Scripted<Request, Answer> {
   const calls: { request: Request; context: Context }[] = []
   const answer = async (request: Request, context: Context): Promise<Answer> => {
     const step = steps[Math.min(calls.length, steps.length - 1)]

@@ -7,7 +7,10 @@ export async function* numbers(n: number): AsyncGenerator<number, undefined, und
   return undefined
 }
 
-/** The numbers from 0 to n - 1, and then nothing more, for ever; no signal and no `return()` is heeded. */
+/**
+ * The numbers from 0 to n - 1, and then nothing more, for ever; no signal and no `return()` is
+ * heeded.
+ */
 export async function* stalling(n: number): AsyncGenerator<number, undefined, undefined> {
   yield* numbers(n)
   await never()
@@ -15,7 +18,10 @@ export async function* stalling(n: number): AsyncGenerator<number, undefined, un
 }
 
 /** The numbers from 0 to n - 1, and then an error. */
-export async function* breaking(n: number, error: unknown): AsyncGenerator<number, undefined, undefined> {
+export async function* breaking(
+  n: number,
+  error: unknown,
+): AsyncGenerator<number, undefined, undefined> {
   yield* numbers(n)
   throw error
 }

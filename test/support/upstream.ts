@@ -18,7 +18,10 @@ const KINDS = {
 export type UpstreamCode = keyof typeof KINDS
 
 /** An error as the client makes it of a failed answer. */
-export function upstreamError(code: UpstreamCode, options: Partial<StackErrorOptions> = {}): StackError {
+export function upstreamError(
+  code: UpstreamCode,
+  options: Partial<StackErrorOptions> = {},
+): StackError {
   const [status, retryable] = KINDS[code]
   return new StackError(`upstream: ${code}`, { code, status, retryable, ...options })
 }

@@ -9,7 +9,10 @@ export function catchWarnings(): string[] {
   return said
 }
 
-/** An error with a name of its own: warnings are given once for each text, and the text holds the name. */
+/**
+ * An error with a name of its own: warnings are given once for each text, and the text holds the
+ * name.
+ */
 export function named(name: string, message = 'on purpose'): Error {
   return Object.assign(new Error(message), { name })
 }

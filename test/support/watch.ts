@@ -32,5 +32,8 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
   throw new Error(`Expected a rejection, got ${String(value)}.`)
 }
 
-/** Lets everything that is due now run: all microtasks and one turn of the event loop. Needs real timers. */
+/**
+ * Lets everything that is due now run: all microtasks and one turn of the event loop. Needs real
+ * timers.
+ */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

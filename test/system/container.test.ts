@@ -1,6 +1,16 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,7 +53,8 @@ const healthCheck = JSON.parse(/CMD (\[.*\])$/.exec(lastOf('HEALTHCHECK'))![1]!)
 /** Takes a stage's COPY and RUN in a folder that stands for the image's file system. */
 function take(steps: readonly Step[], folder: string, earlier: string): void {
   for (const { word, rest } of steps) {
-    if (word === 'RUN') execFileSync('sh', ['-c', rest], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
+    if (word === 'RUN')
+      execFileSync('sh', ['-c', rest], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
     if (word !== 'COPY') continue
     const from = rest.startsWith('--from=build ')
     const words = rest.replace('--from=build ', '').split(' ')
@@ -59,7 +70,10 @@ function take(steps: readonly Step[], folder: string, earlier: string): void {
 const isRoot = process.getuid?.() === 0
 /** Nobody: like the image's user, one who owns nothing. */
 const user = isRoot ? { uid: 65_534, gid: 65_534 } : {}
-const argsOf = ([program, ...args]: readonly string[]): [string, string[]] => [program === 'node' ? process.execPath : program!, args]
+const argsOf = ([program, ...args]: readonly string[]): [string, string[]] => [
+  program === 'node' ? process.execPath : program!,
+  args,
+]
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -107,10 +121,25 @@ describe('the container of examples/docker', () => {
   })
 
   function launch(more: NodeJS.ProcessEnv): Running {
-    const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, ...imageEnv, HOST: '127.0.0.1', ...more }
-    const child = spawn(...argsOf(command), { cwd: image, env, ...user, stdio: ['ignore', 'pipe', 'pipe'] })
+    const env: NodeJS.ProcessEnv = {
+      PATH: process.env.PATH,
+      ...imageEnv,
+      HOST: '127.0.0.1',
+      ...more,
+    }
+    const child = spawn(...argsOf(command), {
+      cwd: image,
+      env,
+      ...user,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     started.push(child)
-    const running: Running = { process: child, url: `http://127.0.0.1:${env.PORT}`, env, output: '' }
+    const running: Running = {
+      process: child,
+      url: `http://127.0.0.1:${env.PORT}`,
+      env,
+      output: '',
+    }
     for (const stream of [child.stdout!, child.stderr!]) {
       stream.on('data', (text) => {
         running.output += text
@@ -120,23 +149,37 @@ describe('the container of examples/docker', () => {
   }
 
   async function start(upstream: LocalBlossom, more: NodeJS.ProcessEnv = {}): Promise<Running> {
-    const running = launch({ PORT: String(await freePort()), POLLINATIONS_API_KEY: 'sk_test', BLOSSOM_BASE_URL: upstream.url, ...more })
+    const running = launch({
+      PORT: String(await freePort()),
+      POLLINATIONS_API_KEY: 'sk_test',
+      BLOSSOM_BASE_URL: upstream.url,
+      ...more,
+    })
     await expect.poll(() => running.output, { timeout: 20_000 }).toContain('"listening"')
     return running
   }
 
-  const checkHealth = ({ env }: Running) => spawnSync(...argsOf(healthCheck), { cwd: image, env, ...user }).status
+  const checkHealth = ({ env }: Running) =>
+    spawnSync(...argsOf(healthCheck), { cwd: image, env, ...user }).status
   const post = (url: string, body: object) =>
-    fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+    fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
 
   it('pins its base image, and has no key and no root in it', () => {
     const bases = stages.map(([from]) => from!.rest.split(' ')[0])
     expect(bases).toHaveLength(2)
     for (const base of bases) expect(base).toMatch(/^node:\d+\.\d+\.\d+-bookworm-slim$/)
     expect(final.filter(({ word }) => word === 'USER').map(({ rest }) => rest)).toEqual(['node'])
-    expect(final.findIndex(({ word }) => word === 'USER')).toBeLessThan(final.findIndex(({ word }) => word === 'CMD'))
+    expect(final.findIndex(({ word }) => word === 'USER')).toBeLessThan(
+      final.findIndex(({ word }) => word === 'CMD'),
+    )
     expect(stages.flat().filter(({ word }) => word === 'ARG')).toEqual([])
-    expect(Object.keys(imageEnv).filter((name) => /KEY|TOKEN|SECRET|PASSWORD/.test(name))).toEqual([])
+    expect(Object.keys(imageEnv).filter((name) => /KEY|TOKEN|SECRET|PASSWORD/.test(name))).toEqual(
+      [],
+    )
     expect(command[0]).toBe('node')
     expect(healthCheck[0]).toBe('node')
   })
@@ -150,14 +193,22 @@ describe('the container of examples/docker', () => {
     expect(copied).toContain('package-lock.json')
     const allowed = lines.filter((line) => line.startsWith('!')).map((line) => line.slice(1))
     expect(allowed.sort()).toEqual(copied.sort())
-    for (const name of ['*', '.env', '**/.env', 'node_modules', '.git', 'dist']) expect(lines).toContain(name)
+    for (const name of ['*', '.env', '**/.env', 'node_modules', '.git', 'dist'])
+      expect(lines).toContain(name)
   })
 
   it('holds what the server loads, and nothing that was only needed to build it', () => {
-    expect(readdirSync(image).sort()).toEqual(['dist', 'node_modules', 'package.json', 'server.mjs'])
+    expect(readdirSync(image).sort()).toEqual([
+      'dist',
+      'node_modules',
+      'package.json',
+      'server.mjs',
+    ])
     const modules = join(image, 'node_modules')
-    for (const name of ['ws', 'redis', '@keyv/redis', 'undici']) expect(existsSync(join(modules, name, 'package.json')), name).toBe(true)
-    for (const name of ['typescript', 'tsup', 'vitest', 'express']) expect(existsSync(join(modules, name)), name).toBe(false)
+    for (const name of ['ws', 'redis', '@keyv/redis', 'undici'])
+      expect(existsSync(join(modules, name, 'package.json')), name).toBe(true)
+    for (const name of ['typescript', 'tsup', 'vitest', 'express'])
+      expect(existsSync(join(modules, name)), name).toBe(false)
     expect(statSync(join(image, 'server.mjs')).mode & 0o222).toBe(0)
   })
 
@@ -165,12 +216,17 @@ describe('the container of examples/docker', () => {
     await using upstream = await startLocalBlossom()
     const running = await start(upstream)
     if (process.platform === 'linux') {
-      const [, uid] = /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${running.process.pid}/status`, 'utf8'))!
+      const [, uid] = /^Uid:\t(\d+)/m.exec(
+        readFileSync(`/proc/${running.process.pid}/status`, 'utf8'),
+      )!
       expect(Number(uid)).not.toBe(0)
     }
     const answer = await post(`${running.url}/generate/text`, { prompt: 'Hello' })
     expect(answer.status).toBe(200)
-    expect(await answer.json()).toMatchObject({ text: expect.stringContaining('Hello'), tokens_used: expect.any(Number) })
+    expect(await answer.json()).toMatchObject({
+      text: expect.stringContaining('Hello'),
+      tokens_used: expect.any(Number),
+    })
     expect(checkHealth(running)).toBe(0)
     running.process.kill('SIGTERM')
     expect(await once(running.process, 'exit')).toEqual([0, null])
@@ -186,8 +242,11 @@ describe('the container of examples/docker', () => {
     running.process.kill('SIGTERM')
     const exited = once(running.process, 'exit')
     // The last 200 is from before the signal arrived.
-    const statusOf = (answer: Promise<Response>) => answer.then(({ status }) => status).catch(() => 'refused')
-    await expect.poll(() => statusOf(fetch(`${running.url}/health/ready`)), { timeout: 5_000 }).not.toBe(200)
+    const statusOf = (answer: Promise<Response>) =>
+      answer.then(({ status }) => status).catch(() => 'refused')
+    await expect
+      .poll(() => statusOf(fetch(`${running.url}/health/ready`)), { timeout: 5_000 })
+      .not.toBe(200)
     expect(await statusOf(post(`${running.url}/generate/text`, { prompt: 'Late' }))).not.toBe(200)
     expect(await streamed.text()).toMatch(/data: \[DONE\]\n\n$/)
     expect(await exited).toEqual([0, null])
@@ -196,7 +255,11 @@ describe('the container of examples/docker', () => {
 
   it.each([
     ['without a key', {}, /POLLINATIONS_API_KEY must be set/],
-    ['with a wrong value', { POLLINATIONS_API_KEY: 'sk_test', BLOSSOM_RETRIES: 'many' }, /BLOSSOM_RETRIES must be/],
+    [
+      'with a wrong value',
+      { POLLINATIONS_API_KEY: 'sk_test', BLOSSOM_RETRIES: 'many' },
+      /BLOSSOM_RETRIES must be/,
+    ],
     ['with a wrong port', { POLLINATIONS_API_KEY: 'sk_test', PORT: 'http' }, /PORT must be/],
   ])('does not start %s, and says so in one line', async (_, env, sentence) => {
     const running = launch({ PORT: String(await freePort()), ...env })
@@ -209,7 +272,10 @@ describe('the container of examples/docker', () => {
     const compose = readYaml(readFileSync(join(here, 'compose.yaml'), 'utf8')) as {
       services: Record<string, Record<string, unknown>>
     }
-    const { server, redis } = compose.services as { server: Record<string, unknown>; redis: Record<string, unknown> }
+    const { server, redis } = compose.services as {
+      server: Record<string, unknown>
+      redis: Record<string, unknown>
+    }
     const settings = server.environment as Record<string, string>
     let upstream: LocalBlossom
     let redisUrl: string
@@ -217,9 +283,13 @@ describe('the container of examples/docker', () => {
     beforeEach(async () => {
       upstream = await startLocalBlossom({ coalesce: false })
       const port = await freePort()
-      const child = spawn('redis-server', [...(redis.command as string[]).slice(1), '--port', String(port), '--dir', folder], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
+      const child = spawn(
+        'redis-server',
+        [...(redis.command as string[]).slice(1), '--port', String(port), '--dir', folder],
+        {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        },
+      )
       started.push(child)
       let said = ''
       child.stdout.on('data', (text) => {
@@ -240,8 +310,14 @@ describe('the container of examples/docker', () => {
       expect([server.restart, redis.restart]).toEqual(['unless-stopped', 'unless-stopped'])
       expect(server.read_only).toBe('true')
       expect(server.container_name).toBeUndefined()
-      const stopMs = Number(/STOP_MS = ([\d_]+)/.exec(readFileSync(join(here, 'server.mjs'), 'utf8'))![1]!.replaceAll('_', ''))
-      expect(Number.parseInt(server.stop_grace_period as string, 10) * 1_000).toBeGreaterThan(stopMs)
+      const stopMs = Number(
+        /STOP_MS = ([\d_]+)/
+          .exec(readFileSync(join(here, 'server.mjs'), 'utf8'))![1]!
+          .replaceAll('_', ''),
+      )
+      expect(Number.parseInt(server.stop_grace_period as string, 10) * 1_000).toBeGreaterThan(
+        stopMs,
+      )
     })
 
     it('shares answers between two servers', async () => {
@@ -249,9 +325,14 @@ describe('the container of examples/docker', () => {
       const two = await start(upstream, { REDIS_URL: redisUrl })
       const ask = async ({ url }: Running, prompt = 'Share me') =>
         (await (await post(`${url}/generate/cached`, { prompt })).json()) as { cached: boolean }
-      // A store that is not reached in time costs a miss: each server shows first, by a question of its own, that it has reached it.
+      // A store that is not reached in time costs a miss: each server shows first, by a question of
+      // its own, that it has reached it.
       for (const server of [one, two]) {
-        await expect.poll(async () => (await ask(server, `Is anybody at ${server.url}?`)).cached, { timeout: 20_000 }).toBe(true)
+        await expect
+          .poll(async () => (await ask(server, `Is anybody at ${server.url}?`)).cached, {
+            timeout: 20_000,
+          })
+          .toBe(true)
       }
       const before = upstream.generations
       const first = await ask(one)
@@ -273,7 +354,11 @@ describe('the container of examples/docker', () => {
 // The steps above need no Docker. Where its daemon runs, the image itself is built and run as well.
 function describeImage(): void {
   const docker = (...args: string[]) =>
-    execFileSync('docker', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
+    execFileSync('docker', args, {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }).trim()
   const tag = `blossom-server-test:${process.pid}`
   let id = ''
 
@@ -288,7 +373,10 @@ function describeImage(): void {
 
   it('becomes healthy, not as root, and exits 0 when it is stopped', async () => {
     await expect
-      .poll(() => docker('inspect', '--format', '{{.State.Health.Status}}', id), { timeout: 60_000, interval: 1_000 })
+      .poll(() => docker('inspect', '--format', '{{.State.Health.Status}}', id), {
+        timeout: 60_000,
+        interval: 1_000,
+      })
       .toBe('healthy')
     expect(docker('exec', id, 'id', '-u')).not.toBe('0')
     docker('stop', id)
@@ -296,10 +384,16 @@ function describeImage(): void {
   })
 }
 
-if (spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0) describe('the image in Docker', describeImage)
-/** As much of YAML as the compose file uses: maps and lists by indentation, scalars as text, flow lists that are JSON. */
+if (spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0)
+  describe('the image in Docker', describeImage)
+/**
+ * As much of YAML as the compose file uses: maps and lists by indentation, scalars as text, flow
+ * lists that are JSON.
+ */
 function readYaml(text: string): unknown {
-  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.trim().startsWith('#'))
+  const lines = text
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !line.trim().startsWith('#'))
   const indentOf = (line: string) => line.length - line.trimStart().length
   const scalar = (value: string): unknown => (/^["[]/.test(value) ? JSON.parse(value) : value)
   const block = (indent: number): unknown => {

@@ -32,10 +32,15 @@ describe('/docs in Chromium', () => {
   let origin: string
 
   beforeAll(async () => {
-    if (!existsSync(CHROMIUM)) throw new Error(`Chromium is not at ${CHROMIUM}: install it, or name its place in CHROMIUM_PATH.`)
+    if (!existsSync(CHROMIUM))
+      throw new Error(
+        `Chromium is not at ${CHROMIUM}: install it, or name its place in CHROMIUM_PATH.`,
+      )
     upstream = await startLocalBlossom({ reply: () => 'Because they want to be seen.' })
     blossom = createBlossom({ baseURL: upstream.url }).use(...standard())
-    const gateway = toNode(createGateway(blossom, { prefix: '/ai', adminToken: 'only-for-this-test' }))
+    const gateway = toNode(
+      createGateway(blossom, { prefix: '/ai', adminToken: 'only-for-this-test' }),
+    )
     server = createServer(gateway).listen(0, '127.0.0.1')
     await once(server, 'listening')
     origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -50,12 +55,17 @@ describe('/docs in Chromium', () => {
   })
 
   /** A page that notes where it went and what it complained of. */
-  async function opened(path: string): Promise<{ page: Page; requested: string[]; complaints: string[] }> {
+  async function opened(
+    path: string,
+  ): Promise<{ page: Page; requested: string[]; complaints: string[] }> {
     const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } })
     const requested: string[] = []
     const complaints: string[] = []
     page.on('request', (request) => requested.push(request.url()))
-    page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()))
+    page.on(
+      'console',
+      (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()),
+    )
     page.on('pageerror', (error) => complaints.push(error.message))
     await page.goto(origin + path)
     return { page, requested, complaints }
@@ -82,7 +92,10 @@ describe('/docs in Chromium', () => {
     await block.locator('.opblock-summary').click()
     await block.getByRole('button', { name: 'Try it out' }).click()
     await block.getByRole('button', { name: 'Execute' }).click()
-    await block.locator('.live-responses-table').getByText('Because they want to be seen.').waitFor()
+    await block
+      .locator('.live-responses-table')
+      .getByText('Because they want to be seen.')
+      .waitFor()
     await block.locator('.opblock-section-request-body').scrollIntoViewIfNeeded()
     await page.screenshot({ path: join(tmpdir(), 'blossom-stack-docs-tried.png') })
     expect(requested).toContain(`${origin}/ai/generate/text`)
@@ -108,14 +121,22 @@ const get = async (path) => (await gateway(new Request('http://localhost' + path
 Promise.all(['/docs', '/docs/swagger-ui-bundle.js', '/openapi.json', '/health'].map(get)).then((all) => console.log(JSON.stringify(all)))
 `
   it.each([
-    ['ESM', 'module', `import { createBlossom } from 'blossom-stack'\nimport { createGateway } from 'blossom-stack/http'\n`],
+    [
+      'ESM',
+      'module',
+      `import { createBlossom } from 'blossom-stack'\nimport { createGateway } from 'blossom-stack/http'\n`,
+    ],
     [
       'CommonJS',
       'commonjs',
       `const { createBlossom } = require('blossom-stack')\nconst { createGateway } = require('blossom-stack/http')\n`,
     ],
   ])('finds the viewer as %s', (_, type, imports) => {
-    const output = execFileSync(process.execPath, [`--input-type=${type}`, '-e', imports + SCRIPT], { cwd: root, encoding: 'utf8' })
+    const output = execFileSync(
+      process.execPath,
+      [`--input-type=${type}`, '-e', imports + SCRIPT],
+      { cwd: root, encoding: 'utf8' },
+    )
     expect(JSON.parse(output)).toEqual([200, 200, 200, 404])
   })
 })

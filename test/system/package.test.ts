@@ -7,7 +7,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const root = join(import.meta.dirname, '../..')
 const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
 const run = (command: string, args: string[], cwd: string): string =>
-  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], shell: process.platform === 'win32' })
+  execFileSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    shell: process.platform === 'win32',
+  })
 
 /** The first stack of the README, as a stranger would paste it. */
 const FIRST_STACK = `
@@ -28,12 +33,14 @@ describe('the packed tarball', () => {
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'blossom-stack-'))
-    const [packed] = JSON.parse(run(npm, ['pack', '--json', '--pack-destination', folder], root)) as [
-      { filename: string; files: { path: string }[] },
-    ]
+    const [packed] = JSON.parse(
+      run(npm, ['pack', '--json', '--pack-destination', folder], root),
+    ) as [{ filename: string; files: { path: string }[] }]
     tarball = join(folder, packed.filename)
     expect(
-      packed.files.map(({ path }) => path).filter((path) => !/^(dist\/|package\.json|README\.md|LICENSE|CHANGELOG\.md)/.test(path)),
+      packed.files
+        .map(({ path }) => path)
+        .filter((path) => !/^(dist\/|package\.json|README\.md|LICENSE|CHANGELOG\.md)/.test(path)),
     ).toEqual([])
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true }))
     run(npm, ['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball], folder)
@@ -43,13 +50,24 @@ describe('the packed tarball', () => {
   it('runs the first stack as ESM', () => {
     const imports = `import { createBlossom, standard } from 'blossom-stack'\nimport { startLocalBlossom } from 'blossom-stack/testing'\n`
     writeFileSync(join(folder, 'first.mjs'), imports + FIRST_STACK)
-    expect(JSON.parse(run(process.execPath, ['first.mjs'], folder))).toEqual({ same: true, cached: true, streamed: true })
+    expect(JSON.parse(run(process.execPath, ['first.mjs'], folder))).toEqual({
+      same: true,
+      cached: true,
+      streamed: true,
+    })
   })
 
   it('runs the first stack as CommonJS', () => {
     const imports = `const { createBlossom, standard } = require('blossom-stack')\nconst { startLocalBlossom } = require('blossom-stack/testing')\n`
-    writeFileSync(join(folder, 'first.cjs'), `${imports}async function main() {${FIRST_STACK}}\nmain()\n`)
-    expect(JSON.parse(run(process.execPath, ['first.cjs'], folder))).toEqual({ same: true, cached: true, streamed: true })
+    writeFileSync(
+      join(folder, 'first.cjs'),
+      `${imports}async function main() {${FIRST_STACK}}\nmain()\n`,
+    )
+    expect(JSON.parse(run(process.execPath, ['first.cjs'], folder))).toEqual({
+      same: true,
+      cached: true,
+      streamed: true,
+    })
   })
 
   it('tells its errors apart across its ESM and CommonJS copies', () => {
@@ -62,7 +80,13 @@ class Mine extends TimeoutError {}
 console.log(JSON.stringify([other.TimeoutError !== TimeoutError, error instanceof TimeoutError, error instanceof StackError, isStackError(error, 'TIMEOUT'), error instanceof Mine]))
 `
     writeFileSync(join(folder, 'copies.mjs'), script)
-    expect(JSON.parse(run(process.execPath, ['copies.mjs'], folder))).toEqual([true, true, true, true, false])
+    expect(JSON.parse(run(process.execPath, ['copies.mjs'], folder))).toEqual([
+      true,
+      true,
+      true,
+      true,
+      false,
+    ])
   })
 
   it.each(['nodenext', 'bundler'])('type-checks under moduleResolution %s', (moduleResolution) => {
@@ -90,23 +114,44 @@ export { answer, blossom, scripted, standard, startLocalBlossom, waiting, type B
       types: ['node'],
     }
     const typeRoots = [join(root, 'node_modules/@types')]
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...options, typeRoots }, files: ['consumer.mts'] }))
-    expect(run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'], folder)).toBe('')
+    writeFileSync(
+      join(folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: { ...options, typeRoots }, files: ['consumer.mts'] }),
+    )
+    expect(
+      run(
+        process.execPath,
+        [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'],
+        folder,
+      ),
+    ).toBe('')
   })
 
   it('passes publint', () => {
-    expect(run(process.execPath, [join(root, 'node_modules/publint/src/cli.js'), 'run', tarball, '--strict'], root)).toContain('All good')
+    expect(
+      run(
+        process.execPath,
+        [join(root, 'node_modules/publint/src/cli.js'), 'run', tarball, '--strict'],
+        root,
+      ),
+    ).toContain('All good')
   })
 
   it('passes arethetypeswrong', () => {
     const output = run(
       process.execPath,
-      [join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'node16'],
+      [
+        join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js'),
+        tarball,
+        '--profile',
+        'node16',
+      ],
       root,
     )
     // A problem is also an exit code of its own, and `run` throws.
     const judged = output.replace(/\(ignored[^\n]*/g, '')
-    for (const entry of ['blossom-stack', 'blossom-stack/http', 'blossom-stack/testing']) expect(judged).toContain(`"${entry}"`)
+    for (const entry of ['blossom-stack', 'blossom-stack/http', 'blossom-stack/testing'])
+      expect(judged).toContain(`"${entry}"`)
     expect(judged).not.toMatch(/💀|❌|👺|🎭|🐛|🚭/u)
   })
 })

@@ -24,7 +24,11 @@ beforeEach(async () => {
   unhandled = []
   process.on('unhandledRejection', onUnhandled)
   redis = await RedisServer.start()
-  client = createClient({ url: `redis://127.0.0.1:${redis.port}`, disableOfflineQueue: true, socket: { reconnectStrategy: 50 } })
+  client = createClient({
+    url: `redis://127.0.0.1:${redis.port}`,
+    disableOfflineQueue: true,
+    socket: { reconnectStrategy: 50 },
+  })
   client.on('error', () => {})
   await client.connect()
 })
@@ -48,7 +52,10 @@ function cached(limitMs = LIMIT_MS) {
     },
     { key: (request) => request },
   )
-  const layer = cache({ store: new KeyvRedis(client as never, { throwOnConnectError: false }), storeTimeoutMs: limitMs })
+  const layer = cache({
+    store: new KeyvRedis(client as never, { throwOnConnectError: false }),
+    storeTimeoutMs: limitMs,
+  })
   const handler = stack(ask, layer, queue({ concurrency: 8, maxWaiting: 10_000 }))
   const waits: number[] = []
   const call = async (request: string) => {
@@ -87,7 +94,9 @@ function load(call: (request: string) => Promise<void>, hands = 6) {
     },
     async more(count: number) {
       const from = calls
-      await expect.poll(() => calls - from, { timeout: 30_000, interval: 10 }).toBeGreaterThanOrEqual(count)
+      await expect
+        .poll(() => calls - from, { timeout: 30_000, interval: 10 })
+        .toBeGreaterThanOrEqual(count)
     },
     async stop() {
       goesOn = false
@@ -98,7 +107,9 @@ function load(call: (request: string) => Promise<void>, hands = 6) {
 
 const hitsAgain = (handler: ReturnType<typeof cached>['handler']) => {
   const { hits } = handler.stats().cache
-  return expect.poll(() => handler.stats().cache.hits - hits, { timeout: 20_000, interval: 20 }).toBeGreaterThan(20)
+  return expect
+    .poll(() => handler.stats().cache.hits - hits, { timeout: 20_000, interval: 20 })
+    .toBeGreaterThan(20)
 }
 
 describe('a cache whose Redis fails under load', () => {
@@ -115,7 +126,9 @@ describe('a cache whose Redis fails under load', () => {
     await traffic.stop()
     expect(slowest(waits)).toBeLessThan(LIMIT_MS + SLACK_MS)
     expect(handler.stats().queue).toMatchObject({ running: 0, waiting: 0, failed: 0 })
-    expect(warnings.filter((text) => text.startsWith('cache: its store')).length).toBeLessThanOrEqual(1)
+    expect(
+      warnings.filter((text) => text.startsWith('cache: its store')).length,
+    ).toBeLessThanOrEqual(1)
   })
 
   it('answers every call while Redis is frozen and thawed, slowed only by finding out', async () => {
@@ -158,9 +171,21 @@ describe('a cache whose Redis fails under load', () => {
 
 describe('a Redis that refuses', () => {
   it.each<[string, string[], string[]]>([
-    ['writes, as a replica is read-only', ['REPLICAOF', '127.0.0.1', '1'], ['REPLICAOF', 'NO', 'ONE']],
-    ['writes, as its memory is full', ['CONFIG', 'SET', 'maxmemory', '1'], ['CONFIG', 'SET', 'maxmemory', '0']],
-    ['everything, as a password is asked for', ['CONFIG', 'SET', 'requirepass', 'secret'], ['AUTH', 'secret']],
+    [
+      'writes, as a replica is read-only',
+      ['REPLICAOF', '127.0.0.1', '1'],
+      ['REPLICAOF', 'NO', 'ONE'],
+    ],
+    [
+      'writes, as its memory is full',
+      ['CONFIG', 'SET', 'maxmemory', '1'],
+      ['CONFIG', 'SET', 'maxmemory', '0'],
+    ],
+    [
+      'everything, as a password is asked for',
+      ['CONFIG', 'SET', 'requirepass', 'secret'],
+      ['AUTH', 'secret'],
+    ],
   ])('%s costs misses, and is used again when it takes them', async (_, refuse, allow) => {
     const { handler, call, waits, asked } = cached()
     expect(asked).toBe(0)
@@ -170,7 +195,8 @@ describe('a Redis that refuses', () => {
     await admin.connect()
     await admin.sendCommand(refuse)
     // A password is asked of new connections.
-    if (allow[0] === 'AUTH') await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'])
+    if (allow[0] === 'AUTH')
+      await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'])
     for (let i = 0; i < 20; i++) await call(`meanwhile ${i % 5}`)
     expect(handler.stats().cache.hits).toBe(0)
     await admin.sendCommand(allow)
@@ -196,9 +222,16 @@ describe('wrong data in Redis', () => {
     ['nothing', (key) => client.set(key, '')],
     ['null', (key) => client.set(key, 'null')],
     ['bytes', (key) => client.set(key, Buffer.from([0, 255, 0xd8, 0]))],
-    ['fields behind __proto__', (key) => client.set(key, '{"__proto__":{"polluted":1},"value":{"__proto__":{"polluted":1,"v":1}}}')],
+    [
+      'fields behind __proto__',
+      (key) =>
+        client.set(key, '{"__proto__":{"polluted":1},"value":{"__proto__":{"polluted":1,"v":1}}}'),
+    ],
     ['a megabyte of brackets', (key) => client.set(key, '['.repeat(2 ** 20))],
-    ['another version of the envelope', (key, text) => client.set(key, text.replace('"v":1', '"v":2'))],
+    [
+      'another version of the envelope',
+      (key, text) => client.set(key, text.replace('"v":1', '"v":2')),
+    ],
     ['a list', async (key) => [await client.del(key), await client.rPush(key, ['a', 'b'])]],
     ['a hash', async (key) => [await client.del(key), await client.hSet(key, 'value', 'x')]],
     ['a counter', async (key) => [await client.del(key), await client.incr(key)]],

@@ -20,13 +20,28 @@ async function freePort(): Promise<number> {
 }
 
 async function startRedis(port: number, folder: string): Promise<ChildProcess> {
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder]
+  const args = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--dir',
+    folder,
+  ]
   const redis = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const failed = once(redis, 'error').then(([error]) => {
-    throw new Error('These tests need the program redis-server; install it (apt-get install redis-server).', { cause: error })
+    throw new Error(
+      'These tests need the program redis-server; install it (apt-get install redis-server).',
+      { cause: error },
+    )
   })
   const ready = (async () => {
-    for await (const line of redis.stdout!) if (String(line).includes('Ready to accept connections')) return
+    for await (const line of redis.stdout!)
+      if (String(line).includes('Ready to accept connections')) return
   })()
   await Promise.race([ready, failed])
   failed.catch(() => {})
@@ -45,7 +60,11 @@ describe('cache in Redis', () => {
     folder = mkdtempSync(join(tmpdir(), 'blossom-redis-'))
     port = await freePort()
     redis = await startRedis(port, folder)
-    client = createClient({ url: `redis://127.0.0.1:${port}`, disableOfflineQueue: true, socket: { reconnectStrategy: 50 } })
+    client = createClient({
+      url: `redis://127.0.0.1:${port}`,
+      disableOfflineQueue: true,
+      socket: { reconnectStrategy: 50 },
+    })
     client.on('error', () => {})
     await client.connect()
   })
@@ -77,13 +96,20 @@ describe('cache in Redis', () => {
 
   it('keeps streams for plain calls, and neither prompt nor key in the clear', async () => {
     const upstream = await startLocalBlossom()
-    const make = () => createBlossom({ apiKey: 'sk_secret_of_ours', baseURL: upstream.url }).use(cache({ store: store() }))
+    const make = () =>
+      createBlossom({ apiKey: 'sk_secret_of_ours', baseURL: upstream.url }).use(
+        cache({ store: store() }),
+      )
     const one = make()
     let text = ''
     for await (const piece of await one.text.stream('a very private prompt')) text += piece.text
     await expect.poll(async () => (await client.keys('*')).length).toBe(1)
     const two = make()
-    expect(await two.text.generate('a very private prompt')).toMatchObject({ text, cached: true, attempts: 0 })
+    expect(await two.text.generate('a very private prompt')).toMatchObject({
+      text,
+      cached: true,
+      attempts: 0,
+    })
     const [key] = await client.keys('*')
     expect(key).not.toMatch(/private|secret/)
     await one.close()

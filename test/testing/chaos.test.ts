@@ -1,7 +1,25 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { breaker, ConfigError, cache, createBlossom, dedupe, isStackError, queue, retry, stack, timeout } from '../../src/index.js'
-import { type ChaosOptions, chaos, chunkSource, layerContract, scripted, startLocalBlossom } from '../../src/testing/index.js'
+import {
+  breaker,
+  ConfigError,
+  cache,
+  createBlossom,
+  dedupe,
+  isStackError,
+  queue,
+  retry,
+  stack,
+  timeout,
+} from '../../src/index.js'
+import {
+  type ChaosOptions,
+  chaos,
+  chunkSource,
+  layerContract,
+  scripted,
+  startLocalBlossom,
+} from '../../src/testing/index.js'
 import { catchWarnings } from '../support/warnings.js'
 import { failure, turn, watch } from '../support/watch.js'
 
@@ -13,7 +31,9 @@ const streams = (options: ChaosOptions, chunks: readonly string[] = ['a', 'b', '
 }
 
 /** What a stream gives, and what it ends with. */
-async function readAll(stream: AsyncIterable<unknown>): Promise<{ chunks: unknown[]; error?: unknown }> {
+async function readAll(
+  stream: AsyncIterable<unknown>,
+): Promise<{ chunks: unknown[]; error?: unknown }> {
   const chunks: unknown[] = []
   try {
     for await (const chunk of stream) chunks.push(chunk)
@@ -78,7 +98,12 @@ describe('chaos', () => {
 
   it('answers with a 429 that asks for a wait', async () => {
     const ask = values({ rateLimitRate: 1, retryAfterMs: 2_500 })
-    expect(await failure(ask(1))).toMatchObject({ code: 'RATE_LIMITED', status: 429, retryAfter: 2_500, refused: false })
+    expect(await failure(ask(1))).toMatchObject({
+      code: 'RATE_LIMITED',
+      status: 429,
+      retryAfter: 2_500,
+      refused: false,
+    })
     expect(ask.stats().chaos).toMatchObject({ rateLimited: 1, failed: 0 })
     expect(await failure(values({ rateLimitRate: 1 })(1))).toMatchObject({ retryAfter: 1_000 })
   })
@@ -93,7 +118,12 @@ describe('chaos', () => {
     })
 
     it('hangs until the call is aborted, and gives its slot back then', async () => {
-      const ask = stack(async (n: number) => n, timeout({ ms: 1_000 }), queue({ concurrency: 1 }), chaos({ hangRate: 1 }))
+      const ask = stack(
+        async (n: number) => n,
+        timeout({ ms: 1_000 }),
+        queue({ concurrency: 1 }),
+        chaos({ hangRate: 1 }),
+      )
       const caller = new AbortController()
       const [late, left] = [watch(ask(1)), watch(ask(2, { signal: caller.signal }))]
       await vi.advanceTimersByTimeAsync(999)
@@ -162,7 +192,9 @@ describe('chaos', () => {
         for await (const chunk of await ask(1)) read.push(chunk as string)
       })()
       for (const expected of [[], ['a'], ['a', 'b'], ['a', 'b', 'c']]) {
-        await vi.advanceTimersByTimeAsync(expected.length === 0 ? 49 : expected.length === 1 ? 1 : 50)
+        await vi.advanceTimersByTimeAsync(
+          expected.length === 0 ? 49 : expected.length === 1 ? 1 : 50,
+        )
         expect(read).toEqual(expected)
       }
       await done
@@ -189,13 +221,20 @@ describe('chaos', () => {
 
     it('silences streams after some chunks, until a limit outside cuts them', async () => {
       const source = chunkSource(['a', 'b', 'c'])
-      const layers = [timeout({ ms: 60_000, idleMs: 1_000 }), queue({ concurrency: 1 }), chaos({ stallRate: 1, afterChunks: 2 })] as const
+      const layers = [
+        timeout({ ms: 60_000, idleMs: 1_000 }),
+        queue({ concurrency: 1 }),
+        chaos({ stallRate: 1, afterChunks: 2 }),
+      ] as const
       const ask = stack(() => source, ...layers)
       const read = watch(readAll(await ask()))
       await vi.advanceTimersByTimeAsync(999)
       expect(read.state).toBe('pending')
       await vi.advanceTimersByTimeAsync(1)
-      expect(read.value).toMatchObject({ chunks: ['a', 'b'], error: { code: 'TIMEOUT', phase: 'idle' } })
+      expect(read.value).toMatchObject({
+        chunks: ['a', 'b'],
+        error: { code: 'TIMEOUT', phase: 'idle' },
+      })
       expect(ask.stats()).toMatchObject({ queue: { running: 0 }, chaos: { stalled: 1, cut: 0 } })
       expect(source.open).toBe(0)
     })
@@ -210,19 +249,33 @@ describe('chaos', () => {
   })
 
   describe('cutRate', () => {
-    it.each([0, 1, 3])('breaks streams after %i chunks, as a lost connection does', async (afterChunks) => {
-      const { ask, source, layer } = streams({ cutRate: 1, afterChunks })
-      const { chunks, error } = await readAll(await ask(1))
-      expect(chunks).toEqual(['a', 'b', 'c', 'd'].slice(0, afterChunks))
-      expect(error).toMatchObject({ code: 'STREAM', retryable: false, chunks, cause: { code: 'NETWORK' } })
-      expect(source).toMatchObject({ open: 0, left: 1 })
-      expect(layer.stats()).toMatchObject({ cut: 1, stalled: 0, slowed: 0 })
-    })
+    it.each([0, 1, 3])(
+      'breaks streams after %i chunks, as a lost connection does',
+      async (afterChunks) => {
+        const { ask, source, layer } = streams({ cutRate: 1, afterChunks })
+        const { chunks, error } = await readAll(await ask(1))
+        expect(chunks).toEqual(['a', 'b', 'c', 'd'].slice(0, afterChunks))
+        expect(error).toMatchObject({
+          code: 'STREAM',
+          retryable: false,
+          chunks,
+          cause: { code: 'NETWORK' },
+        })
+        expect(source).toMatchObject({ open: 0, left: 1 })
+        expect(layer.stats()).toMatchObject({ cut: 1, stalled: 0, slowed: 0 })
+      },
+    )
 
-    it.each([2, 3])('breaks a stream of two chunks at its end when it was to give %i', async (afterChunks) => {
-      const { ask } = streams({ cutRate: 1, afterChunks }, ['a', 'b'])
-      expect(await readAll(await ask(1))).toMatchObject({ chunks: ['a', 'b'], error: { code: 'STREAM' } })
-    })
+    it.each([2, 3])(
+      'breaks a stream of two chunks at its end when it was to give %i',
+      async (afterChunks) => {
+        const { ask } = streams({ cutRate: 1, afterChunks }, ['a', 'b'])
+        expect(await readAll(await ask(1))).toMatchObject({
+          chunks: ['a', 'b'],
+          error: { code: 'STREAM' },
+        })
+      },
+    )
 
     it('draws the place from the whole range', async () => {
       const { ask } = streams({ cutRate: 1, afterChunks: [1, 3] })
@@ -239,12 +292,19 @@ describe('chaos', () => {
 
     it('passes on what the stream itself fails with', async () => {
       const error = new Error('of its own')
-      const ask = stack(() => chunkSource(['a'], { error }), chaos({ chunkDelayMs: [0, 1], cutRate: 0.5, afterChunks: 9, seed: 2 }))
+      const ask = stack(
+        () => chunkSource(['a'], { error }),
+        chaos({ chunkDelayMs: [0, 1], cutRate: 0.5, afterChunks: 9, seed: 2 }),
+      )
       expect(await readAll(await ask())).toEqual({ chunks: ['a'], error })
     })
 
     it('keeps what it has cut out of a cache further out', async () => {
-      const ask = stack((_: string) => chunkSource(['a', 'b']), cache(), chaos({ cutRate: 1, afterChunks: 2 }))
+      const ask = stack(
+        (_: string) => chunkSource(['a', 'b']),
+        cache(),
+        chaos({ cutRate: 1, afterChunks: 2 }),
+      )
       await readAll(await ask('q'))
       await readAll(await ask('q'))
       expect(ask.stats().cache).toMatchObject({ hits: 0, misses: 2, entries: 0 })
@@ -252,7 +312,9 @@ describe('chaos', () => {
 
     it('tells the text of a chat that had arrived', async () => {
       await using upstream = await startLocalBlossom({ words: 20 })
-      await using blossom = createBlossom({ baseURL: upstream.url }).use(chaos({ cutRate: 1, afterChunks: 5 }))
+      await using blossom = createBlossom({ baseURL: upstream.url }).use(
+        chaos({ cutRate: 1, afterChunks: 5 }),
+      )
       const { chunks, error } = await readAll(await blossom.text.stream('Hello'))
       const text = (chunks as { text: string }[]).map((piece) => piece.text).join('')
       expect(text).not.toBe('')
@@ -323,12 +385,26 @@ describe('chaos', () => {
       [-0.1, 1.1, Number.NaN, '0.5', null, true].map((value): [string, unknown] => [option, value]),
     ),
     ...['delayMs', 'chunkDelayMs', 'afterChunks'].flatMap((option) =>
-      [-1, Number.NaN, Number.POSITIVE_INFINITY, '5', null, [], [1], [2, 1], [1, 2, 3], [0, '5'], [-1, 1], {}].map(
-        (value): [string, unknown] => [option, value],
-      ),
+      [
+        -1,
+        Number.NaN,
+        Number.POSITIVE_INFINITY,
+        '5',
+        null,
+        [],
+        [1],
+        [2, 1],
+        [1, 2, 3],
+        [0, '5'],
+        [-1, 1],
+        {},
+      ].map((value): [string, unknown] => [option, value]),
     ),
     ...[1.5, Number.NaN, '1', null, 5n].map((value): [string, unknown] => ['seed', value]),
-    ...['down', null, {}, [], [new Error('a'), 'b']].map((value): [string, unknown] => ['error', value]),
+    ...['down', null, {}, [], [new Error('a'), 'b']].map((value): [string, unknown] => [
+      'error',
+      value,
+    ]),
     ...[-1, Number.NaN, '1'].map((value): [string, unknown] => ['retryAfterMs', value]),
     ['afterChunks', 1.5],
     ['afterChunks', 10_001],
@@ -340,9 +416,15 @@ describe('chaos', () => {
   })
 
   it('refuses rates that exclude each other and come to more than 1', () => {
-    expect(() => chaos({ failRate: 0.6, hangRate: 0.5 })).toThrow('failRate, rateLimitRate and hangRate exclude each other')
-    expect(() => chaos({ cutRate: 0.6, stallRate: 0.5 })).toThrow('cutRate and stallRate exclude each other')
-    expect(() => chaos({ failRate: 0.1, rateLimitRate: 0.2, hangRate: 0.7, cutRate: 0.9, stallRate: 0.1 })).not.toThrow()
+    expect(() => chaos({ failRate: 0.6, hangRate: 0.5 })).toThrow(
+      'failRate, rateLimitRate and hangRate exclude each other',
+    )
+    expect(() => chaos({ cutRate: 0.6, stallRate: 0.5 })).toThrow(
+      'cutRate and stallRate exclude each other',
+    )
+    expect(() =>
+      chaos({ failRate: 0.1, rateLimitRate: 0.2, hangRate: 0.7, cutRate: 0.9, stallRate: 0.1 }),
+    ).not.toThrow()
   })
 
   describe('inside a whole stack', () => {
@@ -357,51 +439,69 @@ describe('chaos', () => {
 
     const storm: ChaosOptions = {
       ...{ failRate: 0.2, rateLimitRate: 0.05, hangRate: 0.05, retryAfterMs: 200 },
-      ...{ delayMs: [5, 50], chunkDelayMs: [0, 5], cutRate: 0.1, stallRate: 0.05, afterChunks: [0, 3] },
+      ...{
+        delayMs: [5, 50],
+        chunkDelayMs: [0, 5],
+        cutRate: 0.1,
+        stallRate: 0.05,
+        afterChunks: [0, 3],
+      },
     }
 
-    it.each([1, 2, 3])('every call ends with its own answer or one of the errors promised, and nothing is left (seed %i)', async (seed) => {
-      const wanted = (n: number) => [`${n}: a`, `${n}: b`, `${n}: c`]
-      const upstream = async (n: number) => (n % 3 === 0 ? chunkSource(wanted(n)) : wanted(n))
-      const ask = stack(
-        upstream,
-        cache({ maxEntries: 20 }),
-        dedupe(),
-        timeout({ ms: 20_000, idleMs: 1_000 }),
-        retry({ retries: 4, minDelayMs: 50, budget: false }),
-        breaker({ failureRate: 0.9 }),
-        queue({ concurrency: 4, maxWaiting: 1_000 }),
-        timeout({ ms: 1_000, streamMs: 5_000, name: 'attempt' }),
-        chaos({ ...storm, seed }),
-      )
-      const ends: { n: number; chunks: unknown[]; error?: unknown }[] = []
-      const one = async (n: number) => {
-        try {
-          const answer = (await ask(n)) as unknown
-          ends.push({ n, ...(Array.isArray(answer) ? { chunks: answer } : await readAll(answer as AsyncIterable<unknown>)) })
-        } catch (error) {
-          ends.push({ n, chunks: [], error })
+    it.each([1, 2, 3])(
+      'every call ends with its own answer or one of the errors promised, and nothing is left (seed %i)',
+      async (seed) => {
+        const wanted = (n: number) => [`${n}: a`, `${n}: b`, `${n}: c`]
+        const upstream = async (n: number) => (n % 3 === 0 ? chunkSource(wanted(n)) : wanted(n))
+        const ask = stack(
+          upstream,
+          cache({ maxEntries: 20 }),
+          dedupe(),
+          timeout({ ms: 20_000, idleMs: 1_000 }),
+          retry({ retries: 4, minDelayMs: 50, budget: false }),
+          breaker({ failureRate: 0.9 }),
+          queue({ concurrency: 4, maxWaiting: 1_000 }),
+          timeout({ ms: 1_000, streamMs: 5_000, name: 'attempt' }),
+          chaos({ ...storm, seed }),
+        )
+        const ends: { n: number; chunks: unknown[]; error?: unknown }[] = []
+        const one = async (n: number) => {
+          try {
+            const answer = (await ask(n)) as unknown
+            ends.push({
+              n,
+              ...(Array.isArray(answer)
+                ? { chunks: answer }
+                : await readAll(answer as AsyncIterable<unknown>)),
+            })
+          } catch (error) {
+            ends.push({ n, chunks: [], error })
+          }
         }
-      }
-      const calls = Array.from({ length: 200 }, (_, i) => one(i % 50))
-      for (let i = 0; i < 600 && ends.length < calls.length; i++) await vi.advanceTimersByTimeAsync(100)
-      expect(ends).toHaveLength(calls.length)
-      for (const { n, chunks, error } of ends) {
-        if (error === undefined) expect(chunks).toEqual(wanted(n))
-        else {
-          expect(chunks).toEqual(wanted(n).slice(0, chunks.length))
-          expect(['SERVER', 'RATE_LIMITED', 'TIMEOUT', 'STREAM', 'BREAKER_OPEN']).toContain((error as { code?: string }).code)
+        const calls = Array.from({ length: 200 }, (_, i) => one(i % 50))
+        for (let i = 0; i < 600 && ends.length < calls.length; i++)
+          await vi.advanceTimersByTimeAsync(100)
+        expect(ends).toHaveLength(calls.length)
+        for (const { n, chunks, error } of ends) {
+          if (error === undefined) expect(chunks).toEqual(wanted(n))
+          else {
+            expect(chunks).toEqual(wanted(n).slice(0, chunks.length))
+            expect(['SERVER', 'RATE_LIMITED', 'TIMEOUT', 'STREAM', 'BREAKER_OPEN']).toContain(
+              (error as { code?: string }).code,
+            )
+          }
         }
-      }
-      const good = ends.filter(({ error }) => error === undefined)
-      expect(good.length).toBeGreaterThan(calls.length / 2)
-      const stats = ask.stats()
-      expect(stats.queue).toMatchObject({ running: 0, waiting: 0 })
-      expect(stats.dedupe.inFlight).toBe(0)
-      for (const fault of ['failed', 'rateLimited', 'hung', 'delayed', 'slowed'] as const) expect(stats.chaos[fault]).toBeGreaterThan(0)
-      await ask.close()
-      expect(vi.getTimerCount()).toBe(0)
-    })
+        const good = ends.filter(({ error }) => error === undefined)
+        expect(good.length).toBeGreaterThan(calls.length / 2)
+        const stats = ask.stats()
+        expect(stats.queue).toMatchObject({ running: 0, waiting: 0 })
+        expect(stats.dedupe.inFlight).toBe(0)
+        for (const fault of ['failed', 'rateLimited', 'hung', 'delayed', 'slowed'] as const)
+          expect(stats.chaos[fault]).toBeGreaterThan(0)
+        await ask.close()
+        expect(vi.getTimerCount()).toBe(0)
+      },
+    )
   })
 
   it('goes anywhere in a stack: outside a queue its failures take no slot', async () => {

@@ -1,12 +1,20 @@
 import { gunzipSync } from 'node:zlib'
 import { request } from 'undici'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Fault, type LocalBlossom, startLocalBlossom } from '../../src/testing/local-blossom.js'
+import {
+  type Fault,
+  type LocalBlossom,
+  startLocalBlossom,
+} from '../../src/testing/local-blossom.js'
 
 let blossom: LocalBlossom
 
 beforeEach(async () => {
-  blossom = await startLocalBlossom({ reply: () => 'one two three four five six', faultHeader: true, coalesce: false })
+  blossom = await startLocalBlossom({
+    reply: () => 'one two three four five six',
+    faultHeader: true,
+    coalesce: false,
+  })
 })
 
 afterEach(async () => {
@@ -27,7 +35,10 @@ function ask(path: string, fault: Fault) {
   return get(path)
 }
 
-/** What arrives before the connection breaks, or before `until` of it has come; then the client leaves. */
+/**
+ * What arrives before the connection breaks, or before `until` of it has come; then the client
+ * leaves.
+ */
 async function partOf(path: string, fault: Fault, until = (_text: string) => false) {
   blossom.fault(fault)
   const { body, headers } = await request(blossom.url + path)
@@ -44,25 +55,41 @@ async function partOf(path: string, fault: Fault, until = (_text: string) => fal
   return { text, broken, headers }
 }
 
-const wordsOf = (text: string) => [...text.matchAll(/"content":"([^"]*)"/g)].map((found) => found[1]).join('')
+const wordsOf = (text: string) =>
+  [...text.matchAll(/"content":"([^"]*)"/g)].map((found) => found[1]).join('')
 const last = () => blossom.requests.at(-1)
 
 describe('queue of faults', () => {
   it('gives 503, 503 and then an answer', async () => {
     blossom.faults.push({ status: 503 }, { status: 503 })
-    expect([(await get('/text/x')).status, (await get('/text/x')).status, (await get('/text/x')).status]).toEqual([503, 503, 200])
+    expect([
+      (await get('/text/x')).status,
+      (await get('/text/x')).status,
+      (await get('/text/x')).status,
+    ]).toEqual([503, 503, 200])
     expect(blossom.requests.map(({ outcome }) => outcome)).toEqual(['fault', 'fault', 'complete'])
     expect(blossom.generations).toBe(1)
   })
 
   it('counts `times`, and chooses by path and by `match`', async () => {
     blossom.fail(500, 2)
-    expect([(await get('/text/x')).status, (await get('/text/x')).status, (await get('/text/x')).status]).toEqual([500, 500, 200])
-    blossom.faults.push({ status: 503, path: '/image/', times: Infinity }, { status: 402, match: ({ query }) => query.seed === '2' })
+    expect([
+      (await get('/text/x')).status,
+      (await get('/text/x')).status,
+      (await get('/text/x')).status,
+    ]).toEqual([500, 500, 200])
+    blossom.faults.push(
+      { status: 503, path: '/image/', times: Infinity },
+      { status: 402, match: ({ query }) => query.seed === '2' },
+    )
     expect((await get('/text/x')).status).toBe(200)
     expect((await get('/text/x?seed=2')).status).toBe(402)
     expect((await get('/text/x?seed=2')).status).toBe(200)
-    expect([(await get('/image/x')).status, (await get('/image/x')).status, blossom.faults.length]).toEqual([503, 503, 1])
+    expect([
+      (await get('/image/x')).status,
+      (await get('/image/x')).status,
+      blossom.faults.length,
+    ]).toEqual([503, 503, 1])
     blossom.reset()
     expect((await get('/image/x')).status).toBe(200)
   })
@@ -79,7 +106,10 @@ describe('queue of faults', () => {
     expect((await get('/text/x', { 'x-fault': '{"status":418}' })).status).toBe(418)
     expect((await get('/text/x', { 'x-fault': '{"states":418}' })).text).toContain('`states`')
     await using closed = await startLocalBlossom()
-    expect((await request(`${closed.url}/text/x`, { headers: { 'x-fault': '{"status":418}' } })).statusCode).toBe(200)
+    expect(
+      (await request(`${closed.url}/text/x`, { headers: { 'x-fault': '{"status":418}' } }))
+        .statusCode,
+    ).toBe(200)
   })
 
   it.each<[string, unknown]>([
@@ -100,7 +130,12 @@ describe('queue of faults', () => {
 
 describe('faults instead of an answer', () => {
   it.each<[Fault, number, string, RegExp]>([
-    [{ status: 402 }, 402, 'application/json', /"success":false,"error":\{"code":"PAYMENT_REQUIRED"/],
+    [
+      { status: 402 },
+      402,
+      'application/json',
+      /"success":false,"error":\{"code":"PAYMENT_REQUIRED"/,
+    ],
     [
       { status: 500, body: 'openai' },
       500,
@@ -115,7 +150,12 @@ describe('faults instead of an answer', () => {
     ],
     [{ status: 521 }, 521, 'text/html; charset=utf-8', /^<!DOCTYPE html>/],
     [{ status: 502, body: 'empty' }, 502, 'text/plain; charset=utf-8', /^$/],
-    [{ status: 500, body: 'at Object.<anonymous>' }, 500, 'text/plain; charset=utf-8', /^at Object/],
+    [
+      { status: 500, body: 'at Object.<anonymous>' },
+      500,
+      'text/plain; charset=utf-8',
+      /^at Object/,
+    ],
     [{ body: '{"__proto__":{"x":1}}' }, 200, 'application/json', /^\{"__proto__"/],
     [{ body: 'html' }, 500, 'text/html; charset=utf-8', /<h1>Error 500/],
     [{ json: 'malformed' }, 200, 'application/json', /^\{"id": chat/],
@@ -176,10 +216,20 @@ describe('faults instead of an answer', () => {
 
   it('resets or ends the connection before the head, and sends raw bytes', async () => {
     await expect(whole({ resetBeforeHeaders: true })).rejects.toMatchObject({ code: 'ECONNRESET' })
-    await expect(whole({ resetBeforeHeaders: true, cutWith: 'fin' })).rejects.toMatchObject({ code: 'UND_ERR_SOCKET' })
+    await expect(whole({ resetBeforeHeaders: true, cutWith: 'fin' })).rejects.toMatchObject({
+      code: 'UND_ERR_SOCKET',
+    })
     await expect(whole({ raw: 'SSH-2.0-OpenSSH_9.6\r\n' })).rejects.toThrow()
-    expect(await whole({ raw: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok' })).toMatchObject({ status: 200, text: 'ok' })
-    expect(blossom.requests.map(({ outcome }) => outcome)).toEqual(['fault', 'fault', 'fault', 'fault'])
+    expect(await whole({ raw: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok' })).toMatchObject({
+      status: 200,
+      text: 'ok',
+    })
+    expect(blossom.requests.map(({ outcome }) => outcome)).toEqual([
+      'fault',
+      'fault',
+      'fault',
+      'fault',
+    ])
   })
 })
 
@@ -197,7 +247,9 @@ describe('faults in a stream', () => {
       expect(text).not.toContain('"finish_reason":"stop"')
       expect(last()).toMatchObject({ outcome: 'fault', chunksSent })
     }
-    expect((await partOf('/text/x?stream=true', { cutAfterChunks: 1, cutWith: 'rst' })).broken).toBe(true)
+    expect(
+      (await partOf('/text/x?stream=true', { cutAfterChunks: 1, cutWith: 'rst' })).broken,
+    ).toBe(true)
   })
 
   it('ends early in due form, or without [DONE]', async () => {
@@ -213,13 +265,19 @@ describe('faults in a stream', () => {
     for (const errorAfterChunks of [0, 2]) {
       const { status, text } = await streamed({ errorAfterChunks })
       expect(status).toBe(200)
-      expect(text).toMatch(/data: \{"error":\{"message":"[^"]+","type":"server_error","code":"BAD_GATEWAY"\}\}\n\n$/)
+      expect(text).toMatch(
+        /data: \{"error":\{"message":"[^"]+","type":"server_error","code":"BAD_GATEWAY"\}\}\n\n$/,
+      )
       expect(last()?.chunksSent).toBe(errorAfterChunks + 2)
     }
   })
 
   it('stalls, silently or with comments', async () => {
-    const silent = await partOf('/text/x?stream=true', { stallAfterChunks: 1 }, (text) => wordsOf(text) === 'one')
+    const silent = await partOf(
+      '/text/x?stream=true',
+      { stallAfterChunks: 1 },
+      (text) => wordsOf(text) === 'one',
+    )
     expect(silent).toMatchObject({ broken: false })
     await blossom.waitFor(() => last()?.outcome === 'aborted')
     const beating = await partOf(
@@ -244,7 +302,9 @@ describe('faults in a stream', () => {
     })
     expect(broken).toHaveLength(1)
     expect(text).toContain('[DONE]')
-    expect((await streamed({ garbageAfterChunks: 1, garbage: 'utf8' })).text).toContain('"content":"\ufffd\ufffd"')
+    expect((await streamed({ garbageAfterChunks: 1, garbage: 'utf8' })).text).toContain(
+      '"content":"\ufffd\ufffd"',
+    )
   })
 
   it('stays open after [DONE], with ghosts', async () => {
@@ -269,7 +329,9 @@ describe('faults in a stream', () => {
     expect(parts.length).toBeGreaterThan(50)
     const number = /chatcmpl-local-\d+/g
     expect(Buffer.concat(parts).toString().replace(number, '')).toBe(plain.text.replace(number, ''))
-    expect((await streamed({ contentType: 'application/octet-stream' })).headers['content-type']).toBe('application/octet-stream')
+    expect(
+      (await streamed({ contentType: 'application/octet-stream' })).headers['content-type'],
+    ).toBe('application/octet-stream')
     expect((await streamed({ contentType: '' })).headers['content-type']).toBeUndefined()
   })
 
@@ -279,8 +341,14 @@ describe('faults in a stream', () => {
     expect(flood.text).toContain('[DONE]')
     const line = await streamed({ bigLine: 1_000_000 })
     expect(Math.max(...line.text.split('\n').map((one) => one.length))).toBeGreaterThan(1_000_000)
-    expect(JSON.parse(line.text.split('\n\n')[1]?.slice(6) ?? '').choices[0].delta.content).toHaveLength(1_000_000)
-    const endless = await partOf('/text/x?stream=true', { bigLine: Infinity }, (text) => text.length > 3_000_000)
+    expect(
+      JSON.parse(line.text.split('\n\n')[1]?.slice(6) ?? '').choices[0].delta.content,
+    ).toHaveLength(1_000_000)
+    const endless = await partOf(
+      '/text/x?stream=true',
+      { bigLine: Infinity },
+      (text) => text.length > 3_000_000,
+    )
     expect(endless.broken).toBe(false)
     await blossom.waitFor(({ active }) => active === 0)
   })
@@ -296,7 +364,11 @@ describe('faults in another body', () => {
     expect(await partOf(path, { cutAfterChunks: 0 })).toMatchObject({ text: '', broken: true })
     const end = await partOf(path, { endAfterChunks: 1, splitBytes: 10 })
     expect(end).toMatchObject({ text: 'one two th', broken: false })
-    const stall = await partOf(path, { stallAfterChunks: 1, splitBytes: 10 }, (text) => text.length === 10)
+    const stall = await partOf(
+      path,
+      { stallAfterChunks: 1, splitBytes: 10 },
+      (text) => text.length === 10,
+    )
     expect(stall.broken).toBe(false)
     await blossom.waitFor(({ active }) => active === 0)
     expect(last()?.outcome).toBe('aborted')
@@ -306,7 +378,9 @@ describe('faults in another body', () => {
     const error = await whole({ errorAfterChunks: 0 })
     expect([error.status, JSON.parse(error.text).error.code]).toEqual([200, 'BAD_GATEWAY'])
     expect((await whole({ garbageAfterChunks: 0 })).text).not.toMatch(/^one/)
-    expect((await whole({ splitBytes: 1, chunkDelayMs: 1 })).text).toBe('one two three four five six')
+    expect((await whole({ splitBytes: 1, chunkDelayMs: 1 })).text).toBe(
+      'one two three four five six',
+    )
     expect(last()).toMatchObject({ chunksSent: 27, bytesSent: 27 })
   })
 
@@ -314,7 +388,9 @@ describe('faults in another body', () => {
     const big = await whole({ bigBody: 300_000 })
     expect([big.text.length, big.text.trim()]).toEqual([300_000, 'one two three four five six'])
     const error = await whole({ status: 500, bigBody: 300_000 })
-    expect([error.status, error.text.length, JSON.parse(error.text).status]).toEqual([500, 300_000, 500])
+    expect([error.status, error.text.length, JSON.parse(error.text).status]).toEqual([
+      500, 300_000, 500,
+    ])
   })
 
   it('says gzip and is none, is half, or is a bomb', async () => {

@@ -4,7 +4,11 @@ import { chunkSource, scripted } from '../../src/testing/scripted.js'
 
 describe('scripted', () => {
   it('plays one step for each call and repeats the last', async () => {
-    const upstream = scripted<string, string>([new Error('down'), (request) => `to ${request}`, 'again'])
+    const upstream = scripted<string, string>([
+      new Error('down'),
+      (request) => `to ${request}`,
+      'again',
+    ])
     const ask = stack(upstream, retry({ minDelayMs: 0 }))
     expect(await ask('Hi')).toBe('to Hi')
     expect(await ask('Hi')).toBe('again')

@@ -41,16 +41,26 @@ const messages = [{ role: 'user', content: 'Hello' }]
 describe('createBlossom', () => {
   it('makes a client without layers', () => {
     expectTypeOf(createBlossom()).toEqualTypeOf<Blossom<readonly []>>()
-    expectTypeOf(createBlossom({ apiKey: 'k', baseURL: 'http://localhost' })).toEqualTypeOf<Blossom<readonly []>>()
-    expectTypeOf(createBlossom({ apiKey: process.env.KEY, headers: undefined })).toEqualTypeOf<Blossom<readonly []>>()
+    expectTypeOf(createBlossom({ apiKey: 'k', baseURL: 'http://localhost' })).toEqualTypeOf<
+      Blossom<readonly []>
+    >()
+    expectTypeOf(createBlossom({ apiKey: process.env.KEY, headers: undefined })).toEqualTypeOf<
+      Blossom<readonly []>
+    >()
     expectTypeOf<keyof ReturnType<Blossom<readonly []>['stats']>>().toBeNever()
   })
 
   it('keeps the layers of its options in the type', () => {
     const layered = createBlossom({ layers: [retry(), queue({ name: 'slots' })] })
-    expectTypeOf(layered.stats()).toEqualTypeOf<{ readonly retry: RetryStats; readonly slots: QueueStats }>()
+    expectTypeOf(layered.stats()).toEqualTypeOf<{
+      readonly retry: RetryStats
+      readonly slots: QueueStats
+    }>()
     const listed = [retry(), queue()] as const
-    expectTypeOf(createBlossom({ layers: listed }).stats()).toEqualTypeOf<{ readonly retry: RetryStats; readonly queue: QueueStats }>()
+    expectTypeOf(createBlossom({ layers: listed }).stats()).toEqualTypeOf<{
+      readonly retry: RetryStats
+      readonly queue: QueueStats
+    }>()
   })
 
   it('takes options whose layers are not known', () => {
@@ -143,7 +153,9 @@ describe('methods', () => {
   it('text', () => {
     expectTypeOf(blossom.text.generate('Hello')).toEqualTypeOf<Promise<TextResult>>()
     expectTypeOf(blossom.text.stream('Hello')).toEqualTypeOf<Promise<TextStream>>()
-    expectTypeOf(blossom.text.batch(['Hello'])).toEqualTypeOf<AsyncGenerator<BatchOutcome, undefined, undefined>>()
+    expectTypeOf(blossom.text.batch(['Hello'])).toEqualTypeOf<
+      AsyncGenerator<BatchOutcome, undefined, undefined>
+    >()
     expectTypeOf<TextResult>().toEqualTypeOf<{
       readonly text: string
       readonly model: string
@@ -169,10 +181,14 @@ describe('methods', () => {
 
   it('chat', () => {
     expectTypeOf(blossom.chat.create({ messages })).toEqualTypeOf<Promise<ChatCompletion>>()
-    expectTypeOf(blossom.chat.stream({ messages })).toEqualTypeOf<Promise<AsyncGenerator<ChatChunk, undefined, undefined>>>()
+    expectTypeOf(blossom.chat.stream({ messages })).toEqualTypeOf<
+      Promise<AsyncGenerator<ChatChunk, undefined, undefined>>
+    >()
     const chunk = {} as ChatChunk
     expectTypeOf(chunk.choices[0]?.delta.content).toEqualTypeOf<string | null | undefined>()
-    expectTypeOf(chunk.choices[0]?.delta.tool_calls?.[0]?.function?.arguments).toEqualTypeOf<string | undefined>()
+    expectTypeOf(chunk.choices[0]?.delta.tool_calls?.[0]?.function?.arguments).toEqualTypeOf<
+      string | undefined
+    >()
     expectTypeOf(chunk.choices[0]?.finish_reason).toEqualTypeOf<string | null | undefined>()
   })
 
@@ -184,12 +200,17 @@ describe('methods', () => {
     expectTypeOf<EmbeddingResult['embeddings']>().toEqualTypeOf<number[][]>()
     expectTypeOf(blossom.models.list()).toEqualTypeOf<Promise<Model[]>>()
     expectTypeOf(blossom.account.balance()).toEqualTypeOf<Promise<{ balance: number }>>()
-    expectTypeOf<BytesResult>().toEqualTypeOf<{ readonly bytes: Uint8Array; readonly contentType: string }>()
+    expectTypeOf<BytesResult>().toEqualTypeOf<{
+      readonly bytes: Uint8Array
+      readonly contentType: string
+    }>()
   })
 
   it('request gives unknown until the caller says what it is', () => {
     expectTypeOf(blossom.request({ path: '/x' })).toEqualTypeOf<Promise<unknown>>()
-    expectTypeOf(blossom.request<{ a: number }>({ path: '/x' })).toEqualTypeOf<Promise<{ a: number }>>()
+    expectTypeOf(blossom.request<{ a: number }>({ path: '/x' })).toEqualTypeOf<
+      Promise<{ a: number }>
+    >()
   })
 
   it('describe, close and disposal', () => {
@@ -246,7 +267,14 @@ describe('methods', () => {
   })
 
   it('take the call’s options everywhere', () => {
-    const options = { signal: new AbortController().signal, timeoutMs: 5, deadline: 5, priority: 1, tenant: 't', cache: 'reload' } as const
+    const options = {
+      signal: new AbortController().signal,
+      timeoutMs: 5,
+      deadline: 5,
+      priority: 1,
+      tenant: 't',
+      cache: 'reload',
+    } as const
     expectTypeOf(blossom.text.generate).toBeCallableWith('Hello', options)
     expectTypeOf(blossom.text.stream).toBeCallableWith('Hello', options)
     expectTypeOf(blossom.chat.create).toBeCallableWith({ messages }, options)

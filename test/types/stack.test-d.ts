@@ -54,7 +54,9 @@ describe('stack', () => {
 
   it('takes functions that answer without a promise', () => {
     expectTypeOf(stack((text: string) => text.length)).returns.toEqualTypeOf<Promise<number>>()
-    expectTypeOf(stack((n: number): number | Promise<string> => n)).returns.toEqualTypeOf<Promise<number | string>>()
+    expectTypeOf(stack((n: number): number | Promise<string> => n)).returns.toEqualTypeOf<
+      Promise<number | string>
+    >()
   })
 
   it('takes functions without parameters, or with an optional request', () => {
@@ -70,9 +72,9 @@ describe('stack', () => {
   })
 
   it('gives the base its context', () => {
-    expectTypeOf(stack(async (order: Order, { signal }: Context) => ({ order, signal }))).returns.toEqualTypeOf<
-      Promise<{ order: Order; signal: AbortSignal }>
-    >()
+    expectTypeOf(
+      stack(async (order: Order, { signal }: Context) => ({ order, signal })),
+    ).returns.toEqualTypeOf<Promise<{ order: Order; signal: AbortSignal }>>()
   })
 
   it('refuses functions of more arguments', () => {
@@ -119,10 +121,18 @@ describe('stack', () => {
     async function* count(to: number) {
       for (let i = 0; i < to; i++) yield i
     }
-    expectTypeOf(stack(count, retry)).returns.toEqualTypeOf<Promise<AsyncGenerator<number, undefined, undefined>>>()
-    expectTypeOf(stack(lines)).returns.toEqualTypeOf<Promise<AsyncGenerator<string, undefined, undefined>>>()
-    expectTypeOf(stack(bytes)).returns.resolves.toEqualTypeOf<AsyncGenerator<Uint8Array, undefined, undefined>>()
-    expectTypeOf(stack(either)).returns.resolves.toEqualTypeOf<Invoice | AsyncGenerator<string, undefined, undefined>>()
+    expectTypeOf(stack(count, retry)).returns.toEqualTypeOf<
+      Promise<AsyncGenerator<number, undefined, undefined>>
+    >()
+    expectTypeOf(stack(lines)).returns.toEqualTypeOf<
+      Promise<AsyncGenerator<string, undefined, undefined>>
+    >()
+    expectTypeOf(stack(bytes)).returns.resolves.toEqualTypeOf<
+      AsyncGenerator<Uint8Array, undefined, undefined>
+    >()
+    expectTypeOf(stack(either)).returns.resolves.toEqualTypeOf<
+      Invoice | AsyncGenerator<string, undefined, undefined>
+    >()
   })
 
   it('gives nothing of type any', () => {
@@ -138,7 +148,14 @@ describe('stack', () => {
   })
 
   it('keys stats by the names of the layers and numbers equal ones', () => {
-    const stats = stack(bill, timeout, retry, timeout as typeof timeout, attempt, timeout as typeof timeout).stats()
+    const stats = stack(
+      bill,
+      timeout,
+      retry,
+      timeout as typeof timeout,
+      attempt,
+      timeout as typeof timeout,
+    ).stats()
     expectTypeOf(stats).toEqualTypeOf<{
       readonly timeout: { readonly fired: number }
       readonly retry: { readonly retries: number }
@@ -154,7 +171,9 @@ describe('stack', () => {
 
   it('leaves plain functions out of the stats', () => {
     const plain = (next: Handler<Order, Invoice>) => next
-    expectTypeOf(stack(bill, plain, retry, plain).stats()).toEqualTypeOf<{ readonly retry: { readonly retries: number } }>()
+    expectTypeOf(stack(bill, plain, retry, plain).stats()).toEqualTypeOf<{
+      readonly retry: { readonly retries: number }
+    }>()
   })
 
   it('takes a stack for its base', () => {
@@ -177,8 +196,12 @@ describe('Handed', () => {
   })
 
   it('makes an async generator of every async iterable', () => {
-    expectTypeOf<Handed<AsyncIterable<number>>>().toEqualTypeOf<AsyncGenerator<number, undefined, undefined>>()
-    expectTypeOf<Handed<AsyncGenerator<string, number, boolean>>>().toEqualTypeOf<AsyncGenerator<string, undefined, undefined>>()
+    expectTypeOf<Handed<AsyncIterable<number>>>().toEqualTypeOf<
+      AsyncGenerator<number, undefined, undefined>
+    >()
+    expectTypeOf<Handed<AsyncGenerator<string, number, boolean>>>().toEqualTypeOf<
+      AsyncGenerator<string, undefined, undefined>
+    >()
     expectTypeOf<Handed<Readable>>().toExtend<AsyncGenerator<unknown, undefined, undefined>>()
   })
 })
@@ -186,7 +209,9 @@ describe('Handed', () => {
 describe('StackStats', () => {
   it('passes numbers by that are taken', () => {
     type Named<Name extends string> = Layer<Name, { readonly of: Name }>
-    expectTypeOf<keyof StackStats<[Named<'a2'>, Named<'a'>, Named<'a'>]>>().toEqualTypeOf<'a2' | 'a' | 'a3'>()
+    expectTypeOf<keyof StackStats<[Named<'a2'>, Named<'a'>, Named<'a'>]>>().toEqualTypeOf<
+      'a2' | 'a' | 'a3'
+    >()
   })
 })
 
@@ -257,7 +282,9 @@ describe('base', () => {
       },
     })
     expectTypeOf(stack(told)).parameter(0).toEqualTypeOf<{ text: string }>()
-    expectTypeOf(stack(told)).returns.resolves.toEqualTypeOf<AsyncGenerator<string, undefined, undefined>>()
+    expectTypeOf(stack(told)).returns.resolves.toEqualTypeOf<
+      AsyncGenerator<string, undefined, undefined>
+    >()
   })
 
   it('types them for values too', () => {
@@ -272,10 +299,15 @@ describe('base', () => {
   })
 
   it('is inferred in place, beside layers that are typed for it', () => {
-    const ask = stack(base(bill, { key: (order) => `${order.id}` }), billing, forInvoices, (next) => (request, context) => {
-      expectTypeOf(request).toEqualTypeOf<Order>()
-      return next(request, context)
-    })
+    const ask = stack(
+      base(bill, { key: (order) => `${order.id}` }),
+      billing,
+      forInvoices,
+      (next) => (request, context) => {
+        expectTypeOf(request).toEqualTypeOf<Order>()
+        return next(request, context)
+      },
+    )
     expectTypeOf(ask).parameter(0).toEqualTypeOf<Order>()
     expectTypeOf(ask).returns.resolves.toEqualTypeOf<Invoice>()
   })

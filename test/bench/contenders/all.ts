@@ -40,7 +40,8 @@ export const chatSides: Readonly<Record<string, MakeSide<ChatSettings>>> = Objec
         async turn(kind: string) {
           const work = workOf(kind)
           if (kind === 'first-text') return typical(ms, work)
-          // The connections, which may have timed out since the last turn, are opened before the clock runs.
+          // The connections, which may have timed out since the last turn, are opened before the
+          // clock runs.
           await Promise.all(Array.from({ length: width }, work))
           return perSecond(width, ms, work)
         },

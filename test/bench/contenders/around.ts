@@ -1,6 +1,16 @@
 import { createHash } from 'node:crypto'
 import { Policy } from '@git-stunts/alfred'
-import { bulkhead, circuitBreaker, ExponentialBackoff, handleAll, retry, SamplingBreaker, TimeoutStrategy, timeout, wrap } from 'cockatiel'
+import {
+  bulkhead,
+  circuitBreaker,
+  ExponentialBackoff,
+  handleAll,
+  retry,
+  SamplingBreaker,
+  TimeoutStrategy,
+  timeout,
+  wrap,
+} from 'cockatiel'
 import Keyv from 'keyv'
 import { CircuitBreaker as KitBreaker, llmRetry, llmRetryStream } from 'llm-retry-kit'
 import CircuitBreaker from 'opossum'
@@ -24,19 +34,28 @@ export interface Around {
 
 const RETRIES = 2
 
-/** The packages chained as a careful user does it: a key, a queue, a retry and a breaker, with a signal that also knows the deadline. */
+/**
+ * The packages chained as a careful user does it: a key, a queue, a retry and a breaker, with a
+ * signal that also knows the deadline.
+ */
 export const byHand: Around = {
   ask(fn, width, { streams = false, deadlineMs = DEADLINE_MS } = {}) {
     const cache = new Keyv()
     const queue = new PQueue({ concurrency: width })
-    const breaker = new CircuitBreaker(fn, { timeout: false, errorThresholdPercentage: 50, volumeThreshold: 10, resetTimeout: 30_000 })
+    const breaker = new CircuitBreaker(fn, {
+      timeout: false,
+      errorThresholdPercentage: 50,
+      volumeThreshold: 10,
+      resetTimeout: 30_000,
+    })
     return async (request, signal) => {
       const key = streams ? '' : createHash('sha256').update(JSON.stringify(request)).digest('hex')
       const hit = streams ? undefined : await cache.get(key)
       if (hit !== undefined) return hit
       const deadline = AbortSignal.timeout(deadlineMs)
       const limits = AbortSignal.any(signal ? [signal, deadline] : [deadline])
-      const attempts = () => pRetry(() => breaker.fire(request, limits), { retries: RETRIES, signal: limits })
+      const attempts = () =>
+        pRetry(() => breaker.fire(request, limits), { retries: RETRIES, signal: limits })
       const answer = await queue.add(attempts, { signal: limits })
       if (!streams) await cache.set(key, answer, 30 * 60_000)
       return answer
@@ -44,7 +63,10 @@ export const byHand: Around = {
   },
 }
 
-/** Four policies; their signal carries the caller's and the deadline. They abort it when the function returns, so a stream cannot have it. */
+/**
+ * Four policies; their signal carries the caller's and the deadline. They abort it when the
+ * function returns, so a stream cannot have it.
+ */
 export const cockatiel: Around = {
   ask(fn, width, { streams = false, maxWaiting = 1_000, deadlineMs = DEADLINE_MS } = {}) {
     const policy = wrap(
@@ -56,11 +78,15 @@ export const cockatiel: Around = {
       }),
       bulkhead(width, maxWaiting),
     )
-    return (request, signal) => policy.execute(({ signal: limits }) => fn(request, streams ? signal : limits), signal)
+    return (request, signal) =>
+      policy.execute(({ signal: limits }) => fn(request, streams ? signal : limits), signal)
   },
 }
 
-/** Four policies. They hand no signal to the function when they are composed, so it gets the caller's. */
+/**
+ * Four policies. They hand no signal to the function when they are composed, so it gets the
+ * caller's.
+ */
 export const alfred: Around = {
   ask(fn, width, { maxWaiting = 1_000, deadlineMs = DEADLINE_MS } = {}) {
     const policy = Policy.timeout(deadlineMs)
@@ -74,9 +100,15 @@ export const alfred: Around = {
 /** Retry, breaker and time limit; it has no queue. */
 export const llmRetryKit: Around = {
   ask(fn, _width, { deadlineMs = DEADLINE_MS } = {}) {
-    const circuitBreaker = new KitBreaker({ failureThreshold: 10, windowMs: 10_000, cooldownMs: 30_000 })
+    const circuitBreaker = new KitBreaker({
+      failureThreshold: 10,
+      windowMs: 10_000,
+      cooldownMs: 30_000,
+    })
     return async (request, signal) => {
-      const call = async ({ signal: limits }: { signal?: AbortSignal }) => ({ data: await fn(request, limits) })
+      const call = async ({ signal: limits }: { signal?: AbortSignal }) => ({
+        data: await fn(request, limits),
+      })
       const { data } = await llmRetry({
         providers: [{ name: 'upstream', fn: call, maxRetries: RETRIES, circuitBreaker }],
         timeoutMs: deadlineMs,
@@ -91,10 +123,21 @@ export const llmRetryKit: Around = {
 export function llmRetryKitStream<Chunk>(
   open: Ask<AsyncIterable<Chunk>>,
 ): (request: unknown, signal?: AbortSignal) => AsyncIterable<Chunk> {
-  const circuitBreaker = new KitBreaker({ failureThreshold: 10, windowMs: 10_000, cooldownMs: 30_000 })
+  const circuitBreaker = new KitBreaker({
+    failureThreshold: 10,
+    windowMs: 10_000,
+    cooldownMs: 30_000,
+  })
   return (request, signal) =>
     llmRetryStream({
-      providers: [{ name: 'upstream', stream: ({ signal: limits }) => open(request, limits), maxRetries: RETRIES, circuitBreaker }],
+      providers: [
+        {
+          name: 'upstream',
+          stream: ({ signal: limits }) => open(request, limits),
+          maxRetries: RETRIES,
+          circuitBreaker,
+        },
+      ],
       timeoutMs: DEADLINE_MS,
       ...(signal && { signal }),
     }).stream

@@ -5,7 +5,10 @@ export interface ChatRequest {
   readonly messages: readonly { readonly role: 'user'; readonly content: string }[]
 }
 
-export const chatRequest = (content: string): ChatRequest => ({ model: 'openai', messages: [{ role: 'user', content }] })
+export const chatRequest = (content: string): ChatRequest => ({
+  model: 'openai',
+  messages: [{ role: 'user', content }],
+})
 
 /** A promise makes the reader wait; what it throws makes him leave. */
 export type OnText = (text: string) => void | Promise<void>
@@ -28,7 +31,11 @@ export type MakeContender = (origin: string, width: number) => Contender
 export const DEADLINE_MS = 60_000
 
 /** Makes a contender, and has it show once that it brings the right text, whole and as a stream. */
-export async function proven(make: MakeContender, origin: string, width: number): Promise<Contender> {
+export async function proven(
+  make: MakeContender,
+  origin: string,
+  width: number,
+): Promise<Contender> {
   const contender = make(origin, width)
   await proveCalls(contender)
   await proveStreams(contender)
@@ -47,5 +54,6 @@ export async function proveStreams({ stream }: Contender): Promise<void> {
   await stream('Show that you work', undefined, (piece) => {
     streamed += piece
   })
-  if (streamed !== PIECE.repeat(PIECES)) throw new Error(`It streamed ${streamed.length} characters.`)
+  if (streamed !== PIECE.repeat(PIECES))
+    throw new Error(`It streamed ${streamed.length} characters.`)
 }

@@ -1,4 +1,15 @@
-import { type Blossom, breaker, cache, createBlossom, dedupe, pool, queue, retry, standard, timeout } from 'blossom-stack'
+import {
+  type Blossom,
+  breaker,
+  cache,
+  createBlossom,
+  dedupe,
+  pool,
+  queue,
+  retry,
+  standard,
+  timeout,
+} from 'blossom-stack'
 import { type Contender, chatRequest, DEADLINE_MS, type MakeContender } from './contender.js'
 import { makePool, readAll, textOf } from './undici.js'
 
@@ -14,20 +25,35 @@ export const fullStack = (width: number) =>
     pool({ connections: width }),
   ] as const
 
-/** `standard()`, as wide as the load: one layer more, with limits on a stream's first token and on its silence. */
+/**
+ * `standard()`, as wide as the load: one layer more, with limits on a stream's first token and on
+ * its silence.
+ */
 export function standardStack(width: number) {
   const [keep, share, whole, repeat, trip, , attempt] = standard()
-  return [keep, share, whole, repeat, trip, queue({ concurrency: width }), attempt, pool({ connections: width })] as const
+  return [
+    keep,
+    share,
+    whole,
+    repeat,
+    trip,
+    queue({ concurrency: width }),
+    attempt,
+    pool({ connections: width }),
+  ] as const
 }
 
 type AnyBlossom = Blossom<readonly unknown[]>
 
 /** Every call has a deadline of its own. */
 export function asking(client: AnyBlossom): Contender {
-  const options = (signal: AbortSignal | undefined) => (signal ? { timeoutMs: DEADLINE_MS, signal } : { timeoutMs: DEADLINE_MS })
+  const options = (signal: AbortSignal | undefined) =>
+    signal ? { timeoutMs: DEADLINE_MS, signal } : { timeoutMs: DEADLINE_MS }
   return {
-    call: async (prompt, signal) => textOf(await client.chat.create(chatRequest(prompt) as never, options(signal))),
-    stream: async (prompt, signal, onText) => readAll(await client.chat.stream(chatRequest(prompt) as never, options(signal)), onText),
+    call: async (prompt, signal) =>
+      textOf(await client.chat.create(chatRequest(prompt) as never, options(signal))),
+    stream: async (prompt, signal, onText) =>
+      readAll(await client.chat.stream(chatRequest(prompt) as never, options(signal)), onText),
     running: () => {
       const { queue } = client.stats() as { queue?: { running: number } }
       return queue?.running ?? 0
@@ -48,5 +74,7 @@ export const plain: MakeContender = (origin, width) => {
     },
   }
 }
-export const full: MakeContender = (origin, width) => asking(createBlossom({ baseURL: origin }).use(...fullStack(width)))
-export const recommended: MakeContender = (origin, width) => asking(createBlossom({ baseURL: origin }).use(...standardStack(width)))
+export const full: MakeContender = (origin, width) =>
+  asking(createBlossom({ baseURL: origin }).use(...fullStack(width)))
+export const recommended: MakeContender = (origin, width) =>
+  asking(createBlossom({ baseURL: origin }).use(...standardStack(width)))

@@ -1,5 +1,11 @@
 import { type Dispatcher, Pool } from 'undici'
-import { type ChatRequest, type Contender, chatRequest, type MakeContender, type OnText } from './contender.js'
+import {
+  type ChatRequest,
+  type Contender,
+  chatRequest,
+  type MakeContender,
+  type OnText,
+} from './contender.js'
 
 const path = '/v1/chat/completions'
 const plainHeaders = { 'content-type': 'application/json' }
@@ -12,7 +18,8 @@ interface Chunk {
   readonly choices: readonly { readonly delta: { readonly content?: string } }[]
 }
 
-export const textOf = (answer: unknown): string => (answer as Completion).choices[0]?.message.content ?? ''
+export const textOf = (answer: unknown): string =>
+  (answer as Completion).choices[0]?.message.content ?? ''
 export const pieceOf = (chunk: unknown): string => (chunk as Chunk).choices[0]?.delta.content ?? ''
 
 /** Reads a stream as `for await` does. */
@@ -28,7 +35,8 @@ export async function readAll(
   }
 }
 
-export const makePool = (origin: string, connections: number): Pool => new Pool(origin, { connections })
+export const makePool = (origin: string, connections: number): Pool =>
+  new Pool(origin, { connections })
 
 const refusal = async ({ statusCode, body }: Dispatcher.ResponseData): Promise<Error> =>
   new Error(`Upstream answered ${statusCode}: ${(await body.text()).slice(0, 200)}`)
@@ -45,7 +53,10 @@ export function jsonBy(pool: Pool, headers: Readonly<Record<string, string>> = p
 
 /** `request()` and a small reader of Server-Sent Events; resolves at the head. */
 export function streamBy(pool: Pool, headers: Readonly<Record<string, string>> = plainHeaders) {
-  return async (request: ChatRequest, signal?: AbortSignal): Promise<AsyncGenerator<unknown, void, undefined>> => {
+  return async (
+    request: ChatRequest,
+    signal?: AbortSignal,
+  ): Promise<AsyncGenerator<unknown, void, undefined>> => {
     const body = JSON.stringify({ ...request, stream: true })
     const answer = await pool.request({ path, method, headers, body, ...(signal && { signal }) })
     if (answer.statusCode !== 200) throw await refusal(answer)
@@ -53,7 +64,9 @@ export function streamBy(pool: Pool, headers: Readonly<Record<string, string>> =
   }
 }
 
-async function* readEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<unknown, void, undefined> {
+async function* readEvents(
+  body: AsyncIterable<Uint8Array>,
+): AsyncGenerator<unknown, void, undefined> {
   const decoder = new TextDecoder()
   let rest = ''
   for await (const bytes of body) {
@@ -63,14 +76,19 @@ async function* readEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<unkn
   }
 }
 
-export const undiciRequest = (origin: string, width: number, more?: Readonly<Record<string, string>>): Contender => {
+export const undiciRequest = (
+  origin: string,
+  width: number,
+  more?: Readonly<Record<string, string>>,
+): Contender => {
   const pool = makePool(origin, width)
   const headers = more === undefined ? plainHeaders : { ...plainHeaders, ...more }
   const ask = jsonBy(pool, headers)
   const open = streamBy(pool, headers)
   return {
     call: async (prompt, signal) => textOf(await ask(chatRequest(prompt), signal)),
-    stream: async (prompt, signal, onText) => readAll(await open(chatRequest(prompt), signal), onText),
+    stream: async (prompt, signal, onText) =>
+      readAll(await open(chatRequest(prompt), signal), onText),
     close: () => pool.destroy(),
   }
 }
@@ -126,7 +144,8 @@ export const undiciDispatch: MakeContender = (origin, width) => {
     return handler.done
   }
   return {
-    call: async (prompt, signal) => textOf(JSON.parse(await send(chatRequest(prompt), new Handler(signal)))),
+    call: async (prompt, signal) =>
+      textOf(JSON.parse(await send(chatRequest(prompt), new Handler(signal)))),
     stream: async (prompt, signal, onText) => {
       let rest = ''
       const handler = new Handler(signal, (part) => {
