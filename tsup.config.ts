@@ -6,7 +6,7 @@ import { defineConfig } from 'tsup'
 rmSync('dist', { recursive: true, force: true })
 
 export default defineConfig({
-  entry: { index: 'src/index.ts', http: 'src/http/index.ts', testing: 'src/testing/index.ts' },
+  entry: { index: 'src/index.ts', http: 'src/gateway/index.ts', testing: 'src/testing/index.ts' },
   format: ['esm', 'cjs'],
   target: 'node20.19',
   platform: 'node',

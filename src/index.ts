@@ -1,6 +1,4 @@
-export * from './adapters/index.js'
-export * from './blossom/index.js'
-export { abortScope, type Cancel, type Scope } from './core/abort.js'
+export * from './client/index.js'
 export { base } from './core/base.js'
 export {
   BreakerOpenError,
@@ -25,10 +23,11 @@ export {
   type StackEventDetails,
   type StackEventType,
   type TimelineEntry,
-} from './core/events.js'
+} from './core/events/index.js'
 export { defineLayer, type LayerDefinition } from './core/layer.js'
 export { stack } from './core/stack.js'
-export { collect, isStream, onEnd, replay, type StreamEnd, tap } from './core/stream.js'
+export { collect, isStream, onEnd, replay, type StreamEnd, tap } from './core/stream/index.js'
+export { abortScope, type Cancel, type Scope } from './core/time/cancel.js'
 export type {
   BaseFacts,
   BaseTraits,
@@ -53,7 +52,7 @@ export {
   type BreakerState,
   type BreakerStats,
   breaker,
-} from './layers/breaker.js'
+} from './layers/breaker/index.js'
 export {
   type CacheLayer,
   type CacheNote,
@@ -61,17 +60,18 @@ export {
   type CacheStats,
   type CacheStore,
   cache,
-} from './layers/cache.js'
-export { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe.js'
+} from './layers/cache/index.js'
+export { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
 export {
   type PoolMember,
   type PoolMemberStats,
   type PoolOptions,
   type PoolStats,
   pool,
-} from './layers/pool.js'
-export { type QueueOptions, type QueueStats, queue } from './layers/queue.js'
-export { type RetryOptions, type RetryStats, retry } from './layers/retry.js'
-export type { RetryBudgetOptions } from './layers/retry-budget.js'
+} from './layers/pool/index.js'
+export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+export type { RetryBudgetOptions } from './layers/retry/budget.js'
+export { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
 export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
 export { standard } from './standard.js'
+export * from './streams/index.js'

@@ -1,10 +1,10 @@
 import { ConfigError } from './core/index.js'
-import { breaker } from './layers/breaker.js'
-import { cache } from './layers/cache.js'
-import { dedupe } from './layers/dedupe.js'
-import { pool } from './layers/pool.js'
-import { queue } from './layers/queue.js'
-import { retry } from './layers/retry.js'
+import { breaker } from './layers/breaker/index.js'
+import { cache } from './layers/cache/index.js'
+import { dedupe } from './layers/dedupe/index.js'
+import { pool } from './layers/pool/index.js'
+import { queue } from './layers/queue/index.js'
+import { retry } from './layers/retry/index.js'
 import { timeout } from './layers/timeout.js'
 
 const MINUTE = 60_000

@@ -2,11 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
+import { entries } from './support/entries.js'
 
 const root = join(import.meta.dirname, '..')
-const entries = ['index.ts', 'http/index.ts', 'testing/index.ts'].map((file) =>
-  join(root, 'src', file),
-)
+const files = Object.values(entries).map((file) => join(root, file))
 
 /** Where a name is declared and what its doc comment says. */
 interface Named {
@@ -21,7 +20,7 @@ const { options } = ts.parseJsonConfigFileContent(
   ts.sys,
   root,
 )
-const program = ts.createProgram(entries, options)
+const program = ts.createProgram(files, options)
 const checker = program.getTypeChecker()
 
 function describeSymbol(symbol: ts.Symbol, name = symbol.name): Named {
@@ -38,7 +37,7 @@ function describeSymbol(symbol: ts.Symbol, name = symbol.name): Named {
   }
 }
 
-const exported = entries.flatMap((entry) =>
+const exported = files.flatMap((entry) =>
   checker
     .getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(entry)!)!)
     .map((symbol) =>

@@ -1,8 +1,8 @@
 import { callback, check, duration } from './check.js'
 import { ConfigError } from './errors.js'
+import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
-import { AnswerStream, isStream, onEnd } from './stream.js'
-import type { Trace } from './trace.js'
+import { AnswerStream, isStream, onEnd } from './stream/index.js'
 import type { BaseFacts, BaseTraits, Context, Handler } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 

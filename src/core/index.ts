@@ -1,15 +1,5 @@
-export {
-  type AbortListener,
-  abortScope,
-  Cancel,
-  cancelOf,
-  remaining,
-  Scope,
-  sleep,
-  Timer,
-} from './abort.js'
-export { type Alarm, type AlarmListener, Alarms } from './alarms.js'
 export { base } from './base.js'
+export { Running, Work } from './call/running.js'
 export * as rules from './check.js'
 export { check } from './check.js'
 export * from './errors.js'
@@ -19,10 +9,10 @@ export {
   type StackEvent,
   type StackEventType,
   type TimelineEntry,
-} from './events.js'
+} from './events/index.js'
+export { Notes, type Trace } from './events/trace.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
-export { Running, Work } from './running.js'
 export { type Shared, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
 export {
@@ -38,8 +28,18 @@ export {
   streamOf,
   type Transcribe,
   tap,
-} from './stream.js'
-export { Notes, type Trace } from './trace.js'
+} from './stream/index.js'
+export { type Alarm, type AlarmListener, Alarms } from './time/alarms.js'
+export {
+  type AbortListener,
+  abortScope,
+  Cancel,
+  cancelOf,
+  remaining,
+  Scope,
+  sleep,
+  Timer,
+} from './time/cancel.js'
 export { TransientMap } from './transient-map.js'
 export * from './types.js'
 export { atOnce, hookFailed, runHook, warn } from './warn.js'

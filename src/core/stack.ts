@@ -1,12 +1,12 @@
-import { Cancel } from './abort.js'
-import { Alarms } from './alarms.js'
 import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
+import { openCall } from './call/open-call.js'
+import { Running } from './call/running.js'
 import { check, duration } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
 import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
-import { openCall } from './open-call.js'
-import { Running } from './running.js'
-import { AnswerStream, isStream } from './stream.js'
+import { AnswerStream, isStream } from './stream/index.js'
+import { Alarms } from './time/alarms.js'
+import { Cancel } from './time/cancel.js'
 import type {
   CallOptions,
   CloseOptions,

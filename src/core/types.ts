@@ -1,6 +1,6 @@
-import type { Cancel } from './abort.js'
-import type { EventListener } from './events.js'
-import type { Trace } from './trace.js'
+import type { EventListener } from './events/index.js'
+import type { Trace } from './events/trace.js'
+import type { Cancel } from './time/cancel.js'
 
 /**
  * The work itself: takes a request, gives an answer. An answer is a value or an `AsyncIterable` (a

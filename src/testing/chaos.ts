@@ -1,5 +1,5 @@
-import { textOf } from '../blossom/completion.js'
-import { NetworkError, StreamError, upstreamError } from '../blossom/errors.js'
+import { NetworkError, StreamError, upstreamError } from '../client/errors.js'
+import { textOf } from '../client/wire/completion.js'
 import {
   AnswerStream,
   ConfigError,

@@ -8,7 +8,7 @@ export {
   type LocalBlossomRequest,
   type PerRequest,
   startLocalBlossom,
-} from './local-blossom.js'
+} from './local-blossom/index.js'
 export {
   type ChunkSource,
   type ChunkSourceOptions,

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, relative } from 'node:path'
+import { entries } from '../support/entries.js'
 
 declare const BENCH_ROOT: string | undefined
 
@@ -32,7 +33,7 @@ const library = (source: boolean): Plugin => ({
   setup: (build) =>
     build.onResolve({ filter: /^blossom-stack(\/|$)/ }, ({ path }) => {
       const part = path.split('/')[1]
-      if (source) return { path: join(root, 'src', part ?? '', 'index.ts'), external: false }
+      if (source) return { path: join(root, entries[path] ?? path), external: false }
       return { path: join(root, 'dist', `${part ?? 'index'}.js`), external: true }
     }),
 })
@@ -56,12 +57,12 @@ export async function compile({ source = false } = {}): Promise<Compiled> {
   const outdir = mkdtempSync(join(caches, 'blossom-stack-bench-'))
   const remove = () => rmSync(outdir, { recursive: true, force: true })
   const here = relative(root, import.meta.dirname)
-  const entries = readdirSync(import.meta.dirname).filter(
+  const programs = readdirSync(import.meta.dirname).filter(
     (file) => file.endsWith('.bench.ts') || ENTRIES.includes(file),
   )
   await esbuild().build({
     absWorkingDir: root,
-    entryPoints: entries.map((file) => join(here, file)),
+    entryPoints: programs.map((file) => join(here, file)),
     outdir,
     bundle: true,
     splitting: true,

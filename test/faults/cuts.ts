@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { FaultProxy } from '../support/fault-proxy.js'
 import { PROMPT } from '../support/secrets.js'
-import { around, type Circle, type Client, clientOf } from './around.js'
+import { around, type Circle, type Client, clientOf } from './many-calls-run.js'
 import { tally } from './tally.js'
 
 /** Cuts are so many bytes apart. */

@@ -1,4 +1,4 @@
-import type { Circle } from './around.js'
+import type { Circle } from './many-calls-run.js'
 import { attemptsOf, type Group, methodOf, type Row } from './row.js'
 
 const introOf = (faults: number) => `# What the stack does when something goes wrong

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type CallOptions, type Context, stack } from '../../src/core/index.js'
-import { type BreakerState, breaker } from '../../src/layers/breaker.js'
+import { type BreakerState, breaker } from '../../src/layers/breaker/index.js'
 import { type Gate, gate } from '../support/gate.js'
 import { HistoryClock, settle } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'

@@ -7,7 +7,7 @@ import {
   type Context,
   stack,
 } from '../../src/core/index.js'
-import { type CacheNote, cache } from '../../src/layers/cache.js'
+import { type CacheNote, cache } from '../../src/layers/cache/index.js'
 import { type Gate, gate } from '../support/gate.js'
 import { HistoryClock, settle } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'

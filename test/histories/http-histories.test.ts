@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createBlossom } from '../../src/blossom/index.js'
+import { createBlossom } from '../../src/client/index.js'
 import { isStackError } from '../../src/core/index.js'
 import type { Fault, LocalBlossom, LocalBlossomRequest } from '../../src/testing/index.js'
 import { startLocalBlossom } from '../../src/testing/index.js'

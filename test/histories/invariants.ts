@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isStackError, TimeoutError } from '../../src/core/index.js'
-import type { CacheNote } from '../../src/layers/cache.js'
+import type { CacheNote } from '../../src/layers/cache/index.js'
 import type { Kind } from '../support/history-layers.js'
 import { type Called, limitOf, REASON, type Recorded } from '../support/history-run.js'
 import { CHUNKS, chunksOf, type Part, partsOf, type Served } from '../support/history-upstream.js'

@@ -2,15 +2,15 @@
  * Twenty rounds of calls most of which fail, each followed by a collection. Prints the heap after
  * each round, in bytes.
  */
-import { createBlossom } from '../../src/blossom/index.js'
+import { createBlossom } from '../../src/client/index.js'
 import { type Context, stack } from '../../src/core/index.js'
 import { batcher } from '../../src/layers/batcher.js'
-import { breaker } from '../../src/layers/breaker.js'
-import { cache } from '../../src/layers/cache.js'
-import { dedupe } from '../../src/layers/dedupe.js'
-import { pool } from '../../src/layers/pool.js'
-import { queue } from '../../src/layers/queue.js'
-import { retry } from '../../src/layers/retry.js'
+import { breaker } from '../../src/layers/breaker/index.js'
+import { cache } from '../../src/layers/cache/index.js'
+import { dedupe } from '../../src/layers/dedupe/index.js'
+import { pool } from '../../src/layers/pool/index.js'
+import { queue } from '../../src/layers/queue/index.js'
+import { retry } from '../../src/layers/retry/index.js'
 import { timeout } from '../../src/layers/timeout.js'
 import { chunkSource, startLocalBlossom } from '../../src/testing/index.js'
 

@@ -2,9 +2,9 @@
  * Uses a client and forgets to close it, in each of the ways that leave something behind. The
  * process must end by itself.
  */
-import { createBlossom } from '../../src/blossom/index.js'
-import { breaker } from '../../src/layers/breaker.js'
-import { cache } from '../../src/layers/cache.js'
+import { createBlossom } from '../../src/client/index.js'
+import { breaker } from '../../src/layers/breaker/index.js'
+import { cache } from '../../src/layers/cache/index.js'
 import { standard } from '../../src/standard.js'
 
 const [baseURL = '', faulty = ''] = process.argv.slice(2)

@@ -3,15 +3,15 @@
  * resources of the process beyond those that were there before, calls that never settled, requests
  * that upstream still answers.
  */
-import { type Blossom, createBlossom } from '../../src/blossom/index.js'
+import { type Blossom, createBlossom } from '../../src/client/index.js'
 import { isStackError } from '../../src/core/index.js'
 import { batcher } from '../../src/layers/batcher.js'
-import { breaker } from '../../src/layers/breaker.js'
-import { cache } from '../../src/layers/cache.js'
-import { dedupe } from '../../src/layers/dedupe.js'
-import { pool } from '../../src/layers/pool.js'
-import { queue } from '../../src/layers/queue.js'
-import { retry } from '../../src/layers/retry.js'
+import { breaker } from '../../src/layers/breaker/index.js'
+import { cache } from '../../src/layers/cache/index.js'
+import { dedupe } from '../../src/layers/dedupe/index.js'
+import { pool } from '../../src/layers/pool/index.js'
+import { queue } from '../../src/layers/queue/index.js'
+import { retry } from '../../src/layers/retry/index.js'
 import { timeout } from '../../src/layers/timeout.js'
 import { standard } from '../../src/standard.js'
 import { type Fault, type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'

@@ -5,7 +5,7 @@
  *
  *     npm run test:matrix                          all versions
  *     npm run test:matrix -- 22 24 --system        two of them, and the system tests as well
- *     npm run test:matrix -- 24 test/core          one of them, some of the tests
+ *     npm run test:matrix -- 24 test/unit/core       one of them, some of the tests
  */
 import { type SpawnSyncOptionsWithStringEncoding, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'

@@ -1,5 +1,5 @@
 import { type Context, onEnd, type StreamEnd, stack } from '../../src/core/index.js'
-import { dedupe } from '../../src/layers/dedupe.js'
+import { dedupe } from '../../src/layers/dedupe/index.js'
 import { type Driven, driven } from './streams.js'
 
 /** A deduped base whose streams the test drives, one for each time it is called. */

@@ -9,7 +9,7 @@ import express, { type ErrorRequestHandler } from 'express'
 import { Hono, type Context as HonoContext } from 'hono'
 import { compress } from 'hono/compress'
 import Koa from 'koa'
-import { type Gateway, toNode, toRequest } from '../../src/http/index.js'
+import { type Gateway, toNode, toRequest } from '../../src/gateway/index.js'
 
 /** What stands around the gateway in the owner's application. */
 export interface Surroundings {

@@ -4,7 +4,7 @@ import {
   type Gateway,
   type GatewayOptions,
   type RequestLog,
-} from '../../src/http/index.js'
+} from '../../src/gateway/index.js'
 import {
   type Blossom,
   type BlossomLayer,

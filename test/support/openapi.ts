@@ -1,5 +1,5 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
-import type { Gateway } from '../../src/http/gateway.js'
+import type { Gateway } from '../../src/gateway/gateway.js'
 
 interface Content {
   readonly schema?: object

@@ -1,4 +1,4 @@
-import type { CacheStore } from '../../src/layers/cache.js'
+import type { CacheStore } from '../../src/layers/cache/index.js'
 
 /** A store that counts, and does with each operation what it is told. */
 export class OddStore implements CacheStore {

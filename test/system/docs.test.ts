@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createGateway, toNode } from '../../src/http/index.js'
+import { createGateway, toNode } from '../../src/gateway/index.js'
 import { type Blossom, createBlossom, standard } from '../../src/index.js'
 import { type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'
 

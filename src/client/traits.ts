@@ -1,0 +1,109 @@
+import type { BaseTraits } from '../core/index.js'
+import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
+import { commits, finishReasonOf, fromChunks, isCompletion, toChunks } from './wire/completion.js'
+import { isRecord } from './wire/json.js'
+import { Outgoing } from './wire/outgoing.js'
+
+const EMBEDDINGS = '/v1/embeddings'
+
+/**
+ * What the client tells the layers of its requests. `principal` is a digest of whose key pays, and
+ * where.
+ */
+export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAnswer, unknown> {
+  return {
+    streams: ({ stream }) => stream,
+    key: (request, use) => {
+      const { identity, stream, body } = request
+      if (identity === undefined) return undefined
+      // A stored stream serves a plain call; one in progress does not, nor one with other options.
+      const form =
+        use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
+      return `${form}${request.principal ?? principal} ${identity}`
+    },
+    commits,
+    complete: (chunks) =>
+      chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&
+      fromChunks(chunks) !== undefined,
+    valid: isAnswer,
+    toStream: (answer) =>
+      isJson(answer) && isCompletion(answer.data) ? toChunks(answer.data) : undefined,
+    fromStream: (chunks) => {
+      const data = fromChunks(chunks)
+      // A stream that was not asked for its usage has none, and a plain answer always has: whoever
+      // counts by it must not lose it.
+      return data?.usage && { data, requestId: undefined }
+    },
+    split: ({ path, body, principal: own }) => {
+      if (path !== EMBEDDINGS || body === undefined) return undefined
+      const { input, ...rest } = body
+      const inputs = inputsOf(input)
+      return inputs && { group: JSON.stringify([own ?? null, rest]), size: inputs.length }
+    },
+    merge: (requests) => {
+      const parts = requests.map(({ body }) => inputsOf(body?.input) ?? [])
+      const input = parts.flat()
+      const [first] = requests as [Outgoing]
+      const merged = new Outgoing(first.method, first.path, { ...first.body, input }, first.accept)
+      return {
+        request: first.key === undefined ? merged : merged.paidBy(first.key),
+        part: (answer, from, size) => partOf(answer, input, from, size),
+      }
+    },
+  }
+}
+
+function isAnswer(answer: unknown): answer is BlossomAnswer {
+  if (!isRecord(answer)) return false
+  if (answer.bytes instanceof Uint8Array)
+    return (
+      answer.bytes.byteLength > 0 &&
+      typeof answer.contentType === 'string' &&
+      answer.unmeasured !== true
+    )
+  if (!isRecord(answer.data)) return Array.isArray(answer.data)
+  const { choices, data } = answer.data
+  return choices === undefined
+    ? data === undefined || Array.isArray(data)
+    : isCompletion(answer.data)
+}
+
+const isJson = (answer: BlossomAnswer): answer is JsonAnswer => 'data' in answer
+
+/** Inputs of an embeddings call; undefined for forms that are not merged (token arrays). */
+function inputsOf(input: unknown): readonly string[] | undefined {
+  if (typeof input === 'string') return [input]
+  return Array.isArray(input) && input.length > 0 && input.every((item) => typeof item === 'string')
+    ? input
+    : undefined
+}
+
+/**
+ * One call's part of a merged answer. What it cost is its share by length: upstream counts the
+ * whole only.
+ */
+function partOf(
+  answer: BlossomAnswer,
+  input: readonly string[],
+  from: number,
+  size: number,
+): BlossomAnswer {
+  const body = isJson(answer) && isRecord(answer.data) ? answer.data : {}
+  const all = Array.isArray(body.data) ? body.data : []
+  if (all.length !== input.length)
+    throw new TypeError(`Upstream answered ${input.length} inputs with ${all.length} embeddings.`)
+  const sorted = [...all].sort((a, b) => Number(a?.index) - Number(b?.index))
+  const data = sorted.slice(from, from + size).map((item, index) => ({ ...item, index }))
+  const length = (items: readonly string[]) => items.reduce((sum, item) => sum + item.length, 0)
+  const share = length(input.slice(from, from + size)) / Math.max(1, length(input))
+  const usage = isRecord(body.usage) ? (body.usage as WireUsage) : undefined
+  const counted = usage && {
+    ...usage,
+    prompt_tokens: Math.round(usage.prompt_tokens * share),
+    total_tokens: Math.round(usage.total_tokens * share),
+  }
+  return {
+    data: { ...body, data, ...(counted && { usage: counted }) },
+    requestId: (answer as JsonAnswer).requestId,
+  }
+}

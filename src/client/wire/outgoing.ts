@@ -1,0 +1,118 @@
+import { digest, stableKey, ValidationError } from '../../core/index.js'
+import type { BlossomRequest } from '../types.js'
+
+/**
+ * What upstream takes when a request names no model: a request that names it is the same.
+ * Pollinations' documentation, 2026-11.
+ */
+const DEFAULT_MODELS: Readonly<Record<string, string>> = {
+  '/v1/chat/completions': 'openai',
+  '/v1/images/generations': 'flux',
+}
+
+/**
+ * Paths whose answers depend on the request alone, so that they may be cached and shared. Accounts
+ * and unknown paths have no identity.
+ */
+const SHAREABLE =
+  /^(POST \/v1\/(chat\/completions|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models|models|(text|image|audio)\/models))(\?|$)/
+
+/**
+ * A request as it goes through the stack: checked, and with the bytes that every attempt repeats.
+ */
+export class Outgoing implements BlossomRequest {
+  readonly method: string
+  readonly path: string
+  readonly body: Readonly<Record<string, unknown>> | undefined
+  readonly stream: boolean
+  readonly accept: BlossomRequest['accept']
+  #payload: string | undefined
+  #key: string | undefined
+  #principal: string | undefined
+  #identity: { key: string | undefined } | undefined
+
+  /**
+   * @param isOurs nobody else holds the body, so that its bytes can wait until they are sent, which
+   * a hit never is
+   */
+  constructor(
+    method: string,
+    path: string,
+    body: Readonly<Record<string, unknown>> | undefined,
+    accept: BlossomRequest['accept'],
+    isOurs = false,
+  ) {
+    this.method = method
+    this.path = path
+    this.body = body
+    if (body !== undefined && !isOurs) this.#payload = payloadOf(body)
+    this.stream = body?.stream === true
+    this.accept = accept
+  }
+
+  /**
+   * Makes somebody else's key pay for the request, instead of the client's or a pool member's.
+   * @throws ValidationError when it is no key; the sentence does not show it
+   */
+  paidBy(key: unknown): this {
+    if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key)) {
+      throw new ValidationError(
+        'The call option "apiKey" must be a string of printable ASCII characters without spaces.',
+      )
+    }
+    this.#key = key
+    this.#principal = digest(key)
+    return this
+  }
+
+  /** The body's bytes, the same for every attempt. */
+  get payload(): string | undefined {
+    if (this.#payload === undefined && this.body !== undefined) this.#payload = payloadOf(this.body)
+    return this.#payload
+  }
+
+  get key(): string | undefined {
+    return this.#key
+  }
+
+  /** A digest of whose key it is, when it is not the client's. */
+  get principal(): string | undefined {
+    return this.#principal
+  }
+
+  /** What the request asks for, streamed or not; undefined when its answer belongs to it alone. */
+  get identity(): string | undefined {
+    this.#identity ??= { key: this.#identify() }
+    return this.#identity.key
+  }
+
+  #identify(): string | undefined {
+    const { method, path, body } = this
+    const line = `${method} ${path}`
+    if (line !== 'POST /v1/chat/completions' && !SHAREABLE.test(line)) return undefined
+    if (body === undefined) return line
+    const key = stableKey(
+      body.stream === undefined && body.model !== undefined ? body : asked(body, path),
+    )
+    return key && `${line}\n${key}`
+  }
+}
+
+/**
+ * What a body asks for: streamed or not, and whether or not it names the model that it would get
+ * anyway.
+ */
+function asked(
+  { stream, stream_options, ...rest }: Readonly<Record<string, unknown>>,
+  path: string,
+) {
+  return { ...rest, model: rest.model ?? DEFAULT_MODELS[path] }
+}
+
+function payloadOf(body: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(body)
+  } catch {
+    throw new ValidationError('The body cannot be written as JSON: it holds a cycle or a bigint.')
+  }
+}

@@ -1,0 +1,66 @@
+import type { BlossomRequest } from '../types.js'
+import { isCompletion } from './completion.js'
+import { isRecord } from './json.js'
+
+export const CHAT = '/v1/chat/completions'
+const EMBEDDINGS = '/v1/embeddings'
+const MODELS = '/v1/models'
+const BALANCE = '/account/balance'
+
+/**
+ * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked
+ * for. It is asked where the answer arrives: what is no answer is then tried again, speaks against
+ * upstream, and is kept by no cache.
+ */
+export function wrongWith(
+  { path, body, accept }: BlossomRequest,
+  data: unknown,
+): string | undefined {
+  switch (path) {
+    case CHAT:
+      return isCompletion(data)
+        ? undefined
+        : 'Upstream answered 200 with JSON that is no chat completion.'
+    case EMBEDDINGS:
+      // Who asks by `request()` may have asked for base64.
+      return embeddingsIn(data, countOf(body?.input), accept === 'json')
+        ? undefined
+        : 'Upstream answered with something other than one embedding for each input.'
+    case MODELS:
+      return modelsIn(data)
+        ? undefined
+        : 'Upstream answered with something other than a list of models.'
+    case BALANCE:
+      return isRecord(data) && typeof data.balance === 'number'
+        ? undefined
+        : 'Upstream answered with something other than a balance.'
+  }
+  return undefined
+}
+
+/** The embeddings in the order of their inputs; `undefined` unless there is just one for each. */
+export function embeddingsIn(
+  data: unknown,
+  count: number,
+  asNumbers: boolean,
+): unknown[] | undefined {
+  const list = isRecord(data) ? data.data : undefined
+  if (!Array.isArray(list) || list.length !== count) return undefined
+  const embeddings: unknown[] = []
+  for (const [i, item] of list.entries()) {
+    const embedding: unknown = isRecord(item) ? item.embedding : undefined
+    if (!Array.isArray(embedding) && (asNumbers || typeof embedding !== 'string')) return undefined
+    embeddings[typeof item.index === 'number' ? item.index : i] = embedding
+  }
+  return embeddings.length === count && !embeddings.includes(undefined) ? embeddings : undefined
+}
+
+/** How many inputs there are: one text, or one list of tokens, is one. */
+const countOf = (input: unknown): number =>
+  Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1
+
+/** The list of models, alone or in `data`. */
+export function modelsIn(data: unknown): unknown[] | undefined {
+  const list = isRecord(data) ? data.data : data
+  return Array.isArray(list) ? list : undefined
+}

@@ -1,0 +1,163 @@
+import { ValidationError } from '../errors.js'
+import { Notes, type Trace } from '../events/trace.js'
+import { type Cancel, cancelOf } from '../time/cancel.js'
+import type { CacheMode, CallOptions, Context, Transport } from '../types.js'
+
+/** A year: a deadline further off is somebody's `Date.now()`. */
+const YEAR_MS = 366 * 24 * 3_600_000
+
+const NAMES: ReadonlySet<string> = new Set<keyof CallOptions>([
+  'signal',
+  'timeoutMs',
+  'deadline',
+  'priority',
+  'tenant',
+  'cache',
+  'meta',
+])
+
+export interface CheckedOptions {
+  readonly parent: Cancel | undefined
+  readonly deadline: number
+  /** The duration that was asked for, when it is what sets the deadline. Milliseconds. */
+  readonly asked: number | undefined
+  readonly priority: number
+  readonly tenant: string | undefined
+  readonly cache: CacheMode
+  readonly meta: Map<string, unknown> | undefined
+  /** Whether the caller looks into `meta`, so that the call's timeline belongs there. */
+  readonly isTimed: boolean
+  readonly transport: Transport | undefined
+  /** Of the call that asks, when a stack is another's base. */
+  readonly trace: Trace | undefined
+}
+
+/** What holds when a caller says nothing. */
+export const NO_OPTIONS: CheckedOptions = {
+  parent: undefined,
+  deadline: Number.POSITIVE_INFINITY,
+  asked: undefined,
+  priority: 0,
+  tenant: undefined,
+  cache: 'default',
+  meta: undefined,
+  isTimed: false,
+  transport: undefined,
+  trace: undefined,
+}
+
+const refuse = (sentence: string): never => {
+  throw new ValidationError(sentence)
+}
+
+/** The options, each read once: a getter may say something else the next time. */
+function read(options: CallOptions): CallOptions | Context {
+  // A bare signal has no fields of its own, so it would pass for empty options.
+  if (
+    typeof options !== 'object' ||
+    options === null ||
+    Array.isArray(options) ||
+    options instanceof AbortSignal
+  ) {
+    return refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
+  }
+  if (isContext(options)) return options
+  for (const name of Object.keys(options)) {
+    if (!NAMES.has(name))
+      refuse(
+        `Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`,
+      )
+  }
+  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
+  if (signal !== undefined && !isSignal(signal))
+    refuse('Call option "signal" must be an AbortSignal.')
+  if (meta !== undefined && !(meta instanceof Map)) refuse('Call option "meta" must be a Map.')
+  return { signal, timeoutMs, deadline, priority, tenant, cache, meta }
+}
+
+// Not `instanceof`: the outer stack may be another copy of this library.
+const isContext = (options: CallOptions | Context): options is Context =>
+  typeof (options as Partial<Context>).derive === 'function'
+
+function isSignal(signal: AbortSignal | null): boolean {
+  if (signal instanceof AbortSignal) return true
+  // One of another realm or a polyfill: it must at least behave like one.
+  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  return (
+    typeof aborted === 'boolean' &&
+    typeof addEventListener === 'function' &&
+    typeof removeEventListener === 'function'
+  )
+}
+
+function readSafely(options: CallOptions): CallOptions | Context {
+  try {
+    return read(options)
+  } catch (error) {
+    if (error instanceof ValidationError) throw error
+    return refuse('Call options could not be read: a getter threw.')
+  }
+}
+
+/**
+ * Checks what a caller said and works out whom the call obeys and until when. A stack that is
+ * another's base takes over its context.
+ */
+export function readOptions(given: CallOptions | Context): CheckedOptions {
+  const options = readSafely(given)
+  if (isContext(options)) {
+    const { cancel, deadline, priority, tenant, cache, meta, transport, trace } = options
+    return {
+      parent: cancel,
+      deadline,
+      asked: undefined,
+      priority,
+      tenant,
+      cache,
+      meta,
+      isTimed: false,
+      transport,
+      trace,
+    }
+  }
+  const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
+  let until = Number.POSITIVE_INFINITY
+  let asked: number | undefined
+  if (timeoutMs !== undefined) {
+    if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > YEAR_MS) {
+      refuse('Call option "timeoutMs" must be a number of milliseconds above 0 and within a year.')
+    }
+    until = performance.now() + timeoutMs
+    asked = timeoutMs
+  }
+  if (deadline !== undefined && deadline !== Number.POSITIVE_INFINITY) {
+    if (typeof deadline !== 'number' || Number.isNaN(deadline))
+      refuse('Call option "deadline" must be a moment on the performance.now() clock.')
+    if (deadline > performance.now() + YEAR_MS) {
+      refuse(
+        'Call option "deadline" lies more than a year ahead: it counts on the performance.now() clock, not on Date.now().',
+      )
+    }
+    if (deadline < until) asked = undefined
+    until = Math.min(until, deadline)
+  }
+  if (priority !== undefined && !Number.isFinite(priority))
+    refuse('Call option "priority" must be a finite number.')
+  if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
+    refuse('Call option "tenant" must be a string that is not empty.')
+  if (cache !== undefined && cache !== 'default' && cache !== 'reload' && cache !== 'no-store') {
+    refuse('Call option "cache" must be "default", "reload" or "no-store".')
+  }
+  return {
+    parent: signal === undefined ? undefined : cancelOf(signal),
+    deadline: until,
+    asked,
+    priority: priority ?? 0,
+    tenant,
+    cache: cache ?? 'default',
+    meta,
+    isTimed: meta !== undefined && !(meta instanceof Notes),
+    transport: undefined,
+    trace: undefined,
+  }
+}

@@ -1,0 +1,42 @@
+import { Link, LinkedList } from '../linked-list.js'
+import { type AbortListener, Timer } from '../time/cancel.js'
+
+/** Work under way: aborted when it is cut. */
+export abstract class Work extends Link implements AbortListener {
+  abstract abort(reason: unknown): void
+}
+
+/** The work that `close()` waits for, and cuts when it takes too long. */
+export class Running {
+  readonly #all = new LinkedList<Work>()
+  #onEmpty: (() => void) | undefined
+
+  add(work: Work): void {
+    this.#all.add(work)
+  }
+
+  /** Whether it was still running. */
+  delete(work: Work): boolean {
+    const was = this.#all.remove(work)
+    if (was && this.#all.first === undefined) this.#onEmpty?.()
+    return was
+  }
+
+  /** Resolves with true when nothing runs any more, with false after `ms`. */
+  emptied(ms: number): Promise<boolean> {
+    if (this.#all.first === undefined) return Promise.resolve(true)
+    return new Promise((resolve) => {
+      const settle = (done: boolean) => {
+        timer.stop()
+        this.#onEmpty = undefined
+        resolve(done)
+      }
+      const timer = new Timer(ms, () => settle(false))
+      this.#onEmpty = () => settle(true)
+    })
+  }
+
+  cut(reason: unknown): void {
+    for (const work of this.#all.all()) work.abort(reason)
+  }
+}

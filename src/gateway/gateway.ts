@@ -1,0 +1,204 @@
+import type { Blossom } from '../client/client.js'
+import {
+  ClosedError,
+  type CloseOptions,
+  ConfigError,
+  check,
+  rules,
+  StackError,
+} from '../core/index.js'
+import { openApiRoute } from './openapi/index.js'
+import {
+  type CheckedGatewayOptions,
+  type GatewayOptions,
+  readGatewayOptions,
+  readVisitor,
+  type Visitor,
+} from './options.js'
+import { docsRoutes } from './routes/docs.js'
+import type { Route, RouteTools } from './routes/route.js'
+import { Routing } from './routes/routing.js'
+import { Flights } from './server/flights.js'
+import { preflightHeaders } from './server/headers.js'
+import { type Incoming, type Reply, readJson } from './server/message.js'
+import { Visit } from './server/visit.js'
+import { fromRequest, replyOf, toResponse } from './server/web.js'
+import { StackView } from './stack-view.js'
+
+/** One web-standard function that serves all routes, in any framework. */
+export interface Gateway<Platform = unknown> {
+  (request: Request, platform?: Platform): Promise<Response>
+  /**
+   * From now on readiness is 503 and new calls are refused with `CLOSED`; those under way go on.
+   */
+  drain(): void
+  /**
+   * Drains, waits for what is under way, cuts the rest after `timeoutMs` (30 s) and ends WebSockets
+   * with 1001. It does not close the client.
+   */
+  close(options?: CloseOptions): Promise<void>
+}
+
+/**
+ * The gateway for the mounts of this library: requests and replies without web objects in between.
+ */
+export const CORE: unique symbol = Symbol.for('blossom-stack.gateway') as never
+
+/** Serves one request, and is told who it is for. */
+export class GatewayCore implements RouteTools {
+  readonly blossom: Blossom<readonly unknown[]>
+  readonly options: CheckedGatewayOptions
+  readonly view: StackView
+  readonly routing: Routing
+  readonly flights = new Flights()
+  readonly #closers = new Set<(landed: Promise<void>) => Promise<void>>()
+  #draining = false
+  #closing: Promise<void> | undefined
+
+  constructor(
+    blossom: Blossom<readonly unknown[]>,
+    options: GatewayOptions<never> | undefined,
+    more: (core: GatewayCore) => readonly Route[],
+  ) {
+    if (typeof (blossom as Partial<Blossom> | null)?.request !== 'function')
+      throw new ConfigError(
+        'createGateway: the first argument must be a client from createBlossom().',
+      )
+    this.blossom = blossom
+    this.options = readGatewayOptions(options)
+    this.view = new StackView(blossom)
+    this.routing = new Routing(this.options, this.view, more(this))
+  }
+
+  isDraining(): boolean {
+    return this.#draining
+  }
+
+  /** Whether the path is one of ours, whatever the method. */
+  knows(target: string): boolean {
+    return this.routing.at(this.routing.pathOf(target)).length > 0
+  }
+
+  drain(): void {
+    this.#draining = true
+  }
+
+  /**
+   * Adds what is to be ended with the gateway: `end` is called when the close begins, with a
+   * promise of the moment at which nothing is under way any more, and is waited for. Gives what
+   * takes it off again.
+   */
+  onClose(end: (landed: Promise<void>) => Promise<void>): () => void {
+    this.#closers.add(end)
+    return () => this.#closers.delete(end)
+  }
+
+  async close(options?: CloseOptions): Promise<void> {
+    const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
+      timeoutMs: rules.duration(30_000, { min: 0 }) as rules.Rule<number>,
+    })
+    this.#closing ??= this.#shut(timeoutMs)
+    return this.#closing
+  }
+
+  async #shut(timeoutMs: number): Promise<void> {
+    this.drain()
+    const landed = this.flights.land(timeoutMs)
+    await Promise.all([landed, ...[...this.#closers].map((end) => end(landed))])
+  }
+
+  async handle(incoming: Incoming, platform: unknown): Promise<Reply> {
+    const visit = new Visit(incoming, this)
+    const { route } = visit
+    let reply: Reply
+    try {
+      reply =
+        route === undefined ? this.#withoutRoute(visit) : await this.#run(route, visit, platform)
+    } catch (error) {
+      reply = visit.fail(error)
+    }
+    return visit.complete(reply)
+  }
+
+  async #run(route: Route, visit: Visit, platform: unknown): Promise<Reply> {
+    if (this.#draining && route.spends) throw new ClosedError('The server is shutting down.')
+    const { incoming, requestId } = visit
+    const identity = route.anyone ? {} : await this.identify(incoming, platform)
+    if (identity instanceof Response) return replyOf(identity)
+    const call = visit.callFor(identity)
+    return route.handle(
+      {
+        incoming,
+        requestId,
+        call,
+        json: () => this.#json(incoming, platform),
+        broke: (error) => visit.broke(error),
+      },
+      this,
+    )
+  }
+
+  #withoutRoute({ incoming, routes }: Visit): Reply {
+    if (routes.length === 0)
+      throw new StackError('There is no such route.', {
+        code: 'NOT_FOUND',
+        status: 404,
+        refused: true,
+      })
+    const methods = routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    if (incoming.method === 'OPTIONS') {
+      const headers = preflightHeaders(incoming, this.options.corsOrigins, methods)
+      if (headers) return { status: 204, headers }
+    }
+    const error = new StackError(`This route takes ${methods.join(', ')}.`, {
+      code: 'VALIDATION',
+      status: 405,
+      refused: true,
+    })
+    throw Object.assign(error, { replyHeaders: { allow: methods.join(', ') } })
+  }
+
+  /** Asks the owner who the visitor is; a `Response` refuses him. */
+  async identify(incoming: Incoming, platform: unknown): Promise<Visitor | Response> {
+    const { call } = this.options
+    return call === undefined ? {} : readVisitor(await call(incoming.request, platform as never))
+  }
+
+  async #json(incoming: Incoming, platform: unknown): Promise<Record<string, unknown>> {
+    const { body, bodyLimit } = this.options
+    const parsed = await body?.(incoming.request, platform as never)
+    return readJson(incoming, bodyLimit, parsed === undefined ? undefined : { parsed })
+  }
+}
+
+/**
+ * The guide's routes and the OpenAI-compatible ones over one client, as a function from `Request`
+ * to `Response`.
+ *
+ * Every route runs the client's stack and adds no layer of its own; a route whose layer is missing
+ * does not exist. The gateway answers its own errors.
+ *
+ * @throws ConfigError for a wrong option, or a route that is named and cannot exist
+ * @example
+ * const gateway = createGateway(blossom, { prefix: '/ai', call: (request) => ({ tenant: tenantOf(request) }) })
+ * app.all('/ai/*', (c) => gateway(c.req.raw, c)) // Hono
+ */
+export function createGateway<Platform = unknown>(
+  blossom: Blossom<readonly never[]> | Blossom<readonly unknown[]>,
+  options?: GatewayOptions<Platform>,
+): Gateway<Platform> {
+  const core = new GatewayCore(
+    blossom as Blossom<readonly unknown[]>,
+    options as GatewayOptions<never> | undefined,
+    (own) => [openApiRoute(own), ...docsRoutes(own)],
+  )
+  const gateway = async (request: Request, platform?: Platform): Promise<Response> => {
+    const incoming = fromRequest(request)
+    return toResponse(await core.handle(incoming, platform))
+  }
+  return Object.assign(gateway, {
+    drain: () => core.drain(),
+    close: (o?: CloseOptions) => core.close(o),
+    [CORE]: core,
+  })
+}

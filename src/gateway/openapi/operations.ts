@@ -1,0 +1,207 @@
+import { MAX_PROMPTS } from '../limits.js'
+import type { RouteName } from '../options.js'
+import type { FailureStatus, HeaderName } from './responses.js'
+import { refTo, type Schema, type SchemaName } from './schemas.js'
+
+/** The groups in which a viewer shows the routes. */
+export const TAGS = {
+  Generation: 'Text from a prompt.',
+  OpenAI: "OpenAI's wire: any OpenAI client works when it is pointed here.",
+  State: 'What the server is doing.',
+  Administration: 'For the owner.',
+  Documentation: 'This document, and a page over it.',
+} as const
+
+export interface Content {
+  readonly schema?: Schema
+  readonly example?: unknown
+}
+
+/** What the document says of a route beside its path and method. */
+export interface Operation {
+  readonly summary: string
+  readonly description?: string
+  readonly tag: keyof typeof TAGS
+  readonly request?: { readonly schema: SchemaName; readonly example: unknown }
+  /** By media type. */
+  readonly success: Readonly<Record<string, Content>>
+  readonly failures: readonly FailureStatus[]
+  /** Words for a status that means something else here than elsewhere. */
+  readonly meanings?: Readonly<Partial<Record<FailureStatus, string>>>
+  /** The body of a 503 that is no error but an answer. */
+  readonly unavailable?: { readonly schema: SchemaName; readonly description: string }
+  readonly headers?: readonly HeaderName[]
+  readonly needsAdmin?: boolean
+}
+
+const PROMPT = 'Why do flowers bloom?'
+const ANSWER = 'To be seen by those who carry their pollen.'
+const GENERATE = { prompt: PROMPT, max_tokens: 100, temperature: 0.7 }
+
+const asJson = (schema: SchemaName, example?: unknown): Operation['success'] => ({
+  'application/json': { schema: refTo(schema), ...(example !== undefined && { example }) },
+})
+const events = (schema: SchemaName, example: string): Operation['success'] => ({
+  'text/event-stream': { schema: refTo(schema), example },
+})
+
+/** What a body can be wrong in. */
+const BODY: readonly FailureStatus[] = [400, 413, 415]
+/** What a call upstream can fail with. */
+const UPSTREAM: readonly FailureStatus[] = [404, 429, 500, 502, 503, 504]
+const CALL: readonly FailureStatus[] = [...BODY, 422, ...UPSTREAM]
+
+const generation = (summary: string, extra: Partial<Operation> = {}): Operation => ({
+  summary,
+  tag: 'Generation',
+  request: { schema: 'GenerateRequest', example: GENERATE },
+  success: asJson('TextResponse', { text: ANSWER }),
+  failures: CALL,
+  headers: ['ServerTiming'],
+  ...extra,
+})
+
+const openai = (
+  summary: string,
+  schema: SchemaName,
+  example: unknown,
+  success: Operation['success'],
+): Operation => ({
+  summary,
+  tag: 'OpenAI',
+  request: { schema, example },
+  success,
+  failures: CALL,
+  headers: ['ServerTiming', 'Cache'],
+})
+
+const state = (summary: string, schema: SchemaName, extra: Partial<Operation> = {}): Operation => ({
+  summary,
+  tag: 'State',
+  success: asJson(schema),
+  failures: [500],
+  ...extra,
+})
+
+/** Every route there can be. A name without words does not compile. */
+export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
+  text: generation('Generate a text', {
+    success: asJson('GeneratedText', { text: ANSWER, model: 'openai', tokens_used: 24 }),
+  }),
+  queued: generation('Generate a text, waiting for a turn', {
+    description:
+      'Calls beyond the limit wait. When too many wait already the answer is 503, with `Retry-After`.',
+  }),
+  retry: generation('Generate a text, trying again after a failure', {
+    description:
+      'Only failures that may pass are tried again, and never faster than `Retry-After` allows.',
+  }),
+  'circuit-breaker': generation('Generate a text, unless upstream has failed too often', {
+    description:
+      'After too many failures the answer is 503 at once, with `Retry-After`, until upstream is well again.',
+    failures: [...BODY, 422, 408, ...UPSTREAM],
+    meanings: { 504: 'Upstream itself answered 504.' },
+  }),
+  cached: generation('Generate a text, or take it from the cache', {
+    success: asJson('CachedText', { text: ANSWER, cached: true }),
+    headers: ['ServerTiming', 'Cache'],
+  }),
+  batch: generation('Generate many texts', {
+    description: `At most ${MAX_PROMPTS} prompts. One that fails keeps its place among the results, as an error, and the status is 200 all the same.`,
+    request: {
+      schema: 'BatchRequest',
+      example: { prompts: [PROMPT, 'Why is the sky blue?'], batch_size: 5 },
+    },
+    success: asJson('BatchResponse', {
+      total: 2,
+      processed: 1,
+      results: [
+        ANSWER,
+        { error: { code: 'TIMEOUT', message: 'The answer was not complete in time.' } },
+      ],
+    }),
+    failures: [...BODY, 500, 503],
+    headers: [],
+  }),
+  stream: generation('Generate a text, piece by piece', {
+    description: 'Server-Sent Events. A failure before the first piece has a status of its own.',
+    success: events(
+      'TextEvents',
+      'data: {"text":"To be"}\n\ndata: {"text":" seen."}\n\ndata: [DONE]\n\n',
+    ),
+  }),
+  'pool-stats': state('Connections', 'PoolStats'),
+  'queue-stats': state('Waiting and running calls', 'QueueStats'),
+  'cache-clear': {
+    summary: 'Empty the cache',
+    tag: 'Administration',
+    success: asJson('CacheCleared'),
+    failures: [401, 403, 500],
+    meanings: {
+      401: 'There is no Bearer token.',
+      403: 'This is not the admin token, or the server has none.',
+    },
+    needsAdmin: true,
+  },
+  health: state('Health', 'Health', {
+    unavailable: {
+      schema: 'Health',
+      description: 'The breaker is open, or the server is shutting down.',
+    },
+  }),
+  'health-live': state('Whether the process answers', 'Alive'),
+  'health-ready': state('Whether the server should get traffic', 'Readiness', {
+    unavailable: { schema: 'Readiness', description: 'It should get none now.' },
+  }),
+  openapi: {
+    summary: 'This document',
+    tag: 'Documentation',
+    success: { 'application/json': { schema: { type: 'object' } } },
+    failures: [500],
+  },
+  docs: {
+    summary: 'A page over this document',
+    tag: 'Documentation',
+    success: { 'text/html': { schema: { type: 'string' } } },
+    failures: [404, 500],
+    meanings: { 404: 'The package with the viewer is not installed on the server.' },
+  },
+  'v1-chat': openai(
+    'Chat completion',
+    'ChatRequest',
+    { model: 'openai', messages: [{ role: 'user', content: PROMPT }] },
+    {
+      ...asJson('ChatCompletion'),
+      ...events(
+        'ChatEvents',
+        'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"To"}}]}\n\ndata: [DONE]\n\n',
+      ),
+    },
+  ),
+  'v1-embeddings': openai(
+    'Embeddings',
+    'EmbeddingsRequest',
+    { input: PROMPT },
+    asJson('Embeddings'),
+  ),
+  'v1-models': {
+    summary: 'Models',
+    tag: 'OpenAI',
+    success: asJson('Models'),
+    failures: UPSTREAM,
+    headers: ['ServerTiming', 'Cache'],
+  },
+  'v1-images': openai(
+    'Pictures',
+    'ImagesRequest',
+    { prompt: 'A garden at dawn' },
+    asJson('Images'),
+  ),
+  // No schema: bytes have none in OpenAPI 3.1.
+  'v1-speech': openai(
+    'Speech',
+    'SpeechRequest',
+    { input: ANSWER, voice: 'alloy' },
+    { 'audio/*': {} },
+  ),
+}

@@ -1,0 +1,138 @@
+import { VERSION } from '../../client/version.js'
+import { ConfigError, StackError } from '../../core/index.js'
+import type { Reply } from '../server/message.js'
+import { findViewer, VIEWER, VIEWER_FILES, type Viewer } from './docs-viewer.js'
+import type { Route, RouteCall, RouteTools } from './route.js'
+
+/**
+ * Everything comes from where the page comes from, and speaks to nobody else. Swagger UI sets
+ * styles in attributes, has pictures in its style sheet, and shows answers that are pictures or
+ * sound from memory.
+ */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data: blob:",
+  'media-src blob:',
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/** Addresses are relative to the page, so that they hold behind any mount and proxy. */
+const page = (tag: string) => `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Blossom gateway</title>
+<link rel="icon" type="image/png" sizes="32x32" href="docs/favicon-32x32.png?v=${tag}">
+<link rel="stylesheet" href="docs/swagger-ui.css?v=${tag}">
+<link rel="stylesheet" href="docs/page.css?v=${tag}">
+</head>
+<body>
+<div id="docs"></div>
+<noscript>This page needs JavaScript; the document itself is <a href="openapi.json">openapi.json</a>.</noscript>
+<script src="docs/swagger-ui-bundle.js?v=${tag}"></script>
+<script src="docs/page.js?v=${tag}"></script>
+</body>
+</html>
+`
+
+/** Without a validator's badge: it would tell another host of this one. */
+const SCRIPT = `SwaggerUIBundle({
+  url: 'openapi.json',
+  dom_id: '#docs',
+  deepLinking: true,
+  validatorUrl: null,
+  queryConfigEnabled: false,
+  persistAuthorization: false,
+  displayRequestDuration: true,
+  defaultModelsExpandDepth: 0,
+})
+`
+
+const STYLE = `body { margin: 0; background: #fafafa; }
+noscript { display: block; padding: 2rem; font-family: sans-serif; }
+`
+
+const OWN_FILES = {
+  'page.js': ['text/javascript; charset=utf-8', SCRIPT],
+  'page.css': ['text/css; charset=utf-8', STYLE],
+} as const
+
+/**
+ * `/docs`, a page over the OpenAPI document, and the files it needs, each a route of its own: no
+ * name from outside ever becomes a path.
+ *
+ * @throws ConfigError when `routes` names it and it cannot be
+ */
+export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>): readonly Route[] {
+  let found: { readonly viewer: Viewer | undefined } | undefined
+  const look = () => {
+    found ??= { viewer: findViewer() }
+    return found.viewer
+  }
+  if (routes?.includes('docs')) {
+    if (!routes.includes('openapi'))
+      throw new ConfigError('createGateway: the route "docs" needs the route "openapi".')
+    if (look() === undefined)
+      throw new ConfigError(
+        `createGateway: the route "docs" needs the package ${VIEWER}; install it.`,
+      )
+  }
+  const viewer = (): Viewer => {
+    const installed = look()
+    if (installed !== undefined) return installed
+    throw new StackError(
+      `This page needs the package ${VIEWER} on the server: npm install ${VIEWER}`,
+      {
+        code: 'NOT_FOUND',
+        status: 404,
+        refused: true,
+      },
+    )
+  }
+  /** Changes with either version. */
+  const tag = () => `${viewer().version}-${VERSION}`
+  const file = (name: string, type: string, read: () => string | Promise<Uint8Array>): Route => ({
+    ...route(`/docs/${name}`),
+    undocumented: true,
+    async handle({ incoming }: RouteCall): Promise<Reply> {
+      // Under an address that names the version a file never changes.
+      const isPinned = incoming.target.endsWith(`?v=${tag()}`)
+      const headers = {
+        'content-type': type,
+        'cache-control': isPinned ? 'public, max-age=31536000, immutable' : 'no-cache',
+      }
+      return { status: 200, headers, body: await read() }
+    },
+  })
+  return [
+    {
+      ...route('/docs'),
+      async handle(): Promise<Reply> {
+        const headers = {
+          'content-type': 'text/html; charset=utf-8',
+          'content-security-policy': POLICY,
+          'cache-control': 'no-cache',
+        }
+        return { status: 200, headers, body: page(tag()) }
+      },
+    },
+    ...Object.entries(VIEWER_FILES).map(([name, type]) =>
+      file(name, type, () => viewer().read(name as keyof typeof VIEWER_FILES)),
+    ),
+    ...Object.entries(OWN_FILES).map(([name, [type, content]]) => file(name, type, () => content)),
+  ]
+}
+
+const route = (path: string): Omit<Route, 'handle'> => ({
+  name: 'docs',
+  method: 'GET',
+  path,
+  dialect: 'guide',
+  spends: false,
+})

@@ -1,0 +1,258 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { NotFoundError } from '../../client/errors.js'
+import type { TextOptions } from '../../client/types.js'
+import { StackError } from '../../core/index.js'
+import { toServerSentEvents } from '../../streams/index.js'
+import { toErrorFields } from '../../streams/problem.js'
+import { sseHeaders } from '../../streams/server-sent-events.js'
+import { Fields } from '../fields.js'
+import { BATCH_SIZE, MAX_PROMPTS, MAX_TOKENS, TEMPERATURE } from '../limits.js'
+import { bearer } from '../server/headers.js'
+import type { Reply } from '../server/message.js'
+import { json } from '../server/reply.js'
+import type { Route, RouteCall, RouteTools } from './route.js'
+
+/** Only names on the owner's list, where there is one. */
+export function admitModel(model: string | undefined, { options: { models } }: RouteTools): void {
+  if (models === undefined || model === undefined || models.includes(model)) return
+  throw new NotFoundError('There is no such model here.', {
+    code: 'NOT_FOUND',
+    status: 404,
+    upstreamStatus: 404,
+  })
+}
+
+/** What the client asks for when nobody names a model. */
+const USUAL_MODEL = 'openai'
+
+/**
+ * The model to name upstream: the visitor's, else the list's first where the usual one is not on
+ * it.
+ */
+function modelOption(
+  model: string | undefined,
+  { options: { models } }: RouteTools,
+): { model?: string } {
+  const named =
+    model ?? (models === undefined || models.includes(USUAL_MODEL) ? undefined : models[0])
+  return named === undefined ? {} : { model: named }
+}
+
+/** The fields of a generation, for every route that makes one. */
+export async function readPrompt(
+  { json, call }: Pick<RouteCall, 'json' | 'call'>,
+  tools: RouteTools,
+  cache: 'default' | 'no-store',
+): Promise<{ prompt: string; options: TextOptions }> {
+  const fields = new Fields(await json())
+  const prompt = fields.prompt('prompt')
+  const maxTokens = fields.integer('max_tokens', MAX_TOKENS)
+  const temperature = fields.number('temperature', TEMPERATURE)
+  const model = fields.text('model')
+  fields.check()
+  admitModel(model, tools)
+  return {
+    prompt,
+    options: { ...call, cache, maxTokens, temperature, ...modelOption(model, tools) },
+  }
+}
+
+/** The guide's plain generations: the same call, shown from one side each. */
+function generation(name: Route['name'], needs: Route['needs'], extra: Partial<Route> = {}): Route {
+  return {
+    name,
+    method: 'POST',
+    path: `/generate/${name}`,
+    ...(needs && { needs }),
+    dialect: 'guide',
+    spends: true,
+    async handle(call, tools) {
+      const { prompt, options } = await readPrompt(call, tools, 'no-store')
+      const { text } = await tools.blossom.text.generate(prompt, options)
+      return json({ text })
+    },
+    ...extra,
+  }
+}
+
+async function generateText(call: RouteCall, tools: RouteTools): Promise<Reply> {
+  const { prompt, options } = await readPrompt(call, tools, 'no-store')
+  const { text, model, usage } = await tools.blossom.text.generate(prompt, options)
+  return json({ text, model, tokens_used: usage?.totalTokens ?? 0 })
+}
+
+async function generateCached(call: RouteCall, tools: RouteTools): Promise<Reply> {
+  const { prompt, options } = await readPrompt(call, tools, 'default')
+  const { text, cached } = await tools.blossom.text.generate(prompt, options)
+  return json({ text, cached })
+}
+
+async function generateStream(call: RouteCall, tools: RouteTools): Promise<Reply> {
+  const { prompt, options } = await readPrompt(call, tools, 'no-store')
+  const { requestId, broke } = call
+  // Awaited before the head goes out: a failure up to the first token has a real status.
+  const stream = await tools.blossom.text.stream(prompt, options)
+  const { heartbeatMs } = tools.options
+  const body = toServerSentEvents(stream, {
+    heartbeatMs,
+    requestId,
+    error(failure, event) {
+      broke(failure)
+      return event
+    },
+  })
+  return { status: 200, headers: { ...sseHeaders }, body }
+}
+
+async function generateBatch(
+  { json: read, call, requestId }: RouteCall,
+  tools: RouteTools,
+): Promise<Reply> {
+  const fields = new Fields(await read())
+  const prompts = fields.list('prompts')
+  const concurrency = fields.integer('batch_size', BATCH_SIZE)
+  fields.check()
+  if (prompts.length > MAX_PROMPTS) {
+    throw new StackError(`Too many prompts. Maximum is ${MAX_PROMPTS}.`, {
+      code: 'VALIDATION',
+      status: 400,
+      refused: true,
+    })
+  }
+  const { meta: _, ...each } = call
+  const results: unknown[] = []
+  let processed = 0
+  for await (const outcome of tools.blossom.text.batch(prompts as string[], {
+    ...each,
+    cache: 'no-store',
+    concurrency,
+    order: 'input',
+    maxTokens: MAX_TOKENS.fallback,
+    ...modelOption(undefined, tools),
+  })) {
+    if (outcome.ok) processed++
+    results.push(outcome.ok ? outcome.text : { error: toErrorFields(outcome.error, requestId) })
+  }
+  return json({ total: prompts.length, processed, results })
+}
+
+async function poolStats(_: RouteCall, { view }: RouteTools): Promise<Reply> {
+  return json(guidePoolStats(view))
+}
+
+/** The pool's figures in the guide's words. */
+export function guidePoolStats(view: RouteTools['view']): object {
+  const { pool } = view
+  return pool === undefined
+    ? {}
+    : {
+        max_connections: pool.max,
+        active_connections: pool.active,
+        available_connections: pool.available,
+      }
+}
+
+async function queueStats(_: RouteCall, { view }: RouteTools): Promise<Reply> {
+  const { waiting, running, completed, failed, concurrency } = view.queue!
+  return json({
+    queue_size: waiting,
+    active_tasks: running,
+    processed_count: completed + failed,
+    max_concurrent: concurrency,
+  })
+}
+
+const digestOf = (text: string) => createHash('sha256').update(text).digest()
+
+async function clearCache({ incoming }: RouteCall, { options, view }: RouteTools): Promise<Reply> {
+  const { adminToken } = options
+  const refuse = (status: 401 | 403, sentence: string, headers: Record<string, string> = {}) => {
+    const error = new StackError(sentence, {
+      code: status === 401 ? 'AUTH' : 'FORBIDDEN',
+      status,
+      refused: true,
+    })
+    return Object.assign(error, { replyHeaders: headers })
+  }
+  if (adminToken === undefined)
+    throw refuse(403, 'No admin token is configured, so nobody may clear the cache.')
+  const given = bearer(incoming)
+  if (given === undefined)
+    throw refuse(401, 'Clearing the cache needs the admin token as a Bearer token.', {
+      'www-authenticate': 'Bearer',
+    })
+  // Digests have one length, so the comparison takes the same time whatever was given.
+  if (!timingSafeEqual(digestOf(given), digestOf(adminToken)))
+    throw refuse(403, 'This is not the admin token.')
+  await view.clearCaches()
+  return json({ message: 'Cache cleared' })
+}
+
+/** The routes of the guide, but for health. */
+export const guideRoutes: readonly Route[] = [
+  {
+    name: 'text',
+    method: 'POST',
+    path: '/generate/text',
+    dialect: 'guide',
+    spends: true,
+    handle: generateText,
+  },
+  generation('queued', 'queue'),
+  generation('retry', 'retry'),
+  // The guide says 408 here, although clients repeat it.
+  generation('circuit-breaker', 'breaker', { timeoutStatus: 408 }),
+  {
+    name: 'cached',
+    method: 'POST',
+    path: '/generate/cached',
+    needs: 'cache',
+    dialect: 'guide',
+    spends: true,
+    handle: generateCached,
+  },
+  {
+    name: 'batch',
+    method: 'POST',
+    path: '/generate/batch',
+    dialect: 'guide',
+    spends: true,
+    handle: generateBatch,
+  },
+  {
+    name: 'stream',
+    method: 'POST',
+    path: '/generate/stream',
+    dialect: 'guide',
+    spends: true,
+    handle: generateStream,
+  },
+  {
+    name: 'pool-stats',
+    method: 'GET',
+    path: '/pool/stats',
+    needs: 'pool',
+    dialect: 'guide',
+    spends: false,
+    handle: poolStats,
+  },
+  {
+    name: 'queue-stats',
+    method: 'GET',
+    path: '/queue/stats',
+    needs: 'queue',
+    dialect: 'guide',
+    spends: false,
+    handle: queueStats,
+  },
+  {
+    name: 'cache-clear',
+    method: 'DELETE',
+    path: '/cache/clear',
+    needs: 'cache',
+    dialect: 'guide',
+    spends: false,
+    anyone: true,
+    handle: clearCache,
+  },
+]

@@ -1,0 +1,51 @@
+import type { Blossom } from '../../client/client.js'
+import type { BlossomCallOptions } from '../../client/types.js'
+import type { CheckedGatewayOptions, RouteName } from '../options.js'
+import type { Incoming, Reply } from '../server/message.js'
+import type { Dialect } from '../server/reply.js'
+import type { StackView } from '../stack-view.js'
+
+/** What a route works with; the same for all requests. */
+export interface RouteTools {
+  readonly blossom: Blossom<readonly unknown[]>
+  readonly options: CheckedGatewayOptions
+  readonly view: StackView
+  /** Whether the gateway takes no new calls any more. */
+  isDraining(): boolean
+}
+
+/** One request on its way through a route. */
+export interface RouteCall {
+  readonly incoming: Incoming
+  readonly requestId: string
+  /** Body as a JSON object, read at most once. */
+  json(): Promise<Record<string, unknown>>
+  /** Tells of a stream that broke after its head went out, where a status can no longer. */
+  broke(error: unknown): void
+  /**
+   * For the client: the visitor's signal, tenant, priority, notes, and his own key where it is
+   * forwarded.
+   */
+  readonly call: BlossomCallOptions & { readonly signal: AbortSignal }
+}
+
+export interface Route {
+  readonly name: RouteName
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly path: string
+  /** The kind of layer without which the route does not exist. */
+  readonly needs?: 'queue' | 'retry' | 'breaker' | 'cache' | 'pool'
+  readonly dialect: Dialect
+  /** Whether it makes calls upstream: such a route is closed while the gateway drains. */
+  readonly spends: boolean
+  /**
+   * Answers whoever asks, past the owner's `call`: probes carry no credentials, and clearing the
+   * cache has a token of its own.
+   */
+  readonly anyone?: boolean
+  /** A file of the docs page: no business of the OpenAPI document's. */
+  readonly undocumented?: boolean
+  /** Status of a time-out, where it is not 504. */
+  readonly timeoutStatus?: number
+  handle(call: RouteCall, tools: RouteTools): Promise<Reply>
+}

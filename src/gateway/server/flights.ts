@@ -1,0 +1,40 @@
+import { ClosedError, Running, Work } from '../../core/index.js'
+
+/** What can be cut: a request, or a WebSocket. */
+export interface Cuttable {
+  cut(reason: unknown): void
+}
+
+/** How long what was cut may take to give back what it holds. */
+const CUT_GRACE_MS = 1_000
+
+class Flight extends Work {
+  readonly #cuttable: Cuttable
+
+  constructor(cuttable: Cuttable) {
+    super()
+    this.#cuttable = cuttable
+  }
+
+  abort(reason: unknown): void {
+    this.#cuttable.cut(reason)
+  }
+}
+
+/** What is under way, for a close that waits and then cuts. */
+export class Flights {
+  readonly #running = new Running()
+
+  begin(cuttable: Cuttable): { end(): boolean } {
+    const flight = new Flight(cuttable)
+    this.#running.add(flight)
+    return { end: () => this.#running.delete(flight) }
+  }
+
+  /** Resolves when nothing is under way any more; what is left after `ms` is cut. */
+  async land(ms: number): Promise<void> {
+    if (await this.#running.emptied(ms)) return
+    this.#running.cut(new ClosedError('The server has shut down.', { refused: false }))
+    await this.#running.emptied(CUT_GRACE_MS)
+  }
+}

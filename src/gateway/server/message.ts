@@ -1,0 +1,120 @@
+import { TooLargeError } from '../../client/errors.js'
+import { ConfigError, StackError, ValidationError } from '../../core/index.js'
+import { isTooDeep } from './json-depth.js'
+
+/** A request as the gateway sees it, from a web `Request` or from Node's own. */
+export interface Incoming {
+  readonly method: string
+  /** Path and query, exactly as received. */
+  readonly target: string
+  header(name: string): string | undefined
+  /** Aborted when the visitor has gone, or by `cut`. */
+  readonly signal: AbortSignal
+  cut(reason: unknown): void
+  /** What somebody further out has set as a header of the answer already. */
+  already?(name: string): string | undefined
+  /** The body, at most `limit` bytes of it; or what a parser further out has made of it. */
+  read(limit: number): Promise<Received>
+  /** A web `Request` without its body, for the owner's own functions. */
+  readonly request: Request
+}
+
+/** A body as bytes, or parsed already by somebody else. */
+export type Received = { readonly bytes: Uint8Array } | { readonly parsed: unknown }
+
+/**
+ * An answer, before it becomes a web `Response` or goes out through Node's. Header names in lower
+ * case.
+ */
+export interface Reply {
+  readonly status: number
+  readonly headers: Record<string, string>
+  /** Values of `set-cookie`, the one header that cannot be joined. */
+  readonly cookies?: readonly string[]
+  readonly body?: string | Uint8Array | AsyncIterable<string>
+}
+
+/** A field of a request that is wrong. */
+export interface FieldError {
+  readonly field: string
+  readonly message: string
+}
+
+/** A request whose fields are wrong: 400, and the body names each of them. */
+export class FieldsError extends ValidationError {
+  readonly errors: readonly FieldError[]
+  constructor(errors: readonly FieldError[]) {
+    super(
+      `The request is not valid: ${errors.map(({ field, message }) => `${field} ${message}`).join('; ')}.`,
+    )
+    this.errors = errors
+  }
+}
+
+const tooLarge = (limit: number) =>
+  new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
+
+/** A body must be JSON: other types are 415, text that does not parse is 400. */
+export async function readJson(
+  incoming: Incoming,
+  limit: number,
+  given?: Received,
+): Promise<Record<string, unknown>> {
+  if (Number(incoming.header('content-length') ?? 0) > limit) throw tooLarge(limit)
+  const type = (incoming.header('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  // Whoever has parsed the body: a page elsewhere can make a browser send a form or plain text, but
+  // not JSON.
+  if (type !== 'application/json' && !type.endsWith('+json')) {
+    throw new StackError('The body must be JSON: send it with content-type application/json.', {
+      code: 'VALIDATION',
+      status: 415,
+      refused: true,
+    })
+  }
+  const received = given ?? (await incoming.read(limit))
+  if ('bytes' in received) return object(parse(received.bytes, limit))
+  const { parsed } = received
+  // Parsers for raw bodies and text leave the parsing to whoever comes after them.
+  return object(
+    typeof parsed === 'string' || parsed instanceof Uint8Array
+      ? parse(Buffer.from(parsed as Uint8Array), limit)
+      : parsed,
+  )
+}
+
+function parse(bytes: Uint8Array, limit: number): unknown {
+  if (bytes.byteLength > limit) throw tooLarge(limit)
+  if (isTooDeep(bytes)) throw new ValidationError('The body is nested too deep.')
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch {
+    throw new ValidationError('The body is not valid JSON.')
+  }
+}
+
+function object(value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new ValidationError('The body must be a JSON object.')
+  return value as Record<string, unknown>
+}
+
+/** Collects a stream of bytes up to a limit, and leaves it there. */
+export async function collectBytes(
+  chunks: AsyncIterable<Uint8Array>,
+  limit: number,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of chunks) {
+    size += chunk.byteLength
+    if (size > limit) throw tooLarge(limit)
+    parts.push(chunk)
+  }
+  return Buffer.concat(parts)
+}
+
+/** What a body that was read and not handed over says: the owner finds the remedy in the log. */
+export const bodyIsGone = () =>
+  new ConfigError(
+    'The body was read by a parser before the gateway saw it: hand it over with toRequest(req, res, { body }) or the option `body`.',
+  )

@@ -1,0 +1,82 @@
+import { STATUS_CODES } from 'node:http'
+import { isStackError } from '../../core/index.js'
+import { type Problem, toProblem } from '../../streams/index.js'
+import type { Reply } from './message.js'
+
+export const json = (body: unknown, status = 200, headers: Record<string, string> = {}): Reply => ({
+  status,
+  headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
+  body: JSON.stringify(body),
+})
+
+/** How errors look: problem details on the guide's routes, OpenAI's shape on `/v1`. */
+export type Dialect = 'guide' | 'openai'
+
+export interface ErrorContext {
+  readonly requestId: string
+  readonly dialect: Dialect
+  readonly errorDetail: 'safe' | 'full'
+  /** The visitor's own key was used, so upstream's word about it is his to hear. */
+  readonly visitorsKey: boolean
+  /** Our retries have done what could be done: a client that also retries would multiply them. */
+  readonly retried: boolean
+  /** Instead of the error's own status. */
+  readonly status?: number | undefined
+}
+
+const VISITORS_STATUS: Readonly<Record<string, number>> = {
+  AUTH: 401,
+  PAYMENT: 402,
+  FORBIDDEN: 403,
+}
+
+/** What a visitor is told of an error. */
+export function problemOf(
+  error: unknown,
+  context: Omit<ErrorContext, 'dialect' | 'retried'>,
+): Problem {
+  const { requestId, errorDetail, visitorsKey } = context
+  const { headers, body } = toProblem(error, { requestId })
+  const code = isStackError(error) ? error.code : undefined
+  const toVisitor = visitorsKey && code !== undefined ? VISITORS_STATUS[code] : undefined
+  const status = context.status ?? toVisitor ?? body.status
+  const tellAll = toVisitor !== undefined || (errorDetail === 'full' && code === undefined)
+  const detail = tellAll && error instanceof Error ? error.message : body.detail
+  Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
+  if (status === 401) headers['www-authenticate'] ??= 'Bearer'
+  return {
+    status,
+    headers,
+    body: { ...body, status, title: STATUS_CODES[status] ?? body.title, detail },
+  }
+}
+
+/** The answer for an error before anything was sent. */
+export function errorReply(error: unknown, context: ErrorContext): Reply {
+  const { status, headers, body } = problemOf(error, context)
+  const { dialect, retried } = context
+  if (dialect === 'guide') return { status, headers, body: JSON.stringify(body) }
+  headers['content-type'] = 'application/json; charset=utf-8'
+  if (retried && (status === 408 || status === 409 || status === 429 || status >= 500))
+    headers['x-should-retry'] = 'false'
+  return {
+    status,
+    headers,
+    body: JSON.stringify({ error: openAIError(status, body.code, body.detail) }),
+  }
+}
+
+/** @see https://platform.openai.com/docs/guides/error-codes */
+export function openAIError(status: number, code: string, message: string) {
+  const type =
+    status === 401
+      ? 'authentication_error'
+      : status === 403
+        ? 'permission_error'
+        : status === 429
+          ? 'rate_limit_error'
+          : status < 500
+            ? 'invalid_request_error'
+            : 'server_error'
+  return { message, type, code: code.toLowerCase(), param: null }
+}

@@ -1,0 +1,96 @@
+import type { ClientNote } from '../../client/types.js'
+import { isStackError, runHook, warn } from '../../core/index.js'
+import type { CacheNote } from '../../layers/cache/index.js'
+import type { Visitor } from '../options.js'
+import type { RouteTools } from '../routes/route.js'
+
+/** What the layers have noted of a call. */
+export interface CallFacts {
+  readonly queuedMs: number | undefined
+  readonly cache: CacheNote['status'] | undefined
+  readonly attempts: number | undefined
+  readonly upstreamRequestId: string | undefined
+}
+
+/** Reads a call's notes, whatever names its layers have. */
+export function readNotes(
+  meta: ReadonlyMap<string, unknown>,
+  namesOf: (kind: string) => readonly string[],
+): CallFacts {
+  const first = <T>(kind: string): T | undefined => {
+    for (const name of namesOf(kind)) if (meta.has(name)) return meta.get(name) as T
+    return undefined
+  }
+  const client = meta.get('client') as ClientNote | undefined
+  const cache = first<CacheNote>('cache')?.status
+  return {
+    queuedMs: first<{ waitedMs: number }>('queue')?.waitedMs,
+    cache,
+    attempts: client?.attempts ?? (cache === 'hit' || cache === 'stale' ? 0 : undefined),
+    upstreamRequestId: client?.requestId,
+  }
+}
+
+/** A request that has ended, however it did. */
+export interface Finished {
+  readonly requestId: string
+  readonly method: string
+  readonly route: string
+  /** As sent. */
+  readonly status: number
+  /** On the `performance.now()` clock. */
+  readonly startedAt: number
+  /** Of a stream whose head went out. */
+  readonly firstTokenMs: number | undefined
+  readonly meta: ReadonlyMap<string, unknown>
+  readonly visitor: Visitor
+  /** The visitor left before the end: whatever failed then is nobody's news. */
+  readonly left: boolean
+  readonly error: unknown
+}
+
+const round = (ms: number): number => Number(ms.toFixed(1))
+
+/** Tells the owner's `onError` and `log` of a request. */
+export function report(
+  finished: Finished,
+  { options, view }: Pick<RouteTools, 'options' | 'view'>,
+): void {
+  const { requestId, method, route, startedAt, firstTokenMs, meta, visitor, left, error } = finished
+  const status = left ? 499 : finished.status
+  const { onError, log } = options
+  if (error !== undefined && !left && onError)
+    runHook('createGateway: onError()', () => onError(error, { requestId, route, status }))
+  // What only the owner can mend must reach him somehow.
+  if (!onError && !log && isStackError(error, 'CONFIG')) warn(error.message)
+  if (!log) return
+  const code = error === undefined ? undefined : isStackError(error) ? error.code : 'INTERNAL'
+  const { queuedMs, cache, attempts, upstreamRequestId } = readNotes(meta, (kind) =>
+    view.namesOf(kind),
+  )
+  runHook('createGateway: log()', () =>
+    log({
+      time: new Date().toISOString(),
+      level:
+        status >= 500 || (firstTokenMs !== undefined && code !== undefined)
+          ? 'error'
+          : status >= 400
+            ? 'warn'
+            : 'info',
+      requestId,
+      method,
+      route,
+      status,
+      durationMs: round(performance.now() - startedAt),
+      ...(firstTokenMs !== undefined && { firstTokenMs: round(firstTokenMs) }),
+      ...(queuedMs !== undefined && { queuedMs: round(queuedMs) }),
+      ...(cache !== undefined && { cached: cache !== 'miss' }),
+      ...(attempts !== undefined && { attempts }),
+      ...(upstreamRequestId !== undefined && { upstreamRequestId }),
+      ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
+      ...(visitor.clientAddress !== undefined && { clientAddress: visitor.clientAddress }),
+      ...(code !== undefined && { code }),
+      ...(isStackError(error, 'CONFIG') && { detail: error.message }),
+    }),
+  )
+}

@@ -1,0 +1,70 @@
+import { toWebStream } from '../../streams/index.js'
+import { bodyIsGone, collectBytes, type Incoming, type Received, type Reply } from './message.js'
+
+/** What `toRequest` knows of a request and a web `Request` cannot say. */
+export interface NodeFacts {
+  /** Path and query as received: a URL would be tidied up. */
+  readonly target: string
+  already(name: string): string | undefined
+  /** The body, when a parser has read it. */
+  body(): Received | undefined
+}
+
+export const nodeFacts = new WeakMap<Request, NodeFacts>()
+
+/** A web `Request` as the gateway sees it. */
+export function fromRequest(request: Request): Incoming {
+  const facts = nodeFacts.get(request)
+  // The visitor's leaving is one signal, our cutting another; an own controller is both.
+  const leaving = new AbortController()
+  const onAbort = () => leaving.abort(visitorHasLeft())
+  if (request.signal.aborted) onAbort()
+  else request.signal.addEventListener('abort', onAbort, { once: true })
+  return {
+    method: request.method,
+    target: facts?.target ?? targetOf(request.url),
+    header: (name) => request.headers.get(name) ?? undefined,
+    signal: leaving.signal,
+    cut: (reason) => leaving.abort(reason),
+    already: (name) => facts?.already(name),
+    read: async (limit) => facts?.body() ?? readBody(request, limit),
+    request,
+  }
+}
+
+/** Why a call ends whose visitor has gone, whatever his server says of it. */
+export const visitorHasLeft = () => new DOMException('The visitor has left.', 'AbortError')
+
+/** Path and query as they stand in the URL. */
+function targetOf(url: string): string {
+  const start = url.indexOf('/', url.indexOf('//') + 2)
+  const target = start === -1 ? '/' : url.slice(start)
+  const hash = target.indexOf('#')
+  return hash === -1 ? target : target.slice(0, hash)
+}
+
+async function readBody(request: Request, limit: number): Promise<Received> {
+  if (request.bodyUsed) throw bodyIsGone()
+  if (request.body === null) return { bytes: new Uint8Array() }
+  return { bytes: await collectBytes(request.body as unknown as AsyncIterable<Uint8Array>, limit) }
+}
+
+export function toResponse({ status, headers, cookies = [], body }: Reply): Response {
+  const sent =
+    typeof body === 'object' && Symbol.asyncIterator in body ? toWebStream(body) : (body ?? null)
+  // A plain record, not a `Headers`: servers that have a fast way for those keep it.
+  const fields =
+    cookies.length === 0
+      ? headers
+      : [...Object.entries(headers), ...cookies.map((cookie) => ['set-cookie', cookie])]
+  return new Response(sent as never, { status, headers: fields as Record<string, string> })
+}
+
+/** A refusal by the owner's own function, as it is. */
+export async function replyOf(response: Response): Promise<Reply> {
+  const body = new Uint8Array(await response.arrayBuffer())
+  const headers = Object.fromEntries(response.headers)
+  const cookies = response.headers.getSetCookie()
+  delete headers['set-cookie']
+  return { status: response.status, headers, cookies, ...(body.byteLength > 0 && { body }) }
+}

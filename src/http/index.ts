@@ -1,6 +1,0 @@
-export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env.js'
-export { createGateway, type Gateway } from './gateway.js'
-export { type ToRequestOptions, toNode, toRequest } from './node.js'
-export type { GatewayOptions, RequestLog, RouteName, Visitor } from './options.js'
-export { attachWebSocket, type UpgradableServer, type WebSocketHandle } from './websocket.js'
-export type { WebSocketOptions } from './websocket-options.js'

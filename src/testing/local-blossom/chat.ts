@@ -1,0 +1,272 @@
+import {
+  bad,
+  type Fields,
+  field,
+  isCount,
+  isFlag,
+  isInteger,
+  isName,
+  isObject,
+  isText,
+  oneOf,
+  within,
+} from './fields.js'
+import { toneWav } from './media.js'
+import { DEFAULTS } from './models.js'
+import {
+  countPromptTokens,
+  countTokens,
+  lastPrompt,
+  type Message,
+  pieces,
+  topicOf,
+  writeText,
+} from './text.js'
+
+/**
+ * Seconds since 1970 in every answer's `created`: fixed, so that equal questions have equal
+ * answers. @internal
+ */
+export const CREATED = 1_764_547_200
+
+/** What a checked chat body asks for. @internal */
+export interface ChatQuestion {
+  readonly model: string
+  readonly messages: readonly Message[]
+  readonly seed?: number | undefined
+  readonly maxTokens?: number | undefined
+  readonly stop: readonly string[]
+  readonly stream: boolean
+  readonly includeUsage: boolean
+  readonly reasons: boolean
+  readonly speaks: boolean
+  readonly json: boolean
+  /** The schema of `response_format: {type: 'json_schema'}`. */
+  readonly schema?: unknown
+  /** The tool that the answer must call. */
+  readonly tool?: { readonly name: string; readonly parameters: unknown } | undefined
+}
+
+/** Token counts as in a chat answer. @internal */
+export interface Usage {
+  readonly prompt_tokens: number
+  readonly completion_tokens: number
+  readonly total_tokens: number
+}
+
+/** A finished answer, before it is cut into chunks or wrapped as one object. @internal */
+export interface ChatAnswer {
+  readonly id: string
+  readonly model: string
+  readonly content: string | null
+  readonly reasoning?: string
+  readonly toolCall?: {
+    readonly id: string
+    readonly type: 'function'
+    readonly function: { name: string; arguments: string }
+  }
+  readonly audio?: {
+    readonly id: string
+    readonly data: string
+    readonly transcript: string
+    readonly expires_at: number
+  }
+  readonly finishReason: 'stop' | 'length' | 'tool_calls'
+  readonly usage: Usage
+}
+
+const ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'function'] as const
+
+/**
+ * Checks a chat body by the ranges of the Pollinations gateway documentation, 2026-11.
+ *
+ * @throws {Refusal} status 400, naming the field.
+ * @internal
+ */
+export function readChat(body: Fields): ChatQuestion {
+  const { messages } = body
+  if (!Array.isArray(messages) || messages.length === 0)
+    throw bad('messages', 'must be a list of at least one message')
+  for (const message of messages as readonly unknown[]) {
+    if (!isObject(message)) throw bad('messages', 'must hold objects only')
+    if (field(message, 'role', `one of ${ROLES.join(', ')}`, oneOf(...ROLES)) === undefined)
+      throw bad('role', 'is missing in a message')
+    const { content } = message
+    if (content !== undefined && content !== null && !isText(content) && !Array.isArray(content)) {
+      throw bad('content', 'must be a string or a list of parts')
+    }
+  }
+  field(body, 'temperature', 'a number from 0 to 2', within(0, 2))
+  field(body, 'top_p', 'a number from 0 to 1', within(0, 1))
+  const stop = isText(body.stop)
+    ? [body.stop]
+    : (field(body, 'stop', 'a string or a list of strings', isTexts) ?? [])
+  const format = field(body, 'response_format', 'an object', isObject) ?? {}
+  const type =
+    field(
+      format,
+      'type',
+      'text, json_object or json_schema',
+      oneOf('text', 'json_object', 'json_schema'),
+    ) ?? 'text'
+  const streamOptions = field(body, 'stream_options', 'an object', isObject) ?? {}
+  const effort = field(body, 'reasoning_effort', 'a string', isText)
+  return {
+    model: field(body, 'model', 'a name', isName) ?? DEFAULTS.text,
+    messages,
+    seed: field(body, 'seed', 'an integer', isInteger),
+    maxTokens:
+      field(body, 'max_completion_tokens', 'an integer of at least 1', isCount) ??
+      field(body, 'max_tokens', 'an integer of at least 1', isCount),
+    stop: stop.filter((mark) => mark !== ''),
+    stream: field(body, 'stream', 'true or false', isFlag) ?? false,
+    includeUsage: field(streamOptions, 'include_usage', 'true or false', isFlag) ?? false,
+    reasons: effort !== undefined && effort !== 'none',
+    speaks: (field(body, 'modalities', 'a list of strings', isTexts) ?? []).includes('audio'),
+    json: type !== 'text',
+    schema:
+      type === 'json_schema'
+        ? isObject(format.json_schema)
+          ? format.json_schema.schema
+          : undefined
+        : undefined,
+    tool: chooseTool(body, messages),
+  }
+}
+
+/** Answers a checked question; `reply` replaces the text that would be written. @internal */
+export function answerChat(
+  question: ChatQuestion,
+  id: string,
+  model: string,
+  reply: string | undefined,
+  words: number,
+): ChatAnswer {
+  const prompt = lastPrompt(question.messages)
+  const topic = topicOf(prompt)
+  const promptTokens = countPromptTokens(question.messages)
+  const reasoning = question.reasons
+    ? `The question is “${topic}”, and a few sentences will do.`
+    : undefined
+  const usage = (content: string): Usage => {
+    const completion = countTokens(content) + countTokens(reasoning ?? '')
+    return {
+      prompt_tokens: promptTokens,
+      completion_tokens: completion,
+      total_tokens: promptTokens + completion,
+    }
+  }
+  const common = { id, model, ...(reasoning === undefined ? {} : { reasoning }) }
+
+  if (question.tool !== undefined) {
+    const call = {
+      name: question.tool.name,
+      arguments: JSON.stringify(sample(question.tool.parameters, topic)),
+    }
+    const toolCall = { id: `call_${id}`, type: 'function', function: call } as const
+    return {
+      ...common,
+      content: null,
+      toolCall,
+      finishReason: 'tool_calls',
+      usage: usage(call.arguments),
+    }
+  }
+
+  const written =
+    reply ??
+    (question.json
+      ? jsonText(question, topic)
+      : writeText(model, question.messages, question.seed, words))
+  const stopped = question.stop.reduce(
+    (text, mark) => (text.includes(mark) ? text.slice(0, text.indexOf(mark)) : text),
+    written,
+  )
+  const parts = pieces(stopped)
+  const cut = question.maxTokens !== undefined && parts.length > question.maxTokens
+  const content = cut ? parts.slice(0, question.maxTokens).join('') : stopped
+  const finishReason = cut ? 'length' : 'stop'
+  if (!question.speaks) return { ...common, content, finishReason, usage: usage(content) }
+  const data = toneWav(content, DEFAULTS.voice, model).toString('base64')
+  const audio = { id: `audio_${id}`, data, transcript: content, expires_at: CREATED + 3600 }
+  return { ...common, content: null, audio, finishReason, usage: usage(content) }
+}
+
+/** The answer as one `chat.completion`. @internal */
+export function toCompletion(answer: ChatAnswer): object {
+  const message = {
+    role: 'assistant',
+    content: answer.content,
+    ...(answer.reasoning === undefined ? {} : { reasoning_content: answer.reasoning }),
+    ...(answer.toolCall === undefined ? {} : { tool_calls: [answer.toolCall] }),
+    ...(answer.audio === undefined ? {} : { audio: answer.audio }),
+  }
+  return {
+    id: answer.id,
+    object: 'chat.completion',
+    created: CREATED,
+    model: answer.model,
+    choices: [{ index: 0, message, finish_reason: answer.finishReason }],
+    usage: answer.usage,
+  }
+}
+
+function chooseTool(body: Fields, messages: readonly Message[]): ChatQuestion['tool'] {
+  const tools = (field(body, 'tools', 'a list', Array.isArray) ?? []).map((tool: unknown) => {
+    const described = isObject(tool) && isObject(tool.function) ? tool.function : undefined
+    if (!isName(described?.name)) throw bad('tools', 'must hold functions with a name')
+    return { name: described.name, parameters: described.parameters }
+  })
+  const choice = body.tool_choice
+  if (choice === 'none' || tools.length === 0) return undefined
+  if (isObject(choice)) {
+    const wanted = isObject(choice.function) ? choice.function.name : undefined
+    const tool = tools.find(({ name }) => name === wanted)
+    if (tool === undefined) throw bad('tool_choice', 'must name one of the tools')
+    return tool
+  }
+  // Once a tool has answered, text follows; or an agent's loop would never end.
+  const asked =
+    messages.at(-1)?.role !== 'tool' && lastPrompt(messages).toLowerCase().includes('call the tool')
+  return choice === 'required' || asked ? tools[0] : undefined
+}
+
+function jsonText(question: ChatQuestion, topic: string): string {
+  if (question.schema !== undefined) return JSON.stringify(sample(question.schema, topic))
+  return JSON.stringify({
+    topic,
+    answer: writeText(question.model, question.messages, question.seed),
+  })
+}
+
+/** A value that fits a simple JSON schema, with the topic where text is wanted. */
+function sample(schema: unknown, topic: string, depth = 0): unknown {
+  if (!isObject(schema) || depth > 8) return topic
+  if ('const' in schema) return schema.const
+  if (Array.isArray(schema.enum)) return schema.enum[0] as unknown
+  if (Array.isArray(schema.anyOf)) return sample(schema.anyOf[0], topic, depth + 1)
+  const type: unknown = Array.isArray(schema.type) ? schema.type[0] : schema.type
+  switch (type ?? (isObject(schema.properties) ? 'object' : 'string')) {
+    case 'object': {
+      const properties = isObject(schema.properties) ? schema.properties : {}
+      return Object.fromEntries(
+        Object.entries(properties).map(([name, inner]) => [name, sample(inner, topic, depth + 1)]),
+      )
+    }
+    case 'array':
+      return [sample(schema.items, topic, depth + 1)]
+    case 'integer':
+    case 'number':
+      return typeof schema.minimum === 'number' ? schema.minimum : 1
+    case 'boolean':
+      return true
+    case 'null':
+      return null
+    default:
+      return topic
+  }
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every(isText)
+}

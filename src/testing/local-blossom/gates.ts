@@ -1,0 +1,73 @@
+import { Refusal } from './errors.js'
+import type { Exchange } from './exchange.js'
+import type { Settings } from './options.js'
+
+/**
+ * The rules a request must pass before anything is generated: key, rate and concurrency. @internal
+ */
+export class Gates {
+  #running = 0
+  #recent: number[] = []
+  readonly #settings: Settings
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+  }
+
+  /** 401 for a key that is missing or unknown. */
+  checkKey(key: string | undefined): void {
+    const { keys } = this.#settings
+    if (keys === undefined || (key !== undefined && keys.has(key))) return
+    throw new Refusal(
+      401,
+      key === undefined ? 'An API key is needed.' : 'The API key is not known.',
+    )
+  }
+
+  /** 429 when `limit` requests have come within the last `intervalMs`. */
+  checkRate(): void {
+    const { rate } = this.#settings
+    if (rate === undefined) return
+    const now = performance.now()
+    this.#recent = this.#recent.filter((at) => at > now - rate.intervalMs)
+    const oldest = this.#recent[0]
+    if (oldest !== undefined && this.#recent.length >= rate.limit) {
+      const retryAfterSeconds = Math.max(0.001, Math.round(oldest + rate.intervalMs - now) / 1000)
+      throw new Refusal(429, 'Rate limit exceeded', {
+        headers: { 'retry-after': String(Math.ceil(retryAfterSeconds)) },
+        body: {
+          error: 'Rate limit exceeded',
+          message: 'Too many requests in a short time.',
+          retryAfterSeconds,
+        },
+      })
+    }
+    this.#recent.push(now)
+  }
+
+  /**
+   * Takes a place for one generation, to be given back at the end of its answer; 429 when there is
+   * none.
+   */
+  takePlace(exchange: Exchange): void {
+    const { concurrency } = this.#settings
+    if (this.#running >= concurrency) {
+      throw new Refusal(429, 'Too many generations at a time.', {
+        headers: { 'retry-after': '1' },
+        body: {
+          error: 'concurrency_limit_exceeded',
+          message: `Only ${concurrency} generation(s) may run at a time.`,
+        },
+      })
+    }
+    this.#running++
+    exchange.atEnd(() => {
+      this.#running--
+    })
+  }
+
+  /** Forgets the requests that count towards the rate; places are still given back one by one. */
+  reset(): void {
+    this.#recent = []
+  }
+}

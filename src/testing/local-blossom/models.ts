@@ -1,0 +1,88 @@
+import { Refusal } from './errors.js'
+
+type Kind = 'text' | 'image' | 'audio' | 'embedding'
+
+/**
+ * One entry of the richer model lists: names, prices and abilities (Pollinations gateway
+ * documentation, 2026-11).
+ */
+interface Model {
+  readonly name: string
+  readonly kind: Kind
+  readonly aliases: readonly string[]
+}
+
+/**
+ * Defaults by endpoint: `openai`, `flux` and `alloy` as the gateway has them, the others by choice
+ * of the local Blossom. @internal
+ */
+export const DEFAULTS = {
+  text: 'openai',
+  image: 'flux',
+  audio: 'openai-audio',
+  embedding: 'text-embedding-3-small',
+  voice: 'alloy',
+}
+
+/** A handful of names, not the gateway's list, which changes by the week. */
+const BUILT_IN: readonly Model[] = [
+  { name: 'openai', kind: 'text', aliases: ['openai-default'] },
+  { name: 'openai-fast', kind: 'text', aliases: [] },
+  { name: 'openai-large', kind: 'text', aliases: [] },
+  { name: 'mistral', kind: 'text', aliases: [] },
+  { name: 'flux', kind: 'image', aliases: [] },
+  { name: 'turbo', kind: 'image', aliases: [] },
+  { name: 'openai-audio', kind: 'audio', aliases: ['tts-1'] },
+  { name: 'text-embedding-3-small', kind: 'embedding', aliases: [] },
+  { name: 'text-embedding-3-large', kind: 'embedding', aliases: [] },
+]
+
+/** The models a local Blossom knows: the built-in ones and those its options add. @internal */
+export class Models {
+  readonly #list: readonly Model[]
+  readonly #canonical = new Map<string, string>()
+
+  constructor(added: readonly string[]) {
+    const known = new Set(BUILT_IN.map((model) => model.name))
+    const extra = added.filter((name) => !known.has(name))
+    this.#list = [...BUILT_IN, ...extra.map((name): Model => ({ name, kind: 'text', aliases: [] }))]
+    for (const { name, aliases } of this.#list)
+      for (const spelling of [name, ...aliases]) this.#canonical.set(spelling, name)
+  }
+
+  /** The name an answer carries for the name a request asks for; 404 for one that nobody knows. */
+  resolve(asked: string): string {
+    const name = this.#canonical.get(asked)
+    if (name === undefined)
+      throw new Refusal(404, 'No such model.', { details: { field: 'model' } })
+    return name
+  }
+
+  /** `GET /v1/models`. */
+  openAiList(): object {
+    return {
+      object: 'list',
+      data: this.#list.map(({ name }) => ({
+        id: name,
+        object: 'model',
+        created: 0,
+        owned_by: 'local-blossom',
+      })),
+    }
+  }
+
+  /** `GET /models` and the lists by kind. */
+  richList(kind?: Kind): object[] {
+    return this.#list
+      .filter((model) => kind === undefined || model.kind === kind)
+      .map(({ name, kind: output, aliases }) => ({
+        name,
+        aliases,
+        description: `A stand-in for ${name}, answered by the local Blossom.`,
+        pricing: { currency: 'pollen', input_token_price: 0, output_token_price: 0 },
+        input_modalities: output === 'text' ? ['text', 'image'] : ['text'],
+        output_modalities: [output],
+        tools: output === 'text',
+      }))
+  }
+}

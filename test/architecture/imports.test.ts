@@ -1,0 +1,137 @@
+import { builtinModules } from 'node:module'
+import { describe, expect, it } from 'vitest'
+import { entries } from '../support/entries.js'
+import { cyclesIn, modulesBelow } from './modules.js'
+
+const modules = modulesBelow('src')
+
+const partOf = (path: string): string => /^src\/([^/]+)\//.exec(path)?.[1] ?? path
+
+/**
+ * What each part may import beside itself and Node's own modules: parts of this package, and npm
+ * packages.
+ */
+const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonly string[] }>> = {
+  core: { parts: [], packages: [] },
+  layers: {
+    parts: ['core'],
+    packages: ['is-network-error', 'keyv', 'lru-cache', 'opossum', 'p-queue', 'p-retry', 'undici'],
+  },
+  streams: { parts: ['core'], packages: [] },
+  client: { parts: ['core'], packages: ['eventsource-parser', 'undici'] },
+  // The recommended stack: all of the layers, for the client.
+  'src/standard.ts': { parts: ['core', 'layers'], packages: [] },
+  'src/index.ts': {
+    parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'],
+    packages: [],
+  },
+  gateway: {
+    parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'],
+    packages: ['@keyv/redis', 'redis', 'ws'],
+  },
+  testing: { parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'], packages: [] },
+}
+
+const isBuiltin = (of: string) => of.startsWith('node:') || builtinModules.includes(of)
+const isOurs = (of: string) => of.startsWith('src/')
+/** `ws` of `ws/lib/x`, `@a/b` of `@a/b/c`. */
+const packageOf = (of: string) => /^(@[^/]+\/)?[^/]+/.exec(of)?.[0] ?? of
+
+describe('src', () => {
+  it('has no part without a rule', () => {
+    expect([...new Set(modules.map(({ path }) => partOf(path)))].sort()).toEqual(
+      Object.keys(MAY).sort(),
+    )
+  })
+
+  it('imports what each part may', () => {
+    const wrong = modules.flatMap(({ path, imports }) => {
+      const part = partOf(path)
+      const { parts, packages } = MAY[part] ?? { parts: [], packages: [] }
+      return imports
+        .map(({ of }) => of)
+        .filter((of) => !isBuiltin(of))
+        .filter(
+          (of) =>
+            !(isOurs(of)
+              ? [part, ...parts].includes(partOf(of))
+              : packages.includes(packageOf(of))),
+        )
+        .map((of) => `${path} imports ${of}`)
+    })
+    expect(wrong).toEqual([])
+  })
+
+  it('names a built-in module with node: in front', () => {
+    const bare = modules.flatMap(({ path, imports }) =>
+      imports.filter(({ of }) => builtinModules.includes(of)).map(({ of }) => `${path}: ${of}`),
+    )
+    expect(bare).toEqual([])
+  })
+
+  it('reaches core from elsewhere through its index only', () => {
+    const around = modules
+      .filter(({ path }) => partOf(path) !== 'core' && path !== 'src/index.ts')
+      .flatMap(({ path, imports }) => imports.map(({ of }) => [path, of] as const))
+      .filter(([, of]) => partOf(of) === 'core' && of !== 'src/core/index.ts')
+    expect(around).toEqual([])
+  })
+
+  it('imports nothing in a circle', () => {
+    expect(cyclesIn(modules, { types: false })).toEqual([])
+    // Types that speak of each other: a request's record holds its fault, which looks at records.
+    const testing = ['faults', 'options', 'record'].map(
+      (name) => `src/testing/local-blossom/${name}.ts`,
+    )
+    expect(cyclesIn(modules, { types: true })).toEqual([testing])
+  })
+})
+
+describe('layers', () => {
+  const files = modules.filter(({ path }) => partOf(path) === 'layers')
+  /** The layer a file belongs to: its folder, or its own name. */
+  const layerOf = (path: string) => /^src\/layers\/([^/]+?)(\/|\.ts$)/.exec(path)?.[1] ?? path
+  const isShared = (path: string) => path === 'src/layers/waiting-room.ts'
+  const layers = new Set(
+    files.filter(({ text }) => /\bdefineLayer\(/.test(text)).map(({ path }) => layerOf(path)),
+  )
+  const importersOf = (path: string) =>
+    files.filter(({ imports }) => imports.some(({ of }) => of === path)).map((file) => file.path)
+
+  it('are found, and nothing else is', () => {
+    expect(layers.size).toBeGreaterThanOrEqual(8)
+    const others = files.filter(({ path }) => !layers.has(layerOf(path))).map(({ path }) => path)
+    expect(others).toEqual(['src/layers/waiting-room.ts'])
+  })
+
+  it('do not know each other', () => {
+    const known = files.flatMap(({ path, imports }) =>
+      imports
+        .filter(({ of }) => partOf(of) === 'layers' && !isShared(of))
+        .filter(({ of }) => layerOf(of) !== layerOf(path))
+        .map(({ of }) => `${path} imports ${of}`),
+    )
+    expect(known).toEqual([])
+  })
+
+  it('keep the library underneath in one file', () => {
+    for (const name of ['opossum', 'p-queue', 'p-retry', 'keyv'])
+      expect([name, importersOf(name).length]).toEqual([name, 1])
+  })
+})
+
+describe('examples', () => {
+  it('import the package by its entries, as its users do', () => {
+    const examples = modulesBelow('examples')
+    const wrong = examples
+      .flatMap(({ path, imports }) => imports.map(({ of }) => [path, of] as const))
+      .filter(
+        ([, of]) =>
+          of.startsWith('src/') ||
+          of.startsWith('dist/') ||
+          (packageOf(of) === 'blossom-stack' && !Object.hasOwn(entries, of)),
+      )
+    expect(examples.length).toBeGreaterThan(5)
+    expect(wrong).toEqual([])
+  })
+})

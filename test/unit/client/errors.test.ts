@@ -1,0 +1,301 @@
+import { inspect } from 'node:util'
+import { describe, expect, it, vi } from 'vitest'
+import { upstreamError } from '../../../src/client/errors.js'
+import { failureInside, failureOf, networkFailure } from '../../../src/client/wire/failure.js'
+import {
+  AuthenticationError,
+  BlossomError,
+  InvalidRequestError,
+  isStackError,
+  NetworkError,
+  NotFoundError,
+  PaymentRequiredError,
+  PermissionError,
+  ProtocolError,
+  RateLimitError,
+  StackError,
+  StreamError,
+  TimeoutError,
+  TooLargeError,
+  UpstreamError,
+} from '../../../src/index.js'
+import { everythingOf, KEY } from '../../support/secrets.js'
+
+const kinds = {
+  AuthenticationError,
+  InvalidRequestError,
+  NotFoundError,
+  PaymentRequiredError,
+  PermissionError,
+  RateLimitError,
+  UpstreamError,
+}
+
+describe('upstreamError', () => {
+  it.each([
+    [400, 'InvalidRequestError', 'BAD_REQUEST', 400, false],
+    [401, 'AuthenticationError', 'AUTH', 502, false],
+    [402, 'PaymentRequiredError', 'PAYMENT', 503, false],
+    [403, 'PermissionError', 'FORBIDDEN', 502, false],
+    [404, 'NotFoundError', 'NOT_FOUND', 404, false],
+    [408, 'UpstreamError', 'TIMEOUT', 504, true],
+    [409, 'UpstreamError', 'SERVER', 502, true],
+    [410, 'InvalidRequestError', 'BAD_REQUEST', 400, false],
+    [422, 'InvalidRequestError', 'BAD_REQUEST', 422, false],
+    [429, 'RateLimitError', 'RATE_LIMITED', 429, true],
+    [500, 'UpstreamError', 'SERVER', 502, true],
+    [502, 'UpstreamError', 'SERVER', 502, true],
+    [503, 'UpstreamError', 'SERVER', 503, true],
+    [504, 'UpstreamError', 'SERVER', 504, true],
+    [520, 'UpstreamError', 'SERVER', 502, true],
+    [524, 'UpstreamError', 'SERVER', 502, true],
+  ] as const)(
+    'makes of %i a %s with the code %s',
+    (upstreamStatus, kind, code, status, retryable) => {
+      const error = upstreamError({
+        upstreamStatus,
+        upstreamCode: 'SOME_CODE',
+        requestId: 'req-1',
+        headers: { 'x-cache': 'MISS' },
+      })
+      for (const [name, type] of Object.entries(kinds))
+        expect([name, error instanceof type]).toEqual([name, name === kind])
+      expect(error).toBeInstanceOf(BlossomError)
+      expect(error).toBeInstanceOf(StackError)
+      expect(error).toMatchObject({
+        code,
+        status,
+        retryable,
+        refused: false,
+        upstreamStatus,
+        upstreamCode: 'SOME_CODE',
+        requestId: 'req-1',
+      })
+      expect(error.message).toMatch(
+        new RegExp(`^Upstream answered ${upstreamStatus} \\(SOME_CODE\\): .+\\.$`),
+      )
+      expect(isStackError(error, code)).toBe(true)
+      expect(error.toJSON()).toMatchObject({
+        code,
+        status,
+        retryable,
+        upstreamStatus,
+        upstreamCode: 'SOME_CODE',
+        requestId: 'req-1',
+      })
+      expect(JSON.parse(JSON.stringify(error)).message).toBe(error.message)
+    },
+  )
+
+  it('makes of 429 an error that is both the stack’s own rate limit and upstream’s answer', () => {
+    const error = upstreamError({ upstreamStatus: 429, retryAfter: 2_000 })
+    expect(error).toBeInstanceOf(RateLimitError)
+    expect(error).toBeInstanceOf(BlossomError)
+    expect(error).not.toBeInstanceOf(UpstreamError)
+    expect(error.retryAfter).toBe(2_000)
+    expect(new RateLimitError('ours')).not.toBeInstanceOf(BlossomError)
+  })
+
+  it('keeps upstream’s own words out of everything that is printed', () => {
+    for (const upstreamStatus of [400, 429, 500]) {
+      const error = upstreamError({
+        upstreamStatus,
+        upstreamMessage: 'you said MARMALADE',
+      }) as BlossomError
+      expect(error.upstreamMessage).toBe('you said MARMALADE')
+      expect(Object.keys(error)).not.toContain('upstreamMessage')
+      expect(everythingOf(error)).not.toContain('MARMALADE')
+      expect(inspect({ ...error })).not.toContain('MARMALADE')
+    }
+  })
+})
+
+describe('failureOf', () => {
+  const messageOf = (message: string, apiKey = KEY) =>
+    (failureOf(400, {}, JSON.stringify({ error: { message } }), apiKey) as BlossomError)
+      .upstreamMessage
+
+  it.each([
+    [`the key ${KEY} is wrong`, 'the key [key] is wrong'],
+    [`${KEY}${KEY}`, '[key][key]'],
+    ['sk_another1234 and pk-another1234', '[key] and [key]'],
+    ['authorization: Bearer abc.def', 'authorization: Bearer [key]'],
+    ['authorization: bearer   abc', 'authorization: Bearer [key]'],
+    ['task_force and ask_me', 'task_force and ask_me'],
+  ])('blots keys out of %j', (said, kept) => {
+    expect(messageOf(said)).toBe(kept)
+  })
+
+  it('blots out the very key that was used, whatever it looks like', () => {
+    expect(messageOf('a+b*c(d', 'a+b*c(d')).toBe('[key]')
+  })
+
+  it('shortens what upstream said', () => {
+    expect(messageOf('x'.repeat(10_000))).toHaveLength(500)
+  })
+
+  it.each([
+    [{ error: { code: 'RATE_LIMITED' } }, 'RATE_LIMITED'],
+    [{ error: { code: 'model_not_found', type: 'other' } }, 'model_not_found'],
+    [{ error: { type: 'server_error' } }, 'server_error'],
+    [{ error: 'concurrency_limit_exceeded', message: 'x' }, 'concurrency_limit_exceeded'],
+    [{ error: 'UNAUTHORIZED' }, 'UNAUTHORIZED'],
+    [{ error: 'Rate limit exceeded' }, undefined],
+    [{ error: 'marmalade' }, undefined],
+    [{ error: { code: 'two words' } }, undefined],
+    [{ error: { code: 5 } }, undefined],
+    [{ error: { code: KEY } }, undefined],
+    [{ error: KEY }, undefined],
+    [{ code: 'OUTSIDE' }, undefined],
+    ['text', undefined],
+  ])('takes from %j the code %s', (body, code) => {
+    expect((failureOf(500, {}, JSON.stringify(body), KEY) as BlossomError).upstreamCode).toBe(code)
+  })
+
+  it.each([
+    ['req-1', 'req-1'],
+    ['a:b.c-d_e', 'a:b.c-d_e'],
+    ['two words', undefined],
+    ['x'.repeat(129), undefined],
+    ['<script>', undefined],
+    [KEY, undefined],
+  ])('takes the request id %j as %j', (id, expected) => {
+    expect((failureOf(500, { 'x-request-id': id }, '', KEY) as BlossomError).requestId).toBe(
+      expected,
+    )
+    expect(
+      (failureOf(500, {}, JSON.stringify({ error: { requestId: id } }), KEY) as BlossomError)
+        .requestId,
+    ).toBe(expected)
+  })
+
+  it('takes the first of a header that came twice', () => {
+    expect(
+      (failureOf(500, { 'x-request-id': ['a', 'b'] }, '', undefined) as BlossomError).requestId,
+    ).toBe('a')
+  })
+})
+
+describe('failureInside', () => {
+  it.each([
+    [{ error: { code: 401 } }, 401],
+    [{ error: { status: 429 } }, 429],
+    [{ status: 503, error: 'x' }, 503],
+    [{ error: { code: 'x' } }, 502],
+    [{ error: { code: 200 } }, 502],
+    [{ error: { code: 9_999 } }, 502],
+    [{ error: { code: 404.5 } }, 502],
+    [undefined, 502],
+    ['text', 502],
+  ])('takes the status of %j for %i', (data, status) => {
+    expect(failureInside(data, {}, undefined)).toMatchObject({ upstreamStatus: status })
+  })
+})
+
+describe('networkFailure', () => {
+  const failed = (code: string | undefined, message = 'm') =>
+    networkFailure(Object.assign(new Error(message), { code }))
+  it.each([
+    'ECONNREFUSED',
+    'ECONNRESET',
+    'EPIPE',
+    'ENOTFOUND',
+    'EAI_AGAIN',
+    'EHOSTUNREACH',
+    'UND_ERR_SOCKET',
+    'EPROTO',
+    undefined,
+  ])('makes of %s a network error worth repeating, with its cause', (code) => {
+    const error = failed(code)
+    expect(error).toBeInstanceOf(NetworkError)
+    expect(error).toMatchObject({ code: 'NETWORK', status: 502, retryable: true, cause: { code } })
+  })
+
+  it.each([
+    'DEPTH_ZERO_SELF_SIGNED_CERT',
+    'CERT_HAS_EXPIRED',
+    'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+    'ERR_TLS_CERT_ALTNAME_INVALID',
+  ])('does not repeat over a certificate that is not right: %s', (code) => {
+    expect(failed(code)).toMatchObject({ code: 'NETWORK', retryable: false })
+  })
+
+  it.each(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])(
+    'makes of %s a time-out',
+    (code) => {
+      expect(failed(code)).toBeInstanceOf(TimeoutError)
+    },
+  )
+
+  it('makes of a closed pool the code CLOSED', () => {
+    expect(failed('UND_ERR_DESTROYED')).toMatchObject({ code: 'CLOSED' })
+    expect(failed('UND_ERR_CLOSED')).toMatchObject({ code: 'CLOSED' })
+  })
+
+  it('does not repeat over headers that are too large', () => {
+    expect(failed('UND_ERR_HEADERS_OVERFLOW')).toMatchObject({ code: 'PROTOCOL', retryable: false })
+  })
+
+  it('keeps the bytes that a parser stumbled over out of the cause', () => {
+    const parser = Object.assign(new Error('Response does not match'), {
+      name: 'HTTPParserError',
+      code: 'HPE_INVALID',
+      data: KEY,
+    })
+    const error = networkFailure(parser)
+    expect(error).toBeInstanceOf(ProtocolError)
+    expect(everythingOf(error)).not.toContain(KEY)
+    expect(error.cause).toMatchObject({ message: 'Response does not match' })
+  })
+
+  it.each([undefined, null, 'text', {}, { code: 5 }])('survives what is no error: %j', (thrown) => {
+    expect(networkFailure(thrown)).toMatchObject({ code: 'NETWORK' })
+  })
+})
+
+describe('StreamError', () => {
+  it('carries what had arrived without printing it', () => {
+    const error = new StreamError('It broke.', {
+      cause: new Error('why'),
+      text: 'MARMALADE',
+      usage: { a: 1 },
+      chunks: ['MARMALADE'],
+    })
+    expect([error.text, error.usage, error.chunks]).toEqual(['MARMALADE', { a: 1 }, ['MARMALADE']])
+    expect(everythingOf(error)).not.toContain('MARMALADE')
+    expect(error).toMatchObject({ code: 'STREAM', status: 502, retryable: false, refused: false })
+  })
+})
+
+describe('two copies of the module', () => {
+  it('know each other’s errors by their kinds', async () => {
+    vi.resetModules()
+    const copy = await import('../../../src/client/errors.js')
+    const core = await import('../../../src/core/errors.js')
+    expect(copy.BlossomError).not.toBe(BlossomError)
+    for (const upstreamStatus of [401, 429, 500]) {
+      const error = copy.upstreamError({ upstreamStatus })
+      expect(Object.prototype.isPrototypeOf.call(StackError.prototype, error)).toBe(false)
+      expect(error).toBeInstanceOf(BlossomError)
+      expect(error).toBeInstanceOf(StackError)
+      expect(isStackError(error)).toBe(true)
+      expect(error instanceof RateLimitError).toBe(upstreamStatus === 429)
+      expect(error instanceof AuthenticationError).toBe(upstreamStatus === 401)
+      expect(upstreamError({ upstreamStatus })).toBeInstanceOf(copy.BlossomError)
+      expect(upstreamError({ upstreamStatus })).toBeInstanceOf(core.StackError)
+    }
+    expect(new copy.StreamError('x')).toBeInstanceOf(StreamError)
+    expect(new copy.TooLargeError('x', { status: 413 })).toBeInstanceOf(TooLargeError)
+    expect(new copy.StreamError('x')).not.toBeInstanceOf(BlossomError)
+  })
+
+  it('do not take a user’s own subclass for one of theirs', () => {
+    class Mine extends UpstreamError {}
+    const theirs = upstreamError({ upstreamStatus: 500 })
+    expect(theirs).toBeInstanceOf(UpstreamError)
+    expect(theirs instanceof Mine).toBe(false)
+    const mine = new Mine('x', { code: 'SERVER', status: 502, upstreamStatus: 500 })
+    expect(mine).toBeInstanceOf(Mine)
+    expect(mine).toBeInstanceOf(BlossomError)
+  })
+})

@@ -1,0 +1,133 @@
+import { describe, expect, it } from 'vitest'
+import { base, collect, stack } from '../../../src/core/index.js'
+import { spy } from '../../support/layers.js'
+import { numbers } from '../../support/streams.js'
+
+const factsOf = async (
+  fn: Parameters<typeof stack<unknown, unknown, []>>[0],
+  request: unknown = 'x',
+) => {
+  const probe = spy()
+  await stack(fn, probe)(request)
+  return probe.context.base
+}
+
+describe('base', () => {
+  it('tells the layers what they may not guess, as context.base', async () => {
+    const traits = {
+      streams: () => false,
+      key: () => 'same',
+      commits: () => true,
+      complete: () => false,
+      valid: () => false,
+      toStream: () => [],
+      fromStream: () => 'whole',
+      split: () => ({ group: 'g', size: 3 }),
+      merge: () => ({ request: 'merged', part: () => 'part' }),
+      unreadMs: 5,
+    }
+    const facts = await factsOf(base(async (_: unknown): Promise<unknown> => 1, traits))
+    expect(facts.unreadMs).toBe(5)
+    const { unreadMs, merge, ...told } = traits
+    expect(facts.merge([])).toMatchObject({ request: 'merged' })
+    for (const [name, trait] of Object.entries(told)) {
+      expect([name, (facts[name as keyof typeof told] as () => unknown)()]).toEqual([name, trait()])
+    }
+  })
+
+  it('fills in what is not told', async () => {
+    const facts = await factsOf(async function ask() {
+      return 1
+    })
+    expect(facts.name).toBe('ask')
+    expect(facts.unreadMs).toBe(30_000)
+    expect(facts.streams).toBeUndefined()
+    expect(facts.toStream).toBeUndefined()
+    expect(facts.fromStream).toBeUndefined()
+    expect(facts.commits('chunk')).toBe(true)
+    expect(facts.complete([])).toBe(true)
+    expect(facts.valid(null)).toBe(true)
+    expect(facts.key({ b: 1, a: 2 }, 'cache')).toBe(facts.key({ a: 2, b: 1 }, 'dedupe'))
+    expect(facts.key(() => {}, 'cache')).toBeUndefined()
+  })
+
+  it('knows that an async generator function streams', async () => {
+    const probe = spy()
+    await (await stack(numbers, probe)(1)).return(undefined)
+    expect(probe.context.base.streams?.(1)).toBe(true)
+  })
+
+  it('lets traits that are undefined be the defaults', async () => {
+    const facts = await factsOf(
+      base(async (_: unknown) => 1, { key: undefined, unreadMs: undefined, streams: undefined }),
+    )
+    expect(facts.unreadMs).toBe(30_000)
+    expect(facts.key({ a: 1 }, 'cache')).toBeDefined()
+  })
+
+  it('merges arrays and cuts their answer', async () => {
+    const { split, merge } = await factsOf(async () => 1)
+    expect(split(['a', 'b'])).toEqual({ group: '', size: 2 })
+    expect(split('no array')).toBeUndefined()
+    const { request, part } = merge([['a', 'b'], ['c'], [['d']]])
+    expect(request).toEqual(['a', 'b', 'c', ['d']])
+    expect(part([1, 2, 3, 4], 2, 1)).toEqual([3])
+    expect(() => part('no array', 0, 1)).toThrow(TypeError)
+  })
+
+  it('tells functions apart unless they have told their own key', async () => {
+    const ask = async (_: unknown) => 1
+    const other = async (_: unknown) => 1
+    expect((await factsOf(ask)).scope).not.toBe((await factsOf(other)).scope)
+    expect((await factsOf(ask)).scope).toBe((await factsOf(ask)).scope)
+    expect((await factsOf(base(ask, { key: () => 'k' }))).scope).toBe('')
+  })
+
+  it('keeps name, arguments and result of the function', async () => {
+    const told = base(async function ask(request: string) {
+      return `${request}!`
+    }, {})
+    expect(told.name).toBe('ask')
+    expect(await stack(told)('hi')).toBe('hi!')
+  })
+
+  it('leaves the function itself untold', async () => {
+    const ask = async (_: unknown) => 1
+    base(ask, { unreadMs: 5 })
+    expect((await factsOf(ask)).unreadMs).toBe(30_000)
+  })
+
+  it('passes the traits of a base on to the stack around its stack', async () => {
+    const inner = stack(base(async (_: unknown) => 1, { unreadMs: 5, streams: () => false }))
+    const facts = await factsOf(inner)
+    expect(facts.unreadMs).toBe(5)
+    expect(facts.streams?.('x')).toBe(false)
+  })
+
+  it('decides what commits a stream', async () => {
+    const ask = stack(base(numbers, { commits: (n) => n === 2, unreadMs: 50 }))
+    const stream = await ask(5)
+    expect(await collect(stream)).toEqual([0, 1, 2, 3, 4])
+  })
+
+  it.each([
+    ['an unknown trait', { stream: () => true }, 'base: option "stream" is unknown'],
+    [
+      'a trait that is no function',
+      { key: 'id' },
+      'base: option "key" must be a function, got "id".',
+    ],
+    ['NaN', { unreadMs: Number.NaN }, 'base: option "unreadMs" must be a duration'],
+    ['no object', 5, 'base: options must be an object, got 5.'],
+  ])('refuses %s', (_, traits, message) => {
+    expect(() => base(async () => 1, traits as never)).toThrow(
+      expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining(message) }),
+    )
+  })
+
+  it('refuses what is no function', () => {
+    expect(() => base('ask' as unknown as () => void, {})).toThrow(
+      expect.objectContaining({ code: 'CONFIG' }),
+    )
+  })
+})

@@ -1,0 +1,312 @@
+import { inspect } from 'node:util'
+import { describe, expect, it, vi } from 'vitest'
+import * as ours from '../../../src/core/errors.js'
+import {
+  BreakerOpenError,
+  ClosedError,
+  ConfigError,
+  isStackError,
+  QueueFullError,
+  RateLimitError,
+  StackError,
+  TimeoutError,
+  ValidationError,
+} from '../../../src/core/errors.js'
+
+vi.resetModules()
+const theirs: typeof ours = await import('../../../src/core/errors.js')
+
+const samples = [
+  {
+    make: (from: typeof ours) => new from.ConfigError('m'),
+    kind: 'ConfigError',
+    code: 'CONFIG',
+    status: 500,
+    retryable: false,
+    refused: true,
+  },
+  {
+    make: (from: typeof ours) => new from.ValidationError('m'),
+    kind: 'ValidationError',
+    code: 'VALIDATION',
+    status: 400,
+    retryable: false,
+    refused: true,
+  },
+  {
+    make: (from: typeof ours) => new from.TimeoutError(5),
+    kind: 'TimeoutError',
+    code: 'TIMEOUT',
+    status: 504,
+    retryable: true,
+    refused: false,
+  },
+  {
+    make: (from: typeof ours) => new from.QueueFullError(3),
+    kind: 'QueueFullError',
+    code: 'QUEUE_FULL',
+    status: 503,
+    retryable: false,
+    refused: true,
+  },
+  {
+    make: (from: typeof ours) => new from.BreakerOpenError(7),
+    kind: 'BreakerOpenError',
+    code: 'BREAKER_OPEN',
+    status: 503,
+    retryable: false,
+    refused: true,
+  },
+  {
+    make: (from: typeof ours) => new from.ClosedError(),
+    kind: 'ClosedError',
+    code: 'CLOSED',
+    status: 503,
+    retryable: false,
+    refused: true,
+  },
+  {
+    make: (from: typeof ours) => new from.RateLimitError('m'),
+    kind: 'RateLimitError',
+    code: 'RATE_LIMITED',
+    status: 429,
+    retryable: true,
+    refused: false,
+  },
+] as const
+
+const classes = {
+  ConfigError,
+  ValidationError,
+  TimeoutError,
+  QueueFullError,
+  BreakerOpenError,
+  ClosedError,
+  RateLimitError,
+}
+
+describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused }) => {
+  it('carries its code, status and what a layer may do about it', () => {
+    expect(make(ours)).toMatchObject({ code, status, retryable, refused })
+  })
+
+  it('is an Error and a StackError under its own name', () => {
+    const error = make(ours)
+    expect(error).toBeInstanceOf(Error)
+    expect(error).toBeInstanceOf(StackError)
+    expect(error.name).toBe(kind)
+    expect(String(error)).toBe(`${kind}: ${error.message}`)
+    expect(error.stack?.split('\n')[0]).toBe(`${kind}: ${error.message}`)
+  })
+
+  it('is an instance of its own class only', () => {
+    const error = make(ours)
+    expect(
+      Object.keys(classes).filter((name) => error instanceof classes[name as keyof typeof classes]),
+    ).toEqual([kind])
+  })
+
+  it('is recognised across two copies of the library', () => {
+    const foreign = make(theirs)
+    expect(Object.getPrototypeOf(foreign)).not.toBe(classes[kind].prototype)
+    expect(foreign).toBeInstanceOf(StackError)
+    expect(
+      Object.keys(classes).filter(
+        (name) => foreign instanceof classes[name as keyof typeof classes],
+      ),
+    ).toEqual([kind])
+    expect(isStackError(foreign, code)).toBe(true)
+  })
+
+  it('turns into JSON without stack and cause', () => {
+    const error = make(ours)
+    expect(JSON.parse(JSON.stringify(error))).toEqual({
+      name: kind,
+      code,
+      status,
+      message: error.message,
+      retryable,
+      refused,
+      ...only(error),
+    })
+  })
+})
+
+const only = ({ retryAfter }: StackError) => (retryAfter === undefined ? {} : { retryAfter })
+
+describe('StackError', () => {
+  it('keeps cause, layer and retryAfter', () => {
+    const cause = new Error('below')
+    const error = new StackError('m', {
+      code: 'SERVER',
+      status: 502,
+      retryAfter: 250,
+      layer: 'pool',
+      cause,
+    })
+    expect(error).toMatchObject({
+      retryAfter: 250,
+      layer: 'pool',
+      retryable: false,
+      refused: false,
+    })
+    expect(error.cause).toBe(cause)
+  })
+
+  it('has no cause of its own unless one is given', () => {
+    expect(Object.hasOwn(new ClosedError(), 'cause')).toBe(false)
+    expect(
+      Object.hasOwn(
+        new StackError('m', { code: 'SERVER', status: 502, cause: undefined }),
+        'cause',
+      ),
+    ).toBe(true)
+  })
+
+  it('shows nothing of its cause in message, JSON or string', () => {
+    const error = new StackError('The call failed.', {
+      code: 'SERVER',
+      status: 502,
+      cause: new Error('sk_secret'),
+    })
+    expect(
+      `${error.message} ${JSON.stringify(error)} ${String(error)} ${error.stack}`,
+    ).not.toContain('sk_secret')
+  })
+
+  it('lists no field of a name or of its kinds when it is inspected', () => {
+    const text = inspect(new ClosedError())
+    expect(text).toContain("code: 'CLOSED'")
+    expect(text).not.toContain('error-kinds')
+  })
+
+  it('takes a name that somebody gives it', () => {
+    const error = new ClosedError()
+    error.name = 'Renamed'
+    expect(error.name).toBe('Renamed')
+    expect(new ClosedError().name).toBe('ClosedError')
+  })
+
+  it.each([
+    null,
+    undefined,
+    'text',
+    5,
+    {},
+    new Error('plain'),
+    new DOMException('x', 'AbortError'),
+    { code: 'TIMEOUT' },
+  ])('has no instance in %o', (value) => {
+    expect(value instanceof StackError).toBe(false)
+    expect(value instanceof TimeoutError).toBe(false)
+  })
+
+  it('takes no object that merely looks like it for an instance', () => {
+    const lookalike = { [Symbol.for('blossom-stack.error-kinds')]: 'StackError' }
+    expect(lookalike instanceof StackError).toBe(false)
+  })
+})
+
+describe("a user's own subclass", () => {
+  class MyTimeout extends TimeoutError {}
+  class MyKind extends StackError {
+    static override readonly kind = 'MyKind'
+  }
+  class SecondKind extends StackError {
+    static override readonly kind = 'MyKind'
+  }
+
+  it('does not take our errors for its own', () => {
+    expect(new TimeoutError(1)).not.toBeInstanceOf(MyTimeout)
+    expect(new theirs.TimeoutError(1)).not.toBeInstanceOf(MyTimeout)
+    expect(new ClosedError()).not.toBeInstanceOf(MyKind)
+  })
+
+  it('has instances that are ours too, in every copy', () => {
+    const error = new MyTimeout(1)
+    expect(error).toBeInstanceOf(MyTimeout)
+    expect(error).toBeInstanceOf(TimeoutError)
+    expect(error).toBeInstanceOf(theirs.TimeoutError)
+    expect(error).not.toBeInstanceOf(ClosedError)
+    expect(error.name).toBe('TimeoutError')
+  })
+
+  it('has a name and recognises copies of itself when it owns a kind', () => {
+    const error = new MyKind('m', { code: 'SERVER', status: 502 })
+    expect(error.name).toBe('MyKind')
+    expect(error).toBeInstanceOf(SecondKind)
+  })
+})
+
+describe('isStackError', () => {
+  it('knows all of ours, or those of one code', () => {
+    const error = new TimeoutError(5)
+    expect(isStackError(error)).toBe(true)
+    expect(isStackError(error, 'TIMEOUT')).toBe(true)
+    expect(isStackError(error, 'CLOSED')).toBe(false)
+    expect(isStackError(new theirs.TimeoutError(5), 'TIMEOUT')).toBe(true)
+  })
+
+  it('refuses what only carries a code', () => {
+    expect(isStackError(Object.assign(new Error('x'), { code: 'TIMEOUT' }), 'TIMEOUT')).toBe(false)
+    expect(isStackError(undefined)).toBe(false)
+  })
+})
+
+describe('TimeoutError', () => {
+  it.each([
+    ['total', /not complete within 1500 ms/, true, false],
+    ['first-token', /first token did not arrive within 1500 ms/, true, false],
+    ['idle', /sent nothing for 1500 ms/, true, false],
+    ['queue', /waited 1500 ms for its turn/, false, true],
+    ['read', /Nobody began to read the stream within 1500 ms/, false, false],
+  ] as const)('tells phase %s and how long', (phase, sentence, retryable, refused) => {
+    const error = new TimeoutError(1499.6, { phase })
+    expect(error.message).toMatch(sentence)
+    expect(error).toMatchObject({ ms: 1500, phase, retryable, refused })
+  })
+
+  it('is of the whole answer unless said otherwise, and names its layer', () => {
+    expect(new TimeoutError(5, { layer: 'attempt' })).toMatchObject({
+      phase: 'total',
+      layer: 'attempt',
+    })
+  })
+})
+
+describe('QueueFullError', () => {
+  it('tells the limit', () => {
+    const error = new QueueFullError(10, { retryAfter: 40, layer: 'queue' })
+    expect(error).toMatchObject({ limit: 10, retryAfter: 40, layer: 'queue' })
+    expect(error.message).toContain('10 calls are waiting')
+  })
+})
+
+describe('BreakerOpenError', () => {
+  it('tells for how long, in whole milliseconds that are never too few', () => {
+    const error = new BreakerOpenError(1200.4, { layer: 'breaker' })
+    expect(error.retryAfter).toBe(1201)
+    expect(error.message).toContain('1201 ms')
+  })
+})
+
+describe('ClosedError', () => {
+  it('tells a call that ran from one that never did', () => {
+    expect(new ClosedError().refused).toBe(true)
+    expect(new ClosedError('Cut.', { refused: false }).refused).toBe(false)
+  })
+})
+
+describe('RateLimitError', () => {
+  it('keeps code and status, and lets the rest be said', () => {
+    expect(
+      new RateLimitError('Slow down.', { refused: true, retryable: false, retryAfter: 9 }),
+    ).toMatchObject({
+      code: 'RATE_LIMITED',
+      status: 429,
+      refused: true,
+      retryable: false,
+      retryAfter: 9,
+    })
+  })
+})

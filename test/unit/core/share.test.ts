@@ -1,0 +1,164 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { share } from '../../../src/core/index.js'
+
+/** Whether a value and all that is in it is frozen. */
+const isDeeplyFrozen = (value: unknown): boolean =>
+  typeof value !== 'object' ||
+  value === null ||
+  (Object.isFrozen(value) && Object.values(value).every(isDeeplyFrozen))
+
+describe('share', () => {
+  it('gives JSON as the same object, frozen through and through', () => {
+    const answer = { a: [{ b: ['c'] }, null], d: 'text' }
+    const shared = share(answer)
+    expect(shared.take()).toBe(answer)
+    expect(shared.take()).toBe(answer)
+    expect(isDeeplyFrozen(answer)).toBe(true)
+    expect(() => {
+      ;(answer.a as unknown[]).push(1)
+    }).toThrow(TypeError)
+  })
+
+  it('freezes what is inside an object that is frozen already', () => {
+    const answer = Object.freeze({ inner: { list: [1] } })
+    share(answer)
+    expect(isDeeplyFrozen(answer)).toBe(true)
+  })
+
+  it.each([undefined, null, '', 'text', 0, -1, true, Symbol.iterator, 10n])(
+    'gives %s as it is',
+    (value) => {
+      expect(share(value).take()).toBe(value)
+    },
+  )
+
+  it('keeps bytes as a copy of its own and copies them for each caller', () => {
+    const bytes = new Uint8Array([1, 2, 3])
+    const shared = share(bytes)
+    bytes[0] = 9
+    const first = shared.take() as Uint8Array
+    first[1] = 9
+    expect(Buffer.isBuffer(first)).toBe(true)
+    expect([...(shared.take() as Uint8Array)]).toEqual([1, 2, 3])
+  })
+
+  it('copies bytes that are deep inside, and freezes the frame around them', () => {
+    const shared = share({
+      contentType: 'image/png',
+      list: [{ bytes: Buffer.from([1]) }],
+      text: ['same'],
+    })
+    const [one, two] = [shared.take(), shared.take()] as {
+      list: { bytes: Buffer }[]
+      text: string[]
+    }[]
+    one!.list[0]!.bytes[0] = 9
+    expect(two!.list[0]!.bytes[0]).toBe(1)
+    expect(one).toHaveProperty('contentType', 'image/png')
+    expect(Object.isFrozen(one)).toBe(true)
+    expect(Object.isFrozen(one!.list[0])).toBe(true)
+    expect(Object.isFrozen(one!.text)).toBe(true)
+  })
+
+  it.each([
+    ['a Float32Array', new Float32Array([1, 2])],
+    ['a BigInt64Array', new BigInt64Array([1n])],
+    ['an ArrayBuffer', new Uint8Array([1, 2]).buffer],
+    ['a DataView', new DataView(new Uint8Array([1, 2]).buffer)],
+  ])('copies %s, counts its bytes and keeps it out of stores outside', (_, value) => {
+    const shared = share({ value })
+    const { value: taken } = shared.take() as { value: typeof value }
+    expect(taken).toEqual(value)
+    expect(taken).not.toBe(value)
+    expect(Object.getPrototypeOf(taken)).toBe(Object.getPrototypeOf(value))
+    expect((shared.take() as { value: unknown }).value).not.toBe(taken)
+    expect(shared.bytes).toBeGreaterThanOrEqual(value.byteLength)
+    expect(shared.storable).toBe(false)
+  })
+
+  it('neither freezes nor copies class instances', () => {
+    class Answer {
+      list = [1]
+    }
+    const answer = { made: new Answer(), when: new Date(0), map: new Map([['a', 1]]) }
+    const shared = share(answer)
+    expect(shared.take()).toBe(answer)
+    expect(Object.isFrozen(answer)).toBe(true)
+    expect(Object.isFrozen(answer.made)).toBe(false)
+    expect(shared.storable).toBe(false)
+  })
+
+  it.each([
+    ['a function', { f: () => {} }],
+    ['a bigint', [1n]],
+    ['a symbol', { s: Symbol('s') }],
+    ['NaN', { n: Number.NaN }],
+    ['an infinite number', [Number.POSITIVE_INFINITY]],
+    ['an array with holes', new Array(2)],
+    ['an array with a field', Object.assign([1], { extra: 1 })],
+  ])('keeps what JSON cannot hold out of stores outside: %s', (_, value) => {
+    expect(share(value).storable).toBe(false)
+  })
+
+  it('lets stores outside hold JSON and bytes', () => {
+    expect(share({ a: [1, 'b', null, true], bytes: Buffer.from('x'), c: undefined }).storable).toBe(
+      true,
+    )
+    expect(share(undefined).storable).toBe(true)
+  })
+
+  it('keeps a field named __proto__ a field when it copies', () => {
+    const taken = share({
+      bytes: Buffer.from([1]),
+      inner: JSON.parse('{"__proto__": {"polluted": true}}'),
+    }).take() as { inner: object }
+    expect(Object.getPrototypeOf(taken.inner)).toBe(Object.prototype)
+    expect(Object.keys(taken.inner)).toEqual(['__proto__'])
+    expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
+  })
+
+  it('comes to an end with values that hold themselves', () => {
+    const node: Record<string, unknown> = { bytes: Buffer.from([1]) }
+    node.left = node
+    node.right = node
+    const taken = share(node).take() as { bytes: Buffer }
+    expect([...taken.bytes]).toEqual([1])
+    expect(Object.isFrozen(node)).toBe(true)
+  })
+
+  it('comes to an end with parts that are used again and again', () => {
+    let tree: Record<string, unknown> = { bytes: Buffer.from([1]) }
+    for (let i = 0; i < 60; i++) tree = { left: tree, right: tree }
+    expect(share(tree).take()).toHaveProperty('left.right.left.right')
+  })
+
+  it('comes to an end with values of any depth', () => {
+    let deep: unknown = 'bottom'
+    for (let i = 0; i < 100_000; i++) deep = [deep]
+    expect(share(deep)).toMatchObject({ storable: false })
+  })
+
+  it('counts bytes roughly: text by its length, binary by its size', () => {
+    expect(share('x'.repeat(1_000)).bytes).toBeGreaterThanOrEqual(2_000)
+    expect(share(Buffer.alloc(5_000)).bytes).toBeGreaterThanOrEqual(5_000)
+    expect(share({ a: ['x'.repeat(500)] }).bytes).toBeGreaterThanOrEqual(1_000)
+    expect(share(1).bytes).toBeLessThan(100)
+    const once = { text: 'x'.repeat(100) }
+    expect(share(Array.from({ length: 100 }, () => ({ ...once }))).bytes).toBeGreaterThanOrEqual(
+      100 * 200,
+    )
+  })
+
+  it('gives any JSON value unchanged, frozen, and fit for a store', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
+        const before = structuredClone(value)
+        const shared = share(value)
+        expect(shared.take()).toEqual(before)
+        expect(isDeeplyFrozen(shared.take())).toBe(true)
+        expect(shared.storable).toBe(true)
+      }),
+    )
+  })
+})

@@ -1,0 +1,234 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { queue } from '../../../src/index.js'
+import { begin } from '../../support/http-client.js'
+import { frameworks } from '../../support/http-frameworks.js'
+import { openSite, type Site, until } from '../../support/http-site.js'
+import { PROMPT } from '../../support/secrets.js'
+
+const body = { prompt: PROMPT }
+const chat = { messages: [{ role: 'user', content: PROMPT }] }
+
+/** How soon upstream must know that a visitor has left. Milliseconds. */
+const SOON = 500
+
+interface Stats {
+  queue: { running: number; waiting: number }
+  pool: { active: number }
+}
+const statsOf = ({ blossom }: Site) => blossom.stats() as unknown as Stats
+
+/** Resolves when upstream has seen the leaving and nothing is held for it any more. */
+async function freed(site: Site): Promise<void> {
+  await site.upstream.waitFor(
+    ({ requests, active }) => active === 0 && requests.every(({ outcome }) => outcome !== 'open'),
+    SOON,
+  )
+  await until(
+    () => statsOf(site),
+    ({ queue, pool }) => queue.running === 0 && queue.waiting === 0 && pool.active === 0,
+  )
+}
+
+describe.each(frameworks)('a visitor who leaves a server of $name', (framework) => {
+  const hanging = { latencyMs: 60_000 }
+
+  test.each([
+    ['/generate/text', body],
+    ['/generate/cached', body],
+    ['/generate/stream', body],
+    ['/v1/chat/completions', chat],
+    ['/v1/images/generations', body],
+    ['/v1/embeddings', { input: 'a' }],
+  ])('before the answer of %s stops upstream at once and frees its slot', async (path, payload) => {
+    await using site = await openSite(framework, { upstream: hanging })
+    const sent = begin(site.url, path, { body: payload }).on('error', () => {})
+    await site.upstream.waitFor(
+      ({ active, requests }) => active === 1 && requests[0]!.rawBody !== '',
+    )
+    sent.destroy()
+    await freed(site)
+    await site.logged(1)
+    expect(site.upstream.requests.map(({ outcome }) => outcome)).toEqual(['aborted'])
+    expect(site.log[0]).toMatchObject({ status: 499, level: 'warn' })
+    expect(site.log[0]).not.toHaveProperty('code')
+    expect(site.errors).toEqual([])
+  })
+
+  test.each([
+    ['/generate/stream', body],
+    ['/v1/chat/completions', { ...chat, stream: true }],
+  ])('in the middle of %s stops upstream at once and frees its slot', async (path, payload) => {
+    await using site = await openSite(framework, { upstream: { words: 50 } })
+    site.upstream.faults.push({ stallAfterChunks: 3 })
+    const visit = await site.visit(path, { body: payload })
+    await visit.next()
+    visit.leave()
+    await freed(site)
+    await site.logged(1)
+    expect(site.log).toMatchObject([{ status: 499, firstTokenMs: expect.any(Number) }])
+    expect(site.errors).toEqual([])
+  })
+
+  test('from a batch stops every prompt and begins no other', async () => {
+    await using site = await openSite(framework, { upstream: hanging })
+    const prompts = Array.from({ length: 20 }, (_, i) => `prompt ${i}`)
+    const sent = begin(site.url, '/generate/batch', { body: { prompts, batch_size: 3 } }).on(
+      'error',
+      () => {},
+    )
+    await site.upstream.waitFor(({ active }) => active === 3)
+    sent.destroy()
+    await freed(site)
+    expect(site.upstream.requests).toHaveLength(3)
+  })
+
+  test('while his call waits costs nothing', async () => {
+    await using site = await openSite(framework, {
+      layers: () => [queue({ concurrency: 1 })],
+      upstream: { latencyMs: ({ rawBody }) => (rawBody.includes('slow') ? 60_000 : 0) },
+    })
+    const slow = begin(site.url, '/generate/text', { body: { prompt: 'slow' } }).on(
+      'error',
+      () => {},
+    )
+    await site.upstream.waitFor(({ active }) => active === 1)
+    const waiting = begin(site.url, '/generate/text', { body: { prompt: 'waiting' } }).on(
+      'error',
+      () => {},
+    )
+    await until(
+      () => statsOf(site),
+      ({ queue }) => queue.waiting === 1,
+    )
+    waiting.destroy()
+    await until(
+      () => statsOf(site),
+      ({ queue }) => queue.waiting === 0,
+    )
+    slow.destroy()
+    await site.upstream.waitFor(({ active }) => active === 0, SOON)
+    expect((await site.ask('/generate/text', { body })).status).toBe(200)
+    expect(site.upstream.requests.map(({ rawBody }) => rawBody.includes('waiting'))).toEqual([
+      false,
+      false,
+    ])
+  })
+
+  test('in the middle of his own request is nobody’s error', async () => {
+    await using site = await openSite(framework)
+    const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write(
+      `POST /generate/text HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"prompt":`,
+    )
+    // The server has begun to read as soon as it answers somebody who came later.
+    await site.ask('/health/live')
+    socket.destroy()
+    await site.logged(2)
+    expect(site.log[1]).toMatchObject({ route: '/generate/text', status: 499 })
+    expect(site.errors).toEqual([])
+    expect(site.upstream.requests).toEqual([])
+  })
+
+  test('a reader who stops reading holds upstream back, and leaving ends it all the same', async () => {
+    await using site = await openSite(framework)
+    site.upstream.faults.push({ bigBody: Number.POSITIVE_INFINITY })
+    const visit = await site.visit('/generate/stream', { body })
+    await visit.next()
+    const [sent] = site.upstream.requests
+    // Without back-pressure it would grow for ever.
+    for (let before = -1; before !== sent!.bytesSent; ) {
+      before = sent!.bytesSent
+      await delay(150)
+    }
+    expect(sent!.bytesSent).toBeLessThan(32 * 1024 * 1024)
+    visit.leave()
+    await freed(site)
+    // The end is seen although nobody asked for more.
+    await site.logged(1)
+    expect(site.log[0]).toMatchObject({ status: 499 })
+    await site.gateway.close()
+  }, 20_000)
+
+  test('after the answer is no leaving', async () => {
+    await using site = await openSite(framework)
+    await site.ask('/generate/stream', { body })
+    await site.ask('/generate/text', { body })
+    expect(site.log.map(({ status }) => status)).toEqual([200, 200])
+    expect(site.upstream.requests.map(({ outcome }) => outcome)).toEqual(['complete', 'complete'])
+  })
+})
+
+describe.each(frameworks)('closing a gateway of $name', (framework) => {
+  test('lets streams and plain calls end well, refuses new ones, and resolves when all are done', async () => {
+    await using site = await openSite(framework, {
+      upstream: {
+        words: 20,
+        chunkDelayMs: 10,
+        latencyMs: ({ path }) => (path.includes('chat') ? 0 : 100),
+      },
+    })
+    const stream = await site.visit('/generate/stream', { body })
+    await stream.next()
+    const image = site.ask('/v1/images/generations', { body })
+    await site.upstream.waitFor(({ active }) => active === 2)
+    let closed = false
+    const closing = site.gateway.close().then(() => {
+      closed = true
+    })
+    expect(await site.ask('/generate/text', { body })).toMatchObject({
+      status: 503,
+      json: { code: 'CLOSED' },
+    })
+    expect((await site.ask('/health/ready')).status).toBe(503)
+    expect(closed).toBe(false)
+    expect((await stream.rest()).endsWith('data: [DONE]\n\n')).toBe(true)
+    expect((await image).status).toBe(200)
+    await closing
+    expect(
+      site.log.filter(
+        ({ route }) => route.startsWith('/generate/stream') || route.startsWith('/v1'),
+      ),
+    ).toMatchObject([{ status: 200 }, { status: 200 }])
+  })
+
+  test('cuts what is not done in time: a stream with an error event and no [DONE], a plain call with 503', async () => {
+    await using site = await openSite(framework, {
+      upstream: { latencyMs: ({ path }) => (path.includes('chat') ? 0 : 60_000) },
+    })
+    site.upstream.faults.push({ stallAfterChunks: 2 })
+    const stream = await site.visit('/generate/stream', { body })
+    await stream.next()
+    const image = site.ask('/v1/images/generations', { body })
+    await site.upstream.waitFor(({ active }) => active === 2)
+    await site.gateway.close({ timeoutMs: 20 })
+    const rest = await stream.rest()
+    expect(rest).toMatch(/event: error\ndata: \[ERROR\] \{"code":"(CLOSED|STREAM)".*\n\n$/)
+    expect(rest).not.toContain('[DONE]')
+    expect(await image).toMatchObject({ status: 503, json: { error: { code: 'closed' } } })
+    await freed(site)
+    await site.logged(2)
+    expect(site.log.map(({ status, code }) => [status, code])).toEqual(
+      expect.arrayContaining([
+        [200, expect.stringMatching(/^(CLOSED|STREAM)$/)],
+        [503, 'CLOSED'],
+      ]),
+    )
+  })
+
+  test('twice is once', async () => {
+    await using site = await openSite(framework, { upstream: { latencyMs: 50 } })
+    const call = site.ask('/generate/text', { body })
+    await site.upstream.waitFor(({ active }) => active === 1)
+    await Promise.all([
+      site.gateway.close(),
+      site.gateway.close(),
+      site.gateway.close({ timeoutMs: 0 }),
+    ])
+    expect((await call).status).toBe(200)
+    await site.gateway.close()
+  })
+})

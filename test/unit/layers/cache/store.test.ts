@@ -1,0 +1,291 @@
+import { EventEmitter } from 'node:events'
+import Keyv from 'keyv'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import {
+  type AnswerStream,
+  base,
+  type CallOptions,
+  collect,
+  replay,
+  stack,
+} from '../../../../src/core/index.js'
+import { type CacheNote, type CacheStore, cache } from '../../../../src/layers/cache/index.js'
+import { gate, never } from '../../../support/gate.js'
+import { scripted } from '../../../support/scripted.js'
+import { fail, OddStore } from '../../../support/store.js'
+import { catchWarnings } from '../../../support/warnings.js'
+import { failure, watch } from '../../../support/watch.js'
+
+let warnings: string[]
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  warnings = catchWarnings()
+})
+
+afterEach(() => {
+  if (vi.isFakeTimers()) expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+const flush = () => vi.advanceTimersByTimeAsync(0)
+
+/** A base that numbers its answers. */
+const counting = () => {
+  const counted = Object.assign(async (_request?: unknown) => ({ n: ++counted.calls }), {
+    calls: 0,
+  })
+  return counted
+}
+
+/** The cache's note on a call. */
+async function noteOf(
+  ask: (request: string, options: CallOptions) => Promise<unknown>,
+  request: string,
+  options: CallOptions = {},
+) {
+  const meta = new Map<string, unknown>()
+  await ask(request, { ...options, meta })
+  return meta.get('cache') as CacheNote | undefined
+}
+
+describe('store', () => {
+  it('asks upstream when the store throws or rejects, and warns once', async () => {
+    for (const down of [fail, () => Promise.reject(new Error('the store is down'))]) {
+      const store = new OddStore()
+      Object.assign(store, { onGet: down, onSet: down, onDelete: down, onClear: down })
+      const layer = cache({ store })
+      const cached = stack(counting(), layer)
+      for (let i = 1; i <= 3; i++) expect(await cached('q')).toEqual({ n: i })
+      await flush()
+      expect(await layer.delete('key')).toBe(false)
+      await layer.clear()
+    }
+    expect(warnings).toEqual([
+      'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.',
+    ])
+  })
+
+  const kinds: [string, () => CacheStore][] = [
+    ['a Map', () => new Map()],
+    ['a Keyv', () => new Keyv()],
+    [
+      'a Keyv without serialisation',
+      () => new Keyv({ serialize: undefined, deserialize: undefined } as object),
+    ],
+    ['a Keyv store', () => new OddStore()],
+  ]
+  it.each(kinds)('keeps values, bytes and streams in %s', async (_, make) => {
+    const layer = cache({ store: make() })
+    const value = {
+      text: ':base64: not bytes',
+      list: [null, 1, ':'],
+      bytes: Buffer.from([0, 255]),
+      none: undefined,
+    }
+    const values = stack(scripted<unknown>(structuredClone(value), fail), layer)
+    const first = await values('value')
+    await flush()
+    const hit = (await values('value')) as typeof value
+    expect(hit).toEqual(first)
+    expect(Buffer.isBuffer(hit.bytes)).toBe(true)
+    expect(Object.isFrozen(hit)).toBe(true)
+    hit.bytes[0] = 9
+    expect(((await values('value')) as typeof value).bytes[0]).toBe(0)
+
+    const chunks = [{ delta: 'a' }, Buffer.from([1]), '', 'end']
+    const streams = stack(
+      scripted<AnswerStream<unknown>>(() => replay<unknown>(chunks), fail),
+      cache({ store: make(), name: 'other' }),
+    )
+    await collect(await streams('stream'))
+    await flush()
+    expect(await collect(await streams('stream'))).toEqual(chunks)
+  })
+
+  it.each(['', 0, false, null, undefined])('gives %j back from a store as a hit', async (value) => {
+    const ask = scripted<unknown>(value, fail)
+    const cached = stack(ask, cache({ store: new Map() }))
+    await cached('q')
+    await flush()
+    expect(await cached('q')).toEqual(value)
+  })
+
+  it('leaves a store the time that an entry may live, and goes by the date there', async () => {
+    const store = new Keyv()
+    const set = vi.spyOn(store, 'set')
+    const cached = stack(counting(), cache({ store, ttlMs: 1_000, staleMs: 500 }))
+    await cached('q')
+    await flush()
+    expect(set).toHaveBeenCalledWith(expect.any(String), expect.anything(), 1_500)
+    await vi.advanceTimersByTimeAsync(1_200)
+    expect((await noteOf(cached, 'q'))?.status).toBe('stale')
+    await flush()
+    vi.setSystemTime(Date.now() + 2_000)
+    expect((await noteOf(cached, 'q'))?.status).toBe('miss')
+  })
+
+  it('reads and writes a store that holds nothing but answers it can hold', async () => {
+    const store = new OddStore()
+    const cached = stack(async () => ({ when: new Date(0) }), cache({ store }))
+    await cached('q')
+    await flush()
+    expect(store.sets).toBe(0)
+    expect(cached.stats().cache).toMatchObject({ entries: 0, bytes: 0 })
+  })
+
+  it('waits for a hanging store no longer than storeTimeoutMs, and then leaves it alone for a second', async () => {
+    const store = new OddStore()
+    Object.assign(store, { onGet: () => never(), onSet: () => never() })
+    const cached = stack(counting(), cache({ store, storeTimeoutMs: 100 }))
+    const first = watch(cached('a'))
+    await vi.advanceTimersByTimeAsync(99)
+    expect(first.state).toBe('pending')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(first.value).toEqual({ n: 1 })
+    expect(watch(cached('b'))).toBeDefined()
+    await flush()
+    expect(store.gets).toBe(1)
+    await vi.advanceTimersByTimeAsync(1_000)
+    store.onGet = () => undefined
+    await cached('c')
+    expect(store.gets).toBe(2)
+    await vi.advanceTimersByTimeAsync(100)
+  })
+
+  it('gives a store 250 ms unless told otherwise', async () => {
+    const store = new OddStore()
+    store.onGet = () => never()
+    const call = watch(stack(counting(), cache({ store }))('q'))
+    await vi.advanceTimersByTimeAsync(249)
+    expect(call.state).toBe('pending')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(call.state).toBe('resolved')
+  })
+
+  it('does not hold a call for a slow write', async () => {
+    const store = new OddStore()
+    const writing = gate()
+    store.onSet = () => writing.promise
+    const cached = stack(counting(), cache({ store }))
+    const call = watch(cached('q'))
+    await flush()
+    expect(call.state).toBe('resolved')
+    writing.open()
+    await flush()
+  })
+
+  it('lets the caller leave while the store is being read', async () => {
+    const store = new OddStore()
+    store.onGet = () => never()
+    const ask = counting()
+    const cached = stack(ask, cache({ store }))
+    const caller = new AbortController()
+    const failed = failure(cached('q', { signal: caller.signal }))
+    caller.abort(new Error('the caller has left'))
+    expect(await failed).toBe(caller.signal.reason)
+    await vi.advanceTimersByTimeAsync(250)
+    expect(ask.calls).toBe(0)
+  })
+
+  it('survives a store that emits errors', async () => {
+    class Emitting extends EventEmitter {
+      readonly #kept = new Map<string, unknown>()
+      get = (key: string) => this.#kept.get(key)
+      set = (key: string, value: unknown) => void this.#kept.set(key, value)
+      delete = (key: string) => this.#kept.delete(key)
+      clear = () => this.#kept.clear()
+    }
+    const store = new Emitting()
+    const cached = stack(counting(), cache({ store }))
+    await cached('q')
+    store.emit('error', new Error('connection lost'))
+    await flush()
+    expect(await cached('q')).toEqual({ n: 1 })
+  })
+
+  const key = async () => {
+    const store = new OddStore()
+    await stack(named1, cache({ store }))('q')
+    await flush()
+    const [[name, text]] = [...store.kept] as [[string, string]]
+    return {
+      name,
+      envelope: JSON.parse(text) as { value: Record<string, unknown>; expires: number },
+    }
+  }
+  async function named1(_: string): Promise<unknown> {
+    return 'good'
+  }
+  const { name: asked } = named1
+
+  it.each<
+    [string, (stored: string, envelope: Awaited<ReturnType<typeof key>>['envelope']) => unknown]
+  >([
+    ['half an entry', (text) => text.slice(0, text.length / 2)],
+    ['no JSON', () => '<html>'],
+    ['nothing', () => ''],
+    ['a number', () => 7],
+    ['JSON of another kind', () => '{"value":[1,2]}'],
+    ['null', () => '{"value":null}'],
+    ['another version', (_, { value }) => JSON.stringify({ value: { ...value, v: 2 } })],
+    ["another entry's", (_, { value }) => JSON.stringify({ value: { ...value, k: 'other' } })],
+    ['an unknown form', (_, { value }) => JSON.stringify({ value: { ...value, f: 'image' } })],
+    [
+      'a stream that is no list',
+      (_, { value }) => JSON.stringify({ value: { ...value, f: 'stream', d: { 0: 'a' } } }),
+    ],
+    [
+      'a time that is no number',
+      (_, { value }) => JSON.stringify({ value: { ...value, at: '2026' } }),
+    ],
+    ['a time that is none', (_, { value }) => JSON.stringify({ value: { ...value, at: null } })],
+    [
+      'fields behind __proto__',
+      (_, { value }) => `{"value":{"__proto__":${JSON.stringify(value)}}}`,
+    ],
+  ])('takes it for a miss when the store holds %s', async (_, spoil) => {
+    const { name, envelope } = await key()
+    const store = new OddStore()
+    store.kept.set(name, spoil(JSON.stringify(envelope), envelope))
+    const ask = vi.fn(async (_: string) => 'fresh')
+    Object.defineProperty(ask, 'name', { value: asked })
+    expect(await stack(ask, cache({ store }))('q')).toBe('fresh')
+    expect(ask).toHaveBeenCalledTimes(1)
+    expect(({} as { v?: unknown; polluted?: unknown }).v).toBeUndefined()
+  })
+
+  it('gives an answer with a field named __proto__ as it is, and pollutes nothing', async () => {
+    const answer = JSON.parse(
+      '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"bytes":1}',
+    )
+    const cached = stack(scripted<unknown>(answer, fail), cache({ store: new Map() }))
+    await cached('q')
+    await flush()
+    const hit = (await cached('q')) as object
+    expect(JSON.stringify(hit)).toBe(JSON.stringify(answer))
+    expect(Object.getPrototypeOf(hit)).toBe(Object.prototype)
+    expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
+  })
+
+  it('judges again what a store gives back', async () => {
+    const store = new Map()
+    let isGood = true
+    const fn = base(scripted<unknown>('stored', 'fresh'), { valid: () => isGood, key: () => 'one' })
+    const cached = stack(fn, cache({ store }))
+    await cached('q')
+    await flush()
+    expect(await cached('q')).toBe('stored')
+    isGood = false
+    expect(await cached('q')).toBe('fresh')
+  })
+
+  it('serves the answer that another cache has put into a Keyv store', async () => {
+    const store = new OddStore()
+    await stack(named1, cache({ store }))('q')
+    await flush()
+    const cached = stack(named1, cache({ store }))
+    expect((await noteOf(cached, 'q'))?.status).toBe('hit')
+  })
+})

@@ -1,0 +1,154 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { collect, isStackError } from '../../../../src/core/index.js'
+import { dedupedStream } from '../../../support/deduped.js'
+import type { Driven } from '../../../support/streams.js'
+import { failure, watch } from '../../../support/watch.js'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+})
+
+const flush = () => vi.advanceTimersByTimeAsync(0)
+const left = () => new Error('the caller has left')
+
+describe('Broadcast', () => {
+  /** Gives the fast reader chunks as long as it gets them at once. */
+  async function readAhead(
+    reader: AsyncGenerator<unknown>,
+    { stream }: Driven<unknown>,
+    chunk: unknown,
+    most: number,
+  ) {
+    for (let n = 0; n < most; n++) {
+      const next = watch(reader.next())
+      stream.push(chunk)
+      await null
+      await null
+      await null
+      if (next.state === 'pending') {
+        await flush()
+        if (next.state === 'pending') return { n, next }
+      }
+    }
+    return { n: most, next: watch(Promise.resolve({ done: false, value: undefined })) }
+  }
+
+  it('lets a fast reader run 10,000 chunks ahead of a slow one, then cuts the slow one after a second', async () => {
+    const { ask, sources } = dedupedStream()
+    const [fast, slow] = await Promise.all([ask('q'), ask('q')])
+    sources[0]!.stream.push('first')
+    expect(await slow.next()).toEqual({ done: false, value: 'first' })
+    await fast.next()
+    const { n, next } = await readAhead(fast, sources[0]!, 'x', 12_000)
+    expect(n).toBe(10_000)
+    await vi.advanceTimersByTimeAsync(999)
+    expect(next.state).toBe('pending')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(next.value).toEqual({ done: false, value: 'x' })
+    const error = await failure(slow.next())
+    expect(isStackError(error, 'STREAM')).toBe(true)
+    expect(error).toMatchObject({ status: 502, layer: 'dedupe' })
+    expect(await slow.next()).toEqual({ done: true, value: undefined })
+    await fast.return(undefined)
+    expect(ask.stats().dedupe.inFlight).toBe(0)
+    expect(sources[0]!.stops.length).toBe(1)
+  })
+
+  it('stops the work when the fast reader leaves after the slow one was cut', async () => {
+    const { ask, sources, contexts } = dedupedStream()
+    const caller = new AbortController()
+    const [fast, slow] = await Promise.all([ask('q', { signal: caller.signal }), ask('q')])
+    sources[0]!.stream.push('first')
+    await slow.next()
+    const { next } = await readAhead(fast, sources[0]!, 'x'.repeat(600_000), 5)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(next.state).toBe('resolved')
+    await failure(slow.next())
+    caller.abort(left())
+    expect(contexts[0]!.signal.aborted).toBe(true)
+    await failure(fast.next())
+    await ask.close()
+  })
+
+  it('goes on when the slow reader catches up in time, or leaves', async () => {
+    const { ask, sources } = dedupedStream()
+    const [fast, slow, slower] = await Promise.all([ask('q'), ask('q'), ask('q')])
+    const chunk = 'x'.repeat(600_000)
+    sources[0]!.stream.push('first')
+    await slow.next()
+    await slower.next()
+    const { next } = await readAhead(fast, sources[0]!, chunk, 5)
+    expect(next.state).toBe('pending')
+    await vi.advanceTimersByTimeAsync(900)
+    await slow.next()
+    await flush()
+    expect(next.state).toBe('pending')
+    await slower.return(undefined)
+    await flush()
+    expect(next.state).toBe('resolved')
+    await vi.advanceTimersByTimeAsync(5_000)
+    await fast.return(undefined)
+    expect(await slow.next()).toEqual({ done: false, value: chunk })
+    await slow.return(undefined)
+  })
+
+  it('does not cut a slow reader when the fast one has left', async () => {
+    const { ask, sources } = dedupedStream()
+    const [fast, slow] = await Promise.all([ask('q'), ask('q')])
+    sources[0]!.stream.push('first')
+    await slow.next()
+    const { next } = await readAhead(fast, sources[0]!, 'x'.repeat(600_000), 5)
+    expect(next.state).toBe('pending')
+    await fast.return(undefined)
+    expect(vi.getTimerCount()).toBe(0)
+    await vi.advanceTimersByTimeAsync(5_000)
+    sources[0]!.stream.end()
+    const rest = (await collect(slow)) as string[]
+    expect(rest.length).toBeGreaterThan(0)
+    expect(rest.every(({ length }) => length === 600_000)).toBe(true)
+  })
+
+  it.each([
+    ['10,000 chunks', 'x', 9_999],
+    ['1 MiB', 'x'.repeat(300_000), 1],
+  ])(
+    'takes nobody in any more when more than %s have passed, so that a late reader lacks nothing',
+    async (_, chunk, most) => {
+      const { ask, sources } = dedupedStream()
+      const first = await ask('q')
+      sources[0]!.stream.push(chunk)
+      await first.next()
+      await readAhead(first, sources[0]!, chunk, most)
+      const late = await ask('q')
+      expect(sources.length).toBe(2)
+      await first.return(undefined)
+      await late.return(undefined)
+    },
+  )
+
+  it('does not lose the start of a stream to a reader who joins as it fills up', async () => {
+    const { ask, sources } = dedupedStream()
+    const first = await ask('q')
+    const big = (n: number) => `${n}`.padEnd(600_000, 'x')
+    const next = first.next()
+    sources[0]!.stream.push(big(0))
+    // Joins while the chunk that fills it is on its way to the first.
+    const joined = ask('q')
+    await next
+    const late = await joined
+    const rest = collect(late)
+    await flush()
+    for (const { stream } of sources) {
+      stream.push(big(1))
+      stream.end()
+    }
+    const got = (await rest) as string[]
+    expect(got.map((text) => text[0])).toEqual(sources.length === 1 ? ['0', '1'] : ['1'])
+    await first.return(undefined)
+  })
+})

@@ -1,0 +1,248 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Cancel, type Context, TimeoutError } from '../../../src/core/index.js'
+import { WaitingRoom } from '../../../src/layers/waiting-room.js'
+import { watch } from '../../support/watch.js'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+})
+
+const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+const layer = 'queue'
+
+/** What the room reads of a context, and nothing more. */
+function caller(of: { deadline?: number; priority?: number } = {}) {
+  return {
+    cancel: new Cancel(),
+    closing: new Cancel(),
+    deadline: Number.POSITIVE_INFINITY,
+    priority: 0,
+    ...of,
+  }
+}
+const enter = (room: WaitingRoom, of: ReturnType<typeof caller> = caller(), maxWaitMs?: number) =>
+  watch(room.wait(of as unknown as Context, { layer, maxWaitMs }))
+
+describe('WaitingRoom', () => {
+  it('keeps everybody until they are called', async () => {
+    const room = new WaitingRoom(10)
+    const calls = [enter(room), enter(room)]
+    await tick(1_000_000)
+    expect(room.waiting).toBe(2)
+    expect(calls.map(({ state }) => state)).toEqual(['pending', 'pending'])
+  })
+
+  it('calls exactly one, before callNext() returns', async () => {
+    const room = new WaitingRoom(10)
+    const calls = [enter(room), enter(room), enter(room)]
+    expect(room.callNext()).toBe(true)
+    expect(room.waiting).toBe(2)
+    await tick()
+    expect(calls.map(({ state }) => state)).toEqual(['resolved', 'pending', 'pending'])
+  })
+
+  it('calls as many as it is told to within one turn of the loop', async () => {
+    const room = new WaitingRoom(100)
+    const calls = Array.from({ length: 20 }, () => enter(room))
+    for (let i = 1; i <= 7; i++) {
+      expect(room.callNext()).toBe(true)
+      expect(room.waiting).toBe(20 - i)
+    }
+    await tick()
+    expect(calls.filter(({ state }) => state === 'resolved')).toHaveLength(7)
+    expect(calls.slice(0, 7).every(({ state }) => state === 'resolved')).toBe(true)
+    expect(room.callNext()).toBe(true)
+    await tick()
+    expect(calls.filter(({ state }) => state === 'resolved')).toHaveLength(8)
+  })
+
+  it('says when nobody waits', () => {
+    const room = new WaitingRoom(10)
+    expect(room.callNext()).toBe(false)
+    enter(room)
+    expect(room.callNext()).toBe(true)
+    expect(room.callNext()).toBe(false)
+  })
+
+  it('does not call a later one for a call made while nobody waited', async () => {
+    const room = new WaitingRoom(10)
+    room.callNext()
+    const call = enter(room)
+    await tick()
+    expect(call.state).toBe('pending')
+  })
+
+  it('is full when its limit waits, and has room again when one has left', () => {
+    const room = new WaitingRoom(2)
+    room.admit(layer)
+    enter(room)
+    room.admit(layer)
+    const second = caller()
+    enter(room, second)
+    expect(() => room.admit(layer, 40)).toThrow(
+      expect.objectContaining({ code: 'QUEUE_FULL', limit: 2, layer, retryAfter: 40 }),
+    )
+    second.cancel.abort('enough')
+    expect(() => room.admit(layer)).not.toThrow()
+  })
+
+  it('lets an aborted one leave at once, with the reason as it is', async () => {
+    const room = new WaitingRoom(10)
+    const of = caller()
+    const call = enter(room, of)
+    of.cancel.abort('enough')
+    expect(room.waiting).toBe(0)
+    expect(room.callNext()).toBe(false)
+    await tick()
+    expect(call.error).toBe('enough')
+    expect(of.cancel.watched || of.closing.watched).toBe(false)
+  })
+
+  it('lets one in that is aborted already, and out again', async () => {
+    const room = new WaitingRoom(10)
+    const of = caller()
+    of.cancel.abort('before')
+    const call = enter(room, of)
+    expect(room.waiting).toBe(0)
+    await tick()
+    expect(call.error).toBe('before')
+  })
+
+  it.each(['before', 'after'])(
+    'turns those away whose stack closes, %s they came',
+    async (when) => {
+      const room = new WaitingRoom(10)
+      const of = caller()
+      if (when === 'before') of.closing.abort('closing')
+      const call = enter(room, of)
+      if (when === 'after') of.closing.abort('closing')
+      expect(room.waiting).toBe(0)
+      await tick()
+      expect(call.error).toMatchObject({ code: 'CLOSED', refused: true, layer })
+      expect(of.cancel.watched).toBe(false)
+    },
+  )
+
+  it('leaves no listener behind when a call has been called', async () => {
+    const room = new WaitingRoom(10)
+    const of = caller({ deadline: 1_000 })
+    enter(room, of)
+    room.callNext()
+    expect(of.cancel.watched || of.closing.watched).toBe(false)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('lets nobody wait longer than maxWaitMs', async () => {
+    const room = new WaitingRoom(10)
+    const call = enter(room, caller(), 100)
+    await tick(99)
+    expect(call.state).toBe('pending')
+    await tick(1)
+    expect(call.error).toMatchObject({
+      code: 'TIMEOUT',
+      phase: 'queue',
+      refused: true,
+      ms: 100,
+      layer,
+    })
+    expect(room.waiting).toBe(0)
+  })
+
+  it('turns away whose deadline comes, a moment before it', async () => {
+    const room = new WaitingRoom(10)
+    const call = enter(room, caller({ deadline: performance.now() + 100 }))
+    await tick(97)
+    expect(call.state).toBe('pending')
+    await tick(2)
+    expect(call.error).toMatchObject({ code: 'TIMEOUT', phase: 'queue', refused: true })
+  })
+
+  it('turns away at once whose deadline has come', async () => {
+    const room = new WaitingRoom(10)
+    await tick(10)
+    const call = enter(room, caller({ deadline: performance.now() }))
+    expect(room.waiting).toBe(0)
+    await tick()
+    expect(call.error).toMatchObject({ phase: 'queue' })
+  })
+
+  it('goes by the deadline as it moves', async () => {
+    const room = new WaitingRoom(10)
+    const of = caller({ deadline: performance.now() + 100 })
+    const call = enter(room, of)
+    await tick(50)
+    of.deadline = performance.now() + 500
+    await tick(450)
+    expect(call.state).toBe('pending')
+    await tick(50)
+    expect(call.error).toMatchObject({ phase: 'queue' })
+  })
+
+  it('tells of a time limit further out that the call never ran', async () => {
+    const room = new WaitingRoom(10)
+    const of = caller()
+    const call = enter(room, of)
+    const limit = new TimeoutError(50)
+    of.cancel.abort(limit)
+    await tick()
+    expect(call.error).toMatchObject({ phase: 'queue', refused: true, cause: limit })
+  })
+
+  it('counts who goes before a newcomer', () => {
+    const room = new WaitingRoom(10)
+    for (const priority of [0, 5, 0, -1]) enter(room, caller({ priority }))
+    expect([9, 5, 1, 0, -1, -2].map((priority) => room.ahead(priority))).toEqual([0, 1, 1, 3, 4, 4])
+    room.callNext()
+    expect(room.ahead(5)).toBe(0)
+    expect(room.ahead(0)).toBe(2)
+  })
+
+  it('calls by priority and then by arrival, and loses none, for any pattern', async () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('enter' as const), n: fc.integer({ min: -2, max: 2 }) }),
+      fc.record({ kind: fc.constant('call' as const), n: fc.integer({ min: 1, max: 4 }) }),
+      fc.record({ kind: fc.constant('abort' as const), n: fc.nat(30) }),
+      fc.record({ kind: fc.constant('tick' as const), n: fc.constant(0) }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+        const room = new WaitingRoom(1_000)
+        let waiting: { id: number; priority: number; of: ReturnType<typeof caller> }[] = []
+        const expected: number[] = []
+        const called: number[] = []
+        let ids = 0
+        for (const { kind, n } of steps) {
+          if (kind === 'enter') {
+            const id = ids++
+            const of = caller({ priority: n })
+            waiting.push({ id, priority: n, of })
+            room.wait(of as unknown as Context, { layer }).then(
+              () => called.push(id),
+              () => {},
+            )
+          } else if (kind === 'call') {
+            for (let i = 0; i < n; i++) {
+              const next = waiting.toSorted((a, b) => b.priority - a.priority || a.id - b.id)[0]
+              expect(room.callNext()).toBe(next !== undefined)
+              if (next) expected.push(next.id)
+              waiting = waiting.filter((one) => one !== next)
+            }
+          } else if (kind === 'abort') {
+            const one = waiting[n % Math.max(1, waiting.length)]
+            waiting = waiting.filter((other) => other !== one)
+            one?.of.cancel.abort('enough')
+          } else await tick()
+          expect(room.waiting).toBe(waiting.length)
+        }
+        await tick()
+        expect(called).toEqual(expected)
+      }),
+    )
+  })
+})
