@@ -11,6 +11,7 @@ export {
   type TimelineEntry,
 } from './events/index.js'
 export { Notes, type Trace } from './events/trace.js'
+export { follow, proceed } from './follow.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
 export { type Shared, share, shareList } from './share.js'
@@ -19,6 +20,7 @@ export {
   AnswerStream,
   collect,
   isStream,
+  type OnEnd,
   onEnd,
   replay,
   type StreamEnd,

@@ -2,14 +2,17 @@ import type { EventListener } from './events/index.js'
 import type { Trace } from './events/trace.js'
 import type { Cancel } from './time/cancel.js'
 
+/** A value, or a promise of one. */
+export type MaybePromise<T> = T | Promise<T>
+
 /**
  * The work itself: takes a request, gives an answer. An answer is a value or an `AsyncIterable` (a
- * stream).
+ * stream). A handler may answer without a promise, so `await` it.
  */
 export type Handler<Request = unknown, Answer = unknown> = (
   request: Request,
   context: Context,
-) => Promise<Answer>
+) => MaybePromise<Answer>
 
 /**
  * How the stores and shared calls treat a call: `reload` reads nothing stored but stores the

@@ -31,7 +31,7 @@ afterEach(() => {
 })
 
 type Next = Handler<Ask, unknown>
-type Wrap = (next: Next) => (ask: Ask, context: Context, plan: LayerPlan) => Promise<unknown>
+type Wrap = (next: Next) => (ask: Ask, context: Context, plan: LayerPlan) => unknown
 
 /** A layer of the same name and with the same statistics as the right one, whatever it does. */
 function disguised(
@@ -146,7 +146,7 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
   [
     'a pool bounds nothing',
     'pool',
-    instead('pool', (next) => (ask, context) => next(ask, context)),
+    instead('pool', (next) => async (ask, context) => next(ask, context)),
     'poolKeepsBound',
   ],
   [
@@ -189,7 +189,7 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
           const leak = (error: unknown) =>
             isStackError(error, 'BREAKER_OPEN') ? undefined : Promise.reject(error)
           return async (ask, context) =>
-            (await right(ask, context).catch(leak)) ?? next(ask, context)
+            (await Promise.resolve(right(ask, context)).catch(leak)) ?? next(ask, context)
         }),
       }
     },
@@ -198,7 +198,7 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
   [
     'a time limit does not heed the body',
     'timeout',
-    instead('timeout', (next) => (ask, context) => next(ask, context)),
+    instead('timeout', (next) => async (ask, context) => next(ask, context)),
     'timeoutKeepsTime',
   ],
   [
@@ -245,7 +245,7 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
   [
     'identical calls are not joined',
     'dedupe',
-    instead('dedupe', (next) => (ask, context) => next(ask, context)),
+    instead('dedupe', (next) => async (ask, context) => next(ask, context)),
     'singleFlight',
   ],
   [
@@ -263,7 +263,8 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
     'timeout',
     around(
       'timeout',
-      (next) => (ask, context) => next(ask, context).catch(() => Promise.reject(new ClosedError())),
+      (next) => async (ask, context) =>
+        Promise.resolve(next(ask, context)).catch(() => Promise.reject(new ClosedError())),
     ),
     'honestErrors',
   ],

@@ -12,6 +12,9 @@ export interface StreamEnd {
   readonly cacheable?: boolean
 }
 
+/** Is told once how an answer ended: a function, or an object such as a layer's record of a call. */
+export type OnEnd = ((end: StreamEnd) => void) | { ended(end: StreamEnd): void }
+
 /**
  * Has a stream that comes as JSON remembered as it came, so that whoever keeps it need not hold
  * hundreds of objects: gives what gives the list of its chunks as one JSON text, or undefined when
@@ -100,7 +103,7 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   #closing: StreamEnd | undefined
   #end: StreamEnd | undefined
   #failure: { error: unknown } | undefined
-  #listeners: ((end: StreamEnd) => void)[] | undefined = []
+  #listeners: OnEnd[] | undefined = []
   #taps: ((chunk: T) => void)[] | undefined
 
   constructor(
@@ -212,11 +215,11 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   }
 
   /** Calls `listener` once, at the end; at once if it has come. */
-  onEnd(listener: (end: StreamEnd) => void): void {
+  onEnd(listener: OnEnd): void {
     if (this.#end === undefined) this.#listeners?.push(listener)
     else {
       const end = this.#end
-      runHook('onEnd()', () => listener(end))
+      notifyEnd(listener, end)
     }
   }
 
@@ -378,7 +381,17 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
     }
     const listeners = this.#listeners
     this.#listeners = undefined
-    if (listeners) for (const listener of listeners) runHook('onEnd()', () => listener(end))
+    if (listeners) for (const listener of listeners) notifyEnd(listener, end)
+  }
+}
+
+/** Tells a listener of an end. What it throws must not reach the stream. */
+export function notifyEnd(listener: OnEnd, end: StreamEnd): void {
+  try {
+    const result: unknown = typeof listener === 'function' ? listener(end) : listener.ended(end)
+    if (result instanceof Promise) result.catch((error: unknown) => hookFailed('onEnd()', error))
+  } catch (error) {
+    hookFailed('onEnd()', error)
   }
 }
 

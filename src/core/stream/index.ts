@@ -1,9 +1,16 @@
-import { runHook } from '../warn.js'
-import { AnswerStream, COMPLETE, type StreamEnd, type StreamOptions } from './answer-stream.js'
+import {
+  AnswerStream,
+  COMPLETE,
+  notifyEnd,
+  type OnEnd,
+  type StreamOptions,
+} from './answer-stream.js'
 
 export {
   AnswerStream,
   COMPLETE,
+  notifyEnd,
+  type OnEnd,
   type StreamEnd,
   type StreamOptions,
   type StreamReader,
@@ -27,17 +34,17 @@ export function streamOf<Answer>(answer: Answer): AnswerStream<unknown> | undefi
 }
 
 /**
- * Calls `done` once when the answer ends: at once for a value; for a stream at its last chunk, its
- * failure, or when the reader leaves. Returns the answer to pass on, which for a foreign stream is
- * its wrapper.
+ * Tells `listener` once when the answer ends: at once for a value; for a stream at its last chunk,
+ * its failure, or when the reader leaves. Returns the answer to pass on, which for a foreign stream
+ * is its wrapper.
  */
-export function onEnd<Answer>(answer: Answer, done: (end: StreamEnd) => void): Answer {
+export function onEnd<Answer>(answer: Answer, listener: OnEnd): Answer {
   const stream = streamOf(answer)
   if (stream === undefined) {
-    runHook('onEnd()', () => done(COMPLETE))
+    notifyEnd(listener, COMPLETE)
     return answer
   }
-  stream.onEnd(done)
+  stream.onEnd(listener)
   return stream as Answer
 }
 

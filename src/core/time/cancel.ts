@@ -169,7 +169,7 @@ export class Scope extends Cancel {
    * Settles as `work` does, or rejects with the reason as soon as the scope is aborted, whether or
    * not the work heeds it.
    */
-  race<T>(work: Promise<T>): Promise<T> {
+  race<T>(work: T | Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const listener: AbortListener = { abort: reject }
       this.add(listener)

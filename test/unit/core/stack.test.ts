@@ -288,10 +288,14 @@ describe('stack', () => {
       const answer = scripted('answer')
       const cutting = defineLayer({
         name: 'cut',
-        wrap: (next) => (request, context) => {
+        wrap: (next) => async (request, context) => {
           const scope = abortScope(context)
           scope.abort('cut')
-          return next(request, context.derive({ cancel: scope })).finally(() => scope.dispose())
+          try {
+            return await next(request, context.derive({ cancel: scope }))
+          } finally {
+            scope.dispose()
+          }
         },
       })
       expect(await failure(stack(answer, cutting)('x'))).toBe('cut')

@@ -89,10 +89,13 @@ describe('layerContract', () => {
     }
 
     it('notices an error that is replaced', async () => {
-      const replace: Wrap = (next) => (request, context) =>
-        next(request, context).catch(() => {
+      const replace: Wrap = (next) => async (request, context) => {
+        try {
+          return await next(request, context)
+        } catch {
           throw new Error('something went wrong')
-        })
+        }
+      }
       expect(await failing(replace, 'passes an error through as it is')).toBeInstanceOf(
         assert.AssertionError,
       )

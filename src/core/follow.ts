@@ -1,0 +1,55 @@
+import { notifyEnd, type OnEnd, onEnd } from './stream/index.js'
+import type { Context, Handler, MaybePromise } from './types.js'
+
+/**
+ * Goes on with an answer: at once when it is no promise, so that a layer costs a promise less.
+ * What `ok` throws is not handed to `failed`. (It is not named `then`: a module that exports `then`
+ * is itself taken for a promise by `import()`.)
+ */
+export function proceed<Answer, Result>(
+  answer: MaybePromise<Answer>,
+  ok: (answer: Answer) => Result,
+  failed: (error: unknown) => Result,
+): Result | Promise<Awaited<Result>> {
+  return isThenable(answer)
+    ? (Promise.resolve(answer).then(ok, failed) as Promise<Awaited<Result>>)
+    : ok(answer)
+}
+
+/**
+ * Calls the next handler and tells `listener` once how its answer ended: at once for a value or a
+ * failure, for a stream at its end. This is the whole of what most layers do with an answer.
+ */
+export function follow<Request, Answer>(
+  next: Handler<Request, Answer>,
+  request: Request,
+  context: Context,
+  listener: OnEnd,
+): MaybePromise<Answer> {
+  let answer: MaybePromise<Answer>
+  try {
+    answer = next(request, context)
+  } catch (error) {
+    return fail(listener, error)
+  }
+  return isThenable(answer)
+    ? Promise.resolve(answer).then(
+        (value) => onEnd(value, listener),
+        (error) => fail(listener, error),
+      )
+    : onEnd(answer, listener)
+}
+
+function fail(listener: OnEnd, error: unknown): never {
+  notifyEnd(listener, { outcome: 'failed', error })
+  throw error
+}
+
+/** A promise, whoever made it. */
+export function isThenable<T>(value: MaybePromise<T>): value is Promise<T> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Partial<PromiseLike<T>>).then === 'function'
+  )
+}
