@@ -2,7 +2,7 @@ import { callback, check, duration } from './check.js'
 import { ConfigError } from './errors.js'
 import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
-import { AnswerStream, isStream, onEnd } from './stream/index.js'
+import { isStream, onEnd, Stream, streamFrom } from './stream/index.js'
 import type { BaseFacts, BaseTraits, Context, Handler } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 
@@ -116,13 +116,13 @@ export function baseHandler<Request, Answer>(
   const ask: Handler<Request, Answer> = async (request, context) => {
     context.cancel.throwIfAborted()
     const answer = await fn(request, context)
-    if (answer instanceof AnswerStream || !isStream(answer)) return answer
-    const stream = AnswerStream.from(answer, {
+    if (answer instanceof Stream || !isStream(answer)) return answer
+    const stream = streamFrom(answer, {
       cancel: context.cancel,
       commits: facts.commits,
       unreadMs: facts.unreadMs,
     })
-    await stream.ready
+    await stream.log.ready
     return stream as Answer
   }
   return (request, context) =>

@@ -12,25 +12,12 @@ export {
 } from './events/index.js'
 export { Notes, type Trace } from './events/trace.js'
 export { follow, proceed } from './follow.js'
+export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
-export { type Shared, share, shareList } from './share.js'
+export { isJsonData, type JsonData, type Shared, SharedJson, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
-export {
-  AnswerStream,
-  collect,
-  isStream,
-  type OnEnd,
-  onEnd,
-  replay,
-  type StreamEnd,
-  type StreamOptions,
-  type StreamReader,
-  type StreamSource,
-  streamOf,
-  type Transcribe,
-  tap,
-} from './stream/index.js'
+export * from './stream/index.js'
 export { type Alarm, type AlarmListener, Alarms } from './time/alarms.js'
 export {
   type AbortListener,

@@ -4,7 +4,7 @@ import { Running } from './call/running.js'
 import { check, duration } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
 import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
-import { AnswerStream, isStream } from './stream/index.js'
+import { type Stream as AnswerStream, streamOf } from './stream/index.js'
 import { Alarms } from './time/alarms.js'
 import { Cancel } from './time/cancel.js'
 import type {
@@ -101,18 +101,18 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
         reject(error)
       }
       const begun = (answer: Answer) => {
-        if (!isStream(answer)) {
-          call.end()
-          return resolve(answer as Handed<Answer>)
-        }
-        let stream: AnswerStream<unknown>
+        let stream: AnswerStream<unknown> | undefined
         try {
-          stream = answer instanceof AnswerStream ? answer : AnswerStream.from(answer)
+          stream = streamOf(answer)
         } catch (error) {
           return failed(error)
         }
-        stream.obey(call.context.cancel)
-        stream.expectReader(facts.unreadMs)
+        if (stream === undefined) {
+          call.end()
+          return resolve(answer as Handed<Answer>)
+        }
+        stream.abortWith(call.context.cancel)
+        stream.limitUnread(facts.unreadMs)
         call.trace?.handOut(stream.ended === undefined || stream.buffered > 0)
         stream.onEnd((end) => call.end(end))
         resolve(stream as unknown as Handed<Answer>)

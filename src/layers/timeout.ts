@@ -103,7 +103,7 @@ export function timeout<const Name extends string = 'timeout'>(
         }
         const begun = (answer: Awaited<ReturnType<typeof next>>) => {
           const stream = streamOf(answer)
-          stream?.obey(call)
+          stream?.abortWith(call)
           if (call.aborted) return
           if (streams === undefined) {
             // What only the form could tell is judged now: an answer that came later than its own

@@ -314,7 +314,7 @@ describe('health', () => {
   })
 
   test('while the breaker is open readiness is 503 and liveness is not; a trial that succeeds mends both', async () => {
-    const layers = () => [...calm(), breaker({ minimumCalls: 2, resetMs: 100 })]
+    const layers = () => [...calm(), breaker({ minimumCalls: 2, resetMs: 1_000 })]
     const outcome = await sameFromEach({ layers }, async ({ ask, upstream }) => {
       upstream.fail(500, 2)
       await ask('/generate/text', { body })

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
-  AnswerStream,
   base,
   type Context,
   collect,
   type Handler,
   stack,
+  streamFrom,
 } from '../../../src/core/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { gate, never } from '../../support/gate.js'
@@ -373,7 +373,7 @@ describe('timeout', () => {
         told(true, async () => heart.stream),
         timeout({ ms: 1_000, idleMs: 50 }),
       )
-      heart.stream.push('token')
+      heart.stream.log.push('token')
       const call = watch(collect(await ask('x')))
       await tick(50)
       expect(call.error).toMatchObject({ phase: 'idle' })
@@ -412,7 +412,7 @@ describe('timeout', () => {
         told(true, async () => source.stream),
         timeout({ ms: 10_000, idleMs: 50 }),
       )
-      source.stream.push('first')
+      source.stream.log.push('first')
       const stream = await ask('x')
       await stream.next()
       await tick(120)
@@ -429,7 +429,7 @@ describe('timeout', () => {
         told(true, async () => source.stream),
         timeout({ ms: 100 }),
       )
-      source.stream.push('a')
+      source.stream.log.push('a')
       const stream = await ask('x')
       expect(await stream.next()).toEqual({ done: false, value: 'a' })
       const call = watch(stream.next())
@@ -459,7 +459,7 @@ describe('timeout', () => {
       const other =
         <R, A>(_: Handler<R, A>) =>
         async () =>
-          AnswerStream.from(stalling(1)) as A
+          streamFrom(stalling(1)) as A
       const ask = stack(
         told(true, () => numbers(1)),
         timeout({ ms: 100 }),
