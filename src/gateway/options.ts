@@ -1,4 +1,4 @@
-import { ConfigError, check, rules } from '../core/index.js'
+import { ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
 
 /** Who a visitor is, as the owner's `call` says. */
 export interface Visitor {
@@ -65,6 +65,8 @@ export interface RequestLog {
   readonly clientAddress?: string
   /** The error's code, when it failed. */
   readonly code?: string
+  /** Of a time-out: which limit it was; `read` with status 499 when the client read too slowly. */
+  readonly phase?: TimeoutPhase
   /** Of an error that only the owner can mend, code `CONFIG`: what to do. */
   readonly detail?: string
 }
@@ -138,6 +140,12 @@ export interface GatewayOptions<Platform = unknown> {
    */
   heartbeatMs?: number | undefined
   /**
+   * A client that does not read a stream's events for so long is cut, so that it holds no slot.
+   * Milliseconds.
+   * @default 60000
+   */
+  writeTimeoutMs?: number | undefined
+  /**
    * Lets `/health` buy a tiny generation now and then, and be 503 when it fails; the verdict is
    * kept for `everyMs`.
    * @default none
@@ -153,6 +161,7 @@ export interface CheckedGatewayOptions extends GatewayOptions<never> {
   readonly forwardKeys: boolean
   readonly errorDetail: 'safe' | 'full'
   readonly heartbeatMs: number
+  readonly writeTimeoutMs: number
 }
 
 const path = (fallback: string | undefined) =>
@@ -205,6 +214,7 @@ export function readGatewayOptions(
     ),
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
+    writeTimeoutMs: rules.duration(60_000, { max: 24 * 3_600_000 }),
     probe: rules.custom<{ everyMs: number; prompt?: string }, undefined>(
       'an object { everyMs, prompt } with everyMs of at least 1000',
       undefined,

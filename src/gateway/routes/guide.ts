@@ -1,15 +1,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { NotFoundError } from '../../client/errors.js'
-import type { TextOptions } from '../../client/types.js'
+import type { TextOptions, TextPiece } from '../../client/types.js'
 import { StackError } from '../../core/index.js'
-import { toServerSentEvents } from '../../streams/index.js'
 import { toErrorFields } from '../../streams/problem.js'
-import { sseHeaders } from '../../streams/server-sent-events.js'
 import { Fields } from '../fields.js'
 import { BATCH_SIZE, MAX_PROMPTS, MAX_TOKENS, TEMPERATURE } from '../limits.js'
 import { bearer } from '../server/headers.js'
 import type { Reply } from '../server/message.js'
-import { json } from '../server/reply.js'
+import { events, json, streamFor } from '../server/reply.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
 /** Only names on the owner's list, where there is one. */
@@ -89,19 +87,16 @@ async function generateCached(call: RouteCall, tools: RouteTools): Promise<Reply
 
 async function generateStream(call: RouteCall, tools: RouteTools): Promise<Reply> {
   const { prompt, options } = await readPrompt(call, tools, 'no-store')
-  const { requestId, broke } = call
   // Awaited before the head goes out: a failure up to the first token has a real status.
   const stream = await tools.blossom.text.stream(prompt, options)
-  const { heartbeatMs } = tools.options
-  const body = toServerSentEvents(stream, {
-    heartbeatMs,
-    requestId,
-    error(failure, event) {
-      broke(failure)
-      return event
-    },
-  })
-  return { status: 200, headers: { ...sseHeaders }, body }
+  const form = {
+    data: (piece: TextPiece) => JSON.stringify(piece),
+    error: (failure: unknown) => ({
+      event: 'error',
+      data: `[ERROR] ${JSON.stringify(toErrorFields(failure, call.requestId))}`,
+    }),
+  }
+  return events(streamFor(stream), form, call.delivery)
 }
 
 async function generateBatch(

@@ -1,10 +1,9 @@
+import { ANSWER } from '../../client/client.js'
 import { ProtocolError } from '../../client/errors.js'
-import type { BytesResult } from '../../client/types.js'
 import { toProblem } from '../../streams/index.js'
-import { sseHeaders, toServerSentEvents } from '../../streams/server-sent-events.js'
 import { Fields } from '../fields.js'
 import type { Reply } from '../server/message.js'
-import { json, openAIError } from '../server/reply.js'
+import { events, json, jsonText, openAIError, streamFor } from '../server/reply.js'
 import { admitModel } from './guide.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
@@ -40,34 +39,31 @@ function post(name: Route['name'], path: string, check: Check): Route {
 }
 
 async function passOn(
-  { call, requestId, broke }: RouteCall,
-  { blossom, options }: RouteTools,
+  { call, requestId, delivery }: RouteCall,
+  { client }: RouteTools,
   path: string,
   body: Record<string, unknown>,
 ): Promise<Reply> {
-  const answer = await blossom.request<unknown>({ method: 'POST', path, body }, call)
-  if (typeof answer !== 'object' || answer === null)
-    throw new ProtocolError('Upstream answered with JSON that is no object.')
-  if (body.stream === true && Symbol.asyncIterator in answer) {
+  const answer = await client[ANSWER]({ method: 'POST', path, body }, call)
+  if (Symbol.asyncIterator in answer) {
     const error = (failure: unknown) => {
-      broke(failure)
       const { status, body: problem } = toProblem(failure, { requestId })
       return { data: JSON.stringify({ error: openAIError(status, problem.code, problem.detail) }) }
     }
-    const events = toServerSentEvents(answer as AsyncIterable<unknown>, {
-      heartbeatMs: options.heartbeatMs,
-      error,
-    })
-    return { status: 200, headers: { ...sseHeaders }, body: events }
+    return events(streamFor(answer), { error }, delivery)
   }
-  const { bytes, contentType } = answer as Partial<BytesResult>
-  if (bytes instanceof Uint8Array && contentType !== undefined) {
+  if ('bytes' in answer) {
+    const { bytes, contentType } = answer
     // Whatever a browser could run or show as a page is not passed on.
     if (!/^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i.test(contentType))
       throw new ProtocolError('Upstream answered with another type than was asked for.')
     return { status: 200, headers: { 'content-type': contentType }, body: bytes }
   }
-  return json(answer)
+  // What came as text, and was judged, goes out as text.
+  const { text } = answer.data
+  if (!/^\s*[{[]/.test(text))
+    throw new ProtocolError('Upstream answered with JSON that is no object.')
+  return jsonText(text)
 }
 
 async function listModels({ call }: RouteCall, { blossom, options }: RouteTools): Promise<Reply> {

@@ -1,5 +1,6 @@
 import { TooLargeError } from '../../client/errors.js'
 import { ConfigError, StackError, ValidationError } from '../../core/index.js'
+import type { EventBody } from './event-body.js'
 import { isTooDeep } from './json-depth.js'
 
 /** A request as the gateway sees it, from a web `Request` or from Node's own. */
@@ -31,7 +32,7 @@ export interface Reply {
   readonly headers: Record<string, string>
   /** Values of `set-cookie`, the one header that cannot be joined. */
   readonly cookies?: readonly string[]
-  readonly body?: string | Uint8Array | AsyncIterable<string>
+  readonly body?: string | Uint8Array | EventBody
 }
 
 /** A field of a request that is wrong. */

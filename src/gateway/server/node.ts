@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
 import { ConfigError, warn } from '../../core/index.js'
-import { toNodeReadable, toWebStream } from '../../streams/index.js'
+import { toWebStream } from '../../streams/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
+import { EventBody } from './event-body.js'
+import { writeEvents } from './event-writer.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
 import { nodeFacts, visitorHasLeft } from './web.js'
 
@@ -46,25 +47,22 @@ export function toNode(
 }
 
 async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): Promise<void> {
-  const incoming = fromNode(req, res)
-  const { status, headers, cookies, body } = await core.handle(incoming, { req, res })
-  const streams = typeof body === 'object' && Symbol.asyncIterator in body
-  // The visitor has gone, or somebody else has answered him.
+  const { status, headers, cookies, body } = await core.handle(fromNode(req, res), { req, res })
+  // The client has gone, or somebody else has answered it.
   if (res.destroyed || res.writableEnded || res.headersSent) {
-    if (streams) await body[Symbol.asyncIterator]().return?.()
+    if (body instanceof EventBody) body.leave()
     return
   }
   res.statusCode = status
-  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
+  for (const name in headers) res.setHeader(name, headers[name] as string)
   if (cookies?.length) res.appendHeader('set-cookie', cookies)
-  if (!streams) {
-    if (body !== undefined && !res.hasHeader('content-length'))
-      res.setHeader('content-length', Buffer.byteLength(body))
-    return void res.end(body)
+  if (body instanceof EventBody) {
+    writeEvents(body, res)
+    return
   }
-  res.flushHeaders()
-  // A visitor who leaves ends the pipeline with an error that is nobody's news.
-  await pipeline(toNodeReadable(body), res).catch(() => {})
+  if (body !== undefined && !res.hasHeader('content-length'))
+    res.setHeader('content-length', Buffer.byteLength(body))
+  res.end(body)
 }
 
 /**

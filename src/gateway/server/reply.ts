@@ -1,13 +1,40 @@
 import { STATUS_CODES } from 'node:http'
-import { isStackError } from '../../core/index.js'
-import { type Problem, toProblem } from '../../streams/index.js'
+import { isStackError, StreamIterator, streamFrom } from '../../core/index.js'
+import { type Problem, sseHeaders, toProblem } from '../../streams/index.js'
+import { isAbort } from '../../streams/source.js'
+import { EventBody, type EventDelivery, type EventForm } from './event-body.js'
 import type { Reply } from './message.js'
 
-export const json = (body: unknown, status = 200, headers: Record<string, string> = {}): Reply => ({
+/** JSON that is text already. */
+export const jsonText = (body: string, status = 200): Reply => ({
   status,
-  headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
-  body: JSON.stringify(body),
+  headers: { 'content-type': 'application/json; charset=utf-8' },
+  body,
 })
+
+export const json = (body: unknown, status = 200): Reply => jsonText(JSON.stringify(body), status)
+
+/** A stream as events. */
+export function events<Chunk>(
+  stream: StreamIterator<Chunk>,
+  { data, error }: EventForm<Chunk>,
+  delivery: EventDelivery,
+): Reply {
+  // Whoever has gone need not hear of it.
+  const form: EventForm<Chunk> = {
+    ...(data && { data }),
+    error: (failure) => (isAbort(failure, undefined) ? undefined : error(failure)),
+  }
+  const body = new EventBody(stream as StreamIterator<unknown>, form as EventForm<never>, delivery)
+  return { status: 200, headers: { ...sseHeaders }, body }
+}
+
+/** A stream of any make as one that can be read without a promise a chunk. */
+export function streamFor<Chunk>(answer: AsyncIterable<Chunk>): StreamIterator<Chunk> {
+  return answer instanceof StreamIterator
+    ? answer
+    : streamFrom(answer, { committed: true, lazy: true })
+}
 
 /** How errors look: problem details on the guide's routes, OpenAI's shape on `/v1`. */
 export type Dialect = 'guide' | 'openai'

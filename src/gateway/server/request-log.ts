@@ -1,5 +1,5 @@
 import type { ClientNote } from '../../client/types.js'
-import { isStackError, runHook, warn } from '../../core/index.js'
+import { isStackError, runHook, TimeoutError, warn } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
 import type { Visitor } from '../options.js'
 import type { RouteTools } from '../routes/route.js'
@@ -72,7 +72,7 @@ export function report(
     log({
       time: new Date().toISOString(),
       level:
-        status >= 500 || (firstTokenMs !== undefined && code !== undefined)
+        status >= 500 || (status < 400 && firstTokenMs !== undefined && code !== undefined)
           ? 'error'
           : status >= 400
             ? 'warn'
@@ -90,6 +90,7 @@ export function report(
       ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
       ...(visitor.clientAddress !== undefined && { clientAddress: visitor.clientAddress }),
       ...(code !== undefined && { code }),
+      ...(error instanceof TimeoutError && { phase: error.phase }),
       ...(isStackError(error, 'CONFIG') && { detail: error.message }),
     }),
   )

@@ -1,4 +1,5 @@
-import { toWebStream } from '../../streams/index.js'
+import { EventBody } from './event-body.js'
+import { eventStream } from './event-response.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received, type Reply } from './message.js'
 
 /** What `toRequest` knows of a request and a web `Request` cannot say. */
@@ -50,8 +51,7 @@ async function readBody(request: Request, limit: number): Promise<Received> {
 }
 
 export function toResponse({ status, headers, cookies = [], body }: Reply): Response {
-  const sent =
-    typeof body === 'object' && Symbol.asyncIterator in body ? toWebStream(body) : (body ?? null)
+  const sent = body instanceof EventBody ? eventStream(body) : (body ?? null)
   // A plain record, not a `Headers`: servers that have a fast way for those keep it.
   const fields =
     cookies.length === 0

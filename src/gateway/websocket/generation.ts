@@ -4,7 +4,7 @@ import type { GatewayCore } from '../gateway.js'
 import type { Visitor } from '../options.js'
 import { readPrompt } from '../routes/guide.js'
 import type { RouteCall } from '../routes/route.js'
-import type { Cuttable } from '../server/flights.js'
+import type { Cuttable } from '../server/in-progress.js'
 import { problemOf } from '../server/reply.js'
 import { report } from '../server/request-log.js'
 import { visitorHasLeft } from '../server/web.js'
@@ -85,7 +85,7 @@ export class Generation implements Cuttable {
   async run(): Promise<void> {
     const { core, visitor, apiKey } = this.#caller
     const { signal } = this.#leaving
-    const flight = core.flights.begin(this)
+    const entry = core.inProgress.begin(this)
     let answer: object
     let status = 200
     let error: unknown
@@ -129,7 +129,7 @@ export class Generation implements Cuttable {
     // The place is kept until the answer is out, or a visitor who never reads could have any number
     // of answers wait for him.
     await this.#orEnd(this.#outlet.send(answer))
-    flight.end()
+    entry.end()
   }
 
   async #generate(call: RouteCall['call']): Promise<object> {
