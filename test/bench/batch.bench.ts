@@ -23,7 +23,7 @@ const latencyOf = (prompt: string): number => Number(prompt.split('=')[1])
 
 /** How long a batch takes beside what it must take at least. */
 export async function run(bench: Bench): Promise<void> {
-  const upstream = await startUpstream({ latency: true })
+  const upstream = await startUpstream()
   const blossom = createBlossom({ baseURL: upstream.origin }).use(...fullStack(WIDTH))
   const pool = makePool(upstream.origin, WIDTH)
   const ask = jsonBy(pool)
