@@ -200,13 +200,21 @@ const place = (table: string) => `before\n<!-- measured: peers -->\n${table}\n<!
 describe('withMeasured', () => {
   it('puts the run into the README in which ours was worse, others with it', () => {
     const text = withMeasured(place('old'), [whole(0.8), whole(0.5)])
-    expect(text).toMatch(/^before\n<!-- measured: peers -->\n\| {2}\| blossom-stack, full stack \|/)
+    expect(text).toMatch(/^before\n<!-- measured: peers -->\n\| {2}\| \*\*blossom-stack\*\* \|/)
     expect(text).toMatch(
       /\| JSON calls\/s, [^|]+ \| 0\.50 × \| – \| – \| – \| 0\.05 × \| – \| – \|/,
     )
-    expect(text).toMatch(/\n<!-- end -->\nafter$/)
-    expect(text.split('\n')).toHaveLength(comparisons.length + 6)
+    expect(text).toMatch(/\n\nNode v20, m <1>, 2026-01-01\.\n<!-- end -->\nafter$/)
+    expect(text.split('\n')).toHaveLength(comparisons.length + 8)
     expect(withMeasured(place('old'), [whole(0.5), whole(0.8)])).toBe(text)
+  })
+
+  it('warns of a machine that was busy', () => {
+    const rows = [row('undici request()', 1, 3), row(OURS, 1, 3)]
+    const tables = whole(1).tables.map((one) => (one.id === 'calls.16' ? { ...one, rows } : one))
+    expect(withMeasured(place(''), [whole(1), results(...tables)])).toContain(
+      'undici alone differ by a factor of 3, so',
+    )
   })
 
   it('refuses a README without a place for it, and results of a part of the benchmarks', () => {

@@ -39,7 +39,7 @@ export const streams: Comparison = {
   figure: (run, name) => run.ratio('streams', name, RAW),
 }
 export const policies: Comparison = {
-  title: 'added to a call in the process',
+  title: 'layers or policies around a function that does nothing',
   unit: 'µs',
   better: 'less',
   figure: (run, name) => run.added('in-process', name, NOOP),
@@ -92,13 +92,27 @@ export const columns = [OURS, BY_HAND, COCKATIEL, POLLINATIONS, OPENAI, VERCEL, 
  * only one run shows is not published.
  */
 export function worseRun(runs: readonly Results[], { title, figure, better }: Comparison): Run {
-  const [worst] = runs
-    .map((results) => {
-      const run = new Run(results)
-      return { run, ours: figure(run, OURS) }
-    })
-    .toSorted((a, b) => (better === 'less' ? b.ours - a.ours : a.ours - b.ours))
-  if (worst === undefined || !Number.isFinite(worst.ours))
+  const known = runs.map((results) => {
+    const run = new Run(results)
+    return { run, ours: figure(run, OURS) }
+  })
+  if (known.some(({ ours }) => !Number.isFinite(ours)))
     throw new Error(`The results do not hold "${title}"; run all benchmarks.`)
+  const [worst] = known.toSorted((a, b) => (better === 'less' ? b.ours - a.ours : a.ours - b.ours))
+  if (worst === undefined) throw new Error('There are no results.')
   return worst.run
 }
+
+/**
+ * The largest ratio of two rounds of undici itself, which on an idle machine is close to 1: figures
+ * of a busy machine must not be taken for exact.
+ */
+export const unrest = (runs: readonly Results[]): number =>
+  Math.max(
+    ...runs.flatMap((results) =>
+      ['calls.16', 'streams'].map((table) => {
+        const rounds = new Run(results).rounds(table, RAW)
+        return Math.max(...rounds) / Math.min(...rounds)
+      }),
+    ),
+  )

@@ -1,11 +1,12 @@
-import { columns, comparisons, worseRun } from './comparisons.js'
+import { columns, comparisons, unrest, worseRun } from './comparisons.js'
+import { OURS } from './contenders/names.js'
 import { written } from './goal.js'
-import { markdown, type Results } from './table.js'
+import { markdown, type Results, short } from './table.js'
 
 /** How we stand beside others. */
 const besidePeers = (runs: readonly Results[]): string =>
   markdown(
-    ['', ...columns],
+    ['', ...columns.map((name) => (name === OURS ? '**blossom-stack**' : name))],
     comparisons.map((comparison) => {
       const run = worseRun(runs, comparison)
       const cells = columns.map((name) => written(comparison.figure(run, name), comparison.unit))
@@ -13,11 +14,22 @@ const besidePeers = (runs: readonly Results[]): string =>
     }),
   )
 
+/** Where and when, and whether the machine was quiet. */
+function circumstances(runs: readonly Results[]): string {
+  const { node, machine, date } = runs.at(-1) as Results
+  const factor = unrest(runs)
+  const warning =
+    factor > 1.5
+      ? ` The machine was busy: rounds of undici alone differ by a factor of ${short(factor)}, so these figures are rough.`
+      : ''
+  return `Node ${node}, ${machine}, ${date}.${warning}`
+}
+
 /** The README with its measured table, between `<!-- measured: peers -->` and `<!-- end -->`. */
 export function withMeasured(readme: string, runs: readonly Results[]): string {
   const begin = '<!-- measured: peers -->\n'
   const from = readme.indexOf(begin)
   const to = readme.indexOf('\n<!-- end -->', from)
   if (from < 0 || to < 0) throw new Error('The README has no place for the measured table.')
-  return `${readme.slice(0, from + begin.length)}${besidePeers(runs)}${readme.slice(to)}`
+  return `${readme.slice(0, from + begin.length)}${besidePeers(runs)}\n\n${circumstances(runs)}${readme.slice(to)}`
 }
