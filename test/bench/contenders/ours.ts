@@ -13,7 +13,7 @@ import {
 import { type Contender, chatRequest, DEADLINE_MS, type MakeContender } from './contender.js'
 import { makePool, readAll, textOf } from './undici.js'
 
-/** The goals' full stack: each kind of layer once. */
+/** The full stack of the goals: each kind of layer once. */
 export const fullStack = (width: number) =>
   [
     cache(),
@@ -25,27 +25,19 @@ export const fullStack = (width: number) =>
     pool({ connections: width }),
   ] as const
 
-/**
- * `standard()`, as wide as the load: one layer more, with limits on a stream's first token and on
- * its silence.
- */
+/** `standard()`, as wide as the load. Beside the full stack it limits each attempt, too. */
 export function standardStack(width: number) {
-  const [keep, share, whole, repeat, trip, , attempt] = standard()
-  return [
-    keep,
-    share,
-    whole,
-    repeat,
-    trip,
-    queue({ concurrency: width }),
-    attempt,
-    pool({ connections: width }),
-  ] as const
+  const wide: Readonly<Record<string, unknown>> = {
+    queue: queue({ concurrency: width }),
+    pool: pool({ connections: width }),
+  }
+  const layers = standard().map((layer) => wide[layer.name] ?? layer)
+  return layers as unknown as ReturnType<typeof standard>
 }
 
 type AnyBlossom = Blossom<readonly unknown[]>
 
-/** Every call has a deadline of its own. */
+/** Each call has a deadline of its own. */
 export function asking(client: AnyBlossom): Contender {
   const options = (signal: AbortSignal | undefined) =>
     signal ? { timeoutMs: DEADLINE_MS, signal } : { timeoutMs: DEADLINE_MS }
