@@ -1,5 +1,6 @@
 import { TimeoutError } from '../errors.js'
-import { type AbortListener, type Cancel, Timer } from '../time/cancel.js'
+import type { AbortListener, Cancel } from '../time/cancel.js'
+import { Timer } from '../time/timer.js'
 import type { BaseFacts } from '../types.js'
 import { hookFailed, runHook } from '../warn.js'
 import { iterableSource } from './iterable-source.js'
