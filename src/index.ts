@@ -27,7 +27,8 @@ export {
 export { defineLayer, type LayerDefinition } from './core/layer.js'
 export { stack } from './core/stack.js'
 export { collect, isStream, onEnd, replay, type StreamEnd, tap } from './core/stream/index.js'
-export { abortScope, type Cancel, type Scope } from './core/time/cancel.js'
+export type { Cancel } from './core/time/cancel.js'
+export { abortScope, type Scope } from './core/time/scope.js'
 export type {
   BaseFacts,
   BaseTraits,

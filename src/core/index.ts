@@ -19,16 +19,15 @@ export { isJsonData, type JsonData, type Shared, SharedJson, share, shareList } 
 export { composeStack, stack } from './stack.js'
 export * from './stream/index.js'
 export { type Alarm, type AlarmListener, Alarms } from './time/alarms.js'
-export {
-  type AbortListener,
-  abortScope,
-  Cancel,
-  cancelOf,
-  remaining,
-  Scope,
-  sleep,
-  Timer,
-} from './time/cancel.js'
+export { type AbortListener, Cancel } from './time/cancel.js'
+export { type Clock, currentClock, now, setClock, wallTime } from './time/clock.js'
+export { DeadlineHeap, type Expiring, NOT_WAITING } from './time/deadline-heap.js'
+export { backgroundDeadlines, Deadlines, deadlines, remaining } from './time/deadlines.js'
+export { IdleTimer } from './time/idle-timer.js'
+export { abortScope, Scope } from './time/scope.js'
+export { cancelOf } from './time/signals.js'
+export { sleep } from './time/sleep.js'
+export { Timer } from './time/timer.js'
 export { TransientMap } from './transient-map.js'
 export * from './types.js'
 export { atOnce, hookFailed, runHook, warn } from './warn.js'

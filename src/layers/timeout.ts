@@ -8,6 +8,7 @@ import {
   check,
   defineLayer,
   type Layer,
+  now,
   rules,
   streamOf,
   TimeoutError,
@@ -86,7 +87,7 @@ export function timeout<const Name extends string = 'timeout'>(
     kind: 'timeout',
     wrap: (next) => (request, context) =>
       new Promise((resolve, reject) => {
-        const start = performance.now()
+        const start = now()
         const ms = msOf === undefined ? fixedMs : Math.max(1, Number(atOnce(msOf(request))) || 1)
         const wholeStreamMs = streamMs ?? ms
         const streams = context.base.streams?.(request)
@@ -108,7 +109,7 @@ export function timeout<const Name extends string = 'timeout'>(
           if (streams === undefined) {
             // What only the form could tell is judged now: an answer that came later than its own
             // limit is too late.
-            const took = performance.now() - start
+            const took = now() - start
             const total = stream === undefined ? ms : wholeStreamMs
             if (
               stream !== undefined &&
@@ -128,13 +129,13 @@ export function timeout<const Name extends string = 'timeout'>(
           call.partial = undefined
           if (limit !== wholeStreamMs) {
             call.total?.stop()
-            call.total = new Timer(start + wholeStreamMs - performance.now(), () =>
+            call.total = new Timer(start + wholeStreamMs - now(), () =>
               call.fire('total', wholeStreamMs),
             )
           }
           if (idleMs !== undefined) {
             const watch = () => {
-              const waited = stream.waitingSince === 0 ? 0 : performance.now() - stream.waitingSince
+              const waited = stream.waitingSince === 0 ? 0 : now() - stream.waitingSince
               if (waited >= idleMs) call.fire('idle', idleMs)
               else call.partial = new Timer(idleMs - waited, watch)
             }

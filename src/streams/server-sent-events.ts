@@ -2,6 +2,7 @@ import {
   ConfigError,
   check,
   hookFailed,
+  IdleTimer,
   NOTHING,
   type Nothing,
   rules,
@@ -132,7 +133,7 @@ class Events<Chunk> extends View<Chunk, string> {
   /** The index of the last event that the reader has already. */
   readonly #seen: number
   #index = 0
-  #timer: NodeJS.Timeout | undefined
+  #timer: IdleTimer | undefined
   /** Whether the reader waits for the source. */
   #isWaiting = false
 
@@ -192,16 +193,19 @@ class Events<Chunk> extends View<Chunk, string> {
     this.#isWaiting = true
     // One timer for the stream, set back at each wait: a new one per chunk would cost more than the
     // chunk.
-    if (this.#timer === undefined) this.#timer = setTimeout(() => this.#beat(), heartbeatMs).unref()
-    else this.#timer.refresh()
+    if (this.#timer === undefined) this.#timer = new IdleTimer(heartbeatMs, () => this.#beat())
+    else this.#timer.restart()
   }
 
   protected override closed(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.stop()
   }
 
   #beat(): void {
-    if (this.#isWaiting) this.emit(KEEP_ALIVE)
+    if (this.#isWaiting) return this.emit(KEEP_ALIVE)
+    // Nothing is kept for a reader that may never ask again.
+    this.#timer?.stop()
+    this.#timer = undefined
   }
 }
 

@@ -1,5 +1,6 @@
 export { type Between, type ChaosOptions, type ChaosStats, chaos } from './chaos.js'
 export { type LayerContractCase, type LayerContractOptions, layerContract } from './contract.js'
+export { type FakeClock, fakeClock } from './fake-clock.js'
 export {
   type ErrorShape,
   type Fault,

@@ -1,4 +1,4 @@
-import type { Context } from '../core/index.js'
+import { type Context, Timer } from '../core/index.js'
 
 /**
  * One step of a script: an answer, an `Error` to throw, or a function that is called like the base.
@@ -118,9 +118,9 @@ export function chunkSource<Chunk>(
     }
     const pause = (ms: number | undefined) =>
       new Promise<void>((resolve) => {
-        const timer = ms === undefined ? undefined : setTimeout(resolve, ms)
+        const timer = ms === undefined ? undefined : new Timer(ms, resolve)
         leave = () => {
-          clearTimeout(timer)
+          timer?.stop()
           resolve()
         }
       })

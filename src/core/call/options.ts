@@ -1,6 +1,7 @@
 import { ValidationError } from '../errors.js'
 import { Notes, type Trace } from '../events/trace.js'
-import { type Cancel, cancelOf } from '../time/cancel.js'
+import type { Cancel } from '../time/cancel.js'
+import { cancelOf } from '../time/signals.js'
 import type { CacheMode, CallOptions, Context, Transport } from '../types.js'
 
 /** A year: a deadline further off is somebody's `Date.now()`. */

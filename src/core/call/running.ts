@@ -1,5 +1,6 @@
 import { Link, LinkedList } from '../linked-list.js'
-import { type AbortListener, Timer } from '../time/cancel.js'
+import type { AbortListener } from '../time/cancel.js'
+import { Timer } from '../time/timer.js'
 
 /** Work under way: aborted when it is cut. */
 export abstract class Work extends Link implements AbortListener {

@@ -1,4 +1,5 @@
 import { isStackError, type TimeoutPhase } from '../errors.js'
+import { now } from '../time/clock.js'
 import { runHook } from '../warn.js'
 import {
   type CallMessage,
@@ -56,7 +57,7 @@ export interface TraceOptions {
  */
 export class Trace {
   readonly id = nextId()
-  readonly startedAt = performance.now()
+  readonly startedAt = now()
   readonly #stack: string
   readonly onEvent: EventListener | undefined
   readonly #message: CallMessage
@@ -128,12 +129,12 @@ export class Trace {
     end(end: EndOf, cancel: Cancelled): void
   } {
     const attempt = ++this.#attempts
-    const since = performance.now()
+    const since = now()
     let firstTokenMs: number | undefined
     this.#tell('attempt:start', { attempt, member })
     return {
       firstToken() {
-        firstTokenMs = performance.now() - since
+        firstTokenMs = now() - since
       },
       end: (ended, cancel) => {
         const { outcome, code } = outcomeOf(ended, cancel)
@@ -143,7 +144,7 @@ export class Trace {
           outcome,
           code,
           firstTokenMs,
-          durationMs: performance.now() - since,
+          durationMs: now() - since,
         })
       },
     }
@@ -153,7 +154,7 @@ export class Trace {
   handOut(hasToken: boolean): void {
     this.#handedOut = true
     if (hasToken) {
-      const afterMs = performance.now() - this.startedAt
+      const afterMs = now() - this.startedAt
       this.#firstTokenMs = afterMs
       this.#tell('first-token', { afterMs })
     }
@@ -174,7 +175,7 @@ export class Trace {
       outcome,
       code,
       layer,
-      durationMs: performance.now() - this.startedAt,
+      durationMs: now() - this.startedAt,
       queuedMs: this.#queuedMs,
       firstTokenMs: this.#firstTokenMs,
       attempts: this.#attempts,
@@ -188,7 +189,7 @@ export class Trace {
   #tell<Type extends StackEventType>(
     type: Type,
     details: Loose<StackEventDetails[Type]>,
-    at = performance.now(),
+    at = now(),
   ): void {
     if (this.#timeline !== undefined) {
       if (this.#timeline.length < LONGEST_TIMELINE - 1 || type === 'call:end') {

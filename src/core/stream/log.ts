@@ -1,6 +1,6 @@
 import { StackError } from '../errors.js'
 import { type Shared, share } from '../share.js'
-import { Timer } from '../time/cancel.js'
+import { Timer } from '../time/timer.js'
 import type { BaseFacts } from '../types.js'
 import { hookFailed, runHook } from '../warn.js'
 import type { Frame } from './frame.js'

@@ -1,5 +1,7 @@
 import { TimeoutError } from '../errors.js'
-import { type AbortListener, type Cancel, Timer } from '../time/cancel.js'
+import type { AbortListener, Cancel } from '../time/cancel.js'
+import { now } from '../time/clock.js'
+import { Timer } from '../time/timer.js'
 import { hookFailed } from '../warn.js'
 import type { Frame } from './frame.js'
 import { NOTHING, type Nothing, StreamIterator } from './iterator.js'
@@ -130,7 +132,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     this.#noteReader()
     if (this.ended !== undefined) return
     // A test's clock may stand at 0, which would mean that nobody waits.
-    this.#waitingSince = performance.now() || Number.MIN_VALUE
+    this.#waitingSince = now() || Number.MIN_VALUE
     this.log.ask()
   }
 

@@ -1,5 +1,6 @@
 import { Link, LinkedList } from '../linked-list.js'
-import { Timer } from './cancel.js'
+import { now } from './clock.js'
+import { Timer } from './timer.js'
 
 /** What is told when an alarm goes off. */
 export interface AlarmListener {
@@ -70,7 +71,7 @@ class Line {
   }
 
   add(listener: AlarmListener): Place {
-    const place = new Place(performance.now() + this.ms, listener, this)
+    const place = new Place(now() + this.ms, listener, this)
     const wasEmpty = this.#places.first === undefined
     this.#places.add(place)
     if (wasEmpty && !this.#arming) {
@@ -96,7 +97,7 @@ class Line {
     if (first === undefined) this.#lines.delete(this.ms)
     else if (this.#timer === undefined) {
       this.#awaited = first
-      this.#timer = new Timer(first.due - performance.now(), () => this.#ring())
+      this.#timer = new Timer(first.due - now(), () => this.#ring())
     }
   }
 
@@ -105,9 +106,9 @@ class Line {
     const awaited = this.#awaited
     this.#timer = undefined
     this.#awaited = undefined
-    const now = performance.now()
+    const reached = now()
     for (let place = this.#places.first; place !== undefined; place = this.#places.first) {
-      if (place !== awaited && place.due > now + GRAIN_MS) break
+      if (place !== awaited && place.due > reached + GRAIN_MS) break
       this.#places.remove(place)
       place.listener.ring()
     }

@@ -1,9 +1,10 @@
+import { now, wallTime } from '../../core/index.js'
 import type { Reply } from '../server/message.js'
 import { json } from '../server/reply.js'
 import { guidePoolStats } from './guide.js'
 import type { Route, RouteTools } from './route.js'
 
-const startedAt = performance.now()
+const startedAt = now()
 
 /** `closed`, `open` or `half_open`, as the guide writes it; `unknown` without a breaker. */
 const breakerState = ({ view }: RouteTools): string =>
@@ -35,7 +36,7 @@ class Probe {
 
   ask({ blossom, options }: RouteTools): Promise<boolean> | boolean {
     const { probe } = options
-    if (probe === undefined || performance.now() < this.#until) return this.#well
+    if (probe === undefined || now() < this.#until) return this.#well
     this.#running ??= blossom.text
       .generate(probe.prompt ?? 'Health check', {
         maxTokens: 5,
@@ -48,7 +49,7 @@ class Probe {
       )
       .then((well) => {
         this.#well = well
-        this.#until = performance.now() + probe.everyMs
+        this.#until = now() + probe.everyMs
         this.#running = undefined
         return well
       })
@@ -63,8 +64,8 @@ export function healthRoutes(): Route[] {
     const reason = unreadiness(tools) ?? ((await probe.ask(tools)) ? undefined : 'unhealthy')
     const body = {
       status: reason ?? 'healthy',
-      timestamp: new Date().toISOString(),
-      uptime_seconds: Number(((performance.now() - startedAt) / 1_000).toFixed(3)),
+      timestamp: new Date(wallTime()).toISOString(),
+      uptime_seconds: Number(((now() - startedAt) / 1_000).toFixed(3)),
       pool_stats: guidePoolStats(tools.view),
       circuit_breaker_state: breakerState(tools),
     }

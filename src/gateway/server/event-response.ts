@@ -1,4 +1,4 @@
-import { type Reader, TimeoutError } from '../../core/index.js'
+import { IdleTimer, type Reader, TimeoutError } from '../../core/index.js'
 import { type EventBody, KEEP_ALIVE } from './event-body.js'
 
 type Controller = ReadableStreamDefaultController<Uint8Array>
@@ -17,15 +17,16 @@ class PulledEvents implements Reader {
   /** The pull that waits for text. */
   #pull: { readonly controller: Controller; end(): void } | undefined
   #controller: Controller | undefined
-  #timer: NodeJS.Timeout | undefined
-  #sentAt = performance.now()
+  readonly #heartbeat: IdleTimer | undefined
+  /** Stands while the reader has something to read. */
+  readonly #unread: IdleTimer
 
   constructor(body: EventBody) {
     this.#body = body
     body.attach(this)
     const { heartbeatMs, writeTimeoutMs } = body.delivery
-    const everyMs = heartbeatMs > 0 ? Math.min(heartbeatMs, writeTimeoutMs) : writeTimeoutMs
-    this.#timer = setInterval(() => this.#look(), everyMs).unref()
+    if (heartbeatMs > 0) this.#heartbeat = new IdleTimer(heartbeatMs, () => this.#beat())
+    this.#unread = new IdleTimer(writeTimeoutMs, () => this.#cutIfUnread(writeTimeoutMs))
   }
 
   start(controller: Controller): void {
@@ -58,8 +59,8 @@ class PulledEvents implements Reader {
   }
 
   #send(text: string, controller: Controller): void {
-    this.#sentAt = performance.now()
-    this.#timer?.refresh()
+    this.#heartbeat?.restart()
+    this.#unread.restart()
     controller.enqueue(encoder.encode(text))
   }
 
@@ -69,23 +70,20 @@ class PulledEvents implements Reader {
   }
 
   #stop(): void {
-    clearInterval(this.#timer)
+    this.#heartbeat?.stop()
+    this.#unread.stop()
   }
 
-  /** Now and then: a comment for a reader who waits, the end for one who does not read. */
-  #look(): void {
-    const { heartbeatMs, writeTimeoutMs } = this.#body.delivery
-    const silentMs = performance.now() - this.#sentAt
-    const pull = this.#pull
-    if (pull === undefined) {
-      if (silentMs >= writeTimeoutMs) this.#cut(writeTimeoutMs)
-    } else if (heartbeatMs > 0 && silentMs >= heartbeatMs) {
-      this.#send(KEEP_ALIVE, pull.controller)
-      this.#endPull()
-    }
+  /** A comment for a reader that waits. */
+  #beat(): void {
+    if (this.#pull === undefined) return
+    this.#send(KEEP_ALIVE, this.#pull.controller)
+    this.#endPull()
   }
 
-  #cut(writeTimeoutMs: number): void {
+  /** The end for a reader that does not ask for more. */
+  #cutIfUnread(writeTimeoutMs: number): void {
+    if (this.#pull !== undefined) return
     const error = new TimeoutError(writeTimeoutMs, { phase: 'read' })
     this.#stop()
     this.#body.delivery.cut(error)

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { type Reader, TimeoutError, Timer } from '../../core/index.js'
+import { IdleTimer, type Reader, TimeoutError, Timer } from '../../core/index.js'
 import { type EventBody, KEEP_ALIVE } from './event-body.js'
 
 /**
@@ -13,7 +13,7 @@ export function writeEvents(body: EventBody, response: ServerResponse): void {
 class EventWriter implements Reader {
   readonly #body: EventBody
   readonly #response: ServerResponse
-  #heartbeat: NodeJS.Timeout | undefined
+  readonly #heartbeat: IdleTimer | undefined
   #full: Timer | undefined
 
   constructor(body: EventBody, response: ServerResponse) {
@@ -23,8 +23,7 @@ class EventWriter implements Reader {
     response.on('drain', () => this.#drained())
     response.once('close', () => this.#closed())
     const { heartbeatMs } = body.delivery
-    if (heartbeatMs > 0)
-      this.#heartbeat = setInterval(() => this.#write(KEEP_ALIVE), heartbeatMs).unref()
+    if (heartbeatMs > 0) this.#heartbeat = new IdleTimer(heartbeatMs, () => this.#write(KEEP_ALIVE))
   }
 
   start(): void {
@@ -37,7 +36,7 @@ class EventWriter implements Reader {
     while (this.#full === undefined) {
       const text = this.#body.take()
       if (text !== '') {
-        this.#heartbeat?.refresh()
+        this.#heartbeat?.restart()
         this.#write(text)
       }
       if (this.#body.isOver) return this.#end()
@@ -62,12 +61,12 @@ class EventWriter implements Reader {
   }
 
   #end(): void {
-    clearInterval(this.#heartbeat)
+    this.#heartbeat?.stop()
     this.#response.end()
   }
 
   #closed(): void {
-    clearInterval(this.#heartbeat)
+    this.#heartbeat?.stop()
     this.#full?.stop()
     this.#body.leave()
   }

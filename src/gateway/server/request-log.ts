@@ -1,5 +1,5 @@
 import type { ClientNote } from '../../client/types.js'
-import { isStackError, runHook, TimeoutError, warn } from '../../core/index.js'
+import { isStackError, now, runHook, TimeoutError, wallTime, warn } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
 import type { Visitor } from '../options.js'
 import type { RouteTools } from '../routes/route.js'
@@ -70,7 +70,7 @@ export function report(
   )
   runHook('createGateway: log()', () =>
     log({
-      time: new Date().toISOString(),
+      time: new Date(wallTime()).toISOString(),
       level:
         status >= 500 || (status < 400 && firstTokenMs !== undefined && code !== undefined)
           ? 'error'
@@ -81,7 +81,7 @@ export function report(
       method,
       route,
       status,
-      durationMs: round(performance.now() - startedAt),
+      durationMs: round(now() - startedAt),
       ...(firstTokenMs !== undefined && { firstTokenMs: round(firstTokenMs) }),
       ...(queuedMs !== undefined && { queuedMs: round(queuedMs) }),
       ...(cache !== undefined && { cached: cache !== 'miss' }),

@@ -1,5 +1,5 @@
 import type { BlossomCallOptions } from '../../client/types.js'
-import { isStackError, Notes } from '../../core/index.js'
+import { isStackError, Notes, now } from '../../core/index.js'
 import type { Visitor } from '../options.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
@@ -32,7 +32,7 @@ export class RequestScope {
   readonly route: Route | undefined
   readonly #core: Host
   readonly #dialect: Dialect
-  readonly #startedAt = performance.now()
+  readonly #startedAt = now()
   readonly #meta = new Notes()
   readonly #entry: { end(): boolean }
   #visitor: Visitor = {}
@@ -98,7 +98,7 @@ export class RequestScope {
   /** The reply with the headers that every answer has. Its end, however it comes, is reported. */
   complete(reply: Reply): Reply {
     const { incoming } = this
-    const headMs = performance.now() - this.#startedAt
+    const headMs = now() - this.#startedAt
     const { body } = reply
     const events = body instanceof EventBody ? body : undefined
     this.#addHeaders(reply.headers, headMs, events !== undefined)

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { Notes } from '../../core/index.js'
+import { Notes, now } from '../../core/index.js'
 import type { GatewayCore } from '../gateway.js'
 import type { Visitor } from '../options.js'
 import { readPrompt } from '../routes/guide.js'
@@ -43,7 +43,7 @@ export class Generation implements Cuttable {
   readonly id: MessageId | undefined
   readonly streams: boolean
   readonly #requestId = randomUUID()
-  readonly #startedAt = performance.now()
+  readonly #startedAt = now()
   readonly #leaving = new AbortController()
   readonly #meta = new Notes()
   readonly #body: Wanted['body']
@@ -144,7 +144,7 @@ export class Generation implements Cuttable {
       return withId({ type: 'result', text }, this.id)
     }
     const stream = await core.blossom.text.stream(prompt, options)
-    this.#firstTokenMs = performance.now() - this.#startedAt
+    this.#firstTokenMs = now() - this.#startedAt
     for await (const { text } of stream) {
       const sent = this.#outlet.send(withId({ type: 'delta', text }, this.id))
       if (this.#outlet.isBehind) await this.#orEnd(sent)

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocketServer } from 'ws'
-import { ClosedError, ConfigError, StackError, warn } from '../../core/index.js'
+import { ClosedError, ConfigError, now, StackError, warn } from '../../core/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
 import type { Visitor } from '../options.js'
 import { bearer, requestIdOf } from '../server/headers.js'
@@ -97,7 +97,7 @@ class Attachment {
   }
 
   async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const startedAt = performance.now()
+    const startedAt = now()
     const incoming = fromUpgrade(req, socket)
     let visitor: Visitor = {}
     this.#pending++
@@ -291,7 +291,7 @@ export function attachWebSocket(
       refused: true,
     })
     attachment.refuse(fromUpgrade(req, socket), socket, {
-      startedAt: performance.now(),
+      startedAt: now(),
       visitor: {},
       error,
       route: '(unknown)',

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { RawData, WebSocket } from 'ws'
-import { ClosedError, RateLimitError, StackError, ValidationError } from '../../core/index.js'
+import { ClosedError, now, RateLimitError, StackError, ValidationError } from '../../core/index.js'
 import { FieldsError } from '../server/message.js'
 import { problemOf } from '../server/reply.js'
 import { report } from '../server/request-log.js'
@@ -150,12 +150,12 @@ export class Session implements Outlet {
   /** Counts a message; how long to wait when there were too many, else 0. Milliseconds. */
   #overRate(): number {
     const { limit, intervalMs } = this.#limits.rate
-    const now = performance.now()
-    if (now >= this.#windowEnd) {
-      this.#windowEnd = now + intervalMs
+    const at = now()
+    if (at >= this.#windowEnd) {
+      this.#windowEnd = at + intervalMs
       this.#messages = 0
     }
-    return ++this.#messages > limit ? this.#windowEnd - now : 0
+    return ++this.#messages > limit ? this.#windowEnd - at : 0
   }
 
   #tooMany(retryAfter: number): RateLimitError {
@@ -232,7 +232,7 @@ export class Session implements Outlet {
     const isRunning = [...this.#running].some((generation) => generation.id === id)
     void this.send(errorMessage(problem, isRunning ? undefined : id))
     const { status } = problem
-    const startedAt = performance.now()
+    const startedAt = now()
     report(
       {
         requestId,

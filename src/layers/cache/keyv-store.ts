@@ -1,5 +1,5 @@
 import Keyv from 'keyv'
-import { digest, Timer, warn } from '../../core/index.js'
+import { digest, now, Timer, wallTime, warn } from '../../core/index.js'
 import type { Entry, EntryStore } from './store.js'
 import { read, type StoredAnswer, type Written, write } from './stored-answer.js'
 
@@ -63,7 +63,7 @@ export class KeyvStore implements EntryStore {
     try {
       if (!isEnvelope(found, known) || found.at < this.#clearedAt) return undefined
       const answer = read({ form: found.f, content: found.d })
-      return answer && { answer, ageMs: Math.max(0, Date.now() - found.at) }
+      return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) }
     } catch {
       // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
       storeFailed()
@@ -80,7 +80,7 @@ export class KeyvStore implements EntryStore {
       v: 2,
       k: known,
       f: written.form,
-      at: Date.now(),
+      at: wallTime(),
       d: written.content,
     }
     // Nobody waits for a write.
@@ -94,7 +94,7 @@ export class KeyvStore implements EntryStore {
   clear(): Promise<void> {
     // A store that could not be cleared, or a write that arrives after it, must not bring back what
     // is older.
-    this.#clearedAt = Date.now()
+    this.#clearedAt = wallTime()
     return this.#attempt(() => this.#keyv.clear(), undefined)
   }
 
@@ -107,7 +107,7 @@ export class KeyvStore implements EntryStore {
   }
 
   get #isResting(): boolean {
-    return performance.now() < this.#restUntil
+    return now() < this.#restUntil
   }
 
   async #attempt<T>(operation: () => Promise<T>, otherwise: T): Promise<T> {
@@ -117,7 +117,7 @@ export class KeyvStore implements EntryStore {
         operation(),
         new Promise<T>((resolve) => {
           timer = new Timer(this.#limitMs, () => {
-            this.#restUntil = performance.now() + REST_MS
+            this.#restUntil = now() + REST_MS
             storeFailed()
             resolve(otherwise)
           })

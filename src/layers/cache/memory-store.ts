@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { digest } from '../../core/index.js'
+import { digest, now } from '../../core/index.js'
 import type { Entry, EntryStore } from './store.js'
 import { type StoredAnswer, sizeOf } from './stored-answer.js'
 
@@ -18,24 +18,28 @@ interface Kept {
 export class MemoryStore implements EntryStore {
   readonly #kept: LRUCache<string, Kept>
 
+  readonly #keepMs: number
+
   constructor(keepMs: number, maxEntries: number, maxBytes: number) {
+    this.#keepMs = keepMs
     this.#kept = new LRUCache({
       max: maxEntries,
       maxSize: maxBytes,
       sizeCalculation: ({ answer }, key) => sizeOf(answer) + key.length + ENTRY_BYTES,
-      // It takes whole ones only.
-      ttl: Math.ceil(keepMs),
-      ttlResolution: 0,
     })
   }
 
   get(key: string): Entry | undefined {
     const found = this.#kept.get(key)
-    return found && { answer: found.answer, ageMs: performance.now() - found.at }
+    if (found === undefined) return undefined
+    const ageMs = now() - found.at
+    if (ageMs <= this.#keepMs) return { answer: found.answer, ageMs }
+    this.#kept.delete(key)
+    return undefined
   }
 
   set(key: string, answer: StoredAnswer): void {
-    this.#kept.set(key, { answer, at: performance.now() })
+    this.#kept.set(key, { answer, at: now() })
   }
 
   /** Looks through all keys: it is called by hand, now and then. */

@@ -160,7 +160,9 @@ export function retry<const Name extends string = 'retry'>(
       if (context.cancel.aborted) throw reason
       return false
     }
-    return true
+    // Both may have come to pass in the moment when the wait was over.
+    context.cancel.throwIfAborted()
+    return !context.closing.aborted
   }
 
   return defineLayer({

@@ -1,3 +1,5 @@
+import { wallTime } from '../../core/index.js'
+
 /** How a fault's or a refusal's error body looks; any other string is sent as it stands. */
 export type ErrorShape = 'blossom' | 'openai' | 'plain-error' | 'html' | 'empty'
 
@@ -67,7 +69,7 @@ export function errorBody(
         error: {
           code,
           message,
-          timestamp: new Date().toISOString(),
+          timestamp: new Date(wallTime()).toISOString(),
           details: facts.details ?? {},
           requestId,
         },

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { currentClock, now } from '../../core/index.js'
 import { Refusal } from './errors.js'
 import type { OpenRecord, Private } from './record.js'
 
@@ -66,7 +67,7 @@ export class Exchange {
   settle(outcome: 'complete' | 'aborted' | 'fault'): void {
     if (this.record.outcome !== 'open') return
     this.record.outcome = outcome
-    this.record.endedAt = performance.now()
+    this.record.endedAt = now()
     for (const run of this.#atEnd.splice(0)) run()
   }
 
@@ -95,13 +96,10 @@ export class Exchange {
     this.changed()
   }
 
-  /** Waits by the global `setTimeout`, so that fake timers can drive it. */
+  /** Waits on the clock that a test may have set. */
   sleep(ms: number): Promise<void> {
     if (ms <= 0) return Promise.resolve()
-    return this.#whileHere((done) => {
-      const timer = setTimeout(done, ms)
-      return () => clearTimeout(timer)
-    })
+    return this.#whileHere((done) => currentClock().startTimer(done, ms, true))
   }
 
   /** Waits for something that goes on without this client. */

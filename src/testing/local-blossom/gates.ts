@@ -1,3 +1,4 @@
+import { now } from '../../core/index.js'
 import { Refusal } from './errors.js'
 import type { Exchange } from './exchange.js'
 import type { Settings } from './options.js'
@@ -28,11 +29,11 @@ export class Gates {
   checkRate(): void {
     const { rate } = this.#settings
     if (rate === undefined) return
-    const now = performance.now()
-    this.#recent = this.#recent.filter((at) => at > now - rate.intervalMs)
+    const at = now()
+    this.#recent = this.#recent.filter((before) => before > at - rate.intervalMs)
     const oldest = this.#recent[0]
     if (oldest !== undefined && this.#recent.length >= rate.limit) {
-      const retryAfterSeconds = Math.max(0.001, Math.round(oldest + rate.intervalMs - now) / 1000)
+      const retryAfterSeconds = Math.max(0.001, Math.round(oldest + rate.intervalMs - at) / 1000)
       throw new Refusal(429, 'Rate limit exceeded', {
         headers: { 'retry-after': String(Math.ceil(retryAfterSeconds)) },
         body: {
@@ -42,7 +43,7 @@ export class Gates {
         },
       })
     }
-    this.#recent.push(now)
+    this.#recent.push(at)
   }
 
   /**

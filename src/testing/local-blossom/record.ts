@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { now } from '../../core/index.js'
 import type { Fault } from './faults.js'
 
 /** How many requests a local Blossom remembers; older ones are forgotten first. */
@@ -88,7 +89,7 @@ export function beginRecord(
   for (const name of SECRET_HEADERS) if (headers[name] !== undefined) headers[name] = '[redacted]'
   const record: OpenRecord = {
     id,
-    at: performance.now(),
+    at: now(),
     method: message.method ?? 'GET',
     path: path === '' ? '/' : path,
     query: Object.fromEntries(query),

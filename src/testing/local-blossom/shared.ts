@@ -1,3 +1,4 @@
+import { currentClock } from '../../core/index.js'
 import { digest } from './text.js'
 
 const KEPT = 1000
@@ -11,7 +12,8 @@ const KEPT = 1000
  */
 export class SharedGenerations<T> {
   readonly #answers = new Map<string, Promise<T>>()
-  readonly #timers = new Set<ReturnType<typeof setTimeout>>()
+  /** What stops them. */
+  readonly #timers = new Set<() => void>()
 
   /** Identity of a request: its bytes. A digest, since the query may hold a key. */
   static identity(method: string, path: string, query: string, body: string): string {
@@ -51,18 +53,19 @@ export class SharedGenerations<T> {
   /** Forgets everything, timers included: nobody is waiting any more. */
   close(): void {
     this.clear()
-    for (const timer of this.#timers) clearTimeout(timer)
+    for (const stop of this.#timers) stop()
     this.#timers.clear()
   }
 
   #after(ms: number): Promise<void> {
     if (ms <= 0) return Promise.resolve()
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer)
+      const run = () => {
+        this.#timers.delete(stop)
         resolve()
-      }, ms)
-      this.#timers.add(timer)
+      }
+      const stop = currentClock().startTimer(run, ms, true)
+      this.#timers.add(stop)
     })
   }
 }

@@ -346,6 +346,7 @@ describe('toServerSentEvents', () => {
       const source = new Source<string>()
       const reader = toServerSentEvents(source)
       const waiting = reader.next()
+      await vi.advanceTimersByTimeAsync(0)
       expect(vi.getTimerCount()).toBe(1)
       await reader.return(undefined)
       expect(vi.getTimerCount()).toBe(0)

@@ -1,26 +1,11 @@
-import { getEventListeners } from 'node:events'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  abortScope,
-  Cancel,
-  cancelOf,
-  remaining,
-  Scope,
-  sleep,
-  stack,
-  Timer,
-} from '../../../../src/core/index.js'
-import { gate, never } from '../../../support/gate.js'
-import { spy } from '../../../support/layers.js'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Cancel, stack } from '../../../../src/core/index.js'
+import { never } from '../../../support/gate.js'
 import { catchWarnings, named } from '../../../support/warnings.js'
-import { failure, watch } from '../../../support/watch.js'
-
-beforeEach(() => {
-  vi.useFakeTimers()
-})
+import { watch } from '../../../support/watch.js'
 
 afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
   vi.useRealTimers()
   vi.restoreAllMocks()
 })
@@ -138,234 +123,29 @@ describe('Cancel', () => {
     expect(cancel.signal.aborted).toBe(true)
     expect(cancel.signal.reason).toBe('early')
   })
-})
 
-describe('cancelOf', () => {
-  it('is the same for the same signal and hands that signal on', () => {
-    const { signal } = new AbortController()
-    expect(cancelOf(signal)).toBe(cancelOf(signal))
-    expect(cancelOf(signal).signal).toBe(signal)
-  })
-
-  it('listens once to the signal, and only while somebody listens to it', () => {
-    const { signal } = new AbortController()
-    const cancel = cancelOf(signal)
-    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
-    const removers = Array.from({ length: 50 }, () => cancel.onAbort(() => {}))
-    expect(getEventListeners(signal, 'abort')).toHaveLength(1)
-    for (const remove of removers) remove()
-    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
-  })
-
-  it('follows a signal that can carry nothing more', () => {
-    const controller = new AbortController()
-    const signal = Object.preventExtensions(controller.signal)
-    const listener = vi.fn()
-    cancelOf(signal).onAbort(listener)
-    cancelOf(signal).onAbort(() => {})()
-    controller.abort('gone')
-    expect(listener).toHaveBeenCalledExactlyOnceWith('gone')
-    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
-  })
-
-  it('passes the very reason on and keeps no listener after the abort', () => {
-    const controller = new AbortController()
-    const listener = vi.fn()
-    cancelOf(controller.signal).onAbort(listener)
-    const reason = { any: 'value' }
-    controller.abort(reason)
-    expect(listener.mock.calls[0]?.[0]).toBe(reason)
-    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0)
-  })
-
-  it('is aborted for a signal that is aborted already, or was while nobody listened', () => {
-    expect(cancelOf(AbortSignal.abort('before')).reason).toBe('before')
-    const controller = new AbortController()
-    cancelOf(controller.signal)
-    controller.abort('between')
-    expect(cancelOf(controller.signal).aborted).toBe(true)
-    expect(cancelOf(controller.signal).reason).toBe('between')
-  })
-
-  it('tells a listener that is added from within another abort listener of the signal', () => {
-    const controller = new AbortController()
-    const cancel = cancelOf(controller.signal)
-    const late = vi.fn()
-    controller.signal.addEventListener('abort', () => cancel.onAbort(late))
-    const early = vi.fn()
-    cancel.onAbort(early)
-    controller.abort('now')
-    expect(late).toHaveBeenCalledExactlyOnceWith('now')
-    expect(early).toHaveBeenCalledExactlyOnceWith('now')
-  })
-})
-
-describe('Scope', () => {
-  it('is aborted with its parent, with the same reason', () => {
-    const parent = new Cancel()
-    const scope = new Scope(parent)
-    const reason = new Error('outer')
-    parent.abort(reason)
-    expect(scope.aborted).toBe(true)
-    expect(scope.reason).toBe(reason)
-  })
-
-  it('is aborted at once below an aborted parent', () => {
-    const parent = new Cancel()
-    parent.abort('early')
-    expect(new Scope(parent).reason).toBe('early')
-  })
-
-  it('is aborted alone', () => {
-    const parent = new Cancel()
-    const scope = new Scope(parent)
-    scope.abort('inner')
-    expect(parent.aborted).toBe(false)
-  })
-
-  it('leaves its parent when it is disposed of', () => {
-    const parent = new Cancel()
-    const scope = new Scope(parent)
-    scope.dispose()
-    expect(parent.watched).toBe(false)
-    parent.abort('late')
-    expect(scope.aborted).toBe(false)
-  })
-
-  it('settles a race as the work does and takes its listener away', async () => {
-    const scope = new Scope(new Cancel())
-    await expect(scope.race(Promise.resolve('answer'))).resolves.toBe('answer')
-    const error = new Error('work')
-    expect(await failure(scope.race(Promise.reject(error)))).toBe(error)
-    expect(scope.watched).toBe(false)
-  })
-
-  it('rejects a race at the abort although the work goes on', async () => {
-    const scope = new Scope(new Cancel())
-    const work = gate()
-    const race = scope.race(work.promise)
-    scope.abort('cut')
-    expect(await failure(race)).toBe('cut')
-    work.fail(new Error('late, and nobody hears of it'))
-    await vi.advanceTimersByTimeAsync(0)
-  })
-
-  it('rejects a race begun after the abort', async () => {
-    const scope = new Scope(new Cancel())
-    scope.abort('before')
-    expect(await failure(scope.race(never()))).toBe('before')
-    expect(await failure(scope.race(Promise.reject(new Error('unheard'))))).toBe('before')
-  })
-})
-
-describe('abortScope', () => {
-  it('opens a scope below the context', async () => {
-    const probe = spy()
-    const call = watch(stack(() => never(), probe)('x', { timeoutMs: 100 }))
-    const scope = abortScope(probe.context)
-    await vi.advanceTimersByTimeAsync(100)
-    expect(scope.reason).toBe(call.error)
-  })
-})
-
-describe('Timer', () => {
-  const DAY = 24 * 3_600_000
-
-  it('runs once, after its time', async () => {
-    const run = vi.fn()
-    new Timer(50, run)
-    await vi.advanceTimersByTimeAsync(49)
-    expect(run).not.toHaveBeenCalled()
-    await vi.advanceTimersByTimeAsync(1000)
-    expect(run).toHaveBeenCalledTimes(1)
-  })
-
-  it('runs soon for a time that has passed', async () => {
-    const run = vi.fn()
-    new Timer(-5, run)
-    await vi.advanceTimersByTimeAsync(1)
-    expect(run).toHaveBeenCalledTimes(1)
-  })
-
-  it('counts beyond 2^31 milliseconds', async () => {
-    const run = vi.fn()
-    new Timer(60 * DAY, run)
-    await vi.advanceTimersByTimeAsync(60 * DAY - 1)
-    expect(run).not.toHaveBeenCalled()
-    await vi.advanceTimersByTimeAsync(1)
-    expect(run).toHaveBeenCalledTimes(1)
-  })
-
-  it.each([0, 30])('leaves nothing when it is stopped after %i days of 60', async (days) => {
-    const run = vi.fn()
-    const timer = new Timer(60 * DAY, run)
-    await vi.advanceTimersByTimeAsync(days * DAY)
-    timer.stop()
-    expect(vi.getTimerCount()).toBe(0)
-    timer.stop()
-  })
-
-  it('lets the process end, in its later legs too', async () => {
-    const handles: { hasRef(): boolean }[] = []
-    const original = globalThis.setTimeout
-    vi.spyOn(globalThis, 'setTimeout').mockImplementation(((run: () => void, ms: number) => {
-      const handle = original(run, ms)
-      handles.push(handle)
-      return handle
-    }) as typeof setTimeout)
-    const timer = new Timer(60 * DAY, () => {}).unref()
-    await vi.advanceTimersByTimeAsync(55 * DAY)
-    expect(handles.map((handle) => handle.hasRef())).toEqual([false, false, false])
-    timer.stop()
-  })
-})
-
-describe('sleep', () => {
-  it('waits its time', async () => {
-    const slept = watch(sleep(100))
-    await vi.advanceTimersByTimeAsync(99)
-    expect(slept.state).toBe('pending')
-    await vi.advanceTimersByTimeAsync(1)
-    expect(slept.state).toBe('resolved')
-  })
-
-  it('ends with the reason of whichever cancellation comes first and frees timer and listeners', async () => {
-    const a = new Cancel()
-    const b = new Cancel()
-    const slept = sleep(100, a, b)
-    b.abort('second')
-    expect(vi.getTimerCount()).toBe(0)
-    expect([a.watched, b.watched]).toEqual([false, false])
-    expect(await failure(slept)).toBe('second')
-  })
-
-  it('frees the listeners when it has slept', async () => {
+  it('tells listeners in the async context in which they came, and of a signal in which it was read', () => {
+    const store = new AsyncLocalStorage<string>()
     const cancel = new Cancel()
-    const slept = sleep(5, cancel)
-    await vi.advanceTimersByTimeAsync(5)
-    await slept
-    expect(cancel.watched).toBe(false)
+    const seen: unknown[] = []
+    const look = () => seen.push(store.getStore())
+    store.run('reader', () => cancel.signal).addEventListener('abort', look)
+    store.run('listener', () => cancel.onAbort(look))
+    store.run('stranger', () => cancel.abort('enough'))
+    expect(seen).toEqual(['reader', 'listener'])
   })
 
-  it('rejects at once for an aborted cancellation and leaves nothing on the others', async () => {
-    const before = new Cancel()
-    const aborted = new Cancel()
-    aborted.abort('early')
-    const after = new Cancel()
-    expect(await failure(sleep(100, before, aborted, after))).toBe('early')
-    expect([before.watched, after.watched]).toEqual([false, false])
-  })
-})
-
-describe('remaining', () => {
-  it('tells the milliseconds until the deadline, and Infinity without one', async () => {
-    const probe = spy()
-    const ask = stack(async () => 'x', probe)
-    await ask()
-    expect(remaining(probe.context)).toBe(Number.POSITIVE_INFINITY)
-    await ask(undefined, { timeoutMs: 80 })
-    expect(remaining(probe.context)).toBe(80)
-    await vi.advanceTimersByTimeAsync(100)
-    expect(remaining(probe.context)).toBe(-20)
+  it("keeps each caller's async context when their time limits pass at once", async () => {
+    vi.useFakeTimers()
+    const store = new AsyncLocalStorage<number>()
+    const seen: unknown[] = []
+    const ask = stack((_: number, { signal }) => {
+      signal.addEventListener('abort', () => seen.push(store.getStore()))
+      return never()
+    })
+    const calls = [1, 2, 3].map((n) => store.run(n, () => watch(ask(n, { timeoutMs: 50 }))))
+    await vi.advanceTimersByTimeAsync(50)
+    expect(calls.map(({ state }) => state)).toEqual(['rejected', 'rejected', 'rejected'])
+    expect(seen).toEqual([1, 2, 3])
   })
 })

@@ -777,6 +777,7 @@ describe('queue', () => {
       const caller = new AbortController()
       call('a')
       call('b', { signal: caller.signal })
+      await tick()
       expect(vi.getTimerCount()).toBe(1)
       caller.abort()
       await tick()

@@ -1,0 +1,119 @@
+import {
+  type Clock,
+  ConfigError,
+  currentClock,
+  DeadlineHeap,
+  type Expiring,
+  NOT_WAITING,
+  now,
+  setClock,
+  wallTime,
+} from '../core/index.js'
+
+/** A clock that stands until a test moves it. */
+export interface FakeClock {
+  /** Milliseconds, as `performance.now()` counts them. Deadlines of calls are moments on it. */
+  now(): number
+  /**
+   * Moves the clock on by `ms`, timer by timer: all that follows from one happens before the next.
+   * Resolves when all of it has happened.
+   */
+  advance(ms: number): Promise<void>
+  /** Brings the system's clock back. What still waits then waits for ever. */
+  restore(): void
+}
+
+/**
+ * Puts a clock that stands in the place of the system's, for everything in this library and in this
+ * process, until `restore()`. It works with any test runner and needs no mocked timers. What is not
+ * of this library, such as a socket or your own `setTimeout()`, goes by the real time.
+ *
+ * @throws ConfigError code `CONFIG`, when such a clock is in use already
+ * @example
+ * const clock = fakeClock()
+ * const answer = ask('Hello') // waits in queue({ rate: { limit: 1, intervalMs: 1_000 } })
+ * await clock.advance(1_000)
+ * clock.restore()
+ */
+export function fakeClock(): FakeClock {
+  if (IS_FAKE in currentClock())
+    throw new ConfigError('fakeClock: a fake clock is in use already; restore() it first.')
+  const clock = new StandingClock()
+  setClock(clock)
+  return {
+    now: () => clock.now(),
+    advance: (ms) => clock.advance(ms),
+    restore: () => clock.stop(),
+  }
+}
+
+/** Other copies of the library know it by this. */
+const IS_FAKE = Symbol.for('blossom-stack.fake-clock')
+
+// Taken before anybody mocks it: a turn of the event loop is not a matter of time.
+const nextTurn = globalThis.setImmediate
+const turn = () => new Promise<void>((resolve) => nextTurn(resolve))
+
+class StandingClock implements Clock {
+  readonly [IS_FAKE] = true
+  // Whole milliseconds, so that sums of them are exact.
+  #now = Math.ceil(now())
+  readonly #epoch = wallTime() - this.#now
+  readonly #timers = new DeadlineHeap()
+  #advanced: Promise<void> = Promise.resolve()
+  #isOver = false
+
+  now(): number {
+    return this.#now
+  }
+
+  wallTime(): number {
+    return this.#epoch + this.#now
+  }
+
+  startTimer(run: () => void, ms: number): () => void {
+    const timer = new FakeTimer(run)
+    // Node's timers take a millisecond at least, or what polls would never let the time pass.
+    this.#timers.add(timer, this.#now + Math.max(1, ms))
+    return () => {
+      if (timer.deadlineSlot !== NOT_WAITING) this.#timers.remove(timer)
+    }
+  }
+
+  advance(ms: number): Promise<void> {
+    if (typeof ms !== 'number' || !(ms >= 0) || ms === Number.POSITIVE_INFINITY)
+      throw new ConfigError('fakeClock: advance() takes a number of milliseconds of at least 0.')
+    if (this.#isOver) throw new ConfigError('fakeClock: the clock was restored; make a new one.')
+    const passed = this.#advanced.then(() => this.#pass(ms))
+    this.#advanced = passed.catch(() => {})
+    return passed
+  }
+
+  async #pass(ms: number): Promise<void> {
+    const end = this.#now + ms
+    // What was begun just now has set its timers behind this.
+    await turn()
+    while (this.#timers.earliest() <= end) {
+      this.#now = this.#timers.earliest()
+      for (const slot of this.#timers.takeUntil(this.#now)) {
+        this.#timers.expire(slot)
+        await turn()
+      }
+    }
+    this.#now = end
+  }
+
+  stop(): void {
+    this.#isOver = true
+    if (currentClock() === this) setClock(undefined)
+  }
+}
+
+class FakeTimer implements Expiring {
+  deadlineSlot = NOT_WAITING
+  readonly expire: () => void
+
+  constructor(run: () => void) {
+    this.expire = run
+  }
+}

@@ -1,0 +1,49 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Cancel, sleep } from '../../../../src/core/index.js'
+import { failure, watch } from '../../../support/watch.js'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+})
+
+describe('sleep', () => {
+  it('waits its time', async () => {
+    const slept = watch(sleep(100))
+    await vi.advanceTimersByTimeAsync(99)
+    expect(slept.state).toBe('pending')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(slept.state).toBe('resolved')
+  })
+
+  it('ends with the reason of whichever cancellation comes first and frees timer and listeners', async () => {
+    const a = new Cancel()
+    const b = new Cancel()
+    const slept = sleep(100, a, b)
+    b.abort('second')
+    expect(vi.getTimerCount()).toBe(0)
+    expect([a.watched, b.watched]).toEqual([false, false])
+    expect(await failure(slept)).toBe('second')
+  })
+
+  it('frees the listeners when it has slept', async () => {
+    const cancel = new Cancel()
+    const slept = sleep(5, cancel)
+    await vi.advanceTimersByTimeAsync(5)
+    await slept
+    expect(cancel.watched).toBe(false)
+  })
+
+  it('rejects at once for an aborted cancellation and leaves nothing on the others', async () => {
+    const before = new Cancel()
+    const aborted = new Cancel()
+    aborted.abort('early')
+    const after = new Cancel()
+    expect(await failure(sleep(100, before, aborted, after))).toBe('early')
+    expect([before.watched, after.watched]).toEqual([false, false])
+  })
+})

@@ -1,0 +1,125 @@
+import { execFileSync } from 'node:child_process'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { cache, collect, retry, stack, timeout } from '../../../src/index.js'
+import { chunkSource, type FakeClock, fakeClock, scripted } from '../../../src/testing/index.js'
+import { never } from '../../support/gate.js'
+import { watch } from '../../support/watch.js'
+
+let clock: FakeClock
+
+beforeEach(() => {
+  clock = fakeClock()
+})
+
+afterEach(() => clock.restore())
+
+describe('fakeClock', () => {
+  it('stands until it is moved, and moves by as much as it is told', async () => {
+    const start = clock.now()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(clock.now()).toBe(start)
+    await clock.advance(1_234.5)
+    expect(clock.now()).toBe(start + 1_234.5)
+  })
+
+  it('begins at the real time, so that deadlines of calls may be taken from either', () => {
+    expect(Math.abs(clock.now() - performance.now())).toBeLessThan(1_000)
+  })
+
+  it("drives a call's time limit to the millisecond", async () => {
+    const call = watch(stack(() => never())(undefined, { timeoutMs: 60_000 }))
+    await clock.advance(59_999)
+    expect(call.state).toBe('pending')
+    await clock.advance(1)
+    expect(call.error).toMatchObject({ code: 'TIMEOUT', ms: 60_000 })
+  })
+
+  it('drives the backoff of a retry and what a layer further out allows', async () => {
+    const base = scripted<string, string>([new Error('down'), new Error('down'), 'Hello'])
+    const ask = stack(base, retry({ random: () => 0.5 }))
+    const call = watch(ask('Hi'))
+    await clock.advance(249)
+    expect(base.calls).toHaveLength(1)
+    await clock.advance(1)
+    expect(base.calls).toHaveLength(2)
+    await clock.advance(500)
+    expect(call.value).toBe('Hello')
+  })
+
+  it('drives the pace of a scripted stream', async () => {
+    const ask = stack(() => chunkSource([1, 2, 3], { delayMs: 1_000 }))
+    const read = watch(ask().then(collect))
+    await clock.advance(2_999)
+    expect(read.state).toBe('pending')
+    await clock.advance(1)
+    expect(read.value).toEqual([1, 2, 3])
+  })
+
+  // These two fail until the cache, the stream and `timeout` take their time from `core/time`.
+  it('drives the time that a cache keeps an answer', async () => {
+    let calls = 0
+    const ask = stack(async () => ++calls, cache({ ttlMs: 60_000 }))
+    await ask()
+    await clock.advance(59_999)
+    expect(await ask()).toBe(1)
+    await clock.advance(2)
+    expect(await ask()).toBe(2)
+  })
+
+  it('drives the silence that a stream may keep', async () => {
+    const ask = stack(
+      () => chunkSource(['a'], { stall: true }),
+      timeout({ ms: 600_000, idleMs: 5_000 }),
+    )
+    const read = watch(ask().then(collect))
+    await clock.advance(4_999)
+    expect(read.state).toBe('pending')
+    await clock.advance(1)
+    expect(read.error).toMatchObject({ code: 'TIMEOUT', phase: 'idle' })
+  })
+
+  it('passes one stretch of time behind the other when it is told twice at once', async () => {
+    const start = clock.now()
+    const call = watch(stack(() => never())(undefined, { timeoutMs: 150 }))
+    const both = [clock.advance(100), clock.advance(100)]
+    await both[0]
+    expect([clock.now() - start, call.state]).toEqual([100, 'pending'])
+    await both[1]
+    expect([clock.now() - start, call.state]).toEqual([200, 'rejected'])
+  })
+
+  it('is one at a time, and can be made again when it was restored', () => {
+    expect(() => fakeClock()).toThrow(expect.objectContaining({ code: 'CONFIG' }))
+    clock.restore()
+    clock.restore()
+    clock = fakeClock()
+    expect(() => fakeClock()).toThrow('restore() it first')
+  })
+
+  it.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', undefined])(
+    'refuses to advance by %s',
+    (ms) => {
+      expect(() => clock.advance(ms as number)).toThrow('milliseconds')
+    },
+  )
+
+  it('gives the real time back, and its timers go on', async () => {
+    const { advance } = clock
+    clock.restore()
+    expect(() => advance(1)).toThrow('restored')
+    const call = watch(stack(() => never())(undefined, { timeoutMs: 5 }))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(call.state).toBe('rejected')
+  })
+})
+
+describe('fakeClock under node:test', () => {
+  it('drives the ES copy and the CommonJS copy of the package alike', () => {
+    clock.restore()
+    const file = 'test/support/clock-under-node-test.mjs'
+    const told = execFileSync(process.execPath, ['--test', '--test-reporter=tap', file], {
+      encoding: 'utf8',
+    })
+    expect(told).toMatch(/# pass 2\n# fail 0/)
+  })
+})
