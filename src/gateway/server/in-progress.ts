@@ -1,4 +1,4 @@
-import { ClosedError, Running, Work } from '../../core/index.js'
+import { ClosedError, Link, Running, type Work } from '../../core/index.js'
 
 /** What can be cut: a request, or a WebSocket. */
 export interface Cuttable {
@@ -8,7 +8,7 @@ export interface Cuttable {
 /** How long what was cut may take to give back what it holds. */
 const CUT_GRACE_MS = 1_000
 
-class Entry extends Work {
+class Entry extends Link implements Work {
   readonly #cuttable: Cuttable
 
   constructor(cuttable: Cuttable) {

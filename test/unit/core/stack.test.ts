@@ -980,7 +980,7 @@ describe('stack', () => {
         stack(async () => 1),
         outer,
       )()
-      expect(outer.context.cancel.watched).toBe(true)
+      expect(outer.context.cancel.watched).toBe(false)
       outer.context.cancel.abort('late')
       expect(listeners(controller.signal)).toBe(0)
     })
