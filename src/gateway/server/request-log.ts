@@ -1,7 +1,7 @@
 import type { ClientNote } from '../../client/types.js'
 import { isStackError, runHook, warn } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
-import type { Visitor } from '../options.js'
+import type { Caller as Visitor } from '../options.js'
 import type { RouteTools } from '../routes/route.js'
 
 /** What the layers have noted of a call. */

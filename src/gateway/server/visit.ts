@@ -1,6 +1,6 @@
 import type { BlossomCallOptions } from '../../client/types.js'
 import { isStackError, Notes } from '../../core/index.js'
-import type { Visitor } from '../options.js'
+import type { Caller as Visitor } from '../options.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
 import type { Flights } from './flights.js'

@@ -262,12 +262,12 @@ describe('fields that are wrong', () => {
       title: 'Bad Request',
       status: 400,
       detail:
-        'The request is not valid: prompt must be a string that is not empty; max_tokens must be a whole number from 1 to 32768.',
+        'The request is not valid: prompt must be a non-empty string; max_tokens must be an integer from 1 to 32768.',
       code: 'VALIDATION',
       requestId: 'ID',
       errors: [
-        { field: 'prompt', message: 'must be a string that is not empty' },
-        { field: 'max_tokens', message: 'must be a whole number from 1 to 32768' },
+        { field: 'prompt', message: 'must be a non-empty string' },
+        { field: 'max_tokens', message: 'must be an integer from 1 to 32768' },
       ],
     })
   })
