@@ -4,6 +4,7 @@ import {
   Alarms,
   atOnce,
   Cancel,
+  ConfigError,
   type Context,
   check,
   defineLayer,
@@ -18,10 +19,11 @@ import {
 /** Options of `timeout()`. */
 export interface TimeoutOptions<Name extends string = 'timeout'> {
   /**
-   * Longest time from the call to the end of its answer. Milliseconds, at least 1; a function tells
-   * it for each request.
+   * Longest time from the call to the end of its answer. Milliseconds, at least 1; a function
+   * returns it for each request.
+   * @default none
    */
-  ms: number | ((request: unknown) => number)
+  ms?: number | ((request: unknown) => number) | undefined
   /** The same for an answer that is a stream, to its last chunk. Milliseconds. @default `ms` */
   streamMs?: number | undefined
   /**
@@ -46,12 +48,13 @@ export interface TimeoutStats {
 
 /**
  * Cuts off an answer that is not complete in time, and aborts its work. The caller's own abort
- * passes through as it is.
+ * passes through as it is. Any one of the limits is enough.
  *
  * `ms` or `streamMs` is chosen by what the base says of the request (`streams`). When it says
  * nothing the longer of the two holds until the answer shows its form; then the right one counts,
  * from the call's start.
  *
+ * @throws ConfigError without any limit
  * @throws TimeoutError code `TIMEOUT`, status 504, with `phase` and `ms`; a stream already being
  * read fails with it
  * @example timeout({ ms: 30_000, firstTokenMs: 10_000, idleMs: 20_000 })
@@ -61,16 +64,18 @@ export function timeout<const Name extends string = 'timeout'>(
   options: TimeoutOptions<Name>,
 ): Layer<Name, TimeoutStats> {
   const { streamMs, firstTokenMs, idleMs, name, ...checked } = check('timeout', options, {
-    ms: rules.required(
-      rules.either(rules.duration(undefined), rules.callback<(request: unknown) => number>()),
-    ),
+    ms: rules.either(rules.duration(undefined), rules.callback<(request: unknown) => number>()),
     streamMs: rules.duration(undefined),
     firstTokenMs: rules.duration(undefined),
     idleMs: rules.duration(undefined),
     name: rules.layerName<Name>('timeout'),
   })
+  if ([checked.ms, streamMs, firstTokenMs, idleMs].every((limit) => limit === undefined))
+    throw new ConfigError('timeout: one of ms, streamMs, firstTokenMs or idleMs is required.', {
+      layer: 'timeout',
+    })
   const msOf = typeof checked.ms === 'function' ? checked.ms : undefined
-  const fixedMs = typeof checked.ms === 'number' ? checked.ms : 0
+  const fixedMs = typeof checked.ms === 'number' ? checked.ms : Number.POSITIVE_INFINITY
   let fired = 0
 
   const alarms = new Alarms()
@@ -95,7 +100,7 @@ export function timeout<const Name extends string = 'timeout'>(
         const call = new TimedCall(context, limit, reject, onFire)
         context.cancel.add(call)
         if (call.aborted) return
-        call.total = alarms.set(limit, call)
+        if (limit !== Number.POSITIVE_INFINITY) call.total = alarms.set(limit, call)
         if (streams && firstTokenMs !== undefined) {
           call.partial = alarms.set(firstTokenMs, {
             ring: () => call.fire('first-token', firstTokenMs),
