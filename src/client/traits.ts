@@ -2,7 +2,7 @@ import type { BaseTraits } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
 import { commits, finishReasonOf, fromChunks, isCompletion, toChunks } from './wire/completion.js'
 import { isRecord } from './wire/json.js'
-import { Outgoing } from './wire/outgoing.js'
+import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
 
 const EMBEDDINGS = '/v1/embeddings'
 
@@ -21,6 +21,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
         use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
       return `${form}${request.principal ?? principal} ${identity}`
     },
+    model: modelOf,
     commits,
     complete: (chunks) =>
       chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&
@@ -51,6 +52,15 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       }
     },
   }
+}
+
+/** The model in the body, or for images in the query; else the one that upstream would use. */
+function modelOf({ path, body }: Outgoing): string | undefined {
+  if (typeof body?.model === 'string') return body.model
+  const query = path.indexOf('?')
+  return query === -1
+    ? DEFAULT_MODELS[path]
+    : (new URLSearchParams(path.slice(query)).get('model') ?? undefined)
 }
 
 function isAnswer(answer: unknown): answer is BlossomAnswer {

@@ -29,10 +29,11 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   /** Time from opening to the trial call. Milliseconds. @default 30000 */
   resetMs?: number | undefined
   /**
-   * One breaker for each value, such as a request's model; the 1000 used last are kept.
+   * One circuit for each value; the 1000 used last are kept. `'model'`: one for each model, as the
+   * base reports it in its trait `model`; all requests of a base without it share one.
    * @default one for all
    */
-  key?: ((request: Request, context: Context) => string) | undefined
+  key?: 'model' | ((request: Request, context: Context) => string) | undefined
   /**
    * Decides instead of the default rule whether an error speaks against upstream. The caller's
    * abort never does.
@@ -99,7 +100,10 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
       minimumCalls: rules.integer(10, { min: 1 }),
       windowMs: rules.duration(10_000, { min: 10, max: 24 * 3_600_000 }),
       resetMs: rules.duration(30_000, { max: 24 * 3_600_000 }),
-      key: rules.callback<(request: Request, context: Context) => string>(),
+      key: rules.either(
+        rules.oneOf(['model'], undefined),
+        rules.callback<(request: Request, context: Context) => string>(),
+      ),
       counts: rules.callback<(error: unknown) => boolean>(),
       onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
       name: rules.layerName<Name>('breaker'),
@@ -127,7 +131,10 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
 
   const circuitOf = (request: Request, context: Context): Circuit => {
     if (only !== undefined) return only
-    const of = String(atOnce(key?.(request, context)))
+    const of =
+      key === 'model'
+        ? (context.base.model?.(request) ?? '')
+        : String(atOnce(key?.(request, context)))
     let circuit = circuits.get(of)
     if (circuit === undefined) {
       circuit = make(of)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
+  base,
   type CallOptions,
   ClosedError,
   ConfigError,
@@ -594,6 +595,49 @@ describe('breaker', () => {
       expect(ask.stats().breaker.state).toBe('closed')
     })
 
+    it("'model' gives one circuit for each model that the base reports", async () => {
+      const ask = kept(
+        stack(
+          base(
+            async ({ ok }: { model?: string; ok: boolean }) => {
+              if (!ok) throw down()
+            },
+            { model: ({ model }) => model },
+          ),
+          breaker({ ...SMALL, minimumCalls: 1, key: 'model' }),
+        ),
+      )
+      const outcome = (model: string | undefined, ok: boolean) =>
+        ask({ ...(model !== undefined && { model }), ok }).then(
+          () => 'ok',
+          (error) => error.code,
+        )
+      expect(await outcome('a', false)).toBe('SERVER')
+      expect(await outcome('a', true)).toBe('BREAKER_OPEN')
+      expect(await outcome('b', true)).toBe('ok')
+      expect(await outcome(undefined, false)).toBe('SERVER')
+      expect(await outcome(undefined, true)).toBe('BREAKER_OPEN')
+      expect(await outcome('b', true)).toBe('ok')
+    })
+
+    it("'model' gives one circuit for all requests of a base that knows no models", async () => {
+      const { run, open, state } = around({ key: 'model' })
+      await open()
+      await tick(500)
+      await run('ok')
+      expect(state()).toBe('closed')
+    })
+
+    it("'model' gives one circuit, with a warning, when the trait throws", async () => {
+      const warnings = catchWarnings()
+      const model = () => {
+        throw new Error('no model')
+      }
+      const ask = kept(stack(base(async () => 1, { model }), breaker({ key: 'model' })))
+      expect(await ask()).toBe(1)
+      expect(warnings).toEqual(['model() threw Error; the call went on.'])
+    })
+
     it('gives onStateChange the key', async () => {
       const changes: unknown[] = []
       const { run } = perModel({ onStateChange: (state, key) => changes.push([state, key]) })
@@ -726,7 +770,7 @@ describe('breaker', () => {
       ['a window of a month', { windowMs: 30 * 24 * 3_600_000 }, '"windowMs"'],
       ['a negative resetMs', { resetMs: -1 }, '"resetMs"'],
       ['a resetMs beyond what a timer holds', { resetMs: 2 ** 31 }, '"resetMs"'],
-      ['a key that is no function', { key: 'model' }, '"key"'],
+      ['a key that is neither "model" nor a function', { key: 'tenant' }, '"key"'],
       ["opossum's own options", { errorThresholdPercentage: 50 }, '"errorThresholdPercentage"'],
     ])('refuses %s', (_, options, words) => {
       expect(() => breaker(options as never)).toThrow(
