@@ -110,6 +110,10 @@ export const ANSWERS = {
       description: 'Empty without a pool.',
     },
     circuit_breaker_state: word('closed', 'open', 'half_open', 'unknown'),
+    breakers: object({
+      open: count('Open circuits.'),
+      total: count('Circuits that had calls: one for each model, or one for all.'),
+    }),
   }),
   Alive: object({ status: { const: 'ok' } }),
   Readiness: object({ status: word('ready', 'unhealthy', 'draining') }),

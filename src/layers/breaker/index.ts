@@ -57,6 +57,8 @@ export interface BreakerStats {
   readonly rejected: number
   /** How often it has opened. */
   readonly opened: number
+  /** The circuits that are not closed, or had calls in the window. Without `key` at most one. */
+  readonly circuits: { readonly open: number; readonly halfOpen: number; readonly total: number }
 }
 
 /** What says nothing about upstream's health: the caller's mistakes and limits. */
@@ -191,7 +193,11 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
         throw error
       }
     },
-    stats: () => ({ state: worst(only === undefined ? circuits.values() : [only]), ...stats }),
+    stats: () => {
+      const counts = count(only === undefined ? circuits.values() : [only])
+      const state = counts.open > 0 ? 'open' : counts.halfOpen > 0 ? 'half-open' : 'closed'
+      return { state, ...stats, circuits: counts }
+    },
     close: () => {
       only?.close()
       circuits.clear()
@@ -199,11 +205,15 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
   })
 }
 
-function worst(circuits: Iterable<Circuit>): BreakerState {
-  let state: BreakerState = 'closed'
+function count(circuits: Iterable<Circuit>): BreakerStats['circuits'] {
+  let open = 0
+  let halfOpen = 0
+  let total = 0
   for (const circuit of circuits) {
-    if (circuit.state === 'open') return 'open'
-    if (circuit.state === 'half-open') state = 'half-open'
+    if (!circuit.isActive) continue
+    total++
+    if (circuit.state === 'open') open++
+    else if (circuit.state === 'half-open') halfOpen++
   }
-  return state
+  return { open, halfOpen, total }
 }

@@ -105,6 +105,7 @@ describe('breaker', () => {
       failures: 1,
       rejected: 0,
       opened: 0,
+      circuits: { open: 0, halfOpen: 0, total: 1 },
     })
   })
 
@@ -267,6 +268,7 @@ describe('breaker', () => {
         failures: 0,
         rejected: 0,
         opened: 0,
+        circuits: { open: 0, halfOpen: 0, total: 0 },
       })
       expect(state()).toBe('closed')
     })
@@ -517,6 +519,7 @@ describe('breaker', () => {
         failures: 0,
         rejected: 0,
         opened: 0,
+        circuits: { open: 0, halfOpen: 0, total: 0 },
       })
     })
 
@@ -595,6 +598,20 @@ describe('breaker', () => {
       expect(ask.stats().breaker.state).toBe('closed')
     })
 
+    it('counts the circuits that are not closed or had calls in the window', async () => {
+      const { ask, run } = perModel()
+      const circuits = () => ask.stats().breaker.circuits
+      run('a', false)
+      run('b', true)
+      run('c', true)
+      await tick()
+      expect(circuits()).toEqual({ open: 1, halfOpen: 0, total: 3 })
+      await tick(500)
+      expect(circuits()).toEqual({ open: 0, halfOpen: 1, total: 3 })
+      await tick(2_000)
+      expect(circuits()).toEqual({ open: 0, halfOpen: 1, total: 1 })
+    })
+
     it("'model' gives one circuit for each model that the base reports", async () => {
       const ask = kept(
         stack(
@@ -633,7 +650,12 @@ describe('breaker', () => {
       const model = () => {
         throw new Error('no model')
       }
-      const ask = kept(stack(base(async () => 1, { model }), breaker({ key: 'model' })))
+      const ask = kept(
+        stack(
+          base(async () => 1, { model }),
+          breaker({ key: 'model' }),
+        ),
+      )
       expect(await ask()).toBe(1)
       expect(warnings).toEqual(['model() threw Error; the call went on.'])
     })
