@@ -29,19 +29,8 @@ export const fullStack = (width: number) =>
  * `standard()`, as wide as the load: one layer more, with limits on a stream's first token and on
  * its silence.
  */
-export function standardStack(width: number) {
-  const [keep, share, whole, repeat, trip, , attempt] = standard()
-  return [
-    keep,
-    share,
-    whole,
-    repeat,
-    trip,
-    queue({ concurrency: width }),
-    attempt,
-    pool({ connections: width }),
-  ] as const
-}
+export const standardStack = (width: number) =>
+  standard({ queue: { concurrency: width }, pool: { connections: width } })
 
 type AnyBlossom = Blossom<readonly unknown[]>
 
