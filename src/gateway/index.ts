@@ -1,4 +1,4 @@
-export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env.js'
+export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env/index.js'
 export { createGateway, type Gateway } from './gateway.js'
 export type { Caller, GatewayOptions, RequestLog, RouteName } from './options.js'
 export { type ToRequestOptions, toNode, toRequest } from './server/node.js'
