@@ -197,11 +197,7 @@ export function readGatewayOptions(
     bodyLimit: rules.integer(1024 * 1024, { min: 1, max: 1024 * 1024 * 1024 }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
-    forwardKeys: rules.custom<boolean, boolean>(
-      'true or false',
-      false,
-      (value) => typeof value === 'boolean',
-    ),
+    forwardKeys: rules.flag(false),
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
     probe: rules.custom<{ everyMs: number; prompt?: string }, undefined>(

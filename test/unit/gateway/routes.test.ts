@@ -828,7 +828,7 @@ describe('routes that exist', () => {
     [{ routes: ['nothing'] }, /option "routes" must be a list of names/],
     [{ prefix: 'ai' }, /option "prefix" must be/],
     [{ prefix: '/ai/' }, /option "prefix" must be/],
-    [{ adminToken: 'short' }, /option "adminToken" must be .* got something else/],
+    [{ adminToken: 'short' }, /option "adminToken" must be .* got an invalid value/],
     [{ bodyLimit: 0 }, /option "bodyLimit" must be/],
     [{ corsOrigins: ['app.example'] }, /option "corsOrigins" must be/],
     [{ corsOrigins: ['https://app.example/'] }, /option "corsOrigins" must be/],
