@@ -67,16 +67,7 @@ export function attachWebSocket(
   gateway: Gateway<never> | Gateway,
   options?: WebSocketOptions,
 ): WebSocketHandle {
-  if (typeof (server as Partial<UpgradableServer> | null)?.listenerCount !== 'function') {
-    throw new ConfigError(
-      'attachWebSocket: the first argument must be a server of node:http or node:https.',
-    )
-  }
-  const core = (gateway as { [CORE]?: GatewayCore } | null)?.[CORE]
-  if (core === undefined)
-    throw new ConfigError(
-      'attachWebSocket: the second argument must be a gateway from createGateway().',
-    )
+  const core = coreOf(server, gateway)
   const checked = readWebSocketOptions(options)
   const neighbours = attached.get(server) ?? new Map<string, Attachment>()
   attached.set(server, neighbours)
@@ -124,4 +115,17 @@ export function attachWebSocket(
       return closing
     },
   }
+}
+
+function coreOf(server: unknown, gateway: unknown): GatewayCore {
+  if (typeof (server as Partial<UpgradableServer> | null)?.listenerCount !== 'function') {
+    throw new ConfigError(
+      'attachWebSocket: the first argument must be a server of node:http or node:https.',
+    )
+  }
+  const core = (gateway as { [CORE]?: GatewayCore } | null)?.[CORE]
+  if (core !== undefined) return core
+  throw new ConfigError(
+    'attachWebSocket: the second argument must be a gateway from createGateway().',
+  )
 }
