@@ -1,7 +1,7 @@
 import { type BaseTraits, Frame, isJson, isRecord, Json } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
 import { commits, finishReasonOf, fromChunks, isCompletion, toChunks } from './wire/completion.js'
-import { Outgoing } from './wire/outgoing.js'
+import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
 import { EMBEDDINGS } from './wire/shapes.js'
 
 /**
@@ -19,6 +19,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
         use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
       return `${form}${request.principal ?? principal} ${identity}`
     },
+    model: modelOf,
     commits,
     complete: (chunks) =>
       chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&
@@ -51,6 +52,15 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       }
     },
   }
+}
+
+/** The model in the body, or for images in the query; else the one that upstream would use. */
+function modelOf({ path, body }: Outgoing): string | undefined {
+  if (typeof body?.model === 'string') return body.model
+  const query = path.indexOf('?')
+  return query === -1
+    ? DEFAULT_MODELS[path]
+    : (new URLSearchParams(path.slice(query)).get('model') ?? undefined)
 }
 
 function isAnswer(answer: unknown): answer is BlossomAnswer {

@@ -22,6 +22,7 @@ type TraitsOf<Fn> = Fn extends (request: infer Request, ...context: never[]) => 
 const RULES = {
   streams: callback(),
   key: callback(),
+  model: callback(),
   commits: callback(),
   complete: callback(),
   valid: callback(),
@@ -62,11 +63,12 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     name: fn.name || 'base',
     scope: traits.key === undefined ? scopeOf(fn) : '',
     streams: traits.streams
-      ? streamsOf(traits.streams)
+      ? orUnknown('streams()', traits.streams)
       : isGeneratorFunction(fn)
         ? always
         : undefined,
     key: answering(traits.key) ?? stableKey,
+    model: traits.model && orUnknown('model()', traits.model),
     commits: answering(traits.commits) ?? firstChunkCommits,
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,
@@ -89,14 +91,15 @@ function answering<A extends unknown[], T>(
 }
 
 /** The trait; one that throws knows nothing of the request. */
-function streamsOf(
-  streams: (request: unknown) => boolean,
-): (request: unknown) => boolean | undefined {
+function orUnknown<T>(
+  name: string,
+  trait: (request: unknown) => T,
+): (request: unknown) => T | undefined {
   return (request) => {
     try {
-      return atOnce(streams(request))
+      return atOnce(trait(request))
     } catch (error) {
-      hookFailed('streams()', error)
+      hookFailed(name, error)
       return undefined
     }
   }

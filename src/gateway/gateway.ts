@@ -9,11 +9,11 @@ import {
 } from '../core/index.js'
 import { openApiRoute } from './openapi/index.js'
 import {
+  type Caller,
   type CheckedGatewayOptions,
   type GatewayOptions,
+  readCaller,
   readGatewayOptions,
-  readVisitor,
-  type Visitor,
 } from './options.js'
 import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteTools } from './routes/route.js'
@@ -160,10 +160,10 @@ export class GatewayCore implements RouteTools {
     throw Object.assign(error, { replyHeaders: { allow: methods.join(', ') } })
   }
 
-  /** Asks the owner who the visitor is; a `Response` refuses him. */
-  async identify(incoming: Incoming, platform: unknown): Promise<Visitor | Response> {
+  /** Identifies the caller by the option `call`; a `Response` refuses the request. */
+  async identify(incoming: Incoming, platform: unknown): Promise<Caller | Response> {
     const { call } = this.options
-    return call === undefined ? {} : readVisitor(await call(incoming.request, platform as never))
+    return call === undefined ? {} : readCaller(await call(incoming.request, platform as never))
   }
 
   async #json(incoming: Incoming, platform: unknown): Promise<Record<string, unknown>> {

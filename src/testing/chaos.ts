@@ -52,7 +52,7 @@ export interface ChaosOptions<Name extends string = 'chaos'> {
   /** Wait before each chunk of a stream. Milliseconds. @default 0 */
   chunkDelayMs?: Between | undefined
   /**
-   * A whole number. With the same one the same calls in the same order meet the same faults.
+   * An integer. With the same one the same calls in the same order meet the same faults.
    * @default 1
    */
   seed?: number | undefined

@@ -57,6 +57,7 @@ const others: Record<string, string[]> = {
   base: [
     'streams',
     'key',
+    'model',
     'commits',
     'complete',
     'valid',

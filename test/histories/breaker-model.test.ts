@@ -108,7 +108,7 @@ interface Real {
 }
 
 const compare = ({ reference }: Model, real: Real) =>
-  expect(real.stats().breaker).toEqual({ state: reference.state, ...reference.stats })
+  expect(real.stats().breaker).toMatchObject({ state: reference.state, ...reference.stats })
 
 class Begin implements fc.AsyncCommand<Model, Real> {
   constructor(readonly stream: boolean) {}

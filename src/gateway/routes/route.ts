@@ -26,8 +26,8 @@ export interface RouteCall {
   /** How events are delivered to this client. */
   readonly delivery: EventDelivery
   /**
-   * For the client: the visitor's signal, tenant, priority, notes, and his own key where it is
-   * forwarded.
+   * Options for the client: the caller's signal, tenant and priority, the notes, and the caller's own
+   * key if keys are forwarded.
    */
   readonly call: BlossomCallOptions & { readonly signal: AbortSignal }
 }
@@ -42,8 +42,8 @@ export interface Route {
   /** Whether it makes calls upstream: such a route is closed while the gateway drains. */
   readonly spends: boolean
   /**
-   * Answers whoever asks, past the owner's `call`: probes carry no credentials, and clearing the
-   * cache has a token of its own.
+   * Answers everybody, without asking the option `call`: probes carry no credentials, and clearing
+   * the cache has a token of its own.
    */
   readonly anyone?: boolean
   /** A file of the docs page: no business of the OpenAPI document's. */

@@ -9,7 +9,7 @@ export interface Incoming {
   /** Path and query, exactly as received. */
   readonly target: string
   header(name: string): string | undefined
-  /** Aborted when the visitor has gone, or by `cut`. */
+  /** Aborted when the client has disconnected, or by `cut`. */
   readonly signal: AbortSignal
   cut(reason: unknown): void
   /** What somebody further out has set as a header of the answer already. */

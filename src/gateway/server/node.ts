@@ -5,7 +5,7 @@ import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
 import { EventBody } from './event-body.js'
 import { writeEvents } from './event-writer.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
-import { nodeFacts, visitorHasLeft } from './web.js'
+import { clientHasLeft, nodeFacts } from './web.js'
 
 /** Node's request with what frameworks hang on it. */
 type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string }
@@ -66,13 +66,13 @@ async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): 
 }
 
 /**
- * A signal that tells when the visitor has gone before his answer was complete: `close` of the
+ * A signal that tells when the client has gone before its answer was complete: `close` of the
  * response, never of the request.
  */
 function leavingOf(res: ServerResponse): AbortController {
   const leaving = new AbortController()
   res.once('close', () => {
-    if (!res.writableFinished) leaving.abort(visitorHasLeft())
+    if (!res.writableFinished) leaving.abort(clientHasLeft())
   })
   return leaving
 }
@@ -163,7 +163,7 @@ function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' 
 
 /**
  * A web `Request` from Node's, for frameworks whose own answer should be used: Koa, Fastify.
- * Its signal is aborted when the visitor leaves before the answer is complete.
+ * Its signal is aborted when the client leaves before the answer is complete.
  *
  * @param options.body what a body parser has made of the body, when one has read it
  * @example ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx) // Koa

@@ -43,31 +43,31 @@ export interface ErrorContext {
   readonly requestId: string
   readonly dialect: Dialect
   readonly errorDetail: 'safe' | 'full'
-  /** The visitor's own key was used, so upstream's word about it is his to hear. */
-  readonly visitorsKey: boolean
+  /** The caller's own key was used, so the caller may read what upstream reports of it. */
+  readonly usesCallersKey: boolean
   /** Our retries have done what could be done: a client that also retries would multiply them. */
   readonly retried: boolean
   /** Instead of the error's own status. */
   readonly status?: number | undefined
 }
 
-const VISITORS_STATUS: Readonly<Record<string, number>> = {
+const CALLERS_STATUS: Readonly<Record<string, number>> = {
   AUTH: 401,
   PAYMENT: 402,
   FORBIDDEN: 403,
 }
 
-/** What a visitor is told of an error. */
+/** What a caller may read of an error. */
 export function problemOf(
   error: unknown,
   context: Omit<ErrorContext, 'dialect' | 'retried'>,
 ): Problem {
-  const { requestId, errorDetail, visitorsKey } = context
+  const { requestId, errorDetail, usesCallersKey } = context
   const { headers, body } = toProblem(error, { requestId })
   const code = isStackError(error) ? error.code : undefined
-  const toVisitor = visitorsKey && code !== undefined ? VISITORS_STATUS[code] : undefined
-  const status = context.status ?? toVisitor ?? body.status
-  const tellAll = toVisitor !== undefined || (errorDetail === 'full' && code === undefined)
+  const ofCaller = usesCallersKey && code !== undefined ? CALLERS_STATUS[code] : undefined
+  const status = context.status ?? ofCaller ?? body.status
+  const tellAll = ofCaller !== undefined || (errorDetail === 'full' && code === undefined)
   const detail = tellAll && error instanceof Error ? error.message : body.detail
   Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
   if (status === 401) headers['www-authenticate'] ??= 'Bearer'

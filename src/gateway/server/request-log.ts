@@ -1,7 +1,7 @@
 import type { ClientNote } from '../../client/types.js'
 import { isStackError, now, runHook, TimeoutError, wallTime, warn } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
-import type { Visitor } from '../options.js'
+import type { Caller } from '../options.js'
 import type { RouteTools } from '../routes/route.js'
 
 /** What the layers have noted of a call. */
@@ -43,8 +43,8 @@ export interface Finished {
   /** Of a stream whose head went out. */
   readonly firstTokenMs: number | undefined
   readonly meta: ReadonlyMap<string, unknown>
-  readonly visitor: Visitor
-  /** The visitor left before the end: whatever failed then is nobody's news. */
+  readonly caller: Caller
+  /** The client left before the end: what failed then is not reported. */
   readonly left: boolean
   readonly error: unknown
 }
@@ -56,7 +56,7 @@ export function report(
   finished: Finished,
   { options, view }: Pick<RouteTools, 'options' | 'view'>,
 ): void {
-  const { requestId, method, route, startedAt, firstTokenMs, meta, visitor, left, error } = finished
+  const { requestId, method, route, startedAt, firstTokenMs, meta, caller, left, error } = finished
   const status = left ? 499 : finished.status
   const { onError, log } = options
   if (error !== undefined && !left && onError)
@@ -87,8 +87,8 @@ export function report(
       ...(cache !== undefined && { cached: cache !== 'miss' }),
       ...(attempts !== undefined && { attempts }),
       ...(upstreamRequestId !== undefined && { upstreamRequestId }),
-      ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
-      ...(visitor.clientAddress !== undefined && { clientAddress: visitor.clientAddress }),
+      ...(caller.tenant !== undefined && { tenant: caller.tenant }),
+      ...(caller.clientAddress !== undefined && { clientAddress: caller.clientAddress }),
       ...(code !== undefined && { code }),
       ...(error instanceof TimeoutError && { phase: error.phase }),
       ...(isStackError(error, 'CONFIG') && { detail: error.message }),

@@ -1,6 +1,6 @@
 import type { BlossomCallOptions } from '../../client/types.js'
 import { isStackError, Notes, now } from '../../core/index.js'
-import type { Visitor } from '../options.js'
+import type { Caller } from '../options.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
 import { EventBody, type EventDelivery } from './event-body.js'
@@ -35,7 +35,7 @@ export class RequestScope {
   readonly #startedAt = now()
   readonly #meta = new Notes()
   readonly #entry: { end(): boolean }
-  #visitor: Visitor = {}
+  #caller: Caller = {}
   #isCallersKey = false
   #error: unknown
   /** The client did not read what was sent to it. */
@@ -53,11 +53,11 @@ export class RequestScope {
     this.#entry = core.inProgress.begin(incoming)
   }
 
-  /** The options of every call that is made for the visitor. */
-  callFor(visitor: Visitor): BlossomCallOptions & { signal: AbortSignal } {
-    const { tenant, priority } = visitor
+  /** The options of every call that is made for the caller. */
+  callFor(caller: Caller): BlossomCallOptions & { signal: AbortSignal } {
+    const { tenant, priority } = caller
     const apiKey = this.#core.options.forwardKeys ? bearer(this.incoming) : undefined
-    this.#visitor = visitor
+    this.#caller = caller
     this.#isCallersKey = apiKey !== undefined
     return {
       signal: this.incoming.signal,
@@ -89,7 +89,7 @@ export class RequestScope {
       requestId: this.requestId,
       dialect: this.#dialect,
       errorDetail: options.errorDetail,
-      visitorsKey: this.#isCallersKey,
+      usesCallersKey: this.#isCallersKey,
       retried: view.has('retry'),
       status: isStackError(error, 'TIMEOUT') ? this.route?.timeoutStatus : undefined,
     })
@@ -130,7 +130,7 @@ export class RequestScope {
     ownersFirst(this.incoming, headers)
   }
 
-  /** Whether the visitor has gone, and was not cut off by us. */
+  /** Whether the client has gone, and was not cut off by us. */
   #hasLeft(): boolean {
     const { signal } = this.incoming
     return signal.aborted && !isStackError(signal.reason, 'CLOSED')
@@ -148,7 +148,7 @@ export class RequestScope {
         startedAt: this.#startedAt,
         firstTokenMs,
         meta: this.#meta,
-        visitor: this.#visitor,
+        caller: this.#caller,
         left,
         error: left ? undefined : this.#error,
       },

@@ -16,9 +16,9 @@ export const nodeFacts = new WeakMap<Request, NodeFacts>()
 /** A web `Request` as the gateway sees it. */
 export function fromRequest(request: Request): Incoming {
   const facts = nodeFacts.get(request)
-  // The visitor's leaving is one signal, our cutting another; an own controller is both.
+  // The client's leaving is one signal, our cutting another; an own controller is both.
   const leaving = new AbortController()
-  const onAbort = () => leaving.abort(visitorHasLeft())
+  const onAbort = () => leaving.abort(clientHasLeft())
   if (request.signal.aborted) onAbort()
   else request.signal.addEventListener('abort', onAbort, { once: true })
   return {
@@ -33,8 +33,8 @@ export function fromRequest(request: Request): Incoming {
   }
 }
 
-/** Why a call ends whose visitor has gone, whatever his server says of it. */
-export const visitorHasLeft = () => new DOMException('The visitor has left.', 'AbortError')
+/** Why a call ends whose client has gone, whatever the server reports. */
+export const clientHasLeft = () => new DOMException('The client has disconnected.', 'AbortError')
 
 /** Path and query as they stand in the URL. */
 function targetOf(url: string): string {

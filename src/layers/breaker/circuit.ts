@@ -47,6 +47,11 @@ export class Circuit {
     return this.#opossum.opened ? 'open' : this.#opossum.halfOpen ? 'half-open' : 'closed'
   }
 
+  /** Whether it is not closed, or calls have ended in its window. */
+  get isActive(): boolean {
+    return this.state !== 'closed' || this.#opossum.status.window.some(({ fires }) => fires > 0)
+  }
+
   /** A permit, or the milliseconds after which asking again is worth it. */
   enter(): Permit | number {
     const now = performance.now()

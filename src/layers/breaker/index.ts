@@ -29,10 +29,11 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   /** Time from opening to the trial call. Milliseconds. @default 30000 */
   resetMs?: number | undefined
   /**
-   * One breaker for each value, such as a request's model; the 1000 used last are kept.
+   * One circuit for each value; the 1000 used last are kept. `'model'`: one for each model, as the
+   * base reports it in its trait `model`; all requests of a base without it share one.
    * @default one for all
    */
-  key?: ((request: Request, context: Context) => string) | undefined
+  key?: 'model' | ((request: Request, context: Context) => string) | undefined
   /**
    * Decides instead of the default rule whether an error speaks against upstream. The caller's
    * abort never does.
@@ -56,6 +57,8 @@ export interface BreakerStats {
   readonly rejected: number
   /** How often it has opened. */
   readonly opened: number
+  /** The circuits that are not closed, or had calls in the window. Without `key` at most one. */
+  readonly circuits: { readonly open: number; readonly halfOpen: number; readonly total: number }
 }
 
 /** What says nothing about upstream's health: the caller's mistakes and limits. */
@@ -99,7 +102,10 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
       minimumCalls: rules.integer(10, { min: 1 }),
       windowMs: rules.duration(10_000, { min: 10, max: 24 * 3_600_000 }),
       resetMs: rules.duration(30_000, { max: 24 * 3_600_000 }),
-      key: rules.callback<(request: Request, context: Context) => string>(),
+      key: rules.either(
+        rules.oneOf(['model'], undefined),
+        rules.callback<(request: Request, context: Context) => string>(),
+      ),
       counts: rules.callback<(error: unknown) => boolean>(),
       onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
       name: rules.layerName<Name>('breaker'),
@@ -127,7 +133,10 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
 
   const circuitOf = (request: Request, context: Context): Circuit => {
     if (only !== undefined) return only
-    const of = String(atOnce(key?.(request, context)))
+    const of =
+      key === 'model'
+        ? (context.base.model?.(request) ?? '')
+        : String(atOnce(key?.(request, context)))
     let circuit = circuits.get(of)
     if (circuit === undefined) {
       circuit = make(of)
@@ -184,7 +193,11 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
         throw error
       }
     },
-    stats: () => ({ state: worst(only === undefined ? circuits.values() : [only]), ...stats }),
+    stats: () => {
+      const counts = count(only === undefined ? circuits.values() : [only])
+      const state = counts.open > 0 ? 'open' : counts.halfOpen > 0 ? 'half-open' : 'closed'
+      return { state, ...stats, circuits: counts }
+    },
     close: () => {
       only?.close()
       circuits.clear()
@@ -192,11 +205,15 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
   })
 }
 
-function worst(circuits: Iterable<Circuit>): BreakerState {
-  let state: BreakerState = 'closed'
+function count(circuits: Iterable<Circuit>): BreakerStats['circuits'] {
+  let open = 0
+  let halfOpen = 0
+  let total = 0
   for (const circuit of circuits) {
-    if (circuit.state === 'open') return 'open'
-    if (circuit.state === 'half-open') state = 'half-open'
+    if (!circuit.isActive) continue
+    total++
+    if (circuit.state === 'open') open++
+    else if (circuit.state === 'half-open') halfOpen++
   }
-  return state
+  return { open, halfOpen, total }
 }

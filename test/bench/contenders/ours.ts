@@ -25,15 +25,12 @@ export const fullStack = (width: number) =>
     pool({ connections: width }),
   ] as const
 
-/** `standard()`, as wide as the load. Beside the full stack it limits each attempt, too. */
-export function standardStack(width: number) {
-  const wide: Readonly<Record<string, unknown>> = {
-    queue: queue({ concurrency: width }),
-    pool: pool({ connections: width }),
-  }
-  const layers = standard().map((layer) => wide[layer.name] ?? layer)
-  return layers as unknown as ReturnType<typeof standard>
-}
+/**
+ * `standard()`, as wide as the load: one layer more, with limits on a stream's first token and on
+ * its silence.
+ */
+export const standardStack = (width: number) =>
+  standard({ queue: { concurrency: width }, pool: { connections: width } })
 
 type AnyBlossom = Blossom<readonly unknown[]>
 

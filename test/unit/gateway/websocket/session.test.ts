@@ -77,7 +77,7 @@ describe('Session', () => {
     const onClosed = vi.fn()
     const session = new Session(
       socket as unknown as WebSocket,
-      { core, visitor: {}, apiKey: undefined },
+      { core, caller: {}, apiKey: undefined },
       readWebSocketOptions(options),
       onClosed,
     )
@@ -171,7 +171,10 @@ describe('Session', () => {
     vi.advanceTimersByTime(299_999)
     expect(socket.close).not.toHaveBeenCalled()
     vi.advanceTimersByTime(1)
-    expect(socket.close).toHaveBeenCalledExactlyOnceWith(1000, 'Nothing was asked for a long time.')
+    expect(socket.close).toHaveBeenCalledExactlyOnceWith(
+      1000,
+      'The connection was idle for too long.',
+    )
     socket.gone()
   })
 
