@@ -14,6 +14,7 @@ export { Notes, type Trace } from './events/trace.js'
 export { follow, proceed } from './follow.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
+export { Link, LinkedList } from './linked-list.js'
 export { type Shared, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
 export {
