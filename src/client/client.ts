@@ -1,4 +1,4 @@
-import { Agent, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import {
   type AnswerStream,
   base,
@@ -16,6 +16,7 @@ import {
   type Stack,
   ValidationError,
 } from '../core/index.js'
+import { Agents } from './agents.js'
 import { bringsKey, checkPath, checkPrompt, entriesOf, readArguments } from './arguments.js'
 import { runBatch } from './batch/index.js'
 import { imagePath, imageRules } from './endpoints/image.js'
@@ -98,11 +99,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
   const address = readBaseURL(checked.baseURL)
   const extra = ['user-agent', checked.userAgent as string, ...readHeaders(checked.headers)]
 
-  let own: Agent | undefined
-  const ownDispatcher = () => {
-    own ??= new Agent({ headersTimeout: 0, bodyTimeout: 0 })
-    return own
-  }
+  const agents = new Agents(dispatcher)
 
   const send = (request: Outgoing, context: Context): Promise<BlossomAnswer> => {
     const { transport } = context
@@ -117,9 +114,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
       const headers = key === undefined ? [...extra] : ['authorization', `Bearer ${key}`, ...extra]
       if (request.payload !== undefined) headers.push('content-type', 'application/json')
       const path = prefix + request.path
-      const through =
-        (transport?.dispatcher as Dispatcher | undefined) ?? dispatcher ?? ownDispatcher()
-      through.dispatch(
+      agents.carrierOf(transport).dispatch(
         {
           origin,
           path,
@@ -219,7 +214,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
   let closing: Promise<void> | undefined
   const shut = async (closed: Promise<void>): Promise<void> => {
     await closed
-    await own?.destroy()
+    await agents.close()
   }
 
   const client: Blossom<Layers> & { [LAYERS](): readonly LayerEntry[] } = {

@@ -28,12 +28,8 @@ const NOT_YET: readonly string[] = [
   'src/gateway/websocket/session.ts',
   'src/layers/breaker/circuit.ts',
   'src/layers/cache/store.ts',
-  'src/layers/pool/index.ts',
-  'src/layers/queue/index.ts',
-  'src/layers/queue/rate-window.ts',
   'src/layers/retry/budget.ts',
   'src/layers/timeout.ts',
-  'src/layers/waiting-room.ts',
   'src/streams/server-sent-events.ts',
 ]
 
