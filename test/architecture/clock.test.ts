@@ -27,7 +27,6 @@ const NOT_YET: readonly string[] = [
   'src/gateway/websocket/index.ts',
   'src/gateway/websocket/session.ts',
   'src/layers/cache/store.ts',
-  'src/layers/retry/budget.ts',
   'src/layers/timeout.ts',
   'src/streams/server-sent-events.ts',
 ]

@@ -113,7 +113,8 @@ export class CallQueue implements Expiring {
   }
 
   #mayBegin(): boolean {
-    return this.#running < this.#concurrency && (this.#rate?.opensAt() ?? 0) <= now()
+    if (this.#running >= this.#concurrency) return false
+    return this.#rate === undefined || this.#rate.opensAt() <= now()
   }
 
   #begin(): void {
@@ -124,8 +125,8 @@ export class CallQueue implements Expiring {
   /** Lets waiting calls begin as far as slots and the rate allow. */
   #callWaiting(): void {
     while (this.#room.waiting > 0 && this.#running < this.#concurrency) {
-      const opensAt = this.#rate?.opensAt() ?? 0
-      if (opensAt > now()) return deadlines.set(this, opensAt)
+      const opensAt = this.#rate?.opensAt()
+      if (opensAt !== undefined && opensAt > now()) return deadlines.set(this, opensAt)
       this.#begin()
       this.#room.callNext()
     }
