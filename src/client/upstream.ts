@@ -1,5 +1,6 @@
-import { Agent, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { Context } from '../core/index.js'
+import { Agents } from './agents.js'
 import { type Address, readBaseURL } from './settings.js'
 import type { BlossomAnswer, ClientNote } from './types.js'
 import { Exchange } from './wire/exchange.js'
@@ -19,10 +20,11 @@ export interface UpstreamSettings {
 /** The base of the client's stack: sends one request, and gives its answer. */
 export class Upstream {
   readonly #settings: UpstreamSettings
-  #agent: Agent | undefined
+  readonly #agents: Agents
 
   constructor(settings: UpstreamSettings) {
     this.#settings = settings
+    this.#agents = new Agents(settings.dispatcher)
   }
 
   send(request: Outgoing, context: Context): Promise<BlossomAnswer> {
@@ -43,13 +45,13 @@ export class Upstream {
         headers: this.#headers(key, request.payload !== undefined),
         body: request.payload ?? null,
       }
-      this.#dispatcherFor(context).dispatch(options, exchange)
+      this.#agents.carrierOf(transport).dispatch(options, exchange)
     }
     return exchange.answer
   }
 
   async close(): Promise<void> {
-    await this.#agent?.destroy()
+    await this.#agents.close()
   }
 
   #headers(key: string | undefined, hasBody: boolean): string[] {
@@ -57,14 +59,6 @@ export class Upstream {
     const all = key === undefined ? [...headers] : ['authorization', `Bearer ${key}`, ...headers]
     if (hasBody) all.push('content-type', 'application/json')
     return all
-  }
-
-  #dispatcherFor({ transport }: Context): Dispatcher {
-    const given = (transport?.dispatcher as Dispatcher | undefined) ?? this.#settings.dispatcher
-    if (given !== undefined) return given
-    // Our own limits rule: undici's timers cut slow models after 300 s.
-    this.#agent ??= new Agent({ headersTimeout: 0, bodyTimeout: 0 })
-    return this.#agent
   }
 }
 

@@ -52,12 +52,12 @@ export interface CallOptions {
  * it inward unread.
  */
 export interface Transport {
-  /** An undici `Dispatcher`. */
-  readonly dispatcher?: unknown
   readonly baseURL?: string | undefined
   readonly apiKey?: string | undefined
   /** Which member of the pool was chosen. */
   readonly member?: number | undefined
+  /** How many connections the member may have. */
+  readonly connections?: number | undefined
 }
 
 /** What a layer may narrow for the layers inside it. */

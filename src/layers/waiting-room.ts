@@ -1,12 +1,21 @@
-import PQueue from 'p-queue'
+// p-queue's `PriorityQueue` keeps the bands in order, one band for each priority in use. The calls
+// of a band are ours, in a linked list: p-queue walks through all who wait to take one out, and its
+// place in the line costs a promise, a closure and an abort signal. When somebody is called is for
+// the layer to say: `PQueue` itself would call as soon as its own count of running tasks allows.
+
+import { PriorityQueue } from 'p-queue'
 import {
   type AbortListener,
   ClosedError,
   type Context,
+  deadlines,
+  type Expiring,
+  Link,
+  LinkedList,
+  NOT_WAITING,
+  now,
   QueueFullError,
-  remaining,
   TimeoutError,
-  Timer,
 } from '../core/index.js'
 
 /**
@@ -16,32 +25,35 @@ import {
  */
 const TOO_LATE_MS = 2
 
-export interface WaitOptions {
+/** Options of a `WaitingRoom`. */
+export interface WaitingRoomOptions {
+  /** Name of the layer, for its errors and events. */
   layer: string
+  /** Calls that may wait. */
+  maxWaiting: number
+  /** Longest wait. Milliseconds. @default none */
   maxWaitMs?: number | undefined
 }
 
 /**
- * How long a call may wait for its turn from now on: `maxWaitMs`, but to just before its deadline.
- * Milliseconds.
- */
-export function patience(context: Context, maxWaitMs = Number.POSITIVE_INFINITY): number {
-  return Math.min(remaining(context) - TOO_LATE_MS, maxWaitMs)
-}
-
-/**
- * Where calls wait for their turn: bounded, larger priority first, in order of arrival within one.
- * p-queue keeps the order; who may go is decided by whoever calls `callNext`, so that calls which
- * need not wait never enter it.
+ * Where calls wait for their turn: larger priority first, in order of arrival within one. Coming,
+ * being called and leaving cost the same however many wait.
  */
 export class WaitingRoom {
-  readonly #queue = new PQueue({ autoStart: false })
-  readonly #limit: number
-  readonly #byPriority = new Map<number, number>()
+  readonly layer: string
+  readonly #maxWaiting: number
+  readonly #maxWaitMs: number
+  /** By priority. None of them is empty. */
+  readonly #bands = new Map<number, Band>()
+  /** The band of the largest priority. */
+  #first: Band | undefined
+  readonly #others = new PriorityQueue() as unknown as BandQueue
   #waiting = 0
 
-  constructor(limit: number) {
-    this.#limit = limit
+  constructor({ layer, maxWaiting, maxWaitMs }: WaitingRoomOptions) {
+    this.layer = layer
+    this.#maxWaiting = maxWaiting
+    this.#maxWaitMs = maxWaitMs ?? Number.POSITIVE_INFINITY
   }
 
   get waiting(): number {
@@ -51,13 +63,19 @@ export class WaitingRoom {
   /** How many of those who wait go before a newcomer of this priority. */
   ahead(priority: number): number {
     let ahead = 0
-    for (const [of, waiting] of this.#byPriority) if (of >= priority) ahead += waiting
+    for (const band of this.#bands.values()) if (band.priority >= priority) ahead += band.size
     return ahead
   }
 
+  /** The moment at which a call gives up that has waited since `since`. */
+  limit(context: Context, since: number): number {
+    return Math.min(context.deadline - TOO_LATE_MS, since + this.#maxWaitMs)
+  }
+
   /** Throws when the room is full. */
-  admit(layer: string, retryAfter?: number): void {
-    if (this.#waiting >= this.#limit) throw new QueueFullError(this.#limit, { layer, retryAfter })
+  admit(retryAfter?: number): void {
+    if (this.#waiting >= this.#maxWaiting)
+      throw new QueueFullError(this.#maxWaiting, { layer: this.layer, retryAfter })
   }
 
   /**
@@ -65,77 +83,166 @@ export class WaitingRoom {
    * aborted, when its deadline or `maxWaitMs` passes (`TimeoutError`, phase `queue`), or when its
    * stack closes (`ClosedError`).
    */
-  wait(
-    context: Context,
-    { layer, maxWaitMs = Number.POSITIVE_INFINITY }: WaitOptions,
-  ): Promise<void> {
-    const since = performance.now()
+  wait(context: Context): Promise<void> {
     return new Promise((resolve, reject) => {
-      // p-queue takes a waiting task away by signal only; this one can fire only while the task
-      // waits.
-      const place = new AbortController()
-      let timer: Timer | undefined
-      const depart = () => {
-        this.#count(context.priority, -1)
-        timer?.stop()
-        context.cancel.remove(onAbort)
-        context.closing.remove(onClose)
-        context.trace?.queued(layer, performance.now() - since)
-      }
-      const leave = (reason: unknown) => {
-        depart()
-        place.abort(reason)
-        reject(reason)
-      }
-      const tooLate = (cause?: unknown) =>
-        leave(new TimeoutError(performance.now() - since, { phase: 'queue', layer, cause }))
-      const onAbort: AbortListener = {
-        abort: (reason) => (reason instanceof TimeoutError ? tooLate(reason) : leave(reason)),
-      }
-      const onClose: AbortListener = {
-        abort: () =>
-          leave(
-            new ClosedError('The stack was closed while the call waited for its turn.', { layer }),
-          ),
-      }
-      const watch = () => {
-        const { deadline } = context
-        const left = patience(context, since + maxWaitMs - performance.now())
-        if (left <= 0) return tooLate()
-        if (left === Number.POSITIVE_INFINITY) return
-        // The deadline of shared work moves when callers join it. Else the timer is trusted: Node's
-        // may fire up to a millisecond early.
-        timer = new Timer(left, () => (context.deadline > deadline ? watch() : tooLate()))
-      }
-      this.#count(context.priority, 1)
-      const turn = () => {
-        depart()
-        resolve()
-      }
-      this.#queue.add(turn, { priority: context.priority, signal: place.signal }).catch(() => {})
-      context.closing.add(onClose)
-      if (place.signal.aborted) return
-      context.cancel.add(onAbort)
-      if (place.signal.aborted) return
-      watch()
+      const waiter = new Waiter(this, context, resolve, reject)
+      this.#enter(waiter, context.priority)
+      waiter.watch()
     })
   }
 
-  #count(priority: number, change: 1 | -1): void {
-    this.#waiting += change
-    const waiting = (this.#byPriority.get(priority) ?? 0) + change
-    if (waiting === 0) this.#byPriority.delete(priority)
-    else this.#byPriority.set(priority, waiting)
+  /** Lets the first one go, before it returns. False when nobody waits. */
+  callNext(): boolean {
+    if (this.#first === undefined) return false
+    this.#first.next().call()
+    return true
   }
 
-  /** Lets the first one go, before it returns; false when nobody waits. */
-  callNext(): boolean {
-    const before = this.#waiting
-    if (before === 0) return false
-    // One more than those whose (instant) task p-queue has not tidied up yet: exactly one starts.
-    this.#queue.concurrency = this.#queue.pending + 1
-    this.#queue.start()
-    this.#queue.pause()
-    return this.#waiting < before
+  #enter(waiter: Waiter, priority: number): void {
+    let band = this.#bands.get(priority)
+    if (band === undefined) {
+      band = new Band(priority)
+      this.#bands.set(priority, band)
+      this.#line(band)
+    }
+    band.add(waiter)
+    this.#waiting++
+  }
+
+  /** Puts a new band in its place among the others. */
+  #line(band: Band): void {
+    const first = this.#first
+    if (first !== undefined && first.priority >= band.priority)
+      return this.#others.enqueue(band, band)
+    this.#first = band
+    if (first !== undefined) this.#others.enqueue(first, first)
+  }
+
+  /** @internal */
+  leave(waiter: Waiter, priority: number): void {
+    this.#waiting--
+    const band = this.#bands.get(priority) as Band
+    band.remove(waiter)
+    if (band.size > 0) return
+    this.#bands.delete(priority)
+    if (band === this.#first) this.#first = this.#others.dequeue()
+    else this.#others.remove(band)
+  }
+}
+
+/** What is used of p-queue's `PriorityQueue`, which is typed for functions and holds anything. */
+interface BandQueue {
+  enqueue(band: Band, at: { readonly priority: number }): void
+  dequeue(): Band | undefined
+  remove(band: Band): void
+}
+
+/** The calls of one priority. Who of them goes first is decided here: who came first. */
+class Band {
+  readonly priority: number
+  size = 0
+  readonly #line = new LinkedList<Waiter>()
+
+  constructor(priority: number) {
+    this.priority = priority
+  }
+
+  add(waiter: Waiter): void {
+    this.#line.add(waiter)
+    this.size++
+  }
+
+  remove(waiter: Waiter): void {
+    this.#line.remove(waiter)
+    this.size--
+  }
+
+  next(): Waiter {
+    return this.#line.first as Waiter
+  }
+}
+
+/** One call while it waits. */
+class Waiter extends Link implements Expiring, AbortListener {
+  deadlineSlot = NOT_WAITING
+  readonly #room: WaitingRoom
+  readonly #context: Context
+  readonly #resolve: () => void
+  readonly #reject: (reason: unknown) => void
+  readonly #since = now()
+  #limit = Number.POSITIVE_INFINITY
+
+  constructor(
+    room: WaitingRoom,
+    context: Context,
+    resolve: () => void,
+    reject: (reason: unknown) => void,
+  ) {
+    super()
+    this.#room = room
+    this.#context = context
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  /** From now on it leaves by itself when it must. */
+  watch(): void {
+    const { closing, cancel } = this.#context
+    closing.add(this)
+    if (this.#isWaiting) cancel.add(this)
+    if (this.#isWaiting) this.#waitUntil(this.#room.limit(this.#context, this.#since))
+  }
+
+  /** Its turn has come. */
+  call(): void {
+    this.#leave()
+    this.#resolve()
+  }
+
+  /** Its caller has aborted it, or its stack closes. */
+  abort(): void {
+    const { cancel } = this.#context
+    if (!cancel.aborted) {
+      const sentence = 'The stack was closed while the call waited for its turn.'
+      this.#fail(new ClosedError(sentence, { layer: this.#room.layer }))
+    } else if (cancel.reason instanceof TimeoutError) this.#tooLate(cancel.reason)
+    else this.#fail(cancel.reason)
+  }
+
+  expire(): void {
+    // The deadline of shared work moves when callers join it.
+    const limit = this.#room.limit(this.#context, this.#since)
+    if (limit > this.#limit) this.#waitUntil(limit)
+    else this.#tooLate()
+  }
+
+  get #isWaiting(): boolean {
+    return this.list !== undefined
+  }
+
+  #waitUntil(limit: number): void {
+    this.#limit = limit
+    if (limit === Number.POSITIVE_INFINITY) return
+    if (limit > now()) deadlines.set(this, limit)
+    else this.#tooLate()
+  }
+
+  #tooLate(cause?: unknown): void {
+    const { layer } = this.#room
+    this.#fail(new TimeoutError(now() - this.#since, { phase: 'queue', layer, cause }))
+  }
+
+  #fail(reason: unknown): void {
+    this.#leave()
+    this.#reject(reason)
+  }
+
+  #leave(): void {
+    const { closing, cancel, priority, trace } = this.#context
+    this.#room.leave(this, priority)
+    deadlines.clear(this)
+    closing.remove(this)
+    cancel.remove(this)
+    trace?.queued(this.#room.layer, now() - this.#since)
   }
 }

@@ -10,6 +10,7 @@ import {
   createBlossom,
   dedupe,
   isStackError,
+  pool,
   queue,
   retry,
   StackError,
@@ -50,9 +51,17 @@ const pieces = (text: string): Uint8Array[] => {
 }
 const json = (text: string): Script => ({ headers: JSON_HEAD, pieces: pieces(text) })
 const sse = (text: string): Script => ({ headers: SSE_HEAD, pieces: pieces(text) })
-/** A whole stack; a pool would bring a dispatcher of its own. */
+/** A whole stack. */
 const around = () =>
-  [cache(), dedupe(), timeout({ ms: 60_000, idleMs: 30_000 }), retry(), breaker(), queue()] as const
+  [
+    cache(),
+    dedupe(),
+    timeout({ ms: 60_000, idleMs: 30_000 }),
+    retry(),
+    breaker(),
+    queue(),
+    pool(),
+  ] as const
 const ask = { messages: [{ role: 'user' as const, content: 'x' }] }
 const deep = (levels: number, core = '1') =>
   `${'{"a":['.repeat(levels)}${core}${']}'.repeat(levels)}`

@@ -49,7 +49,6 @@ const numeric: Record<string, string[]> = {
 }
 const others: Record<string, string[]> = {
   retry: ['when', 'onRetry', 'random'],
-  pool: ['dispatcher'],
   breaker: ['key', 'counts', 'onStateChange'],
   cache: ['store', 'key'],
   chaos: ['error'],

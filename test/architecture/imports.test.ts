@@ -15,7 +15,7 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
   core: { parts: [], packages: [] },
   layers: {
     parts: ['core'],
-    packages: ['is-network-error', 'keyv', 'lru-cache', 'opossum', 'p-queue', 'p-retry', 'undici'],
+    packages: ['is-network-error', 'keyv', 'lru-cache', 'opossum', 'p-queue', 'p-retry'],
   },
   streams: { parts: ['core'], packages: [] },
   client: { parts: ['core'], packages: ['eventsource-parser', 'undici'] },

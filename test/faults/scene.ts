@@ -47,15 +47,7 @@ const FAKE = {
  * The recommended layers with one slot and quick retries, and a last one that writes down every
  * attempt.
  */
-function layersOf({
-  clock,
-  dispatcher,
-  attempts,
-}: {
-  clock?: boolean
-  dispatcher?: Dispatcher | undefined
-  attempts: Attempt[]
-}) {
+function layersOf({ clock, attempts }: { clock?: boolean; attempts: Attempt[] }) {
   const limits = clock ? FAKE : REAL
   const watch = defineLayer({
     name: 'watch',
@@ -67,12 +59,8 @@ function layersOf({
         ends: 0,
       }
       attempts.push(attempt)
-      const inside =
-        dispatcher === undefined
-          ? context
-          : context.derive({ transport: { ...context.transport, dispatcher } })
       try {
-        return onEnd(await next(request, inside), () => attempt.ends++)
+        return onEnd(await next(request, context), () => attempt.ends++)
       } catch (error) {
         attempt.ends++
         throw error
@@ -93,8 +81,11 @@ function layersOf({
 }
 
 type Client = ReturnType<typeof clientOf>
-const clientOf = (baseURL: string, layers: ReturnType<typeof layersOf>) =>
-  createBlossom({ baseURL, apiKey: KEY }).use(...layers)
+const clientOf = (
+  baseURL: string,
+  dispatcher: Dispatcher | undefined,
+  layers: ReturnType<typeof layersOf>,
+) => createBlossom({ baseURL, apiKey: KEY, dispatcher }).use(...layers)
 
 /** An upstream, a client with the whole stack in front of it, and what both have seen. */
 export class Scene {
@@ -116,7 +107,8 @@ export class Scene {
     const { clock = false } = row
     this.blossom = clientOf(
       row.baseURL?.(upstream) ?? upstream.url,
-      layersOf({ clock, dispatcher: this.#dispatcher, attempts: this.attempts }),
+      this.#dispatcher,
+      layersOf({ clock, attempts: this.attempts }),
     )
   }
 

@@ -21,6 +21,22 @@ test('a backoff on the fake clock', async () => {
   clock.restore()
 })
 
+test('a rate on the fake clock', async () => {
+  const clock = fakeClock()
+  for (const { queue, stack } of [esModule, commonJs]) {
+    const begun = []
+    const rate = { limit: 1, intervalMs: 60_000 }
+    const ask = stack(async (n) => begun.push(n), queue({ rate }))
+    const calls = [1, 2, 3].map((n) => ask(n))
+    await clock.advance(60_000)
+    assert.deepEqual(begun, [1, 2])
+    await clock.advance(60_000)
+    assert.deepEqual(begun, [1, 2, 3])
+    await Promise.all(calls)
+  }
+  clock.restore()
+})
+
 test('time limits on mocked timers', async () => {
   mock.timers.enable({ apis: ['setTimeout'] })
   for (const { stack } of [esModule, commonJs]) {

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { isStackError, type TimeoutPhase } from '../errors.js'
 import { now } from '../time/clock.js'
 import { runHook } from '../warn.js'
@@ -68,6 +69,11 @@ export class Trace {
   #firstTokenMs: number | undefined
   #handedOut = false
   #isOver = false
+  /**
+   * What happens later comes from timers and from the ends of other calls, and is told in the async
+   * context of this one.
+   */
+  #context: AsyncResource | undefined
 
   constructor({ stack, onEvent, parent, meta }: TraceOptions) {
     this.#stack = stack
@@ -92,7 +98,10 @@ export class Trace {
   /** Begins the call's work, in the stores that are bound to it. */
   run<T>(work: () => T): T {
     try {
-      return callTracing.start.runStores(this.#message, work)
+      return callTracing.start.runStores(this.#message, () => {
+        this.#context = new AsyncResource('blossom-stack.call')
+        return work()
+      })
     } finally {
       callTracing.end.publish(this.#message)
     }
@@ -158,7 +167,7 @@ export class Trace {
       this.#firstTokenMs = afterMs
       this.#tell('first-token', { afterMs })
     }
-    callTracing.asyncStart.publish(this.#message)
+    this.#inContext(() => callTracing.asyncStart.publish(this.#message))
   }
 
   /**
@@ -181,9 +190,11 @@ export class Trace {
       attempts: this.#attempts,
       omitted: this.#omitted || undefined,
     })
-    if (!this.#handedOut) callTracing.asyncStart.publish(message)
-    if (outcome === 'failed') callTracing.error.publish(message)
-    callTracing.asyncEnd.publish(message)
+    this.#inContext(() => {
+      if (!this.#handedOut) callTracing.asyncStart.publish(message)
+      if (outcome === 'failed') callTracing.error.publish(message)
+      callTracing.asyncEnd.publish(message)
+    })
   }
 
   #tell<Type extends StackEventType>(
@@ -202,8 +213,15 @@ export class Trace {
     const event = Object.freeze(
       tidy({ type, call: this.id, stack: this.#stack, at: round(at) }, details),
     ) as unknown as StackEvent
-    channel.publish(event)
-    if (onEvent !== undefined) runHook('onEvent()', () => onEvent(event))
+    this.#inContext(() => {
+      channel.publish(event)
+      if (onEvent !== undefined) runHook('onEvent()', () => onEvent(event))
+    })
+  }
+
+  #inContext(publish: () => void): void {
+    if (this.#context === undefined) publish()
+    else this.#context.runInAsyncScope(publish)
   }
 }
 

@@ -5,7 +5,10 @@ import { DeadlineHeap, type Expiring, NOT_WAITING } from './deadline-heap.js'
 /** Node runs a longer timer at once, with a warning. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-/** Node's timers fire this much too early at most. Milliseconds. */
+/**
+ * Node's timers fire this much too early at most, and what is no further apart expires at once.
+ * Milliseconds.
+ */
 const GRAIN_MS = 1
 
 /**
@@ -89,8 +92,12 @@ export class Deadlines {
   }
 
   #fire(): void {
-    if (this.#reached() - this.#timerMoment <= LATE_MS) return this.#expire()
     // Immediates run behind the sockets, timers before them.
+    if (this.#reached() - this.#timerMoment > LATE_MS) this.#expireSoon()
+    else this.#expire()
+  }
+
+  #expireSoon(): void {
     const stop = clearImmediate
     const immediate = setImmediate(() => this.#expire())
     this.#stopTimer = () => stop(immediate)
@@ -101,16 +108,25 @@ export class Deadlines {
     if (aheadMs > GRAIN_MS) this.#aheadMs += aheadMs
     this.#stopTimer = undefined
     this.#timerMoment = Number.POSITIVE_INFINITY
-    // Taken out first, or one that is set anew for this very moment would never let it pass.
-    for (const slot of this.#waiting.takeUntil(this.#reached())) {
-      try {
-        this.#waiting.expire(slot)
-      } catch (error) {
-        // As uncaught as in any timer, and it keeps nobody else from expiring.
-        process.nextTick(rethrow, error)
-      }
-    }
+    const reached = this.#reached()
+    const moment = this.#waiting.earliest()
+    if (moment > reached) return this.arm()
+    for (const slot of this.#waiting.takeUntil(Math.min(reached, moment + GRAIN_MS)))
+      this.#expireOne(slot)
+    // As with Node's timers, all that follows from one moment runs before the next, however late.
+    this.#timerMoment = this.#waiting.earliest()
+    if (this.#timerMoment <= this.#reached()) return this.#expireSoon()
+    this.#timerMoment = Number.POSITIVE_INFINITY
     this.arm()
+  }
+
+  #expireOne(slot: number): void {
+    try {
+      this.#waiting.expire(slot)
+    } catch (error) {
+      // As uncaught as in any timer, and it keeps nobody else from expiring.
+      process.nextTick(rethrow, error)
+    }
   }
 
   /** How far time has come, by the timers. */

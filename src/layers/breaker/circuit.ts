@@ -1,5 +1,17 @@
-import Opossum from 'opossum'
-import type { Trace } from '../../core/index.js'
+// opossum counts the verdicts in its rolling window (`verdict-window.ts`), whose buckets turn by our
+// clock. When to open, the trials and the way back are decided here: opossum opens above its rate
+// and not at it, looks at it at failures only, half-opens by a timer of its own, counts calls that
+// still run, and keeps the old window when it closes. A verdict is given once, at the end of an
+// answer, so nothing is left for `fire()`, which would cost three promises a call.
+
+import {
+  backgroundDeadlines,
+  type Expiring,
+  NOT_WAITING,
+  now,
+  type Trace,
+} from '../../core/index.js'
+import { VerdictWindow } from './verdict-window.js'
 
 /** Whether calls pass (`closed`), are refused (`open`), or one is on trial (`half-open`). */
 export type BreakerState = 'closed' | 'open' | 'half-open'
@@ -15,150 +27,111 @@ export interface CircuitOptions {
 
 /** Leave to run one call. A verdict counts only while its permit does. */
 export interface Permit {
-  readonly window: number
+  /** The circuit's period it was given in. */
+  readonly period: number
   readonly trial: boolean
 }
 
-/**
- * One circuit: opossum counts and decides, from verdicts given at the end of each answer. What
- * opossum leaves to its user is done here: the one trial call of the half-open state, verdicts that
- * come too late, and a fresh window at each close.
- */
-export class Circuit {
+/** One circuit, from verdicts given at the end of each answer. */
+export class Circuit implements Expiring {
+  deadlineSlot = NOT_WAITING
   readonly #options: CircuitOptions
-  #opossum: Opossum
-  /**
-   * Grows with every opening and closing, so that verdicts of calls that began before are told
-   * apart.
-   */
-  #window = 0
-  #openedAt = 0
+  readonly #verdicts: VerdictWindow
+  #state: BreakerState = 'closed'
+  /** Of an open circuit: the moment from which a trial may run. */
+  #resetsAt = 0
+  /** When the trial began that has no verdict yet. */
   #trialAt: number | undefined
-  #failedInWindow = false
+  /** Grows with every change, so that verdicts of calls that began before are told apart. */
+  #period = 0
   #trace: Trace | undefined
-  #permit: Permit = { window: 0, trial: false }
+  #permit: Permit = { period: 0, trial: false }
 
   constructor(options: CircuitOptions) {
     this.#options = options
-    this.#opossum = this.#fresh()
+    this.#verdicts = new VerdictWindow(options.windowMs)
   }
 
   get state(): BreakerState {
-    return this.#opossum.opened ? 'open' : this.#opossum.halfOpen ? 'half-open' : 'closed'
+    return this.#state === 'open' && now() >= this.#resetsAt ? 'half-open' : this.#state
   }
 
   /** Whether it is not closed, or calls have ended in its window. */
   get isActive(): boolean {
-    return this.state !== 'closed' || this.#opossum.status.window.some(({ fires }) => fires > 0)
+    return this.state !== 'closed' || !this.#verdicts.isEmpty
   }
 
   /** A permit, or the milliseconds after which asking again is worth it. */
   enter(): Permit | number {
-    const now = performance.now()
-    if (this.#opossum.opened) return Math.max(1, this.#openedAt + this.#options.resetMs - now)
-    if (!this.#opossum.halfOpen) return this.#closedPermit()
+    if (this.#state === 'closed') return this.#permit
+    const at = now()
+    if (this.#state === 'open') {
+      if (at < this.#resetsAt) return Math.max(1, this.#resetsAt - at)
+      this.#halfOpen()
+    }
     if (this.#trialAt !== undefined) {
-      const left = this.#trialAt + this.#options.resetMs - now
+      const left = this.#trialAt + this.#options.resetMs - at
       if (left > 0) return left
       // A trial without a verdict for that long gives its permit back: its own late verdict belongs
-      // to an old window.
-      this.#window++
+      // to an old period.
+      this.#period++
     }
-    this.#trialAt = now
-    return { window: this.#window, trial: true }
+    this.#trialAt = at
+    return { period: this.#period, trial: true }
   }
 
   /**
    * The verdict on the call with this permit; `undefined`: none, it says nothing about upstream.
    */
   settle(permit: Permit, verdict: 'success' | 'failure' | undefined, trace?: Trace): void {
-    if (permit.window !== this.#window) return
-    this.#trace = trace
-    if (permit.trial) this.#trialAt = undefined
+    if (permit.period !== this.#period) return
+    if (permit.trial) return this.#settleTrial(verdict, trace)
     if (verdict === undefined) return
-    if (!permit.trial) {
-      // All that a verdict does to a closed circuit is to be counted, and opossum counts by these
-      // events of its own; `fire()` adds promises.
-      this.#opossum.emit('fire')
-      this.#opossum.emit(verdict)
-      if (verdict === 'failure') this.#failedInWindow = true
-      if (this.#failedInWindow) this.#openIfDue()
-      return
-    }
-    // A failure is thrown in the action and a success told by a thenable that answers at once, so
-    // that opossum decides before the caller knows.
-    this.#opossum.fire(verdict).catch(() => {})
-    if (verdict === 'success') this.#renew()
-  }
-
-  /** One object for all calls of a window. */
-  #closedPermit(): Permit {
-    if (this.#permit.window !== this.#window) this.#permit = { window: this.#window, trial: false }
-    return this.#permit
-  }
-
-  close(): void {
-    // A late verdict must not open a new window, whose interval nobody would clear.
-    this.#window++
-    this.#opossum.shutdown()
-  }
-
-  #fresh(): Opossum {
-    const { windowMs, resetMs, onStateChange } = this.#options
-    const opossum = new Opossum(verdictAtOnce, {
-      timeout: false,
-      rollingCountTimeout: windowMs,
-      resetTimeout: resetMs,
-      // Each failure would sort the window's latencies, and a snapshot run every second.
-      rollingPercentilesEnabled: false,
-      enableSnapshots: false,
-    })
-    opossum.on('open', () => {
-      this.#openedAt = performance.now()
-      this.#window++
-      this.#trialAt = undefined
-      onStateChange('open', this.#trace)
-    })
-    opossum.on('halfOpen', () => onStateChange('half-open', this.#trace))
-    return opossum
-  }
-
-  /** Closed again: what was counted before says nothing about upstream as it is now. */
-  #renew(): void {
-    this.#opossum.shutdown()
-    this.#window++
-    this.#failedInWindow = false
-    this.#opossum = this.#fresh()
-    this.#options.onStateChange('closed', this.#trace)
-  }
-
-  /**
-   * opossum would look at the rate at a failure only, and open above the threshold only: the call
-   * that completes the minimum may be a success, and half of the calls is half.
-   */
-  #openIfDue(): void {
+    this.#verdicts.add(verdict === 'failure')
     const { minimumCalls, failureRate } = this.#options
-    let calls = 0
-    let failures = 0
-    for (const slice of this.#opossum.status.window) {
-      calls += slice.fires
-      failures += slice.failures
-    }
-    if (failures === 0) this.#failedInWindow = false
-    else if (calls >= minimumCalls && failures / calls >= failureRate) this.#opossum.open()
+    if (this.#verdicts.hasFailed(minimumCalls, failureRate)) this.#open(trace)
   }
-}
 
-const FAILURE = new Error('A call failed.')
-
-function verdictAtOnce(verdict: 'success' | 'failure'): Promise<void> {
-  if (verdict === 'failure') throw FAILURE
-  const told = {
-    // biome-ignore lint/suspicious/noThenProperty: a thenable on purpose: it answers before it returns
-    then(tell: () => void) {
-      tell()
-      return { catch: () => {} }
-    },
+  #settleTrial(verdict: 'success' | 'failure' | undefined, trace: Trace | undefined): void {
+    this.#trialAt = undefined
+    if (verdict === 'failure') this.#open(trace)
+    if (verdict === 'success') this.#close(trace)
   }
-  return told as unknown as Promise<void>
+
+  #open(trace: Trace | undefined): void {
+    this.#resetsAt = now() + this.#options.resetMs
+    backgroundDeadlines.set(this, this.#resetsAt)
+    this.#change('open', trace)
+  }
+
+  /** It is time for a trial, whether or not a call asks for one. */
+  expire(): void {
+    this.#halfOpen()
+  }
+
+  #halfOpen(): void {
+    backgroundDeadlines.clear(this)
+    this.#state = 'half-open'
+    this.#options.onStateChange('half-open', this.#trace)
+  }
+
+  /** What was counted before says nothing about upstream as it is now. */
+  #close(trace: Trace | undefined): void {
+    this.#verdicts.clear()
+    this.#change('closed', trace)
+  }
+
+  #change(state: 'open' | 'closed', trace: Trace | undefined): void {
+    this.#state = state
+    this.#trialAt = undefined
+    this.#trace = trace
+    this.#permit = { period: ++this.#period, trial: false }
+    this.#options.onStateChange(state, trace)
+  }
+
+  /** No verdict counts any more, and nothing is awaited. */
+  close(): void {
+    this.#period++
+    backgroundDeadlines.clear(this)
+  }
 }

@@ -1,7 +1,6 @@
-/**
- * At most `limit` starts within any `intervalMs`: a sliding window on the monotonic clock, which
- * p-queue's own (on `Date.now()`) is not.
- */
+import { now } from '../../core/index.js'
+
+/** At most `limit` starts within any `intervalMs`: a sliding window. */
 export class RateWindow {
   readonly #limit: number
   readonly #intervalMs: number
@@ -15,19 +14,18 @@ export class RateWindow {
   }
 
   /**
-   * Milliseconds until one more may start when `ahead` others go first. A lower bound: it knows
-   * nothing of slots.
+   * The moment from which one more may start when `ahead` others go first; it may have passed. A
+   * lower bound: it knows nothing of slots.
    */
-  waitMs(ahead = 0): number {
+  opensAt(ahead = 0): number {
     const rounds = Math.floor(ahead / this.#limit)
     const before = this.#starts[(this.#count + (ahead % this.#limit)) % this.#limit]
-    const first =
-      before === undefined ? 0 : Math.max(0, before + this.#intervalMs - performance.now())
-    return first + rounds * this.#intervalMs
+    const first = before === undefined ? 0 : before + this.#intervalMs
+    return rounds === 0 ? first : Math.max(first, now()) + rounds * this.#intervalMs
   }
 
   take(): void {
-    this.#starts[this.#count % this.#limit] = performance.now()
+    this.#starts[this.#count % this.#limit] = now()
     this.#count++
   }
 }

@@ -1,8 +1,13 @@
+import { atOnce, hookFailed } from '../../core/index.js'
+
 export interface BackoffOptions {
   minDelayMs: number
   maxDelayMs: number
   random: () => number
 }
+
+/** Beyond it a power of two tells nothing more, and becomes infinite in the end. */
+const HIGHEST_POWER = 1_000
 
 /**
  * Delay before repeating a call that has failed `attempt` times: drawn evenly from 0 to min(cap,
@@ -14,5 +19,23 @@ export function fullJitter(
   attempt: number,
   { minDelayMs, maxDelayMs, random }: BackoffOptions,
 ): number {
-  return random() * Math.min(maxDelayMs, minDelayMs * 2 ** (attempt - 1))
+  const power = Math.min(attempt - 1, HIGHEST_POWER)
+  return random() * Math.min(maxDelayMs, minDelayMs * 2 ** power)
+}
+
+/**
+ * The source of the jitter; what is none costs a warning, and the call draws from `Math.random`.
+ */
+export function jitterFrom(random: (() => number) | undefined): () => number {
+  if (random === undefined) return Math.random
+  return () => {
+    try {
+      const drawn = atOnce(random())
+      if (drawn >= 0 && drawn <= 1) return drawn
+      throw new RangeError('random() must give a number from 0 to below 1.')
+    } catch (error) {
+      hookFailed('retry: random()', error)
+      return Math.random()
+    }
+  }
 }

@@ -1,3 +1,5 @@
+import { now } from '../../core/index.js'
+
 /**
  * How many retries all calls of one `retry()` may make together: `floor` + `ratio` × the calls of
  * the last `windowMs`.
@@ -12,7 +14,7 @@ export interface RetryBudgetOptions {
 }
 
 /** What happened within one hundredth of the window. */
-interface Slice {
+export interface BudgetSlice {
   readonly began: number
   /** Calls that began here and have ended. */
   ended: number
@@ -30,7 +32,7 @@ export class RetryBudget {
   readonly #ratio: number
   readonly #floor: number
   readonly #windowMs: number
-  #slices: Slice[] = []
+  #slices: BudgetSlice[] = []
   #running = 0
 
   constructor({ ratio = 0.2, floor = 10, windowMs = 10_000 }: RetryBudgetOptions = {}) {
@@ -39,14 +41,16 @@ export class RetryBudget {
     this.#windowMs = windowMs
   }
 
-  /** Counts a call in. The returned function says that it has ended. */
-  begin(): () => void {
-    const slice = this.#current()
+  /** Counts a call in. What is returned is for `end()`. */
+  begin(): BudgetSlice {
     this.#running++
-    return () => {
-      this.#running--
-      slice.ended++
-    }
+    return this.#current()
+  }
+
+  /** A call has ended that was counted in. */
+  end(began: BudgetSlice): void {
+    this.#running--
+    began.ended++
   }
 
   /** Takes one retry from the budget; false when there is none left. */
@@ -64,12 +68,12 @@ export class RetryBudget {
   }
 
   /** The slice of now; those that have left the window are dropped. */
-  #current(): Slice {
+  #current(): BudgetSlice {
     const width = this.#windowMs / SLICES
-    const began = Math.floor(performance.now() / width) * width
+    const began = Math.floor(now() / width) * width
     const last = this.#slices.at(-1)
     if (last?.began === began) return last
-    const slice: Slice = { began, ended: 0, retries: 0 }
+    const slice: BudgetSlice = { began, ended: 0, retries: 0 }
     this.#slices = this.#slices.filter((old) => old.began > began - this.#windowMs)
     this.#slices.push(slice)
     return slice

@@ -1,26 +1,12 @@
-import isNetworkError from 'is-network-error'
-import pRetry from 'p-retry'
-import {
-  atOnce,
-  type Context,
-  check,
-  defineLayer,
-  ELSEWHERE,
-  hookFailed,
-  isStackError,
-  type Layer,
-  onEnd,
-  remaining,
-  rules,
-  runHook,
-  sleep,
-} from '../../core/index.js'
-import { fullJitter } from './backoff.js'
+import { check, defineLayer, type Layer, rules } from '../../core/index.js'
+import { Attempts } from './attempts.js'
+import { jitterFrom } from './backoff.js'
 import { RetryBudget, type RetryBudgetOptions } from './budget.js'
+import { RetryPolicy } from './policy.js'
 
 /** Options of `retry()`. */
 export interface RetryOptions<Name extends string = 'retry'> {
-  /** Repeats after the first attempt. 0 to 100. @default 2 */
+  /** Repeats after the first attempt: an integer of at least 0. @default 2 */
   retries?: number | undefined
   /**
    * The first backoff is drawn from 0 to this; it doubles with each attempt. Milliseconds.
@@ -63,19 +49,6 @@ export interface RetryStats {
 }
 
 /**
- * What an attempt threw, carried through p-retry, which would replace what is no Error and judge
- * TypeErrors by itself. It is an Error by its prototype only: nobody looks at its stack, which
- * would cost more than all the rest.
- */
-class Thrown {
-  readonly value: unknown
-  constructor(value: unknown) {
-    this.value = value
-  }
-}
-Object.setPrototypeOf(Thrown.prototype, Error.prototype)
-
-/**
  * Repeats a call that failed before its answer began, after a backoff with full jitter or the wait
  * that upstream asked for.
  *
@@ -92,7 +65,7 @@ export function retry<const Name extends string = 'retry'>(
   options: RetryOptions<Name> = {},
 ): Layer<Name, RetryStats> {
   const checked = check('retry', options, {
-    retries: rules.integer(2, { min: 0, max: 100 }),
+    retries: rules.integer(2, { min: 0 }),
     minDelayMs: rules.duration(500, { min: 0 }),
     maxDelayMs: rules.duration(8_000, { min: 0 }),
     maxRetryAfterMs: rules.duration(60_000, { min: 0 }),
@@ -106,163 +79,18 @@ export function retry<const Name extends string = 'retry'>(
     random: rules.callback<() => number>(),
     name: rules.layerName<Name>('retry'),
   })
-  const { retries, minDelayMs, maxDelayMs, maxRetryAfterMs, when, onRetry, name } = checked
-  const random = jitterFrom(checked.random)
   const budget = checked.budget === false ? undefined : new RetryBudget(checkBudget(checked.budget))
-  let repeated = 0
-  let exhausted = 0
-  let refused = 0
-
-  const isWorthIt = (error: unknown, attempt: number): boolean => {
-    if (when !== undefined) {
-      try {
-        return atOnce(when(error, attempt))
-      } catch (thrown) {
-        hookFailed('retry: when()', thrown)
-      }
-    }
-    return isRetryable(error)
-  }
-
-  /**
-   * Waits for the moment of the next attempt; false when there is to be none. Rejects with the
-   * reason when the caller aborts.
-   */
-  const waitForNext = async (
-    error: unknown,
-    attempt: number,
-    context: Context,
-  ): Promise<boolean> => {
-    if (context.cancel.aborted || context.closing.aborted || !isWorthIt(error, attempt))
-      return false
-    const asked = context.meta.get(ELSEWHERE) === true ? undefined : retryAfterOf(error)
-    // Spread out on top of what was asked for, or all who were told the same come back at the same
-    // moment.
-    const delayMs =
-      asked === undefined
-        ? fullJitter(attempt, { minDelayMs, maxDelayMs, random })
-        : asked + random() * minDelayMs
-    const tooLong = asked !== undefined && asked > maxRetryAfterMs
-    if (
-      tooLong ||
-      delayMs >= remaining(context) ||
-      (asked === undefined && budget?.take() === false)
-    ) {
-      refused++
-      return false
-    }
-    context.trace?.retry(name, attempt, delayMs, error)
-    if (onRetry) runHook('retry: onRetry()', () => onRetry({ error, attempt, delayMs }))
-    try {
-      await sleep(delayMs, context.cancel, context.closing)
-    } catch (reason) {
-      // A closing stack ends the wait with what went wrong, not with the closing.
-      if (context.cancel.aborted) throw reason
-      return false
-    }
-    // Both may have come to pass in the moment when the wait was over.
-    context.cancel.throwIfAborted()
-    return !context.closing.aborted
-  }
-
+  const policy = new RetryPolicy({ ...checked, random: jitterFrom(checked.random) }, budget)
   return defineLayer({
-    name,
+    name: checked.name,
     kind: 'retry',
     outside: {
       queue: 'a call in backoff holds its slot; put retry outside.',
       pool: 'a call in backoff holds its connection; put retry outside.',
     },
-    wrap: (next) => async (request, context) => {
-      const ended = budget?.begin()
-      let attempts = 1
-      let failure: unknown
-      // p-retry is entered at the first wait only: its price is paid by calls that are repeated.
-      const repeat = (first: unknown) => {
-        failure = first
-        return pRetry(
-          async (repeats) => {
-            attempts = repeats + 1
-            repeated++
-            context.meta.set(name, { attempts })
-            try {
-              return await next(request, context)
-            } catch (error) {
-              if (!tellCause(error, failure)) failure = error
-              throw new Thrown(error)
-            }
-          },
-          {
-            retries: retries - 1,
-            minTimeout: 0,
-            shouldRetry: ({ error, attemptNumber }) =>
-              waitForNext((error as unknown as Thrown).value, attemptNumber + 1, context),
-          },
-        )
-      }
-      try {
-        let answer: Awaited<ReturnType<typeof next>>
-        try {
-          answer = await next(request, context)
-        } catch (first) {
-          if (retries === 0 || !(await waitForNext(first, 1, context))) throw first
-          answer = await repeat(first)
-        }
-        return ended === undefined ? answer : onEnd(answer, ended)
-      } catch (thrown) {
-        ended?.()
-        const error = thrown instanceof Thrown ? thrown.value : thrown
-        if (attempts > retries && retries > 0 && !context.cancel.aborted && isRetryable(error))
-          exhausted++
-        throw error
-      }
-    },
-    stats: () => ({ retries: repeated, exhausted, refused }),
+    wrap: (next) => (request, context) => new Attempts(policy, next, request, context).run(),
+    stats: () => ({ ...policy.stats }),
   })
-}
-
-/**
- * The source of the jitter; what is none costs a warning, and the call draws from `Math.random`.
- */
-function jitterFrom(random: (() => number) | undefined): () => number {
-  if (random === undefined) return Math.random
-  return () => {
-    try {
-      const drawn = atOnce(random())
-      if (drawn >= 0 && drawn <= 1) return drawn
-      throw new RangeError('random() must give a number from 0 to below 1.')
-    } catch (error) {
-      hookFailed('retry: random()', error)
-      return Math.random()
-    }
-  }
-}
-
-/**
- * A repeat that was refused, as by an open breaker, tells what went wrong before in its `cause`.
- * Gives whether it was one.
- */
-function tellCause(error: unknown, before: unknown): boolean {
-  if (!isStackError(error) || !error.refused || error.code === 'CLOSED') return false
-  if (error.cause === undefined)
-    Object.defineProperty(error, 'cause', { value: before, configurable: true, writable: true })
-  return true
-}
-
-/** The wait that upstream asked for, if it is one. */
-function retryAfterOf(error: unknown): number | undefined {
-  return isStackError(error) && error.retryAfter !== undefined && error.retryAfter > 0
-    ? error.retryAfter
-    : undefined
-}
-
-/**
- * Our errors say it themselves. Of foreign ones only programming mistakes are not repeated, and
- * what looks like an abort.
- */
-function isRetryable(error: unknown): boolean {
-  if (isStackError(error)) return error.retryable && !error.refused
-  if (error instanceof TypeError) return isNetworkError(error)
-  return !(error instanceof Error && error.name === 'AbortError')
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null

@@ -26,12 +26,14 @@ function caller(of: { deadline?: number; priority?: number } = {}) {
     ...of,
   }
 }
-const enter = (room: WaitingRoom, of: ReturnType<typeof caller> = caller(), maxWaitMs?: number) =>
-  watch(room.wait(of as unknown as Context, { layer, maxWaitMs }))
+const makeRoom = (maxWaiting = 10, maxWaitMs?: number) =>
+  new WaitingRoom({ layer, maxWaiting, maxWaitMs })
+const enter = (room: WaitingRoom, of: ReturnType<typeof caller> = caller()) =>
+  watch(room.wait(of as unknown as Context))
 
 describe('WaitingRoom', () => {
   it('keeps everybody until they are called', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const calls = [enter(room), enter(room)]
     await tick(1_000_000)
     expect(room.waiting).toBe(2)
@@ -39,7 +41,7 @@ describe('WaitingRoom', () => {
   })
 
   it('calls exactly one, before callNext() returns', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const calls = [enter(room), enter(room), enter(room)]
     expect(room.callNext()).toBe(true)
     expect(room.waiting).toBe(2)
@@ -48,7 +50,7 @@ describe('WaitingRoom', () => {
   })
 
   it('calls as many as it is told to within one turn of the loop', async () => {
-    const room = new WaitingRoom(100)
+    const room = makeRoom(100)
     const calls = Array.from({ length: 20 }, () => enter(room))
     for (let i = 1; i <= 7; i++) {
       expect(room.callNext()).toBe(true)
@@ -63,7 +65,7 @@ describe('WaitingRoom', () => {
   })
 
   it('says when nobody waits', () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     expect(room.callNext()).toBe(false)
     enter(room)
     expect(room.callNext()).toBe(true)
@@ -71,7 +73,7 @@ describe('WaitingRoom', () => {
   })
 
   it('does not call a later one for a call made while nobody waited', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     room.callNext()
     const call = enter(room)
     await tick()
@@ -79,21 +81,21 @@ describe('WaitingRoom', () => {
   })
 
   it('is full when its limit waits, and has room again when one has left', () => {
-    const room = new WaitingRoom(2)
-    room.admit(layer)
+    const room = makeRoom(2)
+    room.admit()
     enter(room)
-    room.admit(layer)
+    room.admit()
     const second = caller()
     enter(room, second)
-    expect(() => room.admit(layer, 40)).toThrow(
+    expect(() => room.admit(40)).toThrow(
       expect.objectContaining({ code: 'QUEUE_FULL', limit: 2, layer, retryAfter: 40 }),
     )
     second.cancel.abort('enough')
-    expect(() => room.admit(layer)).not.toThrow()
+    expect(() => room.admit()).not.toThrow()
   })
 
   it('lets an aborted one leave at once, with the reason as it is', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const of = caller()
     const call = enter(room, of)
     of.cancel.abort('enough')
@@ -105,7 +107,7 @@ describe('WaitingRoom', () => {
   })
 
   it('lets one in that is aborted already, and out again', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const of = caller()
     of.cancel.abort('before')
     const call = enter(room, of)
@@ -117,7 +119,7 @@ describe('WaitingRoom', () => {
   it.each(['before', 'after'])(
     'turns those away whose stack closes, %s they came',
     async (when) => {
-      const room = new WaitingRoom(10)
+      const room = makeRoom()
       const of = caller()
       if (when === 'before') of.closing.abort('closing')
       const call = enter(room, of)
@@ -130,7 +132,7 @@ describe('WaitingRoom', () => {
   )
 
   it('leaves no listener behind when a call has been called', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const of = caller({ deadline: 1_000 })
     enter(room, of)
     room.callNext()
@@ -139,8 +141,8 @@ describe('WaitingRoom', () => {
   })
 
   it('lets nobody wait longer than maxWaitMs', async () => {
-    const room = new WaitingRoom(10)
-    const call = enter(room, caller(), 100)
+    const room = makeRoom(10, 100)
+    const call = enter(room)
     await tick(99)
     expect(call.state).toBe('pending')
     await tick(1)
@@ -155,7 +157,7 @@ describe('WaitingRoom', () => {
   })
 
   it('turns away whose deadline comes, a moment before it', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const call = enter(room, caller({ deadline: performance.now() + 100 }))
     await tick(97)
     expect(call.state).toBe('pending')
@@ -164,7 +166,7 @@ describe('WaitingRoom', () => {
   })
 
   it('turns away at once whose deadline has come', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     await tick(10)
     const call = enter(room, caller({ deadline: performance.now() }))
     expect(room.waiting).toBe(0)
@@ -173,7 +175,7 @@ describe('WaitingRoom', () => {
   })
 
   it('goes by the deadline as it moves', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const of = caller({ deadline: performance.now() + 100 })
     const call = enter(room, of)
     await tick(50)
@@ -185,7 +187,7 @@ describe('WaitingRoom', () => {
   })
 
   it('tells of a time limit further out that the call never ran', async () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     const of = caller()
     const call = enter(room, of)
     const limit = new TimeoutError(50)
@@ -195,7 +197,7 @@ describe('WaitingRoom', () => {
   })
 
   it('counts who goes before a newcomer', () => {
-    const room = new WaitingRoom(10)
+    const room = makeRoom()
     for (const priority of [0, 5, 0, -1]) enter(room, caller({ priority }))
     expect([9, 5, 1, 0, -1, -2].map((priority) => room.ahead(priority))).toEqual([0, 1, 1, 3, 4, 4])
     room.callNext()
@@ -212,7 +214,7 @@ describe('WaitingRoom', () => {
     )
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-        const room = new WaitingRoom(1_000)
+        const room = makeRoom(1_000)
         let waiting: { id: number; priority: number; of: ReturnType<typeof caller> }[] = []
         const expected: number[] = []
         const called: number[] = []
@@ -222,7 +224,7 @@ describe('WaitingRoom', () => {
             const id = ids++
             const of = caller({ priority: n })
             waiting.push({ id, priority: n, of })
-            room.wait(of as unknown as Context, { layer }).then(
+            room.wait(of as unknown as Context).then(
               () => called.push(id),
               () => {},
             )
@@ -244,5 +246,53 @@ describe('WaitingRoom', () => {
         expect(called).toEqual(expected)
       }),
     )
+  })
+
+  it('holds nobody up by how many wait: 100,000 come, leave and are called', async () => {
+    const room = makeRoom(1_000_000)
+    vi.useRealTimers()
+    const start = performance.now()
+    const callers = Array.from({ length: 100_000 }, (_, i) => caller({ priority: i % 3 }))
+    let called = 0
+    for (const of of callers)
+      room.wait(of as unknown as Context).then(
+        () => called++,
+        () => {},
+      )
+    // From the end: a walk through all who wait would take minutes.
+    for (let i = callers.length - 1; i >= 0; i -= 2) callers[i]?.cancel.abort('enough')
+    expect(room.waiting).toBe(50_000)
+    while (room.callNext());
+    expect(room.waiting).toBe(0)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(called).toBe(50_000)
+    expect(performance.now() - start).toBeLessThan(20_000)
+    vi.useFakeTimers()
+  }, 60_000)
+
+  it('keeps the order of many priorities that come and go', async () => {
+    const room = makeRoom(1_000)
+    const order: number[] = []
+    const callers = Array.from({ length: 300 }, (_, i) => caller({ priority: (i * 7919) % 101 }))
+    for (const of of callers)
+      room.wait(of as unknown as Context).then(
+        () => order.push(of.priority),
+        () => {},
+      )
+    for (const of of callers.filter(({ priority }) => priority % 3 === 0)) of.cancel.abort('enough')
+    while (room.callNext());
+    await tick()
+    const stayed = callers.map(({ priority }) => priority).filter((priority) => priority % 3 !== 0)
+    expect(order).toEqual(stayed.toSorted((a, b) => b - a))
+  })
+
+  it('turns an aborted one away with its own reason when the stack closes because of it', async () => {
+    const room = makeRoom()
+    const of = caller()
+    of.cancel.onAbort(() => of.closing.abort('closing'))
+    const call = enter(room, of)
+    of.cancel.abort('enough')
+    await tick()
+    expect(call.error).toBe('enough')
   })
 })

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { cache, collect, retry, stack, timeout } from '../../../src/index.js'
+import { breaker, cache, collect, queue, retry, stack, timeout } from '../../../src/index.js'
 import { chunkSource, type FakeClock, fakeClock, scripted } from '../../../src/testing/index.js'
 import { never } from '../../support/gate.js'
-import { watch } from '../../support/watch.js'
+import { failure, watch } from '../../support/watch.js'
 
 let clock: FakeClock
 
@@ -44,6 +44,38 @@ describe('fakeClock', () => {
     expect(base.calls).toHaveLength(2)
     await clock.advance(500)
     expect(call.value).toBe('Hello')
+  })
+
+  it("drives a queue's rate and longest wait", async () => {
+    const begun: number[] = []
+    const start = clock.now()
+    const ask = stack(
+      async () => void begun.push(clock.now() - start),
+      queue({ rate: { limit: 2, intervalMs: 1_000 }, maxWaitMs: 2_500 }),
+    )
+    const calls = [1, 2, 3, 4, 5, 6, 7].map(() => watch(ask()))
+    await clock.advance(10_000)
+    expect(begun).toEqual([0, 0, 1_000, 1_000, 2_000, 2_000])
+    expect(calls[6]?.error).toMatchObject({ code: 'RATE_LIMITED' })
+  })
+
+  it("drives a breaker's window and its way back", async () => {
+    let isUp = false
+    const ask = stack(
+      async () => (isUp ? 'ok' : Promise.reject(new Error('down'))),
+      breaker({ minimumCalls: 3, windowMs: 1_000, resetMs: 5_000 }),
+    )
+    for (let i = 0; i < 2; i++) await failure(ask())
+    await clock.advance(1_000)
+    await failure(ask())
+    expect(ask.stats().breaker.state).toBe('closed')
+    for (let i = 0; i < 2; i++) await failure(ask())
+    expect(ask.stats().breaker.state).toBe('open')
+    await clock.advance(5_000)
+    expect(ask.stats().breaker.state).toBe('half-open')
+    isUp = true
+    expect(await ask()).toBe('ok')
+    await ask.close()
   })
 
   it('drives the pace of a scripted stream', async () => {
@@ -120,6 +152,6 @@ describe('fakeClock under node:test', () => {
     const told = execFileSync(process.execPath, ['--test', '--test-reporter=tap', file], {
       encoding: 'utf8',
     })
-    expect(told).toMatch(/# pass 2\n# fail 0/)
+    expect(told).toMatch(/# pass 3\n# fail 0/)
   })
 })

@@ -453,6 +453,30 @@ describe('channels', () => {
     ])
   })
 
+  it("are told in their own call's async context, whatever timer or other call sets them off", async () => {
+    const store = new AsyncLocalStorage<string>()
+    const seen: unknown[] = []
+    stops.push(onEvent(({ type }) => seen.push(`${store.getStore()}: ${type}`)))
+    const work = gate()
+    const ask = stack((wait: boolean) => (wait ? work.promise : never()), queue({ concurrency: 1 }))
+    const calls = [
+      store.run('runs', () => ask(true)),
+      store.run('waits', () => failure(ask(false, { timeoutMs: 50 }))),
+    ]
+    seen.length = 0
+    store.run('stranger', () => work.open())
+    await tick(50)
+    await Promise.all(calls)
+    expect(seen.sort()).toEqual([
+      'runs: attempt:end',
+      'runs: call:end',
+      'waits: attempt:start',
+      'waits: call:end',
+      'waits: queued',
+      'waits: timeout',
+    ])
+  })
+
   it('run a call in the stores bound to it, and follow it to the end of its answer', async () => {
     const spans = new AsyncLocalStorage<{ call: string }>()
     const channels = tracingChannel<

@@ -18,6 +18,8 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+
 function circuit(options: Partial<CircuitOptions> = {}) {
   const changes: BreakerState[] = []
   const one = new Circuit({
@@ -267,33 +269,64 @@ describe('Circuit', () => {
     expect(one.state).toBe('closed')
   })
 
-  it('sets nothing that keeps a process alive', () => {
+  it('sets nothing that keeps a process alive', async () => {
     vi.useRealTimers()
-    const intervals = vi.spyOn(globalThis, 'setInterval')
     const timeouts = vi.spyOn(globalThis, 'setTimeout')
     const { open } = circuit()
     open()
-    const handles = [...intervals.mock.results, ...timeouts.mock.results].map(
-      ({ value }) => value as NodeJS.Timeout,
-    )
-    expect(handles.length).toBeGreaterThan(0)
-    expect(handles.map((handle) => handle.hasRef())).toEqual(handles.map(() => false))
+    await new Promise((resolve) => setImmediate(resolve))
+    const handles = timeouts.mock.results.map(({ value }) => value as NodeJS.Timeout)
+    expect(handles.map((handle) => handle.hasRef())).toEqual([false])
     vi.restoreAllMocks()
     for (const one of made.splice(0)) one.close()
     vi.useFakeTimers()
   })
 
-  it.each(['closed', 'open', 'half-open'] as const)(
-    'leaves no timer when it is closed down while %s',
-    (state) => {
-      const { one, open } = circuit()
-      if (state !== 'closed') open()
-      if (state === 'half-open') vi.advanceTimersByTime(500)
-      expect(vi.getTimerCount()).toBeGreaterThan(0)
-      one.close()
-      expect(vi.getTimerCount()).toBe(0)
-    },
-  )
+  it('needs no timer but to tell when it is half-open, and none when it is closed down', async () => {
+    const { one, open } = circuit()
+    await tick()
+    expect(vi.getTimerCount()).toBe(0)
+    open()
+    await tick()
+    expect(vi.getTimerCount()).toBe(1)
+    one.close()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('tells that it is half-open when the time has come, though nobody calls', async () => {
+    const { open, changes } = circuit()
+    open()
+    await tick(499)
+    expect(changes).toEqual(['open'])
+    await tick(1)
+    expect(changes).toEqual(['open', 'half-open'])
+  })
+
+  it('lets the trial through in a turn that was blocked beyond the reset, and tells it once', async () => {
+    const { one, open, permit, changes } = circuit()
+    open()
+    await tick()
+    // No timer has run yet.
+    vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 501)
+    expect(one.state).toBe('half-open')
+    expect(permit().trial).toBe(true)
+    vi.restoreAllMocks()
+    await tick(1_000)
+    expect(changes).toEqual(['open', 'half-open'])
+  })
+
+  it('counts nothing older than its window after a sleep in which no timer ran', () => {
+    const { one, run } = circuit({ minimumCalls: 10 })
+    run('failure', 9)
+    vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 5_000)
+    run('failure')
+    expect(one.state).toBe('closed')
+    run('failure', 8)
+    expect(one.state).toBe('closed')
+    run('failure')
+    expect(one.state).toBe('open')
+    vi.restoreAllMocks()
+  })
 
   it.each(['success', 'failure', undefined] as const)(
     'starts nothing anew when a trial ends after that, with %s',

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
-import type { Agent, Dispatcher } from 'undici'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/client.js'
 import {
@@ -22,24 +21,8 @@ import { breaking, numbers } from '../../../support/streams.js'
 import { type UpstreamCode, upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
-const agents = vi.hoisted(() => ({ options: [] as unknown[] }))
-
-vi.mock('undici', async (original) => {
-  const real = await original<typeof import('undici')>()
-  return {
-    ...real,
-    Agent: class extends real.Agent {
-      constructor(options?: ConstructorParameters<typeof real.Agent>[0]) {
-        agents.options.push(options)
-        super(options)
-      }
-    },
-  }
-})
-
 beforeEach(() => {
   vi.useFakeTimers()
-  agents.options = []
 })
 
 afterEach(() => {
@@ -380,41 +363,13 @@ describe('pool', () => {
       })
     })
 
-    it("is only a dispatcher when no members are named: the client's key and address stay", async () => {
-      const transport = await seen({})
-      expect(transport).toMatchObject({ member: 0, apiKey: undefined, baseURL: undefined })
-      expect(typeof (transport.dispatcher as Agent).dispatch).toBe('function')
-    })
-
-    it('is a dispatcher of the user, who closes it himself', async () => {
-      const dispatcher = {
-        dispatch: vi.fn(),
-        close: vi.fn(),
-        destroy: vi.fn(),
-      } as unknown as Dispatcher
-      const ask = stack(
-        async (_: string, { transport }: Context) => transport!.dispatcher,
-        pool({ dispatcher }),
-      )
-      expect(await ask('x')).toBe(dispatcher)
-      await ask.close()
-      expect(agents.options).toEqual([])
-      expect(dispatcher.close).not.toHaveBeenCalled()
-      expect(dispatcher.destroy).not.toHaveBeenCalled()
-    })
-
-    it('makes no dispatcher for a base that asks for none', async () => {
-      await seen({})
-      expect(agents.options).toEqual([])
-    })
-
-    it("bounds the sockets, does not pipeline, and leaves undici's own timers off", async () => {
-      const transport = await seen({ connections: 3 })
-      transport.dispatcher
-      expect(transport.dispatcher).toBe(transport.dispatcher)
-      expect(agents.options).toEqual([
-        { connections: 3, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 },
-      ])
+    it("is only the number of connections when no members are named: the client's key and address stay", async () => {
+      expect(await seen({ connections: 3 })).toEqual({
+        member: 0,
+        apiKey: undefined,
+        baseURL: undefined,
+        connections: 3,
+      })
     })
 
     it('comes from the innermost of two pools', async () => {
@@ -423,33 +378,6 @@ describe('pool', () => {
         pool({ members: [{ apiKey: 'sk_outer' }] }) as never,
       )
       expect(transport.apiKey).toBe('sk_inner')
-    })
-
-    it('has no dispatcher any more when the pool has closed, and the one it had is destroyed', async () => {
-      let transport: Transport | undefined
-      const ask = stack(async (_: string, context: Context) => {
-        transport = context.transport
-      }, pool())
-      await ask('x')
-      const agent = transport!.dispatcher as Agent
-      await ask.close()
-      expect(agent.destroyed).toBe(true)
-      expect(transport!.dispatcher).toBeUndefined()
-    })
-
-    it('keeps its dispatcher while another stack still uses the pool', async () => {
-      const layer = pool()
-      let agent: Agent | undefined
-      const base = async (_: string, { transport }: Context) => {
-        agent = transport!.dispatcher as Agent
-      }
-      const [one, other] = [stack(base, layer), stack(base, layer)]
-      await one('x')
-      await one.close()
-      expect(agent!.destroyed).toBe(false)
-      await other('x')
-      await other.close()
-      expect(agent!.destroyed).toBe(true)
     })
   })
 
@@ -718,6 +646,19 @@ describe('pool', () => {
       expect(call.state).toBe('resolved')
     })
 
+    it('rests for the longest time it named, whatever it says afterwards', async () => {
+      const { answers, run, states } = around({ members: TWO, connections: 1 })
+      answers[0] = upstreamError('RATE_LIMITED', { retryAfter: 60_000 })
+      await run(1)
+      answers[1] = upstreamError('RATE_LIMITED', { retryAfter: 60_000 })
+      answers[0] = upstreamError('RATE_LIMITED')
+      await run(2)
+      await tick(1_000)
+      expect(states()).toEqual(['paused', 'paused'])
+      await tick(59_000)
+      expect(states()).toEqual(['ready', 'ready'])
+    })
+
     it('rests for a second when it named no time', async () => {
       const { answers, run, states } = around({ members: TWO })
       answers[0] = upstreamError('RATE_LIMITED')
@@ -807,6 +748,7 @@ describe('pool', () => {
       ['a key that is no string', { members: [{ apiKey: 5 }] }, '"apiKey"'],
       ['an unknown field of a member', { members: [{ key: 'sk_secret' }] }, '"key"'],
       ["undici's own options", { pipelining: 5 }, '"pipelining"'],
+      ["a dispatcher, which is the client's option", { dispatcher: {} }, '"dispatcher"'],
     ])('refuses %s, and repeats no key', (_, options, words) => {
       let error: unknown
       try {

@@ -11,6 +11,14 @@ describe('fullJitter', () => {
     expect(most).toEqual([500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000])
   })
 
+  it('is a number for any attempt, from no base as well', () => {
+    for (const attempt of [1_025, 1e6, Number.MAX_SAFE_INTEGER]) {
+      expect(delay(attempt, () => 1)).toBe(8_000)
+      const none = { minDelayMs: 0, maxDelayMs: 8_000, random: () => 1 }
+      expect(fullJitter(attempt, none)).toBe(0)
+    }
+  })
+
   it('draws from 0, not from the bound itself', () => {
     expect(delay(3, () => 0)).toBe(0)
     expect(delay(3, () => 0.25)).toBe(500)

@@ -25,17 +25,17 @@ describe('RetryBudget', () => {
 
   it('grants 10 and a fifth of the calls', () => {
     const budget = new RetryBudget()
-    for (let i = 0; i < 100; i++) budget.begin()()
+    for (let i = 0; i < 100; i++) budget.end(budget.begin())
     expect(takeAll(budget)).toBe(30)
   })
 
   it('rounds down to whole retries', () => {
     const budget = new RetryBudget({ floor: 0, ratio: 0.2 })
-    const ends = [1, 2, 3, 4].map(() => budget.begin())
+    const began = [1, 2, 3, 4].map(() => budget.begin())
     expect(budget.take()).toBe(false)
-    ends.push(budget.begin())
+    began.push(budget.begin())
     expect([budget.take(), budget.take()]).toEqual([true, false])
-    for (const end of ends) end()
+    for (const call of began) budget.end(call)
   })
 
   it('grants nothing at all with a floor and a ratio of 0', () => {
@@ -46,7 +46,7 @@ describe('RetryBudget', () => {
 
   it('forgets calls and retries that are older than the window', () => {
     const budget = new RetryBudget({ windowMs: 1_000 })
-    for (let i = 0; i < 50; i++) budget.begin()()
+    for (let i = 0; i < 50; i++) budget.end(budget.begin())
     expect(takeAll(budget)).toBe(20)
     vi.advanceTimersByTime(900)
     expect(budget.take()).toBe(false)
@@ -56,11 +56,11 @@ describe('RetryBudget', () => {
 
   it('counts calls that still run, however long ago they began', () => {
     const budget = new RetryBudget({ windowMs: 1_000 })
-    const ends = Array.from({ length: 50 }, () => budget.begin())
+    const began = Array.from({ length: 50 }, () => budget.begin())
     vi.advanceTimersByTime(60_000)
     expect(takeAll(budget)).toBe(20)
     vi.advanceTimersByTime(1_000)
-    for (const end of ends) end()
+    for (const call of began) budget.end(call)
     expect(takeAll(budget)).toBe(10)
   })
 
@@ -95,7 +95,10 @@ describe('RetryBudget', () => {
         const retries: number[] = []
         for (const { kind, n } of steps) {
           const now = performance.now()
-          if (kind === 'begin') calls.push({ began: now, running: true, end: budget.begin() })
+          if (kind === 'begin') {
+            const slice = budget.begin()
+            calls.push({ began: now, running: true, end: () => budget.end(slice) })
+          }
           if (kind === 'advance') vi.advanceTimersByTime(n)
           if (kind === 'end') {
             const running = calls.filter((call) => call.running)

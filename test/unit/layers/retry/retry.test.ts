@@ -790,6 +790,36 @@ describe('retry', () => {
     expect(call.error).toMatchObject({ code: 'TIMEOUT' })
   })
 
+  it('repeats as often as it is told to, however often that is', async () => {
+    let calls = 0
+    const ask = stack(
+      async () => (++calls > 300 ? 'well' : Promise.reject(new Error('down'))),
+      retry({ retries: Number.MAX_SAFE_INTEGER, minDelayMs: 0, budget: false }),
+    )
+    const call = watch(ask())
+    await tick(2_000)
+    expect([call.value, calls]).toEqual(['well', 301])
+  })
+
+  it('repeats whatever `when` says: an AbortError of p-retry, a programming mistake', async () => {
+    const aborted = new AbortError('on purpose')
+    const mistake = new TypeError('x is not a function')
+    for (const error of [aborted, mistake]) {
+      let calls = 0
+      const ask = stack(
+        async () => {
+          calls++
+          throw error
+        },
+        retry({ retries: 2, minDelayMs: 0, when: () => true }),
+      )
+      const call = watch(ask())
+      await tick(10)
+      expect(call.error).toBe(error)
+      expect(calls).toBe(3)
+    }
+  })
+
   describe('options', () => {
     it.each([
       ['a negative number of retries', { retries: -1 }, '"retries"'],

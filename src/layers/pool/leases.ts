@@ -1,0 +1,162 @@
+import {
+  type Context,
+  ELSEWHERE,
+  follow,
+  type Handler,
+  type MaybePromise,
+  type StreamEnd,
+  TimeoutError,
+} from '../../core/index.js'
+import { WaitingRoom } from '../waiting-room.js'
+import { Member, type PoolMember } from './member.js'
+
+export interface LeasesOptions {
+  name: string
+  connections: number
+  maxWaiting: number
+  members: readonly PoolMember[]
+}
+
+/** What the pool remembers of one call, in its `meta`. */
+interface Note {
+  readonly member: number
+  readonly failed: Set<number>
+}
+
+/** The connections of one `pool()`: who has one, who waits for one, and which member is next. */
+export class Leases {
+  readonly #name: string
+  readonly #members: readonly Member[]
+  readonly #max: number
+  readonly #room: WaitingRoom
+  /** Connections leased, or promised to a waiting call that has been called in. */
+  #taken = 0
+  #turn = 0
+
+  constructor({ name, connections, maxWaiting, members }: LeasesOptions) {
+    this.#name = name
+    this.#members = members.map((member, index) => new Member(index, member, connections))
+    this.#max = connections * members.length
+    this.#room = new WaitingRoom({ layer: name, maxWaiting })
+  }
+
+  /** Runs the call, at once or when there is a connection for it. */
+  run<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    context: Context,
+  ): MaybePromise<Answer> {
+    // While somebody waits, all are taken.
+    if (this.#taken >= this.#max) return this.#runLater(next, request, context)
+    this.#taken++
+    return this.#lease(next, request, context)
+  }
+
+  async #runLater<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    context: Context,
+  ): Promise<Answer> {
+    this.#room.admit()
+    await this.#room.wait(context)
+    return this.#lease(next, request, context)
+  }
+
+  #lease<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    context: Context,
+  ): MaybePromise<Answer> {
+    const failed = this.#members.length > 1 ? failedIn(context.meta.get(this.#name)) : undefined
+    const member = this.#choose(failed)
+    member.active++
+    if (failed) context.meta.set(this.#name, { member: member.index, failed } satisfies Note)
+    const inward = context.derive({ transport: member.transport })
+    return follow(next, request, inward, new Lease(this, member, context, failed))
+  }
+
+  /** The free member with the least load for its weight; one that does badly only in need. */
+  #choose(failed: ReadonlySet<number> | undefined): Member {
+    let best: Member | undefined
+    let bestRank = Number.POSITIVE_INFINITY
+    for (const member of this.#members) {
+      if (!member.isFree) continue
+      const rank = avoidance(member, failed) * 1e9 + member.active / member.weight
+      if (best === undefined || rank < bestRank || (rank === bestRank && member.turn < best.turn)) {
+        best = member
+        bestRank = rank
+      }
+    }
+    // No more are taken than the members have together.
+    const chosen = best as Member
+    // Turns go round by weight; one that was left out for a while has none to catch up on.
+    this.#turn = Math.max(this.#turn, chosen.turn)
+    chosen.turn = this.#turn + 1 / chosen.weight
+    return chosen
+  }
+
+  /** @internal */
+  release(member: Member): void {
+    member.active--
+    // The connection passes straight to the next one who waits.
+    if (!this.#room.callNext()) this.#taken--
+  }
+
+  /** Whether another attempt of a call would go to a member that has not failed it. @internal */
+  hasOther(failed: ReadonlySet<number>): boolean {
+    return this.#members.some((member) => !failed.has(member.index) && member.isFit)
+  }
+
+  stats() {
+    const active = this.#members.reduce((sum, member) => sum + member.active, 0)
+    return {
+      max: this.#max,
+      active,
+      available: this.#max - active,
+      waiting: this.#room.waiting,
+      members: this.#members.map(({ active, state }) => ({ active, state })),
+    }
+  }
+}
+
+/** One call's connection, to the end of its answer. */
+class Lease {
+  readonly #leases: Leases
+  readonly #member: Member
+  readonly #context: Context
+  /** Who has failed the call, when there are others. */
+  readonly #failed: Set<number> | undefined
+
+  constructor(leases: Leases, member: Member, context: Context, failed: Set<number> | undefined) {
+    this.#leases = leases
+    this.#member = member
+    this.#context = context
+    this.#failed = failed
+  }
+
+  ended({ outcome, error }: StreamEnd): void {
+    if (outcome === 'failed') this.#fail(error)
+    else if (outcome === 'complete') this.#member.succeeded()
+    this.#leases.release(this.#member)
+  }
+
+  #fail(error: unknown): void {
+    const { cancel, meta } = this.#context
+    if (cancel.aborted && !(cancel.reason instanceof TimeoutError)) return
+    this.#member.failed(error)
+    if (this.#failed === undefined) return
+    this.#failed.add(this.#member.index)
+    meta.set(ELSEWHERE, this.#leases.hasOther(this.#failed))
+  }
+}
+
+function avoidance({ index, state }: Member, failed: ReadonlySet<number> | undefined): number {
+  if (state === 'ready') return failed?.has(index) ? 1 : 0
+  return state === 'paused' ? 2 : 3
+}
+
+/** Who has failed this call already. The map may be the caller's own, so anything may be in it. */
+function failedIn(note: unknown): Set<number> {
+  const failed = (note as Partial<Note> | null | undefined)?.failed
+  return failed instanceof Set ? failed : new Set()
+}

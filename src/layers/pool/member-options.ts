@@ -1,0 +1,38 @@
+import { ConfigError, check, rules } from '../../core/index.js'
+import type { PoolMember } from './member.js'
+
+/** Checks one member. What it says may be a key, so no value is ever shown. */
+export function checkMember(member: PoolMember): PoolMember {
+  // It may be a bare key, which must not be shown.
+  if (typeof member !== 'object')
+    throw new ConfigError('pool: a member must be an object { apiKey, baseURL, weight }.', {
+      layer: 'pool',
+    })
+  return check<PoolMember>('pool', member, {
+    apiKey: {
+      ...rules.custom<string, undefined>(
+        'a string of printable ASCII characters',
+        undefined,
+        isKey,
+      ),
+      secret: true,
+    },
+    baseURL: {
+      ...rules.custom<string, undefined>(
+        'an http or https URL without credentials',
+        undefined,
+        isAddress,
+      ),
+      secret: true,
+    },
+    weight: rules.number(1, { min: 0.001, max: 1_000_000 }),
+  })
+}
+
+const isKey = (value: unknown): boolean => typeof value === 'string' && /^[\x21-\x7e]+$/.test(value)
+
+function isAddress(value: unknown): boolean {
+  if (typeof value !== 'string' || !URL.canParse(value)) return false
+  const { protocol, username, password } = new URL(value)
+  return (protocol === 'http:' || protocol === 'https:') && username === '' && password === ''
+}

@@ -1,0 +1,95 @@
+import {
+  atOnce,
+  type Context,
+  ELSEWHERE,
+  hookFailed,
+  remaining,
+  runHook,
+  sleep,
+} from '../../core/index.js'
+import { fullJitter } from './backoff.js'
+import type { RetryBudget } from './budget.js'
+import { isRetryable, retryAfterOf } from './retryable.js'
+
+export interface PolicyOptions {
+  name: string
+  retries: number
+  minDelayMs: number
+  maxDelayMs: number
+  maxRetryAfterMs: number
+  when: ((error: unknown, attempt: number) => boolean) | undefined
+  onRetry: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
+  random: () => number
+}
+
+/** Of one `retry()`: which failures are repeated, after which wait, and how many there were. */
+export class RetryPolicy {
+  readonly name: string
+  readonly retries: number
+  readonly budget: RetryBudget | undefined
+  readonly stats = { retries: 0, exhausted: 0, refused: 0 }
+  readonly #options: PolicyOptions
+
+  constructor(options: PolicyOptions, budget: RetryBudget | undefined) {
+    this.name = options.name
+    this.retries = options.retries
+    this.budget = budget
+    this.#options = options
+  }
+
+  /**
+   * Waits for the moment of the attempt behind the `attempt`-th; false when there is to be none.
+   * Rejects with the reason when the caller aborts.
+   */
+  async waitForNext(error: unknown, attempt: number, context: Context): Promise<boolean> {
+    const { cancel, closing } = context
+    if (cancel.aborted || closing.aborted || !this.#isWorthIt(error, attempt)) return false
+    const delayMs = this.#delayOf(error, attempt, context)
+    if (delayMs === undefined) {
+      this.stats.refused++
+      return false
+    }
+    this.#notify(error, attempt, delayMs, context)
+    try {
+      await sleep(delayMs, cancel, closing)
+    } catch (reason) {
+      // A closing stack ends the wait with what went wrong, not with the closing.
+      if (!cancel.aborted) return false
+      throw reason
+    }
+    // Either may have come in the very moment when the wait was over.
+    cancel.throwIfAborted()
+    return !closing.aborted
+  }
+
+  #isWorthIt(error: unknown, attempt: number): boolean {
+    const { when } = this.#options
+    if (when === undefined) return isRetryable(error)
+    try {
+      return atOnce(when(error, attempt))
+    } catch (thrown) {
+      hookFailed('retry: when()', thrown)
+      return isRetryable(error)
+    }
+  }
+
+  /** Undefined when upstream asks for too long a wait, or time or budget do not suffice. */
+  #delayOf(error: unknown, attempt: number, context: Context): number | undefined {
+    const { minDelayMs, maxRetryAfterMs, random } = this.#options
+    const asked = context.meta.get(ELSEWHERE) === true ? undefined : retryAfterOf(error)
+    if (asked === undefined) {
+      const delayMs = fullJitter(attempt, this.#options)
+      return delayMs < remaining(context) && this.budget?.take() !== false ? delayMs : undefined
+    }
+    // Spread out on top of what was asked for, or all who were told the same come back at the same
+    // moment.
+    const delayMs = asked + random() * minDelayMs
+    return asked <= maxRetryAfterMs && delayMs < remaining(context) ? delayMs : undefined
+  }
+
+  #notify(error: unknown, attempt: number, delayMs: number, { trace }: Context): void {
+    trace?.retry(this.name, attempt, delayMs, error)
+    const { onRetry } = this.#options
+    if (onRetry) runHook('retry: onRetry()', () => onRetry({ error, attempt, delayMs }))
+  }
+}

@@ -1,0 +1,79 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { VerdictWindow } from '../../../../src/layers/breaker/verdict-window.js'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+})
+
+/** How many calls, all of them failures, the window holds. */
+function held(window: VerdictWindow): number {
+  for (let count = 0; ; count++) if (!window.hasFailed(count + 1, 0.000_001)) return count
+}
+
+describe('VerdictWindow', () => {
+  it('holds what was added within its time, and not what is older', () => {
+    const window = new VerdictWindow(1_000)
+    window.add(true)
+    vi.advanceTimersByTime(899)
+    expect(held(window)).toBe(1)
+    vi.advanceTimersByTime(101)
+    expect(held(window)).toBe(0)
+  })
+
+  it('forgets at the rate of the clock, whatever time nobody looked', () => {
+    const window = new VerdictWindow(1_000)
+    for (let i = 0; i < 9; i++) window.add(true)
+    vi.advanceTimersByTime(24 * 3_600_000)
+    window.add(true)
+    expect(held(window)).toBe(1)
+  })
+
+  it('has failed when enough calls are in it, and that share of them has failed', () => {
+    const window = new VerdictWindow(1_000)
+    window.add(false)
+    expect(window.hasFailed(1, 0.5)).toBe(false)
+    window.add(true)
+    expect(window.hasFailed(2, 0.5)).toBe(true)
+    expect(window.hasFailed(3, 0.5)).toBe(false)
+    expect(window.hasFailed(2, 0.51)).toBe(false)
+  })
+
+  it('is empty when it was cleared', () => {
+    const window = new VerdictWindow(1_000)
+    for (let i = 0; i < 5; i++) {
+      window.add(true)
+      vi.advanceTimersByTime(100)
+    }
+    window.clear()
+    expect(held(window)).toBe(0)
+    window.add(true)
+    expect(held(window)).toBe(1)
+  })
+
+  it('counts at least what nine tenths of its time hold, and nothing older than all of it', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 10, max: 5_000 }),
+        fc.array(fc.integer({ min: 0, max: 2_000 }), { maxLength: 60 }),
+        (windowMs, pauses) => {
+          const window = new VerdictWindow(windowMs)
+          const added: number[] = []
+          for (const pause of pauses) {
+            vi.advanceTimersByTime(pause)
+            window.add(true)
+            added.push(performance.now())
+            const since = (ms: number) => added.filter((at) => at > performance.now() - ms).length
+            expect(held(window)).toBeGreaterThanOrEqual(since(0.9 * windowMs))
+            expect(held(window)).toBeLessThanOrEqual(since(windowMs))
+          }
+        },
+      ),
+    )
+  })
+})
