@@ -32,7 +32,9 @@ export interface Reply {
   readonly headers: Record<string, string>
   /** Values of `set-cookie`, the one header that cannot be joined. */
   readonly cookies?: readonly string[]
-  readonly body?: string | Uint8Array | EventBody
+  readonly body?: string | Uint8Array
+  /** Instead of a body. Its class is never looked at: two copies of the library may meet here. */
+  readonly events?: EventBody
 }
 
 /** A field of a request that is wrong. */

@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ConfigError, warn } from '../../core/index.js'
 import { toWebStream } from '../../streams/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
-import { EventBody } from './event-body.js'
 import { writeEvents } from './event-writer.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
 import { clientHasLeft, nodeFacts } from './web.js'
@@ -47,17 +46,20 @@ export function toNode(
 }
 
 async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): Promise<void> {
-  const { status, headers, cookies, body } = await core.handle(fromNode(req, res), { req, res })
+  const { status, headers, cookies, body, events } = await core.handle(fromNode(req, res), {
+    req,
+    res,
+  })
   // The client has gone, or somebody else has answered it.
   if (res.destroyed || res.writableEnded || res.headersSent) {
-    if (body instanceof EventBody) body.leave()
+    events?.leave()
     return
   }
   res.statusCode = status
   for (const name in headers) res.setHeader(name, headers[name] as string)
   if (cookies?.length) res.appendHeader('set-cookie', cookies)
-  if (body instanceof EventBody) {
-    writeEvents(body, res)
+  if (events !== undefined) {
+    writeEvents(events, res)
     return
   }
   if (body !== undefined && !res.hasHeader('content-length'))

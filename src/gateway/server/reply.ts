@@ -26,7 +26,7 @@ export function events<Chunk>(
     error: (failure) => (isAbort(failure, undefined) ? undefined : error(failure)),
   }
   const body = new EventBody(stream as StreamIterator<unknown>, form as EventForm<never>, delivery)
-  return { status: 200, headers: { ...sseHeaders }, body }
+  return { status: 200, headers: { ...sseHeaders }, events: body }
 }
 
 /** A stream of any make as one that can be read without a promise a chunk. */

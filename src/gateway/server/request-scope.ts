@@ -3,7 +3,7 @@ import { isStackError, Notes, now } from '../../core/index.js'
 import type { Caller } from '../options.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
-import { EventBody, type EventDelivery } from './event-body.js'
+import type { EventDelivery } from './event-body.js'
 import {
   bearer,
   corsHeaders,
@@ -99,8 +99,7 @@ export class RequestScope {
   complete(reply: Reply): Reply {
     const { incoming } = this
     const headMs = now() - this.#startedAt
-    const { body } = reply
-    const events = body instanceof EventBody ? body : undefined
+    const { events } = reply
     this.#addHeaders(reply.headers, headMs, events !== undefined)
     if (events === undefined || incoming.method === 'HEAD') {
       events?.leave()

@@ -1,4 +1,3 @@
-import { EventBody } from './event-body.js'
 import { eventStream } from './event-response.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received, type Reply } from './message.js'
 
@@ -50,8 +49,8 @@ async function readBody(request: Request, limit: number): Promise<Received> {
   return { bytes: await collectBytes(request.body as unknown as AsyncIterable<Uint8Array>, limit) }
 }
 
-export function toResponse({ status, headers, cookies = [], body }: Reply): Response {
-  const sent = body instanceof EventBody ? eventStream(body) : (body ?? null)
+export function toResponse({ status, headers, cookies = [], body, events }: Reply): Response {
+  const sent = events === undefined ? (body ?? null) : eventStream(events)
   // A plain record, not a `Headers`: servers that have a fast way for those keep it.
   const fields =
     cookies.length === 0
