@@ -1,11 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
-const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
 const run = (command: string, args: string[], cwd: string): string =>
   execFileSync(command, args, {
     cwd,
@@ -28,24 +26,14 @@ await upstream.close()
 `
 
 describe('the packed tarball', () => {
-  let folder: string
-  let tarball: string
+  const { tarball, files, consumer } = inject('packed')
+  const folder = join(consumer, 'first')
+  mkdirSync(folder, { recursive: true })
 
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'blossom-stack-'))
-    const [packed] = JSON.parse(
-      run(npm, ['pack', '--json', '--pack-destination', folder], root),
-    ) as [{ filename: string; files: { path: string }[] }]
-    tarball = join(folder, packed.filename)
-    expect(
-      packed.files
-        .map(({ path }) => path)
-        .filter((path) => !/^(dist\/|package\.json|README\.md|LICENSE|CHANGELOG\.md)/.test(path)),
-    ).toEqual([])
-    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true }))
-    run(npm, ['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball], folder)
+  it('holds the build, the readme, the licence and the changelog, and nothing else', () => {
+    const expected = /^(dist\/|package\.json|README\.md|LICENSE|CHANGELOG\.md)/
+    expect(files.filter((path) => !expected.test(path))).toEqual([])
   })
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   it('runs the first stack as ESM', () => {
     const imports = `import { createBlossom, standard } from 'blossom-stack'\nimport { startLocalBlossom } from 'blossom-stack/testing'\n`
