@@ -44,6 +44,11 @@ export interface Gateway<Platform = unknown> {
  */
 export const CORE: unique symbol = Symbol.for('blossom-stack.gateway') as never
 
+const ANY_METHOD: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+const methodsOf = (routes: readonly Route[]): readonly string[] =>
+  routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+
 /** Serves one request, and is told who it is for. */
 export class GatewayCore implements RouteTools {
   readonly blossom: Blossom<readonly unknown[]>
@@ -74,9 +79,9 @@ export class GatewayCore implements RouteTools {
     return this.#draining
   }
 
-  /** Whether the path is one of ours, whatever the method. */
+  /** Whether the gateway answers at this path, whatever the method. */
   knows(target: string): boolean {
-    return this.routing.at(this.routing.pathOf(target)).length > 0
+    return this.routing.answersAt(this.routing.pathOf(target))
   }
 
   drain(): void {
@@ -139,17 +144,20 @@ export class GatewayCore implements RouteTools {
   }
 
   #withoutRoute({ incoming, routes }: Visit): Reply {
+    const path = this.routing.pathOf(incoming.target)
+    const methods = methodsOf(routes)
+    if (incoming.method === 'OPTIONS' && path !== undefined) {
+      // At an unknown path any method is allowed, so that the page can read the 404.
+      const allowed = methods.length === 0 ? ANY_METHOD : methods
+      const headers = preflightHeaders(incoming, this.options.corsOrigins, allowed)
+      if (headers) return { status: 204, headers }
+    }
     if (routes.length === 0)
-      throw new StackError('There is no such route.', {
+      throw new StackError(this.routing.notFound(path), {
         code: 'NOT_FOUND',
         status: 404,
         refused: true,
       })
-    const methods = routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
-    if (incoming.method === 'OPTIONS') {
-      const headers = preflightHeaders(incoming, this.options.corsOrigins, methods)
-      if (headers) return { status: 204, headers }
-    }
     const error = new StackError(`This route takes ${methods.join(', ')}.`, {
       code: 'VALIDATION',
       status: 405,

@@ -15,7 +15,37 @@ const OWNERS: readonly string[] = [
   'access-control-expose-headers',
 ]
 
-const EXPOSED = 'x-request-id, x-process-time, x-cache, server-timing, retry-after, x-should-retry'
+/** What a page may read. Answers have only some of them. */
+const EXPOSED = [
+  'x-request-id',
+  'x-process-time',
+  'x-cache',
+  'x-blossom-model',
+  'x-stream-id',
+  'server-timing',
+  'retry-after',
+  'x-should-retry',
+  'ratelimit',
+  'ratelimit-policy',
+  ...['requests', 'tokens'].flatMap((unit) =>
+    ['limit', 'remaining', 'reset'].map((figure) => `x-ratelimit-${figure}-${unit}`),
+  ),
+].join(', ')
+
+/**
+ * What a page may send. The star stands for all names but `authorization`, as SDKs in browsers send
+ * a dozen of their own; browsers from before the star need the others by name.
+ */
+const ACCEPTED = [
+  'authorization',
+  'content-type',
+  'cache-control',
+  'x-request-id',
+  'last-event-id',
+  'x-stream-resumable',
+  'idempotency-key',
+  '*',
+].join(', ')
 
 export function securityHeaders(headers: Record<string, string>): void {
   for (const [name, value] of Object.entries(SECURITY)) headers[name] ??= value
@@ -59,9 +89,7 @@ export function preflightHeaders(
     return undefined
   return {
     'access-control-allow-methods': methods.join(', '),
-    // The star stands for all names but `authorization`: SDKs in browsers send a dozen of their
-    // own.
-    'access-control-allow-headers': 'authorization, content-type, x-request-id, last-event-id, *',
+    'access-control-allow-headers': ACCEPTED,
     'access-control-max-age': '600',
   }
 }

@@ -205,6 +205,21 @@ describe('under a path', () => {
       json: { code: 'VALIDATION' },
     })
   })
+
+  test('Express does not go on below /v1/: a client of OpenAI’s API could not read what comes', async () => {
+    await using site = await openSite(ExpressFramework)
+    const app = express()
+    app.use('/ai', toNode(site.gateway))
+    await using server = await serving(app)
+    expect(await ask(server.url, '/ai/v1/nothing', { body: {} })).toMatchObject({
+      status: 404,
+      json: { error: { code: 'not_found', message: expect.stringContaining('/v1/models') } },
+    })
+    expect((await ask(server.url, '/ai/v1')).headers['content-type']).toContain('text/html')
+    const none = createGateway(site.blossom, { routes: ['health'] })
+    await using other = await serving(express().use(toNode(none)))
+    expect((await ask(other.url, '/v1/nothing')).headers['content-type']).toContain('text/html')
+  })
 })
 
 describe('beside the owner’s middleware', () => {
