@@ -4,6 +4,7 @@ import {
   type CloseOptions,
   ConfigError,
   check,
+  hookFailed,
   rules,
   StackError,
 } from '../core/index.js'
@@ -19,7 +20,7 @@ import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
 import { Flights } from './server/flights.js'
-import { preflightHeaders } from './server/headers.js'
+import { preflightHeaders, requestIdOf } from './server/headers.js'
 import { type Incoming, type Reply, readJson } from './server/message.js'
 import { Visit } from './server/visit.js'
 import { fromRequest, replyOf, toResponse } from './server/web.js'
@@ -113,7 +114,11 @@ export class GatewayCore implements RouteTools {
   }
 
   async handle(incoming: Incoming, platform: unknown): Promise<Reply> {
-    const visit = new Visit(incoming, this)
+    const visit = new Visit(
+      incoming,
+      this,
+      requestIdOf(incoming, this.#givenId(incoming, platform)),
+    )
     const { route } = visit
     let reply: Reply
     try {
@@ -123,6 +128,18 @@ export class GatewayCore implements RouteTools {
       reply = visit.fail(error)
     }
     return visit.complete(reply)
+  }
+
+  /** The request's id as the operator's option gives it. */
+  #givenId(incoming: Incoming, platform: unknown): unknown {
+    const { requestId } = this.options
+    if (requestId === undefined) return undefined
+    try {
+      return requestId(incoming.request, platform as never)
+    } catch (error) {
+      hookFailed('createGateway: requestId()', error)
+      return undefined
+    }
   }
 
   async #run(route: Route, visit: Visit, platform: unknown): Promise<Reply> {

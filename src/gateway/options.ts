@@ -97,6 +97,13 @@ export interface GatewayOptions<Platform = unknown> {
    */
   body?: ((request: Request, platform: Platform) => unknown) | undefined
   /**
+   * The request's id, where your framework keeps one of its own: `(_, c) => c.get('requestId')` in
+   * Hono. A middleware's `req.id` and header `x-request-id` of the response need no option. At most
+   * 256 printable ASCII characters without a blank; anything else is passed over.
+   * @default the client's `x-request-id`, or a new one
+   */
+  requestId?: ((request: Request, platform: Platform) => string | number | undefined) | undefined
+  /**
    * Told of every failed request, for your logger. What it throws is a warning and changes nothing.
    */
   onError?:
@@ -185,6 +192,7 @@ export function readGatewayOptions(
     ) as rules.Rule<readonly RouteName[] | undefined>,
     call: rules.callback(),
     body: rules.callback(),
+    requestId: rules.callback(),
     onError: rules.callback(),
     log: rules.callback(),
     adminToken: {

@@ -105,10 +105,19 @@ export function ownersFirst(incoming: Incoming, headers: Record<string, string>)
     headers.vary = vary === '*' ? vary : `${vary}, ${headers.vary}`
 }
 
-/** The visitor's own id, if it is one that can go into a log as it is. */
-export function requestIdOf(incoming: Incoming): string {
-  const given = incoming.header('x-request-id')
-  return given !== undefined && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID()
+/** What Node accepts as a header's value, and a log as a word. */
+const isPrintable = (id: unknown): id is string | number =>
+  (typeof id === 'string' || typeof id === 'number') && /^[\x21-\x7e]{1,256}$/.test(String(id))
+
+/**
+ * The operator's id of the request, from the option `requestId` or a middleware; else the client's
+ * own, if it is one that can go into a log as it is; else a new one.
+ */
+export function requestIdOf(incoming: Incoming, ofOption?: unknown): string {
+  const given = [ofOption, incoming.givenId].find(isPrintable)
+  if (given !== undefined) return String(given)
+  const own = incoming.header('x-request-id')
+  return own !== undefined && /^[\w.:-]{1,64}$/.test(own) ? own : randomUUID()
 }
 
 export const bearer = (incoming: Incoming): string | undefined =>

@@ -11,6 +11,8 @@ export interface Incoming {
   /** Aborted when the visitor has gone, or by `cut`. */
   readonly signal: AbortSignal
   cut(reason: unknown): void
+  /** The request's id, where a middleware of the operator's has set one. */
+  readonly givenId?: unknown
   /** What somebody further out has set as a header of the answer already. */
   already?(name: string): string | undefined
   /** The body, at most `limit` bytes of it; or what a parser further out has made of it. */

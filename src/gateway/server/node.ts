@@ -7,7 +7,7 @@ import { bodyIsGone, collectBytes, type Incoming, type Received } from './messag
 import { nodeFacts, visitorHasLeft } from './web.js'
 
 /** Node's request with what frameworks hang on it. */
-type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string }
+type NodeRequest = IncomingMessage & { body?: unknown; id?: unknown; originalUrl?: string }
 
 /** Called for paths the gateway does not know. */
 type Next = (error?: unknown) => void
@@ -93,6 +93,9 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
     cut(reason) {
       leaving.abort(reason)
     },
+    get givenId() {
+      return idOf(req, res)
+    },
     already: (name) => textOf(res.getHeader(name)),
     read: async (limit) =>
       bodyRead(req, req.body) ?? { bytes: await collectBytes(partsOf(req), limit) },
@@ -102,6 +105,10 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
     },
   }
 }
+
+/** The id that middleware has set: on the response as a header, or on the request. */
+const idOf = (req: NodeRequest, res: ServerResponse): unknown =>
+  res.getHeader('x-request-id') ?? req.id
 
 const textOf = (value: number | string | string[] | undefined): string | undefined =>
   value === undefined ? undefined : String(value)
@@ -185,6 +192,7 @@ export function toRequest(
   })
   nodeFacts.set(request, {
     target: req.url ?? '/',
+    givenId: idOf(req, res),
     already: (name) => textOf(res.getHeader(name)),
     body: () => (readableDidRead ? bodyRead(req, options.body) : undefined),
   })

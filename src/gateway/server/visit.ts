@@ -4,14 +4,7 @@ import type { Visitor } from '../options.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
 import type { Flights } from './flights.js'
-import {
-  bearer,
-  corsHeaders,
-  ownersFirst,
-  requestIdOf,
-  securityHeaders,
-  timingOf,
-} from './headers.js'
+import { bearer, corsHeaders, ownersFirst, securityHeaders, timingOf } from './headers.js'
 import type { Incoming, Reply } from './message.js'
 import { type Dialect, errorReply } from './reply.js'
 import { readNotes, report } from './request-log.js'
@@ -38,12 +31,12 @@ export class Visit {
   #visitorsKey = false
   #error: unknown
 
-  constructor(incoming: Incoming, core: Host) {
+  constructor(incoming: Incoming, core: Host, requestId: string) {
     const path = core.routing.pathOf(incoming.target)
     const method = incoming.method === 'HEAD' ? 'GET' : incoming.method
     this.#core = core
     this.incoming = incoming
-    this.requestId = requestIdOf(incoming)
+    this.requestId = requestId
     this.routes = core.routing.at(path)
     this.route = this.routes.find((candidate) => candidate.method === method)
     this.#dialect = this.routes[0]?.dialect ?? (path?.startsWith('/v1/') ? 'openai' : 'guide')

@@ -342,6 +342,63 @@ describe('beside the owner’s middleware', () => {
     expect(statuses).toEqual([200, 400])
   })
 
+  test.each([ExpressFramework, KoaFramework])(
+    'the request id that middleware of $name has set on the response is adopted',
+    async (framework) => {
+      const headers = { 'x-request-id': 'Root=1-67891233;Parent=53995c3f' }
+      await using site = await openSite(framework, { around: { headers } })
+      const answer = await site.ask('/generate/text', {
+        body: {},
+        headers: { 'x-request-id': 'of-the-client' },
+      })
+      expect(answer.headers['x-request-id']).toBe(headers['x-request-id'])
+      expect(answer.json.requestId).toBe(headers['x-request-id'])
+      expect(site.log[0]!.requestId).toBe(headers['x-request-id'])
+    },
+  )
+
+  test.each([
+    ['a name', 'of-the-operator', 'of-the-operator'],
+    ['a number, as pino-http counts', 7, '7'],
+    ['nothing', undefined, 'of-the-client'],
+    ['what is no id', { id: 7 }, 'of-the-client'],
+    ['what no header may hold', 'two\r\nlines', 'of-the-client'],
+    ['what is too long', 'x'.repeat(257), 'of-the-client'],
+  ])('%s on req.id is the request id that is used', async (_name, id, expected) => {
+    await using site = await openSite(ExpressFramework)
+    const app = express()
+    app.use((req, _, next) => {
+      Object.assign(req, { id })
+      next()
+    })
+    app.use(toNode(site.gateway))
+    await using server = await serving(app)
+    const headers = { 'x-request-id': 'of-the-client' }
+    const answer = await ask(server.url, '/generate/text', { body: {}, headers })
+    expect([answer.headers['x-request-id'], answer.json.requestId]).toEqual([expected, expected])
+  })
+
+  test('the option `requestId` has the first word, in every framework', async () => {
+    const requestId = (request: Request) => {
+      if (request.headers.has('x-broken')) throw new Error('on purpose')
+      return request.headers.get('x-trace') ?? undefined
+    }
+    const warnings = catchWarnings()
+    const outcome = await sameFromEach({ gateway: { requestId } }, async ({ ask, log }) => {
+      const idOf = async (headers: Record<string, string>) =>
+        (await ask('/health/live', { headers: { 'x-request-id': 'of-the-client', ...headers } }))
+          .headers['x-request-id']
+      const ids = [await idOf({ 'x-trace': 'a' }), await idOf({}), await idOf({ 'x-broken': '1' })]
+      return [ids, log.map((entry) => entry.requestId)]
+    })
+    vi.restoreAllMocks()
+    expect(outcome).toEqual([
+      ['a', 'of-the-client', 'of-the-client'],
+      ['a', 'of-the-client', 'of-the-client'],
+    ])
+    expect(warnings).toEqual([expect.stringMatching(/requestId\(\) threw Error/)])
+  })
+
   test('somebody who has answered already is not disturbed', async () => {
     await using site = await openSite(ExpressFramework)
     const app = express()
