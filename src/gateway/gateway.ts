@@ -153,7 +153,7 @@ export class GatewayCore implements RouteTools {
         incoming,
         requestId,
         call,
-        json: () => this.#json(incoming, platform),
+        json: () => this.#json(incoming, platform, route),
         broke: (error) => visit.broke(error),
       },
       this,
@@ -189,10 +189,15 @@ export class GatewayCore implements RouteTools {
     return call === undefined ? {} : readVisitor(await call(incoming.request, platform as never))
   }
 
-  async #json(incoming: Incoming, platform: unknown): Promise<Record<string, unknown>> {
-    const { body, bodyLimit } = this.options
+  async #json(
+    incoming: Incoming,
+    platform: unknown,
+    { carriesMedia }: Route,
+  ): Promise<Record<string, unknown>> {
+    const { body, bodyLimit, mediaBodyLimit } = this.options
     const parsed = await body?.(incoming.request, platform as never)
-    return readJson(incoming, bodyLimit, parsed === undefined ? undefined : { parsed })
+    const limit = carriesMedia ? mediaBodyLimit : bodyLimit
+    return readJson(incoming, limit, parsed === undefined ? undefined : { parsed })
   }
 }
 

@@ -122,6 +122,11 @@ export interface GatewayOptions<Platform = unknown> {
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
+   * Largest body where it may hold pictures or sound: `/v1/chat/completions`. Bytes.
+   * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
+   */
+  mediaBodyLimit?: number | undefined
+  /**
    * Origins of pages that may call from a browser, such as `https://app.example`; `*` for all,
    * never with credentials.
    * @default none
@@ -156,11 +161,14 @@ export interface CheckedGatewayOptions extends GatewayOptions<never> {
   readonly prefix: string
   readonly publicPath: string
   readonly bodyLimit: number
+  readonly mediaBodyLimit: number
   readonly corsOrigins: readonly string[]
   readonly forwardKeys: boolean
   readonly errorDetail: 'safe' | 'full'
   readonly heartbeatMs: number
 }
+
+const MIB = 1024 * 1024
 
 const path = (fallback: string | undefined) =>
   rules.custom<string, string | undefined>(
@@ -203,7 +211,8 @@ export function readGatewayOptions(
       ),
       secret: true,
     },
-    bodyLimit: rules.integer(1024 * 1024, { min: 1, max: 1024 * 1024 * 1024 }),
+    bodyLimit: rules.integer(MIB, { min: 1, max: 1024 * MIB }),
+    mediaBodyLimit: rules.integer(undefined, { min: 1, max: 1024 * MIB }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
     forwardKeys: rules.custom<boolean, boolean>(
@@ -230,6 +239,7 @@ export function readGatewayOptions(
     ...checked,
     prefix: checked.prefix ?? '',
     publicPath: checked.publicPath ?? checked.prefix ?? '',
+    mediaBodyLimit: checked.mediaBodyLimit ?? Math.max(20 * MIB, checked.bodyLimit ?? 0),
     corsOrigins: checked.corsOrigins ?? [],
   } as CheckedGatewayOptions
 }

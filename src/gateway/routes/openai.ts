@@ -86,7 +86,10 @@ const needsText =
 
 /** OpenAI's routes: any OpenAI client works when it is pointed here. */
 export const openAIRoutes: readonly Route[] = [
-  post('v1-chat', '/v1/chat/completions', (fields) => void fields.list('messages')),
+  {
+    ...post('v1-chat', '/v1/chat/completions', (fields) => void fields.list('messages')),
+    carriesMedia: true,
+  },
   post('v1-embeddings', '/v1/embeddings', (fields) => fields.present('input')),
   post('v1-images', '/v1/images/generations', needsText('prompt')),
   post('v1-speech', '/v1/audio/speech', needsText('input')),
