@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { gunzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import express from 'express'
 import fastify from 'fastify'
 import Koa from 'koa'
@@ -128,6 +128,17 @@ describe('behind a body parser', () => {
       status: 400,
       json: { code: 'VALIDATION' },
     })
+  })
+
+  test('a parser that unpacks bodies may, and then they are served', async () => {
+    await using site = await openSite(ExpressFramework, parsed)
+    await using server = await serving(express().use(express.json()).use(toNode(site.gateway)))
+    const answer = await fetch(`${server.url}/generate/text`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      body: gzipSync(JSON.stringify(body)),
+    })
+    expect(await answer.json()).toMatchObject({ text: 'Read once.' })
   })
 
   test('a form is not taken for JSON because somebody has parsed it: a page elsewhere could send one', async () => {

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createGateway, type GatewayOptions } from '../../../src/gateway/index.js'
 import { ConfigError, createBlossom, isStackError } from '../../../src/index.js'
@@ -290,6 +291,24 @@ describe('fields that are wrong', () => {
     expect(status).toBe(expected)
     if (expected === 415)
       expect(body).toMatchObject({ code: 'VALIDATION', title: 'Unsupported Media Type' })
+  })
+
+  test.each(['gzip', 'GZIP', 'br', 'deflate, gzip'])(
+    'a body that is compressed with %s is 415 and names what is accepted',
+    async (encoding) => {
+      const body = encoding === 'gzip' ? gzipSync(JSON.stringify({ prompt })).toString() : '{}'
+      for (const path of ['/generate/text', '/v1/chat/completions']) {
+        const headers = { 'content-type': 'application/json', 'content-encoding': encoding }
+        const answer = await answerOf(path, { body, headers })
+        expect(answer).toMatchObject({ status: 415, headers: { 'accept-encoding': 'identity' } })
+        expect(JSON.stringify(answer.body)).toContain('must not be compressed')
+      }
+    },
+  )
+
+  test('a body that says it is not compressed is read', async () => {
+    const headers = { 'content-encoding': 'identity' }
+    expect((await answerOf('/generate/text', { body: { prompt }, headers })).status).toBe(200)
   })
 
   test('a body over the limit is 413, with its length told or without, and the connection is not broken', async () => {
