@@ -115,10 +115,15 @@ const textOf = (value: number | string | string[] | undefined): string | undefin
 
 /** What a parser that has read the stream has made of it; undefined while nobody has. */
 function bodyRead(req: IncomingMessage, parsed: unknown): Received | undefined {
-  if (parsed !== undefined) return { parsed }
-  if (req.readableDidRead || req.readableEnded) throw bodyIsGone()
+  const wasRead = req.readableDidRead || req.readableEnded
+  // Parsers of Express 4 leave `{}` on a body of another type, which they have not read.
+  if (parsed !== undefined && (wasRead || !isEmpty(parsed))) return { parsed }
+  if (wasRead) throw bodyIsGone()
   return undefined
 }
+
+const isEmpty = (parsed: unknown): boolean =>
+  typeof parsed === 'object' && parsed !== null && Object.keys(parsed).length === 0
 
 /**
  * The body's parts. Whoever stops before its end may still answer: the rest is thrown away, where
@@ -194,7 +199,7 @@ export function toRequest(
     target: req.url ?? '/',
     givenId: idOf(req, res),
     already: (name) => textOf(res.getHeader(name)),
-    body: () => (readableDidRead ? bodyRead(req, options.body) : undefined),
+    body: () => bodyRead(req, options.body),
   })
   return request
 }

@@ -130,6 +130,45 @@ describe('behind a body parser', () => {
     })
   })
 
+  test('an empty object on a body that nobody has read is not taken for the body', async () => {
+    await using site = await openSite(ExpressFramework, parsed)
+    const app = express()
+    app.use((req, _, next) => {
+      // As urlencoded() of Express 4 does for other types.
+      req.body = {}
+      next()
+    })
+    app.use('/node', toNode(site.gateway))
+    app.use('/web', async (req, res) => {
+      const answer = await site.gateway(toRequest(req, res, { body: req.body }))
+      res.status(answer.status).send(await answer.text())
+    })
+    await using server = await serving(app)
+    for (const mount of ['/node', '/web'])
+      expect((await ask(server.url, `${mount}/generate/text`, { body })).json.text).toBe(
+        'Read once.',
+      )
+  })
+
+  test('a body that somebody has made without reading the request is used', async () => {
+    await using site = await openSite(ExpressFramework)
+    const app = express()
+    app.use((req, _, next) => {
+      req.body = { prompt: 'Made by hand' }
+      next()
+    })
+    app.use('/node', toNode(site.gateway))
+    app.use('/web', async (req, res) => {
+      const answer = await site.gateway(toRequest(req, res, { body: req.body }))
+      res.status(answer.status).send(await answer.text())
+    })
+    await using server = await serving(app)
+    for (const mount of ['/node', '/web'])
+      expect((await ask(server.url, `${mount}/generate/text`, { body })).json.text).toContain(
+        'Made by hand',
+      )
+  })
+
   test('a parser that unpacks bodies may, and then they are served', async () => {
     await using site = await openSite(ExpressFramework, parsed)
     await using server = await serving(express().use(express.json()).use(toNode(site.gateway)))
