@@ -91,14 +91,12 @@ export async function ask(url: string, path: string, what?: Ask): Promise<Answer
 async function whole(response: IncomingMessage): Promise<Answer> {
   const parts: Buffer[] = []
   for await (const part of response as AsyncIterable<Buffer>) parts.push(part)
-  const text = Buffer.concat(parts).toString()
-  return {
-    status: response.statusCode ?? 0,
-    headers: response.headers,
-    text,
-    json: parsed(text),
-    events: eventsOf(text),
-  }
+  return answerOf(response.statusCode ?? 0, response.headers, Buffer.concat(parts))
+}
+
+export function answerOf(status: number, headers: IncomingHttpHeaders, bytes: Buffer): Answer {
+  const text = bytes.toString()
+  return { status, headers, text, json: parsed(text), events: eventsOf(text) }
 }
 
 export async function visit(url: string, path: string, what?: Ask): Promise<Visit> {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
 import { pipeline } from 'node:stream/promises'
 import { ConfigError, warn } from '../../core/index.js'
 import { toNodeReadable, toWebStream } from '../../streams/index.js'
@@ -6,8 +7,12 @@ import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
 import { nodeFacts, visitorHasLeft } from './web.js'
 
-/** Node's request with what frameworks hang on it. */
-type NodeRequest = IncomingMessage & { body?: unknown; id?: unknown; originalUrl?: string }
+/** A request of node:http, or of node:http2 in the form that is compatible with it. */
+type NodeRequest = IncomingMessage | Http2ServerRequest
+type NodeResponse = ServerResponse | Http2ServerResponse
+
+/** The same with what frameworks hang on it. */
+type FrameworkRequest = NodeRequest & { body?: unknown; id?: unknown; originalUrl?: string }
 
 /** Called for paths the gateway does not know. */
 type Next = (error?: unknown) => void
@@ -29,14 +34,15 @@ export interface ToRequestOptions {
  */
 export function toNode(
   gateway: Gateway<never> | Gateway,
-): (req: IncomingMessage, res: ServerResponse, next?: Next) => void {
+): (req: NodeRequest, res: NodeResponse, next?: Next) => void {
   const core = (gateway as unknown as { [CORE]?: GatewayCore } | null)?.[CORE]
   if (core === undefined)
     throw new ConfigError('toNode: the first argument must be a gateway from createGateway().')
   return (req, res, next) => {
     if (next !== undefined && !core.knows(req.url ?? '/')) return next()
     // Nobody waits for this: what fails here must end the connection, not the process.
-    serve(core, req, res).catch((error: unknown) => {
+    // Both kinds of response have the same methods; only their types differ.
+    serve(core, req, res as ServerResponse).catch((error: unknown) => {
       warn(
         `toNode: an answer could not be sent: ${error instanceof Error ? error.name : typeof error}.`,
       )
@@ -45,7 +51,7 @@ export function toNode(
   }
 }
 
-async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): Promise<void> {
+async function serve(core: GatewayCore, req: FrameworkRequest, res: ServerResponse): Promise<void> {
   const incoming = fromNode(req, res)
   const { status, headers, cookies, body } = await core.handle(incoming, { req, res })
   const streams = typeof body === 'object' && Symbol.asyncIterator in body
@@ -71,15 +77,26 @@ async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): 
  * A signal that tells when the visitor has gone before his answer was complete: `close` of the
  * response, never of the request.
  */
-function leavingOf(res: ServerResponse): AbortController {
+function leavingOf(res: NodeResponse): AbortController {
   const leaving = new AbortController()
   res.once('close', () => {
-    if (!res.writableFinished) leaving.abort(visitorHasLeft())
+    if (!wasSent(res)) leaving.abort(visitorHasLeft())
   })
   return leaving
 }
 
-function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
+/**
+ * Whether a closed response went out whole. Over HTTP/2 every closed one is `writableFinished`, so
+ * there it counts who has ended it, and how.
+ */
+function wasSent(res: NodeResponse): boolean {
+  const { rstCode } = ('stream' in res && res.stream) || {}
+  return rstCode === undefined
+    ? res.writableFinished
+    : res.writableEnded && rstCode === constants.NGHTTP2_NO_ERROR
+}
+
+function fromNode(req: FrameworkRequest, res: NodeResponse): Incoming {
   const leaving = leavingOf(res)
   let request: Request | undefined
   return {
@@ -107,14 +124,14 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
 }
 
 /** The id that middleware has set: on the response as a header, or on the request. */
-const idOf = (req: NodeRequest, res: ServerResponse): unknown =>
+const idOf = (req: FrameworkRequest, res: NodeResponse): unknown =>
   res.getHeader('x-request-id') ?? req.id
 
 const textOf = (value: number | string | string[] | undefined): string | undefined =>
   value === undefined ? undefined : String(value)
 
 /** What a parser that has read the stream has made of it; undefined while nobody has. */
-function bodyRead(req: IncomingMessage, parsed: unknown): Received | undefined {
+function bodyRead(req: NodeRequest, parsed: unknown): Received | undefined {
   const wasRead = req.readableDidRead || req.readableEnded
   // Parsers of Express 4 leave `{}` on a body of another type, which they have not read.
   if (parsed !== undefined && (wasRead || !isEmpty(parsed))) return { parsed }
@@ -129,7 +146,7 @@ const isEmpty = (parsed: unknown): boolean =>
  * The body's parts. Whoever stops before its end may still answer: the rest is thrown away, where
  * Node would break the connection.
  */
-async function* partsOf(req: IncomingMessage): AsyncGenerator<Uint8Array, undefined, undefined> {
+async function* partsOf(req: NodeRequest): AsyncGenerator<Uint8Array, undefined, undefined> {
   try {
     for await (const part of req.iterator({ destroyOnReturn: false })) yield part as Uint8Array
   } finally {
@@ -139,7 +156,7 @@ async function* partsOf(req: IncomingMessage): AsyncGenerator<Uint8Array, undefi
 }
 
 /** The same as a web stream; nothing is read before it is asked for. */
-function webBodyOf(req: IncomingMessage): ReadableStream {
+function webBodyOf(req: NodeRequest): ReadableStream {
   return toWebStream(partsOf(req))
 }
 
@@ -147,11 +164,11 @@ function webBodyOf(req: IncomingMessage): ReadableStream {
 const FORBIDDEN: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 /** A web `Request` without a body. Built so that `//host/path` stays a path. */
-export function bare(req: IncomingMessage, signal: AbortSignal): Request {
+export function bare(req: NodeRequest, signal: AbortSignal): Request {
   return webRequest(req, { signal })
 }
 
-function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' }): Request {
+function webRequest(req: NodeRequest, init: RequestInit & { duplex?: 'half' }): Request {
   const headers = new Headers()
   for (const [name, value] of Object.entries(req.headers)) {
     if (value === undefined || name.startsWith(':')) continue
@@ -183,8 +200,8 @@ function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' 
  * @example ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx) // Koa
  */
 export function toRequest(
-  req: IncomingMessage,
-  res: ServerResponse,
+  req: NodeRequest,
+  res: NodeResponse,
   options: ToRequestOptions = {},
 ): Request {
   const { signal } = leavingOf(res)
