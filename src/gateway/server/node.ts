@@ -39,10 +39,11 @@ export function toNode(
   if (core === undefined)
     throw new ConfigError('toNode: the first argument must be a gateway from createGateway().')
   return (req, res, next) => {
-    if (next !== undefined && !core.knows(req.url ?? '/')) return next()
+    const target = targetOf(core, req)
+    if (next !== undefined && !core.knows(target)) return next()
     // Nobody waits for this: what fails here must end the connection, not the process.
     // Both kinds of response have the same methods; only their types differ.
-    serve(core, req, res as ServerResponse).catch((error: unknown) => {
+    serve(core, req, res as ServerResponse, target).catch((error: unknown) => {
       warn(
         `toNode: an answer could not be sent: ${error instanceof Error ? error.name : typeof error}.`,
       )
@@ -51,8 +52,23 @@ export function toNode(
   }
 }
 
-async function serve(core: GatewayCore, req: FrameworkRequest, res: ServerResponse): Promise<void> {
-  const incoming = fromNode(req, res)
+/**
+ * Path and query as received. Frameworks take a mount's path off the URL, and some of them more:
+ * Nest's `forRoutes('*splat')` leaves nothing of it. What they took is in `originalUrl`.
+ */
+function targetOf(core: GatewayCore, { url = '/', originalUrl }: FrameworkRequest): string {
+  return !core.knows(url) && originalUrl !== undefined && core.knows(originalUrl)
+    ? originalUrl
+    : url
+}
+
+async function serve(
+  core: GatewayCore,
+  req: FrameworkRequest,
+  res: ServerResponse,
+  target: string,
+): Promise<void> {
+  const incoming = fromNode(req, res, target)
   const { status, headers, cookies, body } = await core.handle(incoming, { req, res })
   const streams = typeof body === 'object' && Symbol.asyncIterator in body
   // The visitor has gone, or somebody else has answered him.
@@ -96,12 +112,12 @@ function wasSent(res: NodeResponse): boolean {
     : res.writableEnded && rstCode === constants.NGHTTP2_NO_ERROR
 }
 
-function fromNode(req: FrameworkRequest, res: NodeResponse): Incoming {
+function fromNode(req: FrameworkRequest, res: NodeResponse, target: string): Incoming {
   const leaving = leavingOf(res)
   let request: Request | undefined
   return {
     method: req.method ?? 'GET',
-    target: req.url ?? '/',
+    target,
     header(name) {
       const value = req.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
@@ -117,7 +133,7 @@ function fromNode(req: FrameworkRequest, res: NodeResponse): Incoming {
     read: async (limit) =>
       bodyRead(req, req.body) ?? { bytes: await collectBytes(partsOf(req), limit) },
     get request() {
-      request ??= bare(req, leaving.signal)
+      request ??= bare(req, leaving.signal, target)
       return request
     },
   }
@@ -164,17 +180,17 @@ function webBodyOf(req: NodeRequest): ReadableStream {
 const FORBIDDEN: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 /** A web `Request` without a body. Built so that `//host/path` stays a path. */
-export function bare(req: NodeRequest, signal: AbortSignal): Request {
-  return webRequest(req, { signal })
+export function bare(req: NodeRequest, signal: AbortSignal, target = req.url): Request {
+  return webRequest(req, target, { signal })
 }
 
-function webRequest(req: NodeRequest, init: RequestInit & { duplex?: 'half' }): Request {
+function webRequest(req: NodeRequest, url = '/', init: RequestInit & { duplex?: 'half' }): Request {
   const headers = new Headers()
   for (const [name, value] of Object.entries(req.headers)) {
     if (value === undefined || name.startsWith(':')) continue
     for (const item of Array.isArray(value) ? value : [value]) headers.append(name, item)
   }
-  const { method = 'GET', url = '/' } = req
+  const { method = 'GET' } = req
   const host = /^[\w.:[\]-]+$/.test(req.headers.host ?? '') ? req.headers.host : 'localhost'
   const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http'
   // A target such as `*` or another server's address is no path of ours.
@@ -208,7 +224,7 @@ export function toRequest(
   const { method = 'GET', readableDidRead } = req
   const hasBody =
     method !== 'GET' && method !== 'HEAD' && !FORBIDDEN.has(method) && !readableDidRead
-  const request = webRequest(req, {
+  const request = webRequest(req, req.url, {
     signal,
     ...(hasBody && { body: webBodyOf(req) as never, duplex: 'half' }),
   })

@@ -272,6 +272,46 @@ describe('under a path', () => {
   })
 })
 
+describe('where a framework takes more off the URL than the mount', () => {
+  /** As Nest does for `forRoutes('*splat')`. */
+  const strip = (serve: ReturnType<typeof toNode>) =>
+    express()
+      .use((req, _, next) => {
+        req.url = '/'
+        next()
+      })
+      .use(serve)
+      .use((req, res) => void res.json({ owner: req.originalUrl }))
+
+  test('the path is the original one', async () => {
+    await using site = await openSite(ExpressFramework)
+    let seen: string | undefined
+    const gateway = createGateway(site.blossom, {
+      prefix: '/ai',
+      call: (request) => {
+        seen = request.url
+        return {}
+      },
+    })
+    await using server = await serving(strip(toNode(gateway)))
+    expect((await ask(server.url, '/ai/generate/text?a=b', { body })).status).toBe(200)
+    expect(seen).toBe(`${server.url}/ai/generate/text?a=b`)
+    expect((await ask(server.url, '/ai/v1/nothing')).json.error.code).toBe('not_found')
+    expect((await ask(server.url, '/generate/text', { body })).json).toEqual({
+      owner: '/generate/text',
+    })
+  })
+
+  test('the shorter path goes first where both are known', async () => {
+    await using site = await openSite(ExpressFramework)
+    const app = express().use('/health', toNode(site.gateway))
+    await using server = await serving(app)
+    expect((await ask(server.url, '/health/health/live')).json).toEqual({ status: 'ok' })
+    expect((await ask(server.url, '/health/live')).json).toEqual({ status: 'ok' })
+    expect((await ask(server.url, '/health/nothing')).status).toBe(404)
+  })
+})
+
 describe('beside the owner’s middleware', () => {
   test('the owner’s error handler never sees our errors, and `onError` sees each', async () => {
     const outcome = await Promise.all(
