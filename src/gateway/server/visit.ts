@@ -83,7 +83,8 @@ export class Visit {
     const headMs = performance.now() - this.#startedAt
     const streams = typeof reply.body === 'object' && Symbol.asyncIterator in reply.body
     this.#addHeaders(reply.headers, headMs, streams)
-    const finish = () => this.#finish(reply.status, streams ? headMs : undefined)
+    const finish = (stopped = false) =>
+      this.#finish(reply.status, streams ? headMs : undefined, stopped)
     if (streams && incoming.method !== 'HEAD') {
       // Whoever sends the stream may have stopped asking for more, so its end would never be seen.
       incoming.signal.addEventListener('abort', () => this.#hasLeft() && finish(), { once: true })
@@ -111,9 +112,11 @@ export class Visit {
     return signal.aborted && !isStackError(signal.reason, 'CLOSED')
   }
 
-  #finish(status: number, firstTokenMs: number | undefined): void {
+  /** @param stopped whether the stream's reader went away before its end */
+  #finish(status: number, firstTokenMs: number | undefined, stopped: boolean): void {
     if (!this.#flight.end()) return
-    const left = this.#hasLeft()
+    // A framework may stop reading before it reports that the client has gone.
+    const left = this.#hasLeft() || (stopped && !this.incoming.signal.aborted)
     report(
       {
         requestId: this.requestId,
@@ -132,18 +135,21 @@ export class Visit {
   }
 }
 
-/** Tells when a streamed body has ended, however it did. */
-function watched(body: AsyncIterable<string>, finish: () => void): AsyncIterable<string> {
+/** Reports when a streamed body has ended, and whether its reader stopped before. */
+function watched(
+  body: AsyncIterable<string>,
+  finish: (stopped: boolean) => void,
+): AsyncIterable<string> {
   const iterator = body[Symbol.asyncIterator]()
   return {
     [Symbol.asyncIterator]: () => ({
       async next() {
         const result = await iterator.next()
-        if (result.done) finish()
+        if (result.done) finish(false)
         return result
       },
       async return() {
-        finish()
+        finish(true)
         await iterator.return?.()
         return { done: true, value: undefined }
       },

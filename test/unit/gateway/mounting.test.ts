@@ -813,6 +813,24 @@ describe('without a framework', () => {
     expect((await site.gateway(new Request('https://any.example/nothing#part'))).status).toBe(404)
   })
 
+  test('who cancels the body of a Response has left, whatever the signal says', async () => {
+    await using site = await openSite(ExpressFramework)
+    site.upstream.faults.push({ stallAfterChunks: 3 })
+    const stream = await site.gateway(
+      new Request('https://any.example/generate/stream', {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: { 'content-type': 'application/json' },
+      }),
+    )
+    const reader = stream.body!.getReader()
+    await reader.read()
+    await reader.cancel()
+    await site.upstream.waitFor(({ active }) => active === 0)
+    await site.logged(1)
+    expect(site.log).toMatchObject([{ status: 499, firstTokenMs: expect.any(Number) }])
+  })
+
   test('toNode serves node:http, unknown paths included', async () => {
     await using site = await openSite(ExpressFramework)
     await using server = await serving(toNode(site.gateway))
