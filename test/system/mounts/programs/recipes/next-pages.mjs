@@ -1,0 +1,6 @@
+import { createGateway, toNode } from 'blossom-stack/http'
+
+/** For `pages/api/ai/[...path].js`: `export default handler(blossom)`. */
+export function handler(blossom, options) {
+  return toNode(createGateway(blossom, { ...options, prefix: '/api/ai' }))
+}
