@@ -131,7 +131,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
     })
 
   const close = (options?: CloseOptions): Promise<void> => {
-    const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
+    const { timeoutMs } = check<{ timeoutMs: number }>('close', options, {
       timeoutMs: duration(30_000, { min: 0 }),
     })
     closed ??= shut(timeoutMs)

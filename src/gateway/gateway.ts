@@ -100,7 +100,7 @@ export class GatewayCore implements RouteTools {
   }
 
   async close(options?: CloseOptions): Promise<void> {
-    const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
+    const { timeoutMs } = check<{ timeoutMs: number }>('close', options, {
       timeoutMs: rules.duration(30_000, { min: 0 }) as rules.Rule<number>,
     })
     this.#closing ??= this.#shut(timeoutMs)

@@ -135,7 +135,7 @@ export class AnswerStream<T> implements AsyncGenerator<T, undefined, undefined>,
   /** A stream of chunks that are there already. */
   static of<T>(
     chunks: readonly T[],
-    options: StreamOptions<T> & { end?: StreamEnd } = {},
+    options: StreamOptions<T> & { end?: StreamEnd | undefined } = {},
   ): AnswerStream<T> {
     const stream = new AnswerStream<T>({ pull() {}, stop() {} }, options)
     stream.#chunks = chunks.slice()
