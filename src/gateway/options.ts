@@ -1,4 +1,4 @@
-import { ConfigError, check, rules } from '../core/index.js'
+import { type CacheMode, ConfigError, check, rules } from '../core/index.js'
 
 /** Who a visitor is, as the owner's `call` says. */
 export interface Visitor {
@@ -6,6 +6,11 @@ export interface Visitor {
   tenant?: string | undefined
   /** Larger goes first where calls wait. */
   priority?: number | undefined
+  /**
+   * How this request is cached: wins over the client's `Cache-Control`. Routes that never read the
+   * cache do not begin to.
+   */
+  cache?: CacheMode | undefined
   /** For the log only. */
   clientAddress?: string | undefined
 }
@@ -143,6 +148,12 @@ export interface GatewayOptions<Platform = unknown> {
    * @default false
    */
   forwardKeys?: boolean | undefined
+  /**
+   * Whether `/v1` heeds the request's `Cache-Control`: `no-cache` asks upstream and stores the new
+   * answer, `no-store` asks upstream and stores nothing.
+   * @default true
+   */
+  clientCacheControl?: boolean | undefined
   /** `full` shows visitors the words of unexpected errors: for development. @default 'safe' */
   errorDetail?: 'safe' | 'full' | undefined
   /**
@@ -164,6 +175,7 @@ export interface CheckedGatewayOptions extends GatewayOptions<never> {
   readonly mediaBodyLimit: number
   readonly corsOrigins: readonly string[]
   readonly forwardKeys: boolean
+  readonly clientCacheControl: boolean
   readonly errorDetail: 'safe' | 'full'
   readonly heartbeatMs: number
 }
@@ -176,6 +188,11 @@ const path = (fallback: string | undefined) =>
     fallback,
     (value) => typeof value === 'string' && /^(\/[\w.~-]+)*$/.test(value),
   )
+
+const flag = (fallback: boolean) =>
+  rules.custom<boolean, boolean>('true or false', fallback, (value) => typeof value === 'boolean')
+
+const CACHE_MODES: readonly unknown[] = ['default', 'reload', 'no-store', undefined]
 
 export const names = (expected: string, accepts: (value: string) => boolean) =>
   rules.custom<readonly string[], undefined>(
@@ -215,11 +232,8 @@ export function readGatewayOptions(
     mediaBodyLimit: rules.integer(undefined, { min: 1, max: 1024 * MIB }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
-    forwardKeys: rules.custom<boolean, boolean>(
-      'true or false',
-      false,
-      (value) => typeof value === 'boolean',
-    ),
+    forwardKeys: flag(false),
+    clientCacheControl: flag(true),
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
     probe: rules.custom<{ everyMs: number; prompt?: string }, undefined>(
@@ -254,7 +268,7 @@ export async function readVisitor(given: unknown): Promise<Visitor | Response> {
   const wrong = (expected: string) =>
     new ConfigError(`createGateway: call() must return ${expected}.`)
   if (typeof given !== 'object')
-    throw wrong('{ tenant, priority, clientAddress }, a Response or undefined')
+    throw wrong('{ tenant, priority, cache, clientAddress }, a Response or undefined')
   const { arrayBuffer, status, headers } = given as Partial<Response>
   if (typeof arrayBuffer === 'function') {
     const body = await (given as Response).arrayBuffer()
@@ -263,12 +277,13 @@ export async function readVisitor(given: unknown): Promise<Visitor | Response> {
       headers: [...(headers ?? [])] as [string, string][],
     })
   }
-  const { tenant, priority, clientAddress } = given as Visitor
+  const { tenant, priority, cache, clientAddress } = given as Visitor
   if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
     throw wrong('a tenant that is a string with something in it')
   if (priority !== undefined && !Number.isFinite(priority))
     throw wrong('a priority that is a finite number')
+  if (!CACHE_MODES.includes(cache)) throw wrong('a cache that is default, reload or no-store')
   if (clientAddress !== undefined && typeof clientAddress !== 'string')
     throw wrong('a clientAddress that is a string')
-  return { tenant, priority, clientAddress }
+  return { tenant, priority, cache, clientAddress }
 }

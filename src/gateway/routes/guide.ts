@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { NotFoundError } from '../../client/errors.js'
 import type { TextOptions } from '../../client/types.js'
-import { StackError } from '../../core/index.js'
+import { type CacheMode, StackError } from '../../core/index.js'
 import { toServerSentEvents } from '../../streams/index.js'
 import { toErrorFields } from '../../streams/problem.js'
 import { sseHeaders } from '../../streams/server-sent-events.js'
@@ -42,7 +42,7 @@ function modelOption(
 export async function readPrompt(
   { json, call }: Pick<RouteCall, 'json' | 'call'>,
   tools: RouteTools,
-  cache: 'default' | 'no-store',
+  cache: CacheMode,
 ): Promise<{ prompt: string; options: TextOptions }> {
   const fields = new Fields(await json())
   const prompt = fields.prompt('prompt')
@@ -82,7 +82,7 @@ async function generateText(call: RouteCall, tools: RouteTools): Promise<Reply> 
 }
 
 async function generateCached(call: RouteCall, tools: RouteTools): Promise<Reply> {
-  const { prompt, options } = await readPrompt(call, tools, 'default')
+  const { prompt, options } = await readPrompt(call, tools, call.call.cache ?? 'default')
   const { text, cached } = await tools.blossom.text.generate(prompt, options)
   return json({ text, cached })
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { CacheMode } from '../../core/index.js'
 import type { Incoming } from './message.js'
 
 /** For answers that are data: nothing in them is to be run, framed or guessed at. */
@@ -122,6 +123,16 @@ export function requestIdOf(incoming: Incoming, ofOption?: unknown): string {
 
 export const bearer = (incoming: Incoming): string | undefined =>
   /^Bearer ([\x21-\x7e]+)$/i.exec(incoming.header('authorization') ?? '')?.[1]
+
+/**
+ * What the client's `Cache-Control` asks of the cache; undefined when nothing.
+ * @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1
+ */
+export function cacheModeOf(incoming: Incoming): CacheMode | undefined {
+  const directives = incoming.header('cache-control')?.toLowerCase().split(',') ?? []
+  const asks = (directive: string) => directives.some((one) => one.trim() === directive)
+  return asks('no-store') ? 'no-store' : asks('no-cache') ? 'reload' : undefined
+}
 
 /** @see https://www.w3.org/TR/server-timing/ */
 export function timingOf(headMs: number, queuedMs: number, streams: boolean): string {

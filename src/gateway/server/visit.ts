@@ -4,7 +4,14 @@ import type { Visitor } from '../options.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
 import type { Flights } from './flights.js'
-import { bearer, corsHeaders, ownersFirst, securityHeaders, timingOf } from './headers.js'
+import {
+  bearer,
+  cacheModeOf,
+  corsHeaders,
+  ownersFirst,
+  securityHeaders,
+  timingOf,
+} from './headers.js'
 import type { Incoming, Reply } from './message.js'
 import { type Dialect, errorReply } from './reply.js'
 import { readNotes, report } from './request-log.js'
@@ -46,7 +53,10 @@ export class Visit {
   /** The options of every call that is made for the visitor. */
   callFor(visitor: Visitor): BlossomCallOptions & { signal: AbortSignal } {
     const { tenant, priority } = visitor
-    const apiKey = this.#core.options.forwardKeys ? bearer(this.incoming) : undefined
+    const { forwardKeys, clientCacheControl } = this.#core.options
+    const apiKey = forwardKeys ? bearer(this.incoming) : undefined
+    const heedsClient = clientCacheControl && this.#dialect === 'openai'
+    const cache = visitor.cache ?? (heedsClient ? cacheModeOf(this.incoming) : undefined)
     this.#visitor = visitor
     this.#visitorsKey = apiKey !== undefined
     return {
@@ -54,6 +64,7 @@ export class Visit {
       meta: this.#meta,
       ...(tenant !== undefined && { tenant }),
       ...(priority !== undefined && { priority }),
+      ...(cache !== undefined && { cache }),
       ...(apiKey !== undefined && { apiKey }),
     }
   }
