@@ -16,7 +16,13 @@ import {
   type WebSocketOptions,
 } from './options.js'
 import { Session } from './session.js'
-import { admitOrigin, fromUpgrade, refuseUpgrade } from './upgrade.js'
+import {
+  admitOrigin,
+  fromUpgrade,
+  isWebSocket,
+  refuseUpgrade,
+  serveWithoutUpgrade,
+} from './upgrade.js'
 
 type UpgradeListener = (req: IncomingMessage, socket: Duplex, head: Buffer) => void
 
@@ -31,6 +37,8 @@ export interface UpgradableServer {
   off(event: 'upgrade', listener: UpgradeListener): unknown
   /** How many there are. */
   listenerCount(event: 'upgrade'): number
+  /** Begins a connection anew, for a request whose upgrade nobody takes. */
+  emit(event: 'connection' | 'secureConnection', socket: Duplex): unknown
 }
 
 /** The WebSockets of one server. */
@@ -236,7 +244,7 @@ class Attachment {
  * Takes WebSockets at `/ws/generate` of a server, over the gateway's client: with its prefix, its
  * `call` (asked once, at the upgrade), its log, and its drain and close. Needs the optional peer
  * `ws`. Upgrades of other paths are left alone, or refused with 404 when nobody else listens for
- * them.
+ * them. A request for another protocol (`Upgrade: h2c`) is then served over HTTP/1.1.
  *
  * Messages are JSON objects in text. `{type: "generate", prompt, max_tokens?, temperature?, model?,
  * id?}` is answered by `{type: "result", text, id?}`; `stream` in its place by any number of
@@ -280,11 +288,14 @@ export function attachWebSocket(
 
   const onUpgrade: UpgradeListener = (req, socket, head) => {
     const [at = ''] = (req.url ?? '').split('?', 1)
-    if (at === path) return void attachment.upgrade(req, socket, head)
+    const forWebSocket = isWebSocket(req)
+    if (forWebSocket && at === path) return void attachment.upgrade(req, socket, head)
     // Node leaves the socket to the listeners, so it would hang where nobody takes it.
-    const isOthers = server.listenerCount('upgrade') > neighbours.size || neighbours.has(at)
+    const isOthers =
+      server.listenerCount('upgrade') > neighbours.size || (forWebSocket && neighbours.has(at))
     const [first] = neighbours.values()
     if (isOthers || first !== attachment) return
+    if (!forWebSocket) return serveWithoutUpgrade(server, req, socket, head)
     const error = new StackError('There is no such route.', {
       code: 'NOT_FOUND',
       status: 404,
