@@ -2,7 +2,6 @@ import { createGateway, toRequest } from 'blossom-stack/http'
 
 export function mount(app, blossom, options) {
   const gateway = createGateway(blossom, { ...options, prefix: '/ai' })
-  // Fastify's parser runs first, with Fastify's `bodyLimit` and its errors.
   app.all('/ai/*', (request, reply) =>
     gateway(toRequest(request.raw, reply.raw, { body: request.body }), { request, reply }),
   )

@@ -7,7 +7,6 @@ export function mount(app, blossom, options) {
     if (!ctx.path.startsWith('/ai/')) return next()
     const request = toRequest(ctx.req, ctx.res, { body: ctx.request.body })
     const { status, headers, body } = await gateway(request, ctx)
-    // Koa 2 and koa-compress take a web Response for JSON, so its parts are handed over one by one.
     ctx.status = status
     for (const [name, value] of headers)
       name === 'set-cookie' ? ctx.append(name, value) : ctx.set(name, value)

@@ -1,6 +1,6 @@
 import { createGateway, toNode } from 'blossom-stack/http'
 
-/** In `configure(consumer)` of a module, for every path. */
+/** Call it in `configure(consumer)` of a module. */
 export function mount(consumer, blossom, options) {
   const gateway = createGateway(blossom, { ...options, prefix: '/ai' })
   consumer.apply(toNode(gateway)).forRoutes('*splat')
