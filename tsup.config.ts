@@ -1,22 +1,68 @@
-import { rmSync } from 'node:fs'
-import { defineConfig } from 'tsup'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { defineConfig, type Options } from 'tsup'
 
 // Removed here once: tsup's own `clean` runs per format and may delete what the other has just
 // written.
 rmSync('dist', { recursive: true, force: true })
+mkdirSync('dist')
 
-export default defineConfig({
+/**
+ * Packages without a CommonJS form. Node loads them from CommonJS, but Jest and older bundlers do
+ * not, so the CommonJS build holds them.
+ */
+const ESM_ONLY = ['is-network-error', 'p-queue', 'p-retry']
+
+const NOTICES = 'dist/THIRD-PARTY-NOTICES.txt'
+
+const common: Options = {
   entry: { index: 'src/index.ts', http: 'src/gateway/index.ts', testing: 'src/testing/index.ts' },
-  format: ['esm', 'cjs'],
   target: 'node20.19',
   platform: 'node',
-  dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
   clean: false,
   splitting: true,
   treeshake: true,
   sourcemap: true,
-  esbuildOptions(options, { format }) {
-    // CommonJS has no import.meta; what needs it takes a file's name as well.
-    if (format === 'cjs') options.define = { ...options.define, 'import.meta.url': '__filename' }
+}
+
+export default defineConfig([
+  // The types of both formats come from one run, which takes longest.
+  {
+    ...common,
+    format: ['esm', 'cjs'],
+    dts: { only: true, compilerOptions: { ignoreDeprecations: '6.0' } },
   },
-})
+  { ...common, format: 'esm' },
+  {
+    ...common,
+    format: 'cjs',
+    noExternal: ESM_ONLY,
+    esbuildOptions(options) {
+      // CommonJS has no import.meta; what needs it takes a file's name as well.
+      options.define = { ...options.define, 'import.meta.url': '__filename' }
+    },
+    esbuildPlugins: [
+      {
+        name: 'notices',
+        setup({ initialOptions, onEnd }) {
+          initialOptions.metafile = true
+          onEnd(({ metafile }) => {
+            writeFileSync(NOTICES, noticesOf(Object.keys(metafile?.inputs ?? {})))
+          })
+        },
+      },
+    ],
+  },
+])
+
+/** The licences of the packages among the files that were bundled. */
+function noticesOf(files: readonly string[]): string {
+  const folders = files.flatMap((file) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? [])
+  const notices = [...new Set(folders)].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'))
+    const file = ['license', 'LICENSE', 'LICENSE.md'].find((one) => existsSync(`${folder}/${one}`))
+    if (file === undefined) throw new Error(`${name} has no licence to include.`)
+    return `${name} ${version} (${license})\n\n${readFileSync(`${folder}/${file}`, 'utf8').trim()}\n`
+  })
+  const head = 'The CommonJS build of blossom-stack holds these packages. Their licences:\n'
+  return [head, ...notices].join(`\n${'-'.repeat(80)}\n\n`)
+}

@@ -25,6 +25,7 @@ export default defineConfig({
         test: {
           name: 'system',
           include: ['test/system/**/*.test.ts'],
+          globalSetup: ['test/support/packed.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

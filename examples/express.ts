@@ -11,12 +11,15 @@ import {
   gatewayOptionsFromEnv,
   toNode,
 } from 'blossom-stack/http'
+import compression from 'compression'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import { leaving, problemOf, promptOf } from './hand-written.js'
 import { stopOnSignals } from './shutdown.js'
 
 export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Express {
   const app = express().disable('x-powered-by')
+  // Streams pass it as they come: their headers say `no-transform`.
+  app.use(compression())
 
   app.post('/hand/text', express.json(), async (req, res) => {
     const { text } = await blossom.text.generate(promptOf(req.body), {

@@ -12,7 +12,7 @@ export const promptOf = (body: unknown): string =>
  */
 export function leaving(response: ServerResponse): AbortSignal {
   const controller = new AbortController()
-  response.once('close', () => response.writableFinished || controller.abort())
+  response.once('close', () => response.writableEnded || controller.abort())
   return controller.signal
 }
 

@@ -19,11 +19,14 @@ import {
 } from 'blossom-stack/http'
 import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { compress } from 'hono/compress'
 import { promptOf } from './hand-written.js'
 import { stopOnSignals } from './shutdown.js'
 
 export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Hono {
   const app = new Hono()
+  // Streams pass it as they come: their headers say `no-transform`.
+  app.use(compress())
   // Hono limits no body by itself. The gateway has its own limit.
   app.use('/hand/*', bodyLimit({ maxSize: 1024 * 1024, onError: tooLarge }))
 

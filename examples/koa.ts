@@ -1,6 +1,8 @@
 /** Blossom in a Koa server: all routes of the gateway, and two written by hand. */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
 import { bodyParser } from '@koa/bodyparser'
 import { type Blossom, sseHeaders, toNodeReadable, toServerSentEvents } from 'blossom-stack'
 import {
@@ -12,6 +14,7 @@ import {
   toRequest,
 } from 'blossom-stack/http'
 import Koa, { type Context, type Middleware } from 'koa'
+import compress from 'koa-compress'
 import { leaving, problemOf, promptOf } from './hand-written.js'
 import { stopOnSignals } from './shutdown.js'
 
@@ -22,6 +25,9 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
     // That a visitor has left in the middle of a stream is no news.
     if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') console.error(error)
   })
+
+  // Streams pass it as they come: their headers say `no-transform`.
+  app.use(compress())
 
   app.use(
     post('/hand/text', async (ctx) => {
@@ -47,7 +53,13 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
   // routes give it a `prefix` and call it only for paths below. Never `ctx.respond = false`: what
   // outer middleware sets later would be lost.
   app.use(async (ctx) => {
-    ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx)
+    const request = toRequest(ctx.req, ctx.res, { body: ctx.request.body })
+    const { status, headers, body } = await gateway(request, ctx)
+    ctx.status = status
+    for (const [name, value] of headers)
+      name === 'set-cookie' ? ctx.append(name, value) : ctx.set(name, value)
+    // koa-compress takes a web Response for JSON, but not a stream.
+    if (body !== null) ctx.body = Readable.fromWeb(body as ReadableStream)
   })
   return app
 }

@@ -128,6 +128,43 @@ describe.each(EXAMPLES)('examples/%s.ts', (name) => {
   })
 })
 
+describe.each(FRAMEWORKS)('examples/%s.ts', (name) => {
+  const headers = { 'content-type': 'application/json', 'accept-encoding': 'gzip' }
+
+  it.each(['/generate/stream', '/hand/stream'])(
+    'does not hold events of %s back for its compression',
+    async (path) => {
+      const upstream = await upstreamFor()
+      const { url } = await boot(name, upstream)
+      // Upstream is silent after three chunks: what arrives of them has not waited for more.
+      upstream.fault({ stallAfterChunks: 3 })
+      const stream = await post(`${url}${path}`, { prompt: 'Hello' }, { headers })
+      expect(stream.headers.get('content-encoding')).toBe(null)
+      const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader()
+      let text = ''
+      while (text.split('\n\n').length <= 3) text += (await reader.read()).value
+      expect(text).toMatch(/^(data: \{"text":.*\n\n){3}/)
+      await reader.cancel()
+      await upstream.waitFor(({ active }) => active === 0)
+    },
+  )
+
+  it('compresses JSON, the gateway’s and its own', async () => {
+    const { url } = await boot(name, await upstreamFor({ words: 500 }))
+    const answers = [
+      await fetch(`${url}/openapi.json`, { headers }),
+      await post(`${url}/generate/text`, { prompt: 'Hello', max_tokens: 1_000 }, { headers }),
+      await post(`${url}/hand/text`, { prompt: 'Hello' }, { headers }),
+    ]
+    expect(answers.map((answer) => answer.headers.get('content-encoding'))).toEqual([
+      'gzip',
+      'gzip',
+      'gzip',
+    ])
+    for (const answer of answers) expect(await answer.json()).toEqual(expect.any(Object))
+  })
+})
+
 /** An example or the demo as a process of its own. */
 function run(args: readonly string[], env: NodeJS.ProcessEnv) {
   const { PATH, HOME } = process.env

@@ -26,7 +26,11 @@ import {
 const root = join(import.meta.dirname, '..')
 const files = findPages(root)
 const blocks = files.flatMap((file) => readBlocks(root, file))
-const code = blocks.filter(({ language }) => ['ts', 'js', 'mjs'].includes(language))
+/** Files of the system tests, which install what they import. */
+const recipes = blocks.filter(({ use }) => use === 'recipe')
+const code = blocks.filter(
+  ({ language, use }) => ['ts', 'js', 'mjs'].includes(language) && use !== 'recipe',
+)
 const used = (use: string) => code.filter((block) => block.use === use)
 
 /** The package's entries as folders below `src`. */
@@ -205,11 +209,18 @@ describe('the pages', () => {
 
   it('marks its blocks with words that mean something', () => {
     const unknown = blocks.filter(
-      ({ use }) => use !== undefined && !['run', 'serve', 'save', 'vitest'].includes(use),
+      ({ use }) => use !== undefined && !['run', 'serve', 'save', 'vitest', 'recipe'].includes(use),
     )
     expect(unknown.map(({ at, use }) => `${at}: ${use}`)).toEqual([])
     expect(used('run').length).toBeGreaterThan(5)
     expect(used('serve').length).toBe(3)
+  })
+
+  it('shows the recipes as the system tests run them, and all of them', () => {
+    const folder = join(root, 'test/system/mounts/programs/recipes')
+    expect(recipes.map(({ name }) => name).sort()).toEqual(readdirSync(folder).sort())
+    for (const { at, name, code } of recipes)
+      expect(code, at).toBe(readFileSync(join(folder, name!), 'utf8'))
   })
 
   it('has blocks without type errors', { timeout: 60_000 }, () => {

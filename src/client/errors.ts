@@ -25,7 +25,7 @@ export interface UpstreamFacts {
 interface UpstreamErrorOptions extends UpstreamFacts {
   code: ErrorCode
   status: number
-  retryable?: boolean
+  retryable?: boolean | undefined
   retryAfter?: number | undefined
 }
 
@@ -123,16 +123,22 @@ const publicFacts = ({ upstreamStatus, upstreamCode, requestId }: UpstreamFacts)
  */
 export class NetworkError extends StackError {
   static override readonly kind: string = 'NetworkError'
-  constructor(message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
-    super(message, { retryable: true, ...options, code: 'NETWORK', status: 502 })
+  constructor(
+    message: string,
+    { retryable = true, ...options }: { cause?: unknown; retryable?: boolean | undefined } = {},
+  ) {
+    super(message, { ...options, retryable, code: 'NETWORK', status: 502 })
   }
 }
 
 /** Bytes arrived that are no valid answer. Code `PROTOCOL`, status 502. */
 export class ProtocolError extends StackError {
   static override readonly kind: string = 'ProtocolError'
-  constructor(message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
-    super(message, { retryable: true, ...options, code: 'PROTOCOL', status: 502 })
+  constructor(
+    message: string,
+    { retryable = true, ...options }: { cause?: unknown; retryable?: boolean | undefined } = {},
+  ) {
+    super(message, { ...options, retryable, code: 'PROTOCOL', status: 502 })
   }
 }
 
@@ -142,7 +148,10 @@ export class ProtocolError extends StackError {
  */
 export class TooLargeError extends StackError {
   static override readonly kind: string = 'TooLargeError'
-  constructor(message: string, options: Pick<StackErrorOptions, 'status'> & { refused?: boolean }) {
+  constructor(
+    message: string,
+    options: Pick<StackErrorOptions, 'status'> & { refused?: boolean | undefined },
+  ) {
     super(message, { ...options, code: 'TOO_LARGE' })
   }
 }
@@ -163,7 +172,12 @@ export class StreamError extends StackError {
       text = '',
       usage,
       chunks = [],
-    }: { cause?: unknown; text?: string; usage?: unknown; chunks?: readonly unknown[] } = {},
+    }: {
+      cause?: unknown
+      text?: string | undefined
+      usage?: unknown
+      chunks?: readonly unknown[] | undefined
+    } = {},
   ) {
     super(message, { code: 'STREAM', status: 502, cause })
     // Not enumerable: an error logged whole must not log the answer.

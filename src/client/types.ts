@@ -11,19 +11,19 @@ export interface ContentPart {
 
 /** A tool that the model wants called; in a stream its parts arrive by `index`. */
 export interface ToolCall {
-  id?: string
-  index?: number
-  type?: string
-  function?: { name?: string; arguments?: string }
+  id?: string | undefined
+  index?: number | undefined
+  type?: string | undefined
+  function?: { name?: string | undefined; arguments?: string | undefined } | undefined
 }
 
 /** A message of a conversation. */
 export interface ChatMessage {
   role: 'system' | 'developer' | 'user' | 'assistant' | 'tool' | (string & {})
-  content?: string | readonly ContentPart[] | null
-  name?: string
-  tool_calls?: readonly ToolCall[]
-  tool_call_id?: string
+  content?: string | readonly ContentPart[] | null | undefined
+  name?: string | undefined
+  tool_calls?: readonly ToolCall[] | undefined
+  tool_call_id?: string | undefined
   [field: string]: unknown
 }
 
@@ -31,18 +31,18 @@ export interface ChatMessage {
 export interface ChatBody {
   messages: readonly ChatMessage[]
   /** @default upstream's, which is `openai` */
-  model?: string
-  temperature?: number
-  top_p?: number
-  max_tokens?: number
-  seed?: number
-  stop?: string | readonly string[]
-  tools?: readonly unknown[]
+  model?: string | undefined
+  temperature?: number | undefined
+  top_p?: number | undefined
+  max_tokens?: number | undefined
+  seed?: number | undefined
+  stop?: string | readonly string[] | undefined
+  tools?: readonly unknown[] | undefined
   tool_choice?: unknown
   response_format?: unknown
-  reasoning_effort?: string
-  modalities?: readonly string[]
-  stream_options?: { include_usage?: boolean }
+  reasoning_effort?: string | undefined
+  modalities?: readonly string[] | undefined
+  stream_options?: { include_usage?: boolean | undefined } | undefined
   [field: string]: unknown
 }
 

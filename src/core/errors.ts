@@ -26,9 +26,9 @@ export interface StackErrorOptions {
   /** HTTP status to tell a visitor of your server. */
   status: number
   /** Whether the same call may succeed when it is repeated. @default false */
-  retryable?: boolean
+  retryable?: boolean | undefined
   /** Whether the work was refused before it ran. @default false */
-  refused?: boolean
+  refused?: boolean | undefined
   /** Milliseconds after which a new try is worth it, when that is known. */
   retryAfter?: number | undefined
   /** Name of the layer that threw. */
@@ -177,7 +177,7 @@ export class TimeoutError extends StackError {
   readonly phase: TimeoutPhase
   constructor(
     ms: number,
-    options: { phase?: TimeoutPhase; layer?: string | undefined; cause?: unknown } = {},
+    options: { phase?: TimeoutPhase | undefined; layer?: string | undefined; cause?: unknown } = {},
   ) {
     const { phase = 'total', ...rest } = options
     const rounded = Math.round(ms)
@@ -241,9 +241,9 @@ export class ClosedError extends StackError {
   static override readonly kind: string = 'ClosedError'
   constructor(
     message = 'The stack is closed; make a new one.',
-    options: { refused?: boolean; layer?: string | undefined } = {},
+    { refused = true, layer }: { refused?: boolean | undefined; layer?: string | undefined } = {},
   ) {
-    super(message, { code: 'CLOSED', status: 503, refused: true, ...options })
+    super(message, { code: 'CLOSED', status: 503, refused, layer })
   }
 }
 
@@ -253,7 +253,10 @@ export class ClosedError extends StackError {
  */
 export class RateLimitError extends StackError {
   static override readonly kind: string = 'RateLimitError'
-  constructor(message: string, options: Omit<StackErrorOptions, 'code' | 'status'> = {}) {
-    super(message, { retryable: true, ...options, code: 'RATE_LIMITED', status: 429 })
+  constructor(
+    message: string,
+    { retryable = true, ...options }: Omit<StackErrorOptions, 'code' | 'status'> = {},
+  ) {
+    super(message, { ...options, retryable, code: 'RATE_LIMITED', status: 429 })
   }
 }

@@ -10,21 +10,21 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
    */
   wrap(next: Handler<Request, Answer>): Handler<Request, Answer>
   /** Counters since creation and gauges of now, as a fresh plain object. */
-  stats?(): Stats
+  stats?: (() => Stats) | undefined
   /** What kind of layer it is, whatever its name. @default its name */
-  kind?: string
+  kind?: string | undefined
   /**
    * Kinds that are better placed inside this layer, each with what goes wrong otherwise:
    * `describe()` and a warning tell it.
    */
-  outside?: Readonly<Record<string, string>>
+  outside?: Readonly<Record<string, string>> | undefined
   /**
    * The last stack that uses the layer begins to close. Calls that wait should listen to
    * `context.closing` instead.
    */
-  drain?(): void
+  drain?: (() => void) | undefined
   /** The last stack that uses the layer has closed: free what it holds. */
-  close?(): void | Promise<void>
+  close?: (() => void | Promise<void>) | undefined
 }
 
 /**

@@ -125,7 +125,7 @@ class ComposedStack<Request, Answer> {
 
   /** Called again, it returns the same promise. */
   close(options?: CloseOptions): Promise<void> {
-    const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
+    const { timeoutMs } = check<{ timeoutMs: number }>('close', options, {
       timeoutMs: duration(30_000, { min: 0 }),
     })
     this.#closed ??= this.#shut(timeoutMs)

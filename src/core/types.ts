@@ -62,11 +62,11 @@ export interface Transport {
 
 /** What a layer may narrow for the layers inside it. */
 export interface ContextPatch {
-  cancel?: Cancel
+  cancel?: Cancel | undefined
   /** Only ever tightens. */
-  deadline?: number
-  priority?: number
-  transport?: Transport
+  deadline?: number | undefined
+  priority?: number | undefined
+  transport?: Transport | undefined
 }
 
 /**
@@ -318,7 +318,7 @@ export interface CloseOptions {
    * How long calls under way may go on before they are cut with `CLOSED`. Milliseconds.
    * @default 30000
    */
-  timeoutMs?: number
+  timeoutMs?: number | undefined
 }
 
 /** A function without parameters may be called without a request. */

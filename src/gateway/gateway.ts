@@ -4,6 +4,7 @@ import {
   type CloseOptions,
   ConfigError,
   check,
+  hookFailed,
   rules,
   StackError,
 } from '../core/index.js'
@@ -18,7 +19,7 @@ import {
 import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
-import { preflightHeaders } from './server/headers.js'
+import { preflightHeaders, requestIdOf } from './server/headers.js'
 import { InProgress } from './server/in-progress.js'
 import { type Incoming, type Reply, readJson } from './server/message.js'
 import { RequestScope } from './server/request-scope.js'
@@ -43,6 +44,11 @@ export interface Gateway<Platform = unknown> {
  * The gateway for the mounts of this library: requests and replies without web objects in between.
  */
 export const CORE: unique symbol = Symbol.for('blossom-stack.gateway') as never
+
+const ANY_METHOD: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+const methodsOf = (routes: readonly Route[]): readonly string[] =>
+  routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
 
 /** Serves one request, and is told who it is for. */
 export class GatewayCore implements RouteTools {
@@ -76,9 +82,9 @@ export class GatewayCore implements RouteTools {
     return this.#draining
   }
 
-  /** Whether the path is one of ours, whatever the method. */
+  /** Whether the gateway answers at this path, whatever the method. */
   knows(target: string): boolean {
-    return this.routing.at(this.routing.pathOf(target)).length > 0
+    return this.routing.answersAt(this.routing.pathOf(target))
   }
 
   drain(): void {
@@ -96,7 +102,7 @@ export class GatewayCore implements RouteTools {
   }
 
   async close(options?: CloseOptions): Promise<void> {
-    const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
+    const { timeoutMs } = check<{ timeoutMs: number }>('close', options, {
       timeoutMs: rules.duration(30_000, { min: 0 }) as rules.Rule<number>,
     })
     this.#closing ??= this.#shut(timeoutMs)
@@ -110,7 +116,11 @@ export class GatewayCore implements RouteTools {
   }
 
   async handle(incoming: Incoming, platform: unknown): Promise<Reply> {
-    const scope = new RequestScope(incoming, this)
+    const scope = new RequestScope(
+      incoming,
+      this,
+      requestIdOf(incoming, this.#givenId(incoming, platform)),
+    )
     const { route } = scope
     let reply: Reply
     try {
@@ -120,6 +130,18 @@ export class GatewayCore implements RouteTools {
       reply = scope.fail(error)
     }
     return scope.complete(reply)
+  }
+
+  /** The request's id as the operator's option gives it. */
+  #givenId(incoming: Incoming, platform: unknown): unknown {
+    const { requestId } = this.options
+    if (requestId === undefined) return undefined
+    try {
+      return requestId(incoming.request, platform as never)
+    } catch (error) {
+      hookFailed('createGateway: requestId()', error)
+      return undefined
+    }
   }
 
   async #run(route: Route, scope: RequestScope, platform: unknown): Promise<Reply> {
@@ -133,7 +155,7 @@ export class GatewayCore implements RouteTools {
         incoming,
         requestId,
         call,
-        json: () => this.#json(incoming, platform),
+        json: () => this.#json(incoming, platform, route),
         delivery: scope.delivery,
       },
       this,
@@ -141,17 +163,20 @@ export class GatewayCore implements RouteTools {
   }
 
   #withoutRoute({ incoming, routes }: RequestScope): Reply {
+    const path = this.routing.pathOf(incoming.target)
+    const methods = methodsOf(routes)
+    if (incoming.method === 'OPTIONS' && path !== undefined) {
+      // At an unknown path any method is allowed, so that the page can read the 404.
+      const allowed = methods.length === 0 ? ANY_METHOD : methods
+      const headers = preflightHeaders(incoming, this.options.corsOrigins, allowed)
+      if (headers) return { status: 204, headers }
+    }
     if (routes.length === 0)
-      throw new StackError('There is no such route.', {
+      throw new StackError(this.routing.notFound(path), {
         code: 'NOT_FOUND',
         status: 404,
         refused: true,
       })
-    const methods = routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
-    if (incoming.method === 'OPTIONS') {
-      const headers = preflightHeaders(incoming, this.options.corsOrigins, methods)
-      if (headers) return { status: 204, headers }
-    }
     const error = new StackError(`This route takes ${methods.join(', ')}.`, {
       code: 'VALIDATION',
       status: 405,
@@ -166,10 +191,15 @@ export class GatewayCore implements RouteTools {
     return call === undefined ? {} : readCaller(await call(incoming.request, platform as never))
   }
 
-  async #json(incoming: Incoming, platform: unknown): Promise<Record<string, unknown>> {
-    const { body, bodyLimit } = this.options
+  async #json(
+    incoming: Incoming,
+    platform: unknown,
+    { carriesMedia }: Route,
+  ): Promise<Record<string, unknown>> {
+    const { body, bodyLimit, mediaBodyLimit } = this.options
     const parsed = await body?.(incoming.request, platform as never)
-    return readJson(incoming, bodyLimit, parsed === undefined ? undefined : { parsed })
+    const limit = carriesMedia ? mediaBodyLimit : bodyLimit
+    return readJson(incoming, limit, parsed === undefined ? undefined : { parsed })
   }
 }
 

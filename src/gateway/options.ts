@@ -1,4 +1,4 @@
-import { ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
+import { type CacheMode, ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
 
 /** The identity of a caller, as returned by the option `call`. */
 export interface Caller {
@@ -6,6 +6,11 @@ export interface Caller {
   tenant?: string | undefined
   /** Waiting calls with a larger priority run first. */
   priority?: number | undefined
+  /**
+   * How this request is cached: wins over the client's `Cache-Control`. Routes that never read the
+   * cache do not begin to.
+   */
+  cache?: CacheMode | undefined
   /** For the log only. */
   clientAddress?: string | undefined
 }
@@ -96,6 +101,13 @@ export interface GatewayOptions<Platform = unknown> {
    */
   body?: ((request: Request, platform: Platform) => unknown) | undefined
   /**
+   * The request's id, where your framework keeps one of its own: `(_, c) => c.get('requestId')` in
+   * Hono. A middleware's `req.id` and header `x-request-id` of the response need no option. At most
+   * 256 printable ASCII characters without a blank; anything else is ignored.
+   * @default the client's `x-request-id`, or a new one
+   */
+  requestId?: ((request: Request, platform: Platform) => string | number | undefined) | undefined
+  /**
    * Called for every failed request, for your logger. If it throws, there is a warning and no other
    * effect.
    */
@@ -115,6 +127,11 @@ export interface GatewayOptions<Platform = unknown> {
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
+   * Largest body where it may hold pictures or sound: `/v1/chat/completions`. Bytes.
+   * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
+   */
+  mediaBodyLimit?: number | undefined
+  /**
    * Origins of pages that may call from a browser, such as `https://app.example`; `*` for all.
    * Credentials are never allowed.
    * @default none
@@ -131,6 +148,12 @@ export interface GatewayOptions<Platform = unknown> {
    * @default false
    */
   forwardKeys?: boolean | undefined
+  /**
+   * Whether `/v1` heeds the request's `Cache-Control`: `no-cache` asks upstream and stores the new
+   * answer, `no-store` asks upstream and stores nothing.
+   * @default true
+   */
+  clientCacheControl?: boolean | undefined
   /** `full` shows callers the messages of unexpected errors: for development. @default 'safe' */
   errorDetail?: 'safe' | 'full' | undefined
   /**
@@ -156,12 +179,16 @@ export interface CheckedGatewayOptions extends GatewayOptions<never> {
   readonly prefix: string
   readonly publicPath: string
   readonly bodyLimit: number
+  readonly mediaBodyLimit: number
   readonly corsOrigins: readonly string[]
   readonly forwardKeys: boolean
+  readonly clientCacheControl: boolean
   readonly errorDetail: 'safe' | 'full'
   readonly heartbeatMs: number
   readonly writeTimeoutMs: number
 }
+
+const MIB = 1024 * 1024
 
 const path = (fallback: string | undefined) =>
   rules.custom<string, string | undefined>(
@@ -169,6 +196,8 @@ const path = (fallback: string | undefined) =>
     fallback,
     (value) => typeof value === 'string' && /^(\/[\w.~-]+)*$/.test(value),
   )
+
+const CACHE_MODES: readonly unknown[] = ['default', 'reload', 'no-store', undefined]
 
 export const names = (expected: string, accepts: (value: string) => boolean) =>
   rules.custom<readonly string[], undefined>(
@@ -193,6 +222,7 @@ export function readGatewayOptions(
     ) as rules.Rule<readonly RouteName[] | undefined>,
     call: rules.callback(),
     body: rules.callback(),
+    requestId: rules.callback(),
     onError: rules.callback(),
     log: rules.callback(),
     adminToken: {
@@ -203,10 +233,12 @@ export function readGatewayOptions(
       ),
       secret: true,
     },
-    bodyLimit: rules.integer(1024 * 1024, { min: 1, max: 1024 * 1024 * 1024 }),
+    bodyLimit: rules.integer(MIB, { min: 1, max: 1024 * MIB }),
+    mediaBodyLimit: rules.integer(undefined, { min: 1, max: 1024 * MIB }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
     forwardKeys: rules.flag(false),
+    clientCacheControl: rules.flag(true),
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
     writeTimeoutMs: rules.duration(60_000, { max: 24 * 3_600_000 }),
@@ -227,6 +259,7 @@ export function readGatewayOptions(
     ...checked,
     prefix: checked.prefix ?? '',
     publicPath: checked.publicPath ?? checked.prefix ?? '',
+    mediaBodyLimit: checked.mediaBodyLimit ?? Math.max(20 * MIB, checked.bodyLimit ?? 0),
     corsOrigins: checked.corsOrigins ?? [],
   } as CheckedGatewayOptions
 }
@@ -240,7 +273,7 @@ export async function readCaller(given: unknown): Promise<Caller | Response> {
   const wrong = (expected: string) =>
     new ConfigError(`createGateway: call() must return ${expected}.`)
   if (typeof given !== 'object')
-    throw wrong('{ tenant, priority, clientAddress }, a Response or undefined')
+    throw wrong('{ tenant, priority, cache, clientAddress }, a Response or undefined')
   const { arrayBuffer, status, headers } = given as Partial<Response>
   if (typeof arrayBuffer === 'function') {
     const body = await (given as Response).arrayBuffer()
@@ -249,12 +282,13 @@ export async function readCaller(given: unknown): Promise<Caller | Response> {
       headers: [...(headers ?? [])] as [string, string][],
     })
   }
-  const { tenant, priority, clientAddress } = given as Caller
+  const { tenant, priority, cache, clientAddress } = given as Caller
   if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
     throw wrong('a tenant that is a non-empty string')
   if (priority !== undefined && !Number.isFinite(priority))
     throw wrong('a priority that is a finite number')
+  if (!CACHE_MODES.includes(cache)) throw wrong('a cache that is default, reload or no-store')
   if (clientAddress !== undefined && typeof clientAddress !== 'string')
     throw wrong('a clientAddress that is a string')
-  return { tenant, priority, clientAddress }
+  return { tenant, priority, cache, clientAddress }
 }

@@ -1,4 +1,4 @@
-import { warn } from '../core/index.js'
+import { ConfigError, warn } from '../core/index.js'
 import type { CacheStore } from '../layers/cache/index.js'
 
 export interface RedisStore extends CacheStore {
@@ -14,6 +14,23 @@ interface RedisClient {
 }
 
 /**
+ * Loads the optional peers. Each is awaited inside the `try`: by this bundlers know that a program
+ * without them is to be built all the same.
+ */
+async function load() {
+  try {
+    const { createClient } = await import('redis')
+    const { default: KeyvRedis } = await import('@keyv/redis')
+    return { createClient, KeyvRedis }
+  } catch (cause) {
+    throw new ConfigError(
+      'The packages redis and @keyv/redis are needed for REDIS_URL and cannot be loaded; install them with `npm install redis @keyv/redis`.',
+      { cause },
+    )
+  }
+}
+
+/**
  * Keyv's own Redis store behind a connection that is made in the background: until it stands, and
  * whenever it breaks, every operation fails at once and so costs a miss. Needs the optional peers
  * `redis` and `@keyv/redis`.
@@ -22,10 +39,7 @@ export function redisStore(url: string): RedisStore {
   let client: RedisClient | undefined
   let closed = false
   const opening = (async (): Promise<CacheStore> => {
-    const [{ createClient }, { default: KeyvRedis }] = await Promise.all([
-      import('redis'),
-      import('@keyv/redis'),
-    ])
+    const { createClient, KeyvRedis } = await load()
     const made = createClient({
       url,
       // Operations fail at once while Redis is away, instead of waiting for it.
@@ -50,10 +64,12 @@ export function redisStore(url: string): RedisStore {
     await tried
     return new KeyvRedis(made as never, { throwOnConnectError: false }) as CacheStore
   })()
-  opening.catch(
-    () =>
-      closed || warn('The packages redis and @keyv/redis are needed for REDIS_URL; install them.'),
-  )
+  opening.catch((error: Error) => {
+    if (closed) return
+    // Anybody else's message may hold the address with its password.
+    const isOurs = error instanceof ConfigError
+    warn(isOurs ? error.message : `The cache in Redis cannot be used: ${error.name}.`)
+  })
 
   return {
     get: async (key) => (await opening).get(key),

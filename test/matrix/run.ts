@@ -7,15 +7,15 @@
  *     npm run test:matrix -- 22 24 --system        two of them, and the system tests as well
  *     npm run test:matrix -- 24 test/unit/core       one of them, some of the tests
  */
-import { type SpawnSyncOptionsWithStringEncoding, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { nodeOf } from '../support/node-versions.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const VERSIONS = ['20', '22', '24', '26']
-const KEPT = join(tmpdir(), 'blossom-stack-nodes')
 
 interface Outcome {
   readonly version: string
@@ -24,50 +24,6 @@ interface Outcome {
   readonly seconds: number
   /** Why there are no figures. */
   readonly trouble?: string
-}
-
-/**
- * The package that holds Node for this machine: the names by which the npm package `node` knows
- * them.
- */
-function packageName(): string {
-  const platform = process.platform === 'win32' ? 'win' : process.platform
-  const arch = process.platform === 'win32' && process.arch === 'ia32' ? 'x86' : process.arch
-  return `${process.platform === 'darwin' && process.arch === 'arm64' ? 'node-bin' : 'node'}-${platform}-${arch}`
-}
-
-function npm(args: readonly string[]): { status: number | null; stderr: string } {
-  const cli = process.env.npm_execpath
-  const options: SpawnSyncOptionsWithStringEncoding = {
-    encoding: 'utf8',
-    stdio: ['ignore', 'ignore', 'pipe'],
-  }
-  if (cli !== undefined && /\.c?js$/.test(cli))
-    return spawnSync(process.execPath, [cli, ...args], options)
-  return spawnSync('npm', [...args], { ...options, shell: process.platform === 'win32' })
-}
-
-/** The path of a Node of this major version: the one that runs, or npm's newest. */
-function nodeOf(major: string): string {
-  if (process.versions.node.split('.')[0] === major) return process.execPath
-  const folder = join(KEPT, major)
-  const name = packageName()
-  mkdirSync(folder, { recursive: true })
-  const { status, stderr } = npm([
-    ...['install', '--no-save', '--no-package-lock', '--ignore-scripts', '--no-audit', '--no-fund'],
-    ...['--prefix', folder, `${name}@${major}`],
-  ])
-  const installed = join(folder, 'node_modules', name)
-  try {
-    const { bin } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
-      bin: { node: string }
-    }
-    return join(installed, bin.node)
-  } catch {
-    throw new Error(
-      `npm could not install ${name}@${major} (exit code ${status}): ${stderr.trim().split('\n')[0]}`,
-    )
-  }
 }
 
 /** Whether `version` is at least what package.json asks for. */
@@ -82,7 +38,7 @@ function isSupported(version: string): boolean {
   return true
 }
 
-function test(major: string, args: readonly string[]): Outcome {
+async function test(major: string, args: readonly string[]): Promise<Outcome> {
   const began = performance.now()
   let version = major
   const folder = mkdtempSync(join(tmpdir(), 'blossom-stack-matrix-'))
@@ -90,7 +46,7 @@ function test(major: string, args: readonly string[]): Outcome {
     return { version, ...figures, seconds: (performance.now() - began) / 1_000 }
   }
   try {
-    const node = nodeOf(major)
+    const node = await nodeOf(major)
     version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim() || major
     if (!isSupported(version)) {
       return outcome({
@@ -136,7 +92,8 @@ const args = [
   ...filters,
 ]
 
-const outcomes = (wanted.length > 0 ? wanted : VERSIONS).map((major) => test(major, args))
+const outcomes: Outcome[] = []
+for (const major of wanted.length > 0 ? wanted : VERSIONS) outcomes.push(await test(major, args))
 console.log('\n| Node | passed | failed | seconds | |\n|---|---|---|---|---|')
 for (const { version, passed, failed, seconds, trouble } of outcomes) {
   console.log(`| ${version} | ${passed} | ${failed} | ${seconds.toFixed(0)} | ${trouble ?? ''} |`)

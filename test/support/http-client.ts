@@ -5,6 +5,7 @@ import {
   type IncomingMessage,
   request,
 } from 'node:http'
+import { request as requestSecurely } from 'node:https'
 import { connect } from 'node:net'
 import { createParser } from 'eventsource-parser'
 
@@ -13,6 +14,8 @@ export interface Ask {
   headers?: Record<string, string | string[]>
   /** An object goes as JSON; text and bytes go as they are. */
   body?: object | string
+  /** The authority of an https server's certificate. */
+  ca?: string
 }
 
 /** An answer that has arrived whole. */
@@ -53,16 +56,18 @@ export interface Visit {
 export function begin(
   url: string,
   path: string,
-  { method, headers = {}, body }: Ask = {},
+  { method, headers = {}, body, ca }: Ask = {},
 ): ClientRequest {
-  const { hostname, port } = new URL(url)
+  const { hostname, port, protocol } = new URL(url)
   const payload = typeof body === 'object' ? JSON.stringify(body) : body
-  const sent = request({
+  const send = protocol === 'https:' ? requestSecurely : request
+  const sent = send({
     hostname,
     port,
     path,
     method: method ?? (body === undefined ? 'GET' : 'POST'),
     agent: false,
+    ca,
     headers: {
       ...(payload !== undefined && { 'content-type': 'application/json' }),
       ...(payload !== undefined &&
@@ -91,14 +96,12 @@ export async function ask(url: string, path: string, what?: Ask): Promise<Answer
 async function whole(response: IncomingMessage): Promise<Answer> {
   const parts: Buffer[] = []
   for await (const part of response as AsyncIterable<Buffer>) parts.push(part)
-  const text = Buffer.concat(parts).toString()
-  return {
-    status: response.statusCode ?? 0,
-    headers: response.headers,
-    text,
-    json: parsed(text),
-    events: eventsOf(text),
-  }
+  return answerOf(response.statusCode ?? 0, response.headers, Buffer.concat(parts))
+}
+
+export function answerOf(status: number, headers: IncomingHttpHeaders, bytes: Buffer): Answer {
+  const text = bytes.toString()
+  return { status, headers, text, json: parsed(text), events: eventsOf(text) }
 }
 
 export async function visit(url: string, path: string, what?: Ask): Promise<Visit> {

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { NotFoundError } from '../../client/errors.js'
 import type { TextOptions, TextPiece } from '../../client/types.js'
-import { StackError } from '../../core/index.js'
+import { type CacheMode, StackError } from '../../core/index.js'
 import { toErrorFields } from '../../streams/problem.js'
 import {
   BatchRequest,
@@ -54,7 +54,7 @@ export function textOptions(
 async function readPrompt(
   { json, call }: RouteCall,
   tools: RouteTools,
-  cache: 'default' | 'no-store',
+  cache: CacheMode,
 ): Promise<{ prompt: string; options: TextOptions }> {
   const request = readBody(GenerateRequest, await json())
   return { prompt: request.prompt, options: { ...textOptions(request, call, tools), cache } }
@@ -85,7 +85,7 @@ async function generateText(call: RouteCall, tools: RouteTools): Promise<Reply> 
 }
 
 async function generateCached(call: RouteCall, tools: RouteTools): Promise<Reply> {
-  const { prompt, options } = await readPrompt(call, tools, 'default')
+  const { prompt, options } = await readPrompt(call, tools, call.call.cache ?? 'default')
   const { text, cached } = await tools.blossom.text.generate(prompt, options)
   return json({ text, cached })
 }

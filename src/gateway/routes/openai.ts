@@ -82,7 +82,7 @@ async function listModels({ call }: RouteCall, { blossom, options }: RouteTools)
 
 /** OpenAI's routes: point any OpenAI client here. */
 export const openAIRoutes: readonly Route[] = [
-  post('v1-chat', '/v1/chat/completions', ChatRequest),
+  { ...post('v1-chat', '/v1/chat/completions', ChatRequest), carriesMedia: true },
   post('v1-embeddings', '/v1/embeddings', EmbeddingsRequest),
   post('v1-images', '/v1/images/generations', ImagesRequest),
   post('v1-speech', '/v1/audio/speech', SpeechRequest),

@@ -39,6 +39,8 @@ export interface Route {
   /** The kind of layer without which the route does not exist. */
   readonly needs?: 'queue' | 'retry' | 'breaker' | 'cache' | 'pool'
   readonly dialect: Dialect
+  /** Whether its bodies may hold pictures or sound: then `mediaBodyLimit` is their limit. */
+  readonly carriesMedia?: boolean
   /** Whether it makes calls upstream: such a route is closed while the gateway drains. */
   readonly spends: boolean
   /**

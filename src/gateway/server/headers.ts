@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { CacheMode } from '../../core/index.js'
 import type { Incoming } from './message.js'
 
 /** For answers that are data: nothing in them is to be run, framed or guessed at. */
@@ -15,7 +16,37 @@ const OWNERS: readonly string[] = [
   'access-control-expose-headers',
 ]
 
-const EXPOSED = 'x-request-id, x-process-time, x-cache, server-timing, retry-after, x-should-retry'
+/** What a page may read. Answers have only some of them. */
+const EXPOSED = [
+  'x-request-id',
+  'x-process-time',
+  'x-cache',
+  'x-blossom-model',
+  'x-stream-id',
+  'server-timing',
+  'retry-after',
+  'x-should-retry',
+  'ratelimit',
+  'ratelimit-policy',
+  ...['requests', 'tokens'].flatMap((unit) =>
+    ['limit', 'remaining', 'reset'].map((figure) => `x-ratelimit-${figure}-${unit}`),
+  ),
+].join(', ')
+
+/**
+ * What a page may send. The star stands for all names but `authorization`, as SDKs in browsers send
+ * a dozen of their own; browsers from before the star need the others by name.
+ */
+const ACCEPTED = [
+  'authorization',
+  'content-type',
+  'cache-control',
+  'x-request-id',
+  'last-event-id',
+  'x-stream-resumable',
+  'idempotency-key',
+  '*',
+].join(', ')
 
 export function securityHeaders(headers: Record<string, string>): void {
   for (const [name, value] of Object.entries(SECURITY)) headers[name] ??= value
@@ -59,9 +90,7 @@ export function preflightHeaders(
     return undefined
   return {
     'access-control-allow-methods': methods.join(', '),
-    // The star stands for all names but `authorization`: SDKs in browsers send a dozen of their
-    // own.
-    'access-control-allow-headers': 'authorization, content-type, x-request-id, last-event-id, *',
+    'access-control-allow-headers': ACCEPTED,
     'access-control-max-age': '600',
   }
 }
@@ -77,14 +106,33 @@ export function ownersFirst(incoming: Incoming, headers: Record<string, string>)
     headers.vary = vary === '*' ? vary : `${vary}, ${headers.vary}`
 }
 
-/** The client's own id, if it is one that can go into a log as it is. */
-export function requestIdOf(incoming: Incoming): string {
-  const given = incoming.header('x-request-id')
-  return given !== undefined && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID()
+/** What Node accepts as a header's value, and a log as a word. */
+const isPrintable = (id: unknown): id is string | number =>
+  (typeof id === 'string' || typeof id === 'number') && /^[\x21-\x7e]{1,256}$/.test(String(id))
+
+/**
+ * The operator's id of the request, from the option `requestId` or a middleware; else the client's
+ * own, if it is one that can go into a log as it is; else a new one.
+ */
+export function requestIdOf(incoming: Incoming, ofOption?: unknown): string {
+  const given = [ofOption, incoming.givenId].find(isPrintable)
+  if (given !== undefined) return String(given)
+  const own = incoming.header('x-request-id')
+  return own !== undefined && /^[\w.:-]{1,64}$/.test(own) ? own : randomUUID()
 }
 
 export const bearer = (incoming: Incoming): string | undefined =>
   /^Bearer ([\x21-\x7e]+)$/i.exec(incoming.header('authorization') ?? '')?.[1]
+
+/**
+ * What the client's `Cache-Control` asks of the cache; undefined when nothing.
+ * @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1
+ */
+export function cacheModeOf(incoming: Incoming): CacheMode | undefined {
+  const directives = incoming.header('cache-control')?.toLowerCase().split(',') ?? []
+  const asks = (directive: string) => directives.some((one) => one.trim() === directive)
+  return asks('no-store') ? 'no-store' : asks('no-cache') ? 'reload' : undefined
+}
 
 /** @see https://www.w3.org/TR/server-timing/ */
 export function timingOf(headMs: number, queuedMs: number, streams: boolean): string {

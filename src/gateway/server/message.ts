@@ -12,6 +12,8 @@ export interface Incoming {
   /** Aborted when the client has disconnected, or by `cut`. */
   readonly signal: AbortSignal
   cut(reason: unknown): void
+  /** The request's id, where a middleware of the operator's has set one. */
+  readonly givenId?: unknown
   /** What somebody further out has set as a header of the answer already. */
   already?(name: string): string | undefined
   /** The body, at most `limit` bytes of it; or what a parser further out has made of it. */
@@ -57,7 +59,24 @@ export class FieldsError extends ValidationError {
 const tooLarge = (limit: number) =>
   new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
 
-/** A body must be JSON: other types are 415, text that does not parse is 400. */
+const unsupported = (sentence: string) =>
+  new StackError(sentence, { code: 'VALIDATION', status: 415, refused: true })
+
+/**
+ * Refuses bytes that are compressed: unpacking them would need a limit of its own, and no client of
+ * OpenAI's API sends them.
+ * @see https://www.rfc-editor.org/rfc/rfc7694#section-3
+ */
+function refuseCompressed(incoming: Incoming): void {
+  const encoding = incoming.header('content-encoding')?.trim().toLowerCase() || 'identity'
+  if (encoding === 'identity') return
+  const error = unsupported('The body must not be compressed: send it without content-encoding.')
+  throw Object.assign(error, { replyHeaders: { 'accept-encoding': 'identity' } })
+}
+
+/**
+ * A body must be JSON: other types and compressed bodies are 415, text that does not parse is 400.
+ */
 export async function readJson(
   incoming: Incoming,
   limit: number,
@@ -68,14 +87,13 @@ export async function readJson(
   // Whoever has parsed the body: a page elsewhere can make a browser send a form or plain text, but
   // not JSON.
   if (type !== 'application/json' && !type.endsWith('+json')) {
-    throw new StackError('The body must be JSON: send it with content-type application/json.', {
-      code: 'VALIDATION',
-      status: 415,
-      refused: true,
-    })
+    throw unsupported('The body must be JSON: send it with content-type application/json.')
   }
   const received = given ?? (await incoming.read(limit))
-  if ('bytes' in received) return object(parse(received.bytes, limit))
+  if ('bytes' in received) {
+    refuseCompressed(incoming)
+    return object(parse(received.bytes, limit))
+  }
   const { parsed } = received
   // Parsers for raw bodies and text leave the parsing to whoever comes after them.
   return object(

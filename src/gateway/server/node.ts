@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
 import { ConfigError, warn } from '../../core/index.js'
 import { toWebStream } from '../../streams/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
@@ -6,8 +7,12 @@ import { writeEvents } from './event-writer.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
 import { clientHasLeft, nodeFacts } from './web.js'
 
-/** Node's request with what frameworks hang on it. */
-type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string }
+/** A request of node:http, or of node:http2 in the form that is compatible with it. */
+type NodeRequest = IncomingMessage | Http2ServerRequest
+type NodeResponse = ServerResponse | Http2ServerResponse
+
+/** The same with what frameworks hang on it. */
+type FrameworkRequest = NodeRequest & { body?: unknown; id?: unknown; originalUrl?: string }
 
 /** Called for paths the gateway does not know. */
 type Next = (error?: unknown) => void
@@ -29,14 +34,16 @@ export interface ToRequestOptions {
  */
 export function toNode(
   gateway: Gateway<never> | Gateway,
-): (req: IncomingMessage, res: ServerResponse, next?: Next) => void {
+): (req: NodeRequest, res: NodeResponse, next?: Next) => void {
   const core = (gateway as unknown as { [CORE]?: GatewayCore } | null)?.[CORE]
   if (core === undefined)
     throw new ConfigError('toNode: the first argument must be a gateway from createGateway().')
   return (req, res, next) => {
-    if (next !== undefined && !core.knows(req.url ?? '/')) return next()
+    const target = targetOf(core, req)
+    if (next !== undefined && !core.knows(target)) return next()
     // Nobody waits for this: what fails here must end the connection, not the process.
-    serve(core, req, res).catch((error: unknown) => {
+    // Both kinds of response have the same methods; only their types differ.
+    serve(core, req, res as ServerResponse, target).catch((error: unknown) => {
       warn(
         `toNode: an answer could not be sent: ${error instanceof Error ? error.name : typeof error}.`,
       )
@@ -45,11 +52,24 @@ export function toNode(
   }
 }
 
-async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): Promise<void> {
-  const { status, headers, cookies, body, events } = await core.handle(fromNode(req, res), {
-    req,
-    res,
-  })
+/**
+ * Path and query as received. Frameworks take a mount's path off the URL, and some of them more:
+ * Nest's `forRoutes('*splat')` leaves nothing of it. What they took is in `originalUrl`.
+ */
+function targetOf(core: GatewayCore, { url = '/', originalUrl }: FrameworkRequest): string {
+  return !core.knows(url) && originalUrl !== undefined && core.knows(originalUrl)
+    ? originalUrl
+    : url
+}
+
+async function serve(
+  core: GatewayCore,
+  req: FrameworkRequest,
+  res: ServerResponse,
+  target: string,
+): Promise<void> {
+  const incoming = fromNode(req, res, target)
+  const { status, headers, cookies, body, events } = await core.handle(incoming, { req, res })
   // The client has gone, or somebody else has answered it.
   if (res.destroyed || res.writableEnded || res.headersSent) {
     events?.leave()
@@ -71,20 +91,31 @@ async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): 
  * A signal that tells when the client has gone before its answer was complete: `close` of the
  * response, never of the request.
  */
-function leavingOf(res: ServerResponse): AbortController {
+function leavingOf(res: NodeResponse): AbortController {
   const leaving = new AbortController()
   res.once('close', () => {
-    if (!res.writableFinished) leaving.abort(clientHasLeft())
+    if (!wasSent(res)) leaving.abort(clientHasLeft())
   })
   return leaving
 }
 
-function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
+/**
+ * Whether a closed response went out whole. Over HTTP/2 every closed one is `writableFinished`, so
+ * there it counts who has ended it, and how.
+ */
+function wasSent(res: NodeResponse): boolean {
+  const { rstCode } = ('stream' in res && res.stream) || {}
+  return rstCode === undefined
+    ? res.writableFinished
+    : res.writableEnded && rstCode === constants.NGHTTP2_NO_ERROR
+}
+
+function fromNode(req: FrameworkRequest, res: NodeResponse, target: string): Incoming {
   const leaving = leavingOf(res)
   let request: Request | undefined
   return {
     method: req.method ?? 'GET',
-    target: req.url ?? '/',
+    target,
     header(name) {
       const value = req.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
@@ -93,31 +124,43 @@ function fromNode(req: NodeRequest, res: ServerResponse): Incoming {
     cut(reason) {
       leaving.abort(reason)
     },
+    get givenId() {
+      return idOf(req, res)
+    },
     already: (name) => textOf(res.getHeader(name)),
     read: async (limit) =>
       bodyRead(req, req.body) ?? { bytes: await collectBytes(partsOf(req), limit) },
     get request() {
-      request ??= bare(req, leaving.signal)
+      request ??= bare(req, leaving.signal, target)
       return request
     },
   }
 }
 
+/** The id that middleware has set: on the response as a header, or on the request. */
+const idOf = (req: FrameworkRequest, res: NodeResponse): unknown =>
+  res.getHeader('x-request-id') ?? req.id
+
 const textOf = (value: number | string | string[] | undefined): string | undefined =>
   value === undefined ? undefined : String(value)
 
 /** What a parser that has read the stream has made of it; undefined while nobody has. */
-function bodyRead(req: IncomingMessage, parsed: unknown): Received | undefined {
-  if (parsed !== undefined) return { parsed }
-  if (req.readableDidRead || req.readableEnded) throw bodyIsGone()
+function bodyRead(req: NodeRequest, parsed: unknown): Received | undefined {
+  const wasRead = req.readableDidRead || req.readableEnded
+  // Parsers of Express 4 leave `{}` on a body of another type, which they have not read.
+  if (parsed !== undefined && (wasRead || !isEmpty(parsed))) return { parsed }
+  if (wasRead) throw bodyIsGone()
   return undefined
 }
+
+const isEmpty = (parsed: unknown): boolean =>
+  typeof parsed === 'object' && parsed !== null && Object.keys(parsed).length === 0
 
 /**
  * The body's parts. Whoever stops before its end may still answer: the rest is thrown away, where
  * Node would break the connection.
  */
-async function* partsOf(req: IncomingMessage): AsyncGenerator<Uint8Array, undefined, undefined> {
+async function* partsOf(req: NodeRequest): AsyncGenerator<Uint8Array, undefined, undefined> {
   try {
     for await (const part of req.iterator({ destroyOnReturn: false })) yield part as Uint8Array
   } finally {
@@ -127,7 +170,7 @@ async function* partsOf(req: IncomingMessage): AsyncGenerator<Uint8Array, undefi
 }
 
 /** The same as a web stream; nothing is read before it is asked for. */
-function webBodyOf(req: IncomingMessage): ReadableStream {
+function webBodyOf(req: NodeRequest): ReadableStream {
   return toWebStream(partsOf(req))
 }
 
@@ -135,17 +178,17 @@ function webBodyOf(req: IncomingMessage): ReadableStream {
 const FORBIDDEN: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 /** A web `Request` without a body. Built so that `//host/path` stays a path. */
-export function bare(req: IncomingMessage, signal: AbortSignal): Request {
-  return webRequest(req, { signal })
+export function bare(req: NodeRequest, signal: AbortSignal, target = req.url): Request {
+  return webRequest(req, target, { signal })
 }
 
-function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' }): Request {
+function webRequest(req: NodeRequest, url = '/', init: RequestInit & { duplex?: 'half' }): Request {
   const headers = new Headers()
   for (const [name, value] of Object.entries(req.headers)) {
     if (value === undefined || name.startsWith(':')) continue
     for (const item of Array.isArray(value) ? value : [value]) headers.append(name, item)
   }
-  const { method = 'GET', url = '/' } = req
+  const { method = 'GET' } = req
   const host = /^[\w.:[\]-]+$/.test(req.headers.host ?? '') ? req.headers.host : 'localhost'
   const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http'
   // A target such as `*` or another server's address is no path of ours.
@@ -171,22 +214,23 @@ function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' 
  * @example ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx) // Koa
  */
 export function toRequest(
-  req: IncomingMessage,
-  res: ServerResponse,
+  req: NodeRequest,
+  res: NodeResponse,
   options: ToRequestOptions = {},
 ): Request {
   const { signal } = leavingOf(res)
   const { method = 'GET', readableDidRead } = req
   const hasBody =
     method !== 'GET' && method !== 'HEAD' && !FORBIDDEN.has(method) && !readableDidRead
-  const request = webRequest(req, {
+  const request = webRequest(req, req.url, {
     signal,
     ...(hasBody && { body: webBodyOf(req) as never, duplex: 'half' }),
   })
   nodeFacts.set(request, {
     target: req.url ?? '/',
+    givenId: idOf(req, res),
     already: (name) => textOf(res.getHeader(name)),
-    body: () => (readableDidRead ? bodyRead(req, options.body) : undefined),
+    body: () => bodyRead(req, options.body),
   })
   return request
 }

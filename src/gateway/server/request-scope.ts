@@ -6,9 +6,9 @@ import type { Routing } from '../routes/routing.js'
 import type { EventDelivery } from './event-body.js'
 import {
   bearer,
+  cacheModeOf,
   corsHeaders,
   ownersFirst,
-  requestIdOf,
   securityHeaders,
   timingOf,
 } from './headers.js'
@@ -41,12 +41,12 @@ export class RequestScope {
   /** The client did not read what was sent to it. */
   #isTooSlow = false
 
-  constructor(incoming: Incoming, core: Host) {
+  constructor(incoming: Incoming, core: Host, requestId: string) {
     const path = core.routing.pathOf(incoming.target)
     const method = incoming.method === 'HEAD' ? 'GET' : incoming.method
     this.#core = core
     this.incoming = incoming
-    this.requestId = requestIdOf(incoming)
+    this.requestId = requestId
     this.routes = core.routing.at(path)
     this.route = this.routes.find((candidate) => candidate.method === method)
     this.#dialect = this.routes[0]?.dialect ?? (path?.startsWith('/v1/') ? 'openai' : 'guide')
@@ -56,7 +56,10 @@ export class RequestScope {
   /** The options of every call that is made for the caller. */
   callFor(caller: Caller): BlossomCallOptions & { signal: AbortSignal } {
     const { tenant, priority } = caller
-    const apiKey = this.#core.options.forwardKeys ? bearer(this.incoming) : undefined
+    const { forwardKeys, clientCacheControl } = this.#core.options
+    const apiKey = forwardKeys ? bearer(this.incoming) : undefined
+    const heedsClient = clientCacheControl && this.#dialect === 'openai'
+    const cache = caller.cache ?? (heedsClient ? cacheModeOf(this.incoming) : undefined)
     this.#caller = caller
     this.#isCallersKey = apiKey !== undefined
     return {
@@ -64,6 +67,7 @@ export class RequestScope {
       meta: this.#meta,
       ...(tenant !== undefined && { tenant }),
       ...(priority !== undefined && { priority }),
+      ...(cache !== undefined && { cache }),
       ...(apiKey !== undefined && { apiKey }),
     }
   }
@@ -106,9 +110,9 @@ export class RequestScope {
       this.#finish(reply.status, undefined)
       return incoming.method === 'HEAD' ? { status: reply.status, headers: reply.headers } : reply
     }
-    events.onEnd(({ error }) => {
+    events.onEnd(({ error, outcome }) => {
       this.#error ??= error
-      this.#finish(reply.status, headMs)
+      this.#finish(reply.status, headMs, outcome === 'left')
     })
     // Whoever writes the events may have stopped asking for more, and would never see the end.
     incoming.signal.addEventListener('abort', () => this.#hasLeft() && events.leave(), {
@@ -135,9 +139,11 @@ export class RequestScope {
     return signal.aborted && !isStackError(signal.reason, 'CLOSED')
   }
 
-  #finish(status: number, firstTokenMs: number | undefined): void {
+  #finish(status: number, firstTokenMs: number | undefined, stopped = false): void {
     if (!this.#entry.end()) return
-    const left = this.#hasLeft() && !this.#isTooSlow
+    // A framework may stop reading before it reports that the client has gone.
+    const hasStopped = stopped && !this.incoming.signal.aborted
+    const left = (this.#hasLeft() || hasStopped) && !this.#isTooSlow
     report(
       {
         requestId: this.requestId,

@@ -5,6 +5,7 @@ import { bodyIsGone, collectBytes, type Incoming, type Received, type Reply } fr
 export interface NodeFacts {
   /** Path and query as received: a URL would be tidied up. */
   readonly target: string
+  readonly givenId: unknown
   already(name: string): string | undefined
   /** The body, when a parser has read it. */
   body(): Received | undefined
@@ -26,6 +27,7 @@ export function fromRequest(request: Request): Incoming {
     header: (name) => request.headers.get(name) ?? undefined,
     signal: leaving.signal,
     cut: (reason) => leaving.abort(reason),
+    givenId: facts?.givenId,
     already: (name) => facts?.already(name),
     read: async (limit) => facts?.body() ?? readBody(request, limit),
     request,

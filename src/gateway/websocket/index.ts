@@ -5,7 +5,7 @@ import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
 import { Attachment } from './attachment.js'
 import { ROUTE } from './generation.js'
 import { readWebSocketOptions, type WebSocketOptions } from './options.js'
-import { fromUpgrade } from './upgrade.js'
+import { fromUpgrade, isWebSocket, serveWithoutUpgrade } from './upgrade.js'
 
 type UpgradeListener = (req: IncomingMessage, socket: Duplex, head: Buffer) => void
 
@@ -20,6 +20,8 @@ export interface UpgradableServer {
   off(event: 'upgrade', listener: UpgradeListener): unknown
   /** How many there are. */
   listenerCount(event: 'upgrade'): number
+  /** Begins a connection anew, for a request whose upgrade nobody takes. */
+  emit(event: 'connection' | 'secureConnection', socket: Duplex): unknown
 }
 
 /** The WebSockets of one server. */
@@ -44,7 +46,8 @@ const attached = new WeakMap<UpgradableServer, Map<string, Attachment>>()
 /**
  * Accepts WebSockets at `/ws/generate` of a server, for the gateway's client: with the gateway's
  * prefix, `call` (asked once, at the upgrade), log, drain and close. Needs the optional peer `ws`.
- * Upgrades of other paths are left alone, or refused with 404 if there is no other listener.
+ * Upgrades of other paths are left alone, or refused with 404 if there is no other listener. A
+ * request for another protocol (`Upgrade: h2c`) is then served over HTTP/1.1.
  *
  * Messages are JSON objects in text. `{type: "generate", prompt, max_tokens?, temperature?, model?,
  * id?}` is answered by `{type: "result", text, id?}`; `stream` in its place by any number of
@@ -79,11 +82,14 @@ export function attachWebSocket(
 
   const onUpgrade: UpgradeListener = (req, socket, head) => {
     const [at = ''] = (req.url ?? '').split('?', 1)
-    if (at === path) return void attachment.upgrade(req, socket, head)
+    const forWebSocket = isWebSocket(req)
+    if (forWebSocket && at === path) return void attachment.upgrade(req, socket, head)
     // Node leaves the socket to the listeners: without another one it would hang.
-    const isOthers = server.listenerCount('upgrade') > neighbours.size || neighbours.has(at)
+    const isOthers =
+      server.listenerCount('upgrade') > neighbours.size || (forWebSocket && neighbours.has(at))
     const [first] = neighbours.values()
     if (isOthers || first !== attachment) return
+    if (!forWebSocket) return serveWithoutUpgrade(server, req, socket, head)
     const error = new StackError('There is no such route.', {
       code: 'NOT_FOUND',
       status: 404,

@@ -1,4 +1,4 @@
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { StackError } from '../../core/index.js'
 import { securityHeaders } from '../server/headers.js'
@@ -91,4 +91,59 @@ export function refuseUpgrade(socket: Duplex, { status, headers, body = '' }: Re
     if (!OURS.has(name)) lines.push(`${name}: ${value}`)
   socket.once('finish', () => socket.destroy())
   socket.end(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), bytes]))
+}
+
+export const isWebSocket = (req: IncomingMessage): boolean =>
+  req.headers.upgrade?.trim().toLowerCase() === 'websocket'
+
+/** What a server of Node's does with a connection that has been accepted. */
+export interface Accepting {
+  emit(event: 'connection' | 'secureConnection', socket: Duplex): unknown
+}
+
+/**
+ * Serves a request over HTTP/1.1 whose wish for another protocol nobody fulfils, such as `Upgrade:
+ * h2c` of Java's HTTP client: a server may ignore it. Node has parsed the request and would leave
+ * it without an answer, so it is put back in front of the socket without that wish, body and all,
+ * and the connection begins anew.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+ */
+export function serveWithoutUpgrade(
+  server: Accepting,
+  req: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): void {
+  const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`]
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
+    const [name = '', given = ''] = req.rawHeaders.slice(i, i + 2)
+    const value = withoutWish(name.toLowerCase(), given)
+    if (value !== '') lines.push(`${name}: ${value}`)
+  }
+  const request = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+  socket.unshift(Buffer.concat([request, head]))
+  beginAnew(server, socket)
+}
+
+/** What Node keeps on a socket: the answer that is under way to an earlier request. */
+type Connection = Duplex & { encrypted?: boolean; _httpMessage?: ServerResponse | null }
+
+/** Answers go out in the order of their requests, so it waits for those to earlier ones. */
+function beginAnew(server: Accepting, socket: Connection): void {
+  if (socket._httpMessage) {
+    socket._httpMessage.once('finish', () => beginAnew(server, socket))
+    return
+  }
+  server.emit(socket.encrypted ? 'secureConnection' : 'connection', socket)
+}
+
+/** A header's value without the wish for another protocol; empty when nothing else is in it. */
+function withoutWish(name: string, value: string): string {
+  if (name === 'upgrade' || name === 'http2-settings') return ''
+  if (name !== 'connection') return value
+  const others = value
+    .split(',')
+    .map((option) => option.trim())
+    .filter((option) => !/^(upgrade|http2-settings)$/i.test(option))
+  return others.join(', ')
 }

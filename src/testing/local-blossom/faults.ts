@@ -18,107 +18,107 @@ import type { LocalBlossomRequest } from './record.js'
  */
 export interface Fault {
   /** How many requests it meets; Infinity until `reset()`. @default 1 */
-  readonly times?: number
+  readonly times?: number | undefined
   /** Only requests whose path begins so. @default any */
-  readonly path?: string
+  readonly path?: string | undefined
   /** Only requests for which this is true; it runs when the body has arrived. @default any */
-  readonly match?: (request: LocalBlossomRequest) => boolean
+  readonly match?: ((request: LocalBlossomRequest) => boolean) | undefined
 
   /** Milliseconds to wait before the head, or before `resetBeforeHeaders` and `raw`. @default 0 */
-  readonly delayMs?: number
+  readonly delayMs?: number | undefined
   /** Takes the request and never answers. */
-  readonly hang?: boolean
+  readonly hang?: boolean | undefined
   /** Resets the connection instead of answering. */
-  readonly resetBeforeHeaders?: boolean
+  readonly resetBeforeHeaders?: boolean | undefined
   /** Bytes for the socket instead of an HTTP answer; then the connection is closed. */
-  readonly raw?: string
+  readonly raw?: string | undefined
 
   /**
    * Status instead of an answer.
    * @default 302 with `redirect`, 429 with a `retry…` field, 500 with a named `body`, 200 with
    * other text or `json`
    */
-  readonly status?: number
+  readonly status?: number | undefined
   /**
    * Shape of the error body, or the very text to send.
    * @default 'blossom', and 'html' from 520 to 524
    */
-  readonly body?: ErrorShape | (string & {})
+  readonly body?: ErrorShape | (string & {}) | undefined
   /** `Retry-After`, in any form: a number or text is sent as it is, a Date as an HTTP date. */
-  readonly retryAfter?: string | number | Date
+  readonly retryAfter?: string | number | Date | undefined
   /** `retry-after-ms`, sent as it is. */
-  readonly retryAfterMs?: string | number
+  readonly retryAfterMs?: string | number | undefined
   /** `retryAfterSeconds` in a JSON error body; may be fractional. */
-  readonly retryAfterSeconds?: number
+  readonly retryAfterSeconds?: number | undefined
   /** `Location` of a redirect. */
-  readonly redirect?: string
+  readonly redirect?: string | undefined
   /**
    * A 200 (or `status`) whose body is no proper answer: broken JSON, half of one, a web page,
    * nothing, or JSON of another shape.
    */
-  readonly json?: 'malformed' | 'truncated' | 'html' | 'empty' | 'shape'
+  readonly json?: 'malformed' | 'truncated' | 'html' | 'empty' | 'shape' | undefined
 
   /** Further headers of the answer. */
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** `Content-Type` instead of the right one; an empty string sends none. */
-  readonly contentType?: string
+  readonly contentType?: string | undefined
   /**
    * Says gzip: of plain bytes (true), of half the compressed body, or of a small body that grows to
    * `bigBody` bytes (64 MiB if not given).
    */
-  readonly gzip?: boolean | 'truncated' | 'bomb'
+  readonly gzip?: boolean | 'truncated' | 'bomb' | undefined
 
   /** Breaks the connection off after n chunks. */
-  readonly cutAfterChunks?: number
+  readonly cutAfterChunks?: number | undefined
   /**
    * How connections are broken off: by a plain end or by a reset.
    * @default 'fin', and 'rst' for `resetBeforeHeaders`
    */
-  readonly cutWith?: 'fin' | 'rst'
+  readonly cutWith?: 'fin' | 'rst' | undefined
   /** Ends the body in due form after n chunks, without finish reason and `[DONE]`. */
-  readonly endAfterChunks?: number
+  readonly endAfterChunks?: number | undefined
   /** Falls silent after n chunks, the connection open. */
-  readonly stallAfterChunks?: number
+  readonly stallAfterChunks?: number | undefined
   /** While a stream stalls, sends a comment every so many milliseconds. @default none */
-  readonly heartbeatMs?: number
+  readonly heartbeatMs?: number | undefined
   /**
    * Sends an error object inside the 200 stream after n chunks, and ends; any other answer becomes
    * that object.
    */
-  readonly errorAfterChunks?: number
+  readonly errorAfterChunks?: number | undefined
   /** Sends bytes that are no valid event after n chunks, and goes on. */
-  readonly garbageAfterChunks?: number
+  readonly garbageAfterChunks?: number | undefined
   /**
    * What `garbageAfterChunks` sends: broken JSON, or good JSON around bytes that are not UTF-8.
    * @default 'json'
    */
-  readonly garbage?: 'json' | 'utf8'
+  readonly garbage?: 'json' | 'utf8' | undefined
   /** A stream's finish reason comes, its `[DONE]` does not. */
-  readonly noDone?: boolean
+  readonly noDone?: boolean | undefined
   /** A stream stays open after `[DONE]`. */
-  readonly openAfterDone?: boolean
+  readonly openAfterDone?: boolean | undefined
   /** Chunks with the text `GHOST` sent after `[DONE]`. @default 0 */
-  readonly ghostChunks?: number
+  readonly ghostChunks?: number | undefined
   /** The whole text of a stream in one chunk. */
-  readonly oneChunk?: boolean
+  readonly oneChunk?: boolean | undefined
   /**
    * Writes the body n bytes at a time, each its own write; `chunkDelayMs` then lies between these.
    */
-  readonly splitBytes?: number
+  readonly splitBytes?: number | undefined
   /**
    * Overrides the option of the same name; for other bodies it is the pause between the pieces of
    * `splitBytes`.
    */
-  readonly chunkDelayMs?: number
+  readonly chunkDelayMs?: number | undefined
   /**
    * The body is at least so many bytes: spaces follow an answer, more and more chunks a stream's
    * last; may be Infinity.
    */
-  readonly bigBody?: number
+  readonly bigBody?: number | undefined
   /**
    * A stream's first content chunk is one line of at least so many bytes; Infinity never ends it.
    */
-  readonly bigLine?: number
+  readonly bigLine?: number | undefined
 }
 
 const flag = rules.flag(undefined)

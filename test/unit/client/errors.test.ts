@@ -299,3 +299,23 @@ describe('two copies of the module', () => {
     expect(mine).toBeInstanceOf(BlossomError)
   })
 })
+
+describe('options that are undefined', () => {
+  it.each([
+    ['NetworkError', new NetworkError('m'), new NetworkError('m', { retryable: undefined })],
+    ['ProtocolError', new ProtocolError('m'), new ProtocolError('m', { retryable: undefined })],
+    [
+      'StreamError',
+      new StreamError('m'),
+      new StreamError('m', { text: undefined, chunks: undefined }),
+    ],
+    [
+      'TooLargeError',
+      new TooLargeError('m', { status: 413 }),
+      new TooLargeError('m', { status: 413, refused: undefined }),
+    ],
+  ])('count as left out: %s', (_name, without, withUndefined) => {
+    expect(withUndefined.toJSON()).toEqual(without.toJSON())
+    expect(inspect(withUndefined.cause)).toBe(inspect(without.cause))
+  })
+})

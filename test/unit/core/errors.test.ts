@@ -310,3 +310,36 @@ describe('RateLimitError', () => {
     })
   })
 })
+
+describe('options that are undefined', () => {
+  it.each([
+    [
+      'ClosedError',
+      new ClosedError('m'),
+      new ClosedError('m', { refused: undefined, layer: undefined }),
+    ],
+    [
+      'RateLimitError',
+      new RateLimitError('m'),
+      new RateLimitError('m', { retryable: undefined, refused: undefined, retryAfter: undefined }),
+    ],
+    [
+      'TimeoutError',
+      new TimeoutError(5),
+      new TimeoutError(5, { phase: undefined, layer: undefined }),
+    ],
+    [
+      'StackError',
+      new StackError('m', { code: 'SERVER', status: 500 }),
+      new StackError('m', {
+        code: 'SERVER',
+        status: 500,
+        retryable: undefined,
+        refused: undefined,
+        retryAfter: undefined,
+      }),
+    ],
+  ])('count as left out: %s', (_name, without, withUndefined) => {
+    expect(withUndefined.toJSON()).toEqual(without.toJSON())
+  })
+})

@@ -1,11 +1,14 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { createServer } from 'node:http2'
+import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { toNode } from '../../../src/gateway/index.js'
 import { queue } from '../../../src/index.js'
 import { begin } from '../../support/http-client.js'
-import { frameworks } from '../../support/http-frameworks.js'
-import { openSite, type Site, until } from '../../support/http-site.js'
+import { ExpressFramework, frameworks } from '../../support/http-frameworks.js'
+import { openSite, type Site, type SiteOptions, until } from '../../support/http-site.js'
+import { http2Client } from '../../support/http2-client.js'
 import { PROMPT } from '../../support/secrets.js'
 
 const body = { prompt: PROMPT }
@@ -230,5 +233,72 @@ describe.each(frameworks)('closing a gateway of $name', (framework) => {
     ])
     expect((await call).status).toBe(200)
     await site.gateway.close()
+  })
+})
+
+describe('a client of HTTP/2 that leaves', () => {
+  async function openHttp2(options?: SiteOptions) {
+    const site = await openSite(ExpressFramework, options)
+    const server = createServer(toNode(site.gateway)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const client = http2Client(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    return {
+      site,
+      client,
+      async [Symbol.asyncDispose]() {
+        client.close()
+        server.close()
+        await site[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  test.each([
+    ['/generate/text', body],
+    ['/v1/chat/completions', chat],
+    ['/v1/chat/completions', { ...chat, stream: true }],
+  ])('before the answer of %s stops upstream at once and is logged', async (path, payload) => {
+    await using it = await openHttp2({ upstream: { latencyMs: 60_000 } })
+    const begun = it.site.upstream.waitFor(({ active }) => active === 1)
+    await it.client.leave(path, { body: payload }, begun)
+    await freed(it.site)
+    await it.site.logged(1)
+    expect(it.site.log).toMatchObject([{ status: 499, level: 'warn', route: path }])
+    expect(it.site.errors).toEqual([])
+  })
+
+  test('in the middle of a stream stops upstream at once and is logged', async () => {
+    await using it = await openHttp2({ upstream: { words: 50 } })
+    it.site.upstream.faults.push({ stallAfterChunks: 3 })
+    await it.client.leave('/generate/stream', { body }, 'begun')
+    await freed(it.site)
+    await it.site.logged(1)
+    expect(it.site.log).toMatchObject([{ status: 499, firstTokenMs: expect.any(Number) }])
+  })
+
+  test('by breaking the connection stops all that ran on it', async () => {
+    await using it = await openHttp2({ upstream: { latencyMs: 60_000 } })
+    const { client, site } = it
+    const begun = site.upstream.waitFor(({ active }) => active === 2)
+    const asked = ['a', 'b'].map((prompt) => client.ask('/generate/text', { body: { prompt } }))
+    const ended = Promise.allSettled(asked)
+    await begun
+    client.close()
+    await freed(site)
+    await site.logged(2)
+    expect(site.log.map(({ status }) => status)).toEqual([499, 499])
+    await ended
+  })
+
+  test('is not logged so when the answer went out whole', async () => {
+    await using it = await openHttp2({ upstream: { words: 5_000, coalesce: false } })
+    const answers = await Promise.all(
+      ['/generate/text', '/generate/stream'].map((path) =>
+        it.client.ask(path, { body: { ...body, max_tokens: 10_000 } }),
+      ),
+    )
+    expect(answers.map(({ status }) => status)).toEqual([200, 200])
+    await it.site.logged(2)
+    expect(it.site.log.map(({ status }) => status)).toEqual([200, 200])
   })
 })

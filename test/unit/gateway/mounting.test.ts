@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { gunzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import express from 'express'
 import fastify from 'fastify'
 import Koa from 'koa'
@@ -130,6 +130,56 @@ describe('behind a body parser', () => {
     })
   })
 
+  test('an empty object on a body that nobody has read is not taken for the body', async () => {
+    await using site = await openSite(ExpressFramework, parsed)
+    const app = express()
+    app.use((req, _, next) => {
+      // As urlencoded() of Express 4 does for other types.
+      req.body = {}
+      next()
+    })
+    app.use('/node', toNode(site.gateway))
+    app.use('/web', async (req, res) => {
+      const answer = await site.gateway(toRequest(req, res, { body: req.body }))
+      res.status(answer.status).send(await answer.text())
+    })
+    await using server = await serving(app)
+    for (const mount of ['/node', '/web'])
+      expect((await ask(server.url, `${mount}/generate/text`, { body })).json.text).toBe(
+        'Read once.',
+      )
+  })
+
+  test('a body that somebody has made without reading the request is used', async () => {
+    await using site = await openSite(ExpressFramework)
+    const app = express()
+    app.use((req, _, next) => {
+      req.body = { prompt: 'Made by hand' }
+      next()
+    })
+    app.use('/node', toNode(site.gateway))
+    app.use('/web', async (req, res) => {
+      const answer = await site.gateway(toRequest(req, res, { body: req.body }))
+      res.status(answer.status).send(await answer.text())
+    })
+    await using server = await serving(app)
+    for (const mount of ['/node', '/web'])
+      expect((await ask(server.url, `${mount}/generate/text`, { body })).json.text).toContain(
+        'Made by hand',
+      )
+  })
+
+  test('a parser that unpacks bodies may, and then they are served', async () => {
+    await using site = await openSite(ExpressFramework, parsed)
+    await using server = await serving(express().use(express.json()).use(toNode(site.gateway)))
+    const answer = await fetch(`${server.url}/generate/text`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      body: gzipSync(JSON.stringify(body)),
+    })
+    expect(await answer.json()).toMatchObject({ text: 'Read once.' })
+  })
+
   test('a form is not taken for JSON because somebody has parsed it: a page elsewhere could send one', async () => {
     await using site = await openSite(ExpressFramework, {})
     await using server = await serving(
@@ -204,6 +254,61 @@ describe('under a path', () => {
       status: 405,
       json: { code: 'VALIDATION' },
     })
+  })
+
+  test('Express does not go on below /v1/: a client of OpenAI’s API could not read what comes', async () => {
+    await using site = await openSite(ExpressFramework)
+    const app = express()
+    app.use('/ai', toNode(site.gateway))
+    await using server = await serving(app)
+    expect(await ask(server.url, '/ai/v1/nothing', { body: {} })).toMatchObject({
+      status: 404,
+      json: { error: { code: 'not_found', message: expect.stringContaining('/v1/models') } },
+    })
+    expect((await ask(server.url, '/ai/v1')).headers['content-type']).toContain('text/html')
+    const none = createGateway(site.blossom, { routes: ['health'] })
+    await using other = await serving(express().use(toNode(none)))
+    expect((await ask(other.url, '/v1/nothing')).headers['content-type']).toContain('text/html')
+  })
+})
+
+describe('where a framework takes more off the URL than the mount', () => {
+  /** As Nest does for `forRoutes('*splat')`. */
+  const strip = (serve: ReturnType<typeof toNode>) =>
+    express()
+      .use((req, _, next) => {
+        req.url = '/'
+        next()
+      })
+      .use(serve)
+      .use((req, res) => void res.json({ owner: req.originalUrl }))
+
+  test('the path is the original one', async () => {
+    await using site = await openSite(ExpressFramework)
+    let seen: string | undefined
+    const gateway = createGateway(site.blossom, {
+      prefix: '/ai',
+      call: (request) => {
+        seen = request.url
+        return {}
+      },
+    })
+    await using server = await serving(strip(toNode(gateway)))
+    expect((await ask(server.url, '/ai/generate/text?a=b', { body })).status).toBe(200)
+    expect(seen).toBe(`${server.url}/ai/generate/text?a=b`)
+    expect((await ask(server.url, '/ai/v1/nothing')).json.error.code).toBe('not_found')
+    expect((await ask(server.url, '/generate/text', { body })).json).toEqual({
+      owner: '/generate/text',
+    })
+  })
+
+  test('the shorter path goes first where both are known', async () => {
+    await using site = await openSite(ExpressFramework)
+    const app = express().use('/health', toNode(site.gateway))
+    await using server = await serving(app)
+    expect((await ask(server.url, '/health/health/live')).json).toEqual({ status: 'ok' })
+    expect((await ask(server.url, '/health/live')).json).toEqual({ status: 'ok' })
+    expect((await ask(server.url, '/health/nothing')).status).toBe(404)
   })
 })
 
@@ -325,6 +430,63 @@ describe('beside the owner’s middleware', () => {
     })
     expect((await ask(server.url, '/generate/text', { body: {} })).headers['x-after']).toBe('yes')
     expect(statuses).toEqual([200, 400])
+  })
+
+  test.each([ExpressFramework, KoaFramework])(
+    'the request id that middleware of $name has set on the response is adopted',
+    async (framework) => {
+      const headers = { 'x-request-id': 'Root=1-67891233;Parent=53995c3f' }
+      await using site = await openSite(framework, { around: { headers } })
+      const answer = await site.ask('/generate/text', {
+        body: {},
+        headers: { 'x-request-id': 'of-the-client' },
+      })
+      expect(answer.headers['x-request-id']).toBe(headers['x-request-id'])
+      expect(answer.json.requestId).toBe(headers['x-request-id'])
+      expect(site.log[0]!.requestId).toBe(headers['x-request-id'])
+    },
+  )
+
+  test.each([
+    ['a name', 'of-the-operator', 'of-the-operator'],
+    ['a number, as pino-http counts', 7, '7'],
+    ['nothing', undefined, 'of-the-client'],
+    ['what is no id', { id: 7 }, 'of-the-client'],
+    ['what no header may hold', 'two\r\nlines', 'of-the-client'],
+    ['what is too long', 'x'.repeat(257), 'of-the-client'],
+  ])('%s on req.id is the request id that is used', async (_name, id, expected) => {
+    await using site = await openSite(ExpressFramework)
+    const app = express()
+    app.use((req, _, next) => {
+      Object.assign(req, { id })
+      next()
+    })
+    app.use(toNode(site.gateway))
+    await using server = await serving(app)
+    const headers = { 'x-request-id': 'of-the-client' }
+    const answer = await ask(server.url, '/generate/text', { body: {}, headers })
+    expect([answer.headers['x-request-id'], answer.json.requestId]).toEqual([expected, expected])
+  })
+
+  test('the option `requestId` has the first word, in every framework', async () => {
+    const requestId = (request: Request) => {
+      if (request.headers.has('x-broken')) throw new Error('on purpose')
+      return request.headers.get('x-trace') ?? undefined
+    }
+    const warnings = catchWarnings()
+    const outcome = await sameFromEach({ gateway: { requestId } }, async ({ ask, log }) => {
+      const idOf = async (headers: Record<string, string>) =>
+        (await ask('/health/live', { headers: { 'x-request-id': 'of-the-client', ...headers } }))
+          .headers['x-request-id']
+      const ids = [await idOf({ 'x-trace': 'a' }), await idOf({}), await idOf({ 'x-broken': '1' })]
+      return [ids, log.map((entry) => entry.requestId)]
+    })
+    vi.restoreAllMocks()
+    expect(outcome).toEqual([
+      ['a', 'of-the-client', 'of-the-client'],
+      ['a', 'of-the-client', 'of-the-client'],
+    ])
+    expect(warnings).toEqual([expect.stringMatching(/requestId\(\) threw Error/)])
   })
 
   test('somebody who has answered already is not disturbed', async () => {
@@ -649,6 +811,24 @@ describe('without a framework', () => {
     const stream = await site.gateway(post('/generate/stream', body))
     expect(await stream.text()).toMatch(/^data: \{"text":"Plain\."\}\n\ndata: \[DONE\]\n\n$/)
     expect((await site.gateway(new Request('https://any.example/nothing#part'))).status).toBe(404)
+  })
+
+  test('who cancels the body of a Response has left, whatever the signal says', async () => {
+    await using site = await openSite(ExpressFramework)
+    site.upstream.faults.push({ stallAfterChunks: 3 })
+    const stream = await site.gateway(
+      new Request('https://any.example/generate/stream', {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: { 'content-type': 'application/json' },
+      }),
+    )
+    const reader = stream.body!.getReader()
+    await reader.read()
+    await reader.cancel()
+    await site.upstream.waitFor(({ active }) => active === 0)
+    await site.logged(1)
+    expect(site.log).toMatchObject([{ status: 499, firstTokenMs: expect.any(Number) }])
   })
 
   test('toNode serves node:http, unknown paths included', async () => {

@@ -37,7 +37,7 @@ const contractOf = async (of: Gateway, prefix = ''): Promise<Contract> =>
 beforeAll(async () => {
   upstream = await startLocalBlossom({ reply: () => 'To be seen.', keys: ['good'] })
   blossom = createBlossom({ baseURL: upstream.url, apiKey: 'good' }).use(...standard())
-  gateway = createGateway(blossom, { adminToken, bodyLimit: 20_000 })
+  gateway = createGateway(blossom, { adminToken, bodyLimit: 20_000, mediaBodyLimit: 20_000 })
   contract = await contractOf(gateway)
 })
 afterAll(async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RouteName } from '../../../src/gateway/index.js'
 import type { Ask } from '../../support/http-client.js'
 import { closeAll, comparable, openEach, type Site, sameFromEach } from '../../support/http-site.js'
 import { PROMPT } from '../../support/secrets.js'
@@ -21,7 +22,6 @@ describe('paths', () => {
     ['/nothing'],
     ['/generate'],
     ['/generate/'],
-    ['/generate/text/'],
     ['/Generate/Text'],
     ['/generate/text/more'],
     ['/generate%2Ftext'],
@@ -48,6 +48,45 @@ describe('paths', () => {
         requestId: 'ID',
       })
     }
+  })
+
+  test.each([
+    ['/generate/text/', { prompt }],
+    ['/v1/chat/completions/', { messages: [{ role: 'user', content: 'Hello' }] }],
+  ])('%s is the route without its slash', async (path, body) => {
+    expect((await answerOf(path, { body })).status).toBe(200)
+    expect((await answerOf(`${path}?x`, { body })).status).toBe(200)
+    expect((await answerOf(`${path}/`, { body })).status).toBe(404)
+    expect((await answerOf(path)).headers.allow).toBe('POST')
+  })
+
+  test.each(['/v1/nothing', '/v1/threads', '/v1/', '/v1//models'])(
+    '%s is a 404 that names what is served',
+    async (path) => {
+      for (const what of [{}, { body: {} }, { method: 'DELETE' }]) {
+        const { status, headers, body } = await answerOf(path, what)
+        expect([status, headers['content-type']]).toEqual([404, 'application/json; charset=utf-8'])
+        expect(body.error).toEqual({
+          message:
+            'There is no such route. Use one of: POST /v1/chat/completions, POST /v1/embeddings, POST /v1/images/generations, POST /v1/audio/speech, GET /v1/models.',
+          type: 'invalid_request_error',
+          code: 'not_found',
+          param: null,
+        })
+      }
+    },
+  )
+
+  test('only routes that exist are named, and none are when none does', async () => {
+    const messageWith = (routes: readonly RouteName[]) =>
+      sameFromEach(
+        { gateway: { routes } },
+        async ({ ask }) => (await ask('/v1/nothing')).json.error.message,
+      )
+    expect(await messageWith(['health', 'v1-models'])).toBe(
+      'There is no such route. Use one of: GET /v1/models.',
+    )
+    expect(await messageWith(['health'])).toBe('There is no such route.')
   })
 
   test.each([
@@ -268,7 +307,7 @@ describe('CORS', () => {
     const allowed = {
       'access-control-allow-origin': origin,
       'access-control-expose-headers':
-        'x-request-id, x-process-time, x-cache, server-timing, retry-after, x-should-retry',
+        'x-request-id, x-process-time, x-cache, x-blossom-model, x-stream-id, server-timing, retry-after, x-should-retry, ratelimit, ratelimit-policy, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens',
       vary: 'origin',
     }
 
@@ -321,13 +360,30 @@ describe('CORS', () => {
         ...allowed,
         'access-control-allow-methods': 'POST',
         'access-control-allow-headers':
-          'authorization, content-type, x-request-id, last-event-id, *',
+          'authorization, content-type, cache-control, x-request-id, last-event-id, x-stream-resumable, idempotency-key, *',
         'access-control-max-age': '600',
       })
       expect(
         (await corsFor('/health', preflight(origin, 'GET'))).cors['access-control-allow-methods'],
       ).toBe('GET, HEAD')
     })
+
+    test.each(['/nothing', '/v1/nothing'])(
+      'a preflight of %s is answered, so that the page can read the 404',
+      async (path) => {
+        const { status, cors } = await corsFor(path, preflight(origin))
+        expect([status, cors['access-control-allow-methods']]).toEqual([
+          204,
+          'GET, HEAD, POST, PUT, PATCH, DELETE',
+        ])
+        expect(await corsFor(path, { body: {}, headers: { origin } })).toEqual({
+          status: 404,
+          cors: allowed,
+        })
+        const foreign = await corsFor(path, preflight('https://evil.example'))
+        expect(foreign).toEqual({ status: 404, cors: { vary: 'origin' } })
+      },
+    )
 
     test('OPTIONS that is no preflight is a wrong method', async () => {
       expect(

@@ -1,12 +1,15 @@
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createGateway } from '../../../src/gateway/index.js'
+import { createGateway, type GatewayOptions } from '../../../src/gateway/index.js'
 import { ConfigError, createBlossom, isStackError } from '../../../src/index.js'
 import { type Ask, textOf } from '../../support/http-client.js'
+import { ExpressFramework } from '../../support/http-frameworks.js'
 import {
   closeAll,
   comparable,
   heldStack,
   openEach,
+  openSite,
   type Site,
   type SiteOptions,
   sameFromEach,
@@ -290,6 +293,24 @@ describe('fields that are wrong', () => {
       expect(body).toMatchObject({ code: 'VALIDATION', title: 'Unsupported Media Type' })
   })
 
+  test.each(['gzip', 'GZIP', 'br', 'deflate, gzip'])(
+    'a body that is compressed with %s is 415 and names what is accepted',
+    async (encoding) => {
+      const body = encoding === 'gzip' ? gzipSync(JSON.stringify({ prompt })).toString() : '{}'
+      for (const path of ['/generate/text', '/v1/chat/completions']) {
+        const headers = { 'content-type': 'application/json', 'content-encoding': encoding }
+        const answer = await answerOf(path, { body, headers })
+        expect(answer).toMatchObject({ status: 415, headers: { 'accept-encoding': 'identity' } })
+        expect(JSON.stringify(answer.body)).toContain('must not be compressed')
+      }
+    },
+  )
+
+  test('a body that says it is not compressed is read', async () => {
+    const headers = { 'content-encoding': 'identity' }
+    expect((await answerOf('/generate/text', { body: { prompt }, headers })).status).toBe(200)
+  })
+
   test('a body over the limit is 413, with its length told or without, and the connection is not broken', async () => {
     const big = { prompt: 'x'.repeat(2_000) }
     const answers = await sameFromEach(
@@ -329,6 +350,48 @@ describe('fields that are wrong', () => {
       return [fits.status, not.status]
     })
     expect(outcome).toEqual([200, 413])
+  })
+})
+
+describe('the limit of a body that may hold a picture', () => {
+  const pictureOf = (bytes: number) => ({
+    messages: [
+      {
+        role: 'user',
+        content: [{ type: 'image_url', image_url: { url: `data:,${'A'.repeat(bytes)}` } }],
+      },
+    ],
+  })
+  const statusOf = (bytes: number) => async (site: Site) =>
+    (await site.ask('/v1/chat/completions', { body: pictureOf(bytes) })).status
+  const MIB = 1024 * 1024
+
+  test('is 20 MiB unless told otherwise', async () => {
+    expect(await sameFromEach({}, statusOf(1.6 * MIB))).toBe(200)
+    await using site = await openSite(ExpressFramework)
+    expect(await statusOf(20 * MIB - 1_000)(site)).toBe(200)
+    expect(await statusOf(20 * MIB)(site)).toBe(413)
+  })
+
+  test('is `mediaBodyLimit`, and at least a larger `bodyLimit`', async () => {
+    const statusWith = async (gateway: GatewayOptions<never>, bytes: number) => {
+      await using site = await openSite(ExpressFramework, { gateway })
+      return await statusOf(bytes)(site)
+    }
+    expect(await statusWith({ mediaBodyLimit: 2_000 }, 3_000)).toBe(413)
+    expect(await statusWith({ mediaBodyLimit: 2_000, bodyLimit: 5_000 }, 3_000)).toBe(413)
+    expect(await statusWith({ bodyLimit: 30 * MIB }, 20 * MIB)).toBe(200)
+  })
+
+  test('does not hold for other routes', async () => {
+    const outcome = await sameFromEach({}, async ({ ask }) => {
+      const input = 'x'.repeat(1.6 * MIB)
+      return [
+        (await ask('/v1/embeddings', { body: { input } })).status,
+        (await ask('/generate/text', { body: { prompt: input } })).status,
+      ]
+    })
+    expect(outcome).toEqual([413, 413])
   })
 })
 
@@ -716,7 +779,7 @@ describe('the OpenAI routes', () => {
   })
 
   test('404, 405, 413 and 415 below /v1 have OpenAI’s shape, too', async () => {
-    const outcome = await sameFromEach({ gateway: { bodyLimit: 500 } }, async ({ ask }) => {
+    const outcome = await sameFromEach({ gateway: { mediaBodyLimit: 500 } }, async ({ ask }) => {
       const answers = [
         await ask('/v1/nothing', { body: {} }),
         await ask('/v1/chat/completions'),
@@ -830,6 +893,7 @@ describe('routes that exist', () => {
     [{ prefix: '/ai/' }, /option "prefix" must be/],
     [{ adminToken: 'short' }, /option "adminToken" must be .* got an invalid value/],
     [{ bodyLimit: 0 }, /option "bodyLimit" must be/],
+    [{ mediaBodyLimit: 0.5 }, /option "mediaBodyLimit" must be/],
     [{ corsOrigins: ['app.example'] }, /option "corsOrigins" must be/],
     [{ corsOrigins: ['https://app.example/'] }, /option "corsOrigins" must be/],
     [{ models: [''] }, /option "models" must be/],

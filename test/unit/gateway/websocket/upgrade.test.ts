@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
-import { connect } from 'node:net'
+import { createServer as createSecureServer } from 'node:https'
+import { type AddressInfo, connect } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { connect as connectSecurely } from 'node:tls'
 import { serve } from '@hono/node-server'
 import express from 'express'
 import fastify from 'fastify'
@@ -11,7 +13,9 @@ import { WebSocketServer } from 'ws'
 import { attachWebSocket, createGateway, toNode } from '../../../../src/gateway/index.js'
 import { createBlossom } from '../../../../src/index.js'
 import { startLocalBlossom } from '../../../../src/testing/index.js'
+import { CERTIFICATES } from '../../../support/certificates.js'
 import { gate } from '../../../support/gate.js'
+import { turn } from '../../../support/watch.js'
 import { bench, handshake, refusal, urlOf, Visitor } from './bench.js'
 
 const OWN = 'http://app.example'
@@ -260,6 +264,129 @@ describe('paths', () => {
   test('a plain request is one for an unknown path', async () => {
     await using it = await bench()
     expect((await fetch(it.url.replace('ws:', 'http:'))).status).toBe(404)
+  })
+})
+
+describe('an upgrade to another protocol', () => {
+  /** Sends bytes and collects what comes until the server ends the connection. */
+  async function exchange(socket: Duplex, ...parts: string[]): Promise<string> {
+    const received = socket.toArray()
+    for (const part of parts) {
+      socket.write(part)
+      await turn()
+    }
+    return Buffer.concat(await received).toString()
+  }
+  const to = (server: { address(): unknown }) =>
+    connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const lines = (...all: string[]) => `${all.join('\r\n')}\r\n\r\n`
+  const H2C = ['Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__']
+  const body = JSON.stringify({ prompt: 'Hello' })
+  const statusesIn = (text: string) =>
+    [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status))
+
+  test.each([
+    ['h2c, as Java asks for it', 'Connection: Upgrade, HTTP2-Settings, close', H2C],
+    ['h2c with other words for it', 'connection: close, upgrade', ['UPGRADE: H2C']],
+    ['something else', 'Connection: close, Upgrade', ['Upgrade: example/1, foo']],
+  ])('is served over HTTP/1.1: %s', async (_name, connection, upgrade) => {
+    await using it = await bench()
+    const head = lines('GET /health/live HTTP/1.1', 'Host: a', connection, ...upgrade)
+    const answer = await exchange(to(it.server), head)
+    expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+    expect(answer).toMatch(/\r\n\r\n\{"status":"ok"\}$/)
+  })
+
+  test.each([
+    ['with its length', [`Content-Length: ${body.length}`], body],
+    [
+      'in chunks',
+      ['Transfer-Encoding: chunked'],
+      `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+    ],
+  ])('keeps the body %s, whenever it comes', async (_name, framing, sent) => {
+    await using it = await bench()
+    const head = lines(
+      'POST /generate/text HTTP/1.1',
+      'Host: a',
+      'Connection: Upgrade, HTTP2-Settings, close',
+      'Content-Type: application/json',
+      ...framing,
+      ...H2C,
+    )
+    for (const parts of [[head + sent], [head, sent], [head, sent.slice(0, 9), sent.slice(9)]]) {
+      const answer = await exchange(to(it.server), ...parts)
+      expect(statusesIn(answer)).toEqual([200])
+      expect(answer).toContain('Hello')
+    }
+  })
+
+  test('leaves the connection usable, for what has come with it and for what comes later', async () => {
+    await using it = await bench()
+    const first = lines('GET /health/live HTTP/1.1', 'Host: a', 'Connection: Upgrade', ...H2C)
+    const second = lines('GET /health HTTP/1.1', 'Host: a')
+    const last = lines('GET /nothing HTTP/1.1', 'Host: a', 'Connection: close')
+    expect(statusesIn(await exchange(to(it.server), first + second + last))).toEqual([
+      200, 200, 404,
+    ])
+    expect(statusesIn(await exchange(to(it.server), first, second, last))).toEqual([200, 200, 404])
+  })
+
+  test('waits for the answers to earlier requests of the connection', async () => {
+    await using it = await bench({ upstream: { latencyMs: 20, coalesce: false } })
+    const slow = lines(
+      'POST /generate/text HTTP/1.1',
+      'Host: a',
+      'Content-Type: application/json',
+      `Content-Length: ${body.length}`,
+    )
+    const upgrade = lines('GET /health HTTP/1.1', 'Host: a', 'Connection: Upgrade', ...H2C)
+    const last = lines('GET /nothing HTTP/1.1', 'Host: a', 'Connection: close')
+    const parts = [slow + body + slow + body + upgrade, upgrade + last]
+    for (const sent of [parts, [parts.join('')]])
+      expect(statusesIn(await exchange(to(it.server), ...sent))).toEqual([200, 200, 200, 200, 404])
+  })
+
+  test('at the path of the WebSockets is a plain request for it', async () => {
+    await using it = await bench()
+    const head = lines('GET /ws/generate HTTP/1.1', 'Host: a', 'Connection: Upgrade, close', ...H2C)
+    expect(statusesIn(await exchange(to(it.server), head))).toEqual([404])
+    expect(it.log).toMatchObject([{ route: '(unknown)', status: 404 }])
+  })
+
+  test('is served over TLS, too', async () => {
+    await using it = await bench()
+    const { key, cert } = CERTIFICATES.good
+    const server = createSecureServer({ key, cert }, toNode(it.gateway)).listen(0, '127.0.0.1')
+    const handle = attachWebSocket(server, it.gateway, { path: '/tls' })
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const socket = connectSecurely({ port, host: '127.0.0.1', ca: cert })
+    await once(socket, 'secureConnect')
+    const head = lines('GET /health/live HTTP/1.1', 'Host: a', 'Connection: Upgrade, close', ...H2C)
+    expect(statusesIn(await exchange(socket, head))).toEqual([200])
+    await handle.close()
+    server.close()
+  })
+
+  test('is left to who else listens', async () => {
+    await using it = await bench()
+    it.server.on('upgrade', (req, socket) => {
+      if (req.headers.upgrade === 'h2c') socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n')
+    })
+    const head = lines('GET /health/live HTTP/1.1', 'Host: a', 'Connection: Upgrade', ...H2C)
+    expect(statusesIn(await exchange(to(it.server), head))).toEqual([101])
+    const ours = await it.connect()
+    expect(await ours.ask({ type: 'ping' })).toEqual({ type: 'pong' })
+  })
+
+  test('with two gateways on a server is served once', async () => {
+    await using it = await bench()
+    const second = attachWebSocket(it.server, it.gateway, { path: '/two' })
+    const head = lines('GET /health/live HTTP/1.1', 'Host: a', 'Connection: Upgrade, close', ...H2C)
+    expect(statusesIn(await exchange(to(it.server), head))).toEqual([200])
+    await second.close()
+    expect(statusesIn(await exchange(to(it.server), head))).toEqual([200])
   })
 })
 

@@ -61,6 +61,23 @@ const wordsOf = (text: string) =>
 const last = () => blossom.requests.at(-1)
 
 describe('queue of faults', () => {
+  it('takes fields that are undefined for left out', async () => {
+    const nothing = {
+      times: undefined,
+      match: undefined,
+      delayMs: undefined,
+      raw: undefined,
+      status: undefined,
+      body: undefined,
+      json: undefined,
+      cutAfterChunks: undefined,
+      splitBytes: undefined,
+      chunkDelayMs: undefined,
+    }
+    expect((await whole(nothing)).status).toBe(200)
+    expect((await streamed({ ...nothing, oneChunk: undefined })).text).toContain('[DONE]')
+  })
+
   it('gives 503, 503 and then an answer', async () => {
     blossom.faults.push({ status: 503 }, { status: 503 })
     expect([

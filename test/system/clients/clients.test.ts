@@ -1,0 +1,17 @@
+import { type Client, testClients } from './suite.js'
+
+const http = ['chat', 'stream', 'leave', 'embeddings'] as const
+const sdk = [...http, 'tools', 'streamTools'] as const
+
+const clients: readonly Client[] = [
+  { program: 'openai', readsErrors: true, steps: [...sdk, 'usage'] },
+  { program: 'ai', readsErrors: true, steps: sdk },
+  { program: 'langchain', readsErrors: true, steps: sdk },
+  { program: 'llamaindex', readsErrors: true, steps: sdk },
+  { program: 'eventsource-client', readsErrors: false, steps: ['stream', 'leave'] },
+  { program: 'axios', readsErrors: false, steps: http },
+  { program: 'got', readsErrors: false, steps: http },
+  { program: 'ky', readsErrors: false, steps: http },
+]
+
+testClients('clients', process.execPath, clients)
