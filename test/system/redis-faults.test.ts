@@ -230,7 +230,7 @@ describe('wrong data in Redis', () => {
     ['a megabyte of brackets', (key) => client.set(key, '['.repeat(2 ** 20))],
     [
       'another version of the envelope',
-      (key, text) => client.set(key, text.replace('"v":1', '"v":2')),
+      (key, text) => client.set(key, text.replace('"v":2', '"v":3')),
     ],
     ['a list', async (key) => [await client.del(key), await client.rPush(key, ['a', 'b'])]],
     ['a hash', async (key) => [await client.del(key), await client.hSet(key, 'value', 'x')]],

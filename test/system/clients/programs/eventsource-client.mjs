@@ -9,7 +9,8 @@ export function open(baseURL) {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(ask(prompt, { stream: true })),
-      async fetch(url, init) {
+      // It asks for `no-store`, as every EventSource does, and the gateway would heed it.
+      async fetch(url, { cache: _, ...init }) {
         const response = await fetch(url, init)
         status = response.status
         return response
