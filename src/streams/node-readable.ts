@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import { check, NOTHING, type StreamIterator } from '../core/index.js'
-import { Surrogates, wrongChunk } from './bytes.js'
+import { Surrogates, writable, wrongChunk } from './bytes.js'
 import { flagRule, open } from './source.js'
 
 /** Options of `toNodeReadable()`. */
 export interface NodeReadableOptions {
   /**
    * Passes chunks of any kind as they are, for a reader in object mode; otherwise strings (as
-   * UTF-8) and bytes only.
+   * UTF-8), bytes, and the text of pieces `{ text }` only.
    * @default false
    */
   objectMode?: boolean | undefined
@@ -104,8 +104,8 @@ class SourceReadable extends Readable {
   }
 
   #bytes(chunk: unknown): string | Uint8Array | undefined {
-    if (typeof chunk === 'string') return this.#surrogates.join(chunk)
-    if (!(chunk instanceof Uint8Array)) return undefined
-    return chunk.length === 0 ? '' : chunk
+    const piece = writable(chunk)
+    if (typeof piece === 'string') return this.#surrogates.join(piece)
+    return piece?.length === 0 ? '' : piece
   }
 }
