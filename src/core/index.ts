@@ -16,6 +16,16 @@ export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
 export { Link, type Linked, LinkedList } from './linked-list.js'
+export {
+  isBytes,
+  isDate,
+  isError,
+  isMap,
+  isPlain,
+  isResponse,
+  isSignal,
+  isThenable,
+} from './shape.js'
 export { isJsonData, type JsonData, type Shared, SharedJson, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
 export * from './stream/index.js'

@@ -1,4 +1,4 @@
-import { ConfigError } from '../core/index.js'
+import { ConfigError, isBytes } from '../core/index.js'
 
 /**
  * Keeps a character that two chunks share from being encoded as two broken ones: the first half
@@ -37,7 +37,7 @@ export class Surrogates {
  * @internal
  */
 export function writable(chunk: unknown): string | Uint8Array | undefined {
-  if (typeof chunk === 'string' || chunk instanceof Uint8Array) return chunk
+  if (typeof chunk === 'string' || isBytes(chunk)) return chunk
   const text = (chunk as { text?: unknown } | null | undefined)?.text
   return typeof text === 'string' ? text : undefined
 }

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { check, NOTHING, type StreamIterator } from '../core/index.js'
+import { check, isError, NOTHING, type StreamIterator } from '../core/index.js'
 import { Surrogates, writable, wrongChunk } from './bytes.js'
 import { flagRule, open } from './source.js'
 
@@ -100,7 +100,7 @@ class SourceReadable extends Readable {
     }
     const { error } = failure
     // A caller may abort with any reason, but Node takes nothing and `null` for no error at all.
-    this.destroy(error instanceof Error ? error : new Error('The stream failed.', { cause: error }))
+    this.destroy(isError(error) ? error : new Error('The stream failed.', { cause: error }))
   }
 
   #bytes(chunk: unknown): string | Uint8Array | undefined {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { isError } from '../../core/index.js'
 import { errorBody, Refusal } from './errors.js'
 import { Exchange, Gone } from './exchange.js'
 import { checkFault, type Fault, faultQueue, takeFault } from './faults.js'
@@ -242,7 +243,7 @@ class Server {
     } catch (error) {
       throw new Refusal(
         400,
-        `The header x-fault is no fault: ${error instanceof Error ? error.message : String(error)}`,
+        `The header x-fault is no fault: ${isError(error) ? error.message : String(error)}`,
       )
     }
   }
@@ -306,7 +307,7 @@ async function refuse(exchange: Exchange, error: unknown): Promise<void> {
   const refusal =
     error instanceof Refusal
       ? error
-      : new Refusal(500, error instanceof Error ? error.message : String(error))
+      : new Refusal(500, isError(error) ? error.message : String(error))
   const { status, message, extra } = refusal
   const usual = errorBody('blossom', {
     status,
