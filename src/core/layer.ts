@@ -1,4 +1,4 @@
-import type { Handler, Layer, LayerHooks } from './types.js'
+import type { BaseFacts, Handler, Layer, LayerHooks } from './types.js'
 
 /** What a layer is made of. */
 export interface LayerDefinition<Name extends string, Stats extends object, Request, Answer> {
@@ -18,6 +18,11 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
    * `describe()` and a warning tell it.
    */
   outside?: Readonly<Record<string, string>> | undefined
+  /**
+   * Is called for each stack that is composed with the layer. What it throws, a `ConfigError`,
+   * refuses the base.
+   */
+  checkBase?: ((base: BaseFacts) => void) | undefined
   /**
    * The last stack that uses the layer begins to close. Calls that wait should listen to
    * `context.closing` instead.
@@ -45,10 +50,11 @@ export function defineLayer<
   Request = unknown,
   Answer = unknown,
 >(definition: LayerDefinition<Name, Stats, Request, Answer>): Layer<Name, Stats, Request, Answer> {
-  const { name, wrap, stats, kind = name, outside = {}, drain, close } = definition
+  const { name, wrap, stats, kind = name, outside = {}, checkBase, drain, close } = definition
   const hooks: LayerHooks = {
     kind,
     outside,
+    checkBase,
     drain: () => drain?.(),
     close: close && (() => close()),
   }

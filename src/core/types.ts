@@ -138,6 +138,13 @@ export interface SharedWork {
 /** What layers must know of a base and may not guess. All optional. */
 export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown> {
   /**
+   * What the function is known by in events and in a store outside the process, where two functions
+   * of one name share their answers. The name in its source does not count there: bundlers change
+   * it, and two functions may have the same.
+   * @default in events the name in its source; in a store none
+   */
+  name?: string | undefined
+  /**
    * Whether this request asks for a stream. Without it nothing is known until the answer shows its
    * form.
    */
@@ -215,6 +222,11 @@ export interface BaseFacts {
    * `key`, which then speaks for itself.
    */
   readonly scope: string
+  /**
+   * The same in a store outside the process: the `name` that it was given; `undefined` when it has
+   * neither that nor a `key`.
+   */
+  readonly sharedScope: string | undefined
   /** `undefined`: nothing is known of this request. */
   readonly streams: ((request: unknown) => boolean | undefined) | undefined
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
@@ -263,6 +275,8 @@ export interface LayerHooks {
   readonly kind: string
   /** Kinds that are better placed inside this one, each with the reason for it. */
   readonly outside: Readonly<Record<string, string>>
+  /** Throws a `ConfigError` when the layer cannot be around this base. */
+  readonly checkBase: ((base: BaseFacts) => void) | undefined
   /** The last stack that uses the layer begins to close. */
   drain(): void
   /**

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { isDeepStrictEqual } from 'node:util'
 import {
+  base,
   type CallOptions,
   type Context,
   defineLayer,
@@ -123,15 +124,16 @@ class Trial {
   readonly innerEnds: StreamEnd[] = []
   readonly outerEnds: StreamEnd[] = []
 
-  constructor(makeLayer: () => AnyLayer | readonly AnyLayer[], base: Base) {
+  constructor(makeLayer: () => AnyLayer | readonly AnyLayer[], asked: Base) {
     const made = makeLayer()
     const watched = (request: unknown, context: Context) => {
       this.inside.push(context)
-      return base(request, context)
+      return asked(request, context)
     }
     const layers = Array.isArray(made) ? (made as readonly AnyLayer[]) : [made as AnyLayer]
     this.ask = stack(
-      watched,
+      // A cache with a store outside the process is a layer, too.
+      base(watched, { name: 'contract' }),
       watch('outside', this.outerEnds),
       ...layers,
       watch('inside', this.innerEnds),
