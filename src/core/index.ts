@@ -16,6 +16,7 @@ export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
 export { Link, type Linked, LinkedList } from './linked-list.js'
+export { OneShotBases } from './one-shot.js'
 export {
   isBytes,
   isDate,

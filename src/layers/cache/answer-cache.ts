@@ -8,6 +8,7 @@ import {
   isJsonData,
   type Log,
   type MaybePromise,
+  OneShotBases,
   proceed,
   replay,
   type Stream,
@@ -28,6 +29,8 @@ export interface CacheStats {
   readonly stale: number
   /** Calls without an identity, which bypassed it. */
   readonly unkeyed: number
+  /** Calls of functions whose answers can be read only once, which bypassed it. */
+  readonly oneShot: number
   /** Gauge; 0 for a store outside the process. */
   readonly entries: number
   /** Gauge, by a rough count; 0 for a store outside the process. */
@@ -66,7 +69,8 @@ const LONG_IDENTITY = 1_000
 /** The flow of a call through the cache. */
 export class AnswerCache {
   readonly #options: AnswerCacheOptions
-  readonly #counts = { hits: 0, misses: 0, stale: 0, unkeyed: 0 }
+  readonly #counts = { hits: 0, misses: 0, stale: 0, unkeyed: 0, oneShot: 0 }
+  readonly #oneShots = new OneShotBases()
   readonly #renewing = new Set<string>()
   /** Streams that have been stored: each is, once, by the first reader that has all of it. */
   readonly #stored = new WeakSet<Log<unknown>>()
@@ -83,6 +87,10 @@ export class AnswerCache {
     context: Context,
   ): MaybePromise<Answer> {
     if (context.cache === 'no-store') return next(request, context)
+    if (this.#oneShots.has(context.base)) {
+      this.#counts.oneShot++
+      return next(request, context)
+    }
     const key = this.#keyOf(request, context)
     if (key === undefined) {
       this.#counts.unkeyed++
@@ -188,6 +196,10 @@ export class AnswerCache {
     const stream = streamOf(answer)
     if (stream === undefined) {
       const shared = share(answer)
+      if (shared.isOneShot) {
+        this.#oneShots.add(context.base)
+        return answer
+      }
       const { valid } = context.base
       if (since === this.#generation && judge('valid()', () => valid(answer)))
         this.#options.store.set(key, { form: 'value', value: shared })
@@ -209,6 +221,7 @@ export class AnswerCache {
     if (!log.isWhole || log.keptBytes > this.#options.maxBytes || this.#stored.has(log)) return
     this.#stored.add(log)
     const answer = streamToStore(log.kept, log.frames)
+    if (answer.form === 'stream' && answer.chunks.isOneShot) return this.#oneShots.add(base)
     // The base that the stream came from has judged it already.
     const isComplete = () =>
       log.judge === base || answer.form === 'value' || base.complete(valuesOf(chunksOf(answer)))

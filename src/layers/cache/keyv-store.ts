@@ -25,6 +25,7 @@ interface Envelope {
   readonly f: Written['form']
   readonly at: number
   readonly d: unknown
+  readonly o?: Written['oddities']
 }
 
 /**
@@ -62,7 +63,7 @@ export class KeyvStore implements EntryStore {
     const found = await this.#attempt<unknown>(() => this.#keyv.get(known), undefined)
     try {
       if (!isEnvelope(found, known) || found.at < this.#clearedAt) return undefined
-      const answer = read({ form: found.f, content: found.d })
+      const answer = read({ form: found.f, content: found.d, oddities: found.o })
       return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) }
     } catch {
       // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
@@ -82,6 +83,7 @@ export class KeyvStore implements EntryStore {
       f: written.form,
       at: wallTime(),
       d: written.content,
+      ...(written.oddities && { o: written.oddities }),
     }
     // Nobody waits for a write.
     void this.#attempt<unknown>(() => this.#keyv.set(known, envelope, this.#keepMs), undefined)
