@@ -20,6 +20,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       return `${form}${request.principal ?? principal} ${identity}`
     },
     model: modelOf,
+    ownKey: ({ key }) => key !== undefined,
     commits,
     complete: (chunks) =>
       chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&

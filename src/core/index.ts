@@ -17,6 +17,7 @@ export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
 export { Link, type Linked, LinkedList } from './linked-list.js'
 export { OneShotBases } from './one-shot.js'
+export { isOfOwnKey } from './own-key.js'
 export {
   isBytes,
   isDate,
