@@ -9,11 +9,11 @@ import {
   type Log,
   type MaybePromise,
   proceed,
-  replay,
   type Stream,
   type StreamEnd,
   share,
   streamOf,
+  streamOver,
   TimeoutError,
   Timer,
   warn,
@@ -190,7 +190,7 @@ export class AnswerCache {
       const chunks =
         answer.form === 'value' ? toStream?.(answer.value.take(), request) : chunksOf(answer)
       if (chunks === undefined) return NOT_SERVED
-      return replay(chunks, { cancel: context.cancel, unreadMs })
+      return streamOver(chunks, undefined, { cancel: context.cancel, unreadMs })
     } catch (error) {
       hookFailed('cache: reading a stored answer', error)
       return NOT_SERVED
