@@ -74,5 +74,5 @@ export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.
 export type { RetryBudgetOptions } from './layers/retry/budget.js'
 export { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
 export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
-export { standard } from './standard.js'
+export { type StandardLayers, type StandardOptions, standard } from './standard.js'
 export * from './streams/index.js'

@@ -1,13 +1,66 @@
-import { ConfigError } from './core/index.js'
-import { breaker } from './layers/breaker/index.js'
-import { cache } from './layers/cache/index.js'
-import { dedupe } from './layers/dedupe/index.js'
-import { pool } from './layers/pool/index.js'
-import { queue } from './layers/queue/index.js'
-import { retry } from './layers/retry/index.js'
-import { timeout } from './layers/timeout.js'
+import { ConfigError, check, type Layer, rules } from './core/index.js'
+import { type BreakerOptions, type BreakerStats, breaker } from './layers/breaker/index.js'
+import { type CacheLayer, type CacheOptions, cache } from './layers/cache/index.js'
+import { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
+import { type PoolOptions, type PoolStats, pool } from './layers/pool/index.js'
+import { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+import { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
+import { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
+
+/**
+ * Options of `standard()`: one key for each layer, by its name. What is given is laid over that
+ * layer's defaults in the standard stack; `false` leaves the layer out.
+ */
+export interface StandardOptions {
+  /** Options of `cache()`. @default those of the layer */
+  cache?: Omit<CacheOptions, 'name'> | false | undefined
+  /** Options of `dedupe()`. @default those of the layer */
+  dedupe?: Omit<DedupeOptions, 'name'> | false | undefined
+  /** The time limits of a call. @default 300 s, images 600 s, streams 15 minutes */
+  timeout?: Omit<TimeoutOptions, 'name'> | false | undefined
+  /** Options of `retry()`. @default those of the layer */
+  retry?: Omit<RetryOptions, 'name'> | false | undefined
+  /** Options of `breaker()`. @default those of the layer, and `key: 'model'` */
+  breaker?: Omit<BreakerOptions, 'name'> | false | undefined
+  /** Options of `queue()`. @default those of the layer */
+  queue?: Omit<QueueOptions, 'name'> | false | undefined
+  /**
+   * The time limits of one attempt.
+   * @default 120 s, images 300 s; streams 15 minutes, 60 s to the first token, 60 s of silence
+   */
+  attempt?: Omit<TimeoutOptions, 'name'> | false | undefined
+  /** Options of `pool()`. @default those of the layer */
+  pool?: Omit<PoolOptions, 'name'> | false | undefined
+}
+
+type ChoiceOf<Options, Name> = Name extends keyof Options ? Options[Name] : undefined
+/** The layer, unless it is left out; either when that is decided at run time. */
+type Unless<Choice, Kept> = Choice extends false ? readonly [] : readonly [Kept]
+
+/** The layers that `standard()` returns for these options, outermost first. */
+export type StandardLayers<Options> = readonly [
+  ...Unless<ChoiceOf<Options, 'cache'>, CacheLayer<'cache'>>,
+  ...Unless<ChoiceOf<Options, 'dedupe'>, Layer<'dedupe', DedupeStats>>,
+  ...Unless<ChoiceOf<Options, 'timeout'>, Layer<'timeout', TimeoutStats>>,
+  ...Unless<ChoiceOf<Options, 'retry'>, Layer<'retry', RetryStats>>,
+  ...Unless<ChoiceOf<Options, 'breaker'>, Layer<'breaker', BreakerStats>>,
+  ...Unless<ChoiceOf<Options, 'queue'>, Layer<'queue', QueueStats>>,
+  ...Unless<ChoiceOf<Options, 'attempt'>, Layer<'attempt', TimeoutStats>>,
+  ...Unless<ChoiceOf<Options, 'pool'>, Layer<'pool', PoolStats>>,
+]
+
+/** Refuses names that `StandardOptions` does not have, which a type parameter would accept. */
+type OnlyKnown<Given, Known> = {
+  readonly [Name in keyof Given]: Name extends keyof Known
+    ? Given[Name] extends object
+      ? { readonly [Option in Exclude<keyof Given[Name], KeysOf<Known[Name]>>]: never }
+      : unknown
+    : never
+}
+type KeysOf<Choice> = Choice extends object ? keyof Choice : never
 
 const MINUTE = 60_000
+const STREAM_MS = 15 * MINUTE
 
 /**
  * Images take longer: the official JavaScript SDK waits 300 s for text and 600 s for images
@@ -16,33 +69,78 @@ const MINUTE = 60_000
 const isImage = (request: unknown): boolean =>
   /^\/(image|v1\/images)\//.test((request as { path?: unknown } | null)?.path as string)
 
+const TIMEOUT: TimeoutOptions = {
+  ms: (request) => (isImage(request) ? 10 : 5) * MINUTE,
+  streamMs: STREAM_MS,
+}
+const ATTEMPT: TimeoutOptions<'attempt'> = {
+  name: 'attempt',
+  ms: (request) => (isImage(request) ? 5 : 2) * MINUTE,
+  streamMs: STREAM_MS,
+  firstTokenMs: MINUTE,
+  idleMs: MINUTE,
+}
+/** A model that fails must not stop the others. */
+const BREAKER: BreakerOptions = { key: 'model' }
+
+const choice = <Options>() =>
+  rules.custom<Omit<Options, 'name'> | false, undefined>(
+    'an object of options, or false',
+    undefined,
+    (value) =>
+      value === false || (typeof value === 'object' && value !== null && !Array.isArray(value)),
+  )
+
+const RULES = {
+  cache: choice<CacheOptions>(),
+  dedupe: choice<DedupeOptions>(),
+  timeout: choice<TimeoutOptions>(),
+  retry: choice<RetryOptions>(),
+  breaker: choice<BreakerOptions>(),
+  queue: choice<QueueOptions>(),
+  attempt: choice<TimeoutOptions>(),
+  pool: choice<PoolOptions>(),
+}
+
 /**
- * The layers in the recommended order with their defaults: cache, dedupe, timeout (the call),
- * retry, breaker, queue, timeout (named `attempt`), pool. A call may take 300 s and an attempt 120
- * s (images 600 and 300), a stream 15 minutes with 60 s to its first token and 60 s of silence.
+ * The layers in the recommended order: cache, dedupe, timeout (of the call), retry, breaker (one
+ * circuit for each model), queue, timeout (of the attempt, named `attempt`), pool. A call may take
+ * 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token
+ * and 60 s of silence.
  *
- * @throws ConfigError when it is given anything: it has no options
- * @example createBlossom({ apiKey }).use(...standard())
+ * @throws ConfigError for the name of a layer that is not in the stack, and for `true`
+ * @example createBlossom({ apiKey }).use(...standard({ queue: { concurrency: 20 }, cache: false }))
  */
-export function standard(...nothing: readonly never[]) {
-  if (nothing.length > 0)
-    throw new ConfigError(
-      'standard: it takes no options; to change a value list the layers yourself, as in the README.',
-    )
-  return [
-    cache(),
-    dedupe(),
-    timeout({ ms: (request) => (isImage(request) ? 10 : 5) * MINUTE, streamMs: 15 * MINUTE }),
-    retry(),
-    breaker(),
-    queue(),
-    timeout({
-      name: 'attempt',
-      ms: (request) => (isImage(request) ? 5 : 2) * MINUTE,
-      streamMs: 15 * MINUTE,
-      firstTokenMs: MINUTE,
-      idleMs: MINUTE,
-    }),
-    pool(),
-  ] as const
+export function standard<Options extends StandardOptions = Record<never, never>>(
+  options?: Options & OnlyKnown<Options, StandardOptions>,
+): StandardLayers<Options> {
+  const chosen = check('standard', options, RULES)
+  const layers = [
+    chosen.cache !== false && cache(over('cache', {}, chosen.cache)),
+    chosen.dedupe !== false && dedupe(over('dedupe', {}, chosen.dedupe)),
+    chosen.timeout !== false && timeout(over('timeout', TIMEOUT, chosen.timeout)),
+    chosen.retry !== false && retry(over('retry', {}, chosen.retry)),
+    chosen.breaker !== false && breaker(over('breaker', BREAKER, chosen.breaker)),
+    chosen.queue !== false && queue(over('queue', {}, chosen.queue)),
+    chosen.attempt !== false && timeout(over('attempt', ATTEMPT, chosen.attempt)),
+    chosen.pool !== false && pool(over('pool', {}, chosen.pool)),
+  ]
+  return layers.filter((layer) => layer !== false) as unknown as StandardLayers<Options>
+}
+
+/** The options laid over the defaults; one that is `undefined` keeps its default. */
+function over<Options extends object>(
+  layer: string,
+  defaults: Options,
+  options: Omit<Options, 'name'> | undefined,
+): Options {
+  let given: [string, unknown][]
+  try {
+    given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined)
+  } catch {
+    throw new ConfigError(`standard: reading the options of "${layer}" threw.`)
+  }
+  if (given.some(([name]) => name === 'name'))
+    throw new ConfigError(`standard: the layer "${layer}" cannot be renamed.`)
+  return { ...defaults, ...Object.fromEntries(given) }
 }

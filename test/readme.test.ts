@@ -320,7 +320,7 @@ describe("the README's tables", () => {
   })
 
   it('name all dependencies', () => {
-    const rows = [...text.matchAll(/^\| `([a-z-]+)` \| [a-z ,']+/gm)].map((match) => match[1]!)
+    const rows = [...text.matchAll(/^\| `([@a-z/-]+)` \| [a-z ,']+/gm)].map((match) => match[1]!)
     const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       dependencies: object
     }

@@ -36,7 +36,7 @@ process.on('SIGINT', stop)
 function prepare() {
   try {
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
-      throw new Error('The environment variable PORT must be a whole number from 0 to 65535.')
+      throw new Error('The environment variable PORT must be an integer from 0 to 65535.')
     const blossom = blossomFromEnv()
     return { blossom, gateway: createGateway(blossom, gatewayOptionsFromEnv()) }
   } catch (error) {

@@ -1,7 +1,6 @@
-import { check, type rules, ValidationError } from '../core/index.js'
+import { check, isRecord, type rules, ValidationError } from '../core/index.js'
 import { TooLargeError } from './errors.js'
 import type { BlossomCallOptions } from './types.js'
-import { isRecord } from './wire/json.js'
 
 /** The names every method takes beside its own fields. */
 const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof BlossomCallOptions>([

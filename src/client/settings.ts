@@ -1,5 +1,7 @@
 import { ConfigError } from '../core/index.js'
 
+export const DEFAULT_BASE_URL = 'https://gen.pollinations.ai'
+
 const refuse = (sentence: string): never => {
   throw new ConfigError(`createBlossom: ${sentence}`)
 }
@@ -12,7 +14,7 @@ export interface Address {
 
 /** Where requests go: an http or https address, without credentials, query or fragment. */
 export function readBaseURL(baseURL: unknown): Address {
-  const shape = 'option "baseURL" must be an http or https URL such as https://gen.pollinations.ai'
+  const shape = `option "baseURL" must be an http or https URL such as ${DEFAULT_BASE_URL}`
   if (typeof baseURL !== 'string' || !URL.canParse(baseURL) || /[\s\\]/.test(baseURL))
     return refuse(`${shape}.`)
   const { protocol, username, password, search, hash, origin, pathname } = new URL(baseURL)

@@ -1,10 +1,8 @@
-import type { BaseTraits } from '../core/index.js'
+import { type BaseTraits, Frame, isJson, isRecord, Json } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
 import { commits, finishReasonOf, fromChunks, isCompletion, toChunks } from './wire/completion.js'
-import { isRecord } from './wire/json.js'
-import { Outgoing } from './wire/outgoing.js'
-
-const EMBEDDINGS = '/v1/embeddings'
+import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
+import { EMBEDDINGS } from './wire/shapes.js'
 
 /**
  * What the client tells the layers of its requests. `principal` is a digest of whose key pays, and
@@ -21,18 +19,21 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
         use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
       return `${form}${request.principal ?? principal} ${identity}`
     },
+    model: modelOf,
     commits,
     complete: (chunks) =>
       chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&
       fromChunks(chunks) !== undefined,
     valid: isAnswer,
-    toStream: (answer) =>
-      isJson(answer) && isCompletion(answer.data) ? toChunks(answer.data) : undefined,
+    toStream: (answer) => {
+      const data = dataOf(answer)
+      return isCompletion(data) ? toChunks(data).map((chunk) => Frame.of(chunk)) : undefined
+    },
     fromStream: (chunks) => {
       const data = fromChunks(chunks)
       // A stream that was not asked for its usage has none, and a plain answer always has: whoever
       // counts by it must not lose it.
-      return data?.usage && { data, requestId: undefined }
+      return data?.usage && { data: Json.of(data), requestId: undefined }
     },
     split: ({ path, body, principal: own }) => {
       if (path !== EMBEDDINGS || body === undefined) return undefined
@@ -53,6 +54,15 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
   }
 }
 
+/** The model in the body, or for images in the query; else the one that upstream would use. */
+function modelOf({ path, body }: Outgoing): string | undefined {
+  if (typeof body?.model === 'string') return body.model
+  const query = path.indexOf('?')
+  return query === -1
+    ? DEFAULT_MODELS[path]
+    : (new URLSearchParams(path.slice(query)).get('model') ?? undefined)
+}
+
 function isAnswer(answer: unknown): answer is BlossomAnswer {
   if (!isRecord(answer)) return false
   if (answer.bytes instanceof Uint8Array)
@@ -61,14 +71,17 @@ function isAnswer(answer: unknown): answer is BlossomAnswer {
       typeof answer.contentType === 'string' &&
       answer.unmeasured !== true
     )
-  if (!isRecord(answer.data)) return Array.isArray(answer.data)
-  const { choices, data } = answer.data
-  return choices === undefined
-    ? data === undefined || Array.isArray(data)
-    : isCompletion(answer.data)
+  const body = dataOf(answer)
+  if (!isRecord(body)) return Array.isArray(body)
+  const { choices, data } = body
+  return choices === undefined ? data === undefined || Array.isArray(data) : isCompletion(body)
 }
 
-const isJson = (answer: BlossomAnswer): answer is JsonAnswer => 'data' in answer
+/** The value of a JSON answer, to look at. A layer of the user's may give a plain object. */
+function dataOf(answer: object): unknown {
+  const { data } = answer as Partial<JsonAnswer>
+  return isJson(data) ? data.value : data
+}
 
 /** Inputs of an embeddings call; undefined for forms that are not merged (token arrays). */
 function inputsOf(input: unknown): readonly string[] | undefined {
@@ -88,7 +101,8 @@ function partOf(
   from: number,
   size: number,
 ): BlossomAnswer {
-  const body = isJson(answer) && isRecord(answer.data) ? answer.data : {}
+  const given = dataOf(answer)
+  const body = isRecord(given) ? given : {}
   const all = Array.isArray(body.data) ? body.data : []
   if (all.length !== input.length)
     throw new TypeError(`Upstream answered ${input.length} inputs with ${all.length} embeddings.`)
@@ -103,7 +117,7 @@ function partOf(
     total_tokens: Math.round(usage.total_tokens * share),
   }
   return {
-    data: { ...body, data, ...(counted && { usage: counted }) },
+    data: Json.of({ ...body, data, ...(counted && { usage: counted }) }),
     requestId: (answer as JsonAnswer).requestId,
   }
 }

@@ -1,4 +1,4 @@
-import type { CallOptions } from '../core/index.js'
+import type { CallOptions, Json } from '../core/index.js'
 
 // Shapes of the Pollinations gateway, from its public documentation and source as of 2026-11, and
 // OpenAI's for chat.
@@ -273,7 +273,8 @@ export interface BlossomRequest {
 
 /** What comes back through the client's stack when it is not a stream. */
 export interface JsonAnswer {
-  readonly data: unknown
+  /** As it came: text, and the value when it is asked for. */
+  readonly data: Json
   readonly requestId: string | undefined
 }
 /** Bytes that come back through the client's stack. */

@@ -2,7 +2,7 @@ import { callback, check, duration } from './check.js'
 import { ConfigError } from './errors.js'
 import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
-import { AnswerStream, isStream, onEnd } from './stream/index.js'
+import { isStream, onEnd, Stream, streamFrom } from './stream/index.js'
 import type { BaseFacts, BaseTraits, Context, Handler } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 
@@ -22,6 +22,7 @@ type TraitsOf<Fn> = Fn extends (request: infer Request, ...context: never[]) => 
 const RULES = {
   streams: callback(),
   key: callback(),
+  model: callback(),
   commits: callback(),
   complete: callback(),
   valid: callback(),
@@ -62,11 +63,12 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     name: fn.name || 'base',
     scope: traits.key === undefined ? scopeOf(fn) : '',
     streams: traits.streams
-      ? streamsOf(traits.streams)
+      ? orUnknown('streams()', traits.streams)
       : isGeneratorFunction(fn)
         ? always
         : undefined,
     key: answering(traits.key) ?? stableKey,
+    model: traits.model && orUnknown('model()', traits.model),
     commits: answering(traits.commits) ?? firstChunkCommits,
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,
@@ -89,14 +91,15 @@ function answering<A extends unknown[], T>(
 }
 
 /** The trait; one that throws knows nothing of the request. */
-function streamsOf(
-  streams: (request: unknown) => boolean,
-): (request: unknown) => boolean | undefined {
+function orUnknown<T>(
+  name: string,
+  trait: (request: unknown) => T,
+): (request: unknown) => T | undefined {
   return (request) => {
     try {
-      return atOnce(streams(request))
+      return atOnce(trait(request))
     } catch (error) {
-      hookFailed('streams()', error)
+      hookFailed(name, error)
       return undefined
     }
   }
@@ -116,13 +119,13 @@ export function baseHandler<Request, Answer>(
   const ask: Handler<Request, Answer> = async (request, context) => {
     context.cancel.throwIfAborted()
     const answer = await fn(request, context)
-    if (answer instanceof AnswerStream || !isStream(answer)) return answer
-    const stream = AnswerStream.from(answer, {
+    if (answer instanceof Stream || !isStream(answer)) return answer
+    const stream = streamFrom(answer, {
       cancel: context.cancel,
       commits: facts.commits,
       unreadMs: facts.unreadMs,
     })
-    await stream.ready
+    await stream.log.ready
     return stream as Answer
   }
   return (request, context) =>

@@ -59,13 +59,12 @@ function isAccepted(value: unknown, rule: Rule<unknown>): boolean {
 
 /**
  * Checks `options` against `rules` and returns the values with their defaults.
- * `undefined` means not given; a name without a rule is refused, so that no option is silently
- * inert.
+ * `undefined` means absent; a name without a rule is refused, so that no option is silently ignored.
  *
- * @param subject what the sentence begins with: a layer's or a method's name
- * @param also names that somebody else checks, to be told with the others
- * @throws ConfigError, or what `fail` makes: one sentence that names subject, option, expected and
- * got
+ * @param subject the start of the sentence: a layer's or a method's name
+ * @param also names that are checked elsewhere, to be listed with the others
+ * @throws ConfigError, or what `fail` makes: one sentence that names the subject, the option, what is
+ * expected and what was given
  */
 export function check<T extends object>(
   subject: string,
@@ -108,7 +107,7 @@ export function check<T extends object>(
       checked[key] = value as T[typeof key]
     } else {
       throw fail(
-        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'something else' : show(value)}.`,
+        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'an invalid value' : show(value)}.`,
       )
     }
   }
@@ -140,10 +139,10 @@ function rule<T, F>(
   return { expected, fallback, accepts }
 }
 
-/** A whole number. */
+/** An integer. */
 export const integer = <F>(fallback: F, range: Range): Rule<number | F> =>
   rule(
-    words('a whole number', range),
+    words('an integer', range),
     fallback,
     (value) => within(value, range) && Number.isInteger(value),
   )
@@ -161,6 +160,10 @@ export const duration = <F>(
     within(value, { min, max }),
   )
 
+/** `true` or `false`. */
+export const flag = <F>(fallback: F): Rule<boolean | F> =>
+  rule('true or false', fallback, (value) => typeof value === 'boolean')
+
 /** A function. */
 // biome-ignore lint/complexity/noBannedTypes: what the function takes is stated by the option's own type
 export const callback = <T extends Function>(): Rule<T | undefined> =>
@@ -172,11 +175,11 @@ export const oneOf = <const T extends string, F>(values: readonly T[], fallback:
     values.includes(value as T),
   )
 
-/** A string that is not empty. */
+/** A non-empty string. */
 export const text = <F>(fallback: F): Rule<string | F> =>
-  rule('a string that is not empty', fallback, (value) => typeof value === 'string' && value !== '')
+  rule('a non-empty string', fallback, (value) => typeof value === 'string' && value !== '')
 
-/** Anything that `accepts` says yes to. */
+/** Anything that `accepts` accepts. */
 export const custom = <T, F>(
   expected: string,
   fallback: F,

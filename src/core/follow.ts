@@ -3,13 +3,13 @@ import type { Context, Handler, MaybePromise } from './types.js'
 
 /**
  * Goes on with an answer: at once when it is no promise, so that a layer costs a promise less.
- * What `ok` throws is not handed to `failed`. (It is not named `then`: a module that exports `then`
+ * Without `failed` a rejection passes on; what `ok` throws is not handed to `failed`. (It is not named `then`: a module that exports `then`
  * is itself taken for a promise by `import()`.)
  */
 export function proceed<Answer, Result>(
   answer: MaybePromise<Answer>,
   ok: (answer: Answer) => Result,
-  failed: (error: unknown) => Result,
+  failed?: (error: unknown) => Result,
 ): Result | Promise<Awaited<Result>> {
   return isThenable(answer)
     ? (Promise.resolve(answer).then(ok, failed) as Promise<Awaited<Result>>)

@@ -1,5 +1,5 @@
 export { base } from './base.js'
-export { Running, Work } from './call/running.js'
+export { Running, type Work } from './call/running.js'
 export * as rules from './check.js'
 export { check } from './check.js'
 export * from './errors.js'
@@ -12,31 +12,18 @@ export {
 } from './events/index.js'
 export { Notes, type Trace } from './events/trace.js'
 export { follow, proceed } from './follow.js'
+export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js'
 export { digest, stableKey } from './key.js'
 export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
-export { Link, LinkedList } from './linked-list.js'
-export { type Shared, share, shareList } from './share.js'
+export { Link, type Linked, LinkedList } from './linked-list.js'
+export { isJsonData, type JsonData, type Shared, SharedJson, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
-export {
-  AnswerStream,
-  collect,
-  isStream,
-  type OnEnd,
-  onEnd,
-  replay,
-  type StreamEnd,
-  type StreamOptions,
-  type StreamReader,
-  type StreamSource,
-  streamOf,
-  type Transcribe,
-  tap,
-} from './stream/index.js'
-export { type Alarm, type AlarmListener, Alarms } from './time/alarms.js'
+export * from './stream/index.js'
 export { type AbortListener, Cancel } from './time/cancel.js'
 export { type Clock, currentClock, now, setClock, wallTime } from './time/clock.js'
 export { DeadlineHeap, type Expiring, NOT_WAITING } from './time/deadline-heap.js'
 export { backgroundDeadlines, Deadlines, deadlines, remaining } from './time/deadlines.js'
+export { IdleTimer } from './time/idle-timer.js'
 export { abortScope, Scope } from './time/scope.js'
 export { cancelOf } from './time/signals.js'
 export { sleep } from './time/sleep.js'

@@ -1,24 +1,31 @@
+/** A place in a list: any object with these members, which only the list writes. */
+export interface Linked {
+  list: object | undefined
+  before: Linked | undefined
+  after: Linked | undefined
+}
+
 /** A place in a list. Extend it with what the place stands for. */
-export class Link {
-  list: LinkedList<Link> | undefined = undefined
-  before: Link | undefined = undefined
-  after: Link | undefined = undefined
+export class Link implements Linked {
+  list: object | undefined = undefined
+  before: Linked | undefined = undefined
+  after: Linked | undefined = undefined
 }
 
 /**
  * A list whose places leave from anywhere at once. A `Set` that is filled and emptied by every call
  * spends most of its time on growing anew.
  */
-export class LinkedList<Place extends Link> {
-  #first: Link | undefined
-  #last: Link | undefined
+export class LinkedList<Place extends Linked> {
+  #first: Linked | undefined
+  #last: Linked | undefined
 
   get first(): Place | undefined {
     return this.#first as Place | undefined
   }
 
   add(place: Place): void {
-    place.list = this as unknown as LinkedList<Link>
+    place.list = this
     place.before = this.#last
     if (this.#last === undefined) this.#first = place
     else this.#last.after = place
@@ -27,7 +34,7 @@ export class LinkedList<Place extends Link> {
 
   /** Whether it was there. */
   remove(place: Place): boolean {
-    if ((place.list as unknown) !== this) return false
+    if (place.list !== this) return false
     const { before, after } = place
     if (before === undefined) this.#first = after
     else before.after = after

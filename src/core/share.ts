@@ -1,3 +1,5 @@
+import { isJson, isRecord, Json } from './json.js'
+
 /**
  * Deeper values are left as they are: they are no JSON answers, and the walk must not exhaust the
  * stack.
@@ -9,7 +11,10 @@ const DEEPEST = 256
  */
 const FEW = 64
 
-/** An answer that several callers get: JSON is frozen, bytes are copied for each. */
+/**
+ * An answer that several callers get: values are frozen, bytes are copied for each, and JSON that
+ * came as text is parsed for each.
+ */
 export interface Shared {
   /** The answer for one caller. */
   take(): unknown
@@ -47,13 +52,44 @@ class SharedAnswer implements Shared {
   }
 }
 
-/**
- * Up to this size what was shared last is remembered: two layers share every chunk of a stream, one
- * right after the other. Bytes.
- */
-const REMEMBERED_BYTES = 16_384
-let lastAnswer: unknown
-let lastShared: Shared | undefined
+/** An answer whose `data` is JSON as text. The first caller gets the object parsed already. */
+export class SharedJson implements Shared {
+  readonly storable = true
+  #first: JsonData | undefined
+  readonly #rest: object
+  /** What everybody gets an object of. */
+  readonly text: string
+
+  constructor({ data, ...rest }: JsonData) {
+    this.#first = { ...rest, data }
+    this.#rest = rest
+    this.text = data.text
+  }
+
+  take(): JsonData {
+    const first = this.#first
+    this.#first = undefined
+    return first ?? { ...this.#rest, data: new Json(this.text) }
+  }
+
+  /** The fields beside `data`. */
+  get rest(): object {
+    return this.#rest
+  }
+
+  get bytes(): number {
+    return this.text.length + 48
+  }
+}
+
+/** An answer whose JSON is still text. */
+export interface JsonData {
+  readonly data: Json
+  readonly [field: string]: unknown
+}
+
+export const isJsonData = (answer: unknown): answer is JsonData =>
+  isRecord(answer) && isJson(answer.data)
 
 /**
  * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes
@@ -61,17 +97,10 @@ let lastShared: Shared | undefined
  * caller. Class instances are neither frozen nor copied.
  */
 export function share(answer: unknown): Shared {
-  const isObject = typeof answer === 'object' && answer !== null
-  if (isObject && lastShared !== undefined && answer === lastAnswer) return lastShared
+  if (isJsonData(answer)) return new SharedJson(answer)
   const look: Look = { bytes: 0, binary: false, storable: true, frozen: 0, met: undefined }
   freeze(answer, look, 0)
-  const shared = new SharedAnswer(look.binary ? copy(answer) : answer, look)
-  // Frozen all through, it cannot have changed when it is met again.
-  if (isObject && !look.binary && look.storable && look.bytes <= REMEMBERED_BYTES) {
-    lastAnswer = answer
-    lastShared = shared
-  }
-  return shared
+  return new SharedAnswer(look.binary ? copy(answer) : answer, look)
 }
 
 /** Shared answers as one, which is a list. */

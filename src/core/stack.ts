@@ -1,17 +1,15 @@
 import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
-import { openCall } from './call/open-call.js'
+import { Call } from './call/call.js'
+import type { StackScope } from './call/context.js'
 import { Running } from './call/running.js'
 import { check, duration } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
 import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
-import { AnswerStream, isStream } from './stream/index.js'
-import { Alarms } from './time/alarms.js'
 import { Cancel } from './time/cancel.js'
 import type {
   CallOptions,
   CloseOptions,
   Context,
-  Handed,
   Handler,
   LayerDescription,
   LayerHooks,
@@ -70,81 +68,73 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
 ): Stack<Request, Answer, Layers> {
   if (typeof fn !== 'function')
     throw new ConfigError('stack: the base must be a function of one argument, the request.')
-  const facts = factsOf(fn)
-  const entries = nameLayers(groups)
-  for (const { name, layer, hooks } of entries) {
-    if (!ended.has(layer) || hooks?.close === undefined) continue
-    throw new ConfigError(
-      `stack: the ${name} layer was closed with its last stack; make a new one.`,
-      { layer: name },
+  const composed = new ComposedStack(fn, groups)
+  const stack = Object.assign(composed.invoke as Stack<Request, Answer, Layers>, {
+    stats: () => composed.stats() as never,
+    describe: () => composed.describe(),
+    close: (options?: CloseOptions) => composed.close(options),
+    [Symbol.asyncDispose]: () => composed.close(),
+    [LAYERS]: () => composed.layers(),
+  })
+  return withTraitsOf(stack, fn)
+}
+
+/** A base with its layers around it: begins calls, and closes. */
+class ComposedStack<Request, Answer> {
+  readonly #entries: readonly Entry[]
+  readonly #notes: ReadonlyMap<Entry, string>
+  readonly #scope: StackScope
+  readonly #handler: Handler<Request, Answer>
+  #closed: Promise<void> | undefined
+
+  constructor(fn: Base<Request, Answer>, groups: readonly (readonly object[])[]) {
+    const base = factsOf(fn)
+    const entries = nameLayers(groups)
+    for (const entry of entries) refuseClosed(entry)
+    this.#handler = entries.reduceRight<Handler<Request, Answer>>(
+      (next, entry) => wrapped(entry, next),
+      baseHandler(fn, base),
     )
+    for (const { layer } of entries) users.set(layer, (users.get(layer) ?? 0) + 1)
+    this.#entries = entries
+    this.#notes = orderNotes(entries)
+    for (const note of this.#notes.values()) warn(note)
+    this.#scope = { base, closing: new Cancel(), running: new Running() }
   }
-  let handler = baseHandler(fn, facts)
-  for (let i = entries.length - 1; i >= 0; i--) handler = wrapped(entries[i]!, handler)
-  for (const { layer } of entries) users.set(layer, (users.get(layer) ?? 0) + 1)
-  const notes = orderNotes(entries)
-  for (const note of notes.values()) warn(note)
 
-  const running = new Running()
-  const closing = new Cancel()
-  let closed: Promise<void> | undefined
-
-  const alarms = new Alarms()
-
-  const invoke = (request: Request, options?: CallOptions): Promise<Handed<Answer>> =>
+  readonly invoke = (request: Request, options?: CallOptions): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      if (closing.aborted) return reject(closing.reason)
-      const call = openCall(facts, closing, running, alarms, options, reject)
-      if (call === undefined) return
-      const failed = (error: unknown) => {
-        call.end({ outcome: 'failed', error })
-        reject(error)
-      }
-      const begun = (answer: Answer) => {
-        if (!isStream(answer)) {
-          call.end()
-          return resolve(answer as Handed<Answer>)
-        }
-        let stream: AnswerStream<unknown>
-        try {
-          stream = answer instanceof AnswerStream ? answer : AnswerStream.from(answer)
-        } catch (error) {
-          return failed(error)
-        }
-        stream.obey(call.context.cancel)
-        stream.expectReader(facts.unreadMs)
-        call.trace?.handOut(stream.ended === undefined || stream.buffered > 0)
-        stream.onEnd((end) => call.end(end))
-        resolve(stream as unknown as Handed<Answer>)
-      }
-      try {
-        // A plain layer may answer without a promise.
-        const { trace } = call
-        const answer =
-          trace === undefined
-            ? handler(request, call.context)
-            : trace.run(() => handler(request, call.context))
-        Promise.resolve(answer).then(begun, failed)
-      } catch (error) {
-        failed(error)
-      }
+      Call.begin(this.#scope, this.#handler, request, options, { resolve, reject })
     })
 
-  const close = (options?: CloseOptions): Promise<void> => {
+  stats(): Record<string, object> {
+    return Object.fromEntries(
+      this.#entries.flatMap(({ name, hooks }) => (hooks ? [[name, hooks.stats()]] : [])),
+    )
+  }
+
+  describe(): LayerDescription[] {
+    return this.#entries.map((entry) => describeLayer(entry, this.#notes.get(entry)))
+  }
+
+  layers(): LayerEntry[] {
+    return this.#entries.flatMap(({ name, layer, hooks }): LayerEntry[] =>
+      hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [],
+    )
+  }
+
+  /** Called again, it returns the same promise. */
+  close(options?: CloseOptions): Promise<void> {
     const { timeoutMs } = check<Required<CloseOptions>>('close', options, {
       timeoutMs: duration(30_000, { min: 0 }),
     })
-    closed ??= shut(timeoutMs)
-    return closed
+    this.#closed ??= this.#shut(timeoutMs)
+    return this.#closed
   }
 
-  const shut = async (timeoutMs: number): Promise<void> => {
-    const last = entries.filter(({ layer }) => {
-      const left = (users.get(layer) ?? 1) - 1
-      users.set(layer, left)
-      if (left === 0) ended.add(layer)
-      return left === 0
-    })
+  async #shut(timeoutMs: number): Promise<void> {
+    const last = this.#entries.filter(isLastUse)
+    const { closing, running } = this.#scope
     closing.abort(new ClosedError())
     for (const { hooks } of last) if (hooks) runHook("A layer's drain()", () => hooks.drain())
     if (!(await running.emptied(timeoutMs))) {
@@ -156,25 +146,24 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
       await running.emptied(CUT_GRACE_MS)
     }
     const closings = await Promise.allSettled(last.map(async ({ hooks }) => hooks?.close?.()))
-    for (const closing of closings) if (closing.status === 'rejected') throw closing.reason
+    for (const ending of closings) if (ending.status === 'rejected') throw ending.reason
   }
+}
 
-  return withTraitsOf(
-    Object.assign(invoke as Stack<Request, Answer, Layers>, {
-      stats: () =>
-        Object.fromEntries(
-          entries.flatMap(({ name, hooks }) => (hooks ? [[name, hooks.stats()]] : [])),
-        ) as never,
-      describe: () => entries.map((entry) => describeLayer(entry, notes.get(entry))),
-      close,
-      [Symbol.asyncDispose]: () => close(),
-      [LAYERS]: () =>
-        entries.flatMap(({ name, layer, hooks }): LayerEntry[] =>
-          hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [],
-        ),
-    }),
-    fn,
+function refuseClosed({ name, layer, hooks }: Entry): void {
+  if (!ended.has(layer) || hooks?.close === undefined) return
+  throw new ConfigError(
+    `stack: the ${name} layer was closed with its last stack; make a new one.`,
+    { layer: name },
   )
+}
+
+/** Counts a stack out; whether it was the last to use the layer, which then closes with it. */
+function isLastUse({ layer }: Entry): boolean {
+  const left = (users.get(layer) ?? 1) - 1
+  users.set(layer, left)
+  if (left === 0) ended.add(layer)
+  return left === 0
 }
 
 function nameLayers(groups: readonly (readonly object[])[]): Entry[] {

@@ -151,6 +151,12 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    */
   key?: ((request: Request, use: 'cache' | 'dedupe') => string | undefined) | undefined
   /**
+   * The model that answers this request, for layers that treat models apart: `breaker({ key:
+   * 'model' })`.
+   * @default none
+   */
+  model?: ((request: Request) => string | undefined) | undefined
+  /**
    * Whether this chunk commits the stream: from then on nothing is retried.
    * @default the first chunk commits
    */
@@ -212,6 +218,8 @@ export interface BaseFacts {
   /** `undefined`: nothing is known of this request. */
   readonly streams: ((request: unknown) => boolean | undefined) | undefined
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
+  /** `undefined`: the base does not know models. */
+  readonly model: ((request: unknown) => string | undefined) | undefined
   readonly commits: (chunk: unknown) => boolean
   readonly complete: (chunks: readonly unknown[]) => boolean
   readonly valid: (answer: unknown) => boolean

@@ -1,4 +1,4 @@
-import type { Blossom } from '../client/client.js'
+import type { Blossom, ClientInternals } from '../client/client.js'
 import {
   ClosedError,
   type CloseOptions,
@@ -9,19 +9,19 @@ import {
 } from '../core/index.js'
 import { openApiRoute } from './openapi/index.js'
 import {
+  type Caller,
   type CheckedGatewayOptions,
   type GatewayOptions,
+  readCaller,
   readGatewayOptions,
-  readVisitor,
-  type Visitor,
 } from './options.js'
 import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
-import { Flights } from './server/flights.js'
 import { preflightHeaders } from './server/headers.js'
+import { InProgress } from './server/in-progress.js'
 import { type Incoming, type Reply, readJson } from './server/message.js'
-import { Visit } from './server/visit.js'
+import { RequestScope } from './server/request-scope.js'
 import { fromRequest, replyOf, toResponse } from './server/web.js'
 import { StackView } from './stack-view.js'
 
@@ -47,11 +47,12 @@ export const CORE: unique symbol = Symbol.for('blossom-stack.gateway') as never
 /** Serves one request, and is told who it is for. */
 export class GatewayCore implements RouteTools {
   readonly blossom: Blossom<readonly unknown[]>
+  readonly client: ClientInternals
   readonly options: CheckedGatewayOptions
   readonly view: StackView
   readonly routing: Routing
-  readonly flights = new Flights()
-  readonly #closers = new Set<(landed: Promise<void>) => Promise<void>>()
+  readonly inProgress = new InProgress()
+  readonly #closers = new Set<(finished: Promise<void>) => Promise<void>>()
   #draining = false
   #closing: Promise<void> | undefined
 
@@ -65,6 +66,7 @@ export class GatewayCore implements RouteTools {
         'createGateway: the first argument must be a client from createBlossom().',
       )
     this.blossom = blossom
+    this.client = blossom as unknown as ClientInternals
     this.options = readGatewayOptions(options)
     this.view = new StackView(blossom)
     this.routing = new Routing(this.options, this.view, more(this))
@@ -88,7 +90,7 @@ export class GatewayCore implements RouteTools {
    * promise of the moment at which nothing is under way any more, and is waited for. Gives what
    * takes it off again.
    */
-  onClose(end: (landed: Promise<void>) => Promise<void>): () => void {
+  onClose(end: (finished: Promise<void>) => Promise<void>): () => void {
     this.#closers.add(end)
     return () => this.#closers.delete(end)
   }
@@ -103,42 +105,42 @@ export class GatewayCore implements RouteTools {
 
   async #shut(timeoutMs: number): Promise<void> {
     this.drain()
-    const landed = this.flights.land(timeoutMs)
-    await Promise.all([landed, ...[...this.#closers].map((end) => end(landed))])
+    const finished = this.inProgress.finish(timeoutMs)
+    await Promise.all([finished, ...[...this.#closers].map((end) => end(finished))])
   }
 
   async handle(incoming: Incoming, platform: unknown): Promise<Reply> {
-    const visit = new Visit(incoming, this)
-    const { route } = visit
+    const scope = new RequestScope(incoming, this)
+    const { route } = scope
     let reply: Reply
     try {
       reply =
-        route === undefined ? this.#withoutRoute(visit) : await this.#run(route, visit, platform)
+        route === undefined ? this.#withoutRoute(scope) : await this.#run(route, scope, platform)
     } catch (error) {
-      reply = visit.fail(error)
+      reply = scope.fail(error)
     }
-    return visit.complete(reply)
+    return scope.complete(reply)
   }
 
-  async #run(route: Route, visit: Visit, platform: unknown): Promise<Reply> {
+  async #run(route: Route, scope: RequestScope, platform: unknown): Promise<Reply> {
     if (this.#draining && route.spends) throw new ClosedError('The server is shutting down.')
-    const { incoming, requestId } = visit
+    const { incoming, requestId } = scope
     const identity = route.anyone ? {} : await this.identify(incoming, platform)
     if (identity instanceof Response) return replyOf(identity)
-    const call = visit.callFor(identity)
+    const call = scope.callFor(identity)
     return route.handle(
       {
         incoming,
         requestId,
         call,
         json: () => this.#json(incoming, platform),
-        broke: (error) => visit.broke(error),
+        delivery: scope.delivery,
       },
       this,
     )
   }
 
-  #withoutRoute({ incoming, routes }: Visit): Reply {
+  #withoutRoute({ incoming, routes }: RequestScope): Reply {
     if (routes.length === 0)
       throw new StackError('There is no such route.', {
         code: 'NOT_FOUND',
@@ -158,10 +160,10 @@ export class GatewayCore implements RouteTools {
     throw Object.assign(error, { replyHeaders: { allow: methods.join(', ') } })
   }
 
-  /** Asks the owner who the visitor is; a `Response` refuses him. */
-  async identify(incoming: Incoming, platform: unknown): Promise<Visitor | Response> {
+  /** Identifies the caller by the option `call`; a `Response` refuses the request. */
+  async identify(incoming: Incoming, platform: unknown): Promise<Caller | Response> {
     const { call } = this.options
-    return call === undefined ? {} : readVisitor(await call(incoming.request, platform as never))
+    return call === undefined ? {} : readCaller(await call(incoming.request, platform as never))
   }
 
   async #json(incoming: Incoming, platform: unknown): Promise<Record<string, unknown>> {

@@ -1,6 +1,6 @@
-export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env.js'
+export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env/index.js'
 export { createGateway, type Gateway } from './gateway.js'
-export type { GatewayOptions, RequestLog, RouteName, Visitor } from './options.js'
+export type { Caller, GatewayOptions, RequestLog, RouteName } from './options.js'
 export { type ToRequestOptions, toNode, toRequest } from './server/node.js'
 export { attachWebSocket, type UpgradableServer, type WebSocketHandle } from './websocket/index.js'
 export type { WebSocketOptions } from './websocket/options.js'

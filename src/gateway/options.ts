@@ -1,16 +1,16 @@
-import { ConfigError, check, rules } from '../core/index.js'
+import { ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
 
-/** Who a visitor is, as the owner's `call` says. */
-export interface Visitor {
-  /** On whose behalf: caches and shared calls never cross tenants. */
+/** The identity of a caller, as returned by the option `call`. */
+export interface Caller {
+  /** Caches and shared calls never cross tenants. */
   tenant?: string | undefined
-  /** Larger goes first where calls wait. */
+  /** Waiting calls with a larger priority run first. */
   priority?: number | undefined
   /** For the log only. */
   clientAddress?: string | undefined
 }
 
-/** The routes' names, for the option `routes`. */
+/** The names for the option `routes`. */
 export const ROUTE_NAMES = [
   'text',
   'queued',
@@ -33,10 +33,10 @@ export const ROUTE_NAMES = [
   'v1-images',
   'v1-speech',
 ] as const
-/** One of the routes, for `routes`. */
+/** A name for the option `routes`. */
 export type RouteName = (typeof ROUTE_NAMES)[number]
 
-/** One finished request. Nothing of what was asked or answered is in it. */
+/** One finished request. It holds no prompt and no answer. */
 export interface RequestLog {
   /** ISO 8601. */
   readonly time: string
@@ -44,102 +44,109 @@ export interface RequestLog {
   readonly requestId: string
   /** `WS` for a message over a WebSocket. */
   readonly method: string
-  /**
-   * The route's path, without prefix and query; the visitor's words are not repeated for an unknown
-   * one.
-   */
+  /** The route's path, without prefix and query; `(unknown)` for any other path. */
   readonly route: string
-  /** As sent; 499 when the visitor left before the end. */
+  /** As sent; 499 if the client disconnected before the end. */
   readonly status: number
   readonly durationMs: number
   /** Streams: from the request to the first token. */
   readonly firstTokenMs?: number
   /** Time the call waited for a slot. */
   readonly queuedMs?: number
-  /** Whether our cache had it. */
+  /** Whether the answer came from the cache. */
   readonly cached?: boolean
-  /** Requests made upstream. */
+  /** Requests sent upstream. */
   readonly attempts?: number
   readonly upstreamRequestId?: string
   readonly tenant?: string
   readonly clientAddress?: string
-  /** The error's code, when it failed. */
+  /** The error's code, if it failed. */
   readonly code?: string
-  /** Of an error that only the owner can mend, code `CONFIG`: what to do. */
+  /** Of a time-out: which limit it was; `read` with status 499 when the client read too slowly. */
+  readonly phase?: TimeoutPhase
+  /** What to do about an error that only the operator can fix, code `CONFIG`. */
   readonly detail?: string
 }
 
 /** Options of `createGateway()`. */
 export interface GatewayOptions<Platform = unknown> {
   /**
-   * What comes before every route in the URL as received; empty behind a mount that strips it.
+   * The part of every URL before the route, as received; empty behind a mount that strips it.
    * @default ''
    */
   prefix?: string | undefined
-  /** What visitors see before every route, for OpenAPI and the docs. @default `prefix` */
+  /** The prefix that callers use, for OpenAPI and the docs. @default `prefix` */
   publicPath?: string | undefined
-  /** Which routes exist. @default all whose layer is in the stack */
+  /** The routes to serve. @default all whose layer is in the stack */
   routes?: readonly RouteName[] | undefined
   /**
-   * Who the visitor is: authentication speaks here. A `Response` refuses. The request has no body
-   * to read. `platform` is what the mount passes on: `{ req, res }` of Node, Koa's `ctx`, Hono's
-   * `c`; `{ req, socket }` for a WebSocket.
+   * Identifies the caller; put your authentication here. A `Response` refuses the request. The
+   * request has no body to read. `platform` comes from the mount: `{ req, res }` of Node, Koa's
+   * `ctx`, Hono's `c`; `{ req, socket }` for a WebSocket.
    */
   call?:
     | ((
         request: Request,
         platform: Platform,
-      ) => Visitor | Response | undefined | Promise<Visitor | Response | undefined>)
+      ) => Caller | Response | undefined | Promise<Caller | Response | undefined>)
     | undefined
   /**
-   * The parsed body, where a parser further out has read it already. `undefined` leaves the reading
-   * to the gateway.
+   * The parsed body, if an earlier middleware has read it. `undefined` lets the gateway read the
+   * body.
    */
   body?: ((request: Request, platform: Platform) => unknown) | undefined
   /**
-   * Told of every failed request, for your logger. What it throws is a warning and changes nothing.
+   * Called for every failed request, for your logger. If it throws, there is a warning and no other
+   * effect.
    */
   onError?:
     | ((error: unknown, about: { requestId: string; route: string; status: number }) => void)
     | undefined
   /**
-   * Told of every finished request: `console.log(JSON.stringify(entry))` writes a log of JSON
-   * lines. No prompts, no keys.
+   * Called for every finished request: `console.log(JSON.stringify(entry))` writes a log of JSON
+   * lines. Without prompts and keys.
    * @default none
    */
   log?: ((entry: RequestLog) => void) | undefined
   /**
-   * Needed as a Bearer token to clear the cache; without one nobody can. At least 16 characters.
+   * The Bearer token for clearing the cache; without one nobody can. At least 16 characters.
    */
   adminToken?: string | undefined
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
-   * Origins of pages that may call from a browser, such as `https://app.example`; `*` for all,
-   * never with credentials.
+   * Origins of pages that may call from a browser, such as `https://app.example`; `*` for all.
+   * Credentials are never allowed.
    * @default none
    */
   corsOrigins?: readonly string[] | undefined
   /**
-   * Names of models that visitors may ask for; others are refused with 404. Without a name the
-   * guide's routes use `openai` or else the list's first, and `/v1` asks for one.
+   * Models that callers may request; others are refused with 404. Requests that name none get
+   * `openai`, or else the first on the list; under `/v1` they are refused.
    * @default all
    */
   models?: readonly string[] | undefined
   /**
-   * Whether a visitor's own `Authorization: Bearer` key is used instead of the server's.
+   * Whether the caller's own `Authorization: Bearer` key is used instead of the server's.
    * @default false
    */
   forwardKeys?: boolean | undefined
-  /** `full` shows visitors the words of unexpected errors: for development. @default 'safe' */
+  /** `full` shows callers the messages of unexpected errors: for development. @default 'safe' */
   errorDetail?: 'safe' | 'full' | undefined
   /**
-   * A comment after so much silence of an event stream. Milliseconds; 0 for none. @default 15000
+   * Send a comment after this time of silence in an event stream. Milliseconds; 0 for none.
+   * @default 15000
    */
   heartbeatMs?: number | undefined
   /**
-   * Lets `/health` buy a tiny generation now and then, and be 503 when it fails; the verdict is
-   * kept for `everyMs`.
+   * A client that does not read a stream's events for so long is cut, so that it holds no slot.
+   * Milliseconds.
+   * @default 60000
+   */
+  writeTimeoutMs?: number | undefined
+  /**
+   * Lets `/health` make a tiny generation, which costs money, and answer 503 if it fails; the
+   * result is kept for `everyMs`.
    * @default none
    */
   probe?: { everyMs: number; prompt?: string | undefined } | undefined
@@ -153,6 +160,7 @@ export interface CheckedGatewayOptions extends GatewayOptions<never> {
   readonly forwardKeys: boolean
   readonly errorDetail: 'safe' | 'full'
   readonly heartbeatMs: number
+  readonly writeTimeoutMs: number
 }
 
 const path = (fallback: string | undefined) =>
@@ -198,13 +206,10 @@ export function readGatewayOptions(
     bodyLimit: rules.integer(1024 * 1024, { min: 1, max: 1024 * 1024 * 1024 }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
-    forwardKeys: rules.custom<boolean, boolean>(
-      'true or false',
-      false,
-      (value) => typeof value === 'boolean',
-    ),
+    forwardKeys: rules.flag(false),
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
+    writeTimeoutMs: rules.duration(60_000, { max: 24 * 3_600_000 }),
     probe: rules.custom<{ everyMs: number; prompt?: string }, undefined>(
       'an object { everyMs, prompt } with everyMs of at least 1000',
       undefined,
@@ -227,11 +232,10 @@ export function readGatewayOptions(
 }
 
 /**
- * What the owner's `call` gave. A `Response`, of whatever make, refuses; what is neither that nor a
- * visitor lets nobody in.
- * @throws ConfigError for anything else
+ * Checks what the option `call` has returned. Any implementation of `Response` refuses the request.
+ * @throws ConfigError for anything that is neither a `Response` nor a caller
  */
-export async function readVisitor(given: unknown): Promise<Visitor | Response> {
+export async function readCaller(given: unknown): Promise<Caller | Response> {
   if (given === undefined || given === null || given instanceof Response) return given ?? {}
   const wrong = (expected: string) =>
     new ConfigError(`createGateway: call() must return ${expected}.`)
@@ -245,9 +249,9 @@ export async function readVisitor(given: unknown): Promise<Visitor | Response> {
       headers: [...(headers ?? [])] as [string, string][],
     })
   }
-  const { tenant, priority, clientAddress } = given as Visitor
+  const { tenant, priority, clientAddress } = given as Caller
   if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
-    throw wrong('a tenant that is a string with something in it')
+    throw wrong('a tenant that is a non-empty string')
   if (priority !== undefined && !Number.isFinite(priority))
     throw wrong('a priority that is a finite number')
   if (clientAddress !== undefined && typeof clientAddress !== 'string')

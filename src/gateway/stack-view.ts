@@ -1,4 +1,4 @@
-import type { Blossom } from '../client/client.js'
+import type { Blossom, ClientInternals } from '../client/client.js'
 import { LAYERS, type LayerEntry } from '../core/index.js'
 import type { BreakerStats } from '../layers/breaker/index.js'
 import type { CacheLayer } from '../layers/cache/index.js'
@@ -13,7 +13,7 @@ export class StackView {
   readonly #entries: readonly LayerEntry[]
 
   constructor(blossom: Blossom<readonly unknown[]>) {
-    this.#entries = (blossom as unknown as { [LAYERS](): readonly LayerEntry[] })[LAYERS]()
+    this.#entries = (blossom as unknown as ClientInternals)[LAYERS]()
   }
 
   has(kind: string): boolean {

@@ -1,14 +1,19 @@
 import {
-  type Alarm,
-  type AlarmListener,
-  Alarms,
   atOnce,
   Cancel,
+  ConfigError,
   type Context,
   check,
+  deadlines,
   defineLayer,
+  type Expiring,
+  type Handler,
   type Layer,
+  NOT_WAITING,
+  now,
+  proceed,
   rules,
+  type Stream,
   streamOf,
   TimeoutError,
   type TimeoutPhase,
@@ -18,10 +23,11 @@ import {
 /** Options of `timeout()`. */
 export interface TimeoutOptions<Name extends string = 'timeout'> {
   /**
-   * Longest time from the call to the end of its answer. Milliseconds, at least 1; a function tells
-   * it for each request.
+   * Longest time from the call to the end of its answer. Milliseconds, at least 1; a function
+   * returns it for each request.
+   * @default none
    */
-  ms: number | ((request: unknown) => number)
+  ms?: number | ((request: unknown) => number) | undefined
   /** The same for an answer that is a stream, to its last chunk. Milliseconds. @default `ms` */
   streamMs?: number | undefined
   /**
@@ -46,12 +52,13 @@ export interface TimeoutStats {
 
 /**
  * Cuts off an answer that is not complete in time, and aborts its work. The caller's own abort
- * passes through as it is.
+ * passes through as it is. Any one of the limits is enough.
  *
  * `ms` or `streamMs` is chosen by what the base says of the request (`streams`). When it says
  * nothing the longer of the two holds until the answer shows its form; then the right one counts,
  * from the call's start.
  *
+ * @throws ConfigError without any limit
  * @throws TimeoutError code `TIMEOUT`, status 504, with `phase` and `ms`; a stream already being
  * read fails with it
  * @example timeout({ ms: 30_000, firstTokenMs: 10_000, idleMs: 20_000 })
@@ -60,154 +67,211 @@ export interface TimeoutStats {
 export function timeout<const Name extends string = 'timeout'>(
   options: TimeoutOptions<Name>,
 ): Layer<Name, TimeoutStats> {
-  const { streamMs, firstTokenMs, idleMs, name, ...checked } = check('timeout', options, {
-    ms: rules.required(
-      rules.either(rules.duration(undefined), rules.callback<(request: unknown) => number>()),
-    ),
+  const checked = check('timeout', options, {
+    ms: rules.either(rules.duration(undefined), rules.callback<(request: unknown) => number>()),
     streamMs: rules.duration(undefined),
     firstTokenMs: rules.duration(undefined),
     idleMs: rules.duration(undefined),
     name: rules.layerName<Name>('timeout'),
   })
-  const msOf = typeof checked.ms === 'function' ? checked.ms : undefined
-  const fixedMs = typeof checked.ms === 'number' ? checked.ms : 0
-  let fired = 0
-
-  const alarms = new Alarms()
-
-  const onFire = (phase: TimeoutPhase, after: number, { trace }: Context): TimeoutError => {
-    fired++
-    trace?.timeout(name, phase, after)
-    return new TimeoutError(after, { phase, layer: name })
-  }
-
+  const { ms, streamMs, firstTokenMs, idleMs, name } = checked
+  if ([ms, streamMs, firstTokenMs, idleMs].every((limit) => limit === undefined))
+    throw new ConfigError('timeout: one of ms, streamMs, firstTokenMs or idleMs is required.', {
+      layer: 'timeout',
+    })
+  const limits = new Limits(name, ms, streamMs, firstTokenMs, idleMs)
   return defineLayer({
     name,
     kind: 'timeout',
     wrap: (next) => (request, context) =>
       new Promise((resolve, reject) => {
-        const start = performance.now()
-        const ms = msOf === undefined ? fixedMs : Math.max(1, Number(atOnce(msOf(request))) || 1)
-        const wholeStreamMs = streamMs ?? ms
-        const streams = context.base.streams?.(request)
-        const limit =
-          streams === undefined ? Math.max(ms, wholeStreamMs) : streams ? wholeStreamMs : ms
-        const call = new TimedCall(context, limit, reject, onFire)
-        context.cancel.add(call)
-        if (call.aborted) return
-        call.total = alarms.set(limit, call)
-        if (streams && firstTokenMs !== undefined) {
-          call.partial = alarms.set(firstTokenMs, {
-            ring: () => call.fire('first-token', firstTokenMs),
-          })
-        }
-        const begun = (answer: Awaited<ReturnType<typeof next>>) => {
-          const stream = streamOf(answer)
-          stream?.obey(call)
-          if (call.aborted) return
-          if (streams === undefined) {
-            // What only the form could tell is judged now: an answer that came later than its own
-            // limit is too late.
-            const took = performance.now() - start
-            const total = stream === undefined ? ms : wholeStreamMs
-            if (
-              stream !== undefined &&
-              firstTokenMs !== undefined &&
-              firstTokenMs < total &&
-              took > firstTokenMs
-            ) {
-              return call.fire('first-token', firstTokenMs)
-            }
-            if (took > total) return call.fire('total', total)
-          }
-          if (stream === undefined) {
-            call.finish()
-            return resolve(answer)
-          }
-          call.partial?.stop()
-          call.partial = undefined
-          if (limit !== wholeStreamMs) {
-            call.total?.stop()
-            call.total = new Timer(start + wholeStreamMs - performance.now(), () =>
-              call.fire('total', wholeStreamMs),
-            )
-          }
-          if (idleMs !== undefined) {
-            const watch = () => {
-              const waited = stream.waitingSince === 0 ? 0 : performance.now() - stream.waitingSince
-              if (waited >= idleMs) call.fire('idle', idleMs)
-              else call.partial = new Timer(idleMs - waited, watch)
-            }
-            call.partial = new Timer(idleMs, watch)
-          }
-          stream.onEnd(() => call.finish())
-          resolve(stream as typeof answer)
-        }
-        const failed = (error: unknown) => {
-          call.finish()
-          reject(error)
-        }
-        try {
-          // A plain layer may answer without a promise.
-          Promise.resolve(
-            next(request, context.derive({ cancel: call, deadline: start + limit })),
-          ).then((answer) => {
-            try {
-              begun(answer)
-            } catch (error) {
-              failed(error)
-            }
-          }, failed)
-        } catch (error) {
-          failed(error)
-        }
+        const call = new TimedCall(limits, context, request, resolve as Resolve, reject)
+        call.run(next as Handler, request)
       }),
-    stats: () => ({ fired }),
+    stats: () => ({ fired: limits.fired }),
   })
 }
 
-/** The cancellation of one call, below its caller's, and its alarms. */
-class TimedCall extends Cancel implements AlarmListener {
-  total: Alarm | undefined = undefined
-  /** Until the first token, and then between tokens. */
-  partial: Alarm | undefined = undefined
-  readonly #context: Context
-  readonly #limit: number
-  readonly #reject: (error: unknown) => void
-  readonly #onFire: (phase: TimeoutPhase, after: number, context: Context) => TimeoutError
+/** What the layer allows. */
+class Limits {
+  readonly layer: string
+  readonly firstTokenMs: number | undefined
+  readonly idleMs: number | undefined
+  fired = 0
+  readonly #ms: number | ((request: unknown) => number)
+  readonly #streamMs: number | undefined
 
   constructor(
+    layer: string,
+    ms: number | ((request: unknown) => number) | undefined,
+    streamMs: number | undefined,
+    firstTokenMs: number | undefined,
+    idleMs: number | undefined,
+  ) {
+    this.layer = layer
+    this.#ms = ms ?? Number.POSITIVE_INFINITY
+    this.#streamMs = streamMs
+    this.firstTokenMs = firstTokenMs
+    this.idleMs = idleMs
+  }
+
+  /** For an answer that is no stream. */
+  plainMs(request: unknown): number {
+    if (typeof this.#ms === 'number') return this.#ms
+    return Math.max(1, Number(atOnce(this.#ms(request))) || 1)
+  }
+
+  streamMs(plainMs: number): number {
+    return this.#streamMs ?? plainMs
+  }
+}
+
+type Resolve = (answer: unknown) => void
+
+/** One call and its limits: a cancellation below its caller's. */
+class TimedCall extends Cancel implements Expiring {
+  /** @internal */
+  deadlineSlot = NOT_WAITING
+  readonly #limits: Limits
+  readonly #context: Context
+  readonly #resolve: Resolve
+  readonly #reject: (error: unknown) => void
+  readonly #start = now()
+  readonly #plainMs: number
+  readonly #streamMs: number
+  /** Whether the request asks for a stream; undefined when the base does not know. */
+  readonly #streams: boolean | undefined
+  /** The limit on the whole answer that is in force. */
+  #totalMs: number
+  /** Until the first token, and then between tokens. */
+  #partial: Timer | undefined
+
+  constructor(
+    limits: Limits,
     context: Context,
-    limit: number,
+    request: unknown,
+    resolve: Resolve,
     reject: (error: unknown) => void,
-    onFire: (phase: TimeoutPhase, after: number, context: Context) => TimeoutError,
   ) {
     super()
+    this.#limits = limits
     this.#context = context
-    this.#limit = limit
+    this.#resolve = resolve
     this.#reject = reject
-    this.#onFire = onFire
+    this.#plainMs = limits.plainMs(request)
+    this.#streamMs = limits.streamMs(this.#plainMs)
+    this.#streams = context.base.streams?.(request)
+    this.#totalMs =
+      this.#streams === undefined
+        ? Math.max(this.#plainMs, this.#streamMs)
+        : this.#streams
+          ? this.#streamMs
+          : this.#plainMs
   }
 
-  /** Its whole time is over. */
-  ring(): void {
-    this.fire('total', this.#limit)
+  run(next: Handler, request: unknown): void {
+    const context = this.#context
+    context.cancel.add(this)
+    if (this.aborted) return
+    this.#setTotal()
+    const { firstTokenMs } = this.#limits
+    if (this.#streams && firstTokenMs !== undefined)
+      this.#partial = new Timer(firstTokenMs, () => this.#fire('first-token', firstTokenMs))
+    const inside = context.derive({ cancel: this, deadline: this.#start + this.#totalMs })
+    try {
+      void proceed(
+        next(request, inside),
+        (answer) => this.#answered(answer),
+        (error) => this.#failed(error),
+      )
+    } catch (error) {
+      this.#failed(error)
+    }
   }
 
-  fire(phase: TimeoutPhase, after: number): void {
-    this.abort(this.#onFire(phase, after, this.#context))
+  /** @internal The time for the whole answer is over. */
+  expire(): void {
+    this.#fire('total', this.#totalMs)
   }
 
   /** The answer is not waited for any longer, whether or not the work heeds the abort. */
   override abort(reason: unknown): void {
     super.abort(reason)
-    this.finish()
+    this.ended()
     this.#reject(reason)
   }
 
-  finish(): void {
-    this.total?.stop()
-    this.partial?.stop()
+  /** The answer has ended. */
+  ended(): void {
+    deadlines.clear(this)
+    this.#partial?.stop()
     this.#context.cancel.remove(this)
+  }
+
+  #setTotal(): void {
+    if (this.#totalMs !== Number.POSITIVE_INFINITY) deadlines.set(this, this.#start + this.#totalMs)
+  }
+
+  #fire(phase: TimeoutPhase, ms: number): void {
+    const { layer } = this.#limits
+    this.#limits.fired++
+    this.#context.trace?.timeout(layer, phase, ms)
+    this.abort(new TimeoutError(ms, { phase, layer }))
+  }
+
+  #failed(error: unknown): void {
+    this.ended()
+    this.#reject(error)
+  }
+
+  #answered(answer: unknown): void {
+    let stream: Stream<unknown> | undefined
+    try {
+      stream = streamOf(answer)
+    } catch (error) {
+      return this.#failed(error)
+    }
+    stream?.abortWith(this)
+    if (this.aborted || (this.#streams === undefined && this.#isTooLate(stream !== undefined)))
+      return
+    if (stream === undefined) this.ended()
+    else this.#watch(stream)
+    this.#resolve(stream ?? answer)
+  }
+
+  /**
+   * What only the form of the answer could decide is judged now: an answer that came later than its
+   * own limit is too late.
+   */
+  #isTooLate(isStream: boolean): boolean {
+    const tookMs = now() - this.#start
+    const totalMs = isStream ? this.#streamMs : this.#plainMs
+    const { firstTokenMs = totalMs } = this.#limits
+    if (isStream && firstTokenMs < totalMs && tookMs > firstTokenMs)
+      this.#fire('first-token', firstTokenMs)
+    else if (tookMs > totalMs) this.#fire('total', totalMs)
+    return this.aborted
+  }
+
+  /** The stream has begun. */
+  #watch(stream: Stream<unknown>): void {
+    this.#partial?.stop()
+    if (this.#totalMs !== this.#streamMs) {
+      this.#totalMs = this.#streamMs
+      deadlines.clear(this)
+      this.#setTotal()
+    }
+    const { idleMs } = this.#limits
+    if (idleMs !== undefined) this.#watchSilence(stream, idleMs, idleMs)
+    stream.onEnd(this)
+  }
+
+  #watchSilence(stream: Stream<unknown>, idleMs: number, afterMs: number): void {
+    this.#partial = new Timer(afterMs, () => {
+      const { waitingSince } = stream
+      const waitedMs = waitingSince === 0 ? 0 : now() - waitingSince
+      if (waitedMs >= idleMs) this.#fire('idle', idleMs)
+      else this.#watchSilence(stream, idleMs, idleMs - waitedMs)
+    })
   }
 }

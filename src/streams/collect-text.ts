@@ -1,5 +1,5 @@
 import { check, rules, StackError } from '../core/index.js'
-import { ask, leave, open } from './source.js'
+import { open } from './source.js'
 
 /** Options of `collectText()`. */
 export interface CollectTextOptions {
@@ -33,12 +33,10 @@ export async function collectText(
   const { maxLength } = check(SUBJECT, options, {
     maxLength: rules.integer(Number.POSITIVE_INFINITY, { min: 0 }),
   })
-  const iterator = open(SUBJECT, source)
   let text = ''
-  for (let result = await ask(iterator); !result.done; result = await ask(iterator)) {
-    text += textOf(result.value)
+  for await (const chunk of open(SUBJECT, source)) {
+    text += textOf(chunk)
     if (text.length > maxLength) {
-      leave(iterator)
       throw new StackError(
         `The text is longer than ${maxLength} characters, so reading it was ended.`,
         { code: 'TOO_LARGE', status: 502 },

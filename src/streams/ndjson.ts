@@ -1,7 +1,6 @@
-import { check, hookFailed, rules } from '../core/index.js'
-import { NOTHING, Outlet, type Said } from './outlet.js'
+import { check, hookFailed, NOTHING, type Nothing, rules, View } from '../core/index.js'
 import { toErrorFields } from './problem.js'
-import { isAbort, signalRule } from './source.js'
+import { isAbort, open, signalRule } from './source.js'
 
 /** Options of `toNdjson()`. */
 export interface NdjsonOptions {
@@ -14,7 +13,8 @@ export interface NdjsonOptions {
   /** Your own id of the request, for the default error line. @default none */
   requestId?: string | undefined
   /**
-   * The signal the source was called with: what the source fails with after its abort is not told.
+   * The signal the source was called with: what the source fails with after its abort is not
+   * reported.
    * @default none
    */
   signal?: AbortSignal | undefined
@@ -37,10 +37,10 @@ export function toNdjson<Chunk>(
   source: AsyncIterable<Chunk>,
   options?: NdjsonOptions,
 ): AsyncGenerator<string, undefined, undefined> {
-  return new LineOutlet(source, options)
+  return new Lines(source, options)
 }
 
-class LineOutlet<Chunk> extends Outlet<Chunk, string> {
+class Lines<Chunk> extends View<Chunk, string> {
   readonly #options: NdjsonOptions
 
   constructor(source: AsyncIterable<Chunk>, options: NdjsonOptions | undefined) {
@@ -49,15 +49,15 @@ class LineOutlet<Chunk> extends Outlet<Chunk, string> {
       requestId: rules.text(undefined),
       signal: signalRule,
     })
-    super(SUBJECT, source)
+    super(open(SUBJECT, source))
     this.#options = known
   }
 
-  protected take(chunk: Chunk): string {
+  protected map(chunk: Chunk): string {
     return line(chunk)
   }
 
-  protected override failed(error: unknown): Said<string> {
+  protected override failed(error: unknown): string | Nothing {
     const { error: shape, requestId, signal } = this.#options
     if (isAbort(error, signal)) return NOTHING
     const usual = { error: toErrorFields(error, requestId) }

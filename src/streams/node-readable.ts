@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
-import { check } from '../core/index.js'
+import { check, NOTHING, type StreamIterator } from '../core/index.js'
 import { Surrogates, wrongChunk } from './bytes.js'
-import { ask, flagRule, leave, open } from './source.js'
+import { flagRule, open } from './source.js'
 
 /** Options of `toNodeReadable()`. */
 export interface NodeReadableOptions {
@@ -38,52 +38,67 @@ export function toNodeReadable(
 
 class SourceReadable extends Readable {
   /** Gone once the source has ended or was left. */
-  #iterator: AsyncIterator<unknown> | undefined
+  #source: StreamIterator<unknown> | undefined
   readonly #surrogates = new Surrogates()
   readonly #objectMode: boolean
-  #asking = false
+  #isWanted = false
 
-  constructor(iterator: AsyncIterator<unknown>, objectMode: boolean) {
+  constructor(source: StreamIterator<unknown>, objectMode: boolean) {
     // One byte or object: nothing is read while anything waits to be taken.
     super({ objectMode, highWaterMark: 1 })
-    this.#iterator = iterator
+    this.#source = source
     this.#objectMode = objectMode
+    source.attach({ readable: () => this.#move() })
   }
 
   override _read(): void {
-    if (this.#asking || this.#iterator === undefined) return
-    this.#asking = true
-    ask(this.#iterator).then(this.#took, this.#broke)
+    this.#isWanted = true
+    this.#move()
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const iterator = this.#iterator
-    this.#iterator = undefined
-    if (iterator !== undefined) leave(iterator)
+    const source = this.#source
+    this.#source = undefined
+    source?.leave()
     callback(error)
   }
 
-  readonly #took = (result: IteratorResult<unknown>): void => {
-    this.#asking = false
-    if (this.#iterator === undefined) return
-    if (result.done) {
-      this.#iterator = undefined
+  /** Moves what is there while there is room. */
+  #move(): void {
+    const source = this.#source
+    if (source === undefined || !this.#isWanted) return
+    let chunk = source.read()
+    for (; chunk !== NOTHING; chunk = source.read()) {
+      if (this.#pushChunk(chunk)) continue
+      this.#isWanted = false
+      return
+    }
+    if (source.isOver) this.#finish(source)
+    else source.ask()
+  }
+
+  /** Returns whether there is room for more. */
+  #pushChunk(given: unknown): boolean {
+    const chunk = this.#objectMode ? given : this.#bytes(given)
+    // Node takes null for the end.
+    if (chunk === undefined || chunk === null) {
+      this.destroy(wrongChunk(SUBJECT, given))
+      return false
+    }
+    // Nothing comes of an empty chunk.
+    return (chunk === '' && !this.#objectMode) || this.push(chunk)
+  }
+
+  #finish(source: StreamIterator<unknown>): void {
+    this.#source = undefined
+    const failure = source.takeFailure()
+    if (failure === undefined) {
       const rest = this.#surrogates.rest()
       if (rest !== '') this.push(rest)
       this.push(null)
       return
     }
-    const chunk = this.#objectMode ? result.value : this.#bytes(result.value)
-    // Node takes null for the end.
-    if (chunk === undefined || chunk === null) this.destroy(wrongChunk(SUBJECT, result.value))
-    // Asked on here while there is room, as Node's own way to the next `_read()` costs as much
-    // again. Nothing comes of an empty chunk.
-    else if ((chunk === '' && !this.#objectMode) || this.push(chunk)) this._read()
-  }
-
-  readonly #broke = (error: unknown): void => {
-    if (this.#iterator === undefined) return
-    this.#iterator = undefined
+    const { error } = failure
     // A caller may abort with any reason, but Node takes nothing and `null` for no error at all.
     this.destroy(error instanceof Error ? error : new Error('The stream failed.', { cause: error }))
   }

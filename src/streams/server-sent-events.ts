@@ -1,8 +1,16 @@
-import { ConfigError, check, hookFailed, rules } from '../core/index.js'
+import {
+  ConfigError,
+  check,
+  hookFailed,
+  IdleTimer,
+  NOTHING,
+  type Nothing,
+  rules,
+  View,
+} from '../core/index.js'
 import { frame, type ServerSentEvent } from './event-frame.js'
-import { NOTHING, Outlet, type Said } from './outlet.js'
 import { toErrorFields } from './problem.js'
-import { flagRule, isAbort, signalRule } from './source.js'
+import { flagRule, isAbort, open, signalRule } from './source.js'
 
 /** Options of `toServerSentEvents()`. */
 export interface ServerSentEventsOptions<Chunk = unknown> {
@@ -117,25 +125,27 @@ export function toServerSentEvents<Chunk>(
   source: AsyncIterable<Chunk>,
   options?: ServerSentEventsOptions<Chunk>,
 ): AsyncGenerator<string, undefined, undefined> {
-  return new EventOutlet(source, options)
+  return new Events(source, options)
 }
 
-class EventOutlet<Chunk> extends Outlet<Chunk, string> {
+class Events<Chunk> extends View<Chunk, string> {
   readonly #options: ReturnType<typeof checked<Chunk>>
   /** The index of the last event that the reader has already. */
   readonly #seen: number
   #index = 0
-  #timer: NodeJS.Timeout | undefined
+  #timer: IdleTimer | undefined
+  /** Whether the reader waits for the source. */
+  #isWaiting = false
 
   constructor(source: AsyncIterable<Chunk>, options: ServerSentEventsOptions<Chunk> | undefined) {
     const known = checked(options)
-    super(SUBJECT, source)
+    super(open(SUBJECT, source))
     this.#options = known
     this.#seen = /^\d{1,15}$/.test(known.lastEventId ?? '') ? Number(known.lastEventId) : -1
-    if (known.retryMs !== undefined) this.say(`retry: ${known.retryMs}\n\n`)
+    if (known.retryMs !== undefined) this.emit(`retry: ${known.retryMs}\n\n`)
   }
 
-  protected take(chunk: Chunk): Said<string> {
+  protected map(chunk: Chunk): string | Nothing {
     const index = this.#index++
     if (index <= this.#seen) return NOTHING
     const { data, event, id, ids } = this.#options
@@ -145,7 +155,7 @@ class EventOutlet<Chunk> extends Outlet<Chunk, string> {
     return frame({ data: text, id: named, event: event?.(chunk, index) })
   }
 
-  protected override finished(): Said<string> {
+  protected override completed(): string | Nothing {
     const { done } = this.#options
     // A stream that another of its readers has left ends here without an error, but it is not
     // whole.
@@ -153,7 +163,7 @@ class EventOutlet<Chunk> extends Outlet<Chunk, string> {
     return outcome === 'complete' && typeof done === 'string' ? frame({ data: done }) : NOTHING
   }
 
-  protected override failed(error: unknown): Said<string> {
+  protected override failed(error: unknown): string | Nothing {
     const { requestId, signal, error: shape } = this.#options
     if (isAbort(error, signal)) return NOTHING
     const usual: ServerSentEvent = {
@@ -170,23 +180,32 @@ class EventOutlet<Chunk> extends Outlet<Chunk, string> {
     }
   }
 
-  protected override waits(): void {
-    const { heartbeatMs } = this.#options
-    if (!heartbeatMs) return
-    // One timer for the stream, set back at each wait: a new one per chunk would cost more than the
-    // chunk.
-    if (this.#timer === undefined) this.#timer = setTimeout(() => this.#beat(), heartbeatMs).unref()
-    else this.#timer.refresh()
+  override read(): string | Nothing {
+    const event = super.read()
+    if (event !== NOTHING) this.#isWaiting = false
+    return event
   }
 
-  protected override stopped(): void {
-    clearTimeout(this.#timer)
+  override ask(): void {
+    super.ask()
+    const { heartbeatMs } = this.#options
+    if (!heartbeatMs || this.isOver || this.#isWaiting) return
+    this.#isWaiting = true
+    // One timer for the stream, set back at each wait: a new one per chunk would cost more than the
+    // chunk.
+    if (this.#timer === undefined) this.#timer = new IdleTimer(heartbeatMs, () => this.#beat())
+    else this.#timer.restart()
+  }
+
+  protected override closed(): void {
+    this.#timer?.stop()
   }
 
   #beat(): void {
-    if (!this.waiting) return
-    this.say(KEEP_ALIVE)
-    if (this.waiting) this.#timer?.refresh()
+    if (this.#isWaiting) return this.emit(KEEP_ALIVE)
+    // Nothing is kept for a reader that may never ask again.
+    this.#timer?.stop()
+    this.#timer = undefined
   }
 }
 

@@ -1,5 +1,5 @@
-import { check, rules, Timer } from '../core/index.js'
-import { Outlet } from './outlet.js'
+import { check, NOTHING, type Nothing, rules, Timer, View } from '../core/index.js'
+import { open } from './source.js'
 
 /** Options of `smooth()`. */
 export interface SmoothOptions {
@@ -32,7 +32,7 @@ export function smooth<Chunk>(
   source: AsyncIterable<Chunk>,
   options?: SmoothOptions,
 ): AsyncGenerator<Chunk, undefined, undefined> {
-  return new SmoothOutlet(source, options)
+  return new Smoothed(source, options)
 }
 
 interface Cutting {
@@ -42,24 +42,42 @@ interface Cutting {
   next: string
 }
 
-class SmoothOutlet<Chunk> extends Outlet<Chunk, Chunk> {
+class Smoothed<Chunk> extends View<Chunk, Chunk> {
   readonly #maxChars: number
   readonly #delayMs: number
   /** The chunk being cut, and the pieces of its text still to come. */
   #cutting: Cutting | undefined
   #pause: Timer | undefined
+  /** The pause before the next piece is over. */
+  #isDue = false
 
   constructor(source: AsyncIterable<Chunk>, options: SmoothOptions | undefined) {
     const { maxChars, delayMs } = check(SUBJECT, options, {
       maxChars: rules.integer(24, { min: 1 }),
       delayMs: rules.duration(0, { min: 0 }),
     })
-    super(SUBJECT, source)
+    super(open(SUBJECT, source))
     this.#maxChars = maxChars
     this.#delayMs = delayMs
   }
 
-  protected take(chunk: Chunk): Chunk {
+  override read(): Chunk | Nothing {
+    if (this.#cutting === undefined) return super.read()
+    if (this.#delayMs > 0 && !this.#isDue) return NOTHING
+    this.#isDue = false
+    return this.#piece()
+  }
+
+  override ask(): void {
+    if (this.#cutting === undefined) return super.ask()
+    this.#pause ??= new Timer(this.#delayMs, () => {
+      this.#pause = undefined
+      this.#isDue = true
+      this.notify()
+    })
+  }
+
+  protected map(chunk: Chunk): Chunk {
     const text = textOf(chunk)
     if (text === undefined || text.length <= this.#maxChars) return chunk
     const pieces = cut(text, this.#maxChars)
@@ -71,13 +89,7 @@ class SmoothOutlet<Chunk> extends Outlet<Chunk, Chunk> {
     return this.#piece()
   }
 
-  protected override pull(): void {
-    if (this.#cutting === undefined) super.pull()
-    else if (this.#delayMs === 0) this.supply(this.#piece())
-    else this.#pause = new Timer(this.#delayMs, () => this.supply(this.#piece()))
-  }
-
-  protected override stopped(): void {
+  protected override closed(): void {
     this.#pause?.stop()
     this.#cutting = undefined
   }

@@ -1,6 +1,6 @@
-import { check } from '../core/index.js'
+import { check, NOTHING, type Reader, type StreamIterator } from '../core/index.js'
 import { Surrogates, wrongChunk } from './bytes.js'
-import { ask, flagRule, leave, open } from './source.js'
+import { flagRule, open } from './source.js'
 
 /** Options of `toWebStream()`. */
 export interface WebStreamOptions {
@@ -50,73 +50,77 @@ export function toWebStream(
 
 const encoder = new TextEncoder()
 
-class PulledSource {
+type Controller = ReadableStreamDefaultController<unknown>
+
+class PulledSource implements Reader {
   /** Gone once the source has ended or was left. */
-  #iterator: AsyncIterator<unknown> | undefined
+  #source: StreamIterator<unknown> | undefined
   readonly #objectMode: boolean
   readonly #surrogates = new Surrogates()
-  /** Ends the pull under way. */
-  #pulled: (() => void) | undefined
+  /** The pull that waits for a chunk: its controller, and what ends it. */
+  #pull: { readonly controller: Controller; end(): void } | undefined
 
-  constructor(iterator: AsyncIterator<unknown>, objectMode: boolean) {
-    this.#iterator = iterator
+  constructor(source: StreamIterator<unknown>, objectMode: boolean) {
+    this.#source = source
     this.#objectMode = objectMode
+    source.attach(this)
   }
 
-  pull(controller: ReadableStreamDefaultController<unknown>): Promise<void> {
+  pull(controller: Controller): Promise<void> {
     return new Promise((resolve) => {
-      this.#pulled = resolve
-      this.#next(controller)
+      this.#pull = { controller, end: resolve }
+      this.readable()
     })
   }
 
   cancel(): void {
-    const iterator = this.#iterator
-    this.#iterator = undefined
-    if (iterator !== undefined) leave(iterator)
-    this.#pulled?.()
+    const source = this.#source
+    this.#source = undefined
+    source?.leave()
+    this.#endPull()
   }
 
-  #next(controller: ReadableStreamDefaultController<unknown>): void {
-    const iterator = this.#iterator
-    if (iterator === undefined) return
-    ask(iterator).then(
-      (result) => this.#took(result, controller),
-      (error) => {
-        if (this.#iterator === undefined) return
-        this.#iterator = undefined
-        controller.error(error)
-        this.#pulled?.()
-      },
-    )
-  }
-
-  #took(
-    result: IteratorResult<unknown>,
-    controller: ReadableStreamDefaultController<unknown>,
-  ): void {
-    const iterator = this.#iterator
-    if (iterator === undefined) return
-    if (result.done) {
-      this.#iterator = undefined
-      const rest = this.#surrogates.rest()
-      if (rest !== '') controller.enqueue(encoder.encode(rest))
-      controller.close()
-    } else if (this.#objectMode) {
-      controller.enqueue(result.value)
-    } else {
-      const bytes = this.#bytes(result.value)
-      if (bytes === undefined) {
-        this.#iterator = undefined
-        leave(iterator)
-        controller.error(wrongChunk(SUBJECT, result.value))
-      } else if (bytes.length === 0) {
-        // A pull must bring something, or the reader waits for ever.
-        this.#next(controller)
-        return
-      } else controller.enqueue(bytes)
+  readable(): void {
+    const source = this.#source
+    const pull = this.#pull
+    if (source === undefined || pull === undefined) return
+    // A pull must bring something, or the reader waits for ever: empty chunks do not count.
+    let chunk = source.read()
+    while (chunk !== NOTHING && !this.#enqueue(chunk, pull.controller)) chunk = source.read()
+    if (chunk === NOTHING) {
+      if (!source.isOver) return source.ask()
+      this.#finish(source, pull.controller)
     }
-    this.#pulled?.()
+    this.#endPull()
+  }
+
+  #endPull(): void {
+    this.#pull?.end()
+    this.#pull = undefined
+  }
+
+  /** Returns whether the pull has its chunk, or the stream is over. */
+  #enqueue(chunk: unknown, controller: Controller): boolean {
+    const bytes = this.#objectMode ? chunk : this.#bytes(chunk)
+    if (!this.#objectMode && bytes === undefined) {
+      const source = this.#source
+      this.#source = undefined
+      source?.leave()
+      controller.error(wrongChunk(SUBJECT, chunk))
+      return true
+    }
+    if (!this.#objectMode && (bytes as Uint8Array).length === 0) return false
+    controller.enqueue(bytes)
+    return true
+  }
+
+  #finish(source: StreamIterator<unknown>, controller: Controller): void {
+    this.#source = undefined
+    const failure = source.takeFailure()
+    if (failure !== undefined) return controller.error(failure.error)
+    const rest = this.#surrogates.rest()
+    if (rest !== '') controller.enqueue(encoder.encode(rest))
+    controller.close()
   }
 
   #bytes(chunk: unknown): Uint8Array | undefined {

@@ -1,13 +1,15 @@
 import { NetworkError, StreamError, upstreamError } from '../client/errors.js'
 import { textOf } from '../client/wire/completion.js'
 import {
-  AnswerStream,
   ConfigError,
   type Context,
   check,
   defineLayer,
   type Layer,
+  type Log,
   rules,
+  Stream,
+  type StreamSource,
   sleep,
   streamOf,
   Timer,
@@ -50,7 +52,7 @@ export interface ChaosOptions<Name extends string = 'chaos'> {
   /** Wait before each chunk of a stream. Milliseconds. @default 0 */
   chunkDelayMs?: Between | undefined
   /**
-   * A whole number. With the same one the same calls in the same order meet the same faults.
+   * An integer. With the same one the same calls in the same order meet the same faults.
    * @default 1
    */
   seed?: number | undefined
@@ -199,67 +201,85 @@ export function chaos<const Name extends string = 'chaos'>(
 }
 
 /** The stream with its fate: chunk by chunk as its reader asks, so that nothing is read ahead. */
-function spoiled(
-  source: AnswerStream<unknown>,
-  fate: StreamFate,
-  { cancel, base }: Context,
-): AnswerStream<unknown> {
-  const delivered: unknown[] = []
-  let pulling = false
-  let timer: Timer | undefined
-
-  /** Does what is due in place of a chunk or the end; false when nothing is. */
-  const strike = (): boolean => {
-    if (fate.fault === undefined) return false
-    fate.happened()
-    if (fate.fault === 'stall') return true
-    void source.return()
-    const text = delivered.map(textOf).join('')
-    const cause = new NetworkError('The connection was cut by the chaos layer.')
-    stream.fail(
-      new StreamError('The stream broke after it had begun: the connection was lost.', {
-        cause,
-        text,
-        chunks: delivered,
-      }),
-    )
-    return true
-  }
-  const end = () => strike() || stream.end(source.ended)
-  const deliver = (chunk: unknown) => {
-    timer = undefined
-    pulling = false
-    if (fate.fault === 'cut') delivered.push(chunk)
-    stream.push(chunk)
-    // The end comes with the last chunk: a reader who counts need not ask once more.
-    if (fate.fault === undefined && source.ended?.outcome === 'complete' && !pulling)
-      stream.end(source.ended)
-  }
-  let taken = 0
-  const pull = () => {
-    if (pulling) return
-    pulling = true
-    if (fate.fault !== undefined && taken === fate.afterChunks) return void strike()
-    source.next().then(
-      (result) => {
-        if (result.done) return void end()
-        taken++
-        const delayMs = fate.chunkDelayMs()
-        if (delayMs > 0) timer = new Timer(delayMs, () => deliver(result.value))
-        else deliver(result.value)
-      },
-      (error) => stream.fail(error),
-    )
-  }
-  const stop = () => {
-    timer?.stop()
-    void source.return()
-  }
-  const stream: AnswerStream<unknown> = new AnswerStream<unknown>(
-    { pull, stop },
-    { cancel, unreadMs: base.unreadMs, committed: true },
-  )
+function spoiled(source: Stream<unknown>, fate: StreamFate, context: Context): Stream<unknown> {
+  const { cancel, base } = context
+  const spoiling = new SpoiledSource(source, fate)
+  const stream = Stream.over<unknown>(spoiling, {
+    cancel,
+    unreadMs: base.unreadMs,
+    committed: true,
+  })
+  spoiling.log = stream.log
   return stream
+}
+
+class SpoiledSource implements StreamSource {
+  log: Log<unknown> | undefined
+  readonly #source: Stream<unknown>
+  readonly #fate: StreamFate
+  readonly #delivered: unknown[] = []
+  #taken = 0
+  #isPulling = false
+  #timer: Timer | undefined
+
+  constructor(source: Stream<unknown>, fate: StreamFate) {
+    this.#source = source
+    this.#fate = fate
+  }
+
+  pull(): void {
+    if (this.#isPulling) return
+    this.#isPulling = true
+    const { fault, afterChunks } = this.#fate
+    if (fault !== undefined && this.#taken === afterChunks) return this.#strike(fault)
+    this.#source.next().then(
+      (result) => {
+        if (result.done) this.#sourceEnded()
+        else this.#take(result.value)
+      },
+      (error) => this.log?.fail(error),
+    )
+  }
+
+  stop(): void {
+    this.#timer?.stop()
+    this.#source.leave()
+  }
+
+  #take(chunk: unknown): void {
+    this.#taken++
+    const delayMs = this.#fate.chunkDelayMs()
+    if (delayMs > 0) this.#timer = new Timer(delayMs, () => this.#deliver(chunk))
+    else this.#deliver(chunk)
+  }
+
+  #deliver(chunk: unknown): void {
+    this.#timer = undefined
+    this.#isPulling = false
+    const { fault } = this.#fate
+    if (fault === 'cut') this.#delivered.push(chunk)
+    this.log?.append(chunk)
+    // The end comes with the last chunk: a reader who counts need not ask once more.
+    const { ended } = this.#source
+    if (fault === undefined && ended?.outcome === 'complete') this.log?.end(ended)
+    else this.log?.flush()
+  }
+
+  #sourceEnded(): void {
+    if (this.#fate.fault === undefined) this.log?.end(this.#source.ended)
+    else this.#strike(this.#fate.fault)
+  }
+
+  /** Does what is due in place of a chunk or the end. */
+  #strike(fault: 'cut' | 'stall'): void {
+    this.#fate.happened()
+    if (fault === 'stall') return
+    this.#source.leave()
+    const cause = new NetworkError('The connection was cut by the chaos layer.')
+    const sentence = 'The stream broke after it had begun: the connection was lost.'
+    const text = this.#delivered.map(textOf).join('')
+    this.log?.fail(new StreamError(sentence, { cause, text, chunks: this.#delivered }))
+  }
 }
 
 const rate = () => rules.number(0, { min: 0, max: 1 })

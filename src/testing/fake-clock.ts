@@ -5,7 +5,9 @@ import {
   DeadlineHeap,
   type Expiring,
   NOT_WAITING,
+  now,
   setClock,
+  wallTime,
 } from '../core/index.js'
 
 /** A clock that stands until a test moves it. */
@@ -55,8 +57,8 @@ const turn = () => new Promise<void>((resolve) => nextTurn(resolve))
 class StandingClock implements Clock {
   readonly [IS_FAKE] = true
   // Whole milliseconds, so that sums of them are exact.
-  #now = Math.ceil(performance.now())
-  readonly #epoch = Date.now() - this.#now
+  #now = Math.ceil(now())
+  readonly #epoch = wallTime() - this.#now
   readonly #timers = new DeadlineHeap()
   #advanced: Promise<void> = Promise.resolve()
   #isOver = false

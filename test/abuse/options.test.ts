@@ -56,6 +56,7 @@ const others: Record<string, string[]> = {
   base: [
     'streams',
     'key',
+    'model',
     'commits',
     'complete',
     'valid',

@@ -27,7 +27,7 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
   },
   gateway: {
     parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'],
-    packages: ['@keyv/redis', 'redis', 'ws'],
+    packages: ['@keyv/redis', '@valibot/to-json-schema', 'redis', 'valibot', 'ws'],
   },
   testing: { parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'], packages: [] },
 }

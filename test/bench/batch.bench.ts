@@ -23,7 +23,7 @@ const latencyOf = (prompt: string): number => Number(prompt.split('=')[1])
 
 /** How long a batch takes beside what it must take at least. */
 export async function run(bench: Bench): Promise<void> {
-  const upstream = await startUpstream({ latency: true })
+  const upstream = await startUpstream()
   const blossom = createBlossom({ baseURL: upstream.origin }).use(...fullStack(WIDTH))
   const pool = makePool(upstream.origin, WIDTH)
   const ask = jsonBy(pool)
@@ -39,7 +39,7 @@ export async function run(bench: Bench): Promise<void> {
       const done = await work(fresh)
       if (done !== fresh.length)
         throw new Error(`${done} of ${fresh.length} prompts have their answer.`)
-      return (performance.now() - start) / 1_000
+      return { value: (performance.now() - start) / 1_000 }
     }
   const batch = (estimate?: (prompt: string) => number) =>
     timed(async (fresh) => {
@@ -56,7 +56,8 @@ export async function run(bench: Bench): Promise<void> {
   const one = async (prompt: string) => (textOf(await ask(chatRequest(prompt))) === ANSWER ? 1 : 0)
   const boundOf = (asked: readonly string[]) => {
     const latencies = asked.map(latencyOf)
-    return Math.max(latencies.reduce((sum, ms) => sum + ms, 0) / WIDTH, ...latencies) / 1_000
+    const total = latencies.reduce((sum, ms) => sum + ms, 0)
+    return { value: Math.max(total / WIDTH, ...latencies) / 1_000 }
   }
   const few = prompts.slice(0, 100)
   try {
@@ -64,7 +65,6 @@ export async function run(bench: Bench): Promise<void> {
       '',
       `${prompts.length} prompts with uneven latencies, ${WIDTH} at a time`,
       's',
-      3,
       {
         [BOUND]: () => boundOf(prompts),
         [IN_ORDER]: batch(),
@@ -75,13 +75,12 @@ export async function run(bench: Bench): Promise<void> {
           return done.filter(Boolean).length
         }),
       },
-      0,
+      { rounds: 3, warmUps: 0 },
     )
     await bench.table(
       'groups',
       `${few.length} of them in fixed groups, half a second between`,
       's',
-      1,
       {
         [BOUND]: () => boundOf(few),
         [GROUPS]: timed(async (fresh) => {
@@ -94,7 +93,7 @@ export async function run(bench: Bench): Promise<void> {
           return done
         }, few),
       },
-      0,
+      { rounds: 1, warmUps: 0 },
     )
   } finally {
     await blossom.close()

@@ -1,7 +1,7 @@
 import { rowsOf, type Sample, type Table } from './table.js'
 
-/** What a benchmark's process tells the one that started it. */
-export type Told =
+/** What a benchmark's process sends to the one that started it. */
+export type Message =
   | { readonly table: Table }
   | { readonly progress: string }
   | { readonly leftOut: string }
@@ -15,15 +15,15 @@ export interface Contenders {
 export class Bench {
   readonly quick: boolean
   readonly #name: string
-  readonly #tell: (told: Told) => void
+  readonly #send: (message: Message) => void
 
-  constructor(name: string, quick: boolean, tell: (told: Told) => void) {
+  constructor(name: string, quick: boolean, send: (message: Message) => void) {
     this.#name = name
     this.quick = quick
-    this.#tell = tell
+    this.#send = send
   }
 
-  /** A duration, or what a smoke run takes instead. */
+  /** A duration, or a short one in a smoke run. */
   ms(full: number): number {
     return this.quick ? Math.min(full, 60) : full
   }
@@ -33,24 +33,23 @@ export class Bench {
     return Object.keys(all).filter((name) => !this.quick || some.includes(name))
   }
 
-  /** A number of calls, or what a smoke run makes instead. */
+  /** A number of calls, or a small one in a smoke run. */
   count(full: number, quick = Math.ceil(full / 50)): number {
     return this.quick ? quick : full
   }
 
   /**
-   * Runs the contenders in turn, round after round, each round beginning with another one, so that
-   * neither a machine that drifts nor a place in the order favours anybody. One more round before
-   * the others only warms up. Nobody's garbage is collected in between: a process that has just
-   * been made to collect everything has lost its compiled code and its memory, as no server has.
+   * Runs the contenders in turn, round after round. Each round begins with another contender, so
+   * that neither a machine that drifts nor a place in the order favours anybody. The first
+   * `warmUps` rounds are not counted. No garbage is collected between turns: a process that has
+   * just collected everything has lost its compiled code and its memory, as no server has.
    */
   async table(
     part: string,
     title: string,
     unit: string,
-    rounds: number,
     contenders: Contenders,
-    warmUps = 1,
+    { rounds = 5, warmUps = 1 } = {},
   ): Promise<void> {
     const id = part === '' ? this.#name : `${this.#name}.${part}`
     const names = Object.keys(contenders)
@@ -59,22 +58,21 @@ export class Bench {
     for (let round = 1 - (this.quick ? 0 : warmUps); round <= last; round++) {
       for (let i = 0; i < names.length; i++) {
         const name = names[(i + Math.max(0, round)) % names.length] as string
-        this.#tell({
-          progress: `${id}: ${round < 1 ? 'warming up' : `round ${round} of ${last}`}, ${name}`,
-        })
+        const now = round < 1 ? 'warming up' : `round ${round} of ${last}`
+        this.#send({ progress: `${id}: ${now}, ${name}` })
         const sample = await contenders[name]?.()
         if (sample !== undefined && round >= 1) samples.get(name)?.push(sample)
       }
     }
-    this.#tell({ table: { id, title, unit, rows: rowsOf(samples) } })
+    this.#send({ table: { id, title, unit, rows: rowsOf(samples) } })
   }
 
   leaveOut(sentence: string): void {
-    this.#tell({ leftOut: `${this.#name}: ${sentence}` })
+    this.#send({ leftOut: `${this.#name}: ${sentence}` })
   }
 
   progress(sentence: string): void {
-    this.#tell({ progress: `${this.#name}: ${sentence}` })
+    this.#send({ progress: `${this.#name}: ${sentence}` })
   }
 }
 

@@ -3,10 +3,11 @@ import { circuitBreaker, handleAll, SamplingBreaker } from 'cockatiel'
 import CircuitBreaker from 'opossum'
 import type { Bench } from './bench.js'
 import { DEADLINE_MS } from './contenders/contender.js'
-import { BREAKER, OURS } from './contenders/names.js'
+import { BREAKER, COCKATIEL, OURS } from './contenders/names.js'
 import { fullStack } from './contenders/ours.js'
+import type { Sample } from './table.js'
 
-/** Says whether it is to fail. */
+/** The argument decides whether it fails. */
 type Ask = (fails: boolean) => Promise<unknown>
 
 const failure = Object.assign(new Error('upstream is down'), { code: 'DOWN' })
@@ -52,7 +53,7 @@ const makers: Readonly<Record<string, () => { ask: Ask; close?: () => unknown }>
     })
     return { ask: (fails) => circuit.fire(fails), close: () => circuit.shutdown() }
   },
-  cockatiel: () => {
+  [COCKATIEL]: () => {
     const policy = circuitBreaker(handleAll, {
       halfOpenAfter: 30_000,
       breaker: new SamplingBreaker({ threshold: 0.99, duration: WINDOW_MS, minimumRps: 1 }),
@@ -67,13 +68,13 @@ async function costAt(
   failures: number,
   make: () => { ask: Ask; close?: () => unknown },
   maxMs = 300,
-): Promise<number> {
+): Promise<Sample> {
   const { ask, close } = make()
   for (let i = 0; i < calls; i++) await ask(false)
   let done = 0
   let failed = 0
   const start = performance.now()
-  // Where a failure takes milliseconds, fewer say as much.
+  // Where a failure takes milliseconds, fewer are enough.
   while (done < failures && performance.now() - start < maxMs) {
     done++
     await ask(true).catch((error) => {
@@ -84,7 +85,7 @@ async function costAt(
   await close?.()
   if (failed !== done)
     throw new Error(`${done - failed} of ${done} calls did not fail as they should.`)
-  return microseconds
+  return { value: microseconds }
 }
 
 /** What a failure costs when much has happened before. */
@@ -97,6 +98,6 @@ export async function run(bench: Bench): Promise<void> {
     ])
     const title = `a failed call with ${calls.toLocaleString('en-US')} calls in the breaker's window`
     if (bench.quick && calls > 10_000) continue
-    await bench.table(`${calls}`, title, 'µs', 5, Object.fromEntries(turns))
+    await bench.table(`${calls}`, title, 'µs', Object.fromEntries(turns))
   }
 }

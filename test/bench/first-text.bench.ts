@@ -21,14 +21,8 @@ export async function run(bench: Bench): Promise<void> {
       ms: bench.ms(400),
       warmUpMs: bench.ms(3_000),
     })
-    await bench.table(
-      '',
-      'time to the first text of a stream, one after the other',
-      'ms',
-      5,
-      processes.turns('first-text'),
-      2,
-    )
+    const title = 'time to the first text of a stream, one after the other'
+    await bench.table('', title, 'ms', processes.turns('first-text'), { warmUps: 2 })
     await processes.close()
   } finally {
     upstream.close()

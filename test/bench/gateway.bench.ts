@@ -1,112 +1,81 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { join } from 'node:path'
 import type { Bench } from './bench.js'
 import { works } from './contenders/all.js'
-import { type Contender, proveCalls, proven, proveStreams } from './contenders/contender.js'
-import { DIRECT, HONO, NODE, PIPE, PORTKEY } from './contenders/names.js'
+import { type Contender, proveCalls, proven } from './contenders/contender.js'
+import { DIRECT, PORTKEY } from './contenders/names.js'
 import { undiciRequest } from './contenders/undici.js'
-import { perSecond, typical } from './load.js'
-import { startPortkey } from './portkey.js'
+import { type GatewayProcess, gatewayNames, startGateway } from './gateway-process.js'
+import { type CpuClock, perSecond, typical } from './load.js'
+import { type Portkey, startPortkey } from './portkey.js'
 import { startUpstream } from './upstream-process.js'
 
 const CALLS = 32
-const STREAMS = 16
 
-/** Without the CPU time, which is this process's and not the gateway's. */
-async function rate(width: number, ms: number, work: () => Promise<number>): Promise<number> {
-  const sample = await perSecond(width, ms, work)
-  return typeof sample === 'number' ? sample : sample.value
+interface Target {
+  readonly client: Contender
+  /** Not known where the process is not ours, or there is none. */
+  readonly cpu: CpuClock
+}
+const unknown = () => Number.NaN
+
+/** Portkey's gateway as a target; undefined when it cannot take part. */
+async function portkeyTarget(
+  bench: Bench,
+  portkey: Portkey,
+  upstream: string,
+): Promise<Target | undefined> {
+  if ('missing' in portkey) return void bench.leaveOut(portkey.missing)
+  const client = undiciRequest(portkey.origin, CALLS, {
+    'x-portkey-provider': 'openai',
+    'x-portkey-custom-host': `${upstream}/v1`,
+    authorization: 'Bearer sk_bench',
+  })
+  try {
+    await proveCalls(client)
+    return { client, cpu: unknown }
+  } catch (error) {
+    await client.close()
+    return void bench.leaveOut(`${PORTKEY} is left out: ${(error as Error).message}`)
+  }
 }
 
-/**
- * What a gateway costs: each in a process of its own between the same client and the same upstream.
- */
+/** What a gateway adds to a call: each in a process between the same client and upstream. */
 export async function run(bench: Bench): Promise<void> {
   const upstream = await startUpstream()
-  const children: ChildProcess[] = []
-  const start = async (kind: string): Promise<string> => {
-    const child = fork(join(import.meta.dirname, 'gateway-server.js'), [kind, upstream.origin], {
-      execArgv: [],
-    })
-    children.push(child)
-    const [port] = await once(child, 'message')
-    return `http://127.0.0.1:${port}`
-  }
+  const gateways: GatewayProcess[] = []
   bench.progress('starting the gateways')
   const portkey = await startPortkey(!bench.quick)
-  const clients: Record<string, Contender> = {}
+  const targets: Record<string, Target> = {}
   try {
-    const origins: Record<string, string> = {
-      [DIRECT]: upstream.origin,
-      [PIPE]: await start('pipe'),
-      [NODE]: await start('node'),
-      [HONO]: await start('hono'),
+    const direct = await proven(undiciRequest, upstream.origin, CALLS)
+    targets[DIRECT] = { client: direct, cpu: unknown }
+    for (const name of gatewayNames) {
+      const gateway = await startGateway(name, upstream.origin)
+      gateways.push(gateway)
+      const client = await proven(undiciRequest, gateway.origin, CALLS)
+      targets[name] = { client, cpu: gateway.cpu }
     }
-    for (const [name, origin] of Object.entries(origins))
-      clients[name] = await proven(undiciRequest, origin, CALLS)
-    if ('missing' in portkey) bench.leaveOut(portkey.missing)
-    else {
-      const headers = {
-        'x-portkey-provider': 'openai',
-        'x-portkey-custom-host': `${upstream.origin}/v1`,
-        authorization: 'Bearer sk_bench',
-      }
-      const client = undiciRequest(portkey.origin, CALLS, headers)
-      try {
-        await proveCalls(client)
-        clients[PORTKEY] = client
-      } catch (error) {
-        bench.leaveOut(`${PORTKEY} is left out: ${(error as Error).message}`)
-      }
-    }
-    const turns = (measure: (client: Contender) => Promise<number>) =>
-      Object.fromEntries(
-        Object.entries(clients).map(([name, client]) => [name, () => measure(client)]),
-      )
-    const { latency, call, stream } = works
+    const last = await portkeyTarget(bench, portkey, upstream.origin)
+    if (last !== undefined) targets[PORTKEY] = last
+
     const ms = bench.ms(400)
-    const warmUp = async (width: number, works: (client: Contender) => () => Promise<number>) => {
-      for (const [name, client] of Object.entries(clients)) {
-        bench.progress(`warming up, ${name}`)
-        await rate(width, bench.ms(4_000), works(client))
-      }
+    const calls = ({ client, cpu }: Target, forMs = ms) =>
+      perSecond(CALLS, forMs, works.call(client), cpu)
+    const latency = async ({ client }: Target) => ({
+      value: await typical(ms, works.latency(client)),
+    })
+    for (const [name, target] of Object.entries(targets)) {
+      bench.progress(`warming up, ${name}`)
+      await calls(target, bench.ms(4_000))
     }
-    await warmUp(CALLS, call)
-    await bench.table(
-      'latency',
-      'one JSON call after the other',
-      'ms',
-      5,
-      turns((client) => typical(ms, latency(client))),
-    )
-    await bench.table(
-      'calls',
-      `JSON calls, ${CALLS} at a time`,
-      'calls/s',
-      5,
-      turns((client) => rate(CALLS, ms, call(client))),
-    )
-    const last = clients[PORTKEY]
-    // With some versions of Node its streams are answered with 500: it writes into headers that
-    // fetch() has sealed.
-    const failed = last && (await proveStreams(last).catch((error: Error) => error))
-    if (failed) {
-      delete clients[PORTKEY]
-      await last.close()
-      bench.leaveOut(`${PORTKEY} is left out of the streams: ${failed.message}`)
-    }
-    await warmUp(STREAMS, stream)
-    await bench.table(
-      'streams',
-      `chunks of streams, ${STREAMS} at a time`,
-      'chunks/s',
-      5,
-      turns((client) => rate(STREAMS, ms, stream(client))),
-    )
+    const each = <T>(measure: (target: Target) => T) =>
+      Object.fromEntries(
+        Object.entries(targets).map(([name, target]) => [name, () => measure(target)]),
+      )
+    await bench.table('latency', 'one JSON call after the other', 'ms', each(latency))
+    await bench.table('calls', `JSON calls, ${CALLS} at a time`, 'calls/s', each(calls))
   } finally {
-    for (const client of Object.values(clients)) await client.close()
-    for (const child of children) child.disconnect()
+    for (const { client } of Object.values(targets)) await client.close()
+    for (const gateway of gateways) gateway.close()
     if ('close' in portkey) portkey.close()
     upstream.close()
   }

@@ -1,70 +1,135 @@
-import { type Results, type Row, short } from './table.js'
+import { addedTo, markdown, median, type Results, ratioOf, short, times } from './table.js'
 
-/** What the library is to be measured by, held against one run. */
-export interface Goal {
-  readonly goal: string
-  readonly aim: string
-  readonly measured: string
-  /** Undefined when the run did not measure it. */
-  readonly met: boolean | undefined
-  readonly beside: string
-}
-
-/** A figure out of the run; `NaN` when it is not there, which meets no goal. */
-type Value = number
-
-/** One run's figures by table and contender. */
+/** One run's figures by table, contender and unit; `NaN` for what was not measured. */
 export class Run {
   readonly #results: Results
 
   constructor(results: Results) {
     this.#results = results
   }
-  row(table: string, contender: string): Row | undefined {
-    return this.#results.tables
+
+  rounds(table: string, contender: string, unit?: string): readonly number[] {
+    const row = this.#results.tables
       .find(({ id }) => id === table)
       ?.rows.find((row) => row.contender === contender)
+    return (unit === undefined ? row?.rounds : row?.more[unit]) ?? []
   }
-  value(table: string, contender: string, more?: string): Value {
-    const row = this.row(table, contender)
-    return (more === undefined ? row?.value : row?.more[more]?.value) ?? Number.NaN
+  value(table: string, contender: string, unit?: string): number {
+    return median(this.rounds(table, contender, unit))
   }
-  ratio(table: string, contender: string, more?: string): Value {
-    const row = this.row(table, contender)
-    return (more === undefined ? row?.ratio : row?.more[more]?.ratio) ?? Number.NaN
+  ratio(table: string, contender: string, beside: string, unit?: string): number {
+    return ratioOf(this.rounds(table, contender, unit), this.rounds(table, beside, unit))
   }
-  /** What `contender` has above `other`. */
-  added(table: string, contender: string, other: string, more?: string): Value {
-    return this.value(table, contender, more) - this.value(table, other, more)
+  /** What `contender` has above `beside`. */
+  added(table: string, contender: string, beside: string, unit?: string): number {
+    return addedTo(this.rounds(table, contender, unit), this.rounds(table, beside, unit))
   }
-  /** `name 0.30, …` for those who took part. */
-  peers(figure: (name: string) => Value, ...names: string[]): string {
-    const known = names
-      .map((name) => [name, figure(name)] as const)
-      .filter(([, value]) => Number.isFinite(value))
-    return known.map(([name, value]) => `${name} ${short(value)}`).join(', ')
+  /** What `contender` adds to `base`, as a multiple of what `beside` adds. */
+  addedRatio(table: string, contender: string, beside: string, base: string): number {
+    const added = (name: string) => {
+      const bases = this.rounds(table, base)
+      return this.rounds(table, name).map((value, round) => value - (bases[round] ?? Number.NaN))
+    }
+    return ratioOf(added(contender), added(beside))
   }
 }
 
-/** A figure, and what it must be. */
-export type Test = readonly [Value, (value: number) => boolean]
-
-/** A goal that is met when all its tests are. */
-export const goal = (
-  name: string,
-  aim: string,
-  measured: string,
-  tests: readonly Test[],
-  beside = '',
-): Goal => {
-  const known = tests.every(([value]) => Number.isFinite(value))
-  return {
-    goal: name,
-    aim,
-    measured: known ? measured : '–',
-    met: known ? tests.every(([value, test]) => test(value)) : undefined,
-    beside,
-  }
+/** A measured figure and its limit. */
+export interface Figure {
+  readonly value: number
+  readonly limit: number
+  readonly better: 'less' | 'more'
+  readonly unit: string
 }
-export const atMost = (limit: number) => (value: number) => value <= limit
-export const atLeast = (limit: number) => (value: number) => value >= limit
+
+export const atMost = (limit: number, value: number, unit = '×'): Figure => ({
+  value,
+  limit,
+  better: 'less',
+  unit,
+})
+export const atLeast = (limit: number, value: number, unit = '×'): Figure => ({
+  value,
+  limit,
+  better: 'more',
+  unit,
+})
+
+/** What the library is to be measured by, held against a run. */
+export interface Goal {
+  readonly name: string
+  readonly figures: readonly Figure[]
+  /** What others reach. */
+  readonly beside: string
+}
+
+export const goal = (name: string, figures: readonly Figure[], beside = ''): Goal => ({
+  name,
+  figures,
+  beside,
+})
+
+/** `name 0.30, …` for those who took part. */
+export const peers = (figure: (name: string) => number, ...names: readonly string[]): string =>
+  names
+    .map((name) => [name, figure(name)] as const)
+    .filter(([, value]) => Number.isFinite(value))
+    .map(([name, value]) => `${name} ${short(value)}`)
+    .join(', ')
+
+const holds = ({ value, limit, better }: Figure): boolean =>
+  better === 'less' ? value <= limit : value >= limit
+
+/** Whether every figure is within its limit; undefined when one was not measured. */
+export const isMet = ({ figures }: Goal): boolean | undefined =>
+  figures.every(({ value }) => Number.isFinite(value)) ? figures.every(holds) : undefined
+
+const isWorse = (one: Figure, other: Figure): boolean =>
+  Number.isNaN(one.value) ||
+  (one.better === 'less' ? one.value > other.value : one.value < other.value)
+
+/** The same goals held against several runs: of each figure the worst. */
+export function worst(runs: readonly (readonly Goal[])[]): Goal[] {
+  const [first = [], ...others] = runs
+  return first.map((goal, index) => {
+    let worst = goal
+    for (const run of others) {
+      const other = run[index] ?? goal
+      const figures = worst.figures.map((figure, i) => {
+        const next = other.figures[i] ?? figure
+        return isWorse(next, figure) ? next : figure
+      })
+      // What others reach is told of the run that decides the first figure.
+      const { beside } = figures[0] === worst.figures[0] ? worst : other
+      worst = { ...worst, figures, beside }
+    }
+    return worst
+  })
+}
+
+export function written(value: number, unit: string): string {
+  if (!Number.isFinite(value)) return '–'
+  const text = unit === '×' ? times(value) : short(value)
+  return unit === '' ? text : `${text} ${unit}`
+}
+
+/** Goals as a table for the terminal. */
+export const goalsTable = (goals: readonly Goal[]): string =>
+  markdown(
+    ['goal', 'aim', 'measured', 'met', 'beside'],
+    goals.map((goal) => {
+      const { name, figures, beside } = goal
+      const met = isMet(goal)
+      return [
+        name,
+        figures
+          .map(
+            ({ limit, better, unit }) => `${better === 'less' ? '≤' : '≥'} ${written(limit, unit)}`,
+          )
+          .join(', '),
+        figures.map(({ value, unit }) => written(value, unit)).join(', '),
+        met === undefined ? '–' : met ? 'yes' : '**no**',
+        beside,
+      ]
+    }),
+  )

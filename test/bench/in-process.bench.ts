@@ -3,7 +3,7 @@ import { bytesPerCall, COUNTING } from './allocation.js'
 import type { Bench } from './bench.js'
 import { arounds } from './contenders/around.js'
 import { chatRequest, DEADLINE_MS } from './contenders/contender.js'
-import { BARE, BYTES, NOOP, OURS, STANDARD } from './contenders/names.js'
+import { BARE, BYTES, COCKATIEL, NOOP, OURS, STANDARD } from './contenders/names.js'
 import { fullStack, standardStack } from './contenders/ours.js'
 import { freshPrompt, microseconds } from './load.js'
 import type { Sample } from './table.js'
@@ -55,6 +55,7 @@ const side =
       throw new Error('It did not bring the answer.')
     const plain = () => call(chatRequest(freshPrompt()))
     const signalled = () => call(chatRequest(freshPrompt()), new AbortController().signal)
+    const bytes = async (one: typeof plain) => ({ value: await bytesPerCall(calls, one) })
     return {
       warmUp: (kind) =>
         kind.startsWith('bytes')
@@ -63,7 +64,7 @@ const side =
       turn: (kind) => {
         if (kind === 'time') return microseconds(ms, plain)
         if (kind === 'time-signal') return microseconds(ms, signalled)
-        return bytesPerCall(calls, kind === 'bytes-signal' ? signalled : plain)
+        return bytes(kind === 'bytes-signal' ? signalled : plain)
       },
     }
   }
@@ -85,7 +86,7 @@ export async function run(bench: Bench): Promise<void> {
     [
       '',
       'whole stacks around a function that does nothing, a deadline on every call',
-      bench.names(stacks, [NOOP, OURS, 'cockatiel']),
+      bench.names(stacks, [NOOP, OURS, COCKATIEL]),
       ['', '-signal'],
     ],
   ] as const) {
@@ -98,11 +99,9 @@ export async function run(bench: Bench): Promise<void> {
       const both = names.map((name) => [
         name,
         async () => {
-          const time = (await times[name]?.()) as Extract<Sample, object>
-          return {
-            value: time.value,
-            more: { ...time.more, [BYTES]: Number(await bytes[name]?.()) },
-          }
+          const time = (await times[name]?.()) as Sample
+          const counted = (await bytes[name]?.()) as Sample
+          return { value: time.value, more: { ...time.more, [BYTES]: counted.value } }
         },
       ])
       const end = kind === '' ? '' : ', and a fresh signal'
@@ -110,9 +109,8 @@ export async function run(bench: Bench): Promise<void> {
         `${part}${kind}`.replace(/^-/, ''),
         `${title}${end}`,
         'µs',
-        5,
         Object.fromEntries(both),
-        2,
+        { warmUps: 2 },
       )
     }
     await timed.close()

@@ -5,19 +5,22 @@ let asked = 0
 /** A prompt that nobody has asked before, so that every call is a miss. */
 export const freshPrompt = (): string => `Hello ${asked++}`
 
-/**
- * Keeps `width` pieces of work going for `ms`; gives what they counted a second, and the CPU time
- * of this process for each.
- */
-export async function perSecond(
+/** Microseconds of CPU time since a process started. */
+export type CpuClock = () => Promise<number> | number
+
+const ownCpu: CpuClock = () => {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
+/** Keeps `width` pieces of work going for `ms`. Returns the sum of what they counted. */
+export async function keepGoing(
   width: number,
   ms: number,
   work: () => Promise<number>,
-): Promise<Sample> {
+): Promise<number> {
   let done = 0
-  const cpu = process.cpuUsage()
-  const start = performance.now()
-  const until = start + ms
+  const until = performance.now() + ms
   const worker = async () => {
     do {
       const count = await work()
@@ -25,34 +28,46 @@ export async function perSecond(
     } while (performance.now() < until)
   }
   await Promise.all(Array.from({ length: width }, worker))
-  const seconds = (performance.now() - start) / 1_000
-  const { user, system } = process.cpuUsage(cpu)
-  return { value: done / seconds, more: { [CPU]: (user + system) / done } }
+  return done
 }
 
-/**
- * Does `work` over and over for `ms`, one after the other; gives the microseconds each took, and
- * those of CPU time, which a busy machine changes less.
- */
+/** What `load` counts a second, and the CPU time for each of them. */
+export async function rated(load: () => Promise<number>, cpu: CpuClock = ownCpu): Promise<Rated> {
+  const cpuBefore = await cpu()
+  const start = performance.now()
+  const done = await load()
+  const seconds = (performance.now() - start) / 1_000
+  return { value: done / seconds, more: { [CPU]: ((await cpu()) - cpuBefore) / done } }
+}
+
+interface Rated extends Sample {
+  readonly more: Readonly<Record<typeof CPU, number>>
+}
+
+/** What `width` pieces of work count a second in `ms`. */
+export const perSecond = (
+  width: number,
+  ms: number,
+  work: () => Promise<number>,
+  cpu?: CpuClock,
+): Promise<Rated> => rated(() => keepGoing(width, ms, work), cpu)
+
+/** The microseconds of one call, one after the other for `ms`; wall clock and CPU time. */
 export async function microseconds(
   ms: number,
-  work: (i: number) => Promise<unknown>,
-): Promise<Extract<Sample, object>> {
-  let done = 0
-  const cpu = process.cpuUsage()
-  const start = performance.now()
-  const until = start + ms
-  do {
-    for (const end = done + 200; done < end; done++) await work(done)
+  call: (i: number) => Promise<unknown>,
+): Promise<Rated> {
+  let i = 0
+  const { value, more } = await perSecond(1, ms, async () => {
+    for (const end = i + 200; i < end; i++) await call(i)
     // As in a server: what waits for the next turn of the event loop gets it.
     await new Promise(setImmediate)
-  } while (performance.now() < until)
-  const took = performance.now() - start
-  const { user, system } = process.cpuUsage(cpu)
-  return { value: (took / done) * 1_000, more: { [CPU]: (user + system) / done } }
+    return 200
+  })
+  return { value: 1e6 / value, more }
 }
 
-/** The median of what `work` counts, one after the other for `ms`. */
+/** The median of what `work` measures, one after the other for `ms`. */
 export async function typical(ms: number, work: () => Promise<number>): Promise<number> {
   const figures: number[] = []
   const until = performance.now() + ms

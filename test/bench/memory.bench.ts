@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { cache, createBlossom, queue, stack, standard } from 'blossom-stack'
+import { cache, queue, stack } from 'blossom-stack'
 import PQueue from 'p-queue'
 import type { Bench } from './bench.js'
 import { everybody } from './contenders/all.js'
 import { byHand } from './contenders/around.js'
 import { chatRequest, DEADLINE_MS } from './contenders/contender.js'
-import { OURS, RAW } from './contenders/names.js'
+import { BY_HAND, OURS, QUEUED, RAW } from './contenders/names.js'
 import { fullStack } from './contenders/ours.js'
-import { makePool } from './contenders/undici.js'
 import { freshPrompt, sleep } from './load.js'
 import type { Sample } from './table.js'
 import { type MakeSide, Processes } from './turns.js'
@@ -28,8 +27,8 @@ async function bytesInUse(): Promise<number> {
 }
 
 /**
- * What `make` leaves in memory, for each of `count`. It gives what must not be collected, and what
- * lets go of it.
+ * What `make` leaves in memory, for each of `count`. The function that it returns holds what must
+ * not be collected, and lets go of it.
  */
 const kept =
   (
@@ -55,7 +54,7 @@ const quiet = (promise: Promise<unknown>) => void promise.catch(() => {})
 
 /** Calls that wait behind one that never ends. */
 const waiting: Readonly<Record<string, MakeSide<Settings>>> = {
-  'p-queue': kept((count) => {
+  [QUEUED]: kept((count) => {
     const line = new PQueue({ concurrency: 1 })
     for (let i = 0; i <= count; i++) quiet(line.add(never))
     return () => line.clear()
@@ -65,7 +64,7 @@ const waiting: Readonly<Record<string, MakeSide<Settings>>> = {
     for (let i = 0; i <= count; i++) quiet(ask(undefined))
     return () => ask.close({ timeoutMs: 0 })
   }),
-  'packages by hand': kept((count) => {
+  [BY_HAND]: kept((count) => {
     const ask = byHand.ask(never, 1)
     for (let i = 0; i <= count; i++) quiet(ask(chatRequest(freshPrompt())))
     return () => {}
@@ -105,25 +104,6 @@ const cached: Readonly<Record<string, MakeSide<Settings>>> = {
   }),
 }
 
-const idle: Readonly<Record<string, MakeSide<Settings>>> = {
-  'undici Pool': kept((count, origin) => {
-    const pools = Array.from({ length: count }, () => makePool(origin, 10))
-    return () => Promise.all(pools.map((pool) => pool.destroy()))
-  }),
-  'createBlossom()': kept((count, baseURL) => {
-    const clients = Array.from({ length: count }, () => createBlossom({ baseURL }))
-    for (const client of clients) client.stats()
-    return () => Promise.all(clients.map((client) => client.close()))
-  }),
-  'createBlossom() with standard()': kept((count, baseURL) => {
-    const clients = Array.from({ length: count }, () =>
-      createBlossom({ baseURL }).use(...standard()),
-    )
-    for (const client of clients) client.stats()
-    return () => Promise.all(clients.map((client) => client.close()))
-  }),
-}
-
 class Left extends Error {}
 
 const openStreams = (name: string): MakeSide<Settings> =>
@@ -158,15 +138,30 @@ const openStreams = (name: string): MakeSide<Settings> =>
     }
   })
 
-const streams = Object.fromEntries([RAW, OURS].map((name) => [name, openStreams(name)]))
-const named = (part: string, sides: Readonly<Record<string, MakeSide<Settings>>>) =>
-  Object.fromEntries(Object.entries(sides).map(([name, side]) => [`${part}: ${name}`, side]))
-export const contenders = {
-  ...named('waiting', waiting),
-  ...named('cached', cached),
-  ...named('idle', idle),
-  ...named('streams', streams),
-}
+/** Each with what is counted, and how many of it. */
+const parts = {
+  waiting: { title: 'a call that waits', sides: waiting, count: 10_000, rounds: 3 },
+  cached: {
+    title: 'a cached entry, with its key and its small answer',
+    sides: cached,
+    count: 10_000,
+    rounds: 3,
+  },
+  streams: {
+    title: 'an open stream',
+    sides: Object.fromEntries([RAW, OURS].map((name) => [name, openStreams(name)])),
+    count: Math.min(10_000, socketsAllowed()),
+    rounds: 1,
+  },
+} as const
+type Part = keyof typeof parts
+
+const nameIn = (part: Part, name: string) => `${part}: ${name}`
+export const contenders = Object.fromEntries(
+  (Object.keys(parts) as Part[]).flatMap((part) =>
+    Object.entries(parts[part].sides).map(([name, side]) => [nameIn(part, name), side]),
+  ),
+)
 
 /** Sockets that this process and upstream may each have open, other files left over. */
 function socketsAllowed(): number {
@@ -178,35 +173,30 @@ function socketsAllowed(): number {
   }
 }
 
-/** What a call, an entry, a client or a stream keeps in memory while it is there. */
+/** What a call, an entry or a stream keeps in memory while it is there. */
 export async function run(bench: Bench): Promise<void> {
   const upstream = await startUpstream({ streams: 'held' })
-  const open = bench.count(Math.min(10_000, socketsAllowed()), 200)
-  if (!bench.quick && open < 10_000)
-    bench.leaveOut(`this machine allows ${open} open streams of 10,000; see ulimit -n.`)
-  const parts: readonly [string, string, number][] = [
-    ['waiting', 'a call that waits', bench.count(10_000)],
-    ['cached', 'a cached entry, with its key and its small answer', bench.count(10_000)],
-    ['idle', 'an idle client', bench.count(1_000)],
-    ['streams', `an open stream, of ${open.toLocaleString('en-US')}`, open],
-  ]
+  const { origin } = upstream
+  if (!bench.quick && parts.streams.count < 10_000)
+    bench.leaveOut(`this machine allows ${parts.streams.count} open streams; see ulimit -n.`)
   try {
-    for (const [part, title, count] of parts) {
-      const names = Object.keys(contenders).filter((name) => name.startsWith(`${part}: `))
+    for (const part of Object.keys(parts) as Part[]) {
+      const { title, sides, count, rounds } = parts[part]
       bench.progress(`starting the contenders for ${part}`)
-      const processes = await Processes.start('memory', names, { origin: upstream.origin, count })
-      const turns = Object.entries(processes.turns(part)).map(([name, turn]) => [
-        name.slice(part.length + 2),
-        turn,
-      ])
-      await bench.table(
-        part,
-        title,
-        'bytes',
-        part === 'streams' ? 1 : 3,
-        Object.fromEntries(turns),
-        0,
+      const names = Object.keys(sides)
+      const settings = { origin, count: bench.count(count, 200) }
+      const processes = await Processes.start(
+        'memory',
+        names.map((name) => nameIn(part, name)),
+        settings,
       )
+      const all = processes.turns(part)
+      const turns = names.flatMap((name) => {
+        const turn = all[nameIn(part, name)]
+        return turn === undefined ? [] : [[name, turn] as const]
+      })
+      const counted = `${title}, of ${settings.count.toLocaleString('en-US')}`
+      await bench.table(part, counted, 'bytes', Object.fromEntries(turns), { rounds, warmUps: 0 })
       await processes.close()
     }
   } finally {

@@ -2,7 +2,7 @@ import { type BlossomLayer, createBlossom, queue } from 'blossom-stack'
 import type { Bench } from './bench.js'
 import { byHand, cockatiel } from './contenders/around.js'
 import { type ChatRequest, chatRequest } from './contenders/contender.js'
-import { OURS, PLAIN_LIMIT, REFUSAL, SHORT_LINE, UNTOLD } from './contenders/names.js'
+import { BY_HAND, OURS, PLAIN_LIMIT, REFUSAL, SHORT_LINE, UNTOLD } from './contenders/names.js'
 import { fullStack } from './contenders/ours.js'
 import { jsonBy, makePool, textOf } from './contenders/undici.js'
 import { freshPrompt, perSecond, sleep } from './load.js'
@@ -16,8 +16,6 @@ const SLOTS = 16
 const SERVICE_MS = 50
 /** What a caller is ready to wait. */
 const PATIENCE_MS = 400
-
-export const GOODPUT = 'goodput'
 
 interface Settings {
   readonly origin: string
@@ -56,7 +54,7 @@ const overRaw = (
 }
 const makers: Readonly<Record<string, (settings: Settings) => Ask>> = {
   [PLAIN_LIMIT]: overRaw((fn) => (request) => fn(request, AbortSignal.timeout(PATIENCE_MS))),
-  'packages by hand': overRaw((fn) => byHand.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS })),
+  [BY_HAND]: overRaw((fn) => byHand.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS })),
   'cockatiel, 1,000 may wait': overRaw((fn) =>
     cockatiel.ask(fn, SLOTS, { deadlineMs: PATIENCE_MS }),
   ),
@@ -76,9 +74,9 @@ const side =
         const rate = Number(kind)
         if (!(rate > 0)) {
           if ((await ask(freshPrompt())) !== ANSWER) throw new Error('It did not bring the answer.')
-          return (await perSecond(SLOTS, settings.ms, async () =>
+          return perSecond(SLOTS, settings.ms, async () =>
             (await ask(freshPrompt())) === ANSWER ? 1 : 0,
-          )) as Sample
+          )
         }
         return offer(ask, rate, settings.ms)
       },
@@ -133,20 +131,21 @@ export async function run(bench: Bench): Promise<void> {
   const processes = await Processes.start('overload', ready, settings)
   try {
     const measured = await processes.turns('capacity')[ready[0] as string]?.()
-    const capacity = typeof measured === 'object' ? measured.value : Number.NaN
+    const capacity = measured?.value ?? Number.NaN
     for (const load of [1, 2, 5]) {
       const turns = Object.entries(processes.turns(String(Math.round(capacity * load)))).map(
         ([name, turn]) => [
           name,
           async (): Promise<Sample> => {
-            const sample = (await turn()) as Exclude<Sample, number>
+            const { value, more = {} } = await turn()
             await sleep(bench.ms(300))
-            return { value: sample.value / capacity, more: sample.more }
+            return { value: value / capacity, more }
           },
         ],
       )
       const title = `useful answers as a share of capacity, ${load} × of it offered, callers wait ${PATIENCE_MS} ms`
-      await bench.table(`${load}x`, title, GOODPUT, 2, Object.fromEntries(turns), 0)
+      const rounds = { rounds: 2, warmUps: 0 }
+      await bench.table(`${load}x`, title, 'goodput', Object.fromEntries(turns), rounds)
     }
     await processes.close()
   } finally {

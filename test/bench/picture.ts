@@ -1,15 +1,18 @@
-/**
- * `npm run bench:picture` draws `results.svg` from `results.json`, which `npm run bench -- --json
- * test/bench/results.json` writes, puts the tables of the same run into the README, and prints the
- * one of the goals.
- */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { root } from './compile.js'
-import { DISPATCH, NOOP, OURS, PLAIN, RAW, STANDARD } from './contenders/names.js'
-import { goalsTable } from './goals.js'
-import { withMeasured } from './readme-tables.js'
-import { type Results, type Row, short, times } from './table.js'
+import { type Comparison, calls, policies, streams, worseRun } from './comparisons.js'
+import {
+  BY_HAND,
+  COCKATIEL,
+  DISPATCH,
+  OPENAI,
+  OURS,
+  PLAIN,
+  POLLINATIONS,
+  RAW,
+  STANDARD,
+  VERCEL,
+} from './contenders/names.js'
+import { written } from './goal.js'
+import type { Results } from './table.js'
 
 const WIDTH = 820
 const LEFT = 210
@@ -47,46 +50,39 @@ function part(title: string, bars: readonly Bar[], top: number): { svg: string; 
   }
 }
 
-function rowsOf({ tables }: Results, id: string): readonly Row[] {
-  const rows = tables.find((table) => table.id === id)?.rows
-  if (rows === undefined)
-    throw new Error(
-      `The results hold no ${id}; run \`npm run bench -- --json test/bench/results.json\` as a whole.`,
-    )
-  return rows
+/** Best first. */
+function barsOf(runs: readonly Results[], comparison: Comparison, names: readonly string[]): Bar[] {
+  const { better, unit } = comparison
+  const run = worseRun(runs, comparison)
+  return names
+    .map((name) => ({ name, value: comparison.figure(run, name) }))
+    .filter(({ value }) => Number.isFinite(value))
+    .toSorted((a, b) => (better === 'more' ? b.value - a.value : a.value - b.value))
+    .map(({ name, value }) => ({ name, value, label: written(value, unit) }))
 }
 
-/** The contenders beside undici's plain `request()`, best first. */
-const beside = (rows: readonly Row[], unit: string): Bar[] =>
-  rows
-    .map(({ contender, value, ratio }) => ({
-      name: contender,
-      value: ratio ?? 0,
-      label: `${times(ratio)} ×  (${short(value)} ${unit})`,
-    }))
-    .toSorted((a, b) => b.value - a.value)
+const CLIENTS = [
+  RAW,
+  DISPATCH,
+  PLAIN,
+  OURS,
+  STANDARD,
+  BY_HAND,
+  COCKATIEL,
+  POLLINATIONS,
+  OPENAI,
+  VERCEL,
+]
+const POLICIES = [OURS, STANDARD, BY_HAND, COCKATIEL, '@git-stunts/alfred', 'llm-retry-kit']
 
-export function draw(results: Results): string {
-  const inProcess = rowsOf(results, 'in-process')
-  const nothing = inProcess.find(({ contender }) => contender === NOOP)?.value ?? 0
-  const costs = inProcess
-    .filter(({ contender }) => contender !== NOOP)
-    .map(({ contender, value }) => ({
-      name: contender,
-      value: value - nothing,
-      label: `${short(value - nothing)} µs`,
-    }))
-    .toSorted((a, b) => a.value - b.value)
+export function draw(runs: readonly Results[]): string {
   const parts: readonly [string, readonly Bar[]][] = [
+    ['JSON calls, 16 at a time, × undici (more is better)', barsOf(runs, calls, CLIENTS)],
+    ['Chunks of 16 streams, × undici (more is better)', barsOf(runs, streams, CLIENTS)],
     [
-      'JSON calls, 16 at a time, × undici (more is better)',
-      beside(rowsOf(results, 'calls.16'), 'calls/s'),
+      'What the layers add to a call in the process (less is better)',
+      barsOf(runs, policies, POLICIES),
     ],
-    [
-      'Chunks of 16 streams, × undici (more is better)',
-      beside(rowsOf(results, 'streams'), 'chunks/s'),
-    ],
-    ['What the layers add to a call in the process (less is better)', costs],
   ]
   let top = 44
   const svg = parts.map(([title, bars]) => {
@@ -95,7 +91,7 @@ export function draw(results: Results): string {
     return drawn.svg
   })
   const height = top - 2
-  const { node, machine, date } = results
+  const { node, machine, date } = runs.at(-1) as Results
   const foot = `<text class="foot" x="${MARGIN}" y="${height - 14}">${inXml(`Node ${node}, ${machine}, ${date}. Upstream in another process; every call is a miss.`)}</text>`
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="about">
 <title id="about">blossom-stack beside undici, policy libraries and SDKs: calls, stream chunks and in-process cost</title>
@@ -117,17 +113,4 @@ ${svg.join('\n')}
 ${foot}
 </svg>
 `
-}
-
-/** Started as a program. */
-if (process.argv[1] === import.meta.filename) {
-  const results = JSON.parse(
-    readFileSync(join(import.meta.dirname, 'results.json'), 'utf8'),
-  ) as Results
-  if (results.quick)
-    throw new Error('results.json comes from a quick run, whose figures say nothing.')
-  writeFileSync(join(import.meta.dirname, 'results.svg'), draw(results))
-  const readme = join(root, 'README.md')
-  writeFileSync(readme, withMeasured(readFileSync(readme, 'utf8'), results))
-  console.log(goalsTable(results))
 }

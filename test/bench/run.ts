@@ -1,17 +1,19 @@
 /**
  * `npm run bench` runs every benchmark of this folder, `npm run bench -- calls hits` some of them.
  * `--quick`: one short round of each, to see that they still run. `--json FILE` writes the figures,
- * `--goals` prints the table of goals that they are held against, `--source` measures `src` without
- * a build.
+ * `--goals` prints them beside the goals, `--source` measures `src` without a build. `npm run
+ * bench:report` compares such files.
  */
 import { fork } from 'node:child_process'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Told } from './bench.js'
+import type { Message } from './bench.js'
 import { compile } from './compile.js'
-import { goalsTable } from './goals.js'
+import { goalsTable } from './goal.js'
+import { goalsOf } from './goals.js'
+import { writeResults } from './results.js'
 import { printTable, type Results, type Table } from './table.js'
 
 const names = readdirSync(import.meta.dirname)
@@ -58,16 +60,16 @@ function runOne(folder: string, name: string): Promise<void> {
     const child = fork(join(folder, 'one.js'), [name, ...(quick ? ['--quick'] : [])], {
       execArgv: ['--expose-gc'],
     })
-    child.on('message', (told: Told) => {
-      if ('progress' in told) return progress(told.progress)
+    child.on('message', (message: Message) => {
+      if ('progress' in message) return progress(message.progress)
       progress('')
-      if ('table' in told) {
-        tables.push(told.table)
-        printTable(told.table)
-      } else if ('leftOut' in told) {
-        leftOut.push(told.leftOut)
-        console.log(`\n${told.leftOut}`)
-      } else console.error(`\n${name} failed: ${told.failed}`)
+      if ('table' in message) {
+        tables.push(message.table)
+        printTable(message.table)
+      } else if ('leftOut' in message) {
+        leftOut.push(message.leftOut)
+        console.log(`\n${message.leftOut}`)
+      } else console.error(`\n${name} failed: ${message.failed}`)
     })
     child.on('exit', (code) => {
       progress('')
@@ -79,7 +81,7 @@ function runOne(folder: string, name: string): Promise<void> {
 
 const machine = `${process.platform} ${process.arch}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}`
 console.log(
-  `Node ${process.version}, ${machine}. × is the ratio to the first line, in the same run; absolute figures are this machine's, now.`,
+  `Node ${process.version}, ${machine}. × compares with the first line, round by round; absolute figures are this machine's, now.`,
 )
 const { folder, remove } = await compile({ source })
 process.on('exit', remove)
@@ -94,8 +96,8 @@ const results: Results = {
   tables,
   leftOut,
 }
-if (json !== undefined) writeFileSync(json, `${JSON.stringify(results, null, 1)}\n`)
-if (goals) console.log(`\n${goalsTable(results)}`)
+if (json !== undefined) writeResults(json, results)
+if (goals) console.log(`\n${goalsTable(goalsOf(results))}`)
 if (failed.length > 0) {
   console.error(`\nThese benchmarks failed: ${failed.join(', ')}.`)
   process.exitCode = 1

@@ -73,21 +73,16 @@ export async function run(bench: Bench): Promise<void> {
       const turn = processes.turns('read')[name]
       turns[name] = async () => {
         const before = await settled(upstream, () => true)
-        const left = (await turn?.()) as Exclude<Sample, number>
+        const left = (await turn?.()) as Sample
         const after = await settled(upstream, ({ closed }) => closed > before.closed)
         const socket =
           after.closed > before.closed ? Math.max(0, after.closedAt - left.value) : GIVEN_MS
         return { value: (after.sent - before.sent) / 1e6, more: { [SOCKET]: socket, ...left.more } }
       }
     }
-    await bench.table(
-      '',
-      'what upstream could send to a reader who takes a piece each 10 ms, and then leaves',
-      'MB',
-      3,
-      turns,
-      0,
-    )
+    const title =
+      'what upstream could send to a reader who takes a piece each 10 ms, and then leaves'
+    await bench.table('', title, 'MB', turns, { rounds: 3, warmUps: 0 })
   } finally {
     for (const end of ends.reverse()) await end()
   }

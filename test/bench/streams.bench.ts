@@ -20,13 +20,8 @@ export async function run(bench: Bench): Promise<void> {
       ms: bench.ms(500),
       warmUpMs: bench.ms(3_000),
     })
-    await bench.table(
-      '',
-      `chunks of streams, ${WIDTH} streams at a time`,
-      'chunks/s',
-      5,
-      processes.turns('stream'),
-    )
+    const title = `chunks of streams, ${WIDTH} streams at a time`
+    await bench.table('', title, 'chunks/s', processes.turns('stream'))
     await processes.close()
   } finally {
     upstream.close()

@@ -5,8 +5,8 @@ import type { Sample } from './table.js'
 /** A contender, ready for its turns. */
 export interface Side {
   /**
-   * Works without a clock, before the first turn of its kind: a server is asked about after hours,
-   * not in its first second.
+   * Works without a clock before the first turn of each kind: what matters of a server is its speed
+   * after hours, not in its first second.
    */
   warmUp?(kind: string): Promise<unknown>
   turn(kind: string): Promise<Sample> | Sample
@@ -18,13 +18,12 @@ export type MakeSide<Settings> = (settings: Settings) => Promise<Side> | Side
 /** A benchmark whose contenders have a process each exports them by name. */
 export type Sides = Readonly<Record<string, MakeSide<never>>>
 
-/** What a contender's process says: `ready`, then one figure for each turn. */
-export type Said = 'ready' | { readonly sample: Sample } | { readonly error: string }
+/** What a contender's process sends: `ready`, then a sample for each turn. */
+export type Reply = 'ready' | { readonly sample: Sample } | { readonly error: string }
 
 /**
- * The contenders of a benchmark, each in a process of its own, of which one at a time works: what
- * one leaves behind, such as the timers of a minute's deadlines, slows nobody else's garbage
- * collection.
+ * The contenders of a benchmark, each in a process of its own, of which one works at a time: what
+ * one leaves behind, such as its timers, slows nobody else's garbage collection.
  */
 export class Processes {
   readonly #children = new Map<string, ChildProcess>()
@@ -36,16 +35,13 @@ export class Processes {
     execArgv: readonly string[] = ['--expose-gc'],
   ): Promise<Processes> {
     const all = new Processes()
+    const program = join(import.meta.dirname, 'turn-process.js')
     try {
       const ready = names.map((name) => {
-        const options = { execArgv: [...execArgv] }
-        const child = fork(
-          join(import.meta.dirname, 'turn-process.js'),
-          [bench, name, JSON.stringify(settings)],
-          options,
-        )
+        const args = [bench, name, JSON.stringify(settings)]
+        const child = fork(program, args, { execArgv: [...execArgv] })
         all.#children.set(name, child)
-        return heard(child, name)
+        return nextReply(child, name)
       })
       await Promise.all(ready)
     } catch (error) {
@@ -55,10 +51,15 @@ export class Processes {
     return all
   }
 
-  /** The contenders' turns of one kind. */
-  turns(kind: string): Record<string, () => Promise<Sample>> {
+  /** Turns of one kind, of all contenders or of those named. */
+  turns(
+    kind: string,
+    names: readonly string[] = [...this.#children.keys()],
+  ): Record<string, () => Promise<Sample>> {
     return Object.fromEntries(
-      [...this.#children].map(([name, child]) => [name, () => ask(child, name, kind)]),
+      [...this.#children]
+        .filter(([name]) => names.includes(name))
+        .map(([name, child]) => [name, () => ask(child, name, kind)]),
     )
   }
 
@@ -76,22 +77,23 @@ export class Processes {
 }
 
 async function ask(child: ChildProcess, name: string, kind: string): Promise<Sample> {
-  const answer = heard(child, name)
+  const answer = nextReply(child, name)
   child.send(kind)
-  const said = await answer
-  if (typeof said !== 'object' || !('sample' in said)) throw new Error(`${name} gave no figure.`)
-  return said.sample
+  const reply = await answer
+  if (typeof reply !== 'object' || !('sample' in reply)) throw new Error(`${name} sent no sample.`)
+  return reply.sample
 }
 
-function heard(child: ChildProcess, name: string): Promise<Said> {
+function nextReply(child: ChildProcess, name: string): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const died = (code: number | null) =>
       reject(new Error(`${name}: its process ended with ${code}.`))
     child.once('exit', died)
-    child.once('message', (said: Said) => {
+    child.once('message', (reply: Reply) => {
       child.off('exit', died)
-      if (typeof said === 'object' && 'error' in said) reject(new Error(`${name}: ${said.error}`))
-      else resolve(said)
+      if (typeof reply === 'object' && 'error' in reply)
+        reject(new Error(`${name}: ${reply.error}`))
+      else resolve(reply)
     })
   })
 }

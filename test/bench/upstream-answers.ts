@@ -1,21 +1,20 @@
 /**
- * What the benchmarks' upstream answers, for those who check that a contender has brought the whole
+ * What the upstream of the benchmarks answers, for those who check that a contender has brought all
  * of it.
  */
 export const ANSWER = 'Hello there, how may I help you today?'
 export const PIECE = 'word '
-/**
- * Pieces of text in a stream; one chunk with the role comes before them, one with the finish reason
- * after.
- */
+/** Pieces of text in a stream. A chunk with the role comes before, one with the reason after. */
 export const PIECES = 200
 
+/**
+ * What a prompt may ask of the upstream: an answer after `latency=50` milliseconds, a stream that
+ * begins after as many, an answer of `characters=8000`, or a `paced` stream.
+ */
 export interface UpstreamOptions {
-  /** A body that says `latency=50` is answered after so many milliseconds. */
-  readonly latency?: boolean
   /**
-   * So many requests at a time, the others in a line; each takes between half and one and a half
-   * times `serviceMs`.
+   * So many requests at a time, the others wait; each takes between half and one and a half times
+   * `serviceMs`.
    */
   readonly capacity?: { readonly slots: number; readonly serviceMs: number }
   /**
@@ -23,13 +22,13 @@ export interface UpstreamOptions {
    * piece.
    */
   readonly streams?: 'whole' | 'endless' | 'held'
+  /** A `paced` stream sends a piece, in a packet of its own, each so many milliseconds. */
+  readonly paceMs?: number
 }
 
 /** What the upstream has seen so far. */
 export interface Seen {
   readonly requests: number
-  /** Connections open now. */
-  readonly open: number
   /** Connections closed so far. */
   readonly closed: number
   /** Bytes that went into sockets, or wait before them. */
@@ -37,3 +36,7 @@ export interface Seen {
   /** When a connection closed last, milliseconds since the epoch. */
   readonly closedAt: number
 }
+
+/** The answer to a prompt that asks for so many characters. */
+export const answerOf = (characters: number): string =>
+  'Flowers bloom when "days" grow longer.\n'.repeat(Math.ceil(characters / 39)).slice(0, characters)

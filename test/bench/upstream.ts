@@ -1,24 +1,35 @@
 /**
- * The upstream, in a process of its own: its work must not be counted as the client's. It speaks
- * HTTP over bare sockets with answers written beforehand, since node:http's server would take as
- * long for a call as the client, and then all contenders would look alike.
+ * The upstream, in a process of its own: its work must not be counted as the client's. It answers
+ * over bare sockets with bytes made beforehand, since node:http's server would take as long for a
+ * call as the client, and then all contenders would look alike.
  */
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { ANSWER, PIECE, PIECES, type Seen, type UpstreamOptions } from './upstream-answers.js'
+import {
+  ANSWER,
+  answerOf,
+  PIECE,
+  PIECES,
+  type Seen,
+  type UpstreamOptions,
+} from './upstream-answers.js'
+import { Pacer } from './upstream-pacer.js'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as UpstreamOptions
 
-const json = JSON.stringify({
-  id: 'x',
-  object: 'chat.completion',
-  created: 1,
-  model: 'openai',
-  choices: [{ index: 0, message: { role: 'assistant', content: ANSWER }, finish_reason: 'stop' }],
-  usage: { prompt_tokens: 1, completion_tokens: 9, total_tokens: 10 },
-})
-const whole = Buffer.from(
-  `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
-)
+const wholeAnswer = (content: string): Buffer => {
+  const json = JSON.stringify({
+    id: 'x',
+    object: 'chat.completion',
+    created: 1,
+    model: 'openai',
+    choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
+    usage: { prompt_tokens: 1, completion_tokens: 9, total_tokens: 10 },
+  })
+  return Buffer.from(
+    `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
+  )
+}
+const whole = wholeAnswer(ANSWER)
 
 const event = (delta: object, finish_reason: string | null = null) =>
   `data: ${JSON.stringify({ id: 'x', object: 'chat.completion.chunk', created: 1, model: 'openai', choices: [{ index: 0, delta, finish_reason }] })}\n\n`
@@ -27,6 +38,7 @@ const head = Buffer.from(
   `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n${frame(event({ role: 'assistant', content: '' }))}`,
 )
 const piece = event({ content: PIECE })
+const one = Buffer.from(frame(piece))
 const ten = Buffer.from(frame(piece.repeat(10)))
 const last = Buffer.from(`${frame(`${event({}, 'stop')}data: [DONE]\n\n`)}0\r\n\r\n`)
 
@@ -36,33 +48,44 @@ let closedAt = 0
 let sentByClosed = 0
 const sockets = new Set<Socket>()
 
-function stream(socket: Socket): void {
+const pacer = new Pacer(options.paceMs ?? 20)
+
+function stream(socket: Socket, request: string): void {
   socket.write(head)
-  if (options.streams === 'held') return void socket.write(frame(piece))
-  if (options.streams === 'endless') {
-    // One at a time: a loop would go on while the socket takes it, and see nobody leave.
-    const more = () => {
-      if (!socket.destroyed && socket.write(ten)) setImmediate(more)
-    }
-    socket.on('drain', more)
-    return more()
-  }
+  if (options.streams === 'held') return void socket.write(one)
+  if (options.streams === 'endless') return sendEndlessly(socket)
+  if (request.includes('paced')) return sendPaced(socket)
   for (let i = 0; i < PIECES; i += 10) socket.write(ten)
   socket.write(last)
+}
+
+function sendEndlessly(socket: Socket): void {
+  // One at a time: a loop would go on while the socket takes it, and see nobody leave.
+  const more = () => {
+    if (!socket.destroyed && socket.write(ten)) setImmediate(more)
+  }
+  socket.on('drain', more)
+  more()
+}
+
+function sendPaced(socket: Socket): void {
+  let sent = 0
+  pacer.add(() => {
+    socket.write(sent++ < PIECES ? one : last)
+    return sent <= PIECES && !socket.destroyed
+  })
 }
 
 const waiting = new Set<Socket>()
 const running = new Map<Socket, NodeJS.Timeout>()
 let seed = 1
-/** Even numbers from 0 to 1, the same in every run. */
+/** Evenly spread from 0 to 1, the same in every run. */
 const random = () => {
   seed = (seed * 16_807) % 2_147_483_647
   return seed / 2_147_483_647
 }
 
-/**
- * A server with a few places: whoever leaves gives his place, or his place in the line, to others.
- */
+/** A server with a few slots: a client that leaves frees its slot, or its place in the line. */
 function serveInTurn({ slots, serviceMs }: NonNullable<UpstreamOptions['capacity']>): void {
   for (const socket of waiting) {
     if (running.size >= slots) return
@@ -76,16 +99,27 @@ function serveInTurn({ slots, serviceMs }: NonNullable<UpstreamOptions['capacity
   }
 }
 
+/** A number that the prompt names, as in `latency=50`; 0 when it names none. */
+const numberIn = (request: string, name: 'latency' | 'characters'): number => {
+  const at = request.indexOf(`${name}=`)
+  return at < 0 ? 0 : Number.parseInt(request.slice(at + name.length + 1), 10)
+}
+
 function answer(socket: Socket, request: string): void {
   requests++
-  if (request.includes('"stream":true')) return stream(socket)
-  if (options.capacity !== undefined) {
+  const streams = request.includes('"stream":true')
+  if (!streams && options.capacity !== undefined) {
     waiting.add(socket)
     return serveInTurn(options.capacity)
   }
-  const ms = options.latency ? Number(/latency=(\d+)/.exec(request)?.[1] ?? 0) : 0
-  if (ms > 0) setTimeout(() => socket.write(whole), ms)
-  else socket.write(whole)
+  const send = () => {
+    if (streams) return stream(socket, request)
+    const characters = numberIn(request, 'characters')
+    socket.write(characters > 0 ? wholeAnswer(answerOf(characters)) : whole)
+  }
+  const latency = numberIn(request, 'latency')
+  if (latency > 0) setTimeout(send, latency)
+  else send()
 }
 
 /** Where the request at the beginning of `text` ends; 0 while it has not. */
@@ -130,6 +164,6 @@ server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, () =>
 )
 process.on('message', () => {
   const sent = [...sockets].reduce((sum, socket) => sum + socket.bytesWritten, sentByClosed)
-  process.send?.({ requests, open: sockets.size, closed, sent, closedAt } satisfies Seen)
+  process.send?.({ requests, closed, sent, closedAt } satisfies Seen)
 })
 process.on('disconnect', () => process.exit(0))

@@ -16,8 +16,7 @@ export async function run(bench: Bench): Promise<void> {
     '',
     'what one call makes through the full stack',
     'bytes',
-    1,
     Object.fromEntries(turns),
-    0,
+    { rounds: 1, warmUps: 0 },
   )
 }

@@ -173,9 +173,9 @@ class End implements fc.AsyncCommand<Model, Real> {
       whole = this.how === 'whole' || this.how === 'left'
       if (whole) source.open({ answer: request })
       else source.fail(new Error('the function failed'))
-    } else if (this.how === 'failed') source.stream.fail(new Error('the function failed'))
+    } else if (this.how === 'failed') source.stream.log.fail(new Error('the function failed'))
     else {
-      source.stream.end({
+      source.stream.log.end({
         outcome: 'complete',
         cacheable: this.how === 'whole' || this.how === 'left',
       })
@@ -264,7 +264,7 @@ describe('cache', () => {
               : gate<unknown>()
             const request = sources.push(source) - 1
             if (!('stream' in source)) return source.promise
-            source.stream.push({ answer: request })
+            source.stream.log.push({ answer: request })
             return source.stream
           }
           const layer = cache(rules)
@@ -280,7 +280,7 @@ describe('cache', () => {
           seen.hits += model.reference.stats.hits
           seen.stale += model.reference.stats.stale
           for (const source of sources)
-            'stream' in source ? source.stream.fail(new Error('over')) : source.open('over')
+            'stream' in source ? source.stream.log.fail(new Error('over')) : source.open('over')
           await ask.close()
           expect(clock.timers).toBe(0)
         }),

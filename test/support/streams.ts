@@ -1,4 +1,4 @@
-import { AnswerStream, type StreamOptions, type StreamSource } from '../../src/core/index.js'
+import { type Log, Stream, type StreamOptions, type StreamSource } from '../../src/core/index.js'
 import { never } from './gate.js'
 
 /** The numbers from 0 to n - 1. */
@@ -27,28 +27,38 @@ export async function* breaking(
 }
 
 export interface Driven<T> {
-  readonly stream: AnswerStream<T>
+  readonly stream: Stream<T>
+  readonly log: Log<T>
   /** How often the reader wanted more. */
   readonly pulls: number
   /** The reasons with which the source was stopped. */
   readonly stops: unknown[]
+  /** Makes the source answer each time it is asked, as one does that has much to send. */
+  feed(chunk: T): void
 }
 
-/** A stream whose source is the test itself: it calls `push`, `end` and `fail` on the stream. */
+/** A stream whose source is the test itself: it calls `push`, `end` and `fail` on the log. */
 export function driven<T>(options: StreamOptions<T> = {}): Driven<T> {
   let pulls = 0
+  let fed: { chunk: T } | undefined
   const stops: unknown[] = []
   const source: StreamSource = {
     pull() {
       pulls++
+      if (fed !== undefined) stream.log.push(fed.chunk)
     },
     stop(reason) {
       stops.push(reason)
     },
   }
+  const stream = Stream.over<T>(source, options)
   return {
-    stream: new AnswerStream<T>(source, options),
+    stream,
+    log: stream.log,
     stops,
+    feed: (chunk) => {
+      fed = { chunk }
+    },
     get pulls() {
       return pulls
     },

@@ -26,6 +26,7 @@ import {
   queue,
   type RetryStats,
   retry,
+  type StandardOptions,
   standard,
   type TextPiece,
   type TextResult,
@@ -148,6 +149,59 @@ describe('use', () => {
 })
 
 const useStandard = () => blossom.use(...standard())
+
+describe('standard', () => {
+  it('has stats of just the layers in use', () => {
+    const few = blossom.use(
+      ...standard({ cache: false, queue: { concurrency: 20 }, attempt: false, pool: undefined }),
+    )
+    expectTypeOf(few.stats()).toEqualTypeOf<{
+      readonly dedupe: DedupeStats
+      readonly timeout: TimeoutStats
+      readonly retry: RetryStats
+      readonly breaker: BreakerStats
+      readonly queue: QueueStats
+      readonly pool: PoolStats
+    }>()
+    expectTypeOf(blossom.use(...standard({})).stats()).toEqualTypeOf(useStandard().stats())
+    // @ts-expect-error the cache is left out
+    few.stats().cache
+  })
+
+  it('has either stats when a layer depends on a condition', () => {
+    const isCaching = process.env.CACHE === 'on'
+    const stats = blossom.use(...standard({ cache: isCaching && { ttlMs: 1_000 } })).stats()
+    expectTypeOf(stats.queue).toEqualTypeOf<QueueStats>()
+    // @ts-expect-error perhaps there is none
+    stats.cache
+    if ('cache' in stats) expectTypeOf(stats.cache).toEqualTypeOf<CacheStats>()
+  })
+
+  it('takes options whose layers are not known', () => {
+    expectTypeOf(standard).toBeCallableWith({} as StandardOptions)
+    blossom.use(...standard({} as StandardOptions))
+  })
+
+  it('gives layers that keep their own methods', () => {
+    const [first] = standard()
+    expectTypeOf(first.clear).returns.toEqualTypeOf<Promise<void>>()
+  })
+
+  it('refuses what it does not know', () => {
+    // @ts-expect-error no such layer
+    standard({ hedge: {} })
+    // @ts-expect-error true is no options
+    standard({ cache: true })
+    // @ts-expect-error no such option of the layer
+    standard({ queue: { concurency: 20 } })
+    // @ts-expect-error no such option beside a known one
+    standard({ queue: { concurrency: 20, limit: 5 } })
+    // @ts-expect-error an option of another type
+    standard({ retry: { retries: '2' } })
+    // @ts-expect-error the key is the name
+    standard({ queue: { name: 'slots' } })
+  })
+})
 
 describe('methods', () => {
   it('text', () => {

@@ -1,7 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises'
-import { digest } from '../../core/index.js'
+import { digest, isRecord, parseJson } from '../../core/index.js'
 import type { TextResult } from '../types.js'
-import { isRecord, parseJson } from '../wire/json.js'
 
 /**
  * A file of finished items, one line of JSON each, so that a batch that was stopped goes on where

@@ -1,4 +1,4 @@
-import { atOnce, cancelOf, rules, runHook, ValidationError } from '../../core/index.js'
+import { atOnce, cancelOf, now, rules, runHook, ValidationError } from '../../core/index.js'
 import { entriesOf, readArguments } from '../arguments.js'
 import type { TextOptions, TextResult } from '../types.js'
 import { Checkpoint } from './checkpoint.js'
@@ -70,7 +70,7 @@ export async function* runBatch(
   // Sorted by cost, the first prompt may be begun last; all of them are in memory anyway.
   const ahead = estimate === undefined ? AHEAD : Number.POSITIVE_INFINITY
   const leaving = new AbortController()
-  const startedAt = performance.now()
+  const startedAt = now()
   const outcomes = new Map<number, BatchOutcome>()
   let pulling = false
   let exhausted = false
@@ -106,7 +106,7 @@ export async function* runBatch(
       failed,
       running,
       total: totalOf(prompts),
-      elapsedMs: performance.now() - startedAt,
+      elapsedMs: now() - startedAt,
     }
     if (onProgress) runHook('text.batch: onProgress()', () => onProgress(progress))
     fill()

@@ -1,6 +1,10 @@
-import { rules } from '../../core/index.js'
-import { checkLength, checkPrompt, pathSegment } from '../arguments.js'
-import type { ImageFields } from '../types.js'
+import { check, rules, ValidationError } from '../../core/index.js'
+import { checkLength, checkPrompt, pathSegment, readArguments } from '../arguments.js'
+import type { Blossom } from '../interface.js'
+import type { BytesAnswer, ImageFields } from '../types.js'
+import { Outgoing } from '../wire/outgoing.js'
+import { bytesOf } from './answers.js'
+import type { Call } from './call.js'
 
 const flag = () =>
   rules.custom<boolean, undefined>(
@@ -9,7 +13,7 @@ const flag = () =>
     (value) => typeof value === 'boolean',
   )
 
-export const imageRules = {
+const imageRules = {
   model: rules.text('flux'),
   width: rules.integer(undefined, { min: 1, max: 16_384 }),
   height: rules.integer(undefined, { min: 1, max: 16_384 }),
@@ -32,11 +36,33 @@ const WIRE_NAMES: Readonly<Record<string, string>> = {
 }
 
 /** Path and query of an image: the same fields give the same bytes, in a fixed order. */
-export function imagePath(method: string, prompt: string, fields: ImageFields): string {
+function imagePath(method: string, prompt: string, fields: ImageFields): string {
   const query = new URLSearchParams()
   for (const name of Object.keys(imageRules) as (keyof ImageFields)[]) {
     const value = fields[name]
     if (value !== undefined) query.append(WIRE_NAMES[name] ?? name, String(value))
   }
   return checkLength(method, `/image/${pathSegment(method, checkPrompt(method, prompt))}?${query}`)
+}
+
+/** `image.generate` and `image.url`; `root` is the address before every path. */
+export function imageEndpoints(call: Call, root: string): Blossom['image'] {
+  return {
+    generate: async (prompt, options) => {
+      const { fields, call: callOptions } = readArguments<ImageFields>(
+        'image.generate',
+        options,
+        imageRules,
+      )
+      const path = imagePath('image.generate', prompt, fields)
+      return bytesOf(
+        await call<BytesAnswer>(new Outgoing('GET', path, undefined, 'bytes'), callOptions),
+      )
+    },
+    url: (prompt, options) => {
+      const fail = (sentence: string) => new ValidationError(sentence)
+      const fields = check<ImageFields>('image.url', options, imageRules, fail)
+      return `${root}${imagePath('image.url', prompt, fields)}`
+    },
+  }
 }

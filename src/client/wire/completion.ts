@@ -1,5 +1,5 @@
+import { isRecord } from '../../core/index.js'
 import type { ChatChunk, ChatCompletion, ChatDelta, ToolCall, Usage, WireUsage } from '../types.js'
-import { isRecord } from './json.js'
 
 /**
  * Whether a chunk commits a stream: content, reasoning, a tool call, audio, a refusal or a finish

@@ -1,6 +1,11 @@
-import { ClosedError, type StackError, TimeoutError } from '../../core/index.js'
+import {
+  ClosedError,
+  isRecord,
+  parseJson,
+  type StackError,
+  TimeoutError,
+} from '../../core/index.js'
 import { NetworkError, ProtocolError, upstreamError } from '../errors.js'
-import { isRecord, parseJson } from './json.js'
 import { readRetryAfter } from './retry-after.js'
 
 export type Headers = Readonly<Record<string, string | string[] | undefined>>

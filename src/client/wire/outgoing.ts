@@ -5,7 +5,7 @@ import type { BlossomRequest } from '../types.js'
  * What upstream takes when a request names no model: a request that names it is the same.
  * Pollinations' documentation, 2026-11.
  */
-const DEFAULT_MODELS: Readonly<Record<string, string>> = {
+export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
   '/v1/chat/completions': 'openai',
   '/v1/images/generations': 'flux',
 }

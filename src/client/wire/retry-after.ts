@@ -1,3 +1,5 @@
+import { wallTime } from '../../core/index.js'
+
 /** What is longer is as good as for ever, and still a number that a product of it leaves finite. */
 const LONGEST = 1e12
 
@@ -12,7 +14,7 @@ const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /
 export function readRetryAfter(
   headers: Readonly<Record<string, unknown>>,
   body?: unknown,
-  now: number = Date.now(),
+  now: number = wallTime(),
 ): number | undefined {
   const exact = decimal(headers['retry-after-ms'])
   if (exact !== undefined) return exact

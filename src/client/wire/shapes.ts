@@ -1,11 +1,11 @@
+import { isRecord } from '../../core/index.js'
 import type { BlossomRequest } from '../types.js'
 import { isCompletion } from './completion.js'
-import { isRecord } from './json.js'
 
 export const CHAT = '/v1/chat/completions'
-const EMBEDDINGS = '/v1/embeddings'
-const MODELS = '/v1/models'
-const BALANCE = '/account/balance'
+export const EMBEDDINGS = '/v1/embeddings'
+export const MODELS = '/v1/models'
+export const BALANCE = '/account/balance'
 
 /**
  * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked

@@ -1,4 +1,5 @@
 import type { Trace } from '../events/trace.js'
+import type { Linked } from '../linked-list.js'
 import { Cancel } from '../time/cancel.js'
 import type {
   BaseFacts,
@@ -8,32 +9,82 @@ import type {
   SharedWork,
   Transport,
 } from '../types.js'
-import { type Running, Work } from './running.js'
+import type { Running, Work } from './running.js'
 
-/** What all contexts of one call share. */
-export class Call {
+/** What all calls of a stack have in common. */
+export interface StackScope {
   readonly base: BaseFacts
+  /** Aborted when the stack begins to close. */
   readonly closing: Cancel
   readonly running: Running
+}
+
+/** What a caller has asked for beside the request. */
+export interface CallSettings {
+  readonly priority: number
+  readonly tenant: string | undefined
+  readonly cache: CacheMode
+  readonly transport: Transport | undefined
+}
+
+/**
+ * One call, or one piece of work that several calls share: its context, its cancellation, its
+ * notes and its place among the running, as one object.
+ */
+export abstract class CallContext extends Cancel implements Context, Linked, Work {
+  list: object | undefined = undefined
+  before: Linked | undefined = undefined
+  after: Linked | undefined = undefined
+  readonly stack: StackScope
   /** Of shared work it moves as callers come and go; of a caller's own call it stays. */
   deadline: number
+  readonly settings: CallSettings
   /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
   trace: Trace | undefined = undefined
   #meta: Map<string, unknown> | undefined
-  #identity: { readonly of: unknown; readonly key: string | undefined } | undefined
+  #asked: unknown
+  #key: string | undefined
 
   constructor(
-    base: BaseFacts,
-    closing: Cancel,
-    running: Running,
+    stack: StackScope,
     deadline: number,
+    settings: CallSettings,
     meta: Map<string, unknown> | undefined,
   ) {
-    this.base = base
-    this.closing = closing
-    this.running = running
+    super()
+    this.stack = stack
     this.deadline = deadline
+    this.settings = settings
     this.#meta = meta
+    stack.running.add(this)
+  }
+
+  get cancel(): Cancel {
+    return this
+  }
+
+  get closing(): Cancel {
+    return this.stack.closing
+  }
+
+  get base(): BaseFacts {
+    return this.stack.base
+  }
+
+  get priority(): number {
+    return this.settings.priority
+  }
+
+  get tenant(): string | undefined {
+    return this.settings.tenant
+  }
+
+  get cache(): CacheMode {
+    return this.settings.cache
+  }
+
+  get transport(): Transport | undefined {
+    return this.settings.transport
   }
 
   get meta(): Map<string, unknown> {
@@ -41,45 +92,51 @@ export class Call {
     return this.#meta
   }
 
-  keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
-    // A base that has told its own key may tell the uses apart, and knows best what to remember.
-    if (this.base.scope === '') return this.base.key(request, use)
-    if (this.#identity === undefined || this.#identity.of !== request)
-      this.#identity = { of: request, key: this.base.key(request, use) }
-    return this.#identity.key
-  }
-
   /** The notes, if there are any. */
   get notes(): ReadonlyMap<string, unknown> | undefined {
     return this.#meta
   }
+
+  keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
+    const { base } = this.stack
+    // A base with a `key` of its own may distinguish the uses, and knows best what to remember.
+    if (base.scope === '') return base.key(request, use)
+    if (this.#asked !== request || request === undefined) {
+      this.#asked = request
+      this.#key = base.key(request, use)
+    }
+    return this.#key
+  }
+
+  derive(patch: ContextPatch): Context {
+    return new DerivedContext(this, this, patch)
+  }
+
+  detach(): SharedWork {
+    return detached(this, this)
+  }
 }
 
-export class CallContext implements Context {
-  readonly call: Call
+/** A context for the layers inside: what was changed, above the call that it belongs to. */
+class DerivedContext implements Context {
+  readonly #call: CallContext
   readonly cancel: Cancel
   readonly #limit: number
   readonly priority: number
-  readonly tenant: string | undefined
-  readonly cache: CacheMode
   readonly transport: Transport | undefined
 
   constructor(
-    call: Call,
-    cancel: Cancel,
-    limit: number,
-    priority: number,
-    tenant: string | undefined,
-    cache: CacheMode,
-    transport: Transport | undefined,
+    call: CallContext,
+    outer: Context,
+    patch: ContextPatch,
+    limit = Number.POSITIVE_INFINITY,
   ) {
-    this.call = call
-    this.cancel = cancel
-    this.#limit = limit
-    this.priority = priority
-    this.tenant = tenant
-    this.cache = cache
-    this.transport = transport
+    const { cancel, deadline, priority, transport } = patch
+    this.#call = call
+    this.cancel = cancel ?? outer.cancel
+    this.#limit = deadline === undefined || deadline > limit ? limit : deadline
+    this.priority = priority ?? outer.priority
+    this.transport = transport ?? outer.transport
   }
 
   get signal(): AbortSignal {
@@ -87,74 +144,66 @@ export class CallContext implements Context {
   }
 
   get closing(): Cancel {
-    return this.call.closing
+    return this.#call.closing
   }
 
   get deadline(): number {
-    return Math.min(this.#limit, this.call.deadline)
+    return Math.min(this.#limit, this.#call.deadline)
   }
 
   get meta(): Map<string, unknown> {
-    return this.call.meta
-  }
-
-  get trace(): Trace | undefined {
-    return this.call.trace
+    return this.#call.meta
   }
 
   get base(): BaseFacts {
-    return this.call.base
+    return this.#call.base
+  }
+
+  get tenant(): string | undefined {
+    return this.#call.tenant
+  }
+
+  get cache(): CacheMode {
+    return this.#call.cache
+  }
+
+  get trace(): Trace | undefined {
+    return this.#call.trace
   }
 
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
-    return this.call.keyOf(request, use)
+    return this.#call.keyOf(request, use)
   }
 
-  derive(patch: ContextPatch): CallContext {
-    return new CallContext(
-      this.call,
-      patch.cancel ?? this.cancel,
-      patch.deadline === undefined ? this.#limit : Math.min(this.#limit, patch.deadline),
-      patch.priority ?? this.priority,
-      this.tenant,
-      this.cache,
-      patch.transport ?? this.transport,
-    )
+  derive(patch: ContextPatch): Context {
+    return new DerivedContext(this.#call, this, patch, this.#limit)
   }
 
   detach(): SharedWork {
-    const { base, closing, running, trace } = this.call
-    const call = new Call(base, closing, running, Number.POSITIVE_INFINITY, undefined)
-    call.trace = trace
-    const cancel = new Cancel()
-    const context = new CallContext(
-      call,
-      cancel,
-      Number.POSITIVE_INFINITY,
-      this.priority,
-      this.tenant,
-      this.cache,
-      this.transport,
-    )
-    const work = new DetachedWork(context, call)
-    running.add(work)
-    return work
+    return detached(this.#call, this)
   }
 }
 
-class DetachedWork extends Work implements SharedWork {
-  readonly context: CallContext
-  readonly #call: Call
+function detached(call: CallContext, { priority, tenant, cache, transport }: Context): SharedWork {
+  const work = new SharedCallWork(call.stack, { priority, tenant, cache, transport })
+  work.trace = call.trace
+  return work
+}
+
+/** Work that several callers share: a call of its own, with the latest of their deadlines. */
+class SharedCallWork extends CallContext implements SharedWork {
   // Most work has one caller ever, who needs no collection. Places, not contexts: one call may ask
   // for the same work twice.
   #first: Place | undefined
   #more: Set<Place> | undefined
-  #over = false
+  #isOver = false
 
-  constructor(context: CallContext, call: Call) {
-    super()
-    this.context = context
-    this.#call = call
+  constructor(stack: StackScope, settings: CallSettings) {
+    super(stack, Number.POSITIVE_INFINITY, settings, undefined)
+  }
+
+  get context(): Context {
+    return this
   }
 
   get callers(): number {
@@ -173,36 +222,32 @@ class DetachedWork extends Work implements SharedWork {
   }
 
   #leave(place: Place, reason: unknown): void {
-    if (this.#over) return
+    if (this.#isOver) return
     if (this.#first === place) this.#first = undefined
     else if (!this.#more?.delete(place)) return
     if (this.callers > 0) return this.#settleDeadline()
-    this.abort(
-      reason ?? new DOMException('Everybody who waited for this work has left.', 'AbortError'),
-    )
-  }
-
-  abort(reason: unknown): void {
-    this.context.cancel.abort(reason)
+    this.abort(reason ?? new DOMException(ABANDONED, 'AbortError'))
   }
 
   #settleDeadline(): void {
     let latest = this.#first?.caller.deadline ?? 0
     if (this.#more) for (const { caller } of this.#more) latest = Math.max(latest, caller.deadline)
-    this.#call.deadline = latest
+    this.deadline = latest
   }
 
   tell(caller: Context): void {
-    const notes = this.#call.notes
+    const { notes } = this
     if (notes) for (const [name, note] of notes) caller.meta.set(name, note)
   }
 
   end(): void {
-    this.#over = true
-    this.#call.running.delete(this)
+    this.#isOver = true
+    this.stack.running.delete(this)
   }
 }
 
 interface Place {
   readonly caller: Context
 }
+
+const ABANDONED = 'Aborted: every caller sharing this request has gone.'

@@ -1,8 +1,10 @@
 import { ValidationError } from '../errors.js'
 import { Notes, type Trace } from '../events/trace.js'
 import type { Cancel } from '../time/cancel.js'
+import { now } from '../time/clock.js'
 import { cancelOf } from '../time/signals.js'
-import type { CacheMode, CallOptions, Context, Transport } from '../types.js'
+import type { CallOptions, Context } from '../types.js'
+import type { CallSettings } from './context.js'
 
 /** A year: a deadline further off is somebody's `Date.now()`. */
 const YEAR_MS = 366 * 24 * 3_600_000
@@ -17,18 +19,15 @@ const NAMES: ReadonlySet<string> = new Set<keyof CallOptions>([
   'meta',
 ])
 
-export interface CheckedOptions {
+/** Options of a call, checked. */
+export interface CheckedOptions extends CallSettings {
   readonly parent: Cancel | undefined
   readonly deadline: number
-  /** The duration that was asked for, when it is what sets the deadline. Milliseconds. */
-  readonly asked: number | undefined
-  readonly priority: number
-  readonly tenant: string | undefined
-  readonly cache: CacheMode
+  /** How long that is from the call's start: what was asked for, or what was left. */
+  readonly limitMs: number
   readonly meta: Map<string, unknown> | undefined
   /** Whether the caller looks into `meta`, so that the call's timeline belongs there. */
   readonly isTimed: boolean
-  readonly transport: Transport | undefined
   /** Of the call that asks, when a stack is another's base. */
   readonly trace: Trace | undefined
 }
@@ -37,7 +36,7 @@ export interface CheckedOptions {
 export const NO_OPTIONS: CheckedOptions = {
   parent: undefined,
   deadline: Number.POSITIVE_INFINITY,
-  asked: undefined,
+  limitMs: Number.POSITIVE_INFINITY,
   priority: 0,
   tenant: undefined,
   cache: 'default',
@@ -101,7 +100,7 @@ function readSafely(options: CallOptions): CallOptions | Context {
 }
 
 /**
- * Checks what a caller said and works out whom the call obeys and until when. A stack that is
+ * Checks what a caller asked for: whose cancellation the call heeds, and until when it may run. A stack that is
  * another's base takes over its context.
  */
 export function readOptions(given: CallOptions | Context): CheckedOptions {
@@ -111,7 +110,7 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
     return {
       parent: cancel,
       deadline,
-      asked: undefined,
+      limitMs: deadline - now(),
       priority,
       tenant,
       cache,
@@ -123,24 +122,26 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
   }
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
   let until = Number.POSITIVE_INFINITY
-  let asked: number | undefined
+  let limitMs = Number.POSITIVE_INFINITY
   if (timeoutMs !== undefined) {
     if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > YEAR_MS) {
       refuse('Call option "timeoutMs" must be a number of milliseconds above 0 and within a year.')
     }
-    until = performance.now() + timeoutMs
-    asked = timeoutMs
+    until = now() + timeoutMs
+    limitMs = timeoutMs
   }
   if (deadline !== undefined && deadline !== Number.POSITIVE_INFINITY) {
     if (typeof deadline !== 'number' || Number.isNaN(deadline))
       refuse('Call option "deadline" must be a moment on the performance.now() clock.')
-    if (deadline > performance.now() + YEAR_MS) {
+    if (deadline > now() + YEAR_MS) {
       refuse(
         'Call option "deadline" lies more than a year ahead: it counts on the performance.now() clock, not on Date.now().',
       )
     }
-    if (deadline < until) asked = undefined
-    until = Math.min(until, deadline)
+    if (deadline < until) {
+      until = deadline
+      limitMs = deadline - now()
+    }
   }
   if (priority !== undefined && !Number.isFinite(priority))
     refuse('Call option "priority" must be a finite number.')
@@ -152,7 +153,7 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
   return {
     parent: signal === undefined ? undefined : cancelOf(signal),
     deadline: until,
-    asked,
+    limitMs,
     priority: priority ?? 0,
     tenant,
     cache: cache ?? 'default',

@@ -1,11 +1,9 @@
-import { Link, LinkedList } from '../linked-list.js'
+import { type Linked, LinkedList } from '../linked-list.js'
 import type { AbortListener } from '../time/cancel.js'
 import { Timer } from '../time/timer.js'
 
 /** Work under way: aborted when it is cut. */
-export abstract class Work extends Link implements AbortListener {
-  abstract abort(reason: unknown): void
-}
+export interface Work extends Linked, AbortListener {}
 
 /** The work that `close()` waits for, and cuts when it takes too long. */
 export class Running {

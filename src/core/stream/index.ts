@@ -1,22 +1,17 @@
-import {
-  AnswerStream,
-  COMPLETE,
-  notifyEnd,
-  type OnEnd,
-  type StreamOptions,
-} from './answer-stream.js'
+import { Frame } from './frame.js'
+import { streamFrom } from './from.js'
+import { Log } from './log.js'
+import { type ReaderOptions, Stream } from './stream.js'
+import { COMPLETE, notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
 
-export {
-  AnswerStream,
-  COMPLETE,
-  notifyEnd,
-  type OnEnd,
-  type StreamEnd,
-  type StreamOptions,
-  type StreamReader,
-  type StreamSource,
-  type Transcribe,
-} from './answer-stream.js'
+export { Frame } from './frame.js'
+export { type FromOptions, streamFrom } from './from.js'
+export { type Failure, NOTHING, type Nothing, type Reader, StreamIterator } from './iterator.js'
+export { Log, type LogOptions, type Sharing, type StreamSource } from './log.js'
+export { type ReaderOptions, Stream, type StreamOptions } from './stream.js'
+export { COMPLETE, notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
+export { type StoredTranscript, Transcript } from './transcript.js'
+export { View } from './view.js'
 
 /** Whether an answer is a stream. */
 export function isStream(answer: unknown): answer is AsyncIterable<unknown> {
@@ -27,16 +22,16 @@ export function isStream(answer: unknown): answer is AsyncIterable<unknown> {
   )
 }
 
-/** The stream's wrapper, made when there is none yet; `undefined` for a value. */
-export function streamOf<Answer>(answer: Answer): AnswerStream<unknown> | undefined {
-  if (answer instanceof AnswerStream) return answer
-  return isStream(answer) ? AnswerStream.from(answer) : undefined
+/** The answer as a stream of ours, made when it is none yet; `undefined` for a value. */
+export function streamOf<Answer>(answer: Answer): Stream<unknown> | undefined {
+  if (answer instanceof Stream) return answer
+  return isStream(answer) ? streamFrom(answer) : undefined
 }
 
 /**
- * Tells `listener` once when the answer ends: at once for a value; for a stream at its last chunk,
+ * Calls `listener` once when the answer ends: at once for a value; for a stream at its last chunk,
  * its failure, or when the reader leaves. Returns the answer to pass on, which for a foreign stream
- * is its wrapper.
+ * is a stream around it.
  */
 export function onEnd<Answer>(answer: Answer, listener: OnEnd): Answer {
   const stream = streamOf(answer)
@@ -49,8 +44,8 @@ export function onEnd<Answer>(answer: Answer, listener: OnEnd): Answer {
 }
 
 /**
- * Calls `look` with every chunk of a stream, in order. Nothing for a value. Returns the answer to
- * pass on.
+ * Calls `look` with every chunk of a stream as its reader gets it, in order; never for a value.
+ * `look` must not change the chunk. Returns the answer to pass on.
  */
 export function tap<Answer>(answer: Answer, look: (chunk: unknown) => void): Answer {
   const stream = streamOf(answer)
@@ -66,10 +61,16 @@ export async function collect<Chunk>(stream: AsyncIterable<Chunk>): Promise<Chun
   return chunks
 }
 
-/** The chunks as a new stream, every time it is called. */
+/** Options of `replay()`. */
+export interface ReplayOptions extends ReaderOptions {
+  /** How the stream ends. @default complete */
+  end?: StreamEnd | undefined
+}
+
+/** The chunks, or frames, as a new stream every time it is called. */
 export function replay<Chunk>(
-  chunks: readonly Chunk[],
-  options: StreamOptions<Chunk> = {},
-): AnswerStream<Chunk> {
-  return AnswerStream.of(chunks, options)
+  chunks: readonly (Chunk | Frame)[],
+  { end, ...reader }: ReplayOptions = {},
+): Stream<Chunk> {
+  return new Stream<Chunk>(Log.of(chunks, chunks[0] instanceof Frame, end), reader)
 }

@@ -5,7 +5,10 @@ import { DeadlineHeap, type Expiring, NOT_WAITING } from './deadline-heap.js'
 /** Node runs a longer timer at once, with a warning. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-/** Node's timers fire this much too early at most. Milliseconds. */
+/**
+ * Node's timers fire this much too early at most, and what is no further apart expires at once.
+ * Milliseconds.
+ */
 const GRAIN_MS = 1
 
 /**
@@ -13,9 +16,6 @@ const GRAIN_MS = 1
  * looked at first, as it may be what the deadline is there to miss. Milliseconds.
  */
 const LATE_MS = 20
-
-/** What is no further apart than this expires at once. Milliseconds. */
-const AT_ONCE_MS = 0.5
 
 /**
  * Everything that waits for a moment, with one timer for the earliest: nearly all calls end long
@@ -111,7 +111,7 @@ export class Deadlines {
     const reached = this.#reached()
     const moment = this.#waiting.earliest()
     if (moment > reached) return this.arm()
-    for (const slot of this.#waiting.takeUntil(Math.min(reached, moment + AT_ONCE_MS)))
+    for (const slot of this.#waiting.takeUntil(Math.min(reached, moment + GRAIN_MS)))
       this.#expireOne(slot)
     // As with Node's timers, all that follows from one moment runs before the next, however late.
     this.#timerMoment = this.#waiting.earliest()

@@ -1,15 +1,16 @@
-import { MAX_PROMPTS } from '../limits.js'
 import type { RouteName } from '../options.js'
+import { MAX_PROMPTS } from '../schemas.js'
+import type { Schema } from './answers.js'
 import type { FailureStatus, HeaderName } from './responses.js'
-import { refTo, type Schema, type SchemaName } from './schemas.js'
+import { refTo, type SchemaName } from './schemas.js'
 
-/** The groups in which a viewer shows the routes. */
+/** The groups of routes in a viewer. */
 export const TAGS = {
   Generation: 'Text from a prompt.',
-  OpenAI: "OpenAI's wire: any OpenAI client works when it is pointed here.",
-  State: 'What the server is doing.',
-  Administration: 'For the owner.',
-  Documentation: 'This document, and a page over it.',
+  OpenAI: "OpenAI's API: point any OpenAI client here.",
+  State: 'Health and statistics of the server.',
+  Administration: 'For the operator.',
+  Documentation: 'This document, and a page that shows it.',
 } as const
 
 export interface Content {
@@ -17,7 +18,7 @@ export interface Content {
   readonly example?: unknown
 }
 
-/** What the document says of a route beside its path and method. */
+/** A route's part of the document, except for its path and method. */
 export interface Operation {
   readonly summary: string
   readonly description?: string
@@ -26,9 +27,9 @@ export interface Operation {
   /** By media type. */
   readonly success: Readonly<Record<string, Content>>
   readonly failures: readonly FailureStatus[]
-  /** Words for a status that means something else here than elsewhere. */
+  /** Descriptions of statuses that mean something else here. */
   readonly meanings?: Readonly<Partial<Record<FailureStatus, string>>>
-  /** The body of a 503 that is no error but an answer. */
+  /** The body of a 503 that is not an error. */
   readonly unavailable?: { readonly schema: SchemaName; readonly description: string }
   readonly headers?: readonly HeaderName[]
   readonly needsAdmin?: boolean
@@ -45,9 +46,9 @@ const events = (schema: SchemaName, example: string): Operation['success'] => ({
   'text/event-stream': { schema: refTo(schema), example },
 })
 
-/** What a body can be wrong in. */
+/** Failures caused by the request's body. */
 const BODY: readonly FailureStatus[] = [400, 413, 415]
-/** What a call upstream can fail with. */
+/** Failures of the call to upstream. */
 const UPSTREAM: readonly FailureStatus[] = [404, 429, 500, 502, 503, 504]
 const CALL: readonly FailureStatus[] = [...BODY, 422, ...UPSTREAM]
 
@@ -83,31 +84,30 @@ const state = (summary: string, schema: SchemaName, extra: Partial<Operation> = 
   ...extra,
 })
 
-/** Every route there can be. A name without words does not compile. */
+/** Every route. A name without an entry does not compile. */
 export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   text: generation('Generate a text', {
     success: asJson('GeneratedText', { text: ANSWER, model: 'openai', tokens_used: 24 }),
   }),
-  queued: generation('Generate a text, waiting for a turn', {
+  queued: generation('Generate a text through the queue', {
     description:
-      'Calls beyond the limit wait. When too many wait already the answer is 503, with `Retry-After`.',
+      'Calls above the limit wait. If too many are waiting already, the answer is 503 with `Retry-After`.',
   }),
-  retry: generation('Generate a text, trying again after a failure', {
-    description:
-      'Only failures that may pass are tried again, and never faster than `Retry-After` allows.',
+  retry: generation('Generate a text, with retries', {
+    description: 'Only temporary failures are retried, and never sooner than `Retry-After` allows.',
   }),
-  'circuit-breaker': generation('Generate a text, unless upstream has failed too often', {
+  'circuit-breaker': generation('Generate a text behind a circuit breaker', {
     description:
-      'After too many failures the answer is 503 at once, with `Retry-After`, until upstream is well again.',
+      'After too many failures the answer is an immediate 503 with `Retry-After`, until upstream works again.',
     failures: [...BODY, 422, 408, ...UPSTREAM],
-    meanings: { 504: 'Upstream itself answered 504.' },
+    meanings: { 504: 'Upstream answered 504.' },
   }),
-  cached: generation('Generate a text, or take it from the cache', {
+  cached: generation('Generate a text, or return it from the cache', {
     success: asJson('CachedText', { text: ANSWER, cached: true }),
     headers: ['ServerTiming', 'Cache'],
   }),
   batch: generation('Generate many texts', {
-    description: `At most ${MAX_PROMPTS} prompts. One that fails keeps its place among the results, as an error, and the status is 200 all the same.`,
+    description: `At most ${MAX_PROMPTS} prompts. A prompt that fails has an error in its place in the results; the status is still 200.`,
     request: {
       schema: 'BatchRequest',
       example: { prompts: [PROMPT, 'Why is the sky blue?'], batch_size: 5 },
@@ -123,8 +123,9 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     failures: [...BODY, 500, 503],
     headers: [],
   }),
-  stream: generation('Generate a text, piece by piece', {
-    description: 'Server-Sent Events. A failure before the first piece has a status of its own.',
+  stream: generation('Generate a text as a stream', {
+    description:
+      'Server-Sent Events. A failure before the first piece is answered with an error status.',
     success: events(
       'TextEvents',
       'data: {"text":"To be"}\n\ndata: {"text":" seen."}\n\ndata: [DONE]\n\n',
@@ -133,13 +134,13 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   'pool-stats': state('Connections', 'PoolStats'),
   'queue-stats': state('Waiting and running calls', 'QueueStats'),
   'cache-clear': {
-    summary: 'Empty the cache',
+    summary: 'Clear the cache',
     tag: 'Administration',
     success: asJson('CacheCleared'),
     failures: [401, 403, 500],
     meanings: {
-      401: 'There is no Bearer token.',
-      403: 'This is not the admin token, or the server has none.',
+      401: 'The Bearer token is missing.',
+      403: 'The token is not the admin token, or the server has none.',
     },
     needsAdmin: true,
   },
@@ -149,9 +150,9 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       description: 'The breaker is open, or the server is shutting down.',
     },
   }),
-  'health-live': state('Whether the process answers', 'Alive'),
-  'health-ready': state('Whether the server should get traffic', 'Readiness', {
-    unavailable: { schema: 'Readiness', description: 'It should get none now.' },
+  'health-live': state('Liveness: the process answers', 'Alive'),
+  'health-ready': state('Readiness: the server should get traffic', 'Readiness', {
+    unavailable: { schema: 'Readiness', description: 'The server should get no traffic now.' },
   }),
   openapi: {
     summary: 'This document',
@@ -160,11 +161,11 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     failures: [500],
   },
   docs: {
-    summary: 'A page over this document',
+    summary: 'A page that shows this document',
     tag: 'Documentation',
     success: { 'text/html': { schema: { type: 'string' } } },
     failures: [404, 500],
-    meanings: { 404: 'The package with the viewer is not installed on the server.' },
+    meanings: { 404: 'The viewer is not installed on the server.' },
   },
   'v1-chat': openai(
     'Chat completion',

@@ -2,20 +2,21 @@ import { STATUS_CODES } from 'node:http'
 import type { ErrorCode } from '../../core/index.js'
 import type { ProblemBody } from '../../streams/index.js'
 import { type Dialect, openAIError } from '../server/reply.js'
-import { refTo, type Schema } from './schemas.js'
+import type { Schema } from './answers.js'
+import { refTo } from './schemas.js'
 
-/** Headers of answers, by the names the document gives them. */
+/** Headers of answers, by their names in the document. */
 export const HEADERS = {
   RequestId: {
-    description: 'The id of this request: the one sent in `X-Request-Id`, or a new one.',
+    description: 'The id of this request: the one in its `X-Request-Id`, or a new one.',
     schema: { type: 'string' },
   },
   ProcessTime: {
-    description: 'Seconds until the head of the answer went out.',
+    description: 'Seconds until the head of the answer was sent.',
     schema: { type: 'string', pattern: '^\\d+\\.\\d{4}$' },
   },
   ServerTiming: {
-    description: 'Where the time went, in milliseconds; absent when nothing was asked upstream.',
+    description: 'Where the time was spent, in milliseconds; absent if upstream was not called.',
     schema: { type: 'string' },
   },
   Cache: {
@@ -23,11 +24,11 @@ export const HEADERS = {
     schema: { type: 'string', enum: ['HIT', 'MISS', 'STALE'] },
   },
   RetryAfter: {
-    description: 'Seconds after which a new try is worth it, when that is known.',
+    description: 'Seconds to wait before another attempt, if known.',
     schema: { type: 'integer', minimum: 0 },
   },
   ShouldRetry: {
-    description: '`false` when the server has retried already.',
+    description: '`false` if the server has retried already.',
     schema: { type: 'string', const: 'false' },
   },
   WwwAuthenticate: { description: 'How to authenticate.', schema: { type: 'string' } },
@@ -45,7 +46,7 @@ const FIELDS: Readonly<Record<HeaderName, string>> = {
   WwwAuthenticate: 'WWW-Authenticate',
 }
 
-/** The headers of an answer, as references; every answer has the first two. */
+/** References to the headers of an answer. Every answer has the first two. */
 export function headersOf(...names: readonly HeaderName[]): Schema {
   const all: readonly HeaderName[] = ['RequestId', 'ProcessTime', ...names]
   return Object.fromEntries(
@@ -53,35 +54,35 @@ export function headersOf(...names: readonly HeaderName[]): Schema {
   )
 }
 
-/** What each status means, whichever route answers it, and the code it comes with most often. */
+/** The most common code and the meaning of each status. */
 const MEANINGS = {
   400: [
     'VALIDATION',
-    'The request is not valid, and the fields that are wrong are named; or upstream does not accept it.',
+    'The request is not valid, and `errors` lists the invalid fields; or upstream rejected it.',
   ],
-  401: ['AUTH', 'A credential is missing or not accepted.'],
+  401: ['AUTH', 'A credential is missing or invalid.'],
   402: ['PAYMENT', 'The balance of the key that was sent is used up.'],
   403: ['FORBIDDEN', 'The credential that was sent does not allow this.'],
   404: ['NOT_FOUND', 'There is no such model.'],
   408: ['TIMEOUT', 'The answer was not complete in time.'],
   413: ['TOO_LARGE', 'The body is too large.'],
   415: ['VALIDATION', 'The body is not JSON.'],
-  422: ['BAD_REQUEST', 'Upstream does not accept the request.'],
+  422: ['BAD_REQUEST', 'Upstream rejected the request.'],
   429: ['RATE_LIMITED', 'Too many requests.'],
   500: ['INTERNAL', 'An unexpected error.'],
-  502: ['NETWORK', 'Upstream answered with nonsense or not at all.'],
+  502: ['NETWORK', 'Upstream sent an invalid answer or none.'],
   503: [
     'BREAKER_OPEN',
-    'Upstream is left alone for a while, too many calls are waiting, the server is shutting down, or upstream is not available.',
+    'The circuit breaker is open, too many calls are waiting, the server is shutting down, or upstream is unavailable.',
   ],
   504: ['TIMEOUT', 'The answer was not complete in time.'],
 } as const satisfies Readonly<Record<number, readonly [ErrorCode | 'INTERNAL', string]>>
 
 export type FailureStatus = keyof typeof MEANINGS
 
-/** Statuses after which our own retries may have been made in vain. */
+/** Statuses that the server may already have retried. */
 const REPEATABLE: readonly FailureStatus[] = [408, 429, 500, 502, 503, 504]
-/** Statuses that may know when a new try is worth it. */
+/** Statuses that may come with `Retry-After`. */
 const TIMED: readonly FailureStatus[] = [408, 429, 502, 503, 504]
 
 const NAMES = { guide: 'Problem', openai: 'OpenAIError' } as const
@@ -89,9 +90,9 @@ const NAMES = { guide: 'Problem', openai: 'OpenAIError' } as const
 export const failureName = (status: FailureStatus, dialect: Dialect): string =>
   `${NAMES[dialect]}${status}`
 
-/** The answer with an error status, in the shape of its routes. */
+/** The answer for an error status, in the error format of its routes. */
 export function failure(status: FailureStatus, dialect: Dialect): Schema {
-  // A body that is not read is not passed on.
+  // A request with such a body never reaches the stack.
   const headers: HeaderName[] = status === 413 || status === 415 ? [] : ['ServerTiming', 'Cache']
   if (TIMED.includes(status)) headers.push('RetryAfter')
   if (dialect === 'openai' && REPEATABLE.includes(status)) headers.push('ShouldRetry')

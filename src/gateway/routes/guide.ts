@@ -1,20 +1,26 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { NotFoundError } from '../../client/errors.js'
-import type { TextOptions } from '../../client/types.js'
+import type { TextOptions, TextPiece } from '../../client/types.js'
 import { StackError } from '../../core/index.js'
-import { toServerSentEvents } from '../../streams/index.js'
 import { toErrorFields } from '../../streams/problem.js'
-import { sseHeaders } from '../../streams/server-sent-events.js'
-import { Fields } from '../fields.js'
-import { BATCH_SIZE, MAX_PROMPTS, MAX_TOKENS, TEMPERATURE } from '../limits.js'
+import {
+  BatchRequest,
+  DEFAULT_MAX_TOKENS,
+  GenerateRequest,
+  MAX_PROMPTS,
+  readBody,
+} from '../schemas.js'
 import { bearer } from '../server/headers.js'
 import type { Reply } from '../server/message.js'
-import { json } from '../server/reply.js'
+import { events, json, streamFor } from '../server/reply.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
-/** Only names on the owner's list, where there is one. */
-export function admitModel(model: string | undefined, { options: { models } }: RouteTools): void {
-  if (models === undefined || model === undefined || models.includes(model)) return
+/** @throws NotFoundError for a model that is not on the operator's list, if there is one */
+export function admitModel(
+  model: string | null | undefined,
+  { options: { models } }: RouteTools,
+): void {
+  if (models === undefined || typeof model !== 'string' || models.includes(model)) return
   throw new NotFoundError('There is no such model here.', {
     code: 'NOT_FOUND',
     status: 404,
@@ -22,15 +28,12 @@ export function admitModel(model: string | undefined, { options: { models } }: R
   })
 }
 
-/** What the client asks for when nobody names a model. */
+/** The model that the client requests by default. */
 const USUAL_MODEL = 'openai'
 
-/**
- * The model to name upstream: the visitor's, else the list's first where the usual one is not on
- * it.
- */
+/** The model to request: the caller's, else the first on the list if the usual one is not on it. */
 function modelOption(
-  model: string | undefined,
+  model: string | null | undefined,
   { options: { models } }: RouteTools,
 ): { model?: string } {
   const named =
@@ -38,23 +41,23 @@ function modelOption(
   return named === undefined ? {} : { model: named }
 }
 
-/** The fields of a generation, for every route that makes one. */
-export async function readPrompt(
-  { json, call }: Pick<RouteCall, 'json' | 'call'>,
+/** The client's options for a generation. */
+export function textOptions(
+  { model, max_tokens, temperature }: GenerateRequest,
+  call: RouteCall['call'],
+  tools: RouteTools,
+): TextOptions {
+  admitModel(model, tools)
+  return { ...call, maxTokens: max_tokens, temperature, ...modelOption(model, tools) }
+}
+
+async function readPrompt(
+  { json, call }: RouteCall,
   tools: RouteTools,
   cache: 'default' | 'no-store',
 ): Promise<{ prompt: string; options: TextOptions }> {
-  const fields = new Fields(await json())
-  const prompt = fields.prompt('prompt')
-  const maxTokens = fields.integer('max_tokens', MAX_TOKENS)
-  const temperature = fields.number('temperature', TEMPERATURE)
-  const model = fields.text('model')
-  fields.check()
-  admitModel(model, tools)
-  return {
-    prompt,
-    options: { ...call, cache, maxTokens, temperature, ...modelOption(model, tools) },
-  }
+  const request = readBody(GenerateRequest, await json())
+  return { prompt: request.prompt, options: { ...textOptions(request, call, tools), cache } }
 }
 
 /** The guide's plain generations: the same call, shown from one side each. */
@@ -89,45 +92,41 @@ async function generateCached(call: RouteCall, tools: RouteTools): Promise<Reply
 
 async function generateStream(call: RouteCall, tools: RouteTools): Promise<Reply> {
   const { prompt, options } = await readPrompt(call, tools, 'no-store')
-  const { requestId, broke } = call
   // Awaited before the head goes out: a failure up to the first token has a real status.
   const stream = await tools.blossom.text.stream(prompt, options)
-  const { heartbeatMs } = tools.options
-  const body = toServerSentEvents(stream, {
-    heartbeatMs,
-    requestId,
-    error(failure, event) {
-      broke(failure)
-      return event
-    },
-  })
-  return { status: 200, headers: { ...sseHeaders }, body }
+  const form = {
+    data: (piece: TextPiece) => JSON.stringify(piece),
+    error: (failure: unknown) => ({
+      event: 'error',
+      data: `[ERROR] ${JSON.stringify(toErrorFields(failure, call.requestId))}`,
+    }),
+  }
+  return events(streamFor(stream), form, call.delivery)
 }
 
 async function generateBatch(
   { json: read, call, requestId }: RouteCall,
   tools: RouteTools,
 ): Promise<Reply> {
-  const fields = new Fields(await read())
-  const prompts = fields.list('prompts')
-  const concurrency = fields.integer('batch_size', BATCH_SIZE)
-  fields.check()
-  if (prompts.length > MAX_PROMPTS) {
+  const body = await read()
+  // The guide has a sentence of its own for this mistake.
+  if (Array.isArray(body.prompts) && body.prompts.length > MAX_PROMPTS) {
     throw new StackError(`Too many prompts. Maximum is ${MAX_PROMPTS}.`, {
       code: 'VALIDATION',
       status: 400,
       refused: true,
     })
   }
+  const { prompts, batch_size } = readBody(BatchRequest, body)
   const { meta: _, ...each } = call
   const results: unknown[] = []
   let processed = 0
   for await (const outcome of tools.blossom.text.batch(prompts as string[], {
     ...each,
     cache: 'no-store',
-    concurrency,
+    concurrency: batch_size,
     order: 'input',
-    maxTokens: MAX_TOKENS.fallback,
+    maxTokens: DEFAULT_MAX_TOKENS,
     ...modelOption(undefined, tools),
   })) {
     if (outcome.ok) processed++

@@ -1,18 +1,23 @@
+import { now, wallTime } from '../../core/index.js'
 import type { Reply } from '../server/message.js'
 import { json } from '../server/reply.js'
 import { guidePoolStats } from './guide.js'
 import type { Route, RouteTools } from './route.js'
 
-const startedAt = performance.now()
-
-/** `closed`, `open` or `half_open`, as the guide writes it; `unknown` without a breaker. */
-const breakerState = ({ view }: RouteTools): string =>
-  view.breaker?.state.replace('-', '_') ?? 'unknown'
+const startedAt = now()
 
 /**
- * Why the server should get no traffic now; undefined when it should. State only: nothing is asked
- * upstream.
+ * The breaker's state in the guide's words. It is open only if every circuit that had calls is: a
+ * breaker by model still lets the other models through.
  */
+function breakerState({ view }: RouteTools): 'closed' | 'open' | 'half_open' | 'unknown' {
+  if (view.breaker === undefined) return 'unknown'
+  const { open, halfOpen, total } = view.breaker.circuits
+  if (open > 0 && open === total) return 'open'
+  return halfOpen > 0 ? 'half_open' : 'closed'
+}
+
+/** Why the server should get no traffic now, if so. Reads state only and never calls upstream. */
 function unreadiness(tools: RouteTools): 'draining' | 'unhealthy' | undefined {
   if (tools.isDraining()) return 'draining'
   return breakerState(tools) === 'open' ? 'unhealthy' : undefined
@@ -27,15 +32,15 @@ async function ready(_: unknown, tools: RouteTools): Promise<Reply> {
   return json({ status: reason ?? 'ready' }, reason === undefined ? 200 : 503)
 }
 
-/** A verdict on upstream that was paid for, kept for a while; one probe at a time. */
+/** The result of a generation that was made to test upstream; one at a time, kept for a while. */
 class Probe {
   #until = 0
-  #well = true
+  #isHealthy = true
   #running: Promise<boolean> | undefined
 
   ask({ blossom, options }: RouteTools): Promise<boolean> | boolean {
     const { probe } = options
-    if (probe === undefined || performance.now() < this.#until) return this.#well
+    if (probe === undefined || now() < this.#until) return this.#isHealthy
     this.#running ??= blossom.text
       .generate(probe.prompt ?? 'Health check', {
         maxTokens: 5,
@@ -46,27 +51,29 @@ class Probe {
         () => true,
         () => false,
       )
-      .then((well) => {
-        this.#well = well
-        this.#until = performance.now() + probe.everyMs
+      .then((isHealthy) => {
+        this.#isHealthy = isHealthy
+        this.#until = now() + probe.everyMs
         this.#running = undefined
-        return well
+        return isHealthy
       })
     return this.#running
   }
 }
 
-/** The health routes: they read state and, unless a probe was asked for, spend nothing. */
+/** The health routes. They read state only, unless the operator has asked for a probe. */
 export function healthRoutes(): Route[] {
   const probe = new Probe()
   const health = async (_: unknown, tools: RouteTools): Promise<Reply> => {
     const reason = unreadiness(tools) ?? ((await probe.ask(tools)) ? undefined : 'unhealthy')
+    const { open = 0, total = 0 } = tools.view.breaker?.circuits ?? {}
     const body = {
       status: reason ?? 'healthy',
-      timestamp: new Date().toISOString(),
-      uptime_seconds: Number(((performance.now() - startedAt) / 1_000).toFixed(3)),
+      timestamp: new Date(wallTime()).toISOString(),
+      uptime_seconds: Number(((now() - startedAt) / 1_000).toFixed(3)),
       pool_stats: guidePoolStats(tools.view),
       circuit_breaker_state: breakerState(tools),
+      breakers: { open, total },
     }
     return json(body, reason === undefined ? 200 : 503)
   }

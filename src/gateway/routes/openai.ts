@@ -1,24 +1,28 @@
+import type { GenericSchema } from 'valibot'
+import { ANSWER } from '../../client/client.js'
 import { ProtocolError } from '../../client/errors.js'
-import type { BytesResult } from '../../client/types.js'
 import { toProblem } from '../../streams/index.js'
-import { sseHeaders, toServerSentEvents } from '../../streams/server-sent-events.js'
-import { Fields } from '../fields.js'
-import type { Reply } from '../server/message.js'
-import { json, openAIError } from '../server/reply.js'
+import {
+  ChatRequest,
+  EmbeddingsRequest,
+  ImagesRequest,
+  SpeechRequest,
+  wrongFields,
+} from '../schemas.js'
+import { FieldsError, type Reply } from '../server/message.js'
+import { events, json, jsonText, openAIError, streamFor } from '../server/reply.js'
 import { admitModel } from './guide.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
-/** Fields that would choose whom we speak to, or reach into objects. */
+/** Fields that could redirect the request, or change the prototype of an object. */
 const NEVER_FORWARDED: ReadonlySet<string> = new Set(['__proto__', 'apiKey', 'baseURL', 'headers'])
 
 function forwarded(body: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(body).filter(([name]) => !NEVER_FORWARDED.has(name)))
 }
 
-type Check = (fields: Fields) => void
-
-/** The body goes to the same path upstream, unknown fields included. */
-function post(name: Route['name'], path: string, check: Check): Route {
+/** Forwards the body to the same path upstream, unknown fields included. */
+function post(name: Route['name'], path: string, schema: GenericSchema): Route {
   return {
     name,
     method: 'POST',
@@ -27,12 +31,12 @@ function post(name: Route['name'], path: string, check: Check): Route {
     spends: true,
     async handle(call, tools) {
       const body = await call.json()
-      const fields = new Fields(body)
-      check(fields)
-      const model = fields.text('model')
-      // Where only some are admitted, upstream's own choice could be another.
-      if (tools.options.models !== undefined) fields.present('model')
-      fields.check()
+      const wrong = wrongFields(schema, body)
+      const model = body.model as string | null | undefined
+      // With a list of models, upstream's own choice could be one that is not on it.
+      if (tools.options.models !== undefined && (model === undefined || model === null))
+        wrong.push({ field: 'model', message: 'is missing' })
+      if (wrong.length > 0) throw new FieldsError(wrong)
       admitModel(model, tools)
       return passOn(call, tools, path, forwarded(body))
     },
@@ -40,34 +44,31 @@ function post(name: Route['name'], path: string, check: Check): Route {
 }
 
 async function passOn(
-  { call, requestId, broke }: RouteCall,
-  { blossom, options }: RouteTools,
+  { call, requestId, delivery }: RouteCall,
+  { client }: RouteTools,
   path: string,
   body: Record<string, unknown>,
 ): Promise<Reply> {
-  const answer = await blossom.request<unknown>({ method: 'POST', path, body }, call)
-  if (typeof answer !== 'object' || answer === null)
-    throw new ProtocolError('Upstream answered with JSON that is no object.')
-  if (body.stream === true && Symbol.asyncIterator in answer) {
+  const answer = await client[ANSWER]({ method: 'POST', path, body }, call)
+  if (Symbol.asyncIterator in answer) {
     const error = (failure: unknown) => {
-      broke(failure)
       const { status, body: problem } = toProblem(failure, { requestId })
       return { data: JSON.stringify({ error: openAIError(status, problem.code, problem.detail) }) }
     }
-    const events = toServerSentEvents(answer as AsyncIterable<unknown>, {
-      heartbeatMs: options.heartbeatMs,
-      error,
-    })
-    return { status: 200, headers: { ...sseHeaders }, body: events }
+    return events(streamFor(answer), { error }, delivery)
   }
-  const { bytes, contentType } = answer as Partial<BytesResult>
-  if (bytes instanceof Uint8Array && contentType !== undefined) {
+  if ('bytes' in answer) {
+    const { bytes, contentType } = answer
     // Whatever a browser could run or show as a page is not passed on.
     if (!/^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i.test(contentType))
       throw new ProtocolError('Upstream answered with another type than was asked for.')
     return { status: 200, headers: { 'content-type': contentType }, body: bytes }
   }
-  return json(answer)
+  // What came as text, and was judged, goes out as text.
+  const { text } = answer.data
+  if (!/^\s*[{[]/.test(text))
+    throw new ProtocolError('Upstream answered with JSON that is no object.')
+  return jsonText(text)
 }
 
 async function listModels({ call }: RouteCall, { blossom, options }: RouteTools): Promise<Reply> {
@@ -79,17 +80,12 @@ async function listModels({ call }: RouteCall, { blossom, options }: RouteTools)
   })
 }
 
-const needsText =
-  (name: string): Check =>
-  (fields) =>
-    void fields.prompt(name)
-
-/** OpenAI's routes: any OpenAI client works when it is pointed here. */
+/** OpenAI's routes: point any OpenAI client here. */
 export const openAIRoutes: readonly Route[] = [
-  post('v1-chat', '/v1/chat/completions', (fields) => void fields.list('messages')),
-  post('v1-embeddings', '/v1/embeddings', (fields) => fields.present('input')),
-  post('v1-images', '/v1/images/generations', needsText('prompt')),
-  post('v1-speech', '/v1/audio/speech', needsText('input')),
+  post('v1-chat', '/v1/chat/completions', ChatRequest),
+  post('v1-embeddings', '/v1/embeddings', EmbeddingsRequest),
+  post('v1-images', '/v1/images/generations', ImagesRequest),
+  post('v1-speech', '/v1/audio/speech', SpeechRequest),
   {
     name: 'v1-models',
     method: 'GET',

@@ -1,6 +1,7 @@
-import type { Blossom } from '../../client/client.js'
+import type { Blossom, ClientInternals } from '../../client/client.js'
 import type { BlossomCallOptions } from '../../client/types.js'
 import type { CheckedGatewayOptions, RouteName } from '../options.js'
+import type { EventDelivery } from '../server/event-body.js'
 import type { Incoming, Reply } from '../server/message.js'
 import type { Dialect } from '../server/reply.js'
 import type { StackView } from '../stack-view.js'
@@ -8,6 +9,8 @@ import type { StackView } from '../stack-view.js'
 /** What a route works with; the same for all requests. */
 export interface RouteTools {
   readonly blossom: Blossom<readonly unknown[]>
+  /** The same client, as the gateway uses it beside its public methods. */
+  readonly client: ClientInternals
   readonly options: CheckedGatewayOptions
   readonly view: StackView
   /** Whether the gateway takes no new calls any more. */
@@ -20,11 +23,11 @@ export interface RouteCall {
   readonly requestId: string
   /** Body as a JSON object, read at most once. */
   json(): Promise<Record<string, unknown>>
-  /** Tells of a stream that broke after its head went out, where a status can no longer. */
-  broke(error: unknown): void
+  /** How events are delivered to this client. */
+  readonly delivery: EventDelivery
   /**
-   * For the client: the visitor's signal, tenant, priority, notes, and his own key where it is
-   * forwarded.
+   * Options for the client: the caller's signal, tenant and priority, the notes, and the caller's own
+   * key if keys are forwarded.
    */
   readonly call: BlossomCallOptions & { readonly signal: AbortSignal }
 }
@@ -39,8 +42,8 @@ export interface Route {
   /** Whether it makes calls upstream: such a route is closed while the gateway drains. */
   readonly spends: boolean
   /**
-   * Answers whoever asks, past the owner's `call`: probes carry no credentials, and clearing the
-   * cache has a token of its own.
+   * Answers everybody, without asking the option `call`: probes carry no credentials, and clearing
+   * the cache has a token of its own.
    */
   readonly anyone?: boolean
   /** A file of the docs page: no business of the OpenAPI document's. */

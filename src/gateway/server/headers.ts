@@ -77,7 +77,7 @@ export function ownersFirst(incoming: Incoming, headers: Record<string, string>)
     headers.vary = vary === '*' ? vary : `${vary}, ${headers.vary}`
 }
 
-/** The visitor's own id, if it is one that can go into a log as it is. */
+/** The client's own id, if it is one that can go into a log as it is. */
 export function requestIdOf(incoming: Incoming): string {
   const given = incoming.header('x-request-id')
   return given !== undefined && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID()

@@ -1,5 +1,6 @@
 import { TooLargeError } from '../../client/errors.js'
 import { ConfigError, StackError, ValidationError } from '../../core/index.js'
+import type { EventBody } from './event-body.js'
 import { isTooDeep } from './json-depth.js'
 
 /** A request as the gateway sees it, from a web `Request` or from Node's own. */
@@ -8,7 +9,7 @@ export interface Incoming {
   /** Path and query, exactly as received. */
   readonly target: string
   header(name: string): string | undefined
-  /** Aborted when the visitor has gone, or by `cut`. */
+  /** Aborted when the client has disconnected, or by `cut`. */
   readonly signal: AbortSignal
   cut(reason: unknown): void
   /** What somebody further out has set as a header of the answer already. */
@@ -31,7 +32,9 @@ export interface Reply {
   readonly headers: Record<string, string>
   /** Values of `set-cookie`, the one header that cannot be joined. */
   readonly cookies?: readonly string[]
-  readonly body?: string | Uint8Array | AsyncIterable<string>
+  readonly body?: string | Uint8Array
+  /** Instead of a body. Its class is never looked at: two copies of the library may meet here. */
+  readonly events?: EventBody
 }
 
 /** A field of a request that is wrong. */

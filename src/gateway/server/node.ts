@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
 import { ConfigError, warn } from '../../core/index.js'
-import { toNodeReadable, toWebStream } from '../../streams/index.js'
+import { toWebStream } from '../../streams/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
+import { writeEvents } from './event-writer.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
-import { nodeFacts, visitorHasLeft } from './web.js'
+import { clientHasLeft, nodeFacts } from './web.js'
 
 /** Node's request with what frameworks hang on it. */
 type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string }
@@ -46,35 +46,35 @@ export function toNode(
 }
 
 async function serve(core: GatewayCore, req: NodeRequest, res: ServerResponse): Promise<void> {
-  const incoming = fromNode(req, res)
-  const { status, headers, cookies, body } = await core.handle(incoming, { req, res })
-  const streams = typeof body === 'object' && Symbol.asyncIterator in body
-  // The visitor has gone, or somebody else has answered him.
+  const { status, headers, cookies, body, events } = await core.handle(fromNode(req, res), {
+    req,
+    res,
+  })
+  // The client has gone, or somebody else has answered it.
   if (res.destroyed || res.writableEnded || res.headersSent) {
-    if (streams) await body[Symbol.asyncIterator]().return?.()
+    events?.leave()
     return
   }
   res.statusCode = status
-  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
+  for (const name in headers) res.setHeader(name, headers[name] as string)
   if (cookies?.length) res.appendHeader('set-cookie', cookies)
-  if (!streams) {
-    if (body !== undefined && !res.hasHeader('content-length'))
-      res.setHeader('content-length', Buffer.byteLength(body))
-    return void res.end(body)
+  if (events !== undefined) {
+    writeEvents(events, res)
+    return
   }
-  res.flushHeaders()
-  // A visitor who leaves ends the pipeline with an error that is nobody's news.
-  await pipeline(toNodeReadable(body), res).catch(() => {})
+  if (body !== undefined && !res.hasHeader('content-length'))
+    res.setHeader('content-length', Buffer.byteLength(body))
+  res.end(body)
 }
 
 /**
- * A signal that tells when the visitor has gone before his answer was complete: `close` of the
+ * A signal that tells when the client has gone before its answer was complete: `close` of the
  * response, never of the request.
  */
 function leavingOf(res: ServerResponse): AbortController {
   const leaving = new AbortController()
   res.once('close', () => {
-    if (!res.writableFinished) leaving.abort(visitorHasLeft())
+    if (!res.writableFinished) leaving.abort(clientHasLeft())
   })
   return leaving
 }
@@ -165,7 +165,7 @@ function webRequest(req: IncomingMessage, init: RequestInit & { duplex?: 'half' 
 
 /**
  * A web `Request` from Node's, for frameworks whose own answer should be used: Koa, Fastify.
- * Its signal is aborted when the visitor leaves before the answer is complete.
+ * Its signal is aborted when the client leaves before the answer is complete.
  *
  * @param options.body what a body parser has made of the body, when one has read it
  * @example ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx) // Koa

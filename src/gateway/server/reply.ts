@@ -1,13 +1,40 @@
 import { STATUS_CODES } from 'node:http'
-import { isStackError } from '../../core/index.js'
-import { type Problem, toProblem } from '../../streams/index.js'
+import { isStackError, StreamIterator, streamFrom } from '../../core/index.js'
+import { type Problem, sseHeaders, toProblem } from '../../streams/index.js'
+import { isAbort } from '../../streams/source.js'
+import { EventBody, type EventDelivery, type EventForm } from './event-body.js'
 import type { Reply } from './message.js'
 
-export const json = (body: unknown, status = 200, headers: Record<string, string> = {}): Reply => ({
+/** JSON that is text already. */
+export const jsonText = (body: string, status = 200): Reply => ({
   status,
-  headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
-  body: JSON.stringify(body),
+  headers: { 'content-type': 'application/json; charset=utf-8' },
+  body,
 })
+
+export const json = (body: unknown, status = 200): Reply => jsonText(JSON.stringify(body), status)
+
+/** A stream as events. */
+export function events<Chunk>(
+  stream: StreamIterator<Chunk>,
+  { data, error }: EventForm<Chunk>,
+  delivery: EventDelivery,
+): Reply {
+  // Whoever has gone need not hear of it.
+  const form: EventForm<Chunk> = {
+    ...(data && { data }),
+    error: (failure) => (isAbort(failure, undefined) ? undefined : error(failure)),
+  }
+  const body = new EventBody(stream as StreamIterator<unknown>, form as EventForm<never>, delivery)
+  return { status: 200, headers: { ...sseHeaders }, events: body }
+}
+
+/** A stream of any make as one that can be read without a promise a chunk. */
+export function streamFor<Chunk>(answer: AsyncIterable<Chunk>): StreamIterator<Chunk> {
+  return answer instanceof StreamIterator
+    ? answer
+    : streamFrom(answer, { committed: true, lazy: true })
+}
 
 /** How errors look: problem details on the guide's routes, OpenAI's shape on `/v1`. */
 export type Dialect = 'guide' | 'openai'
@@ -16,31 +43,31 @@ export interface ErrorContext {
   readonly requestId: string
   readonly dialect: Dialect
   readonly errorDetail: 'safe' | 'full'
-  /** The visitor's own key was used, so upstream's word about it is his to hear. */
-  readonly visitorsKey: boolean
+  /** The caller's own key was used, so the caller may read what upstream reports of it. */
+  readonly usesCallersKey: boolean
   /** Our retries have done what could be done: a client that also retries would multiply them. */
   readonly retried: boolean
   /** Instead of the error's own status. */
   readonly status?: number | undefined
 }
 
-const VISITORS_STATUS: Readonly<Record<string, number>> = {
+const CALLERS_STATUS: Readonly<Record<string, number>> = {
   AUTH: 401,
   PAYMENT: 402,
   FORBIDDEN: 403,
 }
 
-/** What a visitor is told of an error. */
+/** What a caller may read of an error. */
 export function problemOf(
   error: unknown,
   context: Omit<ErrorContext, 'dialect' | 'retried'>,
 ): Problem {
-  const { requestId, errorDetail, visitorsKey } = context
+  const { requestId, errorDetail, usesCallersKey } = context
   const { headers, body } = toProblem(error, { requestId })
   const code = isStackError(error) ? error.code : undefined
-  const toVisitor = visitorsKey && code !== undefined ? VISITORS_STATUS[code] : undefined
-  const status = context.status ?? toVisitor ?? body.status
-  const tellAll = toVisitor !== undefined || (errorDetail === 'full' && code === undefined)
+  const ofCaller = usesCallersKey && code !== undefined ? CALLERS_STATUS[code] : undefined
+  const status = context.status ?? ofCaller ?? body.status
+  const tellAll = ofCaller !== undefined || (errorDetail === 'full' && code === undefined)
   const detail = tellAll && error instanceof Error ? error.message : body.detail
   Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
   if (status === 401) headers['www-authenticate'] ??= 'Bearer'

@@ -1,7 +1,7 @@
 import type { ClientNote } from '../../client/types.js'
-import { isStackError, runHook, warn } from '../../core/index.js'
+import { isStackError, now, runHook, TimeoutError, wallTime, warn } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
-import type { Visitor } from '../options.js'
+import type { Caller } from '../options.js'
 import type { RouteTools } from '../routes/route.js'
 
 /** What the layers have noted of a call. */
@@ -43,8 +43,8 @@ export interface Finished {
   /** Of a stream whose head went out. */
   readonly firstTokenMs: number | undefined
   readonly meta: ReadonlyMap<string, unknown>
-  readonly visitor: Visitor
-  /** The visitor left before the end: whatever failed then is nobody's news. */
+  readonly caller: Caller
+  /** The client left before the end: what failed then is not reported. */
   readonly left: boolean
   readonly error: unknown
 }
@@ -56,7 +56,7 @@ export function report(
   finished: Finished,
   { options, view }: Pick<RouteTools, 'options' | 'view'>,
 ): void {
-  const { requestId, method, route, startedAt, firstTokenMs, meta, visitor, left, error } = finished
+  const { requestId, method, route, startedAt, firstTokenMs, meta, caller, left, error } = finished
   const status = left ? 499 : finished.status
   const { onError, log } = options
   if (error !== undefined && !left && onError)
@@ -70,9 +70,9 @@ export function report(
   )
   runHook('createGateway: log()', () =>
     log({
-      time: new Date().toISOString(),
+      time: new Date(wallTime()).toISOString(),
       level:
-        status >= 500 || (firstTokenMs !== undefined && code !== undefined)
+        status >= 500 || (status < 400 && firstTokenMs !== undefined && code !== undefined)
           ? 'error'
           : status >= 400
             ? 'warn'
@@ -81,15 +81,16 @@ export function report(
       method,
       route,
       status,
-      durationMs: round(performance.now() - startedAt),
+      durationMs: round(now() - startedAt),
       ...(firstTokenMs !== undefined && { firstTokenMs: round(firstTokenMs) }),
       ...(queuedMs !== undefined && { queuedMs: round(queuedMs) }),
       ...(cache !== undefined && { cached: cache !== 'miss' }),
       ...(attempts !== undefined && { attempts }),
       ...(upstreamRequestId !== undefined && { upstreamRequestId }),
-      ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
-      ...(visitor.clientAddress !== undefined && { clientAddress: visitor.clientAddress }),
+      ...(caller.tenant !== undefined && { tenant: caller.tenant }),
+      ...(caller.clientAddress !== undefined && { clientAddress: caller.clientAddress }),
       ...(code !== undefined && { code }),
+      ...(error instanceof TimeoutError && { phase: error.phase }),
       ...(isStackError(error, 'CONFIG') && { detail: error.message }),
     }),
   )

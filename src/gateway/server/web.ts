@@ -1,4 +1,4 @@
-import { toWebStream } from '../../streams/index.js'
+import { eventStream } from './event-response.js'
 import { bodyIsGone, collectBytes, type Incoming, type Received, type Reply } from './message.js'
 
 /** What `toRequest` knows of a request and a web `Request` cannot say. */
@@ -15,9 +15,9 @@ export const nodeFacts = new WeakMap<Request, NodeFacts>()
 /** A web `Request` as the gateway sees it. */
 export function fromRequest(request: Request): Incoming {
   const facts = nodeFacts.get(request)
-  // The visitor's leaving is one signal, our cutting another; an own controller is both.
+  // The client's leaving is one signal, our cutting another; an own controller is both.
   const leaving = new AbortController()
-  const onAbort = () => leaving.abort(visitorHasLeft())
+  const onAbort = () => leaving.abort(clientHasLeft())
   if (request.signal.aborted) onAbort()
   else request.signal.addEventListener('abort', onAbort, { once: true })
   return {
@@ -32,8 +32,8 @@ export function fromRequest(request: Request): Incoming {
   }
 }
 
-/** Why a call ends whose visitor has gone, whatever his server says of it. */
-export const visitorHasLeft = () => new DOMException('The visitor has left.', 'AbortError')
+/** Why a call ends whose client has gone, whatever the server reports. */
+export const clientHasLeft = () => new DOMException('The client has disconnected.', 'AbortError')
 
 /** Path and query as they stand in the URL. */
 function targetOf(url: string): string {
@@ -49,9 +49,8 @@ async function readBody(request: Request, limit: number): Promise<Received> {
   return { bytes: await collectBytes(request.body as unknown as AsyncIterable<Uint8Array>, limit) }
 }
 
-export function toResponse({ status, headers, cookies = [], body }: Reply): Response {
-  const sent =
-    typeof body === 'object' && Symbol.asyncIterator in body ? toWebStream(body) : (body ?? null)
+export function toResponse({ status, headers, cookies = [], body, events }: Reply): Response {
+  const sent = events === undefined ? (body ?? null) : eventStream(events)
   // A plain record, not a `Headers`: servers that have a fast way for those keep it.
   const fields =
     cookies.length === 0

@@ -1,91 +1,85 @@
 import { randomUUID } from 'node:crypto'
-import { Notes } from '../../core/index.js'
+import { Notes, now } from '../../core/index.js'
 import type { GatewayCore } from '../gateway.js'
-import type { Visitor } from '../options.js'
-import { readPrompt } from '../routes/guide.js'
+import type { Caller } from '../options.js'
+import { textOptions } from '../routes/guide.js'
 import type { RouteCall } from '../routes/route.js'
-import type { Cuttable } from '../server/flights.js'
+import type { MessageId, SocketMessage } from '../schemas.js'
+import type { Cuttable } from '../server/in-progress.js'
 import { problemOf } from '../server/reply.js'
 import { report } from '../server/request-log.js'
-import { visitorHasLeft } from '../server/web.js'
-import { errorMessage, type MessageId, withId } from './message.js'
+import { clientHasLeft } from '../server/web.js'
+import { errorMessage, withId } from './message.js'
 
-/** The route, as the log names it. */
+/** The route's name in the log. */
 export const ROUTE = '/ws/generate'
 
-/** On whose behalf a connection's generations are made. */
-export interface Caller {
+/** What the generations of one connection have in common. */
+export interface Connection {
   readonly core: GatewayCore
-  readonly visitor: Visitor
-  /** The visitor's own key, where it is forwarded. */
+  readonly caller: Caller
+  /** The caller's own key, if keys are forwarded. */
   readonly apiKey: string | undefined
 }
 
 /** Where a generation's messages go. */
 export interface Outlet {
-  /**
-   * Sends unless the connection is closing. Resolves when the message is with the system, or never
-   * will be.
-   */
+  /** Sends unless the connection is closing. Resolves once the message is written or dropped. */
   send(message: object): Promise<void>
-  /** Whether the visitor reads more slowly than we send. */
+  /** Whether the client reads more slowly than we send. */
   readonly isBehind: boolean
 }
 
-export interface Wanted {
-  readonly type: 'generate' | 'stream'
-  readonly id: MessageId | undefined
-  readonly body: Readonly<Record<string, unknown>>
-}
+export type GenerationMessage = Extract<SocketMessage, { type: 'generate' | 'stream' }>
 
 /** One generation of a connection, from its message to its last answer. */
 export class Generation implements Cuttable {
   readonly id: MessageId | undefined
   readonly streams: boolean
   readonly #requestId = randomUUID()
-  readonly #startedAt = performance.now()
+  readonly #startedAt = now()
   readonly #leaving = new AbortController()
   readonly #meta = new Notes()
-  readonly #body: Wanted['body']
-  readonly #caller: Caller
+  readonly #message: GenerationMessage
+  readonly #connection: Connection
   readonly #outlet: Outlet
   #firstTokenMs: number | undefined
   #isAnswered = false
   #wasCancelled = false
   #hasLeft = false
 
-  constructor({ type, id, body }: Wanted, caller: Caller, outlet: Outlet) {
-    this.id = id
-    this.streams = type === 'stream'
-    this.#body = body
-    this.#caller = caller
+  constructor(message: GenerationMessage, connection: Connection, outlet: Outlet) {
+    this.id = message.id
+    this.streams = message.type === 'stream'
+    this.#message = message
+    this.#connection = connection
     this.#outlet = outlet
   }
 
-  /** Ends it for a reason of ours, which the visitor is told. */
+  /** Ends it for a reason of ours, which is sent to the client. */
   cut(reason: unknown): void {
     this.#leaving.abort(reason)
   }
 
-  /** Ends it by the visitor's wish; false when it has been answered already. */
+  /** Ends it at the client's request; false if it has been answered already. */
   cancel(): boolean {
     if (this.#isAnswered || this.#wasCancelled) return false
     this.#wasCancelled = true
-    this.#leaving.abort(new DOMException('The visitor has cancelled.', 'AbortError'))
+    this.#leaving.abort(new DOMException('The client has cancelled.', 'AbortError'))
     return true
   }
 
-  /** Ends it because nobody is there any more. */
+  /** Ends it because the client has disconnected. */
   leave(): void {
     this.#hasLeft = true
-    this.#leaving.abort(visitorHasLeft())
+    this.#leaving.abort(clientHasLeft())
   }
 
   /** Resolves when the last answer is on its way; never rejects. */
   async run(): Promise<void> {
-    const { core, visitor, apiKey } = this.#caller
+    const { core, caller, apiKey } = this.#connection
     const { signal } = this.#leaving
-    const flight = core.flights.begin(this)
+    const entry = core.inProgress.begin(this)
     let answer: object
     let status = 200
     let error: unknown
@@ -93,8 +87,8 @@ export class Generation implements Cuttable {
       answer = await this.#generate({
         signal,
         meta: this.#meta,
-        ...(visitor.tenant !== undefined && { tenant: visitor.tenant }),
-        ...(visitor.priority !== undefined && { priority: visitor.priority }),
+        ...(caller.tenant !== undefined && { tenant: caller.tenant }),
+        ...(caller.priority !== undefined && { priority: caller.priority }),
         ...(apiKey !== undefined && { apiKey }),
       })
     } catch (caught) {
@@ -103,9 +97,9 @@ export class Generation implements Cuttable {
       const problem = problemOf(error, {
         requestId: this.#requestId,
         errorDetail,
-        visitorsKey: apiKey !== undefined,
+        usesCallersKey: apiKey !== undefined,
       })
-      // As over HTTP: what breaks after the first token has begun as a success.
+      // As over HTTP, a failure after the first token does not change the status.
       if (this.#firstTokenMs === undefined) status = problem.status
       answer = errorMessage(problem, this.id)
     }
@@ -120,31 +114,28 @@ export class Generation implements Cuttable {
         startedAt: this.#startedAt,
         firstTokenMs: this.#firstTokenMs,
         meta: this.#meta,
-        visitor,
+        caller,
         left: this.#hasLeft || this.#wasCancelled,
         error,
       },
       core,
     )
-    // The place is kept until the answer is out, or a visitor who never reads could have any number
-    // of answers wait for him.
+    // The slot is held until the answer is sent: otherwise a client that never reads could have any
+    // number of answers waiting.
     await this.#orEnd(this.#outlet.send(answer))
-    flight.end()
+    entry.end()
   }
 
   async #generate(call: RouteCall['call']): Promise<object> {
-    const { core } = this.#caller
-    const { prompt, options } = await readPrompt(
-      { json: async () => this.#body, call },
-      core,
-      'no-store',
-    )
+    const { core } = this.#connection
+    const { prompt } = this.#message
+    const options = { ...textOptions(this.#message, call, core), cache: 'no-store' as const }
     if (!this.streams) {
       const { text } = await core.blossom.text.generate(prompt, options)
       return withId({ type: 'result', text }, this.id)
     }
     const stream = await core.blossom.text.stream(prompt, options)
-    this.#firstTokenMs = performance.now() - this.#startedAt
+    this.#firstTokenMs = now() - this.#startedAt
     for await (const { text } of stream) {
       const sent = this.#outlet.send(withId({ type: 'delta', text }, this.id))
       if (this.#outlet.isBehind) await this.#orEnd(sent)
@@ -166,10 +157,10 @@ export class Generation implements Cuttable {
     )
   }
 
-  /** Waits for a slow reader, but not beyond the generation's own end. */
+  /** Waits for a slow reader, but no longer than the generation itself. */
   #orEnd(sent: Promise<void>): Promise<void> {
     const { signal } = this.#leaving
-    // Its last answer is what an ended one waits for.
+    // After its end a generation waits for its last message only.
     if (signal.aborted) return sent
     return new Promise((resolve) => {
       const settle = () => {

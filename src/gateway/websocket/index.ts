@@ -1,28 +1,17 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { WebSocketServer } from 'ws'
-import { ClosedError, ConfigError, StackError, warn } from '../../core/index.js'
+import { ConfigError, now, StackError } from '../../core/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
-import type { Visitor } from '../options.js'
-import { bearer, requestIdOf } from '../server/headers.js'
-import type { Incoming, Reply } from '../server/message.js'
-import { errorReply } from '../server/reply.js'
-import { report } from '../server/request-log.js'
-import { replyOf } from '../server/web.js'
+import { Attachment } from './attachment.js'
 import { ROUTE } from './generation.js'
-import {
-  type CheckedWebSocketOptions,
-  readWebSocketOptions,
-  type WebSocketOptions,
-} from './options.js'
-import { Session } from './session.js'
-import { admitOrigin, fromUpgrade, refuseUpgrade } from './upgrade.js'
+import { readWebSocketOptions, type WebSocketOptions } from './options.js'
+import { fromUpgrade } from './upgrade.js'
 
 type UpgradeListener = (req: IncomingMessage, socket: Duplex, head: Buffer) => void
 
 /**
- * A server of node:http or node:https, whoever has made it: `createServer`, Fastify's `app.server`,
- * Hono's `serve()`.
+ * A server of node:http or node:https: from `createServer`, Fastify's `app.server` or Hono's
+ * `serve()`.
  */
 export interface UpgradableServer {
   /** Adds a listener. */
@@ -36,207 +25,26 @@ export interface UpgradableServer {
 /** The WebSockets of one server. */
 export interface WebSocketHandle {
   /**
-   * Resolves when connections can be taken; rejects with a `ConfigError` when the package `ws` is
-   * missing. Upgrades wait by themselves.
+   * Resolves once connections can be accepted; rejects with a `ConfigError` if the package `ws` is
+   * missing. Upgrades wait for it.
    */
   readonly ready: Promise<void>
   /** Connections open now. */
   readonly connections: number
   /**
-   * Leaves the server and ends all connections with 1001 at once, what runs on them included;
-   * `gateway.close()` waits for it instead. Resolves when all sockets are closed. Harmless twice.
+   * Detaches from the server and ends all connections with 1001, without waiting for their
+   * generations as `gateway.close()` does. Resolves once all sockets are closed. Harmless twice.
    */
   close(): Promise<void>
 }
 
-/** All that is attached to a server, to tell other listeners for upgrades from our own. */
+/** The attachments of each server, to tell our listeners for upgrades from others. */
 const attached = new WeakMap<UpgradableServer, Map<string, Attachment>>()
 
-class Attachment {
-  readonly ready: Promise<void>
-  readonly #core: GatewayCore
-  readonly #options: CheckedWebSocketOptions
-  readonly #origins: readonly string[]
-  readonly #sessions = new Set<Session>()
-  #webSockets: WebSocketServer | undefined
-  #pending = 0
-  #isClosed = false
-
-  constructor(core: GatewayCore, options: CheckedWebSocketOptions) {
-    this.#core = core
-    this.#options = options
-    this.#origins = options.origins ?? core.options.corsOrigins
-    this.ready = this.#load()
-    this.ready.catch((error: ConfigError) => warn(error.message))
-  }
-
-  get connections(): number {
-    return this.#sessions.size
-  }
-
-  async #load(): Promise<void> {
-    const { maxPayload, closeTimeoutMs: closeTimeout } = this.#options
-    try {
-      const { WebSocketServer } = await import('ws')
-      // Versions that do not know `closeTimeout` wait longer for a visitor whose bye has come and
-      // whose socket stays open.
-      const settings = {
-        noServer: true,
-        clientTracking: false,
-        perMessageDeflate: false,
-        maxPayload,
-        closeTimeout,
-      }
-      this.#webSockets = new WebSocketServer(settings)
-    } catch (cause) {
-      throw new ConfigError(
-        'attachWebSocket: the package ws is needed and cannot be loaded; install it with `npm install ws`.',
-        { cause },
-      )
-    }
-  }
-
-  async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const startedAt = performance.now()
-    const incoming = fromUpgrade(req, socket)
-    let visitor: Visitor = {}
-    this.#pending++
-    try {
-      this.#admit(incoming)
-      const identity = await this.#core.identify(incoming, { req, socket })
-      if (identity instanceof Response) {
-        return this.refuse(incoming, socket, {
-          startedAt,
-          visitor,
-          error: undefined,
-          reply: await replyOf(identity),
-        })
-      }
-      visitor = identity
-      await this.ready.catch(() => {})
-      this.#open(incoming, visitor, req, socket, head)
-    } catch (error) {
-      this.refuse(incoming, socket, { startedAt, visitor, error })
-    } finally {
-      this.#pending--
-    }
-  }
-
-  /** What can be said before the owner is asked. */
-  #admit(incoming: Incoming): void {
-    this.#admitNew()
-    admitOrigin(incoming, this.#origins)
-    const { maxConnections } = this.#options
-    // Who is being let in counts, this one included.
-    if (this.#sessions.size + this.#pending <= maxConnections) return
-    const sentence = `${maxConnections} connections are open already, so this one was refused.`
-    throw new StackError(sentence, {
-      code: 'QUEUE_FULL',
-      status: 503,
-      retryable: true,
-      refused: true,
-    })
-  }
-
-  #admitNew(): void {
-    if (this.#isClosed || this.#core.isDraining())
-      throw new ClosedError('The server is shutting down.')
-  }
-
-  #open(
-    incoming: ReturnType<typeof fromUpgrade>,
-    visitor: Visitor,
-    req: IncomingMessage,
-    socket: Duplex,
-    head: Buffer,
-  ): void {
-    const core = this.#core
-    // A lot may have happened while the owner was asked.
-    this.#admitNew()
-    if (incoming.signal.aborted) return
-    if (this.#webSockets === undefined) {
-      throw new StackError('This server takes no WebSockets.', {
-        code: 'CONFIG',
-        status: 501,
-        refused: true,
-      })
-    }
-    const apiKey = core.options.forwardKeys ? bearer(incoming) : undefined
-    incoming.settled()
-    this.#webSockets.handleUpgrade(req, socket, head, (webSocket) => {
-      this.#sessions.add(
-        new Session(webSocket, { core, visitor, apiKey }, this.#options, (session) => {
-          this.#sessions.delete(session)
-        }),
-      )
-    })
-  }
-
-  /** Answers as the HTTP routes do, and tells the owner. */
-  refuse(
-    incoming: Incoming,
-    socket: Duplex,
-    about: { startedAt: number; visitor: Visitor; error: unknown; reply?: Reply; route?: string },
-  ): void {
-    const { startedAt, visitor, error, route = ROUTE } = about
-    const requestId = requestIdOf(incoming)
-    const { errorDetail } = this.#core.options
-    const reply =
-      about.reply ??
-      errorReply(error, {
-        requestId,
-        dialect: 'guide',
-        errorDetail,
-        visitorsKey: false,
-        retried: false,
-      })
-    reply.headers['x-request-id'] = requestId
-    const left = incoming.signal.aborted
-    refuseUpgrade(socket, reply)
-    const { method } = incoming
-    const { status } = reply
-    report(
-      {
-        requestId,
-        method,
-        route,
-        status,
-        startedAt,
-        firstTokenMs: undefined,
-        meta: new Map(),
-        visitor,
-        left,
-        error,
-      },
-      this.#core,
-    )
-  }
-
-  /**
-   * Ends the connections with the gateway: idle ones now, the others when what runs on them has
-   * ended.
-   */
-  async leave(landed: Promise<void>): Promise<void> {
-    for (const session of this.#sessions) session.leave()
-    await landed
-    await this.end()
-  }
-
-  async end(): Promise<void> {
-    await Promise.all([...this.#sessions].map((session) => session.end()))
-  }
-
-  close(): Promise<void> {
-    this.#isClosed = true
-    return this.end()
-  }
-}
-
 /**
- * Takes WebSockets at `/ws/generate` of a server, over the gateway's client: with its prefix, its
- * `call` (asked once, at the upgrade), its log, and its drain and close. Needs the optional peer
- * `ws`. Upgrades of other paths are left alone, or refused with 404 when nobody else listens for
- * them.
+ * Accepts WebSockets at `/ws/generate` of a server, for the gateway's client: with the gateway's
+ * prefix, `call` (asked once, at the upgrade), log, drain and close. Needs the optional peer `ws`.
+ * Upgrades of other paths are left alone, or refused with 404 if there is no other listener.
  *
  * Messages are JSON objects in text. `{type: "generate", prompt, max_tokens?, temperature?, model?,
  * id?}` is answered by `{type: "result", text, id?}`; `stream` in its place by any number of
@@ -259,16 +67,7 @@ export function attachWebSocket(
   gateway: Gateway<never> | Gateway,
   options?: WebSocketOptions,
 ): WebSocketHandle {
-  if (typeof (server as Partial<UpgradableServer> | null)?.listenerCount !== 'function') {
-    throw new ConfigError(
-      'attachWebSocket: the first argument must be a server of node:http or node:https.',
-    )
-  }
-  const core = (gateway as { [CORE]?: GatewayCore } | null)?.[CORE]
-  if (core === undefined)
-    throw new ConfigError(
-      'attachWebSocket: the second argument must be a gateway from createGateway().',
-    )
+  const core = coreOf(server, gateway)
   const checked = readWebSocketOptions(options)
   const neighbours = attached.get(server) ?? new Map<string, Attachment>()
   attached.set(server, neighbours)
@@ -281,7 +80,7 @@ export function attachWebSocket(
   const onUpgrade: UpgradeListener = (req, socket, head) => {
     const [at = ''] = (req.url ?? '').split('?', 1)
     if (at === path) return void attachment.upgrade(req, socket, head)
-    // Node leaves the socket to the listeners, so it would hang where nobody takes it.
+    // Node leaves the socket to the listeners: without another one it would hang.
     const isOthers = server.listenerCount('upgrade') > neighbours.size || neighbours.has(at)
     const [first] = neighbours.values()
     if (isOthers || first !== attachment) return
@@ -291,14 +90,14 @@ export function attachWebSocket(
       refused: true,
     })
     attachment.refuse(fromUpgrade(req, socket), socket, {
-      startedAt: performance.now(),
-      visitor: {},
+      startedAt: now(),
+      caller: {},
       error,
       route: '(unknown)',
     })
   }
   server.on('upgrade', onUpgrade)
-  const forget = core.onClose((landed) => attachment.leave(landed))
+  const forget = core.onClose((finished) => attachment.leave(finished))
 
   let closing: Promise<void> | undefined
   return {
@@ -316,4 +115,17 @@ export function attachWebSocket(
       return closing
     },
   }
+}
+
+function coreOf(server: unknown, gateway: unknown): GatewayCore {
+  if (typeof (server as Partial<UpgradableServer> | null)?.listenerCount !== 'function') {
+    throw new ConfigError(
+      'attachWebSocket: the first argument must be a server of node:http or node:https.',
+    )
+  }
+  const core = (gateway as { [CORE]?: GatewayCore } | null)?.[CORE]
+  if (core !== undefined) return core
+  throw new ConfigError(
+    'attachWebSocket: the second argument must be a gateway from createGateway().',
+  )
 }

@@ -4,15 +4,15 @@ import { isOrigin, names } from '../options.js'
 /** Options of `attachWebSocket()`. */
 export interface WebSocketOptions {
   /**
-   * The path as received: with what a mount strips (`app.use('/ai', …)`), as upgrades come before
+   * The path as received, including what a mount strips (`app.use('/ai', …)`): upgrades come before
    * all mounts.
    * @default the gateway's `prefix` and `/ws/generate`
    */
   path?: string | undefined
   /**
-   * Origins of pages that may connect beside the server's own, such as `https://app.example`; `*`
-   * for all. The own one is that of the `Host` header, so name yours behind a proxy that changes
-   * it. A client that sends no `Origin` is no browser and may connect.
+   * Origins of pages that may connect besides the server's own, such as `https://app.example`; `*`
+   * for all. The server's own is taken from the `Host` header: list it if a proxy changes that
+   * header. A client without an `Origin` is not a browser and may connect.
    * @default the gateway's `corsOrigins`
    */
   origins?: readonly string[] | undefined
@@ -23,30 +23,30 @@ export interface WebSocketOptions {
   /** Largest message. Bytes; a larger one ends the connection with 1009. @default 65536 */
   maxPayload?: number | undefined
   /**
-   * Messages on one connection: those beyond `limit` within `intervalMs` are refused with
-   * `RATE_LIMITED`; as many again within the same time end the connection with 1008.
+   * Messages on one connection: those above `limit` within `intervalMs` are refused with
+   * `RATE_LIMITED`; twice the limit within the same time ends the connection with 1008.
    * @default { limit: 60, intervalMs: 10000 }
    */
   rate?: { limit: number; intervalMs: number } | undefined
   /**
-   * After so much time without a message and with no generation under way the connection ends with
-   * 1000. Milliseconds; 0 for never.
+   * The connection ends with 1000 after this time without a message or a running generation.
+   * Milliseconds; 0 for never.
    * @default 300000
    */
   idleMs?: number | undefined
   /**
-   * Time between pings; whoever has not answered one by the next is cut off. Milliseconds; 0 for
-   * none.
+   * Time between pings; a client that has not answered one before the next is disconnected.
+   * Milliseconds; 0 for none.
    * @default 30000
    */
   pingMs?: number | undefined
   /**
-   * How long a visitor may take to confirm that the connection ends. Milliseconds. @default 2000
+   * How long a client may take to confirm that the connection ends. Milliseconds. @default 2000
    */
   closeTimeoutMs?: number | undefined
 }
 
-/** What a connection heeds. */
+/** The limits of one connection. */
 export interface SessionLimits {
   readonly maxGenerations: number
   readonly rate: { readonly limit: number; readonly intervalMs: number }

@@ -1,17 +1,32 @@
 import { randomUUID } from 'node:crypto'
 import type { RawData, WebSocket } from 'ws'
-import { ClosedError, RateLimitError, StackError, ValidationError } from '../../core/index.js'
+import {
+  ClosedError,
+  IdleTimer,
+  now,
+  RateLimitError,
+  StackError,
+  Timer,
+  ValidationError,
+} from '../../core/index.js'
+import { type MessageId, readBody, SocketMessage } from '../schemas.js'
 import { FieldsError } from '../server/message.js'
 import { problemOf } from '../server/reply.js'
 import { report } from '../server/request-log.js'
-import { type Caller, Generation, type Outlet, ROUTE, type Wanted } from './generation.js'
-import { errorMessage, idOf, type MessageId, parseMessage, readMessage } from './message.js'
+import {
+  type Connection,
+  Generation,
+  type GenerationMessage,
+  type Outlet,
+  ROUTE,
+} from './generation.js'
+import { errorMessage, idOf, parseMessage } from './message.js'
 import type { SessionLimits } from './options.js'
 
 /** `readyState` of a socket that may be sent to. */
 const OPEN = 1
 
-/** So much may lie unsent before an answer is read on. Bytes. */
+/** Bytes that may wait to be sent before we stop reading the answer. */
 const HIGH_WATER = 64 * 1024
 
 /**
@@ -19,17 +34,17 @@ const HIGH_WATER = 64 * 1024
  */
 const CLOSE = { idle: 1000, away: 1001, abuse: 1008 } as const
 
-/** One connection: reads its messages, keeps its limits, and ends its generations with it. */
+/** One connection: reads its messages, enforces its limits, and ends its generations with it. */
 export class Session implements Outlet {
   readonly #socket: WebSocket
-  readonly #caller: Caller
+  readonly #connection: Connection
   readonly #limits: SessionLimits
   readonly #running = new Set<Generation>()
   readonly #closed: Promise<void>
-  readonly #pings: NodeJS.Timeout | undefined
-  readonly #idle: NodeJS.Timeout | undefined
-  #hangUp: NodeJS.Timeout | undefined
-  #isHeard = true
+  readonly #pings: IdleTimer | undefined
+  readonly #idle: IdleTimer | undefined
+  #hangUp: Timer | undefined
+  #isAlive = true
   #isLeaving = false
   #isEnding = false
   #windowEnd = 0
@@ -37,26 +52,26 @@ export class Session implements Outlet {
 
   constructor(
     socket: WebSocket,
-    caller: Caller,
+    connection: Connection,
     limits: SessionLimits,
     onClosed: (session: Session) => void,
   ) {
     this.#socket = socket
-    this.#caller = caller
+    this.#connection = connection
     this.#limits = limits
     const { idleMs, pingMs } = limits
-    if (pingMs > 0) this.#pings = setInterval(() => this.#ping(), pingMs).unref()
-    if (idleMs > 0) this.#idle = setTimeout(() => this.#idled(), idleMs).unref()
-    socket.on('message', (data, isBinary) => this.#heard(data, isBinary))
+    if (pingMs > 0) this.#pings = new IdleTimer(pingMs, () => this.#ping())
+    if (idleMs > 0) this.#idle = new IdleTimer(idleMs, () => this.#idled())
+    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
     socket.on('pong', () => {
-      this.#isHeard = true
+      this.#isAlive = true
     })
-    // A frame that breaks the protocol, such as one too large: ws closes with the fitting code.
+    // A frame that breaks the protocol, such as one too large: ws closes with the right code.
     socket.on('error', () => this.#gone())
     this.#closed = new Promise((resolve) => {
       socket.once('close', () => {
         this.#gone()
-        clearTimeout(this.#hangUp)
+        this.#hangUp?.stop()
         onClosed(this)
         resolve()
       })
@@ -73,30 +88,30 @@ export class Session implements Outlet {
     return new Promise((resolve) => socket.send(JSON.stringify(message), () => resolve()))
   }
 
-  /** Ends the connection as soon as nothing runs on it. */
+  /** Ends the connection as soon as no generation runs on it. */
   leave(): void {
     this.#isLeaving = true
     if (this.#running.size === 0) void this.end()
   }
 
   /**
-   * Ends the connection and what runs on it now. Resolves when the socket is closed; a visitor who
-   * is silent about it is hung up on.
+   * Ends the connection and its generations now. Resolves when the socket is closed, which is
+   * forced if the client does not confirm.
    */
   end(
     code: number = CLOSE.away,
-    words = 'The server is shutting down.',
-    reason: unknown = new ClosedError(words),
+    sentence = 'The server is shutting down.',
+    reason: unknown = new ClosedError(sentence),
   ): Promise<void> {
     if (!this.#isEnding) {
-      this.#socket.close(code, words)
+      this.#socket.close(code, sentence)
       this.#stop()
       for (const generation of this.#running) generation.cut(reason)
     }
     return this.#closed
   }
 
-  /** Nobody is there any more. */
+  /** The client has disconnected. */
   #gone(): void {
     this.#stop()
     for (const generation of this.#running) generation.leave()
@@ -105,25 +120,25 @@ export class Session implements Outlet {
   #stop(): void {
     if (this.#isEnding) return
     this.#isEnding = true
-    clearInterval(this.#pings)
-    clearTimeout(this.#idle)
-    this.#hangUp = setTimeout(() => this.#socket.terminate(), this.#limits.closeTimeoutMs).unref()
+    this.#pings?.stop()
+    this.#idle?.stop()
+    this.#hangUp = new Timer(this.#limits.closeTimeoutMs, () => this.#socket.terminate()).unref()
   }
 
   #ping(): void {
-    if (!this.#isHeard) return this.#socket.terminate()
-    this.#isHeard = false
+    if (!this.#isAlive) return this.#socket.terminate()
+    this.#isAlive = false
     this.#socket.ping()
   }
 
   #idled(): void {
-    if (this.#running.size === 0) void this.end(CLOSE.idle, 'Nothing was asked for a long time.')
+    if (this.#running.size === 0) void this.end(CLOSE.idle, 'The connection was idle for too long.')
   }
 
-  #heard(data: RawData, isBinary: boolean): void {
+  #onMessage(data: RawData, isBinary: boolean): void {
     if (this.#isEnding) return
-    this.#isHeard = true
-    this.#idle?.refresh()
+    this.#isAlive = true
+    this.#idle?.restart()
     const wait = this.#overRate()
     this.#answer(data, isBinary, wait)
     if (this.#messages > 2 * this.#limits.rate.limit)
@@ -136,49 +151,49 @@ export class Session implements Outlet {
       if (isBinary) throw new ValidationError('The message must be text, not binary.')
       const message = parseMessage((data as Buffer).toString())
       id = idOf(message)
-      const spoken = readMessage(message)
-      // Heeded at any rate: it ends what costs.
-      if (spoken.type === 'cancel') this.#cancel(spoken.id)
+      const read = readBody(SocketMessage, message)
+      // Allowed above the rate, too: it saves work.
+      if (read.type === 'cancel') this.#cancel(read.id)
       else if (wait > 0) throw this.#tooMany(wait)
-      else if (spoken.type === 'ping') void this.send({ type: 'pong' })
-      else this.#begin(spoken)
+      else if (read.type === 'ping') void this.send({ type: 'pong' })
+      else this.#begin(read)
     } catch (error) {
       this.#refuse(wait > 0 ? this.#tooMany(wait) : error, id)
     }
   }
 
-  /** Counts a message; how long to wait when there were too many, else 0. Milliseconds. */
+  /** Counts a message. Returns how long to wait if there were too many, else 0. Milliseconds. */
   #overRate(): number {
     const { limit, intervalMs } = this.#limits.rate
-    const now = performance.now()
-    if (now >= this.#windowEnd) {
-      this.#windowEnd = now + intervalMs
+    const at = now()
+    if (at >= this.#windowEnd) {
+      this.#windowEnd = at + intervalMs
       this.#messages = 0
     }
-    return ++this.#messages > limit ? this.#windowEnd - now : 0
+    return ++this.#messages > limit ? this.#windowEnd - at : 0
   }
 
   #tooMany(retryAfter: number): RateLimitError {
     const { limit, intervalMs } = this.#limits.rate
-    return new RateLimitError(`At most ${limit} messages within ${intervalMs} ms are taken.`, {
+    return new RateLimitError(`At most ${limit} messages within ${intervalMs} ms are allowed.`, {
       refused: true,
       retryAfter,
     })
   }
 
-  #begin(wanted: Wanted): void {
+  #begin(message: GenerationMessage): void {
     const { maxGenerations } = this.#limits
-    if (this.#isLeaving || this.#caller.core.isDraining())
+    if (this.#isLeaving || this.#connection.core.isDraining())
       throw new ClosedError('The server is shutting down.')
-    if (this.#isTaken(wanted)) {
+    if (this.#isTaken(message)) {
       const sentence =
-        wanted.id === undefined
-          ? 'is needed: a stream without one is under way'
-          : 'is in use by a generation under way'
+        message.id === undefined
+          ? 'is required: a stream without one is in progress'
+          : 'is in use by a generation in progress'
       throw new FieldsError([{ field: 'id', message: sentence }])
     }
     if (this.#running.size >= maxGenerations) {
-      const sentence = `At most ${maxGenerations} generations at a time are made on one connection; wait for one to end.`
+      const sentence = `At most ${maxGenerations} generations may run on one connection; wait for one to end.`
       throw new StackError(sentence, {
         code: 'QUEUE_FULL',
         status: 503,
@@ -186,16 +201,16 @@ export class Session implements Outlet {
         refused: true,
       })
     }
-    const generation = new Generation(wanted, this.#caller, this)
+    const generation = new Generation(message, this.#connection, this)
     this.#running.add(generation)
     void generation.run().then(() => this.#finished(generation))
   }
 
   /**
-   * Chunks of two streams without an id could not be told apart; results of the guide's messages
-   * need none.
+   * Chunks of two streams without an id could not be told apart. The guide's messages, which have
+   * one result each, need no id.
    */
-  #isTaken({ type, id }: Wanted): boolean {
+  #isTaken({ type, id }: GenerationMessage): boolean {
     for (const other of this.#running)
       if (other.id === id && (id !== undefined || (type === 'stream' && other.streams))) return true
     return false
@@ -205,12 +220,12 @@ export class Session implements Outlet {
     this.#running.delete(generation)
     if (this.#isEnding || this.#running.size > 0) return
     if (this.#isLeaving) void this.end()
-    else this.#idle?.refresh()
+    else this.#idle?.restart()
   }
 
   #cancel(id: MessageId): void {
     for (const generation of this.#running) if (generation.id === id && generation.cancel()) return
-    throw new StackError('Nothing with this id is under way.', {
+    throw new StackError('No generation with this id is in progress.', {
       code: 'NOT_FOUND',
       status: 404,
       refused: true,
@@ -218,21 +233,21 @@ export class Session implements Outlet {
   }
 
   /**
-   * Answers a message that came to nothing. It carries an id only when no generation under way
-   * could be meant.
+   * Answers a rejected message. The id is left out if a generation in progress has the same one:
+   * the error is not about that generation.
    */
   #refuse(error: unknown, id: MessageId | undefined): void {
-    const { core, visitor } = this.#caller
+    const { core, caller } = this.#connection
     const requestId = randomUUID()
     const problem = problemOf(error, {
       requestId,
       errorDetail: core.options.errorDetail,
-      visitorsKey: false,
+      usesCallersKey: false,
     })
     const isRunning = [...this.#running].some((generation) => generation.id === id)
     void this.send(errorMessage(problem, isRunning ? undefined : id))
     const { status } = problem
-    const startedAt = performance.now()
+    const startedAt = now()
     report(
       {
         requestId,
@@ -242,7 +257,7 @@ export class Session implements Outlet {
         startedAt,
         firstTokenMs: undefined,
         meta: new Map(),
-        visitor,
+        caller,
         left: false,
         error,
       },

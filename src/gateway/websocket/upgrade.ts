@@ -4,16 +4,16 @@ import { StackError } from '../../core/index.js'
 import { securityHeaders } from '../server/headers.js'
 import type { Incoming, Reply } from '../server/message.js'
 import { bare } from '../server/node.js'
-import { visitorHasLeft } from '../server/web.js'
+import { clientHasLeft } from '../server/web.js'
 
 /**
- * A request for an upgrade as the gateway sees it. Its signal tells that the visitor has gone
- * before he was let in.
+ * A request for an upgrade as the gateway sees it. Its signal aborts if the client disconnects
+ * before the upgrade.
  */
 export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { settled(): void } {
   const leaving = new AbortController()
-  const onClose = () => leaving.abort(visitorHasLeft())
-  // Node takes its own listener away: without one a reset would end the process.
+  const onClose = () => leaving.abort(clientHasLeft())
+  // Node removes its own listener, and without one a reset would end the process.
   const onError = () => {}
   socket.on('error', onError).once('close', onClose)
   let request: Request | undefined
@@ -31,7 +31,7 @@ export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { 
       request ??= bare(req, leaving.signal)
       return request
     },
-    /** The socket is somebody else's from here on. */
+    /** From here on the WebSocket owns the socket. */
     settled() {
       socket.off('error', onError).off('close', onClose)
     },
@@ -39,12 +39,12 @@ export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { 
 }
 
 /**
- * Whether a page of this origin may connect: browsers send it, and nothing but this check keeps any
- * page from using its visitors' connections.
+ * Refuses pages of other origins. Browsers send the origin, and only this check keeps any page from
+ * connecting in the name of whoever opens it.
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-10.2
  */
 export function admitOrigin(incoming: Incoming, origins: readonly string[]): void {
-  // The second name is that of the draft which ws still speaks.
+  // The second name is from the draft that ws still supports.
   const origin = incoming.header('origin') ?? incoming.header('sec-websocket-origin')
   if (
     origin === undefined ||
@@ -60,7 +60,7 @@ export function admitOrigin(incoming: Incoming, origins: readonly string[]): voi
   })
 }
 
-/** The scheme is not compared: behind a proxy that ends TLS it is not known here. */
+/** The scheme is not compared: it is unknown behind a proxy that terminates TLS. */
 function isOwn(origin: string, host: string | undefined): boolean {
   const page = URL.canParse(origin) ? new URL(origin) : undefined
   if (page === undefined || page.host === '' || host === undefined) return false
@@ -68,7 +68,7 @@ function isOwn(origin: string, host: string | undefined): boolean {
   return URL.canParse(own) && new URL(own).host === page.host
 }
 
-/** What a connection's own end decides. */
+/** Headers that this function sets, or that belong to one connection. */
 const OURS: ReadonlySet<string> = new Set([
   'connection',
   'content-length',

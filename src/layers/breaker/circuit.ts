@@ -56,6 +56,11 @@ export class Circuit implements Expiring {
     return this.#state === 'open' && now() >= this.#resetsAt ? 'half-open' : this.#state
   }
 
+  /** Whether it is not closed, or calls have ended in its window. */
+  get isActive(): boolean {
+    return this.state !== 'closed' || !this.#verdicts.isEmpty
+  }
+
   /** A permit, or the milliseconds after which asking again is worth it. */
   enter(): Permit | number {
     if (this.#state === 'closed') return this.#permit

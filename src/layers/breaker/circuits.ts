@@ -23,7 +23,7 @@ export interface CircuitsOptions<Request> {
   minimumCalls: number
   windowMs: number
   resetMs: number
-  key: ((request: Request, context: Context) => string) | undefined
+  key: 'model' | ((request: Request, context: Context) => string) | undefined
   counts: ((error: unknown) => boolean) | undefined
   onStateChange: ((state: BreakerState, key: string | undefined) => void) | undefined
 }
@@ -60,7 +60,11 @@ export class Circuits<Request> {
   }
 
   #circuitOf(request: Request, context: Context): Circuit {
-    const key = String(atOnce(this.#options.key?.(request, context)))
+    const { key: by } = this.#options
+    const key =
+      by === 'model'
+        ? (context.base.model?.(request) ?? '')
+        : String(atOnce(by?.(request, context)))
     let circuit = this.#byKey.get(key)
     if (circuit === undefined) {
       circuit = this.#make(key)
@@ -110,17 +114,17 @@ export class Circuits<Request> {
   }
 
   stats() {
-    return { state: this.#worst(), ...this.#stats }
-  }
-
-  #worst(): BreakerState {
-    if (this.#only !== undefined) return this.#only.state
-    let worst: BreakerState = 'closed'
-    for (const { state } of this.#byKey.values()) {
-      if (state === 'open') return 'open'
-      if (state === 'half-open') worst = 'half-open'
+    let open = 0
+    let halfOpen = 0
+    let total = 0
+    for (const circuit of this.#only === undefined ? this.#byKey.values() : [this.#only]) {
+      if (!circuit.isActive) continue
+      total++
+      if (circuit.state === 'open') open++
+      else if (circuit.state === 'half-open') halfOpen++
     }
-    return worst
+    const state: BreakerState = open > 0 ? 'open' : halfOpen > 0 ? 'half-open' : 'closed'
+    return { state, ...this.#stats, circuits: { open, halfOpen, total } }
   }
 
   close(): void {

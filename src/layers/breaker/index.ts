@@ -15,10 +15,11 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   /** Time from opening to the trial call. Milliseconds. @default 30000 */
   resetMs?: number | undefined
   /**
-   * One breaker for each value, such as a request's model; the 1000 used last are kept.
+   * One circuit for each value; the 1000 used last are kept. `'model'`: one for each model, as the
+   * base reports it in its trait `model`; all requests of a base without it share one.
    * @default one for all
    */
-  key?: ((request: Request, context: Context) => string) | undefined
+  key?: 'model' | ((request: Request, context: Context) => string) | undefined
   /**
    * Decides instead of the default rule whether an error speaks against upstream. The caller's
    * abort never does.
@@ -42,6 +43,8 @@ export interface BreakerStats {
   readonly rejected: number
   /** How often it has opened. */
   readonly opened: number
+  /** The circuits that are not closed, or had calls in the window. Without `key` at most one. */
+  readonly circuits: { readonly open: number; readonly halfOpen: number; readonly total: number }
 }
 
 /**
@@ -66,7 +69,10 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
     minimumCalls: rules.integer(10, { min: 1 }),
     windowMs: rules.duration(10_000, { min: 10, max: 24 * 3_600_000 }),
     resetMs: rules.duration(30_000, { max: 24 * 3_600_000 }),
-    key: rules.callback<(request: Request, context: Context) => string>(),
+    key: rules.either(
+      rules.oneOf(['model'], undefined),
+      rules.callback<(request: Request, context: Context) => string>(),
+    ),
     counts: rules.callback<(error: unknown) => boolean>(),
     onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
     name: rules.layerName<Name>('breaker'),

@@ -57,6 +57,12 @@ export class VerdictWindow {
     return failures > 0 && calls >= minimumCalls && failures / calls >= failureRate
   }
 
+  /** Whether no call has had a verdict in the window. */
+  get isEmpty(): boolean {
+    this.#pass()
+    return this.#status.window.every(({ fires }) => fires === 0)
+  }
+
   clear(): void {
     this.#turn(BUCKETS)
     this.#since = now()

@@ -1,15 +1,19 @@
+import { rules } from '../../core/index.js'
 import {
   bad,
+  COUNT,
   type Fields,
+  FLAG,
   field,
-  isCount,
-  isFlag,
-  isInteger,
+  INTEGER,
   isName,
   isObject,
   isText,
-  oneOf,
-  within,
+  LIST,
+  NAME,
+  OBJECT,
+  TEXT,
+  TEXTS,
 } from './fields.js'
 import { toneWav } from './media.js'
 import { DEFAULTS } from './models.js'
@@ -75,7 +79,11 @@ export interface ChatAnswer {
   readonly usage: Usage
 }
 
-const ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'function'] as const
+const ROLE = rules.oneOf(
+  ['system', 'developer', 'user', 'assistant', 'tool', 'function'],
+  undefined,
+)
+const FORMAT = rules.oneOf(['text', 'json_object', 'json_schema'], undefined)
 
 /**
  * Checks a chat body by the ranges of the Pollinations gateway documentation, 2026-11.
@@ -89,40 +97,29 @@ export function readChat(body: Fields): ChatQuestion {
     throw bad('messages', 'must be a list of at least one message')
   for (const message of messages as readonly unknown[]) {
     if (!isObject(message)) throw bad('messages', 'must hold objects only')
-    if (field(message, 'role', `one of ${ROLES.join(', ')}`, oneOf(...ROLES)) === undefined)
-      throw bad('role', 'is missing in a message')
+    if (field(message, 'role', ROLE) === undefined) throw bad('role', 'is missing in a message')
     const { content } = message
     if (content !== undefined && content !== null && !isText(content) && !Array.isArray(content)) {
       throw bad('content', 'must be a string or a list of parts')
     }
   }
-  field(body, 'temperature', 'a number from 0 to 2', within(0, 2))
-  field(body, 'top_p', 'a number from 0 to 1', within(0, 1))
-  const stop = isText(body.stop)
-    ? [body.stop]
-    : (field(body, 'stop', 'a string or a list of strings', isTexts) ?? [])
-  const format = field(body, 'response_format', 'an object', isObject) ?? {}
-  const type =
-    field(
-      format,
-      'type',
-      'text, json_object or json_schema',
-      oneOf('text', 'json_object', 'json_schema'),
-    ) ?? 'text'
-  const streamOptions = field(body, 'stream_options', 'an object', isObject) ?? {}
-  const effort = field(body, 'reasoning_effort', 'a string', isText)
+  field(body, 'temperature', rules.number(undefined, { min: 0, max: 2 }))
+  field(body, 'top_p', rules.number(undefined, { min: 0, max: 1 }))
+  const stop = field(body, 'stop', rules.either(TEXT, TEXTS)) ?? []
+  const format = field(body, 'response_format', OBJECT) ?? {}
+  const type = field(format, 'type', FORMAT) ?? 'text'
+  const streamOptions = field(body, 'stream_options', OBJECT) ?? {}
+  const effort = field(body, 'reasoning_effort', TEXT)
   return {
-    model: field(body, 'model', 'a name', isName) ?? DEFAULTS.text,
+    model: field(body, 'model', NAME) ?? DEFAULTS.text,
     messages,
-    seed: field(body, 'seed', 'an integer', isInteger),
-    maxTokens:
-      field(body, 'max_completion_tokens', 'an integer of at least 1', isCount) ??
-      field(body, 'max_tokens', 'an integer of at least 1', isCount),
-    stop: stop.filter((mark) => mark !== ''),
-    stream: field(body, 'stream', 'true or false', isFlag) ?? false,
-    includeUsage: field(streamOptions, 'include_usage', 'true or false', isFlag) ?? false,
+    seed: field(body, 'seed', INTEGER),
+    maxTokens: field(body, 'max_completion_tokens', COUNT) ?? field(body, 'max_tokens', COUNT),
+    stop: [stop].flat().filter((mark) => mark !== ''),
+    stream: field(body, 'stream', FLAG) ?? false,
+    includeUsage: field(streamOptions, 'include_usage', FLAG) ?? false,
     reasons: effort !== undefined && effort !== 'none',
-    speaks: (field(body, 'modalities', 'a list of strings', isTexts) ?? []).includes('audio'),
+    speaks: (field(body, 'modalities', TEXTS) ?? []).includes('audio'),
     json: type !== 'text',
     schema:
       type === 'json_schema'
@@ -212,7 +209,7 @@ export function toCompletion(answer: ChatAnswer): object {
 }
 
 function chooseTool(body: Fields, messages: readonly Message[]): ChatQuestion['tool'] {
-  const tools = (field(body, 'tools', 'a list', Array.isArray) ?? []).map((tool: unknown) => {
+  const tools = (field(body, 'tools', LIST) ?? []).map((tool: unknown) => {
     const described = isObject(tool) && isObject(tool.function) ? tool.function : undefined
     if (!isName(described?.name)) throw bad('tools', 'must hold functions with a name')
     return { name: described.name, parameters: described.parameters }
@@ -265,8 +262,4 @@ function sample(schema: unknown, topic: string, depth = 0): unknown {
     default:
       return topic
   }
-}
-
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every(isText)
 }

@@ -1,5 +1,6 @@
+import { check, rules } from '../../core/index.js'
 import type { ErrorShape } from './errors.js'
-import { isCount, isDelay, LONGEST_MS } from './options.js'
+import { count, wait } from './options.js'
 import type { LocalBlossomRequest } from './record.js'
 
 /**
@@ -120,92 +121,82 @@ export interface Fault {
   readonly bigLine?: number
 }
 
-type Rule = readonly [expected: string, fits: (value: unknown) => boolean]
-
-const flag: Rule = ['true or false', (value) => typeof value === 'boolean']
-const text: Rule = ['a string', (value) => typeof value === 'string']
-const delay: Rule = [`a number of milliseconds from 0 to ${LONGEST_MS}`, isDelay]
-const count: Rule = ['an integer of at least 1, or Infinity', isCount]
-const whole: Rule = ['an integer of at least 1', (value) => isCount(value) && value !== Infinity]
-const after: Rule = [
-  'an integer of at least -1',
-  (value) => Number.isInteger(value) && (value as number) >= -1,
-]
-const either = (...values: readonly unknown[]): Rule => [
-  values.map((value) => JSON.stringify(value)).join(' or '),
-  (value) => values.includes(value),
-]
-const spelled: Rule = [
+const flag = rules.flag(undefined)
+const text = rules.custom<string, undefined>(
+  'a string',
+  undefined,
+  (value) => typeof value === 'string',
+)
+const many = count(undefined)
+const delay = wait(undefined)
+const chunks = rules.integer(undefined, { min: -1 })
+const spelled = rules.custom<string | number, undefined>(
   'a string or a number',
+  undefined,
   (value) => typeof value === 'string' || typeof value === 'number',
-]
+)
+const date = rules.custom<Date, undefined>(
+  'a valid Date',
+  undefined,
+  (value) => value instanceof Date && !Number.isNaN(value.getTime()),
+)
+const headers = rules.custom<Readonly<Record<string, string>>, undefined>(
+  'an object of strings',
+  undefined,
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.values(value).every((one) => typeof one === 'string'),
+)
 
-const RULES: Readonly<Record<keyof Fault, Rule>> = {
-  times: count,
+const FAULT: Readonly<Record<keyof Fault, rules.Rule<unknown>>> = {
+  times: many,
   path: text,
-  match: ['a function', (value) => typeof value === 'function'],
+  match: rules.callback(),
   delayMs: delay,
   hang: flag,
   resetBeforeHeaders: flag,
   raw: text,
-  status: [
-    'an HTTP status from 200 to 599',
-    (value) => Number.isInteger(value) && (value as number) >= 200 && (value as number) <= 599,
-  ],
+  status: rules.integer(undefined, { min: 200, max: 599 }),
   body: text,
-  retryAfter: [
-    'a string, a number or a valid Date',
-    (value) => spelled[1](value) || (value instanceof Date && !Number.isNaN(value.getTime())),
-  ],
+  retryAfter: rules.either(spelled, date),
   retryAfterMs: spelled,
-  retryAfterSeconds: ['a number', (value) => typeof value === 'number'],
+  retryAfterSeconds: rules.custom<number, undefined>(
+    'a number',
+    undefined,
+    (value) => typeof value === 'number',
+  ),
   redirect: text,
-  json: either('malformed', 'truncated', 'html', 'empty', 'shape'),
-  headers: [
-    'an object of strings',
-    (value) =>
-      typeof value === 'object' &&
-      value !== null &&
-      Object.values(value).every((one) => typeof one === 'string'),
-  ],
+  json: rules.oneOf(['malformed', 'truncated', 'html', 'empty', 'shape'], undefined),
+  headers,
   contentType: text,
-  gzip: either(true, false, 'truncated', 'bomb'),
-  cutAfterChunks: after,
-  cutWith: either('fin', 'rst'),
-  endAfterChunks: after,
-  stallAfterChunks: after,
-  heartbeatMs: ['a number of milliseconds of at least 1', (value) => isDelay(value) && value >= 1],
-  errorAfterChunks: after,
-  garbageAfterChunks: after,
-  garbage: either('json', 'utf8'),
+  gzip: rules.either(flag, rules.oneOf(['truncated', 'bomb'], undefined)),
+  cutAfterChunks: chunks,
+  cutWith: rules.oneOf(['fin', 'rst'], undefined),
+  endAfterChunks: chunks,
+  stallAfterChunks: chunks,
+  heartbeatMs: wait(undefined, 1),
+  errorAfterChunks: chunks,
+  garbageAfterChunks: chunks,
+  garbage: rules.oneOf(['json', 'utf8'], undefined),
   noDone: flag,
   openAfterDone: flag,
-  ghostChunks: [
-    'an integer of at least 0',
-    (value) => Number.isInteger(value) && (value as number) >= 0,
-  ],
+  ghostChunks: rules.integer(undefined, { min: 0 }),
   oneChunk: flag,
-  splitBytes: whole,
+  splitBytes: rules.integer(undefined, { min: 1 }),
   chunkDelayMs: delay,
-  bigBody: count,
-  bigLine: count,
+  bigBody: many,
+  bigLine: many,
 }
 
 /**
- * Refuses a fault that could not do what it says.
+ * Refuses a fault that could not happen as described.
  *
- * @throws {TypeError} naming the field.
+ * @throws {ConfigError} naming the field.
  * @internal
  */
 export function checkFault(fault: unknown): asserts fault is Fault {
-  if (typeof fault !== 'object' || fault === null || Array.isArray(fault))
-    throw new TypeError('local Blossom: a fault must be an object.')
-  for (const [name, value] of Object.entries(fault)) {
-    const rule = Object.hasOwn(RULES, name) ? RULES[name as keyof Fault] : undefined
-    if (rule === undefined) throw new TypeError(`local Blossom: a fault has no field \`${name}\`.`)
-    if (value !== undefined && !rule[1](value))
-      throw new TypeError(`local Blossom: \`${name}\` of a fault must be ${rule[0]}.`)
-  }
+  check('fault', fault ?? null, FAULT)
 }
 
 /** A plain array that checks what is pushed onto it, where the mistake is made. @internal */

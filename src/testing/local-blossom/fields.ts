@@ -1,22 +1,40 @@
+import { rules } from '../../core/index.js'
 import { Refusal } from './errors.js'
 
 /** A JSON object of which nothing is known yet. @internal */
 export type Fields = Readonly<Record<string, unknown>>
 
+export const isText = (value: unknown): value is string => typeof value === 'string'
+export const isName = (value: unknown): value is string => typeof value === 'string' && value !== ''
+export const isObject = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+export const NAME = rules.text(undefined)
+export const TEXT = rules.custom<string, undefined>('a string', undefined, isText)
+export const TEXTS = rules.custom<readonly string[], undefined>(
+  'a list of strings',
+  undefined,
+  (value) => Array.isArray(value) && value.every(isText),
+)
+export const LIST = rules.custom<readonly unknown[], undefined>('a list', undefined, Array.isArray)
+export const OBJECT = rules.custom<Fields, undefined>('an object', undefined, isObject)
+export const FLAG = rules.flag(undefined)
+export const INTEGER = rules.integer(undefined, {})
+export const COUNT = rules.integer(undefined, { min: 1 })
+
 /**
- * Reads one field of a request; null counts as absent, a wrong kind is refused with 400 that names
- * the field. @internal
+ * Reads one field of a request. `null` counts as absent; a wrong value is refused with a 400 that
+ * names the field. @internal
  */
 export function field<T>(
   fields: Fields,
   name: string,
-  expected: string,
-  fits: (value: unknown) => value is T,
+  rule: rules.Rule<T | undefined>,
 ): T | undefined {
   const value = fields[name]
   if (value === undefined || value === null) return undefined
-  if (!fits(value)) throw bad(name, `must be ${expected}`)
-  return value
+  if (!rule.accepts(value)) throw bad(name, `must be ${rule.expected}`)
+  return value as T
 }
 
 /** The refusal for a field. @internal */
@@ -25,28 +43,11 @@ export function bad(name: string, problem: string): Refusal {
 }
 
 /**
- * A query value as the number it spells, so that the same rules serve bodies and queries; not a
- * number stays text and is refused. @internal
+ * The number that a query value spells, so that the same rules serve bodies and queries. Anything
+ * else stays text, and is refused by the rule. @internal
  */
 export function numeric(value: string | null): unknown {
   return value === null || value.trim() === '' || Number.isNaN(Number(value))
     ? (value ?? undefined)
     : Number(value)
 }
-
-export const isText = (value: unknown): value is string => typeof value === 'string'
-export const isName = (value: unknown): value is string => typeof value === 'string' && value !== ''
-export const isFlag = (value: unknown): value is boolean => typeof value === 'boolean'
-export const isInteger = (value: unknown): value is number => Number.isInteger(value)
-export const isCount = (value: unknown): value is number =>
-  Number.isInteger(value) && (value as number) >= 1
-export const isObject = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-export const within =
-  (least: number, most: number) =>
-  (value: unknown): value is number =>
-    typeof value === 'number' && value >= least && value <= most
-export const oneOf =
-  <const T extends string>(...values: readonly T[]) =>
-  (value: unknown): value is T =>
-    values.some((known) => known === value)

@@ -45,7 +45,7 @@ export interface LocalBlossom extends AsyncDisposable {
    * begin none, nor do stand-in faults.
    */
   readonly generations: number
-  /** Queues one fault. @throws {TypeError} when the fault has an unknown field or a wrong value. */
+  /** Queues one fault. @throws {ConfigError} when the fault has an unknown field or a wrong value. */
   fault(fault: Fault): void
   /**
    * Queues an error answer for the next request, or the next `times`: `blossom.fail(503, 2)`.
@@ -80,7 +80,7 @@ export interface LocalBlossom extends AsyncDisposable {
  * words: a run of characters that are not white space is one, and each part of a message that is
  * not text another. Pictures are PNGs of at most 128 pixels a side, sound is a WAV tone.
  *
- * @throws {TypeError} naming the option, when one is wrong.
+ * @throws {ConfigError} naming the option, when one is wrong.
  * @throws {Error} with the system's `code`, such as `EADDRINUSE`, when the port cannot be had.
  * @example
  * await using upstream = await startLocalBlossom({ latencyMs: 20 })

@@ -1,3 +1,4 @@
+import { ConfigError, check, rules } from '../../core/index.js'
 import type { LocalBlossomRequest } from './record.js'
 
 /** A number, or a function of the request that gives one. */
@@ -79,135 +80,109 @@ export interface Settings {
   readonly faultHeader: boolean
 }
 
-/** The longest wait a timer can hold: beyond it Node fires after 1 ms. @internal */
-export const LONGEST_MS = 2_147_483_647
+/** The longest wait that a timer can hold: above it Node fires after 1 ms. */
+const LONGEST_MS = 2_147_483_647
 
-const NAMES: Readonly<Record<keyof LocalBlossomOptions, true>> = {
-  port: true,
-  host: true,
-  keys: true,
-  models: true,
-  freeAccount: true,
-  concurrency: true,
-  rate: true,
-  coalesce: true,
-  latencyMs: true,
-  chunkDelayMs: true,
-  wordsPerChunk: true,
-  words: true,
-  reply: true,
-  faultHeader: true,
+/** A wait in milliseconds. @internal */
+export const wait = <F>(fallback: F, min = 0) =>
+  rules.custom<number, F>(
+    `a number of milliseconds from ${min} to ${LONGEST_MS}`,
+    fallback,
+    (value) => typeof value === 'number' && value >= min && value <= LONGEST_MS,
+  )
+
+/** 1, 2, 3 and so on, or Infinity. @internal */
+export const count = <F>(fallback: F) =>
+  rules.custom<number, F>(
+    'an integer of at least 1, or Infinity',
+    fallback,
+    (value) =>
+      typeof value === 'number' && value >= 1 && (Number.isInteger(value) || value === Infinity),
+  )
+
+const names = <F>(fallback: F) =>
+  rules.custom<readonly string[], F>(
+    'a list of non-empty strings',
+    fallback,
+    (value) =>
+      Array.isArray(value) && value.every((name) => typeof name === 'string' && name !== ''),
+  )
+
+const SUBJECT = 'startLocalBlossom'
+
+/** The rules for a number, or for each number that a function returns. */
+const PER_REQUEST = {
+  latencyMs: wait(0),
+  chunkDelayMs: wait(0),
+  wordsPerChunk: count(1),
+  words: rules.integer(0, { min: 0 }),
+}
+
+const perRequest = (rule: rules.Rule<number>) =>
+  rules.either<number, ((request: LocalBlossomRequest) => number) | undefined>(
+    rule,
+    rules.callback(),
+  )
+
+const OPTIONS = {
+  port: rules.integer(0, { min: 0, max: 65_535 }),
+  host: rules.text('127.0.0.1'),
+  keys: { ...names(undefined), secret: true },
+  models: names([]),
+  freeAccount: rules.flag(false),
+  concurrency: count(undefined),
+  rate: rules.custom<NonNullable<LocalBlossomOptions['rate']>, undefined>(
+    'an object { limit, intervalMs }',
+    undefined,
+    (value) => typeof value === 'object' && value !== null,
+  ),
+  coalesce: rules.flag(true),
+  latencyMs: perRequest(PER_REQUEST.latencyMs),
+  chunkDelayMs: perRequest(PER_REQUEST.chunkDelayMs),
+  wordsPerChunk: perRequest(PER_REQUEST.wordsPerChunk),
+  words: perRequest(PER_REQUEST.words),
+  reply: rules.callback<NonNullable<LocalBlossomOptions['reply']>>(),
+  faultHeader: rules.flag(false),
+} satisfies Record<keyof LocalBlossomOptions, rules.Rule<unknown>>
+
+const RATE = {
+  limit: rules.required(count(undefined)),
+  intervalMs: rules.required(wait(undefined, 1)),
 }
 
 /**
  * Checks the options and fills in the defaults.
  *
- * @throws {TypeError} naming the option, what it must be and what it is.
+ * @throws {ConfigError} naming the option, what is expected and what was given.
  * @internal
  */
 export function readOptions(options: LocalBlossomOptions): Settings {
-  if (typeof options !== 'object' || options === null) throw wrong('options', 'an object', options)
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(NAMES, name))
-      throw new TypeError(`startLocalBlossom: there is no option \`${name}\`.`)
-  }
-  const {
-    port = 0,
-    host = '127.0.0.1',
-    keys,
-    models = [],
-    freeAccount = false,
-    concurrency,
-    rate,
-  } = options
-  const { coalesce = true, reply = () => undefined, faultHeader = false } = options
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw wrong('port', 'an integer from 0 to 65535', port)
-  if (typeof host !== 'string' || host === '') throw wrong('host', 'an address', host)
-  // The keys themselves stay out of the message.
-  if (keys !== undefined && !areNames(keys))
-    throw new TypeError('startLocalBlossom: `keys` must be a list of non-empty strings.')
-  if (!areNames(models)) throw wrong('models', 'a list of non-empty strings', models)
-  if (concurrency !== undefined && !isCount(concurrency))
-    throw wrong('concurrency', 'an integer of at least 1, or Infinity', concurrency)
-  if (rate !== undefined && (typeof rate !== 'object' || rate === null))
-    throw wrong('rate', 'an object {limit, intervalMs}', rate)
-  if (rate !== undefined && !isCount(rate.limit))
-    throw wrong('rate.limit', 'an integer of at least 1, or Infinity', rate.limit)
-  if (rate !== undefined && !(rate.intervalMs > 0 && isDelay(rate.intervalMs))) {
-    throw wrong('rate.intervalMs', 'a number of milliseconds above 0', rate.intervalMs)
-  }
-  if (typeof reply !== 'function') throw wrong('reply', 'a function', reply)
-  for (const [name, value] of Object.entries({ freeAccount, coalesce, faultHeader })) {
-    if (typeof value !== 'boolean') throw wrong(name, 'true or false', value)
-  }
-  const ms = `a number of milliseconds from 0 to ${LONGEST_MS}`
+  const checked = check(SUBJECT, options, OPTIONS)
+  const { keys, concurrency, freeAccount, rate, reply } = checked
   return {
-    port,
-    host,
+    ...checked,
     keys: keys && new Set(keys),
-    models: [...models],
+    models: [...checked.models],
     concurrency: Math.min(concurrency ?? Infinity, freeAccount ? 1 : Infinity),
-    rate: rate && { limit: rate.limit, intervalMs: rate.intervalMs },
-    coalesce,
-    latencyMs: perRequest('latencyMs', options.latencyMs ?? 0, ms, isDelay),
-    chunkDelayMs: perRequest('chunkDelayMs', options.chunkDelayMs ?? 0, ms, isDelay),
-    wordsPerChunk: perRequest(
-      'wordsPerChunk',
-      options.wordsPerChunk ?? 1,
-      'an integer of at least 1, or Infinity',
-      isCount,
-    ),
-    words: perRequest(
-      'words',
-      options.words ?? 0,
-      'an integer of at least 0',
-      (value) => Number.isInteger(value) && value >= 0,
-    ),
-    reply,
-    faultHeader,
+    rate: rate && check(`${SUBJECT}: rate`, rate, RATE),
+    latencyMs: ask('latencyMs', checked.latencyMs),
+    chunkDelayMs: ask('chunkDelayMs', checked.chunkDelayMs),
+    wordsPerChunk: ask('wordsPerChunk', checked.wordsPerChunk),
+    words: ask('words', checked.words),
+    reply: reply ?? (() => undefined),
   }
 }
 
-/** True for a wait that a timer can hold. @internal */
-export function isDelay(value: unknown): value is number {
-  return typeof value === 'number' && value >= 0 && value <= LONGEST_MS
-}
-
-/** True for 1, 2, 3 and so on, and for Infinity. @internal */
-export function isCount(value: unknown): value is number {
-  return typeof value === 'number' && value >= 1 && (Number.isInteger(value) || value === Infinity)
-}
-
-function perRequest(
-  name: string,
-  value: PerRequest<number>,
-  expected: string,
-  fits: (value: number) => boolean,
-) {
-  if (typeof value === 'function') {
-    return (request: LocalBlossomRequest) => {
-      const given = value(request)
-      if (!fits(given)) throw wrong(`${name}()`, expected, given)
-      return given
-    }
+/** An option as a function of the request. What the user's own function returns is checked. */
+function ask(
+  name: keyof typeof PER_REQUEST,
+  value: PerRequest<number> | undefined,
+): (request: LocalBlossomRequest) => number {
+  if (typeof value !== 'function') return () => value as number
+  const rule = PER_REQUEST[name]
+  return (request) => {
+    const given = value(request)
+    if (rule.accepts(given)) return given
+    throw new ConfigError(`${SUBJECT}: ${name}() must return ${rule.expected}.`)
   }
-  if (!fits(value)) throw wrong(name, expected, value)
-  return () => value
-}
-
-function areNames(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((name) => typeof name === 'string' && name !== '')
-}
-
-function wrong(name: string, expected: string, got: unknown): TypeError {
-  const shown =
-    typeof got === 'object' || typeof got === 'function'
-      ? got === null
-        ? 'null'
-        : typeof got
-      : JSON.stringify(got)
-  return new TypeError(
-    `startLocalBlossom: \`${name}\` must be ${expected}; got ${typeof got === 'number' ? String(got) : shown}.`,
-  )
 }

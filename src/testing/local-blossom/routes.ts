@@ -1,3 +1,4 @@
+import { rules } from '../../core/index.js'
 import {
   answerChat,
   type ChatQuestion,
@@ -9,16 +10,15 @@ import {
 import { Refusal } from './errors.js'
 import {
   bad,
+  COUNT,
   type Fields,
   field,
-  isCount,
-  isInteger,
+  INTEGER,
   isName,
   isObject,
-  isText,
+  NAME,
   numeric,
-  oneOf,
-  within,
+  TEXT,
 } from './fields.js'
 import { type Frames, toFrames } from './frames.js'
 import { drawPng, embed, toBase64Floats, toneWav } from './media.js'
@@ -186,18 +186,17 @@ function imageByPath(asked: Asked): Draft {
 function images(asked: Asked): Draft {
   const body = bodyOf(asked)
   const prompt = required(body, 'prompt')
-  const n = field(body, 'n', 'an integer from 1 to 10', within(1, 10)) ?? 1
+  const n = field(body, 'n', rules.integer(undefined, { min: 1, max: 10 })) ?? 1
   const format =
-    field(body, 'response_format', 'b64_json or url', oneOf('b64_json', 'url')) ?? 'b64_json'
-  const [, across, down] =
-    /^(\d+)x(\d+)$/.exec(field(body, 'size', 'like 1024x1024', isText) ?? '1024x1024') ?? []
+    field(body, 'response_format', rules.oneOf(['b64_json', 'url'], undefined)) ?? 'b64_json'
+  const [, across, down] = /^(\d+)x(\d+)$/.exec(field(body, 'size', TEXT) ?? '1024x1024') ?? []
   if (across === undefined || down === undefined) throw bad('size', 'must be like 1024x1024')
   const { width, height, seed } = sizeOf({
     width: Number(across),
     height: Number(down),
     seed: body.seed,
   })
-  const asks = field(body, 'model', 'a name', isName) ?? DEFAULTS.image
+  const asks = field(body, 'model', NAME) ?? DEFAULTS.image
   const model = asked.models.resolve(asks)
   const one = (index: number) => {
     const own = index === 0 ? seed : `${seed}#${index}`
@@ -212,7 +211,7 @@ function images(asked: Asked): Draft {
   const make = () => ({
     ...json({
       created: CREATED,
-      data: Array.from({ length: Math.floor(n) }, (_, index) => one(index)),
+      data: Array.from({ length: n }, (_, index) => one(index)),
     }),
     model,
   })
@@ -226,14 +225,9 @@ function audioByPath(asked: Asked): Draft {
 
 function speech(asked: Asked): Draft {
   const body = bodyOf(asked)
-  field(body, 'response_format', 'a string', isText)
-  const voice = field(body, 'voice', 'a name', isName) ?? DEFAULTS.voice
-  return sound(
-    asked,
-    required(body, 'input'),
-    voice,
-    field(body, 'model', 'a name', isName) ?? DEFAULTS.audio,
-  )
+  field(body, 'response_format', TEXT)
+  const voice = field(body, 'voice', NAME) ?? DEFAULTS.voice
+  return sound(asked, required(body, 'input'), voice, field(body, 'model', NAME) ?? DEFAULTS.audio)
 }
 
 function sound(asked: Asked, text: string, voice: string, asks: string): Draft {
@@ -252,16 +246,10 @@ function embeddings(asked: Asked): Draft {
   if (inputs.length > MAX_INPUTS) throw bad('input', `may hold at most ${MAX_INPUTS} strings`)
   if (inputs.length === 0 || !inputs.every(isName))
     throw bad('input', `must be a string or 1 to ${MAX_INPUTS} strings, none of them empty`)
-  const dimensions =
-    field(
-      body,
-      'dimensions',
-      'an integer from 1 to 4096',
-      (value): value is number => isCount(value) && value <= 4096,
-    ) ?? 8
+  const dimensions = field(body, 'dimensions', rules.integer(undefined, { min: 1, max: 4096 })) ?? 8
   const format =
-    field(body, 'encoding_format', 'float or base64', oneOf('float', 'base64')) ?? 'float'
-  const model = asked.models.resolve(field(body, 'model', 'a name', isName) ?? DEFAULTS.embedding)
+    field(body, 'encoding_format', rules.oneOf(['float', 'base64'], undefined)) ?? 'float'
+  const model = asked.models.resolve(field(body, 'model', NAME) ?? DEFAULTS.embedding)
   const make = () => {
     const data = inputs.map((text, index) => {
       const vector = embed(text, model, dimensions)
@@ -301,9 +289,9 @@ function promptOf({ record: { path } }: Asked): string {
 
 function sizeOf(fields: Fields): { width: number; height: number; seed: string } {
   return {
-    width: field(fields, 'width', 'an integer of at least 1', isCount) ?? 1024,
-    height: field(fields, 'height', 'an integer of at least 1', isCount) ?? 1024,
-    seed: String(field(fields, 'seed', 'an integer', isInteger) ?? ''),
+    width: field(fields, 'width', COUNT) ?? 1024,
+    height: field(fields, 'height', COUNT) ?? 1024,
+    seed: String(field(fields, 'seed', INTEGER) ?? ''),
   }
 }
 
@@ -313,7 +301,7 @@ function bodyOf({ record }: Asked): Fields {
 }
 
 function required(body: Fields, name: string): string {
-  const value = field(body, name, 'a string that is not empty', isName)
+  const value = field(body, name, NAME)
   if (value === undefined) throw bad(name, 'is missing')
   return value
 }

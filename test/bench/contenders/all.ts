@@ -2,22 +2,31 @@ import { freshPrompt, perSecond, typical } from '../load.js'
 import type { MakeSide } from '../turns.js'
 import { PIECES } from '../upstream-answers.js'
 import { type Contender, type MakeContender, proven } from './contender.js'
-import { DISPATCH, OURS, PLAIN, RAW, STANDARD } from './names.js'
+import {
+  BY_HAND,
+  COCKATIEL,
+  DISPATCH,
+  OPENAI,
+  OURS,
+  PLAIN,
+  POLLINATIONS,
+  RAW,
+  STANDARD,
+  VERCEL,
+} from './names.js'
 
-/** Loads no more than the contender needs: a process has one. */
+/** Each loads only what it needs, since it has a process of its own. */
 export const everybody: Readonly<Record<string, () => Promise<MakeContender>>> = {
   [RAW]: async () => (await import('./undici.js')).undiciRequest,
   [DISPATCH]: async () => (await import('./undici.js')).undiciDispatch,
   [PLAIN]: async () => (await import('./ours.js')).plain,
   [OURS]: async () => (await import('./ours.js')).full,
   [STANDARD]: async () => (await import('./ours.js')).recommended,
-  'packages by hand': async () => (await import('./policies.js')).overByHand,
-  cockatiel: async () => (await import('./policies.js')).overCockatiel,
-  '@git-stunts/alfred': async () => (await import('./policies.js')).overAlfred,
-  'llm-retry-kit': async () => (await import('./policies.js')).overKit,
-  '@pollinations/sdk': async () => (await import('./pollinations.js')).pollinations,
-  openai: async () => (await import('./openai.js')).openai,
-  'ai (Vercel)': async () => (await import('./ai.js')).ai,
+  [BY_HAND]: async () => (await import('./policies.js')).overByHand,
+  [COCKATIEL]: async () => (await import('./policies.js')).overCockatiel,
+  [POLLINATIONS]: async () => (await import('./pollinations.js')).pollinations,
+  [OPENAI]: async () => (await import('./openai.js')).openai,
+  [VERCEL]: async () => (await import('./ai.js')).ai,
 }
 
 export interface ChatSettings {
@@ -28,7 +37,7 @@ export interface ChatSettings {
   readonly warmUpMs: number
 }
 
-/** Everybody, each to be put into a process of its own. */
+/** The contenders as `Processes` runs them. */
 export const chatSides: Readonly<Record<string, MakeSide<ChatSettings>>> = Object.fromEntries(
   Object.entries(everybody).map(([name, load]) => [
     name,
@@ -39,9 +48,8 @@ export const chatSides: Readonly<Record<string, MakeSide<ChatSettings>>> = Objec
         warmUp: (kind: string) => perSecond(width, warmUpMs, workOf(kind)),
         async turn(kind: string) {
           const work = workOf(kind)
-          if (kind === 'first-text') return typical(ms, work)
-          // The connections, which may have timed out since the last turn, are opened before the
-          // clock runs.
+          if (kind === 'first-text') return { value: await typical(ms, work) }
+          // Connections that have timed out since the last turn are opened again first.
           await Promise.all(Array.from({ length: width }, work))
           return perSecond(width, ms, work)
         },
@@ -51,7 +59,7 @@ export const chatSides: Readonly<Record<string, MakeSide<ChatSettings>>> = Objec
   ]),
 )
 
-/** Pieces of work, each giving what it counts. */
+/** Pieces of work, each returning what it counts. */
 export const works = {
   call:
     ({ call }: Contender) =>

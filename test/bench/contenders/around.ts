@@ -12,16 +12,17 @@ import {
   wrap,
 } from 'cockatiel'
 import Keyv from 'keyv'
-import { CircuitBreaker as KitBreaker, llmRetry, llmRetryStream } from 'llm-retry-kit'
+import { CircuitBreaker as KitBreaker, llmRetry } from 'llm-retry-kit'
 import CircuitBreaker from 'opossum'
 import PQueue from 'p-queue'
 import pRetry from 'p-retry'
 import { DEADLINE_MS } from './contender.js'
+import { BY_HAND } from './names.js'
 
-export type Ask<Answer> = (request: unknown, signal?: AbortSignal) => Promise<Answer>
+type Ask<Answer> = (request: unknown, signal?: AbortSignal) => Promise<Answer>
 
 interface AroundOptions {
-  /** The answers are streams: nothing to cache, and not over when the function returns. */
+  /** The answers are streams: not cached, and still running when the function returns. */
   streams?: boolean
   maxWaiting?: number
   deadlineMs?: number
@@ -87,7 +88,7 @@ export const cockatiel: Around = {
  * Four policies. They hand no signal to the function when they are composed, so it gets the
  * caller's.
  */
-export const alfred: Around = {
+const alfred: Around = {
   ask(fn, width, { maxWaiting = 1_000, deadlineMs = DEADLINE_MS } = {}) {
     const policy = Policy.timeout(deadlineMs)
       .wrap(Policy.retry({ retries: RETRIES, backoff: 'exponential', jitter: 'full' }))
@@ -98,7 +99,7 @@ export const alfred: Around = {
 }
 
 /** Retry, breaker and time limit; it has no queue. */
-export const llmRetryKit: Around = {
+const llmRetryKit: Around = {
   ask(fn, _width, { deadlineMs = DEADLINE_MS } = {}) {
     const circuitBreaker = new KitBreaker({
       failureThreshold: 10,
@@ -119,33 +120,9 @@ export const llmRetryKit: Around = {
   },
 }
 
-/** The same for streams, for which it has a function of its own. */
-export function llmRetryKitStream<Chunk>(
-  open: Ask<AsyncIterable<Chunk>>,
-): (request: unknown, signal?: AbortSignal) => AsyncIterable<Chunk> {
-  const circuitBreaker = new KitBreaker({
-    failureThreshold: 10,
-    windowMs: 10_000,
-    cooldownMs: 30_000,
-  })
-  return (request, signal) =>
-    llmRetryStream({
-      providers: [
-        {
-          name: 'upstream',
-          stream: ({ signal: limits }) => open(request, limits),
-          maxRetries: RETRIES,
-          circuitBreaker,
-        },
-      ],
-      timeoutMs: DEADLINE_MS,
-      ...(signal && { signal }),
-    }).stream
-}
-
-/** What stands beside our own stack wherever policies are compared. */
+/** Policy libraries, wherever policies alone are compared. */
 export const arounds: Readonly<Record<string, Around>> = {
-  'packages by hand': byHand,
+  [BY_HAND]: byHand,
   cockatiel,
   '@git-stunts/alfred': alfred,
   'llm-retry-kit': llmRetryKit,

@@ -49,7 +49,7 @@ export async function proveCalls({ call }: Contender): Promise<void> {
   }
 }
 
-export async function proveStreams({ stream }: Contender): Promise<void> {
+async function proveStreams({ stream }: Contender): Promise<void> {
   let streamed = ''
   await stream('Show that you work', undefined, (piece) => {
     streamed += piece

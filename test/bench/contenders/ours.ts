@@ -13,7 +13,7 @@ import {
 import { type Contender, chatRequest, DEADLINE_MS, type MakeContender } from './contender.js'
 import { makePool, readAll, textOf } from './undici.js'
 
-/** The goals' full stack: each kind of layer once. */
+/** The full stack of the goals: each kind of layer once. */
 export const fullStack = (width: number) =>
   [
     cache(),
@@ -29,23 +29,12 @@ export const fullStack = (width: number) =>
  * `standard()`, as wide as the load: one layer more, with limits on a stream's first token and on
  * its silence.
  */
-export function standardStack(width: number) {
-  const [keep, share, whole, repeat, trip, , attempt] = standard()
-  return [
-    keep,
-    share,
-    whole,
-    repeat,
-    trip,
-    queue({ concurrency: width }),
-    attempt,
-    pool({ connections: width }),
-  ] as const
-}
+export const standardStack = (width: number) =>
+  standard({ queue: { concurrency: width }, pool: { connections: width } })
 
 type AnyBlossom = Blossom<readonly unknown[]>
 
-/** Every call has a deadline of its own. */
+/** Each call has a deadline of its own. */
 export function asking(client: AnyBlossom): Contender {
   const options = (signal: AbortSignal | undefined) =>
     signal ? { timeoutMs: DEADLINE_MS, signal } : { timeoutMs: DEADLINE_MS }

@@ -1,18 +1,10 @@
-import {
-  type Around,
-  type Ask,
-  alfred,
-  byHand,
-  cockatiel,
-  llmRetryKit,
-  llmRetryKitStream,
-} from './around.js'
+import { type Around, byHand, cockatiel } from './around.js'
 import { type ChatRequest, chatRequest, type MakeContender } from './contender.js'
 import { jsonBy, makePool, readAll, streamBy, textOf } from './undici.js'
 
 /**
- * A policy library around undici's `request()`. Their streams are handed out at the head: no policy
- * knows how a stream ends.
+ * Policies around undici's `request()`. Their streams are handed out at the head: no policy knows
+ * how a stream ends.
  */
 const over =
   ({ ask }: Around): MakeContender =>
@@ -32,17 +24,5 @@ const over =
     }
   }
 
-export const overKit: MakeContender = (origin, width) => {
-  const pool = makePool(origin, width)
-  const stream = llmRetryKitStream(streamBy(pool) as Ask<AsyncIterable<unknown>>)
-  const { call } = over(llmRetryKit)(origin, width)
-  return {
-    call,
-    stream: async (prompt, signal, onText) => readAll(stream(chatRequest(prompt), signal), onText),
-    close: () => pool.destroy(),
-  }
-}
-
 export const overByHand = over(byHand)
 export const overCockatiel = over(cockatiel)
-export const overAlfred = over(alfred)

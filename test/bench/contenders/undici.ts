@@ -136,16 +136,24 @@ class Handler implements Dispatcher.DispatchHandler {
   }
 }
 
-/** The floor: no promise but one, and pieces by callback. */
+const dispatched = (pool: Pool, request: object, handler: Handler): Promise<string> => {
+  const body = JSON.stringify(request)
+  pool.dispatch({ path, method, headers: plainHeaders, body }, handler)
+  return handler.done
+}
+
+/** The whole body of an answer or a stream as it came: the cheapest client there is. */
+export const bodyBy =
+  (pool: Pool) =>
+  (request: object, signal?: AbortSignal): Promise<string> =>
+    dispatched(pool, request, new Handler(signal))
+
+/** The lower bound: one promise a call, and pieces by callback. */
 export const undiciDispatch: MakeContender = (origin, width) => {
   const pool = makePool(origin, width)
-  const send = (body: object, handler: Handler) => {
-    pool.dispatch({ path, method, headers: plainHeaders, body: JSON.stringify(body) }, handler)
-    return handler.done
-  }
+  const ask = bodyBy(pool)
   return {
-    call: async (prompt, signal) =>
-      textOf(JSON.parse(await send(chatRequest(prompt), new Handler(signal)))),
+    call: async (prompt, signal) => textOf(JSON.parse(await ask(chatRequest(prompt), signal))),
     stream: async (prompt, signal, onText) => {
       let rest = ''
       const handler = new Handler(signal, (part) => {
@@ -156,7 +164,7 @@ export const undiciDispatch: MakeContender = (origin, width) => {
           if (text !== '') onText(text)
         }
       })
-      await send({ ...chatRequest(prompt), stream: true }, handler)
+      await dispatched(pool, { ...chatRequest(prompt), stream: true }, handler)
     },
     close: () => pool.destroy(),
   }

@@ -465,9 +465,6 @@ describe('createBlossom', () => {
           }),
         )
       }
-      expect(() => (standard as (options: object) => unknown)({ retries: 1 })).toThrow(
-        'standard: it takes no options',
-      )
     })
   })
 

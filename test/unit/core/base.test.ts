@@ -17,6 +17,7 @@ describe('base', () => {
     const traits = {
       streams: () => false,
       key: () => 'same',
+      model: () => 'small',
       commits: () => true,
       complete: () => false,
       valid: () => false,
@@ -42,6 +43,7 @@ describe('base', () => {
     expect(facts.name).toBe('ask')
     expect(facts.unreadMs).toBe(30_000)
     expect(facts.streams).toBeUndefined()
+    expect(facts.model).toBeUndefined()
     expect(facts.toStream).toBeUndefined()
     expect(facts.fromStream).toBeUndefined()
     expect(facts.commits('chunk')).toBe(true)

@@ -54,7 +54,7 @@ describe('check', () => {
 
   it('names layer, option, what it expects and what it got in one sentence', () => {
     expect(sentence(() => read({ retries: '5' }))).toBe(
-      'retry: option "retries" must be a whole number of at least 1, got "5".',
+      'retry: option "retries" must be an integer of at least 1, got "5".',
     )
     expect(sentence(() => read({ ratio: 2 }))).toBe(
       'retry: option "ratio" must be a number of at least 0 and at most 1, got 2.',
@@ -66,7 +66,7 @@ describe('check', () => {
       'retry: option "when" must be a function, got true.',
     )
     expect(sentence(() => read({ label: '' }))).toBe(
-      'retry: option "label" must be a string that is not empty, got "".',
+      'retry: option "label" must be a non-empty string, got "".',
     )
   })
 
@@ -90,7 +90,7 @@ describe('check', () => {
     [],
     {},
     5n,
-  ])('refuses %o as a whole number of at least 1', (value) => {
+  ])('refuses %o as an integer of at least 1', (value) => {
     expect(sentence(() => read({ retries: value }))).toContain('option "retries"')
   })
 
@@ -153,7 +153,7 @@ describe('check', () => {
       },
     }
     expect(sentence(() => read(options))).toBe(
-      'retry: option "retries" must be a whole number of at least 1, but reading it threw.',
+      'retry: option "retries" must be an integer of at least 1, but reading it threw.',
     )
   })
 
@@ -172,7 +172,7 @@ describe('check', () => {
     for (const value of ['sk_secret', { key: 'sk_secret' }]) {
       const said = sentence(() => check('pool', { apiKey: value }, secret))
       expect(said).toBe(
-        'pool: option "apiKey" must be a key in printable characters, got something else.',
+        'pool: option "apiKey" must be a key in printable characters, got an invalid value.',
       )
     }
   })
@@ -197,7 +197,7 @@ describe('check', () => {
     ).toThrow(
       expect.objectContaining({
         code: 'VALIDATION',
-        message: 'generate: option "max" must be a whole number of at least 1, got 0.',
+        message: 'generate: option "max" must be an integer of at least 1, got 0.',
       }),
     )
   })

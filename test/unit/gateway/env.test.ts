@@ -10,6 +10,7 @@ import { isStackError } from '../../../src/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
 import { KEY } from '../../support/secrets.js'
 import { catchWarnings } from '../../support/warnings.js'
+import { watch } from '../../support/watch.js'
 
 const key = { POLLINATIONS_API_KEY: KEY }
 
@@ -28,10 +29,12 @@ const namesOf = (env: Environment) =>
   blossomFromEnv(env)
     .describe()
     .map(({ name }) => name)
-const statsOf = (env: Environment) =>
-  blossomFromEnv(env).stats() as Record<string, Record<string, unknown>>
+const statsOf = (env: Environment) => blossomFromEnv(env).stats()
 
-afterEach(() => void vi.restoreAllMocks())
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
 
 describe('blossomFromEnv', () => {
   test('has the recommended layers with the figures of the guide', () => {
@@ -107,6 +110,23 @@ describe('blossomFromEnv', () => {
     await expect(blossom.text.generate('one')).rejects.toMatchObject({ code: 'TIMEOUT', ms })
   })
 
+  test.each([
+    ['an attempt', { BLOSSOM_RETRIES: '0' }, 30_000],
+    ['a call', { BLOSSOM_ATTEMPT_TIMEOUT_MS: '600000' }, 60_000],
+  ])('gives %s its time without being told', async (_, env, ms) => {
+    await using upstream = await startLocalBlossom()
+    upstream.fault({ hang: true })
+    await using blossom = blossomFromEnv({ ...key, BLOSSOM_BASE_URL: upstream.url, ...env })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    const call = watch(blossom.text.generate('one'))
+    await upstream.waitFor(({ active }) => active === 1)
+    await vi.advanceTimersByTimeAsync(ms - 1)
+    expect(call.state).toBe('pending')
+    await vi.advanceTimersByTimeAsync(1)
+    vi.useRealTimers()
+    expect(call.error).toMatchObject({ code: 'TIMEOUT', ms })
+  })
+
   test('BLOSSOM_RATE_LIMIT_PER_MINUTE refuses what it cannot begin in time', async () => {
     await using upstream = await startLocalBlossom()
     const env = {
@@ -156,6 +176,12 @@ describe('blossomFromEnv', () => {
     ).not.toContain('cache')
   })
 
+  test('a wrong key stops the start, also when another one would be used', () => {
+    expect(refusal(() => blossomFromEnv({ ...key, BLOSSOM_API_KEY: 'two words' }))).toMatch(
+      /^The environment variable BLOSSOM_API_KEY must be /,
+    )
+  })
+
   test('an empty variable is one that is not set', () => {
     const empty = {
       BLOSSOM_BASE_URL: '',
@@ -167,7 +193,7 @@ describe('blossomFromEnv', () => {
     expect(namesOf({ ...key, ...empty })).toHaveLength(8)
   })
 
-  test('fails without a key, unless visitors bring their own', () => {
+  test('fails without a key, unless callers bring their own', () => {
     for (const env of [{}, { POLLINATIONS_API_KEY: '' }, { BLOSSOM_FORWARD_KEYS: 'off' }]) {
       expect(refusal(() => blossomFromEnv(env))).toMatch(
         /^The environment variable POLLINATIONS_API_KEY must be set/,

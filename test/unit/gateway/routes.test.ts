@@ -262,12 +262,12 @@ describe('fields that are wrong', () => {
       title: 'Bad Request',
       status: 400,
       detail:
-        'The request is not valid: prompt must be a string that is not empty; max_tokens must be a whole number from 1 to 32768.',
+        'The request is not valid: prompt must be a non-empty string; max_tokens must be an integer from 1 to 32768.',
       code: 'VALIDATION',
       requestId: 'ID',
       errors: [
-        { field: 'prompt', message: 'must be a string that is not empty' },
-        { field: 'max_tokens', message: 'must be a whole number from 1 to 32768' },
+        { field: 'prompt', message: 'must be a non-empty string' },
+        { field: 'max_tokens', message: 'must be an integer from 1 to 32768' },
       ],
     })
   })
@@ -828,7 +828,7 @@ describe('routes that exist', () => {
     [{ routes: ['nothing'] }, /option "routes" must be a list of names/],
     [{ prefix: 'ai' }, /option "prefix" must be/],
     [{ prefix: '/ai/' }, /option "prefix" must be/],
-    [{ adminToken: 'short' }, /option "adminToken" must be .* got something else/],
+    [{ adminToken: 'short' }, /option "adminToken" must be .* got an invalid value/],
     [{ bodyLimit: 0 }, /option "bodyLimit" must be/],
     [{ corsOrigins: ['app.example'] }, /option "corsOrigins" must be/],
     [{ corsOrigins: ['https://app.example/'] }, /option "corsOrigins" must be/],

@@ -134,7 +134,7 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
 
     test('throws for a request that we refuse', async () => {
       const wrong = client().chat.completions.create({ model: 'openai', messages: [] })
-      await expect(wrong).rejects.toThrow(/messages must be a list that is not empty/)
+      await expect(wrong).rejects.toThrow(/messages must be a non-empty list of objects/)
       await expect(client().get('/nothing')).rejects.toBeInstanceOf(OpenAI.NotFoundError)
     })
 

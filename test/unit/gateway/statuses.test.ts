@@ -287,6 +287,7 @@ describe('health', () => {
       uptime_seconds: expect.anything(),
       pool_stats: { max_connections: 10, active_connections: 0, available_connections: 10 },
       circuit_breaker_state: 'closed',
+      breakers: { open: 0, total: 0 },
     })
     expect([live!.body, ready!.body]).toEqual([{ status: 'ok' }, { status: 'ready' }])
   })
@@ -314,7 +315,7 @@ describe('health', () => {
   })
 
   test('while the breaker is open readiness is 503 and liveness is not; a trial that succeeds mends both', async () => {
-    const layers = () => [...calm(), breaker({ minimumCalls: 2, resetMs: 100 })]
+    const layers = () => [...calm(), breaker({ minimumCalls: 2, resetMs: 1_000 })]
     const outcome = await sameFromEach({ layers }, async ({ ask, upstream }) => {
       upstream.fail(500, 2)
       await ask('/generate/text', { body })
@@ -340,10 +341,35 @@ describe('health', () => {
     })
     expect(outcome).toEqual({
       open: [503, 503, 200],
-      body: ['unhealthy', 'open', 5],
+      body: ['unhealthy', 'open', 6],
       // Ready again before anybody has tried, or no traffic would ever come to try.
       halfOpen: ['half_open', 200],
       closed: ['closed', 200],
+    })
+  })
+
+  test('one open circuit among those of several models leaves the server ready', async () => {
+    const layers = () => [...calm(), breaker({ minimumCalls: 1, key: 'model' })]
+    const health = async ({ ask }: Pick<Site, 'ask'>) => {
+      const { status, json } = await ask('/health')
+      return [
+        status,
+        json.circuit_breaker_state,
+        json.breakers,
+        (await ask('/health/ready')).status,
+      ]
+    }
+    const outcome = await sameFromEach({ layers }, async ({ ask, upstream }) => {
+      await ask('/generate/text', { body: { ...body, model: 'mistral' } })
+      upstream.fail(500, 2)
+      await ask('/generate/text', { body })
+      const one = await health({ ask })
+      await ask('/generate/text', { body: { ...body, model: 'mistral' } })
+      return { one, both: await health({ ask }) }
+    })
+    expect(outcome).toEqual({
+      one: [200, 'closed', { open: 1, total: 2 }, 200],
+      both: [503, 'open', { open: 2, total: 2 }, 503],
     })
   })
 

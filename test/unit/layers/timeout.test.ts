@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
-  AnswerStream,
   base,
   type Context,
   collect,
   type Handler,
   stack,
+  streamFrom,
 } from '../../../src/core/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { gate, never } from '../../support/gate.js'
@@ -373,7 +373,7 @@ describe('timeout', () => {
         told(true, async () => heart.stream),
         timeout({ ms: 1_000, idleMs: 50 }),
       )
-      heart.stream.push('token')
+      heart.stream.log.push('token')
       const call = watch(collect(await ask('x')))
       await tick(50)
       expect(call.error).toMatchObject({ phase: 'idle' })
@@ -412,7 +412,7 @@ describe('timeout', () => {
         told(true, async () => source.stream),
         timeout({ ms: 10_000, idleMs: 50 }),
       )
-      source.stream.push('first')
+      source.stream.log.push('first')
       const stream = await ask('x')
       await stream.next()
       await tick(120)
@@ -429,7 +429,7 @@ describe('timeout', () => {
         told(true, async () => source.stream),
         timeout({ ms: 100 }),
       )
-      source.stream.push('a')
+      source.stream.log.push('a')
       const stream = await ask('x')
       expect(await stream.next()).toEqual({ done: false, value: 'a' })
       const call = watch(stream.next())
@@ -459,7 +459,7 @@ describe('timeout', () => {
       const other =
         <R, A>(_: Handler<R, A>) =>
         async () =>
-          AnswerStream.from(stalling(1)) as A
+          streamFrom(stalling(1)) as A
       const ask = stack(
         told(true, () => numbers(1)),
         timeout({ ms: 100 }),
@@ -548,6 +548,69 @@ describe('timeout', () => {
     })
   })
 
+  describe('without ms', () => {
+    const hour = 60 * 60_000
+
+    it('limits only the time to the first token', async () => {
+      const layer = timeout({ firstTokenMs: 50 })
+      const late = watch(stack(told(true, later(51, numbers(5))), layer)('x'))
+      const long = watch(
+        stack(
+          told(true, () => timed(50, hour)),
+          layer,
+        )('x').then(collect),
+      )
+      const value = watch(stack(told(false, later(hour, 'value')), layer)('x'))
+      await tick(50)
+      expect(late.error).toMatchObject({ phase: 'first-token', ms: 50 })
+      await tick(hour)
+      expect(long.value).toEqual([50, hour])
+      expect(value.value).toBe('value')
+    })
+
+    it('limits only the silence of a stream', async () => {
+      const ask = stack(
+        told(true, () => timed(hour, hour + 40, hour + 100)),
+        timeout({ idleMs: 50 }),
+      )
+      const call = watch(ask('x').then(collect))
+      await tick(hour + 89)
+      expect(call.state).toBe('pending')
+      await tick(1)
+      expect(call.error).toMatchObject({ phase: 'idle', ms: 50 })
+      await tick(10)
+    })
+
+    it.each([true, undefined])(
+      'limits only streams, also when the base reports %s of the form',
+      async (streams) => {
+        const layer = timeout({ streamMs: 200 })
+        const ask = stack(
+          told(streams, () => timed(10, 300)),
+          layer,
+        )
+        const call = watch(ask('x').then(collect))
+        const value = watch(stack(told(streams && false, later(hour, 'value')), layer)('x'))
+        await tick(200)
+        expect(call.error).toMatchObject({ phase: 'total', ms: 200 })
+        await tick(hour)
+        expect(value.value).toBe('value')
+      },
+    )
+
+    it('tells the layers inside no deadline', async () => {
+      let deadline: number | undefined
+      const ask = stack(
+        told(false, (context) => {
+          deadline = context.deadline
+        }),
+        timeout({ firstTokenMs: 50 }),
+      )
+      await ask('x')
+      expect(deadline).toBe(Number.POSITIVE_INFINITY)
+    })
+  })
+
   describe('options', () => {
     const config = (words: string) =>
       expect.objectContaining({
@@ -557,8 +620,12 @@ describe('timeout', () => {
       })
 
     it.each([
-      ['no options', undefined, '"ms"'],
-      ['no ms', {}, '"ms"'],
+      ['no options', undefined, 'one of ms, streamMs, firstTokenMs or idleMs'],
+      [
+        'no limit',
+        { name: 'attempt', ms: undefined },
+        'one of ms, streamMs, firstTokenMs or idleMs',
+      ],
       ['an ms of 0', { ms: 0 }, '"ms"'],
       ['an ms of NaN', { ms: Number.NaN }, '"ms"'],
       ['an ms of Infinity', { ms: Number.POSITIVE_INFINITY }, '"ms"'],

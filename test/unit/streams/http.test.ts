@@ -10,7 +10,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { getRequestListener } from '@hono/node-server'
 import { afterEach, describe, expect, test } from 'vitest'
-import { AnswerStream } from '../../../src/core/index.js'
+import { streamFrom } from '../../../src/core/index.js'
 import {
   sseHeaders,
   toNodeReadable,
@@ -95,9 +95,9 @@ describe.each(servers)('%s over HTTP', (_name, listener) => {
     expect(source.returned).toBe(1)
   })
 
-  test('a visitor who leaves ends an AnswerStream and stops its source', async () => {
+  test('a visitor who leaves ends an Stream and stops its source', async () => {
     const source = new Source([{ text: 'a' }])
-    const stream = AnswerStream.from(source)
+    const stream = streamFrom(source)
     const ended = new Promise((resolve) => stream.onEnd(resolve))
     const response = await visit(stream)
     await once(response, 'data')

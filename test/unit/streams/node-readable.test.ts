@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, test } from 'vitest'
-import { AnswerStream } from '../../../src/core/index.js'
+import { streamFrom } from '../../../src/core/index.js'
 import { smooth, toNodeReadable, toServerSentEvents } from '../../../src/streams/index.js'
 import { turn } from '../../support/watch.js'
 import { all, broken, Source, whole } from './sources.js'
@@ -88,8 +88,8 @@ describe('toNodeReadable', () => {
     expect(source.returned).toBe(1)
   })
 
-  test('leaving passes through a chain of adapters to an AnswerStream', async () => {
-    const stream = AnswerStream.from(new Source(['a']))
+  test('leaving passes through a chain of adapters to an Stream', async () => {
+    const stream = streamFrom(new Source(['a']))
     const readable = toNodeReadable(toServerSentEvents(smooth(stream)))
     for await (const chunk of readable) {
       expect(String(chunk)).toBe('data: a\n\n')

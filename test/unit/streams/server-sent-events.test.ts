@@ -1,7 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { AnswerStream, StackError, TimeoutError } from '../../../src/core/index.js'
+import { replay, StackError, streamFrom, TimeoutError } from '../../../src/core/index.js'
 import {
   type ServerSentEventsOptions,
   smooth,
@@ -218,12 +218,12 @@ describe('toServerSentEvents', () => {
     })
 
     test('a stream that somebody else has left is not said to be complete', async () => {
-      const stream = AnswerStream.from(new Source(['a']))
+      const stream = streamFrom(new Source(['a']))
       const reader = toServerSentEvents(smooth(stream))
       await reader.next()
       await stream.return()
       expect(await all(reader)).toEqual([])
-      expect(await written(AnswerStream.of(['a']))).toBe('data: a\n\ndata: [DONE]\n\n')
+      expect(await written(replay(['a']))).toBe('data: a\n\ndata: [DONE]\n\n')
     })
   })
 
@@ -346,6 +346,7 @@ describe('toServerSentEvents', () => {
       const source = new Source<string>()
       const reader = toServerSentEvents(source)
       const waiting = reader.next()
+      await vi.advanceTimersByTimeAsync(0)
       expect(vi.getTimerCount()).toBe(1)
       await reader.return(undefined)
       expect(vi.getTimerCount()).toBe(0)

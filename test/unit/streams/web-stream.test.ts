@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { AnswerStream } from '../../../src/core/index.js'
+import { streamFrom } from '../../../src/core/index.js'
 import { sseHeaders, toServerSentEvents, toWebStream } from '../../../src/streams/index.js'
 import { turn } from '../../support/watch.js'
 import { all, broken, Source, whole } from './sources.js'
@@ -55,7 +55,7 @@ describe('toWebStream', () => {
   })
 
   test('cancel() of an unread stream returns the source', async () => {
-    const stream = AnswerStream.from(new Source<string>())
+    const stream = streamFrom(new Source<string>())
     await toWebStream(stream).cancel()
     expect(stream.ended).toEqual({ outcome: 'left' })
   })

@@ -2,13 +2,14 @@ import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
-  AnswerStream,
   Cancel,
   collect,
   isStream,
   onEnd,
   replay,
+  Stream,
   type StreamEnd,
+  streamFrom,
   streamOf,
   tap,
 } from '../../../../src/core/index.js'
@@ -38,28 +39,28 @@ const endsOf = (stream: { onEnd(listener: (end: StreamEnd) => void): void }): St
 const value = <T>(of: T) => ({ done: false, value: of })
 const done = { done: true, value: undefined }
 
-describe('AnswerStream', () => {
+describe('Stream', () => {
   describe('before the commit', () => {
     it('is ready at the first chunk when nothing else is said', async () => {
-      const { stream } = driven<string>()
-      const ready = watch(stream.ready)
+      const { stream, log } = driven<string>()
+      const ready = watch(stream.log.ready)
       await flush()
       expect(ready.state).toBe('pending')
-      stream.push('a')
+      log.push('a')
       await flush()
       expect(ready.state).toBe('resolved')
     })
 
     it('holds chunks back until one commits, and delivers those first', async () => {
-      const { stream } = driven<string>({ commits: (chunk) => chunk === 'text' })
-      const ready = watch(stream.ready)
-      stream.push('role')
-      stream.push('heartbeat')
+      const { stream, log } = driven<string>({ commits: (chunk) => chunk === 'text' })
+      const ready = watch(stream.log.ready)
+      log.push('role')
+      log.push('heartbeat')
       await flush()
       expect(ready.state).toBe('pending')
       expect(stream.buffered).toBe(2)
-      stream.push('text')
-      stream.end()
+      log.push('text')
+      log.end()
       await flush()
       expect(ready.state).toBe('resolved')
       expect(await collect(stream)).toEqual(['role', 'heartbeat', 'text'])
@@ -67,23 +68,23 @@ describe('AnswerStream', () => {
 
     it('asks the source for more after each chunk it holds', () => {
       const source = driven<string>({ commits: (chunk) => chunk === 'text' })
-      expect(source.stream.push('role')).toBe(true)
+      source.log.push('role')
       expect(source.pulls).toBe(1)
-      expect(source.stream.push('text')).toBe(false)
+      source.log.push('text')
       expect(source.pulls).toBe(1)
       source.stream.return()
     })
 
     it('commits at 64 chunks', async () => {
-      const { stream } = driven<number>({ commits: () => false })
-      const ready = watch(stream.ready)
-      for (let i = 0; i < 63; i++) stream.push(i)
+      const { stream, log } = driven<number>({ commits: () => false })
+      const ready = watch(stream.log.ready)
+      for (let i = 0; i < 63; i++) log.push(i)
       await flush()
       expect(ready.state).toBe('pending')
-      stream.push(63)
+      log.push(63)
       await flush()
       expect(ready.state).toBe('resolved')
-      stream.end()
+      log.end()
       expect(await collect(stream)).toHaveLength(64)
     })
 
@@ -92,12 +93,12 @@ describe('AnswerStream', () => {
       ['bytes', new Uint8Array(2048), undefined],
       ['chunks whose size on the wire is told', { any: 'object' }, 2048],
     ])('commits at 64 KiB of %s', async (_, chunk, bytes) => {
-      const { stream } = driven<unknown>({ commits: () => false })
-      const ready = watch(stream.ready)
-      for (let i = 0; i < 31; i++) stream.push(chunk, bytes)
+      const { stream, log } = driven<unknown>({ commits: () => false })
+      const ready = watch(stream.log.ready)
+      for (let i = 0; i < 31; i++) log.push(chunk, bytes)
       await flush()
       expect(ready.state).toBe('pending')
-      stream.push(chunk, bytes)
+      log.push(chunk, bytes)
       await flush()
       expect(ready.state).toBe('resolved')
       stream.return()
@@ -105,23 +106,23 @@ describe('AnswerStream', () => {
 
     it('commits at its end, also when it is empty', async () => {
       const held = driven<string>({ commits: () => false }).stream
-      held.push('role')
-      held.end()
-      await held.ready
+      held.log.push('role')
+      held.log.end()
+      await held.log.ready
       expect(await collect(held)).toEqual(['role'])
       const empty = driven<string>().stream
-      empty.end()
-      await empty.ready
+      empty.log.end()
+      await empty.log.ready
       expect(await collect(empty)).toEqual([])
     })
 
     it('rejects with what happens and delivers nothing of what was held', async () => {
-      const { stream } = driven<string>({ commits: () => false })
+      const { stream, log } = driven<string>({ commits: () => false })
       const ends = endsOf(stream)
       const error = new Error('upstream')
-      stream.push('role')
-      stream.fail(error)
-      expect(await failure(stream.ready)).toBe(error)
+      log.push('role')
+      log.fail(error)
+      expect(await failure(stream.log.ready)).toBe(error)
       expect(ends).toEqual([{ outcome: 'failed', error }])
       expect(await failure(stream.next())).toBe(error)
       expect(await stream.next()).toEqual(done)
@@ -131,7 +132,7 @@ describe('AnswerStream', () => {
       const cancel = new Cancel()
       const source = driven<string>({ cancel })
       cancel.abort('gone')
-      expect(await failure(source.stream.ready)).toBe('gone')
+      expect(await failure(source.stream.log.ready)).toBe('gone')
       expect(source.stops).toEqual(['gone'])
     })
 
@@ -139,33 +140,33 @@ describe('AnswerStream', () => {
       const cancel = new Cancel()
       cancel.abort('early')
       const source = driven<string>({ cancel })
-      expect(await failure(source.stream.ready)).toBe('early')
+      expect(await failure(source.stream.log.ready)).toBe('early')
       expect(source.stops).toEqual(['early'])
-      expect(source.stream.push('late')).toBe(false)
+      source.log.push('late')
     })
 
     it('takes a commits hook that throws for a commit and warns', async () => {
       const warnings = catchWarnings()
-      const { stream } = driven<string>({
+      const { stream, log } = driven<string>({
         commits: () => {
           throw named('CommitsFailure')
         },
       })
-      stream.push('a')
-      await stream.ready
+      log.push('a')
+      await stream.log.ready
       expect(warnings).toEqual([expect.stringContaining('commits() threw CommitsFailure')])
-      stream.end()
+      log.end()
       expect(await collect(stream)).toEqual(['a'])
     })
 
     it('lets a reader who asks early wait for the commit', async () => {
       const source = driven<string>({ commits: (chunk) => chunk === 'text', unreadMs: 50 })
-      const { stream } = source
+      const { stream, log } = source
       const results = [stream.next(), stream.next(), stream.next(), stream.next()].map(watch)
-      stream.push('role')
+      log.push('role')
       await flush()
       expect(results[0]?.state).toBe('pending')
-      expect(stream.push('text')).toBe(true)
+      log.push('text')
       await flush()
       expect(results.map(({ state }) => state)).toEqual([
         'resolved',
@@ -173,8 +174,8 @@ describe('AnswerStream', () => {
         'pending',
         'pending',
       ])
-      stream.push('more')
-      stream.end()
+      log.push('more')
+      log.end()
       await flush()
       expect(results.map(({ value }) => value)).toEqual([
         value('role'),
@@ -185,22 +186,22 @@ describe('AnswerStream', () => {
     })
 
     it('gives a reader who asks early the failure', async () => {
-      const { stream } = driven<string>({ commits: () => false })
+      const { stream, log } = driven<string>({ commits: () => false })
       const first = watch(stream.next())
       const second = watch(stream.next())
-      stream.push('role')
-      stream.fail('broken')
+      log.push('role')
+      log.fail('broken')
       await flush()
       expect(first).toEqual({ state: 'rejected', error: 'broken' })
       expect(second).toEqual({ state: 'resolved', value: done })
     })
 
     it('gives a reader who asks early what was held at a clean end', async () => {
-      const { stream } = driven<string>({ commits: () => false })
+      const { stream, log } = driven<string>({ commits: () => false })
       const ends = endsOf(stream)
       const results = [stream.next(), stream.next()].map(watch)
-      stream.push('role')
-      stream.end()
+      log.push('role')
+      log.end()
       await flush()
       expect(results.map(({ value }) => value)).toEqual([value('role'), done])
       expect(ends).toEqual([{ outcome: 'complete' }])
@@ -209,10 +210,10 @@ describe('AnswerStream', () => {
 
   describe('as an async generator', () => {
     it('queues calls of next()', async () => {
-      const { stream } = driven<string>()
+      const { stream, log } = driven<string>()
       const results = [stream.next(), stream.next(), stream.next(), stream.next()].map(watch)
-      for (const chunk of ['a', 'b', 'c']) stream.push(chunk)
-      stream.end()
+      for (const chunk of ['a', 'b', 'c']) log.push(chunk)
+      log.end()
       await flush()
       expect(results.map(({ value }) => value)).toEqual([value('a'), value('b'), value('c'), done])
       expect(await stream.next()).toEqual(done)
@@ -230,7 +231,7 @@ describe('AnswerStream', () => {
 
     it('throws what throw() is given and is over', async () => {
       const source = driven<string>()
-      source.stream.push('a')
+      source.log.push('a')
       expect(await failure(source.stream.throw('mine'))).toBe('mine')
       expect(source.stream.ended).toEqual({ outcome: 'left' })
       expect(source.stops).toHaveLength(1)
@@ -245,10 +246,10 @@ describe('AnswerStream', () => {
     })
 
     it('gives the error after the chunks that had arrived, once', async () => {
-      const { stream } = driven<string>()
-      stream.push('a')
-      stream.push('b')
-      stream.fail('broken')
+      const { stream, log } = driven<string>()
+      log.push('a')
+      log.push('b')
+      log.fail('broken')
       expect(await stream.next()).toEqual(value('a'))
       expect(await stream.next()).toEqual(value('b'))
       expect(await failure(stream.next())).toBe('broken')
@@ -256,11 +257,11 @@ describe('AnswerStream', () => {
     })
 
     it('gives the error to the first of the waiting calls', async () => {
-      const { stream } = driven<string>()
-      stream.push('a')
+      const { stream, log } = driven<string>()
+      log.push('a')
       await stream.next()
       const waiting = [stream.next(), stream.next()].map(watch)
-      stream.fail('broken')
+      log.fail('broken')
       await flush()
       expect(waiting).toEqual([
         { state: 'rejected', error: 'broken' },
@@ -269,21 +270,21 @@ describe('AnswerStream', () => {
     })
 
     it('drops an error that nobody fetched when the reader leaves', async () => {
-      const { stream } = driven<string>()
-      stream.push('a')
-      stream.fail('broken')
+      const { stream, log } = driven<string>()
+      log.push('a')
+      log.fail('broken')
       await stream.return()
       expect(await stream.next()).toEqual(done)
     })
 
     it('takes nothing more from the source after the end', async () => {
-      const { stream } = driven<string>()
+      const { stream, log } = driven<string>()
       const ends = endsOf(stream)
-      stream.push('a')
-      stream.end()
-      expect(stream.push('ghost')).toBe(false)
-      stream.fail('ghost')
-      stream.end()
+      log.push('a')
+      log.end()
+      log.push('ghost')
+      log.fail('ghost')
+      log.end()
       expect(await collect(stream)).toEqual(['a'])
       expect(ends).toEqual([{ outcome: 'complete' }])
     })
@@ -292,21 +293,21 @@ describe('AnswerStream', () => {
   describe('pacing', () => {
     it('pulls only when the reader wants more than is there', async () => {
       const source = driven<string>()
-      source.stream.push('a')
-      source.stream.push('b')
+      source.log.push('a')
+      source.log.push('b')
       await source.stream.next()
       await source.stream.next()
       expect(source.pulls).toBe(0)
       const third = source.stream.next()
       expect(source.pulls).toBe(1)
-      expect(source.stream.push('c')).toBe(false)
+      source.log.push('c')
       expect(await third).toEqual(value('c'))
       source.stream.return()
     })
 
     it('tells since when the reader has been waiting for the source', async () => {
-      const { stream } = driven<string>()
-      stream.push('a')
+      const { stream, log } = driven<string>()
+      log.push('a')
       expect(stream.waitingSince).toBe(0)
       await stream.next()
       await vi.advanceTimersByTimeAsync(100)
@@ -315,19 +316,19 @@ describe('AnswerStream', () => {
       const since = performance.now()
       await vi.advanceTimersByTimeAsync(100)
       expect(stream.waitingSince).toBe(since)
-      stream.push('b')
+      log.push('b')
       expect(stream.waitingSince).toBe(0)
       stream.return()
     })
 
     it('does not wait for it any more when what was held serves an early reader', async () => {
-      const { stream } = driven<string>({ commits: (chunk) => chunk === 'text' })
+      const { stream, log } = driven<string>({ commits: (chunk) => chunk === 'text' })
       await vi.advanceTimersByTimeAsync(10)
       stream.next()
       expect(stream.waitingSince).toBe(performance.now())
-      stream.push('role')
+      log.push('role')
       expect(stream.waitingSince).not.toBe(0)
-      stream.push('text')
+      log.push('text')
       expect(stream.waitingSince).toBe(0)
       stream.return()
     })
@@ -335,11 +336,11 @@ describe('AnswerStream', () => {
 
   describe('at its end', () => {
     it('tells it at the delivery of the last chunk when the source has ended', async () => {
-      const { stream } = driven<number>()
+      const { stream, log } = driven<number>()
       const ends = endsOf(stream)
-      stream.push(1)
-      stream.push(2)
-      stream.end({ outcome: 'complete', cacheable: true })
+      log.push(1)
+      log.push(2)
+      log.end({ outcome: 'complete', cacheable: true })
       await stream.next()
       expect(ends).toEqual([])
       await stream.next()
@@ -355,16 +356,16 @@ describe('AnswerStream', () => {
     })
 
     it('tells the listeners in the order in which they came, innermost layer first', () => {
-      const { stream } = driven<number>()
-      const log: string[] = []
-      for (const layer of ['inner', 'middle', 'outer']) stream.onEnd(() => log.push(layer))
-      stream.end()
-      expect(log).toEqual(['inner', 'middle', 'outer'])
+      const { stream, log } = driven<number>()
+      const told: string[] = []
+      for (const layer of ['inner', 'middle', 'outer']) stream.onEnd(() => told.push(layer))
+      log.end()
+      expect(told).toEqual(['inner', 'middle', 'outer'])
     })
 
     it('goes on when a listener throws or rejects, and warns', async () => {
       const warnings = catchWarnings()
-      const { stream } = driven<number>()
+      const { stream, log } = driven<number>()
       const last = vi.fn()
       stream.onEnd(() => {
         throw named('EndFailure')
@@ -373,7 +374,7 @@ describe('AnswerStream', () => {
         throw named('LateEndFailure')
       })
       stream.onEnd(last)
-      stream.end()
+      log.end()
       stream.onEnd(() => {
         throw named('AfterEndFailure')
       })
@@ -389,7 +390,7 @@ describe('AnswerStream', () => {
 
     it('ends also when its source throws at being stopped', async () => {
       const warnings = catchWarnings()
-      const stream = new AnswerStream<number>({
+      const stream = Stream.over<number>({
         pull() {},
         stop() {
           throw named('StopFailure')
@@ -404,11 +405,7 @@ describe('AnswerStream', () => {
     })
 
     it.each<
-      [
-        string,
-        StreamEnd['outcome'],
-        (stream: AnswerStream<number>, cancel: Cancel) => Promise<unknown>,
-      ]
+      [string, StreamEnd['outcome'], (stream: Stream<number>, cancel: Cancel) => Promise<unknown>]
     >([
       ['the last chunk', 'complete', (stream) => collect(stream)],
       [
@@ -443,15 +440,15 @@ describe('AnswerStream', () => {
         (stream, cancel) => {
           const left = stream.return()
           cancel.abort('gone')
-          stream.fail('broken')
+          stream.log.fail('broken')
           return left
         },
       ],
     ])('ends exactly once at %s', async (_, outcome, finish) => {
       const cancel = new Cancel()
-      const stream = AnswerStream.from(numbers(3), { cancel, unreadMs: 30_000 })
+      const stream = streamFrom(numbers(3), { cancel, unreadMs: 30_000 })
       const ends = endsOf(stream)
-      await stream.ready
+      await stream.log.ready
       await finish(stream, cancel).catch(() => {})
       await stream.return()
       cancel.abort('late')
@@ -462,7 +459,7 @@ describe('AnswerStream', () => {
     })
 
     it('ends exactly once at a failure', async () => {
-      const stream = AnswerStream.from(breaking(2, 'broken'))
+      const stream = streamFrom(breaking(2, 'broken'))
       const ends = endsOf(stream)
       expect(await failure(collect(stream))).toBe('broken')
       await stream.return()
@@ -473,7 +470,7 @@ describe('AnswerStream', () => {
   describe('that nobody reads', () => {
     it('ends with TIMEOUT in phase read and stops its source', async () => {
       const source = driven<string>({ unreadMs: 50 })
-      source.stream.push('a')
+      source.log.push('a')
       await vi.advanceTimersByTimeAsync(49)
       expect(source.stream.ended).toBeUndefined()
       await vi.advanceTimersByTimeAsync(1)
@@ -484,18 +481,18 @@ describe('AnswerStream', () => {
     })
 
     it('counts from the commit, not from the call', async () => {
-      const { stream } = driven<string>({ unreadMs: 50 })
+      const { stream, log } = driven<string>({ unreadMs: 50 })
       await vi.advanceTimersByTimeAsync(500)
-      stream.push('a')
+      log.push('a')
       await vi.advanceTimersByTimeAsync(49)
       expect(stream.ended).toBeUndefined()
       await stream.return()
     })
 
     it('has no limit once a chunk was asked for', async () => {
-      const { stream } = driven<string>({ unreadMs: 50 })
-      stream.push('a')
-      stream.push('b')
+      const { stream, log } = driven<string>({ unreadMs: 50 })
+      log.push('a')
+      log.push('b')
       await stream.next()
       await vi.advanceTimersByTimeAsync(10_000)
       expect(await stream.next()).toEqual(value('b'))
@@ -503,27 +500,27 @@ describe('AnswerStream', () => {
     })
 
     it('sets no timer for an empty stream', async () => {
-      const { stream } = driven<string>({ unreadMs: 50 })
-      stream.end()
+      const { log } = driven<string>({ unreadMs: 50 })
+      log.end()
       expect(vi.getTimerCount()).toBe(0)
     })
 
     it('takes a later limit only when it has none and nobody has asked', async () => {
       const limited = driven<string>({ unreadMs: 100 }).stream
-      limited.push('a')
-      limited.expectReader(10)
+      limited.log.push('a')
+      limited.limitUnread(10)
       await vi.advanceTimersByTimeAsync(99)
       expect(limited.ended).toBeUndefined()
       await limited.return()
 
       const unlimited = driven<string>().stream
-      unlimited.expectReader(10)
+      unlimited.limitUnread(10)
       await vi.advanceTimersByTimeAsync(10)
       expect(unlimited.ended?.error).toMatchObject({ phase: 'read' })
 
       const read = driven<string>().stream
       read.next()
-      read.expectReader(10)
+      read.limitUnread(10)
       expect(vi.getTimerCount()).toBe(0)
       await read.return()
     })
@@ -533,7 +530,7 @@ describe('AnswerStream', () => {
     it('drops what was not delivered and gives the reason', async () => {
       const cancel = new Cancel()
       const source = driven<string>({ cancel })
-      for (const chunk of ['a', 'b', 'c']) source.stream.push(chunk)
+      for (const chunk of ['a', 'b', 'c']) source.log.push(chunk)
       expect(await source.stream.next()).toEqual(value('a'))
       const reason = { not: 'an error' }
       cancel.abort(reason)
@@ -541,14 +538,14 @@ describe('AnswerStream', () => {
       expect(await failure(source.stream.next())).toBe(reason)
       expect(await source.stream.next()).toEqual(done)
       expect(source.stops).toEqual([reason])
-      expect(source.stream.push('late')).toBe(false)
+      source.log.push('late')
     })
 
     it('drops the rest also when the source has sent everything', async () => {
       const cancel = new Cancel()
       const source = driven<number>({ cancel })
-      source.stream.push(1)
-      source.stream.end()
+      source.log.push(1)
+      source.log.end()
       const ends = endsOf(source.stream)
       cancel.abort('gone')
       expect(await failure(source.stream.next())).toBe('gone')
@@ -560,7 +557,7 @@ describe('AnswerStream', () => {
       const first = new Cancel()
       const second = new Cancel()
       const { stream } = driven<string>({ cancel: first })
-      stream.obey(second)
+      stream.abortWith(second)
       expect(second.watched).toBe(false)
       second.abort('ignored')
       expect(stream.ended).toBeUndefined()
@@ -572,13 +569,13 @@ describe('AnswerStream', () => {
       const cancel = new Cancel()
       const { stream } = driven<string>()
       await stream.return()
-      stream.obey(cancel)
+      stream.abortWith(cancel)
       expect(cancel.watched).toBe(false)
     })
 
     it('ends at once over a generator that ignores the abort', async () => {
       const cancel = new Cancel()
-      const stream = AnswerStream.from(stalling(1), { cancel })
+      const stream = streamFrom(stalling(1), { cancel })
       expect(await stream.next()).toEqual(value(0))
       const waiting = watch(stream.next())
       await flush()
@@ -598,7 +595,7 @@ describe('AnswerStream', () => {
           finished()
         }
       }
-      const stream = AnswerStream.from(source())
+      const stream = streamFrom(source())
       for await (const n of stream) if (n === 3) break
       await flush()
       expect(finished).toHaveBeenCalledTimes(1)
@@ -606,7 +603,7 @@ describe('AnswerStream', () => {
 
     it('asks for one chunk ahead of the reader and no more', async () => {
       const next = vi.fn(async () => ({ done: false as const, value: 'x' }))
-      const stream = AnswerStream.from({ [Symbol.asyncIterator]: () => ({ next }) })
+      const stream = streamFrom({ [Symbol.asyncIterator]: () => ({ next }) })
       await flush()
       expect(next).toHaveBeenCalledTimes(1)
       await stream.next()
@@ -623,9 +620,9 @@ describe('AnswerStream', () => {
       const iterable = {
         [Symbol.asyncIterator]: () => ({ next }),
       } as unknown as AsyncIterable<number>
-      expect(await collect(AnswerStream.from(iterable))).toEqual([0, 1, 2])
+      expect(await collect(streamFrom(iterable))).toEqual([0, 1, 2])
       i = 0
-      for await (const _ of AnswerStream.from(iterable)) break
+      for await (const _ of streamFrom(iterable)) break
     })
 
     it.each([
@@ -640,11 +637,11 @@ describe('AnswerStream', () => {
       ['gives no result', () => Promise.resolve(null), /no result/],
       ['gives nothing', () => undefined, /no result/],
     ])('fails when the iterator %s', async (_, next, message) => {
-      const stream = AnswerStream.from({
+      const stream = streamFrom({
         [Symbol.asyncIterator]: () => ({ next }),
       } as unknown as AsyncIterable<number>)
       const ends = endsOf(stream)
-      await expect(stream.ready).rejects.toThrow(message)
+      await expect(stream.log.ready).rejects.toThrow(message)
       expect(ends).toHaveLength(1)
     })
 
@@ -659,7 +656,7 @@ describe('AnswerStream', () => {
     ])('ends although the return() of its iterator %s, and warns', async (_, giveBack) => {
       const warnings = catchWarnings()
       const iterator = { next: async () => ({ done: false, value: 1 }), return: giveBack }
-      const stream = AnswerStream.from({
+      const stream = streamFrom({
         [Symbol.asyncIterator]: () => iterator,
       } as AsyncIterable<number>)
       await stream.return()
@@ -669,9 +666,9 @@ describe('AnswerStream', () => {
 
     it('reads a Node stream and destroys it at an early end', async () => {
       const whole = Readable.from(['a', 'b', 'c'])
-      expect(await collect(AnswerStream.from(whole))).toEqual(['a', 'b', 'c'])
+      expect(await collect(streamFrom(whole))).toEqual(['a', 'b', 'c'])
       const left = Readable.from(['a', 'b', 'c'])
-      for await (const _ of AnswerStream.from(left)) break
+      for await (const _ of streamFrom(left)) break
       await flush()
       expect(left.destroyed).toBe(true)
     })
@@ -679,16 +676,16 @@ describe('AnswerStream', () => {
     it('destroys a Node stream that has stalled', async () => {
       const cancel = new Cancel()
       const readable = new Readable({ read() {} })
-      const stream = AnswerStream.from(readable, { cancel })
+      const stream = streamFrom(readable, { cancel })
       cancel.abort('gone')
       await flush()
       expect(readable.destroyed).toBe(true)
-      expect(await failure(stream.ready)).toBe('gone')
+      expect(await failure(stream.log.ready)).toBe('gone')
     })
 
     it('gives the error of a Node stream', async () => {
       const readable = new Readable({ read() {} })
-      const stream = AnswerStream.from(readable)
+      const stream = streamFrom(readable)
       readable.push('a')
       expect(String((await stream.next()).value)).toBe('a')
       const broken = new Error('socket')
@@ -706,9 +703,9 @@ describe('AnswerStream', () => {
           pull: (controller) => controller.close(),
           cancel: cancelled,
         })
-      expect(await collect(AnswerStream.from(web() as AsyncIterable<string>))).toEqual(['a', 'b'])
+      expect(await collect(streamFrom(web() as AsyncIterable<string>))).toEqual(['a', 'b'])
       expect(cancelled).not.toHaveBeenCalled()
-      for await (const _ of AnswerStream.from(web() as AsyncIterable<string>)) break
+      for await (const _ of streamFrom(web() as AsyncIterable<string>)) break
       await flush()
       expect(cancelled).toHaveBeenCalledTimes(1)
     })
@@ -716,7 +713,7 @@ describe('AnswerStream', () => {
     it('cancels a web stream that has stalled', async () => {
       const cancel = new Cancel()
       const cancelled = vi.fn()
-      const stream = AnswerStream.from(
+      const stream = streamFrom(
         new ReadableStream<string>({ cancel: cancelled }) as AsyncIterable<string>,
         { cancel },
       )
@@ -724,27 +721,27 @@ describe('AnswerStream', () => {
       cancel.abort('gone')
       await flush()
       expect(cancelled).toHaveBeenCalledTimes(1)
-      expect(await failure(stream.ready)).toBe('gone')
+      expect(await failure(stream.log.ready)).toBe('gone')
     })
   })
 
   describe('of()', () => {
     it('delivers chunks that are there, with the end it is told', async () => {
-      const stream = AnswerStream.of([1, 2], { end: { outcome: 'complete', cacheable: false } })
+      const stream = replay([1, 2], { end: { outcome: 'complete', cacheable: false } })
       const ends = endsOf(stream)
-      await stream.ready
+      await stream.log.ready
       expect(stream.buffered).toBe(2)
       expect(await collect(stream)).toEqual([1, 2])
       expect(ends).toEqual([{ outcome: 'complete', cacheable: false }])
     })
 
     it('is over at once without chunks', () => {
-      expect(AnswerStream.of([]).ended).toEqual({ outcome: 'complete' })
+      expect(replay([]).ended).toEqual({ outcome: 'complete' })
     })
 
     it('does not see later changes of the array, nor change it', async () => {
       const chunks = [1, 2]
-      const stream = AnswerStream.of(chunks)
+      const stream = replay(chunks)
       chunks.push(3)
       expect(await collect(stream)).toEqual([1, 2])
       expect(chunks).toEqual([1, 2, 3])
@@ -775,25 +772,26 @@ describe('AnswerStream', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(op, { maxLength: 40 }), fc.boolean(), async (ops, flushes) => {
         const cancel = new Cancel()
-        const { stream, stops } = driven<{ n: number; commits: boolean }>({
+        const { stream, log, stops } = driven<{ n: number; commits: boolean }>({
           cancel,
           commits: (chunk) => chunk.commits,
           unreadMs: 1000,
         })
-        const ready = watch(stream.ready)
+        const ready = watch(stream.log.ready)
         const ends = endsOf(stream)
         const results: Watched<IteratorResult<{ n: number }, undefined>>[] = []
         const model = new Model()
         for (const step of ops) {
           if (step.op === 'push') {
-            stream.push({ n: model.sent, commits: step.commits })
+            log.push({ n: model.sent, commits: step.commits })
             model.push(step.commits)
           } else if (step.op === 'next') {
             results.push(watch(stream.next()))
             model.next()
           } else {
             if (step.op === 'abort') cancel.abort('gone')
-            else if (step.op === 'fail') stream.fail(failed)
+            else if (step.op === 'fail') log.fail(failed)
+            else if (step.op === 'end') log.end()
             else void stream[step.op]()
             model[step.op]()
           }
@@ -902,7 +900,7 @@ class Model {
 }
 
 describe('isStream', () => {
-  it.each([numbers(1), Readable.from([]), new ReadableStream(), AnswerStream.of([])])(
+  it.each([numbers(1), Readable.from([]), new ReadableStream(), replay([])])(
     'takes %o for a stream',
     (answer) => {
       expect(isStream(answer)).toBe(true)
@@ -926,10 +924,10 @@ describe('isStream', () => {
 
 describe('streamOf', () => {
   it('gives the wrapper there is, makes one, or gives nothing for a value', async () => {
-    const stream = AnswerStream.of([1])
+    const stream = replay([1])
     expect(streamOf(stream)).toBe(stream)
     const made = streamOf(numbers(1))
-    expect(made).toBeInstanceOf(AnswerStream)
+    expect(made).toBeInstanceOf(Stream)
     await made?.return()
     expect(streamOf('value')).toBeUndefined()
   })
@@ -964,24 +962,24 @@ describe('onEnd', () => {
 
 describe('tap', () => {
   it('sees every chunk in order, also those that were held', async () => {
-    const { stream } = driven<number>({ commits: (n) => n === 2 })
-    stream.push(0)
+    const { stream, log } = driven<number>({ commits: (n) => n === 2 })
+    log.push(0)
     const seen: unknown[] = []
     const answer = tap(stream, (chunk) => seen.push(chunk))
-    expect(seen).toEqual([0])
-    for (const n of [1, 2, 3]) stream.push(n)
-    stream.end()
+    for (const n of [1, 2, 3]) log.push(n)
+    log.end()
     expect(await collect(answer)).toEqual([0, 1, 2, 3])
     expect(seen).toEqual([0, 1, 2, 3])
   })
 
   it('does not see what was delivered before', async () => {
-    const { stream } = driven<number>()
-    stream.push(0)
-    stream.push(1)
+    const { stream, log } = driven<number>()
+    log.push(0)
+    log.push(1)
     await stream.next()
     const seen: unknown[] = []
     tap(stream, (chunk) => seen.push(chunk))
+    await stream.next()
     expect(seen).toEqual([1])
     await stream.return()
   })

@@ -21,7 +21,7 @@ describe('attachWebSocket', () => {
     [
       'no connections',
       { maxConnections: 0 },
-      'option "maxConnections" must be a whole number of at least 1',
+      'option "maxConnections" must be an integer of at least 1',
     ],
     ['no generations', { maxGenerations: 0 }, 'option "maxGenerations" must be'],
     ['a payload of text', { maxPayload: '64kb' }, 'option "maxPayload" must be'],

@@ -77,7 +77,7 @@ describe('Session', () => {
     const onClosed = vi.fn()
     const session = new Session(
       socket as unknown as WebSocket,
-      { core, visitor: {}, apiKey: undefined },
+      { core, caller: {}, apiKey: undefined },
       readWebSocketOptions(options),
       onClosed,
     )
@@ -140,38 +140,41 @@ describe('Session', () => {
     expect(onClosed).toHaveBeenCalledOnce()
   })
 
-  test('pings, and cuts off only who does not answer', () => {
+  test('pings, and cuts off only who does not answer', async () => {
     vi.useFakeTimers()
     const { socket } = open({ idleMs: 0 })
     for (let pings = 1; pings <= 3; pings++) {
-      vi.advanceTimersByTime(30_000)
+      await vi.advanceTimersByTimeAsync(30_000)
       expect(socket.ping).toHaveBeenCalledTimes(pings)
       socket.emit('pong', Buffer.alloc(0))
     }
-    vi.advanceTimersByTime(30_000)
+    await vi.advanceTimersByTimeAsync(30_000)
     expect(socket.terminate).not.toHaveBeenCalled()
-    vi.advanceTimersByTime(30_000)
+    await vi.advanceTimersByTimeAsync(30_000)
     expect(socket.terminate).toHaveBeenCalledOnce()
   })
 
   test('ends when nothing is asked for long, but not while something is under way', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     const { socket } = open({ pingMs: 0 })
-    vi.advanceTimersByTime(299_999)
+    await vi.advanceTimersByTimeAsync(299_999)
     socket.hear({ type: 'ping' })
-    vi.advanceTimersByTime(299_999)
+    await vi.advanceTimersByTimeAsync(299_999)
     socket.hear({ type: 'stream', prompt: 'long', id: 1 })
     socket.isStuck = true
-    vi.advanceTimersByTime(900_000)
+    await vi.advanceTimersByTimeAsync(900_000)
     expect(socket.close).not.toHaveBeenCalled()
     socket.hear({ type: 'cancel', id: 1 })
     for (let i = 0; i < 20; i++) await turn()
     socket.flush()
     await turn()
-    vi.advanceTimersByTime(299_999)
+    await vi.advanceTimersByTimeAsync(299_999)
     expect(socket.close).not.toHaveBeenCalled()
-    vi.advanceTimersByTime(1)
-    expect(socket.close).toHaveBeenCalledExactlyOnceWith(1000, 'Nothing was asked for a long time.')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(socket.close).toHaveBeenCalledExactlyOnceWith(
+      1000,
+      'The connection was idle for too long.',
+    )
     socket.gone()
   })
 
@@ -185,17 +188,18 @@ describe('Session', () => {
     socket.gone()
   })
 
-  test.each(['end', 'gone', 'error'] as const)('leaves no timers after %s', (how) => {
+  test.each(['end', 'gone', 'error'] as const)('leaves no timers after %s', async (how) => {
     vi.useFakeTimers()
     const { socket, session } = open()
-    expect(vi.getTimerCount()).toBe(2)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(vi.getTimerCount()).toBe(1)
     if (how === 'end') void session.end()
     if (how === 'gone') socket.gone()
     if (how === 'error') {
       socket.readyState = 2
       socket.emit('error', new Error('frame'))
     }
-    vi.advanceTimersByTime(2_000)
+    await vi.advanceTimersByTimeAsync(2_000)
     expect(vi.getTimerCount()).toBe(0)
     expect(socket.terminate).toHaveBeenCalledTimes(how === 'gone' ? 0 : 1)
   })

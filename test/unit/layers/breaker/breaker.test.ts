@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
+  base,
   type CallOptions,
   ClosedError,
   ConfigError,
@@ -104,6 +105,7 @@ describe('breaker', () => {
       failures: 1,
       rejected: 0,
       opened: 0,
+      circuits: { open: 0, halfOpen: 0, total: 1 },
     })
   })
 
@@ -266,6 +268,7 @@ describe('breaker', () => {
         failures: 0,
         rejected: 0,
         opened: 0,
+        circuits: { open: 0, halfOpen: 0, total: 0 },
       })
       expect(state()).toBe('closed')
     })
@@ -516,6 +519,7 @@ describe('breaker', () => {
         failures: 0,
         rejected: 0,
         opened: 0,
+        circuits: { open: 0, halfOpen: 0, total: 0 },
       })
     })
 
@@ -592,6 +596,68 @@ describe('breaker', () => {
       run('a', true)
       await tick()
       expect(ask.stats().breaker.state).toBe('closed')
+    })
+
+    it('counts the circuits that are not closed or had calls in the window', async () => {
+      const { ask, run } = perModel()
+      const circuits = () => ask.stats().breaker.circuits
+      run('a', false)
+      run('b', true)
+      run('c', true)
+      await tick()
+      expect(circuits()).toEqual({ open: 1, halfOpen: 0, total: 3 })
+      await tick(500)
+      expect(circuits()).toEqual({ open: 0, halfOpen: 1, total: 3 })
+      await tick(2_000)
+      expect(circuits()).toEqual({ open: 0, halfOpen: 1, total: 1 })
+    })
+
+    it("'model' gives one circuit for each model that the base reports", async () => {
+      const ask = kept(
+        stack(
+          base(
+            async ({ ok }: { model?: string; ok: boolean }) => {
+              if (!ok) throw down()
+            },
+            { model: ({ model }) => model },
+          ),
+          breaker({ ...SMALL, minimumCalls: 1, key: 'model' }),
+        ),
+      )
+      const outcome = (model: string | undefined, ok: boolean) =>
+        ask({ ...(model !== undefined && { model }), ok }).then(
+          () => 'ok',
+          (error) => error.code,
+        )
+      expect(await outcome('a', false)).toBe('SERVER')
+      expect(await outcome('a', true)).toBe('BREAKER_OPEN')
+      expect(await outcome('b', true)).toBe('ok')
+      expect(await outcome(undefined, false)).toBe('SERVER')
+      expect(await outcome(undefined, true)).toBe('BREAKER_OPEN')
+      expect(await outcome('b', true)).toBe('ok')
+    })
+
+    it("'model' gives one circuit for all requests of a base that knows no models", async () => {
+      const { run, open, state } = around({ key: 'model' })
+      await open()
+      await tick(500)
+      await run('ok')
+      expect(state()).toBe('closed')
+    })
+
+    it("'model' gives one circuit, with a warning, when the trait throws", async () => {
+      const warnings = catchWarnings()
+      const model = () => {
+        throw new Error('no model')
+      }
+      const ask = kept(
+        stack(
+          base(async () => 1, { model }),
+          breaker({ key: 'model' }),
+        ),
+      )
+      expect(await ask()).toBe(1)
+      expect(warnings).toEqual(['model() threw Error; the call went on.'])
     })
 
     it('gives onStateChange the key', async () => {
@@ -728,7 +794,7 @@ describe('breaker', () => {
       ['a window of a month', { windowMs: 30 * 24 * 3_600_000 }, '"windowMs"'],
       ['a negative resetMs', { resetMs: -1 }, '"resetMs"'],
       ['a resetMs beyond what a timer holds', { resetMs: 2 ** 31 }, '"resetMs"'],
-      ['a key that is no function', { key: 'model' }, '"key"'],
+      ['a key that is neither "model" nor a function', { key: 'tenant' }, '"key"'],
       ["opossum's own options", { errorThresholdPercentage: 50 }, '"errorThresholdPercentage"'],
     ])('refuses %s', (_, options, words) => {
       expect(() => breaker(options as never)).toThrow(

@@ -3,12 +3,13 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/index.js'
 import {
-  AnswerStream,
   base,
   type CallOptions,
   type Context,
   collect,
+  Frame,
   replay,
+  type Stream,
   type StreamEnd,
   stack,
 } from '../../../../src/core/index.js'
@@ -286,10 +287,10 @@ describe('cache', () => {
       const source = driven<number>({ committed: true })
       const cached = stack(async () => source.stream, cache())
       const stream = await cached('q')
-      source.stream.push(1)
+      source.stream.log.push(1)
       expect(cached.stats().cache.entries).toBe(0)
       await stream.next()
-      source.stream.end()
+      source.stream.log.end()
       expect(cached.stats().cache.entries).toBe(1)
     })
 
@@ -1086,97 +1087,82 @@ describe('cache', () => {
   })
 })
 
-describe('a stream that tells the text of its chunks', () => {
+describe('a stream of frames, which came as text', () => {
   const chunks = [
     { id: 1, list: [{ text: 'a' }] },
     { id: 2, list: [] },
     { id: 3, list: [{ text: 'é' }] },
   ]
-  /** The same stream with and without its text: what is seen of the cache must be the same. */
-  const streaming =
-    (transcribe: ((maxBytes: number) => () => string | undefined) | undefined) =>
-    async (_: string) => {
-      calls++
-      return AnswerStream.of(structuredClone(chunks), { transcribe })
-    }
+  const texts = [
+    '{"id": 1, "list": [{"text":"a"}]}',
+    '{"id":2,"list":[ ]}',
+    '{"id":3,"list":[{"text":"\\u00e9"}]}',
+  ]
   let calls = 0
   beforeEach(() => {
     calls = 0
   })
-  const whole = () => () => JSON.stringify(chunks)
+  const streaming = async (_: string): Promise<AsyncIterable<unknown>> => {
+    calls++
+    return replay(texts.map((text, i) => Frame.read(text, i === 1 ? 'named' : undefined)))
+  }
+  const framesOf = (answer: unknown) =>
+    (answer as Stream<unknown>).readFrames().map(({ text, event }) => ({ text, event }))
 
-  describe.each([
-    ['with it', whole],
-    ['without it', undefined],
-  ])('%s', (_, transcribe) => {
-    it('is kept chunk by chunk, frozen, and served again and again', async () => {
-      const layer = cache()
-      const ask = stack(streaming(transcribe), layer)
-      const answers: unknown[] = []
-      for (let i = 0; i < 4; i++) answers.push(await collect(await ask('one')))
-      expect(answers).toEqual([chunks, chunks, chunks, chunks])
-      expect(
-        answers
-          .flat()
-          .every(
-            (chunk) => Object.isFrozen(chunk) && Object.isFrozen((chunk as { list: object }).list),
-          ),
-      ).toBe(true)
-      expect(calls).toBe(1)
-      expect(ask.stats().cache).toMatchObject({ hits: 3, misses: 1, entries: 1 })
-      expect(ask.stats().cache.bytes).toBeGreaterThan(JSON.stringify(chunks).length)
-    })
+  it('gives every caller objects of its own, again and again', async () => {
+    const ask = stack(streaming, cache())
+    for (let i = 0; i < 4; i++) {
+      const answer = (await collect(await ask('one'))) as typeof chunks
+      expect(answer).toEqual(chunks)
+      // Whoever changes its own changes nobody else's.
+      answer[0]!.list[0]!.text = 'changed'
+      answer[1]!.list.push({ text: 'more' })
+    }
+    expect(calls).toBe(1)
+    expect(ask.stats().cache).toMatchObject({ hits: 3, misses: 1, entries: 1 })
+    expect(ask.stats().cache.bytes).toBeGreaterThan(texts.join('').length)
+  })
 
-    it('is renewed and forgotten like any other', async () => {
-      const layer = cache({ ttlMs: 1_000 })
-      const ask = stack(streaming(transcribe), layer)
-      await collect(await ask('one'))
-      vi.advanceTimersByTime(900)
-      await collect(await ask('one'))
-      vi.advanceTimersByTime(200)
-      await collect(await ask('one'))
-      expect(calls).toBe(2)
-      await layer.clear()
-      await collect(await ask('one'))
-      expect(calls).toBe(3)
-    })
-
-    it('goes to a store outside the process as its chunks', async () => {
-      const store = new Map<string, unknown>()
-      const ask = stack(streaming(transcribe), cache({ store }))
-      await collect(await ask('one'))
+  it.each([
+    ['in memory', () => cache()],
+    ['in a store outside the process', () => cache({ store: new Map() })],
+  ])('leaves as text byte for byte as it came, names included: %s', async (_, make) => {
+    const ask = stack(streaming, make())
+    const came = texts.map((text, i) => ({ text, event: i === 1 ? 'named' : undefined }))
+    for (let i = 0; i < 3; i++) {
+      expect(framesOf(await ask('one'))).toEqual(came)
       await flush()
-      expect(JSON.stringify([...store.values()])).toContain('é')
-      expect(await collect(await ask('one'))).toEqual(chunks)
-      expect(calls).toBe(1)
-    })
-  })
-
-  it('is not kept when it has become longer than the cache is large', async () => {
-    const limits: number[] = []
-    const ask = stack(
-      streaming((maxBytes) => {
-        limits.push(maxBytes)
-        return () => undefined
-      }),
-      cache({ maxBytes: 10_000 }),
-    )
-    for (let i = 0; i < 2; i++) expect(await collect(await ask('one'))).toEqual(chunks)
-    expect(calls).toBe(2)
-    expect(limits).toEqual([10_000, 10_000])
-  })
-
-  it('stays text when its objects would not fit', async () => {
-    const ask = stack(streaming(whole), cache({ maxBytes: 400 }))
-    for (let i = 0; i < 4; i++) expect(await collect(await ask('one'))).toEqual(chunks)
+    }
     expect(calls).toBe(1)
   })
 
-  it('keeps, once it has been asked for, the same objects', async () => {
-    const ask = stack(streaming(whole), cache())
+  it('is renewed and forgotten like any other', async () => {
+    const layer = cache({ ttlMs: 1_000 })
+    const ask = stack(streaming, layer)
     await collect(await ask('one'))
-    const [first, second] = [await collect(await ask('one')), await collect(await ask('one'))]
-    expect(first[0]).toBe(second[0])
+    vi.advanceTimersByTime(900)
+    await collect(await ask('one'))
+    vi.advanceTimersByTime(200)
+    await collect(await ask('one'))
+    expect(calls).toBe(2)
+    await layer.clear()
+    await collect(await ask('one'))
+    expect(calls).toBe(3)
+  })
+
+  it('is not kept when it is larger than the cache', async () => {
+    const ask = stack(streaming, cache({ maxBytes: 60 }))
+    for (let i = 0; i < 2; i++) expect(await collect(await ask('one'))).toEqual(chunks)
+    expect(calls).toBe(2)
+  })
+
+  it('is judged by another base than the one it came from, by the values of its chunks', async () => {
+    const judged: unknown[] = []
+    const complete = (all: readonly unknown[]) => judged.push(...all) < 0
+    const ask = stack(base(streaming, { complete }), cache())
+    for (let i = 0; i < 2; i++) await collect(await ask('one'))
+    expect(calls).toBe(2)
+    expect(judged).toEqual([...chunks, ...chunks])
   })
 })
 

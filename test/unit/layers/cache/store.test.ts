@@ -2,11 +2,11 @@ import { EventEmitter } from 'node:events'
 import Keyv from 'keyv'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
-  type AnswerStream,
   base,
   type CallOptions,
   collect,
   replay,
+  type Stream,
   stack,
 } from '../../../../src/core/index.js'
 import { type CacheNote, type CacheStore, cache } from '../../../../src/layers/cache/index.js'
@@ -96,7 +96,7 @@ describe('store', () => {
 
     const chunks = [{ delta: 'a' }, Buffer.from([1]), '', 'end']
     const streams = stack(
-      scripted<AnswerStream<unknown>>(() => replay<unknown>(chunks), fail),
+      scripted<Stream<unknown>>(() => replay<unknown>(chunks), fail),
       cache({ store: make(), name: 'other' }),
     )
     await collect(await streams('stream'))
@@ -229,7 +229,7 @@ describe('store', () => {
     ['a number', () => 7],
     ['JSON of another kind', () => '{"value":[1,2]}'],
     ['null', () => '{"value":null}'],
-    ['another version', (_, { value }) => JSON.stringify({ value: { ...value, v: 2 } })],
+    ['another version', (_, { value }) => JSON.stringify({ value: { ...value, v: 1 } })],
     ["another entry's", (_, { value }) => JSON.stringify({ value: { ...value, k: 'other' } })],
     ['an unknown form', (_, { value }) => JSON.stringify({ value: { ...value, f: 'image' } })],
     [

@@ -305,17 +305,17 @@ describe('dedupe', () => {
       const { ask, sources } = dedupedStream()
       const first = await ask('q')
       const { stream } = sources[0]!
-      stream.push('a')
+      stream.log.push('a')
       expect(await first.next()).toEqual({ done: false, value: 'a' })
-      stream.push('b')
+      stream.log.push('b')
       const late = await ask('q')
       expect(await late.next()).toEqual({ done: false, value: 'a' })
       expect(await late.next()).toEqual({ done: false, value: 'b' })
       const waiting = [watch(late.next()), watch(first.next()), watch(first.next())]
       await flush()
       expect(waiting.map(({ value }) => value?.value)).toEqual([undefined, 'b', undefined])
-      stream.push('c')
-      stream.end()
+      stream.log.push('c')
+      stream.log.end()
       await flush()
       expect(waiting.map(({ value }) => value?.value)).toEqual(['c', 'b', 'c'])
       expect(await late.next()).toEqual({ done: true, value: undefined })
@@ -327,8 +327,8 @@ describe('dedupe', () => {
     it('begins anew when the stream has ended, although readers are still behind', async () => {
       const { ask, sources } = dedupedStream()
       const [fast, slow] = await Promise.all([ask('q'), ask('q')])
-      sources[0]!.stream.push('a')
-      sources[0]!.stream.end()
+      sources[0]!.stream.log.push('a')
+      sources[0]!.stream.log.end()
       expect(await collect(fast)).toEqual(['a'])
       const next = await ask('q')
       expect(sources.length).toBe(2)
@@ -343,7 +343,7 @@ describe('dedupe', () => {
       expect(sources[0]!.pulls).toBe(0)
       const both = [one.next(), two.next()]
       expect(sources[0]!.pulls).toBe(1)
-      sources[0]!.stream.push('a')
+      sources[0]!.stream.log.push('a')
       await Promise.all(both)
       expect(sources[0]!.pulls).toBe(1)
       await one.return(undefined)
@@ -354,10 +354,10 @@ describe('dedupe', () => {
       const { ask, sources, ends } = dedupedStream()
       const [one, two] = await Promise.all([ask('q'), ask('q')])
       const error = new Error('broken')
-      sources[0]!.stream.push('a')
+      sources[0]!.stream.log.push('a')
       await one.next()
       const waiting = failure(one.next())
-      sources[0]!.stream.fail(error)
+      sources[0]!.stream.log.fail(error)
       expect(await waiting).toBe(error)
       expect(await two.next()).toEqual({ done: false, value: 'a' })
       expect(await failure(two.next())).toBe(error)
@@ -371,9 +371,9 @@ describe('dedupe', () => {
     it('freezes chunks and copies bytes for each reader', async () => {
       const { ask, sources } = dedupedStream()
       const readers = await Promise.all([ask('q'), ask('q')])
-      sources[0]!.stream.push({ choices: [{ delta: 'a' }] })
-      sources[0]!.stream.push(Buffer.from([1]))
-      sources[0]!.stream.end()
+      sources[0]!.stream.log.push({ choices: [{ delta: 'a' }] })
+      sources[0]!.stream.log.push(Buffer.from([1]))
+      sources[0]!.stream.log.end()
       const [one, two] = (await Promise.all(readers.map((reader) => collect(reader)))) as [
         { choices: object[] },
         Buffer,
@@ -396,8 +396,8 @@ describe('dedupe', () => {
         seen,
       )
       const readers = await Promise.all([ask('q'), ask('q')])
-      source.stream.push('a')
-      source.stream.end({ outcome: 'complete', cacheable: false })
+      source.stream.log.push('a')
+      source.stream.log.end({ outcome: 'complete', cacheable: false })
       await Promise.all(readers.map((reader) => collect(reader)))
       expect(outer).toEqual([
         { outcome: 'complete', cacheable: false },
@@ -413,7 +413,7 @@ describe('dedupe', () => {
         ask('q'),
         ask('q'),
       ])
-      sources[0]!.stream.push('a')
+      sources[0]!.stream.log.push('a')
       await leader.next()
       const waiting = failure(leader.next())
       caller.abort(left())
@@ -421,15 +421,15 @@ describe('dedupe', () => {
       await third.return(undefined)
       expect(contexts[0]!.signal.aborted).toBe(false)
       expect(sources[0]!.stops).toEqual([])
-      sources[0]!.stream.push('b')
-      sources[0]!.stream.end()
+      sources[0]!.stream.log.push('b')
+      sources[0]!.stream.log.end()
       expect(await collect(follower)).toEqual(['a', 'b'])
     })
 
     it('leaves the source, as its reader, when the last reader breaks off', async () => {
       const { ask, sources, ends } = dedupedStream()
       const readers = await Promise.all([ask('q'), ask('q')])
-      sources[0]!.stream.push('a')
+      sources[0]!.stream.log.push('a')
       for (const reader of readers) for await (const _ of reader) break
       expect(sources[0]!.stops).toEqual([undefined])
       expect(ends).toEqual([{ outcome: 'left' }])
@@ -481,10 +481,10 @@ describe('dedupe', () => {
       const { ask, sources } = dedupedStream()
       const readers = await Promise.all([ask('q'), ask('q')])
       const closed = watch(ask.close())
-      sources[0]!.stream.push('a')
+      sources[0]!.stream.log.push('a')
       await flush()
       expect(closed.state).toBe('pending')
-      sources[0]!.stream.end()
+      sources[0]!.stream.log.end()
       expect(await Promise.all(readers.map((reader) => collect(reader)))).toEqual([['a'], ['a']])
       await flush()
       expect(closed.state).toBe('resolved')
@@ -556,7 +556,7 @@ describe('dedupe', () => {
               const of = sources.length - 1
               if (of < 0 || sources[of]!.stream.ended) continue
               pushed[of] = (pushed[of] ?? 0) + 1
-              sources[of]!.stream.push(pushed[of])
+              sources[of]!.stream.log.push(pushed[of])
             } else {
               const reader = readers[step.who]
               if (reader === undefined || reader.left) continue
@@ -570,7 +570,7 @@ describe('dedupe', () => {
             await flush()
           }
           const error = new Error('broken')
-          for (const { stream } of sources) fails ? stream.fail(error) : stream.end()
+          for (const { stream } of sources) fails ? stream.log.fail(error) : stream.log.end()
           for (const reader of readers) {
             await Promise.all(reader.reads)
             const whole = Array.from({ length: pushed[reader.of] ?? 0 }, (_, i) => i + 1)

@@ -4,11 +4,11 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/client.js'
 import {
-  type AnswerStream,
   base,
   type CallOptions,
   type Context,
   collect,
+  type Stream,
   stack,
 } from '../../../../src/core/index.js'
 import { type QueueOptions, queue } from '../../../../src/layers/queue/index.js'
@@ -179,8 +179,8 @@ describe('queue', () => {
         async () => {
           const work = driven<number>()
           works.push(work)
-          work.stream.push(0)
-          return work.stream as AnswerStream<number>
+          work.stream.log.push(0)
+          return work.stream as Stream<number>
         },
         queue({ concurrency: 1 }),
       )
@@ -194,10 +194,10 @@ describe('queue', () => {
       await stream.next()
       await tick(1_000)
       expect(works).toHaveLength(1)
-      works[0]!.stream.push(1)
+      works[0]!.stream.log.push(1)
       await stream.next()
       expect(second.state).toBe('pending')
-      works[0]!.stream.end()
+      works[0]!.stream.log.end()
       await tick()
       expect(second.state).toBe('resolved')
       expect(ask.stats().queue).toMatchObject({ running: 1, completed: 1 })
@@ -207,8 +207,8 @@ describe('queue', () => {
     it('is held while its chunks wait for a slow reader', async () => {
       const { ask, works } = slot()
       const stream = await ask()
-      works[0]!.stream.push(1)
-      works[0]!.stream.end()
+      works[0]!.stream.log.push(1)
+      works[0]!.stream.log.end()
       const second = watch(ask())
       await stream.next()
       await tick(1_000)
@@ -222,7 +222,7 @@ describe('queue', () => {
     it.each([
       [
         'it breaks',
-        (_: AsyncGenerator<number>, work: AnswerStream<number>) => work.fail(new Error('broke')),
+        (_: AsyncGenerator<number>, work: Stream<number>) => work.log.fail(new Error('broke')),
         { failed: 1 },
       ],
       [
@@ -990,7 +990,7 @@ describe('queue', () => {
             const ask = stack(async (call: Call) => {
               started.push(call.id)
               if (!call.stream) return call.work.promise
-              call.source.stream.push(0)
+              call.source.stream.log.push(0)
               return call.source.stream as unknown
             }, queue({ concurrency, maxWaiting }))
             const all: Call[] = []
@@ -1036,7 +1036,7 @@ describe('queue', () => {
               } else {
                 const call = running[n % Math.max(1, running.length)]
                 if (call?.stream) {
-                  if (kind === 'fail') call.source.stream.fail(new Error('broke'))
+                  if (kind === 'fail') call.source.stream.log.fail(new Error('broke'))
                   else await (call.result.value as AsyncGenerator<number>).return(undefined)
                 } else if (kind === 'fail') call?.work.fail(new Error('broke'))
                 else call?.work.open('done')

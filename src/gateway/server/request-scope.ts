@@ -1,9 +1,9 @@
 import type { BlossomCallOptions } from '../../client/types.js'
-import { isStackError, Notes } from '../../core/index.js'
-import type { Visitor } from '../options.js'
+import { isStackError, Notes, now } from '../../core/index.js'
+import type { Caller } from '../options.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
-import type { Flights } from './flights.js'
+import type { EventDelivery } from './event-body.js'
 import {
   bearer,
   corsHeaders,
@@ -12,18 +12,19 @@ import {
   securityHeaders,
   timingOf,
 } from './headers.js'
+import type { InProgress } from './in-progress.js'
 import type { Incoming, Reply } from './message.js'
 import { type Dialect, errorReply } from './reply.js'
 import { readNotes, report } from './request-log.js'
 
-/** What a visit needs of its gateway. */
+/** What a request needs of its gateway. */
 interface Host extends RouteTools {
   readonly routing: Routing
-  readonly flights: Flights
+  readonly inProgress: InProgress
 }
 
 /** One request on its way through the gateway, from its arrival to the end of its answer. */
-export class Visit {
+export class RequestScope {
   readonly incoming: Incoming
   readonly requestId: string
   /** The routes at its path, and the one among them that it asks for. */
@@ -31,12 +32,14 @@ export class Visit {
   readonly route: Route | undefined
   readonly #core: Host
   readonly #dialect: Dialect
-  readonly #startedAt = performance.now()
+  readonly #startedAt = now()
   readonly #meta = new Notes()
-  readonly #flight: { end(): boolean }
-  #visitor: Visitor = {}
-  #visitorsKey = false
+  readonly #entry: { end(): boolean }
+  #caller: Caller = {}
+  #isCallersKey = false
   #error: unknown
+  /** The client did not read what was sent to it. */
+  #isTooSlow = false
 
   constructor(incoming: Incoming, core: Host) {
     const path = core.routing.pathOf(incoming.target)
@@ -47,15 +50,15 @@ export class Visit {
     this.routes = core.routing.at(path)
     this.route = this.routes.find((candidate) => candidate.method === method)
     this.#dialect = this.routes[0]?.dialect ?? (path?.startsWith('/v1/') ? 'openai' : 'guide')
-    this.#flight = core.flights.begin(incoming)
+    this.#entry = core.inProgress.begin(incoming)
   }
 
-  /** The options of every call that is made for the visitor. */
-  callFor(visitor: Visitor): BlossomCallOptions & { signal: AbortSignal } {
-    const { tenant, priority } = visitor
+  /** The options of every call that is made for the caller. */
+  callFor(caller: Caller): BlossomCallOptions & { signal: AbortSignal } {
+    const { tenant, priority } = caller
     const apiKey = this.#core.options.forwardKeys ? bearer(this.incoming) : undefined
-    this.#visitor = visitor
-    this.#visitorsKey = apiKey !== undefined
+    this.#caller = caller
+    this.#isCallersKey = apiKey !== undefined
     return {
       signal: this.incoming.signal,
       meta: this.#meta,
@@ -65,9 +68,17 @@ export class Visit {
     }
   }
 
-  /** Notes what went wrong after the head of a stream went out. */
-  broke(error: unknown): void {
-    this.#error = error
+  /** How events are delivered to this client. */
+  get delivery(): EventDelivery {
+    const { heartbeatMs, writeTimeoutMs } = this.#core.options
+    return {
+      heartbeatMs,
+      writeTimeoutMs,
+      cut: (error) => {
+        this.#isTooSlow = true
+        this.#error = error
+      },
+    }
   }
 
   /** The answer for what went wrong before anything was sent. */
@@ -78,7 +89,7 @@ export class Visit {
       requestId: this.requestId,
       dialect: this.#dialect,
       errorDetail: options.errorDetail,
-      visitorsKey: this.#visitorsKey,
+      usesCallersKey: this.#isCallersKey,
       retried: view.has('retry'),
       status: isStackError(error, 'TIMEOUT') ? this.route?.timeoutStatus : undefined,
     })
@@ -87,17 +98,23 @@ export class Visit {
   /** The reply with the headers that every answer has. Its end, however it comes, is reported. */
   complete(reply: Reply): Reply {
     const { incoming } = this
-    const headMs = performance.now() - this.#startedAt
-    const streams = typeof reply.body === 'object' && Symbol.asyncIterator in reply.body
-    this.#addHeaders(reply.headers, headMs, streams)
-    const finish = () => this.#finish(reply.status, streams ? headMs : undefined)
-    if (streams && incoming.method !== 'HEAD') {
-      // Whoever sends the stream may have stopped asking for more, so its end would never be seen.
-      incoming.signal.addEventListener('abort', () => this.#hasLeft() && finish(), { once: true })
-      return { ...reply, body: watched(reply.body as AsyncIterable<string>, finish) }
+    const headMs = now() - this.#startedAt
+    const { events } = reply
+    this.#addHeaders(reply.headers, headMs, events !== undefined)
+    if (events === undefined || incoming.method === 'HEAD') {
+      events?.leave()
+      this.#finish(reply.status, undefined)
+      return incoming.method === 'HEAD' ? { status: reply.status, headers: reply.headers } : reply
     }
-    finish()
-    return incoming.method === 'HEAD' ? { status: reply.status, headers: reply.headers } : reply
+    events.onEnd(({ error }) => {
+      this.#error ??= error
+      this.#finish(reply.status, headMs)
+    })
+    // Whoever writes the events may have stopped asking for more, and would never see the end.
+    incoming.signal.addEventListener('abort', () => this.#hasLeft() && events.leave(), {
+      once: true,
+    })
+    return reply
   }
 
   #addHeaders(headers: Record<string, string>, headMs: number, streams: boolean): void {
@@ -112,48 +129,29 @@ export class Visit {
     ownersFirst(this.incoming, headers)
   }
 
-  /** Whether the visitor has gone, and was not cut off by us. */
+  /** Whether the client has gone, and was not cut off by us. */
   #hasLeft(): boolean {
     const { signal } = this.incoming
     return signal.aborted && !isStackError(signal.reason, 'CLOSED')
   }
 
   #finish(status: number, firstTokenMs: number | undefined): void {
-    if (!this.#flight.end()) return
-    const left = this.#hasLeft()
+    if (!this.#entry.end()) return
+    const left = this.#hasLeft() && !this.#isTooSlow
     report(
       {
         requestId: this.requestId,
         method: this.incoming.method,
         route: this.route?.path ?? '(unknown)',
-        status,
+        status: this.#isTooSlow ? 499 : status,
         startedAt: this.#startedAt,
         firstTokenMs,
         meta: this.#meta,
-        visitor: this.#visitor,
+        caller: this.#caller,
         left,
         error: left ? undefined : this.#error,
       },
       this.#core,
     )
-  }
-}
-
-/** Tells when a streamed body has ended, however it did. */
-function watched(body: AsyncIterable<string>, finish: () => void): AsyncIterable<string> {
-  const iterator = body[Symbol.asyncIterator]()
-  return {
-    [Symbol.asyncIterator]: () => ({
-      async next() {
-        const result = await iterator.next()
-        if (result.done) finish()
-        return result
-      },
-      async return() {
-        finish()
-        await iterator.return?.()
-        return { done: true, value: undefined }
-      },
-    }),
   }
 }

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
-import { AnswerStream } from '../../../src/core/index.js'
+import { Stream } from '../../../src/core/index.js'
 import { smooth, toNdjson, toServerSentEvents } from '../../../src/streams/index.js'
 import { turn } from '../../support/watch.js'
 import { all, Source, whole } from './sources.js'
@@ -102,8 +102,8 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
     expect(results.at(-1)).toEqual({ done: true, value: undefined })
   })
 
-  test('settles the wait of an AnswerStream at once', async () => {
-    const stream = new AnswerStream<string>({ pull() {}, stop() {} })
+  test('settles the wait of an Stream at once', async () => {
+    const stream = Stream.over<string>({ pull() {}, stop() {} })
     const reader = adapt(stream)
     const waiting = reader.next()
     await reader.return(undefined)

@@ -16,18 +16,17 @@ afterEach(() => {
 const flush = () => vi.advanceTimersByTimeAsync(0)
 const left = () => new Error('the caller has left')
 
-describe('Broadcast', () => {
-  /** Gives the fast reader chunks as long as it gets them at once. */
+describe('a stream that dedupe shares', () => {
+  /** Reads as long as the source may send. */
   async function readAhead(
     reader: AsyncGenerator<unknown>,
-    { stream }: Driven<unknown>,
+    source: Driven<unknown>,
     chunk: unknown,
     most: number,
   ) {
+    source.feed(chunk)
     for (let n = 0; n < most; n++) {
       const next = watch(reader.next())
-      stream.push(chunk)
-      await null
       await null
       await null
       if (next.state === 'pending') {
@@ -41,7 +40,7 @@ describe('Broadcast', () => {
   it('lets a fast reader run 10,000 chunks ahead of a slow one, then cuts the slow one after a second', async () => {
     const { ask, sources } = dedupedStream()
     const [fast, slow] = await Promise.all([ask('q'), ask('q')])
-    sources[0]!.stream.push('first')
+    sources[0]!.stream.log.push('first')
     expect(await slow.next()).toEqual({ done: false, value: 'first' })
     await fast.next()
     const { n, next } = await readAhead(fast, sources[0]!, 'x', 12_000)
@@ -63,7 +62,7 @@ describe('Broadcast', () => {
     const { ask, sources, contexts } = dedupedStream()
     const caller = new AbortController()
     const [fast, slow] = await Promise.all([ask('q', { signal: caller.signal }), ask('q')])
-    sources[0]!.stream.push('first')
+    sources[0]!.stream.log.push('first')
     await slow.next()
     const { next } = await readAhead(fast, sources[0]!, 'x'.repeat(600_000), 5)
     await vi.advanceTimersByTimeAsync(1_000)
@@ -79,7 +78,7 @@ describe('Broadcast', () => {
     const { ask, sources } = dedupedStream()
     const [fast, slow, slower] = await Promise.all([ask('q'), ask('q'), ask('q')])
     const chunk = 'x'.repeat(600_000)
-    sources[0]!.stream.push('first')
+    sources[0]!.stream.log.push('first')
     await slow.next()
     await slower.next()
     const { next } = await readAhead(fast, sources[0]!, chunk, 5)
@@ -100,14 +99,14 @@ describe('Broadcast', () => {
   it('does not cut a slow reader when the fast one has left', async () => {
     const { ask, sources } = dedupedStream()
     const [fast, slow] = await Promise.all([ask('q'), ask('q')])
-    sources[0]!.stream.push('first')
+    sources[0]!.stream.log.push('first')
     await slow.next()
     const { next } = await readAhead(fast, sources[0]!, 'x'.repeat(600_000), 5)
     expect(next.state).toBe('pending')
     await fast.return(undefined)
     expect(vi.getTimerCount()).toBe(0)
     await vi.advanceTimersByTimeAsync(5_000)
-    sources[0]!.stream.end()
+    sources[0]!.stream.log.end()
     const rest = (await collect(slow)) as string[]
     expect(rest.length).toBeGreaterThan(0)
     expect(rest.every(({ length }) => length === 600_000)).toBe(true)
@@ -121,7 +120,7 @@ describe('Broadcast', () => {
     async (_, chunk, most) => {
       const { ask, sources } = dedupedStream()
       const first = await ask('q')
-      sources[0]!.stream.push(chunk)
+      sources[0]!.stream.log.push(chunk)
       await first.next()
       await readAhead(first, sources[0]!, chunk, most)
       const late = await ask('q')
@@ -136,7 +135,7 @@ describe('Broadcast', () => {
     const first = await ask('q')
     const big = (n: number) => `${n}`.padEnd(600_000, 'x')
     const next = first.next()
-    sources[0]!.stream.push(big(0))
+    sources[0]!.stream.log.push(big(0))
     // Joins while the chunk that fills it is on its way to the first.
     const joined = ask('q')
     await next
@@ -144,8 +143,8 @@ describe('Broadcast', () => {
     const rest = collect(late)
     await flush()
     for (const { stream } of sources) {
-      stream.push(big(1))
-      stream.end()
+      stream.log.push(big(1))
+      stream.log.end()
     }
     const got = (await rest) as string[]
     expect(got.map((text) => text[0])).toEqual(sources.length === 1 ? ['0', '1'] : ['1'])

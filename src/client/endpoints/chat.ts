@@ -1,0 +1,36 @@
+import { isRecord, ValidationError } from '../../core/index.js'
+import type { Blossom } from '../interface.js'
+import type { ChatBody, ChatChunk, ChatCompletion, JsonAnswer } from '../types.js'
+import { Outgoing } from '../wire/outgoing.js'
+import { CHAT } from '../wire/shapes.js'
+import { dataOf } from './answers.js'
+import type { Call } from './call.js'
+
+/** `chat.create` and `chat.stream`: OpenAI's body and answers as they are on the wire. */
+export function chatEndpoints(call: Call): Blossom['chat'] {
+  return {
+    create: async (body, options = {}) => {
+      const request = readBody('chat.create', body, false)
+      return dataOf(await call<JsonAnswer>(request, options)) as ChatCompletion
+    },
+    stream: async (body, options = {}) =>
+      call<AsyncGenerator<ChatChunk, undefined, undefined>>(
+        readBody('chat.stream', body, true),
+        options,
+      ),
+  }
+}
+
+function readBody(method: string, body: ChatBody, stream: boolean): Outgoing {
+  if (!isRecord(body) || !Array.isArray(body.messages) || body.messages.length === 0)
+    throw new ValidationError(
+      `${method}: the body must be an object with a list of at least one message.`,
+    )
+  if (body.stream !== undefined && body.stream !== stream)
+    throw new ValidationError(
+      `${method}: leave \`stream\` out of the body; use chat.${stream ? 'create' : 'stream'} for the other form.`,
+    )
+  // A conversation that grows while its call waits must not change what the call is known by.
+  const messages = [...body.messages]
+  return new Outgoing('POST', CHAT, { ...body, messages, ...(stream && { stream }) }, 'json')
+}

@@ -1,0 +1,87 @@
+import {
+  base,
+  type CloseOptions,
+  ConfigError,
+  type Context,
+  composeStack,
+  type EventListener,
+  LAYERS,
+  type LayerEntry,
+  type LayerOf,
+  type Stack,
+} from '../core/index.js'
+import { bringsKey, entriesOf } from './arguments.js'
+import type { BlossomLayer } from './interface.js'
+import { clientTraits } from './traits.js'
+import type { BlossomAnswer, BlossomCallOptions } from './types.js'
+import type { Upstream } from './upstream.js'
+import type { Outgoing } from './wire/outgoing.js'
+
+/** The client's stack: layers are added until the first call composes it. */
+export class LayeredClient<Layers extends readonly BlossomLayer[]> {
+  readonly #upstream: Upstream
+  readonly #groups: (readonly BlossomLayer[])[]
+  readonly #foundation: (request: Outgoing, context: Context) => Promise<BlossomAnswer>
+  #stack: Stack<Outgoing, BlossomAnswer, Layers> | undefined
+  #closing: Promise<void> | undefined
+
+  /** @param principal a digest of whose key pays, and where */
+  constructor(
+    upstream: Upstream,
+    layers: Layers,
+    principal: string,
+    onEvent: EventListener | undefined,
+  ) {
+    this.#upstream = upstream
+    this.#groups = [layers]
+    // Its name is what events call the stack.
+    const blossom = (request: Outgoing, context: Context) => upstream.send(request, context)
+    this.#foundation = base(blossom, { ...clientTraits(principal), onEvent })
+  }
+
+  use(layers: readonly BlossomLayer[]): void {
+    if (this.#stack !== undefined)
+      throw new ConfigError(
+        'use: the client has been used already; add its layers before the first call, stats() or describe().',
+      )
+    if (layers.some((layer) => typeof layer !== 'function'))
+      throw new ConfigError(
+        'use: a layer must be a function, as retry() gives; a list of them is spread: use(...standard()).',
+      )
+    this.#groups.push(layers)
+  }
+
+  get stack(): Stack<Outgoing, BlossomAnswer, Layers> {
+    this.#stack ??= composeStack<Outgoing, BlossomAnswer, Layers>(
+      this.#foundation,
+      this.#groups as unknown as LayerOf<Outgoing, BlossomAnswer>[][],
+    )
+    return this.#stack
+  }
+
+  call<Answer>(request: Outgoing, options: BlossomCallOptions): Promise<Answer> {
+    // All but the key is for the stack to check.
+    if (!bringsKey(options)) return this.stack(request, options) as Promise<Answer>
+    const { apiKey, ...rest } = Object.fromEntries(entriesOf('The call', options))
+    const asked = apiKey === undefined ? request : request.paidBy(apiKey)
+    return this.stack(asked, rest) as Promise<Answer>
+  }
+
+  entries(): readonly LayerEntry[] {
+    return (this.stack as unknown as { [LAYERS](): readonly LayerEntry[] })[LAYERS]()
+  }
+
+  close(options: CloseOptions | undefined): Promise<void> {
+    try {
+      this.#closing ??= this.#shut(this.stack.close(options))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.#closing
+  }
+
+  async #shut(closed: Promise<void>): Promise<void> {
+    await closed
+    await this.#upstream.close()
+  }
+}

@@ -1,0 +1,75 @@
+import type { Dispatcher } from 'undici'
+import type { Context } from '../core/index.js'
+import { Agents } from './agents.js'
+import { type Address, readBaseURL } from './settings.js'
+import type { BlossomAnswer, ClientNote } from './types.js'
+import { Exchange } from './wire/exchange.js'
+import type { Outgoing } from './wire/outgoing.js'
+
+/** Where and how the client sends. */
+export interface UpstreamSettings {
+  readonly address: Address
+  readonly apiKey: string | undefined
+  /** Names and values that every request carries. */
+  readonly headers: readonly string[]
+  readonly maxResponseBytes: number
+  /** The user's own. It is never closed here. */
+  readonly dispatcher: Dispatcher | undefined
+}
+
+/** The base of the client's stack: sends one request, and gives its answer. */
+export class Upstream {
+  readonly #settings: UpstreamSettings
+  readonly #agents: Agents
+
+  constructor(settings: UpstreamSettings) {
+    this.#settings = settings
+    this.#agents = new Agents(settings.dispatcher)
+  }
+
+  send(request: Outgoing, context: Context): Promise<BlossomAnswer> {
+    const { address, apiKey, maxResponseBytes } = this.#settings
+    const { transport } = context
+    const { origin, prefix } =
+      transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
+    // The client's own key is for its own address; a member at another one brings its own.
+    const key = request.key ?? transport?.apiKey ?? (origin === address.origin ? apiKey : undefined)
+    const note = noteOf(context)
+    note.attempts++
+    const exchange = new Exchange(request, context, { maxResponseBytes, apiKey: key }, note)
+    if (!context.cancel.aborted) {
+      const options = {
+        origin,
+        path: prefix + request.path,
+        method: request.method as Dispatcher.HttpMethod,
+        headers: this.#headers(key, request.payload !== undefined),
+        body: request.payload ?? null,
+      }
+      this.#agents.carrierOf(transport).dispatch(options, exchange)
+    }
+    return exchange.answer
+  }
+
+  async close(): Promise<void> {
+    await this.#agents.close()
+  }
+
+  #headers(key: string | undefined, hasBody: boolean): string[] {
+    const { headers } = this.#settings
+    const all = key === undefined ? [...headers] : ['authorization', `Bearer ${key}`, ...headers]
+    if (hasBody) all.push('content-type', 'application/json')
+    return all
+  }
+}
+
+/** Key of the client's note in a call's `meta`. */
+export const NOTE = 'client'
+
+function noteOf(context: Context): ClientNote {
+  let note = context.meta.get(NOTE) as ClientNote | undefined
+  if (note === undefined) {
+    note = { attempts: 0, requestId: undefined }
+    context.meta.set(NOTE, note)
+  }
+  return note
+}

@@ -1,0 +1,104 @@
+import { Frame, isRecord, Json, readText, replay } from '../../core/index.js'
+import { ProtocolError } from '../errors.js'
+import type { BlossomAnswer } from '../types.js'
+import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
+import { isCompletion, toChunks } from './completion.js'
+import { errorInBytes, errorInside, headerOf } from './failure.js'
+import { wrongWith } from './shapes.js'
+
+/** An answer that is read to its end before anybody gets it: JSON, or bytes. */
+export class WholeAnswer implements BodyReader {
+  readonly #exchange: BodyContext
+  readonly #status: number
+  readonly #isJson: boolean
+  #parts: Buffer[] = []
+  #size = 0
+
+  constructor(exchange: BodyContext, status: number, isJson: boolean) {
+    this.#exchange = exchange
+    this.#status = status
+    this.#isJson = isJson
+  }
+
+  data(bytes: Buffer): void {
+    const exchange = this.#exchange
+    if (exchange.isSettled) return
+    this.#parts.push(bytes)
+    this.#size += bytes.length
+    const { maxResponseBytes } = exchange.settings
+    if (this.#size > maxResponseBytes) exchange.fail(answerTooLarge(maxResponseBytes))
+  }
+
+  end(): void {
+    if (this.#exchange.isSettled) return
+    if (this.#isJson) this.#settleJson()
+    else this.#settleBytes()
+  }
+
+  fail(): boolean {
+    this.#parts = []
+    return false
+  }
+
+  /** The body in one piece: nearly always it came in one, which need not be copied. */
+  #body(): Buffer {
+    const [first] = this.#parts
+    return this.#parts.length === 1 && first !== undefined ? first : Buffer.concat(this.#parts)
+  }
+
+  #settleBytes(): void {
+    const { request, headers, settings, note } = this.#exchange
+    if (this.#size === 0 && request.accept === 'bytes')
+      return this.#refuse('Upstream answered 200 with nothing in it.')
+    // A copy: undici's own buffer is part of a larger one.
+    const bytes = Buffer.concat(this.#parts)
+    const inside = errorInBytes(bytes, headers, settings.apiKey)
+    if (inside !== undefined) return this.#exchange.fail(inside)
+    const isMeasured = 'content-length' in headers || 'transfer-encoding' in headers
+    this.#exchange.settle({
+      bytes,
+      contentType: headerOf(headers, 'content-type') ?? 'application/octet-stream',
+      requestId: note.requestId,
+      ...(!isMeasured && { unmeasured: true as const }),
+    })
+  }
+
+  #settleJson(): void {
+    const { request, headers, settings } = this.#exchange
+    let read: ReturnType<typeof readText>
+    try {
+      read = readText(this.#body().toString('utf8'))
+    } catch (cause) {
+      const what = this.#size === 0 ? 'nothing in it' : 'text that is not valid JSON'
+      // The parser's message quotes the text.
+      const named = new SyntaxError((cause as Error).name)
+      return this.#refuse(`Upstream answered ${this.#status} with ${what}.`, named)
+    }
+    const { text, value } = read
+    const inside = errorInside(value, headers, settings.apiKey)
+    if (inside !== undefined) return this.#exchange.fail(inside)
+    if (request.accept === 'bytes')
+      return this.#refuse('Upstream answered 200 with JSON where bytes were asked for.')
+    const wrong = wrongWith(request, value)
+    if (wrong !== undefined) return this.#refuse(wrong)
+    this.#exchange.settle(request.stream ? this.#asStream(value) : this.#asJson(text, value))
+  }
+
+  #asJson(text: string, value: unknown): BlossomAnswer {
+    return { data: new Json(text, value), requestId: this.#exchange.note.requestId }
+  }
+
+  /** A whole answer where a stream was asked for: the stream has it in few chunks. */
+  #asStream(value: unknown): BlossomAnswer {
+    const { cancel, base } = this.#exchange.context
+    const chunks = isRecord(value) && isCompletion(value) ? toChunks(value) : [value]
+    return replay<unknown>(
+      chunks.map((chunk) => Frame.of(chunk)),
+      { cancel, unreadMs: base.unreadMs },
+    )
+  }
+
+  #refuse(sentence: string, cause?: unknown): void {
+    this.#exchange.fail(new ProtocolError(sentence, cause === undefined ? {} : { cause }))
+  }
+}

@@ -1,0 +1,128 @@
+import { TimeoutError } from '../errors.js'
+import { isObserved } from '../events/index.js'
+import { Trace } from '../events/trace.js'
+import { proceed } from '../follow.js'
+import { COMPLETE, type Stream, type StreamEnd, streamOf } from '../stream/index.js'
+import { now } from '../time/clock.js'
+import { type Expiring, NOT_WAITING } from '../time/deadline-heap.js'
+import { deadlines } from '../time/deadlines.js'
+import type { CallOptions, Handler } from '../types.js'
+import { CallContext, type StackScope } from './context.js'
+import { type CheckedOptions, NO_OPTIONS, readOptions } from './options.js'
+
+/** How the promise of a call is settled. */
+export interface Settlers {
+  resolve(answer: unknown): void
+  reject(error: unknown): void
+}
+
+/** A caller's call, from its beginning to the end of its answer. */
+export class Call extends CallContext implements Expiring {
+  /** @internal */
+  deadlineSlot = NOT_WAITING
+  readonly #options: CheckedOptions
+  readonly #settlers: Settlers
+
+  private constructor(stack: StackScope, options: CheckedOptions, settlers: Settlers) {
+    super(stack, options.deadline, options, options.meta)
+    this.#options = options
+    this.#settlers = settlers
+  }
+
+  /** Begins a call, or rejects when it cannot run. What it throws rejects as well. */
+  static begin(
+    stack: StackScope,
+    handler: Handler<never, unknown>,
+    request: unknown,
+    given: CallOptions | undefined,
+    settlers: Settlers,
+  ): void {
+    if (stack.closing.aborted) return settlers.reject(stack.closing.reason)
+    const options = given === undefined ? NO_OPTIONS : readOptions(given)
+    const { parent, deadline } = options
+    if (parent?.aborted) return settlers.reject(parent.reason)
+    if (deadline <= now()) return settlers.reject(new TimeoutError(0, { phase: 'queue' }))
+    const call = new Call(stack, options, settlers)
+    parent?.add(call)
+    // A signal may report its abort only when it is listened to.
+    if (call.aborted) return call.ended()
+    call.#run(handler as Handler, request)
+  }
+
+  /** The caller has gone, the stack was closed over it, or its time is over. */
+  override abort(reason: unknown): void {
+    if (this.aborted) return
+    super.abort(reason)
+    // The work may ignore it for ever; what the call holds outside is given back now.
+    this.trace?.end({ outcome: 'failed', error: reason }, this)
+    this.#release()
+    this.#settlers.reject(reason)
+  }
+
+  /** @internal Its own limit has passed. */
+  expire(): void {
+    const ms = this.#options.limitMs
+    this.trace?.timeout(undefined, 'total', ms)
+    this.abort(new TimeoutError(ms))
+  }
+
+  /** The answer has ended. */
+  ended(end: StreamEnd = COMPLETE): void {
+    this.trace?.end(end, this)
+    this.#release()
+    this.stack.running.delete(this)
+  }
+
+  #run(handler: Handler, request: unknown): void {
+    if (this.deadline !== Number.POSITIVE_INFINITY) deadlines.set(this, this.deadline)
+    const trace = this.#observe()
+    try {
+      const answer =
+        trace === undefined ? handler(request, this) : trace.run(() => handler(request, this))
+      void proceed(
+        answer,
+        (given) => this.#answered(given),
+        (error) => this.#failed(error),
+      )
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #observe(): Trace | undefined {
+    const { trace: parent, isTimed, meta } = this.#options
+    const { name, onEvent = parent?.onEvent } = this.stack.base
+    if (!isTimed && onEvent === undefined && !isObserved()) return undefined
+    const trace = new Trace({ stack: name, onEvent, parent, meta: isTimed ? meta : undefined })
+    this.trace = trace
+    trace.begin()
+    return trace
+  }
+
+  #answered(answer: unknown): void {
+    let stream: Stream<unknown> | undefined
+    try {
+      stream = streamOf(answer)
+    } catch (error) {
+      return this.#failed(error)
+    }
+    if (stream === undefined) this.ended()
+    else {
+      stream.abortWith(this)
+      stream.limitUnread(this.stack.base.unreadMs)
+      this.trace?.handOut(stream.ended === undefined || stream.buffered > 0)
+      stream.onEnd(this)
+    }
+    this.#settlers.resolve(stream ?? answer)
+  }
+
+  #failed(error: unknown): void {
+    this.ended({ outcome: 'failed', error })
+    this.#settlers.reject(error)
+  }
+
+  #release(): void {
+    deadlines.clear(this)
+    this.#options.parent?.remove(this)
+  }
+}

@@ -1,0 +1,132 @@
+/** What `read()` gives when nothing is there; `undefined` may be an item. */
+export const NOTHING: unique symbol = Symbol('nothing')
+export type Nothing = typeof NOTHING
+
+type Result<T> = IteratorResult<T, undefined>
+
+const DONE: Result<never> = Object.freeze({ done: true, value: undefined })
+
+interface Waiting<T> {
+  resolve(result: Result<T>): void
+  reject(error: unknown): void
+}
+
+/** Is called when there is more to read, or when nothing more will come. */
+export interface Reader {
+  readable(): void
+}
+
+/** An error in a box, as anything may be thrown. */
+export interface Failure {
+  readonly error: unknown
+}
+
+/**
+ * The one async iterator of this library, on top of items that can be read without a promise: calls
+ * of `next()` queue, and `return()` settles those that wait. A reader that needs no promises calls
+ * `attach()` once and then `read()`. A stream has one reader, in one of the two ways.
+ */
+export abstract class StreamIterator<T> implements AsyncGenerator<T, undefined, undefined> {
+  readonly #waiting: Waiting<T>[] = []
+  #reader: Reader | undefined
+  #failure: Failure | undefined
+  #isOver = false
+
+  /** The next item, or `NOTHING`. After `NOTHING`, `ask()` has the reader notified of the next. */
+  abstract read(): T | Nothing
+
+  /** The reader waits for an item that is not there. */
+  abstract ask(): void
+
+  /** The reader goes, perhaps before the end: gives back what is held for it. */
+  protected abstract stop(): void
+
+  /** Whether nothing more will come than what `read()` gives. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** Whether a call of `next()` waits. */
+  protected get isAwaited(): boolean {
+    return this.#waiting.length > 0
+  }
+
+  /** Makes `reader` the one reader. */
+  attach(reader: Reader): void {
+    this.#reader = reader
+  }
+
+  /** What the stream failed with, once: a failure is delivered to one call. */
+  takeFailure(): Failure | undefined {
+    const failure = this.#failure
+    this.#failure = undefined
+    return failure
+  }
+
+  next(): Promise<Result<T>> {
+    if (this.#waiting.length === 0) {
+      const item = this.read()
+      if (item !== NOTHING) return Promise.resolve({ done: false, value: item })
+      if (this.#isOver) {
+        const failure = this.takeFailure()
+        return failure === undefined ? Promise.resolve(DONE) : Promise.reject(failure.error)
+      }
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.ask()
+    })
+  }
+
+  return(): Promise<Result<T>> {
+    this.leave()
+    return Promise.resolve(DONE)
+  }
+
+  throw(error: unknown): Promise<Result<T>> {
+    this.leave()
+    return Promise.reject(error)
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.leave()
+  }
+
+  /** The reader goes: what waits is settled, and what was there is dropped. */
+  leave(): void {
+    this.stop()
+    this.over()
+    this.#settle()
+  }
+
+  /** From now on nothing comes but what is there, and then the failure. `notify()` tells it. */
+  protected over(failure?: Failure): void {
+    this.#isOver = true
+    this.#failure = failure
+  }
+
+  /** Serves the reader: there is more to read, or nothing more will come. */
+  protected notify(): void {
+    if (this.#reader !== undefined) return this.#reader.readable()
+    while (this.#waiting.length > 0) {
+      const item = this.read()
+      if (item === NOTHING) break
+      this.#waiting.shift()?.resolve({ done: false, value: item })
+    }
+    if (this.#waiting.length === 0) return
+    if (this.#isOver) this.#settle()
+    else this.ask()
+  }
+
+  #settle(): void {
+    for (const { resolve, reject } of this.#waiting.splice(0)) {
+      const failure = this.takeFailure()
+      if (failure === undefined) resolve(DONE)
+      else reject(failure.error)
+    }
+  }
+}

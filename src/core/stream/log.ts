@@ -1,0 +1,452 @@
+import { StackError } from '../errors.js'
+import { type Shared, share } from '../share.js'
+import { Timer } from '../time/timer.js'
+import type { BaseFacts } from '../types.js'
+import { hookFailed, runHook } from '../warn.js'
+import type { Frame } from './frame.js'
+import { COMPLETE, type StreamEnd } from './stream-end.js'
+
+/** Where a stream's chunks come from. It answers `pull` with `push`, `end` or `fail` on the log. */
+export interface StreamSource {
+  /** A reader wants more than is there. */
+  pull(): void
+  /** Nothing more is wanted: give back what is held. Not called after `end` or `fail`. */
+  stop(reason: unknown): void
+}
+
+export interface LogOptions<T> {
+  /** @default the first chunk commits */
+  commits?: ((chunk: T) => boolean) | undefined
+  /** Nothing is held back: what comes was committed elsewhere. @default false */
+  committed?: boolean | undefined
+  /** What is pushed are frames, which are kept as text. @default false: chunks of any kind */
+  frames?: boolean | undefined
+  /** The base that has judged by its own rules whether a complete stream may be cached. */
+  judge?: BaseFacts | undefined
+}
+
+/** A reader's place in a log, as the log sees it. */
+export interface Cursor<T> {
+  /** How many chunks have been read. */
+  readonly position: number
+  /** Their size, as the log counts it. */
+  readonly bytesRead: number
+  /** Since when the reader has been waiting for the source; 0 while it does not. */
+  readonly waitingSince: number
+  /** Whether anything looks at the chunks. */
+  readonly isWatched: boolean
+  /** There is more to read. */
+  readable(): void
+  hasCommitted(): void
+  sourceEnded(end: StreamEnd): void
+  sourceFailed(end: StreamEnd): void
+  look(chunk: T): void
+  finish(end: StreamEnd): void
+  abort(reason: unknown): void
+}
+
+/** Who shares a stream. */
+export interface Sharing {
+  /** Named in the error of a reader that is too slow for the others. */
+  readonly layer: string
+  /** The last reader has been aborted: nobody wants the work any more. */
+  abandoned(reason: unknown): void
+}
+
+/** Held back before the commit at most; more commits. */
+const HELD_CHUNKS = 64
+const HELD_BYTES = 64 * 1024
+
+/** How much is kept for readers who join, and how far the fastest may be ahead of the slowest. */
+const KEPT_CHUNKS = 10_000
+const KEPT_BYTES = 1024 * 1024
+/** How long fast readers wait for a slow one that far behind, before it is cut off. */
+const STALL_MS = 1_000
+
+/** Chunks that everybody has read are let go in steps of this many: each step moves the rest. */
+const TRIM_STEP = 256
+
+/**
+ * The chunks of one stream, and who reads them. The source pushes what one read of its socket
+ * brought, then calls `flush()`; each reader has a cursor (a `Stream`) of its own. Commit, end,
+ * back-pressure and retention live here and nowhere else.
+ *
+ * Readers who ask govern the source. The start is kept within bounds, so that others can join and a
+ * cache can keep the whole; beyond them, what every reader has read is let go.
+ */
+export class Log<T> {
+  /** Resolves at the commit or an empty end, rejects with what happened before it. */
+  readonly ready: Promise<void>
+  readonly frames: boolean
+  readonly judge: BaseFacts | undefined
+  /** Whether the commit has come: from then on nothing is tried again. */
+  committed = false
+  /** How the source ended. */
+  sourceEnd: StreamEnd | undefined
+  readonly #commits: ((chunk: T) => boolean) | undefined
+  #settle: { resolve(): void; reject(error: unknown): void } | undefined
+  #source: StreamSource | undefined
+  /** The source has been asked and has not answered. */
+  #isPulled = false
+  /** Never changed in place, as readers come and go while they are served. */
+  #cursors: readonly Cursor<T>[] = []
+  /** Stands for all readers, when the stream is shared. */
+  #whole: Cursor<T> | undefined
+  #sharing: Sharing | undefined
+  #entries: unknown[] = []
+  /** Index in the whole stream of the first of the entries, and of the first that is still kept. */
+  #base = 0
+  #first = 0
+  /** Size of all entries so far, and of those that are kept. */
+  #bytes = 0
+  /** Size of what is kept. */
+  keptBytes = 0
+  #heldBytes = 0
+  #maxBytes: number
+  #maxChunks = KEPT_CHUNKS
+  /** Whether entries are held as `Shared`: frozen for good, or copied for each reader. */
+  #isShared = false
+  /** How many chunks the readers inside the sharing have seen. */
+  #seen = 0
+  #stall: Timer | undefined
+
+  constructor(source: StreamSource | undefined, options: LogOptions<T> = {}) {
+    const { commits, committed = false, frames = false, judge } = options
+    this.#source = source
+    this.#commits = commits
+    this.frames = frames
+    this.judge = judge
+    // Frames are kept from the start, so that an error can hold what had arrived.
+    this.#maxBytes = frames ? KEPT_BYTES : 0
+    this.committed = committed
+    this.ready = committed ? Promise.resolve() : this.#untilCommit()
+  }
+
+  #untilCommit(): Promise<void> {
+    const ready = new Promise<void>((resolve, reject) => {
+      this.#settle = { resolve, reject }
+    })
+    // A stream made for somebody who has gone must not become an unhandled rejection.
+    ready.catch(() => {})
+    return ready
+  }
+
+  /** A log of chunks, or frames, that are all there. */
+  static of<T>(entries: readonly unknown[], frames: boolean, end: StreamEnd = COMPLETE): Log<T> {
+    const log = new Log<T>(undefined, { committed: true, frames })
+    log.#entries = entries.slice()
+    for (const entry of entries) log.#bytes += log.#weigh(entry)
+    log.keptBytes = log.#bytes
+    log.sourceEnd = end
+    return log
+  }
+
+  // For the source.
+
+  /** A chunk, or a frame. `bytes` is its size before the commit. */
+  append(entry: T | Frame, bytes: number = sizeOf(entry)): void {
+    if (this.sourceEnd !== undefined || this.#isLeft) return
+    const kept = this.#isShared ? share(entry) : entry
+    this.#isPulled = false
+    this.#entries.push(kept)
+    const weight = this.#weigh(kept)
+    this.#bytes += weight
+    this.keptBytes += weight
+    if (this.#maxBytes > 0 && !this.#isWithinBounds) this.#trim()
+    if (!this.committed) this.#hold(entry, bytes)
+  }
+
+  /** Serves the readers with what was appended. */
+  flush(): void {
+    for (const cursor of this.#cursors) cursor.readable()
+    if (!this.committed) this.#pull()
+  }
+
+  /** `append` and `flush`. */
+  push(entry: T | Frame, bytes?: number): void {
+    this.append(entry, bytes)
+    this.flush()
+  }
+
+  /** Everything has been pushed. */
+  end(end: StreamEnd = COMPLETE): void {
+    if (this.sourceEnd !== undefined) return
+    this.sourceEnd = end
+    this.#source = undefined
+    this.#commit()
+    for (const cursor of this.#cursors) cursor.sourceEnded(end)
+  }
+
+  /** The source broke. What was committed is still delivered, then the error. */
+  fail(error: unknown): void {
+    if (this.sourceEnd !== undefined) return
+    this.#source = undefined
+    this.#break(error)
+  }
+
+  /** Whether the source should go on unasked: the fastest reader has less than `ahead` chunks. */
+  wants(ahead: number): boolean {
+    if (!this.committed) return true
+    if (this.#isStalled) return false
+    let fastest = 0
+    for (const { position } of this.#cursors) fastest = Math.max(fastest, position)
+    return this.length - fastest < ahead
+  }
+
+  /** What is kept of the chunks that have been delivered or wait, oldest first. */
+  get kept(): readonly unknown[] {
+    return this.#entries.slice(this.#first - this.#base)
+  }
+
+  // For the cursors.
+
+  /** Chunks so far. */
+  get length(): number {
+    return this.#base + this.#entries.length
+  }
+
+  /** Size of all chunks so far: characters of text, or a rough count of bytes. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Since when a reader has been waiting for the source; 0 while nobody does. */
+  get waitingSince(): number {
+    let since = 0
+    for (const { waitingSince } of this.#cursors)
+      if (waitingSince !== 0 && (since === 0 || waitingSince < since)) since = waitingSince
+    return since
+  }
+
+  add(cursor: Cursor<T>): void {
+    this.#cursors = [...this.#cursors, cursor]
+  }
+
+  /** A chunk as its reader gets it: of a frame, an object of the reader's own. */
+  chunkAt(index: number): T {
+    const entry = this.#entries[index - this.#base]
+    if (this.frames) return (entry as Frame).take() as T
+    return (this.#isShared ? (entry as Shared).take() : entry) as T
+  }
+
+  /** A frame, for a reader that takes the text. */
+  frameAt(index: number): Frame {
+    return this.#entries[index - this.#base] as Frame
+  }
+
+  /** Whether anything inside the sharing looks at the chunks. */
+  get isWatched(): boolean {
+    return this.#whole?.isWatched === true
+  }
+
+  /** A reader gets a chunk: what looks at it inside the sharing sees each chunk once. */
+  delivered(index: number, chunk: T): void {
+    if (this.#whole === undefined || index < this.#seen) return
+    this.#seen = index + 1
+    this.#whole.look(chunk)
+  }
+
+  weightAt(index: number): number {
+    return this.#weigh(this.#entries[index - this.#base])
+  }
+
+  /** A reader waits for what is not there yet. */
+  ask(): void {
+    if (this.sourceEnd !== undefined) return
+    if (this.#cursors.length > 1 && this.#isStalled) this.#awaitSlowest()
+    else this.#pull()
+  }
+
+  /** A reader has read on. */
+  advanced(): void {
+    if (this.#maxBytes === 0 || !this.#isWithinBounds) this.#trim()
+    if (this.#stall !== undefined && !this.#isStalled) this.#goOn()
+  }
+
+  /** A reader has ended, however it did. The last one to leave stops the source. */
+  remove(cursor: Cursor<T>, end: StreamEnd, reason: unknown): void {
+    this.#cursors = this.#cursors.filter((other) => other !== cursor)
+    const isLast = this.#cursors.length === 0
+    // First, as whoever hears of the end asks whether the work was aborted.
+    if (isLast && end.outcome === 'failed' && this.sourceEnd === undefined)
+      this.#sharing?.abandoned(end.error)
+    if (end.outcome === 'complete' || isLast) this.#whole?.finish(end)
+    if (isLast) this.#stop(end, reason)
+    else if (this.#stall !== undefined) this.#goOn()
+  }
+
+  // For sharing.
+
+  /** Whether a reader can still be given the whole of the stream. */
+  get canJoin(): boolean {
+    return this.#first === 0 && this.length < KEPT_CHUNKS && this.#bytes < KEPT_BYTES
+  }
+
+  /** Whether nobody has read anything yet, and nobody but `cursor` ever will. */
+  isUnread(cursor: Cursor<T>): boolean {
+    const isOnly = this.#cursors.length === 1 && this.#cursors[0] === cursor
+    return isOnly && this.#whole === undefined && cursor.position === 0
+  }
+
+  /** Makes the one cursor stand for all readers, who get cursors of their own. */
+  share(whole: Cursor<T>, sharing: Sharing): void {
+    this.#whole = whole
+    this.#sharing = sharing
+    this.#cursors = []
+    this.#retain(KEPT_BYTES, KEPT_CHUNKS)
+  }
+
+  /** Keeps all chunks up to this size, so that they can be stored in the end. */
+  keep(maxBytes: number): void {
+    this.#retain(maxBytes, Number.POSITIVE_INFINITY)
+  }
+
+  /** Whether every chunk so far is kept. */
+  get isWhole(): boolean {
+    return this.#first === 0 && this.#isWithinBounds
+  }
+
+  /** The reader that stands for all is aborted: whoever reads gets what is there, then the error. */
+  abort(reason: unknown): void {
+    const source = this.#source
+    this.#source = undefined
+    if (this.sourceEnd === undefined) this.#break(reason)
+    if (source) runHook("A stream's stop()", () => source.stop(reason))
+  }
+
+  #retain(maxBytes: number, maxChunks: number): void {
+    this.#maxBytes = Math.max(this.#maxBytes, maxBytes)
+    this.#maxChunks = Math.max(this.#maxChunks, maxChunks)
+    if (this.frames || this.#isShared) return
+    this.#isShared = true
+    this.#entries = this.#entries.map(share)
+    for (const entry of this.#entries) this.keptBytes += (entry as Shared).bytes
+    this.#bytes = this.keptBytes
+  }
+
+  get #isLeft(): boolean {
+    return this.#source === undefined
+  }
+
+  get #isWithinBounds(): boolean {
+    return this.keptBytes <= this.#maxBytes && this.#entries.length <= this.#maxChunks
+  }
+
+  #weigh(entry: unknown): number {
+    if (this.frames) return (entry as Frame | undefined)?.text.length ?? 0
+    return this.#isShared ? ((entry as Shared | undefined)?.bytes ?? 0) : 0
+  }
+
+  /** Lets go what every reader has read. */
+  #trim(): void {
+    let slowest = this.length
+    for (const { position } of this.#cursors) slowest = Math.min(slowest, position)
+    if (slowest === this.#first) return
+    for (let i = this.#first; i < slowest; i++) {
+      this.keptBytes -= this.weightAt(i)
+      this.#entries[i - this.#base] = undefined
+    }
+    this.#first = slowest
+    if (slowest === this.length) this.#entries = []
+    else if (slowest - this.#base < TRIM_STEP) return
+    else this.#entries.splice(0, slowest - this.#base)
+    this.#base = slowest
+  }
+
+  #hold(entry: T | Frame, bytes: number): void {
+    this.#heldBytes += bytes
+    const isFull = this.#entries.length >= HELD_CHUNKS || this.#heldBytes >= HELD_BYTES
+    if (isFull || this.#isCommit(entry)) this.#commit()
+  }
+
+  #isCommit(entry: T | Frame): boolean {
+    if (this.#commits === undefined) return true
+    try {
+      return this.#commits((this.frames ? (entry as Frame).value : entry) as T)
+    } catch (error) {
+      hookFailed('commits()', error)
+      return true
+    }
+  }
+
+  #commit(): void {
+    if (this.committed) return
+    this.committed = true
+    this.#settle?.resolve()
+    this.#settle = undefined
+    for (const cursor of this.#cursors) cursor.hasCommitted()
+  }
+
+  #break(error: unknown): void {
+    const end: StreamEnd = { outcome: 'failed', error }
+    this.sourceEnd = end
+    if (!this.committed) {
+      this.#entries = []
+      this.#settle?.reject(error)
+      this.#settle = undefined
+    }
+    this.#endStall()
+    this.#whole?.finish(end)
+    for (const cursor of this.#cursors) cursor.sourceFailed(end)
+  }
+
+  /** Nobody reads any more. */
+  #stop({ outcome, error }: StreamEnd, reason: unknown): void {
+    this.#endStall()
+    const source = this.#source
+    this.#source = undefined
+    if (source) runHook("A stream's stop()", () => source.stop(reason))
+    if (outcome === 'failed') this.#settle?.reject(error)
+    else this.#settle?.resolve()
+    this.#settle = undefined
+  }
+
+  /** Whether the slowest reader is so far behind that the others must wait for it. */
+  get #isStalled(): boolean {
+    for (const cursor of this.#cursors) if (this.#isBehind(cursor)) return true
+    return false
+  }
+
+  #isBehind({ position, bytesRead }: Cursor<T>): boolean {
+    return this.length - position >= KEPT_CHUNKS || this.#bytes - bytesRead >= KEPT_BYTES
+  }
+
+  #awaitSlowest(): void {
+    this.#stall ??= new Timer(STALL_MS, () => {
+      this.#stall = undefined
+      const sentence = 'The stream is shared with a faster reader and this one fell too far behind.'
+      for (const cursor of this.#cursors) {
+        if (!this.#isBehind(cursor)) continue
+        const details = { code: 'STREAM', status: 502, layer: this.#sharing?.layer } as const
+        cursor.abort(new StackError(sentence, details))
+      }
+      this.advanced()
+      this.#goOn()
+    })
+  }
+
+  #endStall(): void {
+    this.#stall?.stop()
+    this.#stall = undefined
+  }
+
+  /** Asks the source on, if somebody waits and nobody is too far behind any more. */
+  #goOn(): void {
+    const isAwaited = this.waitingSince !== 0
+    if (isAwaited && this.#isStalled) return
+    this.#endStall()
+    if (isAwaited) this.#pull()
+  }
+
+  #pull(): void {
+    if (this.#isPulled) return
+    this.#isPulled = true
+    this.#source?.pull()
+  }
+}
+
+/** Rough size of a chunk whose size on the wire is not known. */
+function sizeOf(chunk: unknown): number {
+  if (typeof chunk === 'string') return chunk.length
+  return ArrayBuffer.isView(chunk) ? chunk.byteLength : 0
+}

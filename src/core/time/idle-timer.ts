@@ -1,0 +1,45 @@
+import { now } from './clock.js'
+import { type Expiring, NOT_WAITING } from './deadline-heap.js'
+import { backgroundDeadlines } from './deadlines.js'
+
+/**
+ * Calls `run` each time that nothing has happened for a while, until it is stopped. `restart()`
+ * only reads the clock, so it may be called for every chunk. It does not keep the process alive.
+ */
+export class IdleTimer implements Expiring {
+  /** @internal */
+  deadlineSlot = NOT_WAITING
+  readonly #ms: number
+  readonly #run: () => void
+  #since = now()
+  #wasRestarted = false
+  #isStopped = false
+
+  constructor(ms: number, run: () => void) {
+    this.#ms = ms
+    this.#run = run
+    backgroundDeadlines.set(this, this.#since + ms)
+  }
+
+  /** Something has happened. */
+  restart(): void {
+    this.#since = now()
+    this.#wasRestarted = true
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    backgroundDeadlines.clear(this)
+  }
+
+  /** @internal */
+  expire(): void {
+    // By the timer alone when it can: a test may mock timers and not the clock.
+    if (!this.#wasRestarted || now() - this.#since >= this.#ms) {
+      this.#since = now()
+      this.#run()
+    }
+    this.#wasRestarted = false
+    if (!this.#isStopped) backgroundDeadlines.set(this, this.#since + this.#ms)
+  }
+}

@@ -1,0 +1,85 @@
+import { type Blossom, createBlossom } from '../../client/client.js'
+import { ConfigError } from '../../core/index.js'
+import { standard } from '../../standard.js'
+import type { GatewayOptions, RequestLog } from '../options.js'
+import { redisStore } from '../redis-store.js'
+import { ClientVariables, type Environment, GatewayVariables, readVariables } from './variables.js'
+
+export type { Environment } from './variables.js'
+
+const MINUTE_MS = 60_000
+
+/**
+ * The client with the recommended layers, set up from the environment variables that the README
+ * lists. By default a call may take 60 s and an attempt 30 s; streams 15 minutes, with 60 s to
+ * their first token.
+ *
+ * @throws ConfigError one line that names the variable; also without a key, unless
+ * `BLOSSOM_FORWARD_KEYS` is on
+ */
+export function blossomFromEnv(env: Environment = process.env) {
+  const read = readVariables(ClientVariables, env)
+  const apiKey = read.POLLINATIONS_API_KEY ?? read.BLOSSOM_API_KEY
+  if (apiKey === undefined && !read.BLOSSOM_FORWARD_KEYS) {
+    throw new ConfigError(
+      'The environment variable POLLINATIONS_API_KEY must be set to the API key (or BLOSSOM_API_KEY).',
+    )
+  }
+  const perMinute = read.BLOSSOM_RATE_LIMIT_PER_MINUTE
+  const store =
+    read.BLOSSOM_CACHE && read.REDIS_URL !== undefined ? redisStore(read.REDIS_URL) : undefined
+  const blossom = createBlossom({ apiKey, baseURL: read.BLOSSOM_BASE_URL }).use(
+    ...standard({
+      cache: read.BLOSSOM_CACHE && { ttlMs: read.BLOSSOM_CACHE_TTL_MS, store },
+      timeout: { ms: read.BLOSSOM_TIMEOUT_MS, firstTokenMs: MINUTE_MS },
+      retry: { retries: read.BLOSSOM_RETRIES },
+      queue: {
+        concurrency: read.BLOSSOM_QUEUE_CONCURRENCY,
+        maxWaiting: read.BLOSSOM_QUEUE_MAX_WAITING,
+        rate: perMinute === 0 ? undefined : { limit: perMinute, intervalMs: MINUTE_MS },
+      },
+      attempt: { ms: read.BLOSSOM_ATTEMPT_TIMEOUT_MS },
+      pool: { connections: read.BLOSSOM_POOL_CONNECTIONS },
+    }),
+  )
+  return store === undefined ? blossom : closesWith(blossom, () => store.disconnect())
+}
+
+/** The client, whose `close()` also closes what belongs to it. */
+function closesWith<Client extends Blossom<readonly unknown[]>>(
+  client: Client,
+  also: () => Promise<void>,
+): Client {
+  const { close } = client
+  let ended: Promise<void> | undefined
+  return Object.assign(client, {
+    async close(options?: { timeoutMs?: number }) {
+      await close(options)
+      ended ??= also()
+      await ended
+    },
+  })
+}
+
+const LEVELS: readonly string[] = ['silent', 'error', 'warn', 'info', 'debug']
+
+/**
+ * The gateway's options from the environment variables that the README lists.
+ *
+ * @throws ConfigError one line that names the variable
+ */
+export function gatewayOptionsFromEnv(env: Environment = process.env): GatewayOptions {
+  const read = readVariables(GatewayVariables, env)
+  const { BLOSSOM_CORS_ORIGINS: corsOrigins, BLOSSOM_ADMIN_TOKEN: adminToken, LOG_LEVEL } = read
+  const level = LEVELS.indexOf(LOG_LEVEL)
+  const log = (entry: RequestLog): void => {
+    if (LEVELS.indexOf(entry.level) <= level) process.stdout.write(`${JSON.stringify(entry)}\n`)
+  }
+  return {
+    bodyLimit: read.BLOSSOM_BODY_LIMIT,
+    forwardKeys: read.BLOSSOM_FORWARD_KEYS,
+    ...(corsOrigins && { corsOrigins }),
+    ...(adminToken !== undefined && { adminToken }),
+    ...(level > 0 && { log }),
+  }
+}

@@ -1,0 +1,211 @@
+import type { ErrorCode } from '../../core/index.js'
+
+/** A JSON Schema in the dialect of OpenAPI 3.1, draft 2020-12. */
+export type Schema = Readonly<Record<string, unknown>>
+
+/** Each error code and its meaning. A code without one does not compile. */
+const CODES: Readonly<Record<ErrorCode | 'INTERNAL', string>> = {
+  VALIDATION: 'the request is not valid',
+  AUTH: 'a credential is missing or invalid',
+  PAYMENT: 'a balance is used up',
+  FORBIDDEN: 'the credential does not allow it',
+  NOT_FOUND: 'no such route or model',
+  RATE_LIMITED: 'too many requests',
+  BAD_REQUEST: 'upstream rejected the request',
+  SERVER: 'upstream failed',
+  NETWORK: 'upstream cannot be reached',
+  TIMEOUT: 'no complete answer in time',
+  PROTOCOL: 'upstream sent an invalid answer',
+  STREAM: 'the answer broke off',
+  TOO_LARGE: 'the request or the answer is too large',
+  QUEUE_FULL: 'too many calls are waiting',
+  BREAKER_OPEN: 'upstream failed too often, so calls are refused for a while',
+  CLOSED: 'the server is shutting down',
+  CONFIG: 'the server is misconfigured',
+  INTERNAL: 'an unexpected error',
+}
+
+const ALL_CODES = Object.keys(CODES)
+
+const object = (
+  properties: Readonly<Record<string, Schema>>,
+  required = Object.keys(properties),
+  more: Schema = {},
+): Schema => ({
+  type: 'object',
+  properties,
+  required,
+  ...more,
+})
+const text = (description?: string): Schema => ({
+  type: 'string',
+  ...(description && { description }),
+})
+const count = (description?: string): Schema => ({
+  type: 'integer',
+  minimum: 0,
+  ...(description && { description }),
+})
+const word = (...values: string[]): Schema => ({ type: 'string', enum: values })
+
+const errorMembers = {
+  code: {
+    type: 'string',
+    enum: ALL_CODES,
+    description: `${Object.entries(CODES)
+      .map(([code, meaning]) => `\`${code}\`: ${meaning}`)
+      .join('; ')}.`,
+  },
+  message: text(),
+  requestId: text('The id of this request, as in the log.'),
+}
+
+const usage = { type: 'object', description: 'Token counts, if upstream reports them.' }
+
+/** The bodies of answers. */
+export const ANSWERS = {
+  TextResponse: object({ text: text() }),
+  GeneratedText: object({
+    text: text(),
+    model: text('The model that answered.'),
+    tokens_used: count('0 if upstream did not report it.'),
+  }),
+  CachedText: object({
+    text: text(),
+    cached: { type: 'boolean', description: 'Whether it came from the cache.' },
+  }),
+  BatchResponse: object({
+    total: count('Number of prompts.'),
+    processed: count('Number of prompts answered.'),
+    results: {
+      type: 'array',
+      description: 'One for each prompt, in the same order.',
+      items: {
+        anyOf: [text('The answer.'), object({ error: object(errorMembers, ['code', 'message']) })],
+      },
+    },
+  }),
+  TextEvents: text(
+    'One event `data: {"text": …}` for each piece, then `data: [DONE]`. A failure after the first piece is `event: error` with ' +
+      '`data: [ERROR] {"code", "message", "requestId"}`, and there is no `[DONE]`. Lines that begin with a colon keep the connection alive.',
+  ),
+  PoolStats: object({
+    max_connections: count(),
+    active_connections: count(),
+    available_connections: count(),
+  }),
+  QueueStats: object({
+    queue_size: count('Waiting calls.'),
+    active_tasks: count('Running calls.'),
+    processed_count: count('Calls that have ended, failed ones included.'),
+    max_concurrent: { type: 'integer', minimum: 1 },
+  }),
+  CacheCleared: object({ message: { const: 'Cache cleared' } }),
+  Health: object({
+    status: word('healthy', 'unhealthy', 'draining'),
+    timestamp: { type: 'string', format: 'date-time' },
+    uptime_seconds: { type: 'number', minimum: 0 },
+    pool_stats: {
+      anyOf: [{ $ref: '#/components/schemas/PoolStats' }, { type: 'object', maxProperties: 0 }],
+      description: 'Empty without a pool.',
+    },
+    circuit_breaker_state: word('closed', 'open', 'half_open', 'unknown'),
+    breakers: object({
+      open: count('Open circuits.'),
+      total: count('Circuits that had calls: one for each model, or one for all.'),
+    }),
+  }),
+  Alive: object({ status: { const: 'ok' } }),
+  Readiness: object({ status: word('ready', 'unhealthy', 'draining') }),
+  Problem: object(
+    {
+      type: text(),
+      title: text('The status in words.'),
+      status: { type: 'integer', minimum: 400, maximum: 599 },
+      detail: text('What went wrong, in one sentence.'),
+      instance: text(),
+      code: errorMembers.code,
+      requestId: errorMembers.requestId,
+      errors: {
+        type: 'array',
+        minItems: 1,
+        items: object({ field: text(), message: text() }),
+        description: 'The invalid fields.',
+      },
+    },
+    ['type', 'title', 'status', 'detail', 'code'],
+    { description: 'Problem details (RFC 9457). Programs should rely on `code`.' },
+  ),
+  OpenAIError: object(
+    {
+      error: object({
+        message: text(),
+        type: word(
+          'invalid_request_error',
+          'authentication_error',
+          'permission_error',
+          'rate_limit_error',
+          'server_error',
+        ),
+        code: word(...ALL_CODES.map((code) => code.toLowerCase())),
+        param: { type: 'null' },
+      }),
+    },
+    ['error'],
+    { description: "An error in OpenAI's shape." },
+  ),
+  ChatCompletion: object(
+    {
+      id: text(),
+      object: text(),
+      created: { type: 'integer' },
+      model: text(),
+      choices: {
+        type: 'array',
+        items: object(
+          {
+            index: { type: 'integer' },
+            message: { type: 'object' },
+            finish_reason: { type: ['string', 'null'] },
+          },
+          ['message'],
+        ),
+      },
+      usage,
+    },
+    ['choices'],
+  ),
+  ChatEvents: text(
+    'One event `data: {"object": "chat.completion.chunk", …}` for each piece, then `data: [DONE]`. A failure after the first piece is ' +
+      '`data: {"error": …}`, and there is no `[DONE]`.',
+  ),
+  Embeddings: object(
+    {
+      object: text(),
+      model: text(),
+      data: {
+        type: 'array',
+        items: object(
+          {
+            index: { type: 'integer' },
+            embedding: { type: ['array', 'string'], description: 'Numbers, or base64.' },
+          },
+          ['embedding'],
+        ),
+      },
+      usage,
+    },
+    ['data'],
+  ),
+  Images: object(
+    {
+      created: { type: 'integer' },
+      data: { type: 'array', items: object({ url: text(), b64_json: text() }, []) },
+    },
+    ['data'],
+  ),
+  Models: object({
+    object: { const: 'list' },
+    data: { type: 'array', items: object({ id: text() }) },
+  }),
+} as const satisfies Readonly<Record<string, Schema>>

@@ -1,0 +1,140 @@
+import { VERSION } from '../../client/version.js'
+import type { CheckedGatewayOptions } from '../options.js'
+import type { Route } from '../routes/route.js'
+import type { Schema } from './answers.js'
+import { type Content, OPERATIONS, type Operation, TAGS } from './operations.js'
+import { type FailureStatus, failure, failureName, HEADERS, headersOf } from './responses.js'
+import { referredBy, refTo } from './schemas.js'
+
+const SECURITY = {
+  adminToken: { type: 'http', scheme: 'bearer', description: "The operator's token." },
+  ownKey: { type: 'http', scheme: 'bearer', description: "The caller's own key for upstream." },
+}
+
+/** The options that the document depends on. */
+type DocumentedOptions = Pick<
+  CheckedGatewayOptions,
+  'publicPath' | 'bodyLimit' | 'forwardKeys' | 'models' | 'call'
+>
+
+/**
+ * The OpenAPI 3.1 document of these routes. The same routes and options give the same document.
+ *
+ * @see https://spec.openapis.org/oas/v3.1.1.html
+ */
+export function openApiDocument(routes: readonly Route[], options: DocumentedOptions): Schema {
+  const documented = routes.filter((route) => route.undocumented !== true)
+  const responses: Record<string, Schema> = {}
+  const paths: Record<string, Record<string, Schema>> = {}
+  for (const route of documented) {
+    const path = options.publicPath + route.path
+    paths[path] = {
+      ...paths[path],
+      [route.method.toLowerCase()]: operationOf(route, options, responses),
+    }
+  }
+  const tags = new Set(documented.map(({ name }) => OPERATIONS[name].tag))
+  const text = JSON.stringify([paths, responses])
+  return {
+    openapi: '3.1.1',
+    info: { title: 'Blossom gateway', version: VERSION, description: descriptionOf(options) },
+    tags: Object.entries(TAGS).flatMap(([name, description]) =>
+      tags.has(name as keyof typeof TAGS) ? [{ name, description }] : [],
+    ),
+    paths,
+    components: {
+      schemas: referredBy(text),
+      responses,
+      headers: Object.fromEntries(
+        Object.entries(HEADERS).filter(([name]) => text.includes(`"#/components/headers/${name}"`)),
+      ),
+      securitySchemes: Object.fromEntries(
+        Object.entries(SECURITY).filter(([name]) => text.includes(`"${name}":[]`)),
+      ),
+    },
+  }
+}
+
+function descriptionOf({ publicPath, bodyLimit, models }: DocumentedOptions): string {
+  const sentences = [
+    'Text, images, speech and embeddings from a Blossom upstream.',
+    `Bodies are JSON of at most ${bodyLimit} bytes. Unknown fields are ignored; under \`/v1\` they are forwarded to upstream.`,
+    "Errors are problem details (RFC 9457); under `/v1` they have OpenAI's format. Every answer has an `X-Request-Id`.",
+    '`GET` routes also answer `HEAD`. An unknown path is 404, a wrong method 405 with `Allow`.',
+    `If the server accepts WebSockets, there is one at \`${publicPath}/ws/generate\`: send \`{"type": "generate", "prompt": "…"}\` to receive ` +
+      '`{"type": "result", "text": "…"}` or `{"type": "error", "message": "…"}`.',
+    ...(models === undefined
+      ? []
+      : [`Models: ${models.map((model) => `\`${model}\``).join(', ')}.`]),
+  ]
+  return sentences.join('\n\n')
+}
+
+/** One operation. Adds the responses that it refers to to `responses`. */
+function operationOf(
+  route: Route,
+  options: DocumentedOptions,
+  responses: Record<string, Schema>,
+): Schema {
+  const { summary, description, tag, request, needsAdmin } = OPERATIONS[route.name]
+  const bearer = needsAdmin
+    ? [{ adminToken: [] }]
+    : options.forwardKeys && takesKey(route)
+      ? [{ ownKey: [] }, {}]
+      : undefined
+  return {
+    operationId: route.name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()),
+    summary,
+    ...(description && { description }),
+    tags: [tag],
+    ...(bearer && { security: bearer }),
+    ...(request && {
+      requestBody: {
+        required: true,
+        content: {
+          'application/json': { schema: refTo(request.schema), example: request.example },
+        },
+      },
+    }),
+    responses: responsesOf(route, options, responses),
+  }
+}
+
+/** Whether it fails if upstream does; a batch does not. */
+const failsWithUpstream = ({ name }: Route): boolean => OPERATIONS[name].failures.includes(502)
+const takesKey = (route: Route): boolean => route.spends || failsWithUpstream(route)
+
+function responsesOf(
+  route: Route,
+  { forwardKeys, call }: DocumentedOptions,
+  shared: Record<string, Schema>,
+): Schema {
+  const operation: Operation = OPERATIONS[route.name]
+  const all: Record<string, Schema> = {
+    200: {
+      description: 'The answer.',
+      headers: headersOf(...(operation.headers ?? [])),
+      content: operation.success satisfies Record<string, Content>,
+    },
+  }
+  const keyFailures: readonly FailureStatus[] =
+    forwardKeys && failsWithUpstream(route) ? [401, 402, 403] : []
+  for (const status of [...operation.failures, ...keyFailures]) {
+    const name = failureName(status, route.dialect)
+    shared[name] ??= failure(status, route.dialect)
+    const meaning = operation.meanings?.[status]
+    all[status] = {
+      $ref: `#/components/responses/${name}`,
+      ...(meaning && { description: meaning }),
+    }
+  }
+  const { unavailable } = operation
+  if (unavailable) {
+    const content = { 'application/json': { schema: refTo(unavailable.schema) } }
+    all[503] = { description: unavailable.description, headers: headersOf(), content }
+  }
+  // The operator's own refusal may have any body.
+  if (call && !route.anyone)
+    for (const status of [401, 403]) all[status] ??= { description: 'Access denied.' }
+  return all
+}

@@ -1,0 +1,120 @@
+import {
+  NOTHING,
+  type Reader,
+  Stream,
+  type StreamEnd,
+  type StreamIterator,
+  type TimeoutError,
+} from '../../core/index.js'
+import { frame, type ServerSentEvent } from '../../streams/event-frame.js'
+
+/** How the events of a stream look. */
+export interface EventForm<Chunk> {
+  /** The data of a chunk. Frames are written as the text they came as, and need none. */
+  data?(chunk: Chunk): string
+  /** The last event of a stream that failed; undefined for none. */
+  error(error: unknown): ServerSentEvent | undefined
+}
+
+/** How events are delivered to a client. */
+export interface EventDelivery {
+  /** A comment is sent after so long a silence. Milliseconds; 0 for none. */
+  readonly heartbeatMs: number
+  /** A client that takes longer to read what was sent is cut. Milliseconds. */
+  readonly writeTimeoutMs: number
+  /** The client did not read in time, and is about to be cut. */
+  cut(error: TimeoutError): void
+}
+
+/** A comment keeps proxies from closing a connection on which nothing is sent. */
+export const KEEP_ALIVE = ': keep-alive\n\n'
+
+const DONE = frame({ data: '[DONE]' })
+
+/**
+ * The events of a stream as text, for the one who writes them: all that is there at once, so that
+ * what one read of the upstream's socket brought is one write. Nothing is held here.
+ */
+export class EventBody implements Reader {
+  readonly #source: StreamIterator<unknown>
+  readonly #form: EventForm<never>
+  readonly #listeners: ((end: StreamEnd) => void)[] = []
+  readonly delivery: EventDelivery
+  #writer: Reader | undefined
+  #end: StreamEnd | undefined
+
+  constructor(source: StreamIterator<unknown>, form: EventForm<never>, delivery: EventDelivery) {
+    this.#source = source
+    this.#form = form
+    this.delivery = delivery
+    source.attach(this)
+  }
+
+  /** Whether the last event has been taken. */
+  get isOver(): boolean {
+    return this.#end !== undefined
+  }
+
+  /** Makes `writer` the one who takes the text. */
+  attach(writer: Reader): void {
+    this.#writer = writer
+  }
+
+  /** Calls `listener` once, when the last event has been taken or the writer has gone. */
+  onEnd(listener: (end: StreamEnd) => void): void {
+    if (this.#end !== undefined) listener(this.#end)
+    else this.#listeners.push(listener)
+  }
+
+  /** All text that is there; empty when there is none: then the writer is notified of the next. */
+  take(): string {
+    if (this.#end !== undefined) return ''
+    let text = this.#events()
+    if (this.#source.isOver) text += this.#last()
+    else if (text === '') this.#source.ask()
+    return text
+  }
+
+  readable(): void {
+    this.#writer?.readable()
+  }
+
+  /** The writer goes before the end. */
+  leave(): void {
+    if (this.#end !== undefined) return
+    this.#source.leave()
+    this.#finish({ outcome: 'left' })
+  }
+
+  #events(): string {
+    const source = this.#source
+    let text = ''
+    if (source instanceof Stream && source.log.frames) {
+      for (const { text: data, event } of source.readFrames()) text += frame({ data, event })
+      return text
+    }
+    const data = this.#form.data as ((chunk: unknown) => string) | undefined
+    for (let chunk = source.read(); chunk !== NOTHING; chunk = source.read())
+      text += frame({ data: data?.(chunk) ?? JSON.stringify(chunk) })
+    return text
+  }
+
+  /** What follows the last chunk. */
+  #last(): string {
+    const failure = this.#source.takeFailure()
+    if (failure !== undefined) {
+      this.#finish({ outcome: 'failed', error: failure.error })
+      const event = this.#form.error(failure.error)
+      return event === undefined ? '' : frame(event)
+    }
+    // A stream that somebody else has left is not complete.
+    const end = (this.#source as { ended?: StreamEnd }).ended ?? { outcome: 'complete' }
+    this.#finish(end)
+    return end.outcome === 'complete' ? DONE : ''
+  }
+
+  #finish(end: StreamEnd): void {
+    this.#end = end
+    for (const listener of this.#listeners.splice(0)) listener(end)
+  }
+}

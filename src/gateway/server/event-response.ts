@@ -1,0 +1,93 @@
+import { IdleTimer, type Reader, TimeoutError } from '../../core/index.js'
+import { type EventBody, KEEP_ALIVE } from './event-body.js'
+
+type Controller = ReadableStreamDefaultController<Uint8Array>
+
+const encoder = new TextEncoder()
+
+/**
+ * Events as the body of a web `Response`: whatever is there in one chunk, asked for by the reader.
+ */
+export function eventStream(body: EventBody): ReadableStream<Uint8Array> {
+  return new ReadableStream(new PulledEvents(body), { highWaterMark: 0 })
+}
+
+class PulledEvents implements Reader {
+  readonly #body: EventBody
+  /** The pull that waits for text. */
+  #pull: { readonly controller: Controller; end(): void } | undefined
+  #controller: Controller | undefined
+  readonly #heartbeat: IdleTimer | undefined
+  /** Stands while the reader has something to read. */
+  readonly #unread: IdleTimer
+
+  constructor(body: EventBody) {
+    this.#body = body
+    body.attach(this)
+    const { heartbeatMs, writeTimeoutMs } = body.delivery
+    if (heartbeatMs > 0) this.#heartbeat = new IdleTimer(heartbeatMs, () => this.#beat())
+    this.#unread = new IdleTimer(writeTimeoutMs, () => this.#cutIfUnread(writeTimeoutMs))
+  }
+
+  start(controller: Controller): void {
+    this.#controller = controller
+  }
+
+  pull(controller: Controller): Promise<void> {
+    return new Promise((resolve) => {
+      this.#pull = { controller, end: resolve }
+      this.readable()
+    })
+  }
+
+  cancel(): void {
+    this.#stop()
+    this.#body.leave()
+    this.#endPull()
+  }
+
+  readable(): void {
+    const pull = this.#pull
+    if (pull === undefined) return
+    const text = this.#body.take()
+    if (text !== '') this.#send(text, pull.controller)
+    if (this.#body.isOver) {
+      this.#stop()
+      pull.controller.close()
+    } else if (text === '') return
+    this.#endPull()
+  }
+
+  #send(text: string, controller: Controller): void {
+    this.#heartbeat?.restart()
+    this.#unread.restart()
+    controller.enqueue(encoder.encode(text))
+  }
+
+  #endPull(): void {
+    this.#pull?.end()
+    this.#pull = undefined
+  }
+
+  #stop(): void {
+    this.#heartbeat?.stop()
+    this.#unread.stop()
+  }
+
+  /** A comment for a reader that waits. */
+  #beat(): void {
+    if (this.#pull === undefined) return
+    this.#send(KEEP_ALIVE, this.#pull.controller)
+    this.#endPull()
+  }
+
+  /** The end for a reader that does not ask for more. */
+  #cutIfUnread(writeTimeoutMs: number): void {
+    if (this.#pull !== undefined) return
+    const error = new TimeoutError(writeTimeoutMs, { phase: 'read' })
+    this.#stop()
+    this.#body.delivery.cut(error)
+    this.#body.leave()
+    this.#controller?.error(error)
+  }
+}

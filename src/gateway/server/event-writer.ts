@@ -1,0 +1,73 @@
+import type { ServerResponse } from 'node:http'
+import { IdleTimer, type Reader, TimeoutError, Timer } from '../../core/index.js'
+import { type EventBody, KEEP_ALIVE } from './event-body.js'
+
+/**
+ * Writes events to a client: whatever is there in one write, no more while the socket is full, and
+ * a comment when nothing comes for long. A client that does not read in time is cut.
+ */
+export function writeEvents(body: EventBody, response: ServerResponse): void {
+  new EventWriter(body, response).start()
+}
+
+class EventWriter implements Reader {
+  readonly #body: EventBody
+  readonly #response: ServerResponse
+  readonly #heartbeat: IdleTimer | undefined
+  #full: Timer | undefined
+
+  constructor(body: EventBody, response: ServerResponse) {
+    this.#body = body
+    this.#response = response
+    body.attach(this)
+    response.on('drain', () => this.#drained())
+    response.once('close', () => this.#closed())
+    const { heartbeatMs } = body.delivery
+    if (heartbeatMs > 0) this.#heartbeat = new IdleTimer(heartbeatMs, () => this.#write(KEEP_ALIVE))
+  }
+
+  start(): void {
+    this.readable()
+    // The head went out with the first events, where there were any.
+    if (!this.#response.headersSent) this.#response.flushHeaders()
+  }
+
+  readable(): void {
+    while (this.#full === undefined) {
+      const text = this.#body.take()
+      if (text !== '') {
+        this.#heartbeat?.restart()
+        this.#write(text)
+      }
+      if (this.#body.isOver) return this.#end()
+      if (text === '') return
+    }
+  }
+
+  #write(text: string): void {
+    if (this.#full !== undefined || this.#response.destroyed) return
+    if (this.#response.write(text)) return
+    const { writeTimeoutMs, cut } = this.#body.delivery
+    this.#full = new Timer(writeTimeoutMs, () => {
+      cut(new TimeoutError(writeTimeoutMs, { phase: 'read' }))
+      this.#response.destroy()
+    })
+  }
+
+  #drained(): void {
+    this.#full?.stop()
+    this.#full = undefined
+    this.readable()
+  }
+
+  #end(): void {
+    this.#heartbeat?.stop()
+    this.#response.end()
+  }
+
+  #closed(): void {
+    this.#heartbeat?.stop()
+    this.#full?.stop()
+    this.#body.leave()
+  }
+}

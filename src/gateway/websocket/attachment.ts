@@ -1,0 +1,195 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { WebSocketServer } from 'ws'
+import { ClosedError, ConfigError, now, StackError, warn } from '../../core/index.js'
+import type { GatewayCore } from '../gateway.js'
+import type { Caller } from '../options.js'
+import { bearer, requestIdOf } from '../server/headers.js'
+import type { Incoming, Reply } from '../server/message.js'
+import { errorReply } from '../server/reply.js'
+import { report } from '../server/request-log.js'
+import { replyOf } from '../server/web.js'
+import { ROUTE } from './generation.js'
+import type { CheckedWebSocketOptions } from './options.js'
+import { Session } from './session.js'
+import { admitOrigin, fromUpgrade, refuseUpgrade } from './upgrade.js'
+
+/** A gateway at one path of one server: its connections, and the upgrades that become one. */
+export class Attachment {
+  readonly ready: Promise<void>
+  readonly #core: GatewayCore
+  readonly #options: CheckedWebSocketOptions
+  readonly #origins: readonly string[]
+  readonly #sessions = new Set<Session>()
+  #webSockets: WebSocketServer | undefined
+  #pending = 0
+  #isClosed = false
+
+  constructor(core: GatewayCore, options: CheckedWebSocketOptions) {
+    this.#core = core
+    this.#options = options
+    this.#origins = options.origins ?? core.options.corsOrigins
+    this.ready = this.#load()
+    this.ready.catch((error: ConfigError) => warn(error.message))
+  }
+
+  get connections(): number {
+    return this.#sessions.size
+  }
+
+  async #load(): Promise<void> {
+    const { maxPayload, closeTimeoutMs: closeTimeout } = this.#options
+    try {
+      const { WebSocketServer } = await import('ws')
+      // Older versions ignore `closeTimeout`: they wait longer for a client that has confirmed the
+      // close and keeps its socket open.
+      const settings = {
+        noServer: true,
+        clientTracking: false,
+        perMessageDeflate: false,
+        maxPayload,
+        closeTimeout,
+      }
+      this.#webSockets = new WebSocketServer(settings)
+    } catch (cause) {
+      throw new ConfigError(
+        'attachWebSocket: the package ws is needed and cannot be loaded; install it with `npm install ws`.',
+        { cause },
+      )
+    }
+  }
+
+  async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const startedAt = now()
+    const incoming = fromUpgrade(req, socket)
+    let caller: Caller = {}
+    this.#pending++
+    try {
+      this.#admit(incoming)
+      const identity = await this.#core.identify(incoming, { req, socket })
+      if (identity instanceof Response) {
+        return this.refuse(incoming, socket, {
+          startedAt,
+          caller,
+          error: undefined,
+          reply: await replyOf(identity),
+        })
+      }
+      caller = identity
+      await this.ready.catch(() => {})
+      this.#open(incoming, caller, req, socket, head)
+    } catch (error) {
+      this.refuse(incoming, socket, { startedAt, caller, error })
+    } finally {
+      this.#pending--
+    }
+  }
+
+  /** The checks before `call` is asked. */
+  #admit(incoming: Incoming): void {
+    this.#admitNew()
+    admitOrigin(incoming, this.#origins)
+    const { maxConnections } = this.#options
+    // Pending upgrades count, this one included.
+    if (this.#sessions.size + this.#pending <= maxConnections) return
+    const sentence = `Rejected: ${maxConnections} connections are open already.`
+    throw new StackError(sentence, {
+      code: 'QUEUE_FULL',
+      status: 503,
+      retryable: true,
+      refused: true,
+    })
+  }
+
+  #admitNew(): void {
+    if (this.#isClosed || this.#core.isDraining())
+      throw new ClosedError('The server is shutting down.')
+  }
+
+  #open(
+    incoming: ReturnType<typeof fromUpgrade>,
+    caller: Caller,
+    req: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+  ): void {
+    const core = this.#core
+    // A lot may have happened while `call` was running.
+    this.#admitNew()
+    if (incoming.signal.aborted) return
+    if (this.#webSockets === undefined) {
+      throw new StackError('This server does not accept WebSockets.', {
+        code: 'CONFIG',
+        status: 501,
+        refused: true,
+      })
+    }
+    const apiKey = core.options.forwardKeys ? bearer(incoming) : undefined
+    incoming.settled()
+    this.#webSockets.handleUpgrade(req, socket, head, (webSocket) => {
+      this.#sessions.add(
+        new Session(webSocket, { core, caller, apiKey }, this.#options, (session) => {
+          this.#sessions.delete(session)
+        }),
+      )
+    })
+  }
+
+  /** Answers as the HTTP routes do, and reports the request. */
+  refuse(
+    incoming: Incoming,
+    socket: Duplex,
+    about: { startedAt: number; caller: Caller; error: unknown; reply?: Reply; route?: string },
+  ): void {
+    const { startedAt, caller, error, route = ROUTE } = about
+    const requestId = requestIdOf(incoming)
+    const { errorDetail } = this.#core.options
+    const reply =
+      about.reply ??
+      errorReply(error, {
+        requestId,
+        dialect: 'guide',
+        errorDetail,
+        usesCallersKey: false,
+        retried: false,
+      })
+    reply.headers['x-request-id'] = requestId
+    const left = incoming.signal.aborted
+    refuseUpgrade(socket, reply)
+    const { method } = incoming
+    const { status } = reply
+    report(
+      {
+        requestId,
+        method,
+        route,
+        status,
+        startedAt,
+        firstTokenMs: undefined,
+        meta: new Map(),
+        caller,
+        left,
+        error,
+      },
+      this.#core,
+    )
+  }
+
+  /**
+   * Ends the connections with the gateway: idle ones now, the others after their generations.
+   */
+  async leave(finished: Promise<void>): Promise<void> {
+    for (const session of this.#sessions) session.leave()
+    await finished
+    await this.end()
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([...this.#sessions].map((session) => session.end()))
+  }
+
+  close(): Promise<void> {
+    this.#isClosed = true
+    return this.end()
+  }
+}

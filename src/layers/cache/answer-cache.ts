@@ -1,0 +1,280 @@
+import {
+  atOnce,
+  type BaseFacts,
+  type Context,
+  digest,
+  type Handler,
+  hookFailed,
+  isJsonData,
+  type Log,
+  type MaybePromise,
+  proceed,
+  replay,
+  type Stream,
+  type StreamEnd,
+  share,
+  streamOf,
+  TimeoutError,
+  Timer,
+  warn,
+} from '../../core/index.js'
+import type { Entry, EntryStore } from './store.js'
+import { chunksOf, type StoredAnswer, streamToStore, valuesOf } from './stored-answer.js'
+
+/** What `cache()` has counted, and what it holds. */
+export interface CacheStats {
+  readonly hits: number
+  readonly misses: number
+  /** Hits that were past their time and are being renewed. */
+  readonly stale: number
+  /** Calls without an identity, which bypassed it. */
+  readonly unkeyed: number
+  /** Gauge; 0 for a store outside the process. */
+  readonly entries: number
+  /** Gauge, by a rough count; 0 for a store outside the process. */
+  readonly bytes: number
+}
+
+/** What a call's `meta` holds under the layer's name. */
+export interface CacheNote {
+  readonly status: 'hit' | 'miss' | 'stale'
+  /** The entry's key, for `delete`. */
+  readonly key: string
+}
+
+export interface AnswerCacheOptions {
+  readonly name: string
+  readonly ttlMs: number
+  /** Fresh or stale: how long an entry is served. */
+  readonly keepMs: number
+  /** The largest answer that is kept. */
+  readonly maxBytes: number
+  readonly store: EntryStore
+  /** Whether others may write to the store: what comes from there is judged again. */
+  readonly isOutside: boolean
+  readonly keyOf: ((request: unknown, context: Context) => unknown) | undefined
+}
+
+/**
+ * A renewal behind a stale entry that takes longer is given up: what `standard()` allows a call.
+ * Milliseconds.
+ */
+const RENEWAL_MS = 300_000
+
+/** Longer identities are known by their digest. Characters. */
+const LONG_IDENTITY = 1_000
+
+/** The flow of a call through the cache. */
+export class AnswerCache {
+  readonly #options: AnswerCacheOptions
+  readonly #counts = { hits: 0, misses: 0, stale: 0, unkeyed: 0 }
+  readonly #renewing = new Set<string>()
+  /** Functions by the names that a store outside the process knows them by. */
+  readonly #named = new Map<string, string>()
+  /** Streams that have been stored: each is, once, by the first reader that has all of it. */
+  readonly #stored = new WeakSet<Log<unknown>>()
+  /** Grows with each `clear()`: answers that began before are not stored. */
+  #generation = 0
+
+  constructor(options: AnswerCacheOptions) {
+    this.#options = options
+  }
+
+  answer<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    context: Context,
+  ): MaybePromise<Answer> {
+    if (context.cache === 'no-store') return next(request, context)
+    const key = this.#keyOf(request, context)
+    if (key === undefined) {
+      this.#counts.unkeyed++
+      return next(request, context)
+    }
+    const call = { next: next as Handler, request, context, key }
+    const found = context.cache === 'reload' ? undefined : this.#options.store.get(key)
+    return proceed(found, (entry) => this.#found(call, entry)) as MaybePromise<Answer>
+  }
+
+  stats(): CacheStats {
+    const { store } = this.#options
+    return { ...this.#counts, entries: store.entries(), bytes: store.bytes() }
+  }
+
+  async clear(): Promise<void> {
+    this.#generation++
+    await this.#options.store.clear()
+  }
+
+  async delete(key: string): Promise<boolean> {
+    return this.#options.store.delete(key)
+  }
+
+  #found(call: CachedCall, entry: Entry | undefined): unknown {
+    const { context, key } = call
+    const { ttlMs, keepMs } = this.#options
+    context.cancel.throwIfAborted()
+    const served = entry && entry.ageMs <= keepMs ? this.#serve(entry.answer, call) : NOT_SERVED
+    if (entry === undefined || served === NOT_SERVED) return this.#miss(call)
+    this.#counts.hits++
+    const status = entry.ageMs <= ttlMs ? 'hit' : 'stale'
+    if (status === 'stale') {
+      this.#counts.stale++
+      void this.#renew(call)
+    }
+    this.#note(context, status, key)
+    return served
+  }
+
+  #miss(call: CachedCall): unknown {
+    const { next, request, context, key } = call
+    this.#counts.misses++
+    this.#note(context, 'miss', key)
+    const since = this.#generation
+    return proceed(next(request, context), (answer) => this.#keep(key, answer, context, since))
+  }
+
+  #note(context: Context, status: CacheNote['status'], key: string): void {
+    const { name } = this.#options
+    const note: CacheNote = {
+      status,
+      get key() {
+        return digest(key)
+      },
+    }
+    context.meta.set(name, note)
+    context.trace?.cache(name, status)
+  }
+
+  #keyOf(request: unknown, context: Context): string | undefined {
+    const { keyOf } = this.#options
+    try {
+      const identity: unknown =
+        keyOf === undefined ? context.keyOf(request, 'cache') : atOnce(keyOf(request, context))
+      const scope = this.#scopeOf(context.base)
+      if (typeof identity !== 'string' || scope === undefined) return undefined
+      const { tenant } = context
+      const known = identity.length > LONG_IDENTITY ? digest(identity) : identity
+      return `${scope.length}:${scope} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${known}`
+    } catch (error) {
+      hookFailed('cache: key()', error)
+      return undefined
+    }
+  }
+
+  /** What distinguishes this base's entries from another's; undefined when nothing does. */
+  #scopeOf({ scope, name }: BaseFacts): string | undefined {
+    if (!this.#options.isOutside || scope === '') return scope
+    const first = this.#named.get(name) ?? scope
+    this.#named.set(name, first)
+    if (first === scope) return name
+    warn(
+      `cache: two functions named ${name} share one store; the second is not cached. Give each a key of its own with base().`,
+    )
+    return undefined
+  }
+
+  /** A stored answer in the form that the request asks for. */
+  #serve(answer: StoredAnswer, { request, context }: CachedCall): unknown {
+    const { streams, toStream, fromStream, unreadMs } = context.base
+    try {
+      if (this.#options.isOutside && !isSound(answer, context.base)) return NOT_SERVED
+      const wantsStream = streams?.(request) ?? answer.form !== 'value'
+      if (!wantsStream) {
+        if (answer.form === 'value') return answer.value.take()
+        const value = fromStream?.(valuesOf(chunksOf(answer)), request)
+        if (value === undefined) return NOT_SERVED
+        // Made for this caller alone; what holds no text is frozen as every value is.
+        return isJsonData(value) ? value : share(value).take()
+      }
+      const chunks =
+        answer.form === 'value' ? toStream?.(answer.value.take(), request) : chunksOf(answer)
+      if (chunks === undefined) return NOT_SERVED
+      return replay(chunks, { cancel: context.cancel, unreadMs })
+    } catch (error) {
+      hookFailed('cache: reading a stored answer', error)
+      return NOT_SERVED
+    }
+  }
+
+  /** Stores an answer when it is complete, and hands it on. */
+  #keep(key: string, answer: unknown, context: Context, since: number): unknown {
+    const stream = streamOf(answer)
+    if (stream === undefined) {
+      const shared = share(answer)
+      const { valid } = context.base
+      if (since === this.#generation && judge('valid()', () => valid(answer)))
+        this.#options.store.set(key, { form: 'value', value: shared })
+      return shared.take()
+    }
+    stream.log.keep(this.#options.maxBytes)
+    stream.onEnd((end) => this.#streamEnded(key, stream, end, context.base, since))
+    return stream
+  }
+
+  #streamEnded(
+    key: string,
+    { log }: Stream<unknown>,
+    { outcome, cacheable }: StreamEnd,
+    base: BaseFacts,
+    since: number,
+  ): void {
+    if (outcome !== 'complete' || cacheable === false || since !== this.#generation) return
+    if (!log.isWhole || log.keptBytes > this.#options.maxBytes || this.#stored.has(log)) return
+    this.#stored.add(log)
+    const answer = streamToStore(log.kept, log.frames)
+    // The base that the stream came from has judged it already.
+    const isComplete = () =>
+      log.judge === base || answer.form === 'value' || base.complete(valuesOf(chunksOf(answer)))
+    if (judge('complete()', isComplete)) this.#options.store.set(key, answer)
+  }
+
+  async #renew({ next, request, context, key }: CachedCall): Promise<void> {
+    if (this.#renewing.has(key) || context.closing.aborted) return
+    this.#renewing.add(key)
+    const since = this.#generation
+    const work = context.detach()
+    const { cancel } = work.context
+    // Nobody waits for it, so nobody would miss what hangs and keeps a slot.
+    const limit = new Timer(RENEWAL_MS, () =>
+      cancel.abort(new TimeoutError(RENEWAL_MS, { layer: this.#options.name })),
+    )
+    try {
+      const answer = this.#keep(key, await next(request, work.context), work.context, since)
+      const stream = streamOf(answer)
+      stream?.abortWith(cancel)
+      if (stream) for await (const _ of stream);
+    } catch {
+      // The old answer stays until its time is over.
+    } finally {
+      limit.stop()
+      work.end()
+      this.#renewing.delete(key)
+    }
+  }
+}
+
+/** A call with an identity, on its way through the cache. */
+interface CachedCall {
+  readonly next: Handler
+  readonly request: unknown
+  readonly context: Context
+  readonly key: string
+}
+
+const NOT_SERVED: unique symbol = Symbol('not served')
+
+/** What comes from outside the process is judged as if it had come from the base. */
+function isSound(answer: StoredAnswer, { valid, complete }: BaseFacts): boolean {
+  if (answer.form === 'value') return valid(answer.value.take())
+  return complete(valuesOf(chunksOf(answer)))
+}
+
+function judge(name: string, ask: () => boolean): boolean {
+  try {
+    return ask()
+  } catch (error) {
+    hookFailed(`cache: ${name}`, error)
+    return false
+  }
+}

@@ -1,0 +1,88 @@
+import {
+  Frame,
+  Json,
+  readJson,
+  type Shared,
+  SharedJson,
+  share,
+  shareList,
+  Transcript,
+} from '../../core/index.js'
+
+/**
+ * A complete answer as the cache keeps it: a value, the chunks of a stream, or a stream of frames
+ * as the text that it came as.
+ */
+export type StoredAnswer =
+  | { readonly form: 'value'; readonly value: Shared }
+  | { readonly form: 'stream'; readonly chunks: Shared }
+  | { readonly form: 'frames'; readonly transcript: Transcript }
+
+/** Of a stream, from what its log has kept of it. */
+export function streamToStore(entries: readonly unknown[], isFrames: boolean): StoredAnswer {
+  return isFrames
+    ? { form: 'frames', transcript: Transcript.of(entries as readonly Frame[]) }
+    : { form: 'stream', chunks: shareList(entries as readonly Shared[]) }
+}
+
+/** Rough size in memory. Bytes. */
+export function sizeOf(answer: StoredAnswer): number {
+  if (answer.form === 'frames') return answer.transcript.bytes
+  return answer.form === 'value' ? answer.value.bytes : answer.chunks.bytes
+}
+
+/** What a store outside the process holds of an answer. */
+export interface Written {
+  readonly form: 'value' | 'json' | 'stream' | 'frames'
+  /** Plain JSON and bytes. */
+  readonly content: unknown
+}
+
+/** An answer as plain JSON and bytes; undefined when it is something else. */
+export function write(answer: StoredAnswer): Written | undefined {
+  if (answer.form === 'frames') return { form: 'frames', content: answer.transcript.toStored() }
+  const shared = answer.form === 'value' ? answer.value : answer.chunks
+  if (!shared.storable) return undefined
+  if (shared instanceof SharedJson)
+    return { form: 'json', content: { text: shared.text, rest: shared.rest } }
+  return { form: answer.form, content: shared.take() }
+}
+
+/** What `write()` gave, from a store that may hold anything; undefined for what is none. */
+export function read({ form, content }: Written): StoredAnswer | undefined {
+  switch (form) {
+    case 'value':
+      return { form, value: share(content) }
+    case 'stream':
+      return Array.isArray(content) ? { form, chunks: share(content) } : undefined
+    case 'json': {
+      const { text, rest } = (content ?? {}) as { text?: unknown; rest?: unknown }
+      if (typeof text !== 'string' || typeof rest !== 'object' || rest === null) return undefined
+      return { form: 'value', value: share({ ...rest, data: readJson(text) }) }
+    }
+    case 'frames': {
+      const transcript = Transcript.read(content)
+      return transcript && { form, transcript: cleaned(transcript) }
+    }
+    default:
+      return undefined
+  }
+}
+
+/** Parses every frame: what goes out as text must be JSON, and without `__proto__`. */
+function cleaned(transcript: Transcript): Transcript {
+  return Transcript.of(
+    transcript.frames().map(({ text, event }) => new Frame(readJson(text).text, undefined, event)),
+  )
+}
+
+/** The chunks of a stored stream as one caller gets them. */
+export function chunksOf(answer: Exclude<StoredAnswer, { form: 'value' }>): readonly unknown[] {
+  return answer.form === 'stream'
+    ? (answer.chunks.take() as readonly unknown[])
+    : answer.transcript.frames()
+}
+
+/** Chunks as values: frames are parsed. */
+export const valuesOf = (chunks: readonly unknown[]): readonly unknown[] =>
+  chunks.map((chunk) => (chunk instanceof Json ? chunk.take() : chunk))

@@ -1,0 +1,184 @@
+import {
+  type AbortListener,
+  type Context,
+  type Handler,
+  proceed,
+  type Shared,
+  type SharedWork,
+  type Sharing,
+  type Stream,
+  share,
+  streamFrom,
+  streamOf,
+  type Trace,
+  type TransientMap,
+} from '../../core/index.js'
+
+/** What the calls of one layer have in common. */
+export interface CallsInProgress {
+  /** Named in errors. */
+  readonly layer: string
+  readonly calls: TransientMap<SharedCall>
+  /** Is called once a call, when its answer has ended. */
+  ended(): void
+}
+
+/** One call in progress, and the callers that share its answer. */
+export class SharedCall implements AbortListener, Sharing {
+  readonly #work: SharedWork
+  readonly #key: string
+  readonly #inProgress: CallsInProgress
+  #waiters: Waiter[] = []
+  /** The answer, when it is a stream that has begun. */
+  #stream: Stream<unknown> | undefined
+  #isOver = false
+
+  constructor(work: SharedWork, key: string, inProgress: CallsInProgress) {
+    this.#work = work
+    this.#key = key
+    this.#inProgress = inProgress
+    inProgress.calls.set(key, this)
+    work.context.cancel.add(this)
+  }
+
+  get trace(): Trace | undefined {
+    return this.#work.context.trace
+  }
+
+  get layer(): string {
+    return this.#inProgress.layer
+  }
+
+  abandoned(reason: unknown): void {
+    this.#work.context.cancel.abort(reason)
+  }
+
+  /** Whether one more caller can still get the whole answer. */
+  get canJoin(): boolean {
+    return this.#stream === undefined || this.#stream.log.canJoin
+  }
+
+  /** Every caller has gone, so the work is aborted. */
+  abort(): void {
+    this.#unlist()
+  }
+
+  /** From now on nobody can join. */
+  #unlist(): void {
+    this.#inProgress.calls.delete(this.#key, this)
+  }
+
+  /** Counts a caller in. Settles with its answer, or with its abort. */
+  join(context: Context): Promise<unknown> {
+    const leave = this.#work.join(context)
+    return new Promise((resolve, reject) => {
+      const waiter = new Waiter(context, leave, resolve, reject)
+      // At once: by the next turn the start of the stream may be gone.
+      if (this.#stream !== undefined) return this.#serveStream(waiter, this.#stream)
+      this.#waiters.push(waiter)
+      context.cancel.add(waiter)
+    })
+  }
+
+  /** Begins the work. */
+  start(next: Handler, request: unknown): void {
+    try {
+      const answered = (answer: unknown) => this.#answered(answer)
+      const failed = (error: unknown) => this.#failed(error)
+      void proceed(next(request, this.#work.context), answered, failed)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #answered(answer: unknown): void {
+    try {
+      const stream = streamOf(answer)
+      if (stream === undefined) this.#serveAll(share(answer))
+      else this.#shareStream(stream)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #serveAll(shared: Shared): void {
+    this.#finish()
+    for (const { context, resolve } of this.#depart()) {
+      this.#work.tell(context)
+      resolve(shared.take())
+    }
+  }
+
+  #shareStream(given: Stream<unknown>): void {
+    // A stream that somebody has begun to read, or that is shared already, gets a log of its own.
+    const stream = given.isUnread ? given : streamFrom(given, { committed: true })
+    stream.abortWith(this.#work.context.cancel)
+    stream.share(this)
+    stream.onEnd(() => this.#finish())
+    this.#stream = stream
+    for (const waiter of this.#depart()) this.#serveStream(waiter, stream)
+  }
+
+  #failed(error: unknown): void {
+    this.#finish()
+    for (const { context, reject } of this.#depart()) {
+      this.#work.tell(context)
+      reject(error)
+    }
+  }
+
+  /** Those who are still there; they wait no longer. */
+  #depart(): Waiter[] {
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const waiter of waiters) waiter.context.cancel.remove(waiter)
+    return waiters.some(({ hasGone }) => hasGone)
+      ? waiters.filter(({ hasGone }) => !hasGone)
+      : waiters
+  }
+
+  #serveStream({ context, leave, resolve }: Waiter, stream: Stream<unknown>): void {
+    this.#work.tell(context)
+    const reader = stream.join({ cancel: context.cancel, unreadMs: context.base.unreadMs })
+    // The last to leave has ended the stream by then, so leaving aborts no work that is over.
+    reader.onEnd(({ outcome, error }) => {
+      if (outcome !== 'complete') leave(error)
+    })
+    resolve(reader)
+  }
+
+  #finish(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#work.end()
+    this.#unlist()
+    this.#inProgress.ended()
+  }
+}
+
+/** A caller that waits for the answer. */
+class Waiter implements AbortListener {
+  readonly context: Context
+  readonly leave: (reason?: unknown) => void
+  readonly resolve: (answer: unknown) => void
+  readonly reject: (error: unknown) => void
+  hasGone = false
+
+  constructor(
+    context: Context,
+    leave: (reason?: unknown) => void,
+    resolve: (answer: unknown) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.context = context
+    this.leave = leave
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  abort(reason: unknown): void {
+    this.hasGone = true
+    this.leave(reason)
+    this.reject(reason)
+  }
+}

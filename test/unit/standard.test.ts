@@ -1,0 +1,171 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { base, createBlossom, type StandardOptions, stack, standard } from '../../src/index.js'
+import { never } from '../support/gate.js'
+import { failure, watch } from '../support/watch.js'
+
+const NAMES = ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'attempt', 'pool']
+const MINUTE = 60_000
+
+const namesOf = (options?: StandardOptions): string[] =>
+  createBlossom()
+    .use(...standard(options))
+    .describe()
+    .map(({ name }) => name)
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** How long a call that is never answered takes to fail. Milliseconds. */
+async function patienceOf(options: StandardOptions | undefined, request: object): Promise<number> {
+  const ask = stack(
+    base((_: object) => never(), {
+      streams: (asked) => 'stream' in asked,
+      key: () => undefined,
+    }),
+    ...standard({ ...options, retry: false }),
+  )
+  const start = performance.now()
+  const call = watch(ask(request))
+  while (call.state === 'pending') await vi.advanceTimersByTimeAsync(1_000)
+  expect(call.error).toMatchObject({ code: 'TIMEOUT' })
+  await ask.close({ timeoutMs: 0 })
+  return performance.now() - start
+}
+
+describe('standard', () => {
+  it('has all layers, in the recommended order', () => {
+    expect(namesOf()).toEqual(NAMES)
+    expect(namesOf({})).toEqual(NAMES)
+  })
+
+  it.each(NAMES)('leaves out %s when it is false', (name) => {
+    expect(namesOf({ [name]: false })).toEqual(NAMES.filter((one) => one !== name))
+  })
+
+  it('leaves out all of them', () => {
+    expect(namesOf(Object.fromEntries(NAMES.map((name) => [name, false])))).toEqual([])
+  })
+
+  it.each(NAMES)('has the defaults of %s when it is undefined or empty', (name) => {
+    expect(namesOf({ [name]: undefined })).toEqual(NAMES)
+    expect(namesOf({ [name]: {} })).toEqual(NAMES)
+  })
+
+  it('hands the options to their layers', () => {
+    const client = createBlossom().use(
+      ...standard({ queue: { concurrency: 20 }, pool: { connections: 30 } }),
+    )
+    expect(client.stats()).toMatchObject({ queue: { concurrency: 20 }, pool: { max: 30 } })
+  })
+
+  it.each([
+    ['a request', {}, 2],
+    ['an image', { path: '/image/roses' }, 5],
+    ['an image from the OpenAI route', { path: '/v1/images/generations' }, 5],
+    ['the first token of a stream', { stream: true }, 1],
+  ])('gives an attempt for %s its time', async (_, request, minutes) => {
+    expect(await patienceOf(undefined, request)).toBe(minutes * MINUTE)
+  })
+
+  it.each([
+    ['a request', {}, 5],
+    ['an image', { path: '/image/roses' }, 10],
+    ['a stream', { stream: true }, 15],
+  ])('gives a call for %s its time', async (_, request, minutes) => {
+    expect(await patienceOf({ attempt: false }, request)).toBe(minutes * MINUTE)
+  })
+
+  it('lays options over the defaults, of which undefined changes none', async () => {
+    const attempt = { ms: 7_000, firstTokenMs: undefined }
+    expect(await patienceOf({ attempt }, {})).toBe(7_000)
+    expect(await patienceOf({ attempt }, { stream: true })).toBe(MINUTE)
+  })
+
+  it('has a circuit for each model, or one for a base that knows no models', async () => {
+    const options = {
+      breaker: { minimumCalls: 1 },
+      retry: false,
+      dedupe: false,
+      cache: false,
+    } as const
+    const down = async () => {
+      throw new Error('down')
+    }
+    const ask = stack(
+      base((_: { model: string }) => down(), { model: ({ model }) => model }),
+      ...standard(options),
+    )
+    expect(await failure(ask({ model: 'a' }))).toMatchObject({ message: 'down' })
+    expect(await failure(ask({ model: 'a' }))).toMatchObject({ code: 'BREAKER_OPEN' })
+    expect(await failure(ask({ model: 'b' }))).toMatchObject({ message: 'down' })
+    const plain = stack(async (_: number) => down(), ...standard(options))
+    expect(await failure(plain(1))).toMatchObject({ message: 'down' })
+    expect(await failure(plain(2))).toMatchObject({ code: 'BREAKER_OPEN' })
+    await ask.close({ timeoutMs: 0 })
+    await plain.close({ timeoutMs: 0 })
+  })
+
+  it('has a single circuit when the breaker is given no key', async () => {
+    const [, , , , trip] = standard({ breaker: { key: () => 'all', minimumCalls: 1 } })
+    const ask = stack(
+      base(
+        async (_: string) => {
+          throw new Error('down')
+        },
+        { model: (model) => model },
+      ),
+      trip,
+    )
+    await failure(ask('a'))
+    expect(await failure(ask('b'))).toMatchObject({ code: 'BREAKER_OPEN' })
+    await ask.close({ timeoutMs: 0 })
+  })
+
+  it.each([
+    ['true', { cache: true }, 'option "cache" must be an object of options, or false, got true.'],
+    ['a number', { queue: 5 }, 'option "queue" must be an object of options, or false, got 5.'],
+    ['a list', { retry: [] }, 'option "retry" must be an object of options, or false'],
+    ['null', { pool: null }, 'option "pool" must be an object of options, or false, got null.'],
+    [
+      'an unknown layer',
+      { hedge: {} },
+      'option "hedge" is unknown; expected one of cache, dedupe,',
+    ],
+    ['a layer in place of the options', () => {}, 'options must be an object'],
+    ['another name', { queue: { name: 'slots' } }, 'the layer "queue" cannot be renamed.'],
+  ])('refuses %s', (_, options, sentence) => {
+    expect(() => standard(options as never)).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG',
+        message: expect.stringContaining(`standard: ${sentence}`),
+      }),
+    )
+  })
+
+  it.each([
+    ['queue', { concurrency: 0 }, 'queue: option "concurrency"'],
+    ['attempt', { ms: -1 }, 'timeout: option "ms"'],
+    ['breaker', { keys: 'model' }, 'breaker: option "keys" is unknown'],
+  ])('refuses wrong options of %s as the layer does', (name, options, sentence) => {
+    expect(() => standard({ [name]: options } as never)).toThrow(sentence)
+  })
+
+  it('refuses options that cannot be read', () => {
+    const unreadable = new Proxy(
+      {},
+      {
+        ownKeys() {
+          throw new Error('on purpose')
+        },
+      },
+    )
+    expect(() => standard({ queue: unreadable })).toThrow(
+      'standard: reading the options of "queue" threw.',
+    )
+    expect(() => standard(unreadable)).toThrow(expect.objectContaining({ code: 'CONFIG' }))
+  })
+})
