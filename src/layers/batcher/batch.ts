@@ -26,7 +26,7 @@ export interface BatchOptions {
 export class Batch implements Expiring, AbortListener {
   deadlineSlot = NOT_WAITING
   readonly #options: BatchOptions
-  /** Where those stand that can be joined, by their group. */
+  /** Where it stands under its group, until it is sent. */
   readonly #filling: TransientMap<Batch>
   readonly #group: string
   readonly #work: SharedWork

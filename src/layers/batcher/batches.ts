@@ -26,10 +26,7 @@ export class Batches {
       batch.send()
       batch = this.#filling.get(group)
     }
-    if (batch === undefined) {
-      batch = new Batch(this.#options, this.#filling, group, context.detach())
-    }
-    return batch
+    return batch ?? new Batch(this.#options, this.#filling, group, context.detach())
   }
 }
 
