@@ -65,7 +65,7 @@ export class CallQueue implements Expiring {
   ): Promise<Answer> {
     const since = now()
     this.#admit(request, context, since)
-    const turn = this.#room.wait(context)
+    const turn = this.#room.wait(context, since)
     // It may be there already: the rate may have opened since anybody looked.
     this.#callWaiting()
     return turn.then(
