@@ -58,7 +58,7 @@ export type {
   StackStats,
   Transport,
 } from './core/types.js'
-export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher.js'
+export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher/index.js'
 export {
   type BreakerOptions,
   type BreakerState,

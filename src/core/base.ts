@@ -3,7 +3,7 @@ import { ConfigError } from './errors.js'
 import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
 import { isStream, onEnd, Stream, streamFrom } from './stream/index.js'
-import type { BaseFacts, BaseTraits, Context, Handler } from './types.js'
+import type { BaseFacts, BaseTraits, Context, Handler, MaybePromise } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 
 const TRAITS = Symbol('blossom-stack.traits')
@@ -116,22 +116,31 @@ export function baseHandler<Request, Answer>(
   fn: Base<Request, Answer>,
   facts: BaseFacts,
 ): Handler<Request, Answer> {
-  const ask: Handler<Request, Answer> = async (request, context) => {
-    context.cancel.throwIfAborted()
-    const answer = await fn(request, context)
-    if (answer instanceof Stream || !isStream(answer)) return answer
-    const stream = streamFrom(answer, {
-      cancel: context.cancel,
-      commits: facts.commits,
-      unreadMs: facts.unreadMs,
-    })
-    await stream.log.ready
-    return stream as Answer
+  // Not `async`, which would cost a call 300 bytes more; but always a promise, and never thrown.
+  const ask = (request: Request, context: Context): Promise<Answer> => {
+    try {
+      context.cancel.throwIfAborted()
+      const answer = fn(request, context)
+      return Promise.resolve(answer).then((given) => committed(given, facts, context))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
   return (request, context) =>
     context.trace === undefined
       ? ask(request, context)
       : attempt(ask, request, context, context.trace)
+}
+
+/** The answer, when it is a stream as soon as that has committed. */
+function committed<Answer>(
+  answer: Answer,
+  { commits, unreadMs }: BaseFacts,
+  { cancel }: Context,
+): MaybePromise<Answer> {
+  if (answer instanceof Stream || !isStream(answer)) return answer
+  const stream = streamFrom(answer, { cancel, commits, unreadMs })
+  return stream.log.ready.then(() => stream as Answer)
 }
 
 /** Calls the base, and publishes when that begins and when its answer has ended. */

@@ -13,7 +13,11 @@ class NoKey extends Error {}
  */
 export function stableKey(value: unknown): string | undefined {
   try {
-    return write(value, 0)
+    const text = write(value, 0)
+    // It was put together from many pieces, which the engine keeps until somebody looks into it:
+    // five times as much memory for a call that waits.
+    text.charCodeAt(0)
+    return text
   } catch (error) {
     if (error instanceof NoKey) return undefined
     throw error

@@ -97,6 +97,8 @@ class Limits {
   readonly layer: string
   readonly firstTokenMs: number | undefined
   readonly idleMs: number | undefined
+  /** Whether an answer's limits depend on whether it is a stream. */
+  readonly goByForm: boolean
   fired = 0
   readonly #ms: number | ((request: unknown) => number)
   readonly #streamMs: number | undefined
@@ -113,6 +115,7 @@ class Limits {
     this.#streamMs = streamMs
     this.firstTokenMs = firstTokenMs
     this.idleMs = idleMs
+    this.goByForm = streamMs !== undefined || firstTokenMs !== undefined
   }
 
   /** For an answer that is no stream. */
@@ -138,7 +141,6 @@ class TimedCall extends Cancel implements Expiring {
   readonly #reject: (error: unknown) => void
   readonly #start = now()
   readonly #plainMs: number
-  readonly #streamMs: number
   /** Whether the request asks for a stream; undefined when the base does not know. */
   readonly #streams: boolean | undefined
   /** The limit on the whole answer that is in force. */
@@ -159,7 +161,6 @@ class TimedCall extends Cancel implements Expiring {
     this.#resolve = resolve
     this.#reject = reject
     this.#plainMs = limits.plainMs(request)
-    this.#streamMs = limits.streamMs(this.#plainMs)
     this.#streams = context.base.streams?.(request)
     this.#totalMs =
       this.#streams === undefined
@@ -167,6 +168,10 @@ class TimedCall extends Cancel implements Expiring {
         : this.#streams
           ? this.#streamMs
           : this.#plainMs
+  }
+
+  get #streamMs(): number {
+    return this.#limits.streamMs(this.#plainMs)
   }
 
   run(next: Handler, request: unknown): void {
@@ -232,8 +237,7 @@ class TimedCall extends Cancel implements Expiring {
       return this.#failed(error)
     }
     stream?.abortWith(this)
-    if (this.aborted || (this.#streams === undefined && this.#isTooLate(stream !== undefined)))
-      return
+    if (this.aborted || this.#isTooLate(stream !== undefined)) return
     if (stream === undefined) this.ended()
     else this.#watch(stream)
     this.#resolve(stream ?? answer)
@@ -244,6 +248,7 @@ class TimedCall extends Cancel implements Expiring {
    * own limit is too late.
    */
   #isTooLate(isStream: boolean): boolean {
+    if (this.#streams !== undefined || !this.#limits.goByForm) return false
     const tookMs = now() - this.#start
     const totalMs = isStream ? this.#streamMs : this.#plainMs
     const { firstTokenMs = totalMs } = this.#limits

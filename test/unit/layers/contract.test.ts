@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { defineLayer, type Handler, onEnd } from '../../../src/core/index.js'
-import { batcher } from '../../../src/layers/batcher.js'
+import { batcher } from '../../../src/layers/batcher/index.js'
 import { breaker } from '../../../src/layers/breaker/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { dedupe } from '../../../src/layers/dedupe/index.js'
