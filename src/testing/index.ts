@@ -1,4 +1,4 @@
-export { type Between, type ChaosOptions, type ChaosStats, chaos } from './chaos.js'
+export { type Between, type ChaosOptions, type ChaosStats, chaos } from './chaos/index.js'
 export { type LayerContractCase, type LayerContractOptions, layerContract } from './contract.js'
 export { type FakeClock, fakeClock } from './fake-clock.js'
 export {

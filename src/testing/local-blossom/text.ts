@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { randomFrom } from '../random.js'
 
 /** One chat message, as far as the local Blossom reads it. @internal */
 export interface Message {
@@ -41,18 +42,9 @@ export function digest(...parts: readonly string[]): Buffer {
   return hash.digest()
 }
 
-/**
- * A repeatable source of numbers in [0, 1) for the given parts (mulberry32 over their digest).
- * @internal
- */
+/** A repeatable source of numbers in [0, 1) for the given parts. @internal */
 export function numbersFrom(...parts: readonly string[]): () => number {
-  let state = digest(...parts).readUInt32LE(0)
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
+  return randomFrom(digest(...parts).readUInt32LE(0))
 }
 
 /**
