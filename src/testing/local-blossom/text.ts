@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { randomFrom } from '../random.js'
+import { isObject, isText } from './fields.js'
 
 /** One chat message, as far as the local Blossom reads it. @internal */
 export interface Message {
@@ -130,13 +131,12 @@ export function writeText(
 }
 
 function textOf(content: unknown): string {
-  if (typeof content === 'string') return content
+  if (isText(content)) return content
   if (!Array.isArray(content)) return ''
   return content.flatMap((part) => partText(part) ?? []).join(' ')
 }
 
 function partText(part: unknown): string | undefined {
-  if (typeof part === 'string') return part
-  if (typeof part !== 'object' || part === null || !('text' in part)) return undefined
-  return typeof part.text === 'string' ? part.text : undefined
+  const text = isObject(part) ? part.text : part
+  return isText(text) ? text : undefined
 }
