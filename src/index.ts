@@ -24,8 +24,15 @@ export {
   type StackEventType,
   type TimelineEntry,
 } from './core/events/index.js'
-export { defineLayer, type LayerDefinition } from './core/layer.js'
+export { defineLayer, type Layer, type LayerDefinition, type LayerOf } from './core/layer.js'
 export { stack } from './core/stack.js'
+export type {
+  CloseOptions,
+  Handed,
+  LayerDescription,
+  Stack,
+  StackStats,
+} from './core/stack-types.js'
 export { collect, isStream, onEnd, replay, type StreamEnd, tap } from './core/stream/index.js'
 export type { Cancel } from './core/time/cancel.js'
 export { abortScope, type Scope } from './core/time/scope.js'
@@ -34,17 +41,10 @@ export type {
   BaseTraits,
   CacheMode,
   CallOptions,
-  CloseOptions,
   Context,
   ContextPatch,
-  Handed,
   Handler,
-  Layer,
-  LayerDescription,
-  LayerOf,
   SharedWork,
-  Stack,
-  StackStats,
   Transport,
 } from './core/types.js'
 export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher.js'

@@ -46,7 +46,7 @@ function fail(listener: OnEnd, error: unknown): never {
 }
 
 /** A promise, whoever made it. */
-export function isThenable<T>(value: MaybePromise<T>): value is Promise<T> {
+function isThenable<T>(value: MaybePromise<T>): value is Promise<T> {
   return (
     typeof value === 'object' &&
     value !== null &&

@@ -5,12 +5,12 @@ import { type ReaderOptions, Stream } from './stream.js'
 import { COMPLETE, notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
 
 export { Frame } from './frame.js'
-export { type FromOptions, streamFrom } from './from.js'
-export { type Failure, NOTHING, type Nothing, type Reader, StreamIterator } from './iterator.js'
-export { Log, type LogOptions, type Sharing, type StreamSource } from './log.js'
-export { type ReaderOptions, Stream, type StreamOptions } from './stream.js'
+export { streamFrom } from './from.js'
+export { NOTHING, type Nothing, type Reader, StreamIterator } from './iterator.js'
+export { Log, type Sharing, type StreamSource } from './log.js'
+export { Stream, type StreamOptions } from './stream.js'
 export { COMPLETE, notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
-export { type StoredTranscript, Transcript } from './transcript.js'
+export { Transcript } from './transcript.js'
 export { View } from './view.js'
 
 /** Whether an answer is a stream. */
