@@ -7,7 +7,7 @@ import {
 
 /** What is known of an upstream answer that was an error. */
 export interface UpstreamFacts {
-  /** Upstream's status, whatever `status` tells the visitor. */
+  /** Upstream's status, whatever `status` is for the client of a server. */
   upstreamStatus: number
   /** Upstream's own code, such as `UNPROCESSABLE_ENTITY`. */
   upstreamCode?: string | undefined
@@ -30,8 +30,8 @@ interface UpstreamErrorOptions extends UpstreamFacts {
 }
 
 /**
- * Upstream answered with an error. Its kinds say which; `upstreamStatus` is what upstream said,
- * `status` what to tell a visitor.
+ * Upstream answered with an error. Its kinds name which; `upstreamStatus` is upstream's status,
+ * `status` the one to answer the client of a server with.
  */
 export class BlossomError extends StackError implements UpstreamFacts {
   static override readonly kind: string = 'BlossomError'
@@ -156,7 +156,7 @@ export class TooLargeError extends StackError {
   }
 }
 
-/** A stream broke after it had begun. Code `STREAM`, status 502; `cause` says why. */
+/** A stream broke after it had begun. Code `STREAM`, status 502; `cause` is the reason. */
 export class StreamError extends StackError {
   static override readonly kind: string = 'StreamError'
   /** The text that had arrived. */
@@ -189,7 +189,7 @@ export class StreamError extends StackError {
 interface StatusMeaning {
   readonly Kind: new (message: string, options: UpstreamErrorOptions) => StackError
   readonly code: ErrorCode
-  /** What to answer the client of a server. */
+  /** For the client of a server. */
   readonly status: number
   readonly retryable?: boolean
   readonly problem: string

@@ -52,7 +52,7 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
   kind?: string | undefined
   /**
    * Kinds that are better placed inside this layer, each with what goes wrong otherwise:
-   * `describe()` and a warning tell it.
+   * `describe()` and a warning report it.
    */
   outside?: Readonly<Record<string, string>> | undefined
   /**
@@ -106,8 +106,8 @@ export function hooksOf(layer: object): (LayerHooks & { stats(): object }) | und
 }
 
 /**
- * Where a stack, and the client, tell their layers to the parts of this library that must know them
- * by kind.
+ * Where a stack, and the client, list their layers for the parts of this library that must know
+ * them by kind.
  */
 export const LAYERS: unique symbol = Symbol.for('blossom-stack.layers') as never
 

@@ -30,7 +30,7 @@ export type StackStats<
     : StackStats<Rest, Stats & Record<Numbered<NameOf<L>, keyof Stats & string>, StatsOf<L>>>
   : { readonly [K in keyof Stats]: Stats[K] }
 
-/** One layer of a stack, as `describe()` tells it. */
+/** One layer of a stack, as `describe()` returns it. */
 export interface LayerDescription {
   readonly name: string
   readonly stats: object

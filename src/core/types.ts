@@ -16,11 +16,11 @@ export type Handler<Request = unknown, Answer = unknown> = (
 
 /**
  * How the stores and shared calls treat a call: `reload` reads nothing stored but stores the
- * answer, `no-store` passes cache and dedupe by.
+ * answer, `no-store` bypasses cache and dedupe.
  */
 export type CacheMode = 'default' | 'reload' | 'no-store'
 
-/** What a caller may say beside the request. */
+/** What a caller may pass beside the request. */
 export interface CallOptions {
   /** The caller's own cancellation; its `reason` is what the call then rejects with. */
   signal?: AbortSignal | undefined
@@ -94,7 +94,7 @@ export interface Context {
   readonly deadline: number
   /** Notes that flow outward, under the layers' names; one map per call. */
   readonly meta: Map<string, unknown>
-  /** What the base has told of itself. */
+  /** The base's traits. */
   readonly base: BaseFacts
   readonly priority: number
   readonly tenant: string | undefined
@@ -103,8 +103,8 @@ export interface Context {
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
   /**
-   * What the base says is the request's identity, asked once in a call: layers that share answers
-   * ask one after the other.
+   * The request's identity by the base's `key`, computed once in a call although several layers ask
+   * for it.
    */
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined
   /**
@@ -144,8 +144,8 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
   streams?: ((request: Request) => boolean) | undefined
   /**
    * The request's identity, for `cache` and `dedupe`; equal identities may share one answer.
-   * `undefined`: this request has none and passes both by. Bases that share one cache must tell
-   * themselves apart in it. For `cache` a streamed and a plain form of one request should be the
+   * `undefined`: this request has none and bypasses both. Bases that share one cache must
+   * differ in it. For `cache` a streamed and a plain form of one request should be the
    * same, for `dedupe` they should differ.
    * @default stable JSON of the request
    */
@@ -178,7 +178,7 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
   fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
   /**
    * For `batcher`: how many inputs the request holds and which requests may go together;
-   * `undefined` passes the batcher by.
+   * `undefined` bypasses the batcher.
    * @default an array's length
    */
   split?:
@@ -201,7 +201,7 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    */
   unreadMs?: number | undefined
   /**
-   * Told what happens to the calls of stacks on this base. What it throws is a warning and changes
+   * Called with every event of the stacks on this base. What it throws is a warning and changes
    * nothing.
    */
   onEvent?: EventListener | undefined
@@ -211,8 +211,8 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
 export interface BaseFacts {
   readonly name: string
   /**
-   * Tells the identities of this base from those of others; empty when the base has told its own
-   * `key`, which then speaks for itself.
+   * Keeps the identities of this base apart from those of others; empty when the base has a `key`
+   * of its own.
    */
   readonly scope: string
   /** `undefined`: nothing is known of this request. */

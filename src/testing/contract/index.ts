@@ -34,8 +34,8 @@ export interface LayerContractOptions<Request = unknown> {
  * caller's reason, every answer ends once, nothing is left behind, calls do not mix, and the
  * context arrives inside whole. Each case makes layers of its own and takes some milliseconds.
  *
- * @param makeLayer makes the layer to try, or several as a stack has them (outermost first), anew
- * at each call
+ * @param makeLayer makes the layer to try, or several as a stack has them (outermost first);
+ * called for each case
  * @example for (const { name, run } of layerContract(() => myLayer())) it(name, run)
  */
 export function layerContract<Request = unknown, Answer = unknown>(

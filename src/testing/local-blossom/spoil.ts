@@ -89,7 +89,7 @@ export async function fill(exchange: Exchange, block: Buffer, bytes: number): Pr
 }
 
 /**
- * Writes pieces as they come, or cut anew into writes of a fixed size, with a pause before each
+ * Writes pieces as they come, or cut into writes of a fixed size, with a pause before each
  * write but the first.
  */
 export class Sink {
