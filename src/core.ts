@@ -26,8 +26,15 @@ export {
   type TimelineEntry,
 } from './core/events/index.js'
 export { Json } from './core/json.js'
-export { defineLayer, type LayerDefinition } from './core/layer.js'
+export { defineLayer, type Layer, type LayerDefinition, type LayerOf } from './core/layer.js'
 export { stack } from './core/stack.js'
+export type {
+  CloseOptions,
+  Handed,
+  LayerDescription,
+  Stack,
+  StackStats,
+} from './core/stack-types.js'
 export {
   collect,
   isStream,
@@ -44,18 +51,11 @@ export type {
   BaseTraits,
   CacheMode,
   CallOptions,
-  CloseOptions,
   Context,
   ContextPatch,
-  Handed,
   Handler,
-  Layer,
-  LayerDescription,
-  LayerOf,
   MaybePromise,
   SharedWork,
-  Stack,
-  StackStats,
   Transport,
 } from './core/types.js'
 export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher/index.js'

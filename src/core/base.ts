@@ -8,7 +8,7 @@ import { atOnce, hookFailed } from './warn.js'
 
 const TRAITS = Symbol('blossom-stack.traits')
 
-/** A function that a stack can be built on, with what it has told of itself. */
+/** A function that a stack can be built on, with its traits. */
 export type Base<Request, Answer> = (request: Request, context: Context) => Answer | Promise<Answer>
 
 type ChunkOf<Answer> = Answer extends AsyncIterable<infer Chunk> ? Chunk : unknown
@@ -35,7 +35,7 @@ const RULES = {
 }
 
 /**
- * Tells what layers must know of a function and may not guess: whether a request streams, its
+ * States what layers must know of a function and may not guess: whether a request streams, its
  * identity, what commits a stream. All traits are optional; `stack(fn)` without any works.
  *
  * @throws ConfigError when a trait is unknown or not what it should be
@@ -48,9 +48,9 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
   if (typeof fn !== 'function')
     throw new ConfigError('base: the base must be a function of one argument, the request.')
   const checked = check('base', traits, RULES)
-  const told = (request: never, context: Context) => fn(request, context)
-  Object.defineProperty(told, 'name', { value: fn.name, configurable: true })
-  return Object.defineProperty(told, TRAITS, { value: checked }) as unknown as Fn
+  const handler = (request: never, context: Context) => fn(request, context)
+  Object.defineProperty(handler, 'name', { value: fn.name, configurable: true })
+  return Object.defineProperty(handler, TRAITS, { value: checked }) as unknown as Fn
 }
 
 const firstChunkCommits = () => true
@@ -151,13 +151,13 @@ async function attempt<Request, Answer>(
   trace: Trace,
 ): Promise<Answer> {
   const { cancel, transport } = context
-  const told = trace.attempt(transport?.member)
+  const attempt = trace.attempt(transport?.member)
   try {
     const answer = await ask(request, context)
-    if (isStream(answer)) told.firstToken()
-    return onEnd(answer, (end) => told.end(end, cancel))
+    if (isStream(answer)) attempt.firstToken()
+    return onEnd(answer, (end) => attempt.end(end, cancel))
   } catch (error) {
-    told.end({ outcome: 'failed', error }, cancel)
+    attempt.end({ outcome: 'failed', error }, cancel)
     throw error
   }
 }

@@ -14,10 +14,18 @@ export { Notes, type Trace } from './events/trace.js'
 export { follow, proceed } from './follow.js'
 export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js'
 export { digest, stableKey } from './key.js'
-export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
+export {
+  defineLayer,
+  LAYERS,
+  type Layer,
+  type LayerDefinition,
+  type LayerEntry,
+  type LayerOf,
+} from './layer.js'
 export { Link, LinkedList } from './linked-list.js'
 export { isJsonData, type Shared, SharedJson, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
+export * from './stack-types.js'
 export * from './stream/index.js'
 export { type AbortListener, Cancel } from './time/cancel.js'
 export { type Clock, currentClock, now, setClock, wallTime } from './time/clock.js'

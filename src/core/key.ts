@@ -54,7 +54,7 @@ function write(value: unknown, depth: number): string {
 }
 
 /**
- * A text's end is told by its length, as looking for what to escape takes longer than everything
+ * Each text comes after its length, as looking for what to escape takes longer than everything
  * else here.
  */
 function quote(text: string): string {
@@ -80,7 +80,7 @@ function sortedKeys(value: object): string[] {
 }
 
 /**
- * The SHA-256 digest of `parts`, each told apart from the next: fixed length, nothing of the input
+ * The SHA-256 digest of `parts`, each kept apart from the next: fixed length, nothing of the input
  * readable.
  */
 export function digest(...parts: string[]): string {

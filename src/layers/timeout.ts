@@ -54,9 +54,8 @@ export interface TimeoutStats {
  * Cuts off an answer that is not complete in time, and aborts its work. The caller's own abort
  * passes through as it is. Any one of the limits is enough.
  *
- * `ms` or `streamMs` is chosen by what the base says of the request (`streams`). When it says
- * nothing the longer of the two holds until the answer shows its form; then the right one counts,
- * from the call's start.
+ * `ms` or `streamMs` is chosen by the base's `streams` trait. Without it the longer of the two holds
+ * until the answer shows its form; then the right one counts, from the call's start.
  *
  * @throws ConfigError without any limit
  * @throws TimeoutError code `TIMEOUT`, status 504, with `phase` and `ms`; a stream already being
@@ -199,7 +198,7 @@ class TimedCall extends Cancel implements Expiring {
     this.#fire('total', this.#totalMs)
   }
 
-  /** The answer is not waited for any longer, whether or not the work heeds the abort. */
+  /** The answer is not waited for any longer, whether or not the work stops. */
   override abort(reason: unknown): void {
     super.abort(reason)
     this.ended()

@@ -38,7 +38,7 @@ export class EventStream implements BodyReader, StreamSource {
     const { cancel, base } = context
     this.#exchange = exchange
     this.#isChat = request.path === CHAT
-    // From here on the stream heeds the cancellation, and stops us.
+    // From here on the stream follows the cancellation, and stops us.
     exchange.release()
     this.#stream = Stream.over<unknown>(this, {
       cancel,
@@ -101,7 +101,7 @@ export class EventStream implements BodyReader, StreamSource {
     return this.#linger !== undefined || this.#stream.log.sourceEnd !== undefined
   }
 
-  /** A chat that has not said why it ended has not ended. */
+  /** A chat without a finish reason has not ended. */
   get #isIncomplete(): boolean {
     return this.#isChat && this.#finishReason === undefined
   }

@@ -35,7 +35,7 @@ export function readEvents(
       if (!stopped) reader.onData(data, event)
     },
     onError: ({ type }) => {
-      // Other errors are unknown fields and bad retry values, which the standard says to pass over.
+      // Other errors are unknown fields and bad retry values, which the standard ignores.
       if (type === 'max-buffer-size-exceeded') stop()
     },
     maxBufferSize: maxEventBytes,

@@ -71,7 +71,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     return this.#isDropped ? 0 : this.log.length - this.position
   }
 
-  /** Aborts the reading with the reason of `cancel`, unless a cancellation is heeded already. */
+  /** Aborts the reading with the reason of `cancel`, unless it follows a cancellation already. */
   abortWith(cancel: Cancel): void {
     if (this.#cancel !== undefined || this.ended !== undefined) return
     this.#cancel = cancel

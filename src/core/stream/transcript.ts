@@ -56,7 +56,7 @@ export class Transcript {
     return new Transcript(text, Uint32Array.from(lengths), names)
   }
 
-  /** The frames, made anew: nobody shares one. */
+  /** New frames at each call: nobody shares one. */
   frames(): Frame[] {
     const frames: Frame[] = []
     let start = 0

@@ -199,7 +199,7 @@ export const guideRoutes: readonly Route[] = [
   },
   generation('queued', 'queue'),
   generation('retry', 'retry'),
-  // The guide says 408 here, although clients repeat it.
+  // The guide has 408 here, although clients retry it.
   generation('circuit-breaker', 'breaker', { timeoutStatus: 408 }),
   {
     name: 'cached',

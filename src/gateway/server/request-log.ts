@@ -51,7 +51,7 @@ export interface Finished {
 
 const round = (ms: number): number => Number(ms.toFixed(1))
 
-/** Tells the owner's `onError` and `log` of a request. */
+/** Reports a request to the operator's `onError` and `log`. */
 export function report(
   finished: Finished,
   { options, view }: Pick<RouteTools, 'options' | 'view'>,
@@ -61,7 +61,7 @@ export function report(
   const { onError, log } = options
   if (error !== undefined && !left && onError)
     runHook('createGateway: onError()', () => onError(error, { requestId, route, status }))
-  // What only the owner can mend must reach him somehow.
+  // Only the operator can mend it, so it must be seen somewhere.
   if (!onError && !log && isStackError(error, 'CONFIG')) warn(error.message)
   if (!log) return
   const code = error === undefined ? undefined : isStackError(error) ? error.code : 'INTERNAL'

@@ -61,7 +61,7 @@ export function toResponse({ status, headers, cookies = [], body, events }: Repl
   return new Response(sent as never, { status, headers: fields as Record<string, string> })
 }
 
-/** A refusal by the owner's own function, as it is. */
+/** A refusal from the operator's own function, unchanged. */
 export async function replyOf(response: Response): Promise<Reply> {
   const body = new Uint8Array(await response.arrayBuffer())
   const headers = Object.fromEntries(response.headers)

@@ -207,8 +207,8 @@ export class Session implements Outlet {
   }
 
   /**
-   * Chunks of two streams without an id could not be told apart. The guide's messages, which have
-   * one result each, need no id.
+   * Chunks of two streams without an id could not be distinguished. The guide's messages, which
+   * have one result each, need no id.
    */
   #isTaken({ type, id }: GenerationMessage): boolean {
     for (const other of this.#running)

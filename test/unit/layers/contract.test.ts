@@ -162,11 +162,11 @@ describe('layerContract', () => {
       expect(await failing(cut, 'keeps the context whole on its way in')).toBeInstanceOf(
         assert.AssertionError,
       )
-      expect(await failing(cut, "hands no later deadline inward than the caller's")).toBeInstanceOf(
-        assert.AssertionError,
-      )
       expect(
-        await failing(cut, "hands the caller's abort inward and his own reason outward"),
+        await failing(cut, "passes no later deadline inward than the caller's"),
+      ).toBeInstanceOf(assert.AssertionError)
+      expect(
+        await failing(cut, "passes the caller's abort inward and rejects with the caller's reason"),
       ).toBeInstanceOf(assert.AssertionError)
     })
 
