@@ -16,10 +16,7 @@ export interface EventReader {
  * its blank line has not ended is not delivered.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
  */
-export function readEvents(
-  reader: EventReader,
-  maxEventBytes: number,
-): (bytes: Buffer) => void {
+export function readEvents(reader: EventReader, maxEventBytes: number): (bytes: Buffer) => void {
   // Decodes as `TextDecoder` does in a fifth of the time, but keeps a byte order mark.
   const decoder = new StringDecoder('utf8')
   let hasBegun = false
