@@ -1,4 +1,4 @@
-import { check, isRecord, type rules, ValidationError } from '../core/index.js'
+import { check, isRecord, isSignal, type rules, ValidationError } from '../core/index.js'
 import { TooLargeError } from './errors.js'
 import type { BlossomCallOptions } from './types.js'
 
@@ -46,7 +46,7 @@ export function entriesOf(method: string, options: object | undefined): [string,
       typeof options === 'object' &&
       options !== null &&
       !Array.isArray(options) &&
-      !(options instanceof AbortSignal)
+      !isSignal(options)
     if (isObject) entries = Object.entries(options)
   } catch {
     throw refuse(`${method}: an option could not be read: its getter threw.`)

@@ -1,4 +1,4 @@
-import { type BaseTraits, Frame, isJson, isRecord, Json } from '../core/index.js'
+import { type BaseTraits, Frame, isBytes, isJson, isRecord, Json } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
 import { commits, finishReasonOf, fromChunks, isCompletion, toChunks } from './wire/completion.js'
 import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
@@ -65,7 +65,7 @@ function modelOf({ path, body }: Outgoing): string | undefined {
 
 function isAnswer(answer: unknown): answer is BlossomAnswer {
   if (!isRecord(answer)) return false
-  if (answer.bytes instanceof Uint8Array)
+  if (isBytes(answer.bytes))
     return (
       answer.bytes.byteLength > 0 &&
       typeof answer.contentType === 'string' &&

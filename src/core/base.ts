@@ -2,11 +2,13 @@ import { callback, check, duration } from './check.js'
 import { ConfigError } from './errors.js'
 import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
+import { processWide } from './process-wide.js'
 import { isStream, onEnd, Stream, streamFrom } from './stream/index.js'
 import type { BaseFacts, BaseTraits, Context, Handler, MaybePromise } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 
-const TRAITS = Symbol('blossom-stack.traits')
+/** Read by another copy of this library, too (ESM and CommonJS). */
+const TRAITS: unique symbol = Symbol.for('blossom-stack.traits') as never
 
 /** A function that a stack can be built on, with its traits. */
 export type Base<Request, Answer> = (request: Request, context: Context) => Answer | Promise<Answer>
@@ -162,17 +164,17 @@ async function attempt<Request, Answer>(
   }
 }
 
-const scopes = new WeakMap<object, string>()
-let scopeCount = 0
+/** For all copies of the library: a cache may serve stacks of two of them. */
+const scopes = processWide('scopes', () => ({ names: new WeakMap<object, string>(), count: 0 }))
 
 /**
  * A name of its own for each function: two functions given the same request are not asked the same.
  */
 function scopeOf(fn: object): string {
-  let scope = scopes.get(fn)
+  let scope = scopes.names.get(fn)
   if (scope === undefined) {
-    scope = `fn${++scopeCount}`
-    scopes.set(fn, scope)
+    scope = `fn${++scopes.count}`
+    scopes.names.set(fn, scope)
   }
   return scope
 }

@@ -112,6 +112,28 @@ export class StackError extends Error {
   }
 
   /**
+   * The error that `toJSON()` was called on, where it could not go itself: `structuredClone()`, and
+   * so a worker or a child process, leaves of an error only name, message and stack. Code, status
+   * and the other fields are back, and `isStackError(error, code)` holds; cause and stack are not.
+   *
+   * @throws ValidationError when it is nothing that `toJSON()` returned
+   * @example port.on('message', ({ failed }) => reject(StackError.from(failed)))
+   */
+  static from(json: unknown): StackError {
+    if (!isErrorJson(json))
+      throw new ValidationError('StackError.from: expected what toJSON() of an error returned.')
+    const { name, message, ...options } = json
+    // Its own fields (a time limit's `phase`) go along. `instanceof` goes by its kinds.
+    const fields = Object.entries(options).map(([field, value]) => [field, { value }])
+    const own = { name, kinds: [name, 'StackError'], toJSON: () => ({ ...json }) }
+    const hidden = Object.entries(own).map(([field, value]) => [field, { value }])
+    return Object.defineProperties(
+      new StackError(message, options),
+      Object.fromEntries([...fields, ...hidden]),
+    )
+  }
+
+  /**
    * Holds for this class across the ESM and CommonJS copies of the package.
    * The ordinary check comes first, so that a user's own subclass is never mistaken for ours; the
    * kinds speak only for a class that owns its kind.
@@ -126,6 +148,14 @@ export class StackError extends Error {
     const kinds = (value as { [KINDS]?: unknown })[KINDS]
     return Array.isArray(kinds) && kinds.includes(this.kind)
   }
+}
+
+type ErrorJson = StackErrorOptions & { readonly name: string; readonly message: string }
+
+function isErrorJson(json: unknown): json is ErrorJson {
+  const { name, message, code, status, retryAfter = 0 } = (json ?? {}) as Partial<ErrorJson>
+  const texts = [name, message, code].every((field) => typeof field === 'string')
+  return texts && Number.isInteger(status) && Number.isFinite(retryAfter)
 }
 
 /**
@@ -191,6 +221,10 @@ export class TimeoutError extends StackError {
     })
     this.ms = rounded
     this.phase = phase
+  }
+
+  override toJSON(): Record<string, unknown> {
+    return { ...super.toJSON(), ms: this.ms, phase: this.phase }
   }
 }
 

@@ -1,3 +1,4 @@
+import { isThenable } from './shape.js'
 import { notifyEnd, type OnEnd, onEnd } from './stream/index.js'
 import type { Context, Handler, MaybePromise } from './types.js'
 
@@ -43,13 +44,4 @@ export function follow<Request, Answer>(
 function fail(listener: OnEnd, error: unknown): never {
   notifyEnd(listener, { outcome: 'failed', error })
   throw error
-}
-
-/** A promise, whoever made it. */
-function isThenable<T>(value: MaybePromise<T>): value is Promise<T> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    typeof (value as Partial<PromiseLike<T>>).then === 'function'
-  )
 }

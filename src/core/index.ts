@@ -23,6 +23,15 @@ export {
   type LayerOf,
 } from './layer.js'
 export { Link, LinkedList } from './linked-list.js'
+export {
+  isBytes,
+  isDate,
+  isError,
+  isMap,
+  isResponse,
+  isSignal,
+  isThenable,
+} from './shape.js'
 export { isJsonData, type Shared, SharedJson, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
 export * from './stack-types.js'

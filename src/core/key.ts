@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { isPlain } from './shape.js'
 
 /** Deeper values have no key: they are no requests, and the walk must not exhaust the stack. */
 const DEEPEST = 64
@@ -38,8 +39,7 @@ function write(value: unknown, depth: number): string {
     for (let i = 0; i < value.length; i++) out += `${write(value[i], depth + 1)},`
     return `${out}]`
   }
-  const proto = Object.getPrototypeOf(value)
-  if (proto !== Object.prototype && proto !== null) throw new NoKey()
+  if (!isPlain(value)) throw new NoKey()
   if (
     typeof (value as { toJSON?: unknown }).toJSON === 'function' ||
     Object.getOwnPropertySymbols(value).length > 0

@@ -1,4 +1,5 @@
 import { isJson, isRecord, Json } from './json.js'
+import { isBinary, isBytes, isPlain } from './shape.js'
 
 /**
  * Deeper values are left as they are: they are no JSON answers, and the walk must not exhaust the
@@ -124,14 +125,6 @@ class SharedList implements Shared {
   }
 }
 
-const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer =>
-  ArrayBuffer.isView(value) || value instanceof ArrayBuffer
-
-function isPlain(value: object): boolean {
-  const proto = Object.getPrototypeOf(value)
-  return proto === Object.prototype || proto === null
-}
-
 function freeze(value: unknown, look: Look, depth: number): void {
   look.bytes += 8
   switch (typeof value) {
@@ -155,18 +148,13 @@ function freeze(value: unknown, look: Look, depth: number): void {
 
 function freezeObject(value: object, look: Look, depth: number): void {
   const isList = Array.isArray(value)
-  const proto = isList ? undefined : Object.getPrototypeOf(value)
-  if (!isList && proto !== Object.prototype) {
+  if (!isList && !isPlain(value)) {
     if (isBinary(value)) {
       look.bytes += value.byteLength
       look.binary = true
-      if (!(value instanceof Uint8Array)) look.storable = false
-      return
     }
-    if (proto !== null) {
-      look.storable = false
-      return
-    }
+    if (!isBytes(value)) look.storable = false
+    return
   }
   if (depth > DEEPEST) {
     look.storable = false
@@ -204,7 +192,7 @@ function freezeObject(value: object, look: Look, depth: number): void {
 /** A copy in which bytes are new; of all else only the frame around them is. */
 function copy(value: unknown, copies = new Map<object, unknown>(), depth = 0): unknown {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return value
-  if (value instanceof Uint8Array) return Buffer.from(value)
+  if (isBytes(value)) return Buffer.from(value)
   if (isBinary(value))
     return 'slice' in value ? (value as ArrayBuffer).slice(0) : structuredClone(value)
   if (!(Array.isArray(value) || isPlain(value))) return value

@@ -5,6 +5,7 @@ import { Running } from './call/running.js'
 import { check, duration } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
 import { hooksOf, LAYERS, type LayerEntry, type LayerHooks, type LayerOf } from './layer.js'
+import { processWide } from './process-wide.js'
 import type { CloseOptions, LayerDescription, Stack } from './stack-types.js'
 import { Cancel } from './time/cancel.js'
 import type { CallOptions, Context, Handler } from './types.js'
@@ -19,11 +20,13 @@ interface Entry {
   readonly hooks: (LayerHooks & { stats(): object }) | undefined
 }
 
-/** How many open stacks use a layer: it closes with the last of them. */
-const users = new WeakMap<object, number>()
-
-/** Layers that have been closed: what they held is gone. */
-const ended = new WeakSet<object>()
+/** For all copies of the library: one layer may be in stacks of two of them. */
+const { users, ended } = processWide('layers-in-use', () => ({
+  /** How many open stacks use a layer: it closes with the last of them. */
+  users: new WeakMap<object, number>(),
+  /** Layers that have been closed: what they held is gone. */
+  ended: new WeakSet<object>(),
+}))
 
 /**
  * Puts layers around a function of one argument; the first layer listed sees the request first and

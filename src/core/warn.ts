@@ -1,3 +1,5 @@
+import { isError, isPromise, isThenable } from './shape.js'
+
 const warned = new Set<string>()
 
 /**
@@ -19,10 +21,15 @@ export function warn(message: string, { once = true }: { once?: boolean } = {}):
 export function runHook(name: string, hook: () => unknown): void {
   try {
     const result = hook()
-    if (result instanceof Promise) result.catch((error: unknown) => hookFailed(name, error))
+    watchHook(name, result)
   } catch (error) {
     hookFailed(name, error)
   }
+}
+
+/** What an async hook rejects with becomes a warning as well. */
+export function watchHook(name: string, result: unknown): void {
+  if (isPromise(result)) result.catch((error: unknown) => hookFailed(name, error))
 }
 
 /**
@@ -31,13 +38,13 @@ export function runHook(name: string, hook: () => unknown): void {
  * @throws TypeError when it is a promise
  */
 export function atOnce<T>(answer: T): T {
-  if (typeof answer !== 'object' || !(answer instanceof Promise)) return answer
-  answer.catch(() => {})
+  if (!isThenable(answer)) return answer
+  if (isPromise(answer)) answer.catch(() => {})
   throw new TypeError('A callback must answer at once, not with a promise.')
 }
 
 /** Warns that a user's callback threw. */
 export function hookFailed(name: string, error: unknown): void {
   // Only the kind of error: its message may hold what a log must not.
-  warn(`${name} threw ${error instanceof Error ? error.name : typeof error}; the call went on.`)
+  warn(`${name} threw ${isError(error) ? error.name : typeof error}; the call went on.`)
 }

@@ -5,6 +5,7 @@ import {
   ConfigError,
   check,
   hookFailed,
+  isResponse,
   rules,
   StackError,
 } from '../core/index.js'
@@ -148,7 +149,7 @@ export class GatewayCore implements RouteTools {
     if (this.#draining && route.spends) throw new ClosedError('The server is shutting down.')
     const { incoming, requestId } = scope
     const identity = route.anyone ? {} : await this.identify(incoming, platform)
-    if (identity instanceof Response) return replyOf(identity)
+    if (isResponse(identity)) return replyOf(identity)
     const call = scope.callFor(identity)
     return route.handle(
       {

@@ -1,4 +1,11 @@
-import { type CacheMode, ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
+import {
+  type CacheMode,
+  ConfigError,
+  check,
+  isResponse,
+  rules,
+  type TimeoutPhase,
+} from '../core/index.js'
 
 /** The identity of a caller, as returned by the option `call`. */
 export interface Caller {
@@ -269,7 +276,7 @@ export function readGatewayOptions(
  * @throws ConfigError for anything that is neither a `Response` nor a caller
  */
 export async function readCaller(given: unknown): Promise<Caller | Response> {
-  if (given === undefined || given === null || given instanceof Response) return given ?? {}
+  if (given === undefined || given === null || isResponse(given)) return given ?? {}
   const wrong = (expected: string) =>
     new ConfigError(`createGateway: call() must return ${expected}.`)
   if (typeof given !== 'object')

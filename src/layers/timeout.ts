@@ -24,7 +24,8 @@ import {
 export interface TimeoutOptions<Name extends string = 'timeout'> {
   /**
    * Longest time from the call to the end of its answer. Milliseconds, at least 1; a function
-   * returns it for each request.
+   * returns it for each request (`Infinity`: no limit), and a call for which it returns anything
+   * else fails with `CONFIG`.
    * @default none
    */
   ms?: number | ((request: unknown) => number) | undefined
@@ -91,6 +92,9 @@ export function timeout<const Name extends string = 'timeout'>(
   })
 }
 
+/** What the option `ms` may return. */
+const RETURNED = { 'ms()': rules.required(rules.duration<undefined>(undefined)) }
+
 /** What the layer allows. */
 class Limits {
   readonly layer: string
@@ -120,7 +124,9 @@ class Limits {
   /** For an answer that is no stream. */
   plainMs(request: unknown): number {
     if (typeof this.#ms === 'number') return this.#ms
-    return Math.max(1, Number(atOnce(this.#ms(request))) || 1)
+    const ms = atOnce(this.#ms(request))
+    if (ms === Number.POSITIVE_INFINITY) return ms
+    return check('timeout', { 'ms()': ms }, RETURNED)['ms()']
   }
 
   streamMs(plainMs: number): number {

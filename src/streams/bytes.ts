@@ -1,4 +1,4 @@
-import { ConfigError } from '../core/index.js'
+import { ConfigError, isBytes } from '../core/index.js'
 
 /**
  * Keeps a character that two chunks share from being encoded as two broken ones: the first half
@@ -32,13 +32,24 @@ export class Surrogates {
 }
 
 /**
+ * A chunk as text or bytes: strings, bytes, and the text of pieces `{ text }`, as `text.stream()`
+ * gives them; `undefined` for anything else.
+ * @internal
+ */
+export function writable(chunk: unknown): string | Uint8Array | undefined {
+  if (typeof chunk === 'string' || isBytes(chunk)) return chunk
+  const text = (chunk as { text?: unknown } | null | undefined)?.text
+  return typeof text === 'string' ? text : undefined
+}
+
+/**
  * The error for a chunk that cannot be written as bytes.
  * @internal
  */
 export function wrongChunk(subject: string, chunk: unknown): ConfigError {
   const what = chunk === null ? 'null' : typeof chunk
   return new ConfigError(
-    `${subject}: a chunk must be a string or a Uint8Array, got ${what}; use toServerSentEvents or toNdjson first, or objectMode.`,
+    `${subject}: a chunk must be a string, a Uint8Array or { text }, got ${what}; use toServerSentEvents or toNdjson first, or objectMode.`,
     { layer: subject },
   )
 }

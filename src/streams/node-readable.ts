@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
-import { check, NOTHING, type StreamIterator } from '../core/index.js'
-import { Surrogates, wrongChunk } from './bytes.js'
+import { check, isError, NOTHING, type StreamIterator } from '../core/index.js'
+import { Surrogates, writable, wrongChunk } from './bytes.js'
 import { flagRule, open } from './source.js'
 
 /** Options of `toNodeReadable()`. */
 export interface NodeReadableOptions {
   /**
    * Passes chunks of any kind as they are, for a reader in object mode; otherwise strings (as
-   * UTF-8) and bytes only.
+   * UTF-8), bytes, and the text of pieces `{ text }` only.
    * @default false
    */
   objectMode?: boolean | undefined
@@ -100,12 +100,12 @@ class SourceReadable extends Readable {
     }
     const { error } = failure
     // A caller may abort with any reason, but Node takes nothing and `null` for no error at all.
-    this.destroy(error instanceof Error ? error : new Error('The stream failed.', { cause: error }))
+    this.destroy(isError(error) ? error : new Error('The stream failed.', { cause: error }))
   }
 
   #bytes(chunk: unknown): string | Uint8Array | undefined {
-    if (typeof chunk === 'string') return this.#surrogates.join(chunk)
-    if (!(chunk instanceof Uint8Array)) return undefined
-    return chunk.length === 0 ? '' : chunk
+    const piece = writable(chunk)
+    if (typeof piece === 'string') return this.#surrogates.join(piece)
+    return piece?.length === 0 ? '' : piece
   }
 }

@@ -1,4 +1,12 @@
-import { ConfigError, isStream, rules, StreamIterator, streamFrom } from '../core/index.js'
+import {
+  ConfigError,
+  isError,
+  isStream,
+  isThenable,
+  rules,
+  StreamIterator,
+  streamFrom,
+} from '../core/index.js'
 
 /**
  * Opens a source for its one reader. It is not asked for anything yet.
@@ -9,12 +17,11 @@ export function open<T>(subject: string, source: AsyncIterable<T>): StreamIterat
   if (source instanceof StreamIterator) return source
   if (isStream(source))
     return streamFrom(source as AsyncIterable<T>, { committed: true, lazy: true })
-  const got =
-    (source as unknown) instanceof Promise
-      ? 'a promise: await it first'
-      : source === null
-        ? 'null'
-        : typeof source
+  const got = isThenable(source as unknown)
+    ? 'a promise: await it first'
+    : source === null
+      ? 'null'
+      : typeof source
   throw new ConfigError(`${subject}: source must be an AsyncIterable, got ${got}.`, {
     layer: subject,
   })
@@ -40,5 +47,5 @@ export const flagRule = rules.custom<boolean, false>(
  * @internal
  */
 export function isAbort(error: unknown, signal: AbortSignal | undefined): boolean {
-  return signal?.aborted === true || (error instanceof Error && error.name === 'AbortError')
+  return signal?.aborted === true || (isError(error) && error.name === 'AbortError')
 }

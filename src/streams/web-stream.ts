@@ -1,12 +1,12 @@
 import { check, NOTHING, type Reader, type StreamIterator } from '../core/index.js'
-import { Surrogates, wrongChunk } from './bytes.js'
+import { Surrogates, writable, wrongChunk } from './bytes.js'
 import { flagRule, open } from './source.js'
 
 /** Options of `toWebStream()`. */
 export interface WebStreamOptions {
   /**
-   * Passes chunks of any kind as they are; otherwise strings become bytes (UTF-8) and bytes pass,
-   * nothing else.
+   * Passes chunks of any kind as they are; otherwise strings and the text of pieces `{ text }`
+   * become bytes (UTF-8) and bytes pass, nothing else.
    * @default false
    */
   objectMode?: boolean | undefined
@@ -27,7 +27,7 @@ const SUBJECT = 'toWebStream'
  * @see https://streams.spec.whatwg.org/#rs-class
  */
 export function toWebStream(
-  source: AsyncIterable<string | Uint8Array>,
+  source: AsyncIterable<string | Uint8Array | { readonly text: string }>,
   options?: { objectMode?: false | undefined },
 ): ReadableStream<Uint8Array>
 export function toWebStream<Chunk>(
@@ -124,7 +124,7 @@ class PulledSource implements Reader {
   }
 
   #bytes(chunk: unknown): Uint8Array | undefined {
-    if (typeof chunk === 'string') return encoder.encode(this.#surrogates.join(chunk))
-    return chunk instanceof Uint8Array ? chunk : undefined
+    const piece = writable(chunk)
+    return typeof piece === 'string' ? encoder.encode(this.#surrogates.join(piece)) : piece
   }
 }

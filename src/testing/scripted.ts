@@ -1,4 +1,4 @@
-import { type Context, Timer } from '../core/index.js'
+import { type Context, isError, Timer } from '../core/index.js'
 
 /**
  * One step of a script: an answer, an `Error` to throw, or a function that is called like the base.
@@ -54,7 +54,7 @@ export function scripted<Request = unknown, Answer = unknown>(
     })
     running++
     try {
-      if (step instanceof Error) throw step
+      if (isError(step)) throw step
       return typeof step === 'function'
         ? await (step as (request: Request, context: Context) => Answer)(request, context)
         : step

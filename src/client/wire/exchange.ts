@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import type { AbortListener, Context, StackError } from '../../core/index.js'
+import { type AbortListener, type Context, isError, type StackError } from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader, type ExchangeSettings } from './body.js'
@@ -143,7 +143,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
   cut(reason: unknown): void {
     const controller = this.#controller
     this.#controller = undefined
-    controller?.abort(reason instanceof Error ? reason : new Error('The call was aborted.'))
+    controller?.abort(isError(reason) ? reason : new Error('The call was aborted.'))
   }
 
   #begin(status: number): void {

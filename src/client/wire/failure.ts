@@ -1,5 +1,6 @@
 import {
   ClosedError,
+  isError,
   isRecord,
   parseJson,
   type StackError,
@@ -165,7 +166,7 @@ const TIMED_OUT: Record<string, string> = {
 export function networkFailure(error: unknown): StackError {
   const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
   // The parser's own error carries the bytes it stumbled over, and sometimes no code.
-  if (error instanceof Error && error.name === 'HTTPParserError') {
+  if (isError(error) && error.name === 'HTTPParserError') {
     return new ProtocolError("Upstream's answer is not valid HTTP.", {
       cause: new Error(error.message),
     })

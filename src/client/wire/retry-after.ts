@@ -8,7 +8,8 @@ const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /
 /**
  * How long upstream asks to wait, in milliseconds: `retry-after-ms`, `Retry-After` in seconds
  * (fractions too) or as an HTTP date, or the body's `retryAfterSeconds`. What is no such thing, or
- * not in the future, gives `undefined`.
+ * not in the future, gives `undefined`. A date is measured against the answer's own `Date`, as the
+ * two clocks may differ by more than the wait.
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
  */
 export function readRetryAfter(
@@ -21,11 +22,16 @@ export function readRetryAfter(
   const header = headers['retry-after']
   const seconds = decimal(header)
   if (seconds !== undefined) return seconds * 1_000
-  if (typeof header === 'string' && HTTP_DATE.test(header)) {
-    const ahead = Date.parse(header) - now
-    if (ahead > 0) return ahead
-  }
+  const ahead = (readDate(header) ?? Number.NaN) - (readDate(headers.date) ?? now)
+  if (ahead > 0) return ahead
   return inBody(body) ?? inBody((body as { error?: unknown } | null | undefined)?.error)
+}
+
+/** An HTTP date, in milliseconds since the epoch. */
+function readDate(value: unknown): number | undefined {
+  if (typeof value !== 'string' || !HTTP_DATE.test(value)) return undefined
+  const moment = Date.parse(value)
+  return Number.isNaN(moment) ? undefined : moment
 }
 
 function decimal(value: unknown): number | undefined {

@@ -1,5 +1,6 @@
 import { ValidationError } from '../errors.js'
-import { Notes, type Trace } from '../events/trace.js'
+import { isNotes, type Trace } from '../events/trace.js'
+import { isMap, isSignal } from '../shape.js'
 import type { Cancel } from '../time/cancel.js'
 import { now } from '../time/clock.js'
 import { cancelOf } from '../time/signals.js'
@@ -57,7 +58,7 @@ function read(options: CallOptions): CallOptions | Context {
     typeof options !== 'object' ||
     options === null ||
     Array.isArray(options) ||
-    options instanceof AbortSignal
+    isSignal(options)
   ) {
     return refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
   }
@@ -71,24 +72,13 @@ function read(options: CallOptions): CallOptions | Context {
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
   if (signal !== undefined && !isSignal(signal))
     refuse('Call option "signal" must be an AbortSignal.')
-  if (meta !== undefined && !(meta instanceof Map)) refuse('Call option "meta" must be a Map.')
+  if (meta !== undefined && !isMap(meta)) refuse('Call option "meta" must be a Map.')
   return { signal, timeoutMs, deadline, priority, tenant, cache, meta }
 }
 
 // Not `instanceof`: the outer stack may be another copy of this library.
 const isContext = (options: CallOptions | Context): options is Context =>
   typeof (options as Partial<Context>).derive === 'function'
-
-function isSignal(signal: AbortSignal | null): boolean {
-  if (signal instanceof AbortSignal) return true
-  // One of another realm or a polyfill: it must at least behave like one.
-  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignal>
-  return (
-    typeof aborted === 'boolean' &&
-    typeof addEventListener === 'function' &&
-    typeof removeEventListener === 'function'
-  )
-}
 
 function readSafely(options: CallOptions): CallOptions | Context {
   try {
@@ -158,7 +148,7 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
     tenant,
     cache: cache ?? 'default',
     meta,
-    isTimed: meta !== undefined && !(meta instanceof Notes),
+    isTimed: meta !== undefined && !isNotes(meta),
     transport: undefined,
     trace: undefined,
   }

@@ -14,8 +14,17 @@ import {
   type StackEventType,
 } from './index.js'
 
+const NOTES: unique symbol = Symbol.for('blossom-stack.notes') as never
+
 /** A `meta` of the library's own: nobody has asked for a timeline in it. */
-export class Notes extends Map<string, unknown> {}
+export class Notes extends Map<string, unknown> {
+  get [NOTES](): true {
+    return true
+  }
+}
+
+/** Whether a map is the library's own, of this copy or another. */
+export const isNotes = (map: object): boolean => NOTES in map
 
 /** Key of the timeline in a call's notes. */
 const TIMELINE = 'timeline'

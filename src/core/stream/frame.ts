@@ -1,5 +1,7 @@
 import { Json, readText } from '../json.js'
 
+const FRAME: unique symbol = Symbol.for('blossom-stack.frame') as never
+
 /** One event of a stream that comes as text: JSON, and the name of the event if it has one. */
 export class Frame extends Json {
   readonly event: string | undefined
@@ -23,4 +25,12 @@ export class Frame extends Json {
   static override of(value: unknown): Frame {
     return new Frame(undefined, value)
   }
+
+  get [FRAME](): true {
+    return true
+  }
 }
+
+/** Whether a value is a `Frame`, of this copy of the library or another. */
+export const isFrame = (value: unknown): value is Frame =>
+  typeof value === 'object' && value !== null && FRAME in value

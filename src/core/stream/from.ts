@@ -1,3 +1,4 @@
+import { isReadableStream } from '../shape.js'
 import { runHook } from '../warn.js'
 import { NOTHING } from './iterator.js'
 import type { Log, StreamSource } from './log.js'
@@ -73,7 +74,7 @@ class IterableSource implements StreamSource {
  * could not be cut; its reader can.
  */
 function iteratorOf(iterable: AsyncIterable<unknown>): AsyncIterator<unknown> {
-  if (!(iterable instanceof ReadableStream)) return iterable[Symbol.asyncIterator]()
+  if (!isReadableStream(iterable)) return iterable[Symbol.asyncIterator]()
   const reader = iterable.getReader()
   return {
     next: () => reader.read() as Promise<IteratorResult<unknown>>,

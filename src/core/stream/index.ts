@@ -1,4 +1,4 @@
-import { Frame } from './frame.js'
+import { type Frame, isFrame } from './frame.js'
 import { streamFrom } from './from.js'
 import { Log } from './log.js'
 import { type ReaderOptions, Stream } from './stream.js'
@@ -67,7 +67,7 @@ export function streamOver<Chunk>(
   end?: StreamEnd,
   reader?: ReaderOptions,
 ): Stream<Chunk> {
-  return new Stream<Chunk>(Log.of(chunks, chunks[0] instanceof Frame, end), reader)
+  return new Stream<Chunk>(Log.of(chunks, isFrame(chunks[0]), end), reader)
 }
 
 /** The chunks as a new stream every time it is called; by default it ends complete. */

@@ -1,5 +1,8 @@
-/** What `read()` gives when nothing is there; `undefined` may be an item. */
-export const NOTHING: unique symbol = Symbol('nothing')
+/**
+ * What `read()` gives when nothing is there; `undefined` may be an item. The same in all copies of
+ * this library.
+ */
+export const NOTHING: unique symbol = Symbol.for('blossom-stack.nothing') as never
 export type Nothing = typeof NOTHING
 
 type Result<T> = IteratorResult<T, undefined>

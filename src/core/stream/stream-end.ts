@@ -1,4 +1,4 @@
-import { hookFailed } from '../warn.js'
+import { hookFailed, watchHook } from '../warn.js'
 
 /** How an answer ended. `left`: the reader of a stream went before its end. */
 export interface StreamEnd {
@@ -18,7 +18,7 @@ export type OnEnd = ((end: StreamEnd) => void) | { ended(end: StreamEnd): void }
 export function notifyEnd(listener: OnEnd, end: StreamEnd): void {
   try {
     const result: unknown = typeof listener === 'function' ? listener(end) : listener.ended(end)
-    if (result instanceof Promise) result.catch((error: unknown) => hookFailed('onEnd()', error))
+    watchHook('onEnd()', result)
   } catch (error) {
     hookFailed('onEnd()', error)
   }

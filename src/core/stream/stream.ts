@@ -2,7 +2,7 @@ import { TimeoutError } from '../errors.js'
 import type { AbortListener, Cancel } from '../time/cancel.js'
 import { now } from '../time/clock.js'
 import { Timer } from '../time/timer.js'
-import { hookFailed } from '../warn.js'
+import { hookFailed, watchHook } from '../warn.js'
 import type { Frame } from './frame.js'
 import { NOTHING, type Nothing, StreamIterator } from './iterator.js'
 import { type Cursor, Log, type LogOptions, type Sharing, type StreamSource } from './log.js'
@@ -265,7 +265,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
 function runLook<T>(look: (chunk: T) => unknown, chunk: T): void {
   try {
     const result = look(chunk)
-    if (result instanceof Promise) result.catch((error: unknown) => hookFailed('tap()', error))
+    watchHook('tap()', result)
   } catch (error) {
     hookFailed('tap()', error)
   }

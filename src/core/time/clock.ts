@@ -1,3 +1,5 @@
+import { processWide } from '../process-wide.js'
+
 /** Where the time comes from. A test can put another clock in the place of the system's. */
 export interface Clock {
   /** The monotonic clock, in milliseconds. */
@@ -23,19 +25,8 @@ const systemClock: Clock = {
   },
 }
 
-const PLACE = Symbol.for('blossom-stack.clock')
-
-interface Place {
-  clock: Clock | undefined
-}
-
-/** In one place for the process: its ESM and its CommonJS copy must agree on the time. */
-function placeIn(realm: { [PLACE]?: Place }): Place {
-  realm[PLACE] ??= { clock: undefined }
-  return realm[PLACE]
-}
-
-const set = placeIn(globalThis as { [PLACE]?: Place })
+/** All copies of the library must agree on the time. */
+const set = processWide<{ clock: Clock | undefined }>('clock', () => ({ clock: undefined }))
 
 /** The monotonic clock, in milliseconds: what durations and deadlines go by. */
 export function now(): number {

@@ -35,7 +35,8 @@ class SignalCancel extends Cancel {
   }
 }
 
-const CANCEL = Symbol('blossom-stack.cancel')
+/** Of all copies of this library: one listener on a signal is enough. */
+const CANCEL: unique symbol = Symbol.for('blossom-stack.cancel') as never
 
 /** The cancellation that follows `signal`; the same one for the same signal. */
 export function cancelOf(signal: AbortSignal & { [CANCEL]?: SignalCancel }): Cancel {

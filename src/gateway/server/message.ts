@@ -1,5 +1,5 @@
 import { TooLargeError } from '../../client/errors.js'
-import { ConfigError, StackError, ValidationError } from '../../core/index.js'
+import { ConfigError, isBytes, StackError, ValidationError } from '../../core/index.js'
 import type { EventBody } from './event-body.js'
 import { isTooDeep } from './json-depth.js'
 
@@ -97,7 +97,7 @@ export async function readJson(
   const { parsed } = received
   // Parsers for raw bodies and text leave the parsing to whoever comes after them.
   return object(
-    typeof parsed === 'string' || parsed instanceof Uint8Array
+    typeof parsed === 'string' || isBytes(parsed)
       ? parse(Buffer.from(parsed as Uint8Array), limit)
       : parsed,
   )

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
-import { ConfigError, warn } from '../../core/index.js'
+import { ConfigError, isError, warn } from '../../core/index.js'
 import { toWebStream } from '../../streams/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
 import { writeEvents } from './event-writer.js'
@@ -44,9 +44,7 @@ export function toNode(
     // Nobody waits for this: what fails here must end the connection, not the process.
     // Both kinds of response have the same methods; only their types differ.
     serve(core, req, res as ServerResponse, target).catch((error: unknown) => {
-      warn(
-        `toNode: an answer could not be sent: ${error instanceof Error ? error.name : typeof error}.`,
-      )
+      warn(`toNode: an answer could not be sent: ${isError(error) ? error.name : typeof error}.`)
       res.destroy()
     })
   }

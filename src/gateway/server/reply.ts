@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { isStackError, StreamIterator, streamFrom } from '../../core/index.js'
+import { isError, isStackError, StreamIterator, streamFrom } from '../../core/index.js'
 import { type Problem, sseHeaders, toProblem } from '../../streams/index.js'
 import { isAbort } from '../../streams/source.js'
 import { EventBody, type EventDelivery, type EventForm } from './event-body.js'
@@ -68,7 +68,7 @@ export function problemOf(
   const ofCaller = usesCallersKey && code !== undefined ? CALLERS_STATUS[code] : undefined
   const status = context.status ?? ofCaller ?? body.status
   const tellAll = ofCaller !== undefined || (errorDetail === 'full' && code === undefined)
-  const detail = tellAll && error instanceof Error ? error.message : body.detail
+  const detail = tellAll && isError(error) ? error.message : body.detail
   Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
   if (status === 401) headers['www-authenticate'] ??= 'Bearer'
   return {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocketServer } from 'ws'
-import { ClosedError, ConfigError, now, StackError, warn } from '../../core/index.js'
+import { ClosedError, ConfigError, isResponse, now, StackError, warn } from '../../core/index.js'
 import type { GatewayCore } from '../gateway.js'
 import type { Caller } from '../options.js'
 import { bearer, requestIdOf } from '../server/headers.js'
@@ -67,7 +67,7 @@ export class Attachment {
     try {
       this.#admit(incoming)
       const identity = await this.#core.identify(incoming, { req, socket })
-      if (identity instanceof Response) {
+      if (isResponse(identity)) {
         return this.refuse(incoming, socket, {
           startedAt,
           caller,

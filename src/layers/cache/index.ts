@@ -84,7 +84,8 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     store:
       store === undefined
         ? new MemoryStore(keepMs, maxEntries, maxBytes)
-        : new KeyvStore(store, keepMs, storeTimeoutMs),
+        : // Redis, for one, refuses a part of a millisecond.
+          new KeyvStore(store, Math.ceil(keepMs), storeTimeoutMs),
   })
   const layer = defineLayer({
     name,

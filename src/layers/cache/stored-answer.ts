@@ -1,6 +1,6 @@
 import {
   Frame,
-  Json,
+  isJson,
   readJson,
   type Shared,
   SharedJson,
@@ -85,4 +85,4 @@ export function chunksOf(answer: Exclude<StoredAnswer, { form: 'value' }>): read
 
 /** Chunks as values: frames are parsed. */
 export const valuesOf = (chunks: readonly unknown[]): readonly unknown[] =>
-  chunks.map((chunk) => (chunk instanceof Json ? chunk.take() : chunk))
+  chunks.map((chunk) => (isJson(chunk) ? chunk.take() : chunk))

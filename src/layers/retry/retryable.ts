@@ -1,5 +1,5 @@
 import isNetworkError from 'is-network-error'
-import { isStackError } from '../../core/index.js'
+import { isError, isStackError } from '../../core/index.js'
 
 /**
  * Whether a failure is worth another attempt, when the user has no rule. Errors of this
@@ -8,8 +8,10 @@ import { isStackError } from '../../core/index.js'
  */
 export function isRetryable(error: unknown): boolean {
   if (isStackError(error)) return error.retryable && !error.refused
-  if (error instanceof TypeError) return isNetworkError(error)
-  return !(error instanceof Error && error.name === 'AbortError')
+  const name = isError(error) ? error.name : ''
+  // Of whatever realm: `fetch` fails with a TypeError.
+  if (name === 'TypeError') return isNetworkError(error)
+  return name !== 'AbortError'
 }
 
 /** The wait that upstream asked for, if it is one. Milliseconds. */

@@ -5,6 +5,7 @@ import {
   check,
   defineLayer,
   type Handler,
+  isError,
   type Layer,
   rules,
   sleep,
@@ -221,8 +222,8 @@ function between(one: rules.Rule<number>, fallback: Between = one.fallback): rul
 }
 
 function isErrorOption(value: unknown): boolean {
-  if (Array.isArray(value)) return value.length > 0 && value.every((one) => one instanceof Error)
-  return value instanceof Error || typeof value === 'function'
+  if (Array.isArray(value)) return value.length > 0 && value.every(isError)
+  return isError(value) || typeof value === 'function'
 }
 
 function atMostOne(what: string, sum: number): void {

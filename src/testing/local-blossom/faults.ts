@@ -1,4 +1,4 @@
-import { check, rules } from '../../core/index.js'
+import { check, isDate, rules } from '../../core/index.js'
 import type { ErrorShape } from './errors.js'
 import { FLAG, isObject, isText, TEXT } from './fields.js'
 import { count, wait } from './options.js'
@@ -133,7 +133,7 @@ const spelled = rules.custom<string | number, undefined>(
 const date = rules.custom<Date, undefined>(
   'a valid Date',
   undefined,
-  (value) => value instanceof Date && !Number.isNaN(value.getTime()),
+  (value) => isDate(value) && !Number.isNaN(value.getTime()),
 )
 const headers = rules.custom<Readonly<Record<string, string>>, undefined>(
   'an object of strings',

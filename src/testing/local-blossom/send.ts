@@ -1,4 +1,5 @@
 import { gzipSync } from 'node:zlib'
+import { isDate } from '../../core/index.js'
 import { errorBody, htmlPage, inBandError, isErrorShape } from './errors.js'
 import type { Exchange } from './exchange.js'
 import type { Fault } from './faults.js'
@@ -39,8 +40,7 @@ export async function sendStandIn(exchange: Exchange, fault: Fault): Promise<voi
   const headers: Record<string, string> = {}
   if (redirect !== undefined) headers.location = redirect
   if (retryAfter !== undefined)
-    headers['retry-after'] =
-      retryAfter instanceof Date ? retryAfter.toUTCString() : String(retryAfter)
+    headers['retry-after'] = isDate(retryAfter) ? retryAfter.toUTCString() : String(retryAfter)
   if (retryAfterMs !== undefined) headers['retry-after-ms'] = String(retryAfterMs)
   const status = fault.status ?? standInStatus(fault)
   const shape = fault.body ?? (status >= 520 && status <= 524 ? 'html' : 'blossom')

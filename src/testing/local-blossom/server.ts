@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { isError } from '../../core/index.js'
 import type { Draft, WholeAnswer } from './drafts.js'
 import { errorBody, Refusal } from './errors.js'
 import { Exchange, Gone } from './exchange.js'
@@ -225,8 +226,7 @@ async function refuse(exchange: Exchange, error: unknown): Promise<void> {
   })
 }
 
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error)
+const messageOf = (error: unknown): string => (isError(error) ? error.message : String(error))
 
 function headersOf({ contentType, model, usage }: WholeAnswer): Record<string, string> {
   return {

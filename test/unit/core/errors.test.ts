@@ -118,6 +118,18 @@ describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused 
     expect(isStackError(foreign, code)).toBe(true)
   })
 
+  it('is back, for programs, where only its JSON could go', () => {
+    const error = make(ours)
+    for (const json of [structuredClone(error.toJSON()), JSON.parse(JSON.stringify(error))]) {
+      const restored = StackError.from(json)
+      expect(restored).toBeInstanceOf(classes[kind])
+      expect(isStackError(restored, code)).toBe(true)
+      expect(restored.toJSON()).toEqual(error.toJSON())
+      expect(restored).toMatchObject({ ...error.toJSON() })
+      expect(String(restored)).toBe(String(error))
+    }
+  })
+
   it('turns into JSON without stack and cause', () => {
     const error = make(ours)
     expect(JSON.parse(JSON.stringify(error))).toEqual({
@@ -132,7 +144,32 @@ describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused 
   })
 })
 
-const only = ({ retryAfter }: StackError) => (retryAfter === undefined ? {} : { retryAfter })
+const only = (error: StackError) => ({
+  ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter }),
+  ...(error instanceof TimeoutError && { ms: error.ms, phase: error.phase }),
+})
+
+describe('StackError.from', () => {
+  it('keeps the fields of a class of its own', () => {
+    const error = new TimeoutError(9, { phase: 'read', layer: 'timeout' })
+    const restored = StackError.from(structuredClone(error.toJSON()))
+    expect(restored).toMatchObject({ ms: 9, phase: 'read', layer: 'timeout', retryable: false })
+  })
+
+  it.each([
+    undefined,
+    null,
+    'TIMEOUT',
+    {},
+    [],
+    new Error('x'),
+    structuredClone(new TimeoutError(5)),
+    { name: 'TimeoutError', code: 'TIMEOUT', message: 'm' },
+    { name: 'TimeoutError', code: 'TIMEOUT', message: 'm', status: 504, retryAfter: 'soon' },
+  ])('refuses %o, which no error has become', (json) => {
+    expect(() => StackError.from(json)).toThrow(ValidationError)
+  })
+})
 
 describe('StackError', () => {
   it('keeps cause, layer and retryAfter', () => {

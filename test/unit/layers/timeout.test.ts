@@ -157,14 +157,27 @@ describe('timeout', () => {
       expect(calls[1]!.error).toMatchObject({ ms: 200 })
     })
 
-    it.each([Number.NaN, -5, 0, 'soon'])(
-      'takes %s from a function for the shortest limit, not for none',
+    it.each([undefined, null, Number.NaN, '5s', '500', 0, -5, 1e15, {}, true])(
+      'refuses %s from a function with an error that names the option, before any work',
       async (value) => {
-        const call = watch(stack(never, timeout({ ms: () => value as number }))())
-        await tick(1)
-        expect(call.error).toMatchObject({ code: 'TIMEOUT', ms: 1 })
+        let calls = 0
+        const work = async () => ++calls
+        const error = await failure(stack(work, timeout({ ms: () => value as number }))())
+        expect(error).toMatchObject({
+          code: 'CONFIG',
+          message: expect.stringMatching(
+            /^timeout: option "ms\(\)" must be a duration in milliseconds of at least 1 .*, got /,
+          ),
+        })
+        expect(calls).toBe(0)
       },
     )
+
+    it('takes Infinity from a function for no limit', async () => {
+      const call = watch(stack(never, timeout({ ms: () => Number.POSITIVE_INFINITY }))())
+      await tick(24 * 3_600_000)
+      expect(call.state).toBe('pending')
+    })
 
     it('tells the layers inside until when, and only tightens', async () => {
       const deadlines: number[] = []

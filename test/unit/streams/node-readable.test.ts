@@ -11,6 +11,13 @@ const bytes = async (source: AsyncIterable<unknown>) =>
   Buffer.concat(await all(toNodeReadable(source))).toString()
 
 describe('toNodeReadable', () => {
+  test('sends the text of pieces, as the client streams them', async () => {
+    const pieces = [{ text: 'hé' }, { text: '' }, { text: 'llo \ud83c' }, { text: '\udf38' }]
+    expect(await bytes(whole(pieces))).toBe('héllo 🌸')
+    const last = { text: 'a', usage: undefined, finishReason: 'stop' }
+    expect(await bytes(whole([last, 'b', new TextEncoder().encode('c')]))).toBe('abc')
+  })
+
   test('writes strings as UTF-8 and bytes as they are', async () => {
     expect(
       await bytes(whole(['hé', new TextEncoder().encode('llo'), '', new Uint8Array(), ' 🌸'])),
@@ -121,7 +128,7 @@ describe('toNodeReadable', () => {
   )
 
   test.each([
-    [{ text: 'a' }, false],
+    [{ text: 5 }, false],
     [null, false],
     [5, false],
     [null, true],

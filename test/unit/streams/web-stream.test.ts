@@ -4,10 +4,17 @@ import { sseHeaders, toServerSentEvents, toWebStream } from '../../../src/stream
 import { turn } from '../../support/watch.js'
 import { all, broken, Source, whole } from './sources.js'
 
-const text = (source: AsyncIterable<string | Uint8Array>) =>
+const text = (source: AsyncIterable<string | Uint8Array | { text: string }>) =>
   new Response(toWebStream(source)).text()
 
 describe('toWebStream', () => {
+  test('sends the text of pieces, as the client streams them', async () => {
+    const pieces = [{ text: 'hé' }, { text: '' }, { text: 'llo \ud83c' }, { text: '\udf38' }]
+    expect(await text(whole(pieces))).toBe('héllo 🌸')
+    const last = { text: 'a', usage: undefined, finishReason: 'stop' }
+    expect(await text(whole([last, 'b', new TextEncoder().encode('c')]))).toBe('abc')
+  })
+
   test('is the body of a Response', async () => {
     const response = new Response(toWebStream(toServerSentEvents(whole([{ text: 'a' }]))), {
       headers: sseHeaders,
@@ -81,7 +88,7 @@ describe('toWebStream', () => {
   })
 
   test('a chunk that is no bytes is an error and returns the source', async () => {
-    const source = new Source<unknown>([{ text: 'a' }])
+    const source = new Source<unknown>([{ text: 5 }])
     await expect(all(toWebStream(source))).rejects.toMatchObject({ code: 'CONFIG' })
     expect(source.returned).toBe(1)
   })

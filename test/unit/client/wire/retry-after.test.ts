@@ -63,6 +63,21 @@ describe('readRetryAfter', () => {
     expect(waitFor(header)).toBeUndefined()
   })
 
+  it.each([
+    ['10 minutes behind', 'Thu, 15 Jan 2026 11:50:00 GMT', 'Thu, 15 Jan 2026 11:50:03 GMT', 3_000],
+    ['10 minutes ahead', 'Thu, 15 Jan 2026 12:10:00 GMT', 'Thu, 15 Jan 2026 12:10:03 GMT', 3_000],
+    ['right', 'Thu, 15 Jan 2026 12:00:00 GMT', 'Thu, 15 Jan 2026 12:00:03 GMT', 3_000],
+    ['unknown', 'yesterday', 'Thu, 15 Jan 2026 12:00:03 GMT', 3_000],
+  ])('measures a date against the clock of its server, which is %s', (_, date, header, ms) => {
+    expect(readRetryAfter({ date, 'retry-after': header }, undefined, NOW)).toBe(ms)
+  })
+
+  it('makes nothing of a date that has passed by the clock of its server', () => {
+    const passed = 'Thu, 15 Jan 2026 12:09:59 GMT'
+    const headers = { date: 'Thu, 15 Jan 2026 12:10:00 GMT', 'retry-after': passed }
+    expect(readRetryAfter(headers, undefined, NOW)).toBeUndefined()
+  })
+
   it('prefers milliseconds of their own, and passes them over when they are none', () => {
     expect(readRetryAfter({ 'retry-after-ms': '250', 'retry-after': '9' })).toBe(250)
     expect(readRetryAfter({ 'retry-after-ms': '0.5' })).toBe(0.5)
@@ -108,8 +123,8 @@ describe('readRetryAfter', () => {
       fc.anything(),
     )
     fc.assert(
-      fc.property(value, value, body, (ms, header, rest) => {
-        const wait = readRetryAfter({ 'retry-after-ms': ms, 'retry-after': header }, rest)
+      fc.property(value, value, value, body, (ms, header, date, rest) => {
+        const wait = readRetryAfter({ 'retry-after-ms': ms, 'retry-after': header, date }, rest)
         expect(wait === undefined || (Number.isFinite(wait) && wait >= 0)).toBe(true)
       }),
       { numRuns: 500 },

@@ -126,6 +126,23 @@ describe('store', () => {
     expect((await noteOf(cached, 'q'))?.status).toBe('miss')
   })
 
+  it('rounds the time that an entry may live up, as a store may refuse parts of a millisecond', async () => {
+    const store = new OddStore()
+    const lifetimes: unknown[] = []
+    Object.assign(store, {
+      set: (key: string, value: unknown, ttl: number) => {
+        lifetimes.push(ttl)
+        if (!Number.isInteger(ttl)) throw new Error('value is not an integer or out of range')
+        store.kept.set(key, value)
+      },
+    })
+    const cached = stack(counting(), cache({ store, ttlMs: 58_388.4 }))
+    await cached('q')
+    await flush()
+    expect((await noteOf(cached, 'q'))?.status).toBe('hit')
+    expect(lifetimes).toEqual([58_389])
+  })
+
   it('reads and writes a store that holds nothing but answers it can hold', async () => {
     const store = new OddStore()
     const cached = stack(async () => ({ when: new Date(0) }), cache({ store }))
