@@ -41,11 +41,11 @@ export interface Finished {
   /** On the `performance.now()` clock. */
   readonly startedAt: number
   /** Of a stream whose head went out. */
-  readonly firstTokenMs: number | undefined
-  readonly meta: ReadonlyMap<string, unknown>
+  readonly firstTokenMs?: number | undefined
+  readonly meta?: ReadonlyMap<string, unknown>
   readonly caller: Caller
   /** The client left before the end: what failed then is not reported. */
-  readonly left: boolean
+  readonly left?: boolean
   readonly error: unknown
 }
 
@@ -56,7 +56,8 @@ export function report(
   finished: Finished,
   { options, view }: Pick<RouteTools, 'options' | 'view'>,
 ): void {
-  const { requestId, method, route, startedAt, firstTokenMs, meta, caller, left, error } = finished
+  const { requestId, method, route, startedAt, firstTokenMs, caller, error } = finished
+  const { meta = new Map<string, unknown>(), left = false } = finished
   const status = left ? 499 : finished.status
   const { onError, log } = options
   if (error !== undefined && !left && onError)

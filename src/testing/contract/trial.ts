@@ -123,7 +123,7 @@ const observeEnds = (name: string, ends: StreamEnd[]): AnyLayer =>
 /** A caller who aborts with a reason of its own. */
 export class Caller {
   readonly #controller = new AbortController()
-  readonly signal = this.#controller.signal
+  readonly signal: AbortSignal = this.#controller.signal
 
   constructor(readonly reason: unknown = new Error('The caller has left.')) {}
 
