@@ -1,4 +1,4 @@
-import { callback, check, duration } from './check.js'
+import { callback, check, duration, text } from './check.js'
 import { ConfigError } from './errors.js'
 import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
@@ -22,6 +22,7 @@ type TraitsOf<Fn> = Fn extends (request: infer Request, ...context: never[]) => 
   : never
 
 const RULES = {
+  name: text(undefined),
   streams: callback(),
   key: callback(),
   model: callback(),
@@ -51,7 +52,7 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
     throw new ConfigError('base: the base must be a function of one argument, the request.')
   const checked = check('base', traits, RULES)
   const handler = (request: never, context: Context) => fn(request, context)
-  Object.defineProperty(handler, 'name', { value: fn.name, configurable: true })
+  Object.defineProperty(handler, 'name', { value: checked.name ?? fn.name, configurable: true })
   return Object.defineProperty(handler, TRAITS, { value: checked }) as unknown as Fn
 }
 
@@ -62,8 +63,9 @@ const always = () => true
 export function factsOf(fn: object & { name?: string }): BaseFacts {
   const traits = ((fn as { [TRAITS]?: BaseTraits })[TRAITS] ?? {}) as BaseTraits
   return {
-    name: fn.name || 'base',
+    name: traits.name ?? (fn.name || 'base'),
     scope: traits.key === undefined ? scopeOf(fn) : '',
+    sharedScope: traits.key === undefined ? traits.name : '',
     streams: traits.streams
       ? orUnknown('streams()', traits.streams)
       : isGeneratorFunction(fn)

@@ -1,4 +1,4 @@
-import type { Handler } from './types.js'
+import type { BaseFacts, Handler } from './types.js'
 
 /**
  * A layer: a function from handler to handler, with a name and stats.
@@ -25,6 +25,8 @@ export interface LayerHooks {
   readonly kind: string
   /** Kinds that are better placed inside this one, each with the reason for it. */
   readonly outside: Readonly<Record<string, string>>
+  /** Throws a `ConfigError` when the layer cannot be around this base. */
+  readonly checkBase: ((base: BaseFacts) => void) | undefined
   /** The last stack that uses the layer begins to close. */
   drain(): void
   /**
@@ -56,6 +58,11 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
    */
   outside?: Readonly<Record<string, string>> | undefined
   /**
+   * Is called for each stack that is composed with the layer. What it throws, a `ConfigError`,
+   * refuses the base.
+   */
+  checkBase?: ((base: BaseFacts) => void) | undefined
+  /**
    * The last stack that uses the layer begins to close. Calls that wait should listen to
    * `context.closing` instead.
    */
@@ -82,10 +89,11 @@ export function defineLayer<
   Request = unknown,
   Answer = unknown,
 >(definition: LayerDefinition<Name, Stats, Request, Answer>): Layer<Name, Stats, Request, Answer> {
-  const { name, wrap, stats, kind = name, outside = {}, drain, close } = definition
+  const { name, wrap, stats, kind = name, outside = {}, checkBase, drain, close } = definition
   const hooks: LayerHooks = {
     kind,
     outside,
+    checkBase,
     drain: () => drain?.(),
     close: close && (() => close()),
   }

@@ -85,7 +85,10 @@ class ComposedStack<Request, Answer> {
   constructor(fn: Base<Request, Answer>, groups: readonly (readonly object[])[]) {
     const base = factsOf(fn)
     const entries = nameLayers(groups)
-    for (const entry of entries) refuseClosed(entry)
+    for (const entry of entries) {
+      refuseClosed(entry)
+      entry.hooks?.checkBase?.(base)
+    }
     this.#handler = entries.reduceRight<Handler<Request, Answer>>(
       (next, entry) => wrapped(entry, next),
       baseHandler(fn, base),

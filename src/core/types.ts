@@ -138,6 +138,13 @@ export interface SharedWork {
 /** What layers must know of a base and may not guess. All optional. */
 export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown> {
   /**
+   * What the function is known by in events and in a store outside the process, where two functions
+   * of one name share their answers. The name in its source does not count there: bundlers change
+   * it, and two functions may have the same.
+   * @default in events the name in its source; in a store none
+   */
+  name?: string | undefined
+  /**
    * Whether this request asks for a stream. Without it nothing is known until the answer shows its
    * form.
    */
@@ -215,6 +222,11 @@ export interface BaseFacts {
    * of its own.
    */
   readonly scope: string
+  /**
+   * The same in a store outside the process: the `name` that it was given; `undefined` when it has
+   * neither that nor a `key`.
+   */
+  readonly sharedScope: string | undefined
   /** `undefined`: nothing is known of this request. */
   readonly streams: ((request: unknown) => boolean | undefined) | undefined
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined

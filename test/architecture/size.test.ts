@@ -10,9 +10,8 @@ const LINE_WIDTH = 100
 /** The files that may be longer, at most two, and why. */
 const LONG_FILES: Readonly<Record<string, string>> = {
   'src/core/stream/log.ts': 'the log and its cursors share their private fields',
+  'src/gateway/options.ts': 'one list of options, each with its page of documentation',
 }
-
-/** The one closure that is still to be taken apart. */
 
 interface Sized {
   readonly at: string
@@ -61,8 +60,7 @@ describe('src', () => {
   })
 
   it(`has no function of over ${FUNCTION_LINES} lines`, () => {
-    const functions = modules
-      .flatMap(({ path, text }) => functionsIn(path, text))
+    const functions = modules.flatMap(({ path, text }) => functionsIn(path, text))
     expect(functions.length).toBeGreaterThan(1_000)
     expect(functions.filter(({ lines }) => lines > FUNCTION_LINES)).toEqual([])
   })

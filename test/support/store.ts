@@ -1,3 +1,4 @@
+import { base, type Context } from '../../src/core/index.js'
 import type { CacheStore } from '../../src/layers/cache/index.js'
 
 /** A store that counts, and does with each operation what it is told. */
@@ -31,3 +32,7 @@ export class OddStore implements CacheStore {
 export const fail = () => {
   throw new Error('the store is down')
 }
+
+/** A base with a name, by which a store outside the process knows it. */
+export const named = <Fn extends (request: never, context: Context) => unknown>(fn: Fn): Fn =>
+  base(fn, { name: 'asked' } as never)

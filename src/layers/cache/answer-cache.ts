@@ -16,7 +16,6 @@ import {
   streamOver,
   TimeoutError,
   Timer,
-  warn,
 } from '../../core/index.js'
 import type { Entry, EntryStore } from './store.js'
 import { chunksOf, type StoredAnswer, streamToStore, valuesOf } from './stored-answer.js'
@@ -84,8 +83,6 @@ export class AnswerCache {
   readonly #options: AnswerCacheOptions
   readonly #counts = { hits: 0, misses: 0, stale: 0, unkeyed: 0 }
   readonly #renewing = new Set<string>()
-  /** Functions by the names that a store outside the process knows them by. */
-  readonly #named = new Map<string, string>()
   /** Streams that have been stored: each is, once, by the first reader that has all of it. */
   readonly #stored = new WeakSet<Log<unknown>>()
   /** Grows with each `clear()`: answers that began before are not stored. */
@@ -160,27 +157,16 @@ export class AnswerCache {
     try {
       const identity: unknown =
         keyOf === undefined ? context.keyOf(request, 'cache') : atOnce(keyOf(request, context))
-      const scope = this.#scopeOf(context.base)
-      if (typeof identity !== 'string' || scope === undefined) return undefined
-      const { tenant } = context
+      if (typeof identity !== 'string') return undefined
+      const { tenant, base } = context
+      // Without a scope of its own in a store, the layer's `key` is the whole identity there.
+      const scope = this.#options.isOutside ? (base.sharedScope ?? '') : base.scope
       const known = identity.length > LONG_IDENTITY ? digest(identity) : identity
       return `${scope.length}:${scope} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${known}`
     } catch (error) {
       hookFailed('cache: key()', error)
       return undefined
     }
-  }
-
-  /** What distinguishes this base's entries from another's; undefined when nothing does. */
-  #scopeOf({ scope, name }: BaseFacts): string | undefined {
-    if (!this.#options.isOutside || scope === '') return scope
-    const first = this.#named.get(name) ?? scope
-    this.#named.set(name, first)
-    if (first === scope) return name
-    warn(
-      `cache: two functions named ${name} share one store; the second is not cached. Give each a key of its own with base().`,
-    )
-    return undefined
   }
 
   /** A stored answer in the form that the request asks for. */

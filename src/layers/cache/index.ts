@@ -1,4 +1,12 @@
-import { type Context, check, defineLayer, type Layer, rules } from '../../core/index.js'
+import {
+  type BaseFacts,
+  ConfigError,
+  type Context,
+  check,
+  defineLayer,
+  type Layer,
+  rules,
+} from '../../core/index.js'
 import { AnswerCache, type CacheStats } from './answer-cache.js'
 import { type CacheStore, KeyvStore } from './keyv-store.js'
 import { MemoryStore } from './memory-store.js'
@@ -20,7 +28,11 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   maxEntries?: number | undefined
   /** In memory only, by a rough count. Bytes. @default 67108864 (64 MiB) */
   maxBytes?: number | undefined
-  /** A `Keyv`, a Keyv store such as `@keyv/redis`, or a `Map`. @default in memory, bounded */
+  /**
+   * A `Keyv`, a Keyv store such as `@keyv/redis`, or a `Map`. It counts as outside the process, so
+   * the function must have a name there, `base(fn, { name: 'ask' })`, or a `key`.
+   * @default in memory, bounded
+   */
   store?: CacheStore | undefined
   /**
    * Longest wait for an operation of `store`; then the call goes upstream. Milliseconds.
@@ -29,7 +41,7 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   storeTimeoutMs?: number | undefined
   /**
    * The request's identity; when it gives none, or throws, the call bypasses the cache. The tenant
-   * is always added.
+   * is always added. In a `store` it must tell functions without a name apart as well.
    * @default the base's `key`, else stable JSON
    */
   key?: ((request: Request, context: Context) => string | undefined) | undefined
@@ -56,6 +68,7 @@ export interface CacheLayer<Name extends string, Request = unknown>
  * A call with `cache: 'reload'` reads nothing stored, one with `'no-store'` bypasses the cache.
  * Tenants never share.
  *
+ * @throws ConfigError when a stack is composed, for a `store` and a function without name and key
  * @example cache({ ttlMs: 10 * 60_000, staleMs: 60 * 60_000 })
  * @see https://www.rfc-editor.org/rfc/rfc5861 stale-while-revalidate
  */
@@ -96,6 +109,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
       breaker: 'hits are refused while the breaker is open; put cache outside.',
       batcher: 'inputs are looked up by the batch, never one by one; put cache outside.',
     },
+    checkBase: store !== undefined && checked.key === undefined ? checkNamed : undefined,
     wrap: (next) => (request, context) => answers.answer(next, request, context),
     stats: () => answers.stats(),
   })
@@ -103,6 +117,15 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     clear: () => answers.clear(),
     delete: (key: string) => answers.delete(key),
   })
+}
+
+/** What functions are called in their source tells nothing: two may have the same name, or none. */
+function checkNamed({ sharedScope }: BaseFacts): void {
+  if (sharedScope !== undefined) return
+  throw new ConfigError(
+    'cache: with a store, the function needs a name of its own there, as in base(fn, { name: "ask" }), or a key; another function\'s answers could be served otherwise.',
+    { layer: 'cache' },
+  )
 }
 
 function isStore(value: unknown): boolean {

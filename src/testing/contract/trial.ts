@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { isDeepStrictEqual } from 'node:util'
 import {
+  base,
   type CallOptions,
   type Context,
   defineLayer,
@@ -47,15 +48,16 @@ export class Trial {
 
   constructor(
     layers: readonly AnyLayer[],
-    base: Base,
+    asked: Base,
     private readonly request: (n: number) => unknown,
   ) {
     const observed = (request: unknown, context: Context) => {
       this.inside.push(context)
-      return base(request, context)
+      return asked(request, context)
     }
     this.stack = stack(
-      observed,
+      // A cache with a store outside the process is a layer, too.
+      base(observed, { name: 'contract' }),
       observeEnds('outside', this.#outerEnds),
       ...layers,
       observeEnds('inside', this.#innerEnds),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
+import Keyv from 'keyv'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/index.js'
 import {
@@ -602,41 +603,70 @@ describe('cache', () => {
       expect(await stack(keyed(), shared)('q')).toBe(await stack(keyed(), shared)('q'))
     })
 
-    it('knows functions by their names in a store outside, and never mixes two of one name', async () => {
-      const shared = cache({ store: new Map() })
-      const make = (n: number) => async (q: string) => `${n} ${q}`
-      const [one, two] = [stack(make(1), shared), stack(make(2), shared)]
-      expect([await one('q'), await two('q'), await one('q'), await two('q')]).toEqual([
-        '1 q',
-        '2 q',
-        '1 q',
-        '2 q',
-      ])
-      expect(one.stats().cache).toMatchObject({ hits: 1, misses: 1, unkeyed: 2 })
-      expect(warnings).toEqual([
-        expect.stringContaining('two functions named base share one store'),
-      ])
-      async function other(q: string) {
-        return `other ${q}`
+    it.each([
+      ['a Map', () => new Map()],
+      ['a Keyv', () => new Keyv()],
+      ['a Keyv store', () => new OddStore()],
+    ])('refuses a function without a name of its own around a store: %s', (_, make) => {
+      async function lookUp(q: string) {
+        return q
       }
-      const third = stack(other, shared)
-      expect([await third('q'), await third('q')]).toEqual(['other q', 'other q'])
-      expect(one.stats().cache.hits).toBe(2)
+      for (const fn of [lookUp, async (q: string) => q, base(lookUp, { unreadMs: 5 })]) {
+        expect(() => stack(fn, cache({ store: make() }))).toThrow(
+          expect.objectContaining({
+            code: 'CONFIG',
+            message: expect.stringMatching(
+              /^cache: with a store, .* base\(fn, \{ name: "ask" \}\)/,
+            ),
+          }),
+        )
+        expect(() => stack(fn, cache())).not.toThrow()
+      }
+    })
+
+    it('takes a name, or a key of the base or of the layer, for enough', async () => {
+      const ask = async (q: string) => `to ${q}`
+      const key = (q: string) => q
+      for (const cached of [
+        stack(base(ask, { name: 'ask' }), cache({ store: new Map() })),
+        stack(base(ask, { key }), cache({ store: new Map() })),
+        stack(ask, cache({ store: new Map(), key })),
+      ]) {
+        await cached('q')
+        await flush()
+        expect(await cached('q')).toBe('to q')
+        expect(cached.stats().cache).toMatchObject({ hits: 1, misses: 1 })
+      }
+    })
+
+    it("never gives another function's answer from one store, each with a layer of its own", async () => {
+      const store = new Map()
+      const make = (n: number) =>
+        stack(
+          base(async (q: string) => `${n} ${q}`, { name: `fn${n}` }),
+          cache({ store }),
+        )
+      const [one, two] = [make(1), make(2)]
+      for (let i = 0; i < 2; i++) {
+        expect([await one('q'), await two('q')]).toEqual(['1 q', '2 q'])
+        await flush()
+      }
+      expect(two.stats().cache).toMatchObject({ hits: 1, misses: 1 })
     })
 
     it('finds what an earlier process has stored for the function of that name', async () => {
       const store = new Map()
-      async function lookUp(q: string) {
-        return `fresh ${q}`
-      }
-      await stack(lookUp, cache({ store }))('q')
+      await stack(
+        base(async (q: string) => `fresh ${q}`, { name: 'lookUp' }),
+        cache({ store }),
+      )('q')
       await flush()
-      const later = (() => {
-        async function lookUp(_: string): Promise<string> {
+      const later = base(
+        async (_: string): Promise<string> => {
           throw new Error('asked again')
-        }
-        return lookUp
-      })()
+        },
+        { name: 'lookUp' },
+      )
       expect(await stack(later, cache({ store }))('q')).toBe('fresh q')
     })
 
@@ -973,7 +1003,7 @@ describe('cache', () => {
       const store = new OddStore()
       store.onClear = fail
       const layer = cache({ store })
-      const cached = stack(counting(), layer)
+      const cached = stack(base(counting(), { name: 'ask' }), layer)
       await cached('a')
       await flush()
       store.onSet = async (key, value) => {
@@ -994,7 +1024,7 @@ describe('cache', () => {
     it('clears a store that is being left alone after it hung', async () => {
       const store = new OddStore()
       const layer = cache({ store, storeTimeoutMs: 50 })
-      const cached = stack(counting(), layer)
+      const cached = stack(base(counting(), { name: 'ask' }), layer)
       store.onGet = () => never()
       const call = cached('a')
       await vi.advanceTimersByTimeAsync(50)
@@ -1010,7 +1040,7 @@ describe('cache', () => {
       ['in a store outside', new Map()],
     ])('forgets one answer by the key of its note, %s', async (_, store) => {
       const layer = cache({ store })
-      const cached = stack(counting(), layer)
+      const cached = stack(base(counting(), { name: 'ask' }), layer)
       const note = await noteOf(cached, 'a')
       await cached('b')
       await flush()
@@ -1128,7 +1158,7 @@ describe('a stream of frames, which came as text', () => {
     ['in memory', () => cache()],
     ['in a store outside the process', () => cache({ store: new Map() })],
   ])('leaves as text byte for byte as it came, names included: %s', async (_, make) => {
-    const ask = stack(streaming, make())
+    const ask = stack(base(streaming, { name: 'ask' }), make())
     const came = texts.map((text, i) => ({ text, event: i === 1 ? 'named' : undefined }))
     for (let i = 0; i < 3; i++) {
       expect(framesOf(await ask('one'))).toEqual(came)

@@ -12,7 +12,7 @@ import {
   stack,
 } from '../../../../src/index.js'
 import { never } from '../../../support/gate.js'
-import { OddStore } from '../../../support/store.js'
+import { named, OddStore } from '../../../support/store.js'
 import { catchWarnings } from '../../../support/warnings.js'
 import { watch } from '../../../support/watch.js'
 
@@ -103,7 +103,7 @@ describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs
         return { to: request }
       }
       const layer = fresh.cache({ store, storeTimeoutMs: 100 })
-      const cached = fresh.stack(ask, layer)
+      const cached = fresh.stack(named(ask), layer)
       const began = performance.now()
       for (let i = 0; i < 5; i++) {
         const call = watch(cached('q'))
@@ -129,10 +129,13 @@ describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs
       [queue({ concurrency: 1 }), cache({ store, storeTimeoutMs: 100 })],
       [cache({ store, storeTimeoutMs: 100 }), queue({ concurrency: 1 })],
     ]) {
-      const cached = stack(async (n: number) => n, ...layers)
+      const cached = stack(
+        named(async (n: number) => n),
+        ...layers,
+      )
       expect(await Promise.all([1, 2, 3].map((n) => cached(n)))).toEqual([1, 2, 3])
       const streamed = stack(
-        (n: number) => replay([n]),
+        named((n: number) => replay([n])),
         ...[queue({ concurrency: 1 }), cache({ store, storeTimeoutMs: 100 })],
       )
       expect(await Promise.all([4, 5].map(async (n) => collect(await streamed(n))))).toEqual([
@@ -156,7 +159,10 @@ describe('a store that comes and goes', () => {
     const keyv = new Keyv({ store: new Emitting() })
     for (const store of [emitting, keyv]) {
       let calls = 0
-      const cached = stack(async () => ++calls, cache({ store }))
+      const cached = stack(
+        named(async () => ++calls),
+        cache({ store }),
+      )
       const emitter = store === keyv ? keyv : emitting
       emitter.emit('error', new Error('connection lost'))
       expect(await cached()).toBe(1)
@@ -172,7 +178,10 @@ describe('a store that comes and goes', () => {
     store.onGet = (key) => later(90, () => store.kept.get(key))
     store.onSet = (key, value) => later(90, () => void store.kept.set(key, value))
     let calls = 0
-    const cached = stack(async () => ++calls, cache({ store, storeTimeoutMs: 100 }))
+    const cached = stack(
+      named(async () => ++calls),
+      cache({ store, storeTimeoutMs: 100 }),
+    )
     for (let i = 0; i < 3; i++) {
       const call = watch(cached())
       await vi.advanceTimersByTimeAsync(90)
@@ -185,7 +194,10 @@ describe('a store that comes and goes', () => {
   it('lets all calls of one moment wait for a hanging store once, and the next ones not at all', async () => {
     const store = new OddStore()
     store.onGet = () => never()
-    const cached = stack(async (n: number) => n, cache({ store, storeTimeoutMs: 100 }))
+    const cached = stack(
+      named(async (n: number) => n),
+      cache({ store, storeTimeoutMs: 100 }),
+    )
     const first = Promise.all(Array.from({ length: 50 }, (_, n) => cached(n)))
     await vi.advanceTimersByTimeAsync(100)
     expect(await first).toHaveLength(50)

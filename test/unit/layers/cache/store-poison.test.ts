@@ -10,7 +10,7 @@ import {
   stack,
 } from '../../../../src/index.js'
 import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
-import { OddStore } from '../../../support/store.js'
+import { named, OddStore } from '../../../support/store.js'
 import { catchWarnings } from '../../../support/warnings.js'
 import { turn } from '../../../support/watch.js'
 
@@ -167,7 +167,10 @@ describe('a store that changes what it is given', () => {
   it.each(kinds)('%s changes nothing in the hands of a caller', async (_, make) => {
     const store = make()
     const original = () => ({ text: 'right', list: [1, 2], bytes: Buffer.from([1, 2, 3]) })
-    const cached = stack(async () => original(), cache({ store }))
+    const cached = stack(
+      named(async () => original()),
+      cache({ store }),
+    )
     const first = await cached()
     await turn()
     const spoil = (value: unknown): void => {

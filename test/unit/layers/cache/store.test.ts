@@ -12,7 +12,7 @@ import {
 import { type CacheNote, type CacheStore, cache } from '../../../../src/layers/cache/index.js'
 import { gate, never } from '../../../support/gate.js'
 import { scripted } from '../../../support/scripted.js'
-import { fail, OddStore } from '../../../support/store.js'
+import { fail, named, OddStore } from '../../../support/store.js'
 import { catchWarnings } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
@@ -56,7 +56,7 @@ describe('store', () => {
       const store = new OddStore()
       Object.assign(store, { onGet: down, onSet: down, onDelete: down, onClear: down })
       const layer = cache({ store })
-      const cached = stack(counting(), layer)
+      const cached = stack(named(counting()), layer)
       for (let i = 1; i <= 3; i++) expect(await cached('q')).toEqual({ n: i })
       await flush()
       expect(await layer.delete('key')).toBe(false)
@@ -84,7 +84,7 @@ describe('store', () => {
       bytes: Buffer.from([0, 255]),
       none: undefined,
     }
-    const values = stack(scripted<unknown>(structuredClone(value), fail), layer)
+    const values = stack(named(scripted<unknown>(structuredClone(value), fail)), layer)
     const first = await values('value')
     await flush()
     const hit = (await values('value')) as typeof value
@@ -96,7 +96,7 @@ describe('store', () => {
 
     const chunks = [{ delta: 'a' }, Buffer.from([1]), '', 'end']
     const streams = stack(
-      scripted<Stream<unknown>>(() => streamOver<unknown>(chunks), fail),
+      named(scripted<Stream<unknown>>(() => streamOver<unknown>(chunks), fail)),
       cache({ store: make(), name: 'other' }),
     )
     await collect(await streams('stream'))
@@ -106,7 +106,7 @@ describe('store', () => {
 
   it.each(['', 0, false, null, undefined])('gives %j back from a store as a hit', async (value) => {
     const ask = scripted<unknown>(value, fail)
-    const cached = stack(ask, cache({ store: new Map() }))
+    const cached = stack(named(ask), cache({ store: new Map() }))
     await cached('q')
     await flush()
     expect(await cached('q')).toEqual(value)
@@ -115,7 +115,7 @@ describe('store', () => {
   it('leaves a store the time that an entry may live, and goes by the date there', async () => {
     const store = new Keyv()
     const set = vi.spyOn(store, 'set')
-    const cached = stack(counting(), cache({ store, ttlMs: 1_000, staleMs: 500 }))
+    const cached = stack(named(counting()), cache({ store, ttlMs: 1_000, staleMs: 500 }))
     await cached('q')
     await flush()
     expect(set).toHaveBeenCalledWith(expect.any(String), expect.anything(), 1_500)
@@ -136,7 +136,7 @@ describe('store', () => {
         store.kept.set(key, value)
       },
     })
-    const cached = stack(counting(), cache({ store, ttlMs: 58_388.4 }))
+    const cached = stack(named(counting()), cache({ store, ttlMs: 58_388.4 }))
     await cached('q')
     await flush()
     expect((await noteOf(cached, 'q'))?.status).toBe('hit')
@@ -145,7 +145,10 @@ describe('store', () => {
 
   it('reads and writes a store that holds nothing but answers it can hold', async () => {
     const store = new OddStore()
-    const cached = stack(async () => ({ when: new Date(0) }), cache({ store }))
+    const cached = stack(
+      named(async () => ({ when: new Date(0) })),
+      cache({ store }),
+    )
     await cached('q')
     await flush()
     expect(store.sets).toBe(0)
@@ -155,7 +158,7 @@ describe('store', () => {
   it('waits for a hanging store no longer than storeTimeoutMs, and then leaves it alone for a second', async () => {
     const store = new OddStore()
     Object.assign(store, { onGet: () => never(), onSet: () => never() })
-    const cached = stack(counting(), cache({ store, storeTimeoutMs: 100 }))
+    const cached = stack(named(counting()), cache({ store, storeTimeoutMs: 100 }))
     const first = watch(cached('a'))
     await vi.advanceTimersByTimeAsync(99)
     expect(first.state).toBe('pending')
@@ -174,7 +177,7 @@ describe('store', () => {
   it('gives a store 250 ms unless told otherwise', async () => {
     const store = new OddStore()
     store.onGet = () => never()
-    const call = watch(stack(counting(), cache({ store }))('q'))
+    const call = watch(stack(named(counting()), cache({ store }))('q'))
     await vi.advanceTimersByTimeAsync(249)
     expect(call.state).toBe('pending')
     await vi.advanceTimersByTimeAsync(1)
@@ -185,7 +188,7 @@ describe('store', () => {
     const store = new OddStore()
     const writing = gate()
     store.onSet = () => writing.promise
-    const cached = stack(counting(), cache({ store }))
+    const cached = stack(named(counting()), cache({ store }))
     const call = watch(cached('q'))
     await flush()
     expect(call.state).toBe('resolved')
@@ -197,7 +200,7 @@ describe('store', () => {
     const store = new OddStore()
     store.onGet = () => never()
     const ask = counting()
-    const cached = stack(ask, cache({ store }))
+    const cached = stack(named(ask), cache({ store }))
     const caller = new AbortController()
     const failed = failure(cached('q', { signal: caller.signal }))
     caller.abort(new Error('the caller has left'))
@@ -215,7 +218,7 @@ describe('store', () => {
       clear = () => this.#kept.clear()
     }
     const store = new Emitting()
-    const cached = stack(counting(), cache({ store }))
+    const cached = stack(named(counting()), cache({ store }))
     await cached('q')
     store.emit('error', new Error('connection lost'))
     await flush()
@@ -224,7 +227,7 @@ describe('store', () => {
 
   const key = async () => {
     const store = new OddStore()
-    await stack(named1, cache({ store }))('q')
+    await stack(named(named1), cache({ store }))('q')
     await flush()
     const [[name, text]] = [...store.kept] as [[string, string]]
     return {
@@ -235,7 +238,6 @@ describe('store', () => {
   async function named1(_: string): Promise<unknown> {
     return 'good'
   }
-  const { name: asked } = named1
 
   it.each<
     [string, (stored: string, envelope: Awaited<ReturnType<typeof key>>['envelope']) => unknown]
@@ -267,8 +269,7 @@ describe('store', () => {
     const store = new OddStore()
     store.kept.set(name, spoil(JSON.stringify(envelope), envelope))
     const ask = vi.fn(async (_: string) => 'fresh')
-    Object.defineProperty(ask, 'name', { value: asked })
-    expect(await stack(ask, cache({ store }))('q')).toBe('fresh')
+    expect(await stack(named(ask), cache({ store }))('q')).toBe('fresh')
     expect(ask).toHaveBeenCalledTimes(1)
     expect(({} as { v?: unknown; polluted?: unknown }).v).toBeUndefined()
   })
@@ -277,7 +278,7 @@ describe('store', () => {
     const answer = JSON.parse(
       '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"bytes":1}',
     )
-    const cached = stack(scripted<unknown>(answer, fail), cache({ store: new Map() }))
+    const cached = stack(named(scripted<unknown>(answer, fail)), cache({ store: new Map() }))
     await cached('q')
     await flush()
     const hit = (await cached('q')) as object
@@ -300,9 +301,9 @@ describe('store', () => {
 
   it('serves the answer that another cache has put into a Keyv store', async () => {
     const store = new OddStore()
-    await stack(named1, cache({ store }))('q')
+    await stack(named(named1), cache({ store }))('q')
     await flush()
-    const cached = stack(named1, cache({ store }))
+    const cached = stack(named(named1), cache({ store }))
     expect((await noteOf(cached, 'q'))?.status).toBe('hit')
   })
 })
