@@ -14,13 +14,33 @@ const ESM_ONLY = ['is-network-error', 'p-queue', 'p-retry']
 
 const NOTICES = 'dist/THIRD-PARTY-NOTICES.txt'
 
+const entry = {
+  index: 'src/index.ts',
+  client: 'src/client/index.ts',
+  core: 'src/core.ts',
+  http: 'src/gateway/index.ts',
+  testing: 'src/testing/index.ts',
+}
+
+/**
+ * Each layer in a file of its own, so that bundlers leave out those that are not used together with
+ * the packages that they bring.
+ */
+const layers = Object.fromEntries(
+  ['batcher', 'breaker', 'cache', 'dedupe', 'pool', 'queue', 'retry', 'timeout'].map((name) => [
+    `layers/${name}`,
+    [`src/layers/${name}.ts`, `src/layers/${name}/index.ts`].find(existsSync) as string,
+  ]),
+)
+
 const common: Options = {
-  entry: { index: 'src/index.ts', http: 'src/gateway/index.ts', testing: 'src/testing/index.ts' },
+  entry,
   target: 'node20.19',
   platform: 'node',
   clean: false,
   splitting: true,
-  treeshake: true,
+  // No module is loaded for its effects: esbuild would warn users of an import without names.
+  treeshake: { moduleSideEffects: false },
   sourcemap: true,
 }
 
@@ -31,7 +51,7 @@ export default defineConfig([
     format: ['esm', 'cjs'],
     dts: { only: true, compilerOptions: { ignoreDeprecations: '6.0' } },
   },
-  { ...common, format: 'esm' },
+  { ...common, format: 'esm', entry: { ...entry, ...layers } },
   {
     ...common,
     format: 'cjs',

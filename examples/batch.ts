@@ -14,15 +14,8 @@ import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import {
-  type BatchProgress,
-  createBlossom,
-  isStackError,
-  pool,
-  queue,
-  retry,
-  timeout,
-} from 'blossom-stack'
+import { createBlossom, isStackError, pool, queue, retry, timeout } from 'blossom-stack'
+import type { BatchProgress } from 'blossom-stack/client'
 import { startLocalBlossom } from 'blossom-stack/testing'
 
 const { values: flags, positionals } = parseArgs({

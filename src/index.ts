@@ -1,78 +1,95 @@
-export * from './client/index.js'
-export { base } from './core/base.js'
+// The main entry: the client, the layers, and what their everyday use needs. All types of the client
+// are in `blossom-stack/client`, all of the layers in `blossom-stack/core`.
 export {
+  AuthenticationError,
+  type Blossom,
+  type BlossomCallOptions,
+  BlossomError,
+  type BlossomLayer,
+  type BlossomOptions,
+  type BlossomRequest,
+  createBlossom,
+  InvalidRequestError,
+  NetworkError,
+  NotFoundError,
+  PaymentRequiredError,
+  PermissionError,
+  ProtocolError,
+  StreamError,
+  TooLargeError,
+  UpstreamError,
+} from './client/index.js'
+export {
+  abortScope,
+  type BaseTraits,
+  type BatcherOptions,
   BreakerOpenError,
-  ClosedError,
-  ConfigError,
-  type ErrorCode,
-  isStackError,
-  QueueFullError,
-  RateLimitError,
-  StackError,
-  TimeoutError,
-  type TimeoutPhase,
-  ValidationError,
-} from './core/errors.js'
-export {
-  type CallMessage,
-  type EventCode,
-  type EventListener,
-  type EventOutcome,
-  onEvent,
-  type StackEvent,
-  type StackEventDetails,
-  type StackEventType,
-  type TimelineEntry,
-} from './core/events/index.js'
-export { defineLayer, type LayerDefinition } from './core/layer.js'
-export { stack } from './core/stack.js'
-export { collect, isStream, onEnd, replay, type StreamEnd, tap } from './core/stream/index.js'
-export type { Cancel } from './core/time/cancel.js'
-export { abortScope, type Scope } from './core/time/scope.js'
-export type {
-  BaseFacts,
-  BaseTraits,
-  CacheMode,
-  CallOptions,
-  CloseOptions,
-  Context,
-  ContextPatch,
-  Handed,
-  Handler,
-  Layer,
-  LayerDescription,
-  LayerOf,
-  SharedWork,
-  Stack,
-  StackStats,
-  Transport,
-} from './core/types.js'
-export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher.js'
-export {
   type BreakerOptions,
   type BreakerState,
-  type BreakerStats,
+  base,
+  batcher,
   breaker,
-} from './layers/breaker/index.js'
-export {
-  type CacheLayer,
+  type CacheMode,
   type CacheNote,
   type CacheOptions,
-  type CacheStats,
   type CacheStore,
+  type CallOptions,
+  ClosedError,
+  type CloseOptions,
+  ConfigError,
+  type Context,
+  type ContextPatch,
   cache,
-} from './layers/cache/index.js'
-export { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
-export {
+  collect,
+  collectText,
+  type DedupeOptions,
+  dedupe,
+  defineLayer,
+  type ErrorCode,
+  type EventListener,
+  type Handler,
+  isStackError,
+  isStream,
+  type Json,
+  type Layer,
+  type LayerDefinition,
+  type LayerDescription,
+  onEnd,
+  onEvent,
   type PoolMember,
-  type PoolMemberStats,
   type PoolOptions,
-  type PoolStats,
+  type Problem,
   pool,
-} from './layers/pool/index.js'
-export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
-export type { RetryBudgetOptions } from './layers/retry/budget.js'
-export { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
-export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
-export { type StandardLayers, type StandardOptions, standard } from './standard.js'
-export * from './streams/index.js'
+  QueueFullError,
+  type QueueOptions,
+  queue,
+  RateLimitError,
+  type RetryOptions,
+  replay,
+  retry,
+  type Scope,
+  type Stack,
+  StackError,
+  type StackEvent,
+  type StackEventType,
+  type StackStats,
+  type StandardLayers,
+  type StandardOptions,
+  type StreamEnd,
+  smooth,
+  sseHeaders,
+  stack,
+  standard,
+  type TimelineEntry,
+  TimeoutError,
+  type TimeoutOptions,
+  type TimeoutPhase,
+  tap,
+  timeout,
+  toNdjson,
+  toNodeReadable,
+  toProblem,
+  toServerSentEvents,
+  toWebStream,
+  ValidationError,
+} from './core.js'

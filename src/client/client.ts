@@ -10,7 +10,7 @@ import { askRaw, rawEndpoint } from './endpoints/raw.js'
 import { textEndpoints } from './endpoints/text.js'
 import type { Blossom, BlossomLayer, BlossomOptions } from './interface.js'
 import { LayeredClient } from './layered.js'
-import { readBaseURL, readHeaders, readKey } from './settings.js'
+import { DEFAULT_BASE_URL, readBaseURL, readHeaders, readKey } from './settings.js'
 import type { BlossomAnswer, BlossomCallOptions, RawRequest } from './types.js'
 import { Upstream } from './upstream.js'
 import { VERSION } from './version.js'
@@ -77,7 +77,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
 function readOptions(options: object) {
   const checked = check<BlossomOptions>('createBlossom', options, {
     apiKey: { ...rules.anything<string>(), secret: true },
-    baseURL: rules.anything<string>('https://gen.pollinations.ai'),
+    baseURL: rules.anything<string>(DEFAULT_BASE_URL),
     headers: rules.anything<Readonly<Record<string, string>>>(),
     dispatcher: rules.custom<Dispatcher, undefined>(
       'an undici Dispatcher',

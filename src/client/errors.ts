@@ -7,7 +7,7 @@ import {
 
 /** What is known of an upstream answer that was an error. */
 export interface UpstreamFacts {
-  /** Upstream's status, whatever `status` tells the visitor. */
+  /** Upstream's status, whatever `status` is for the client of a server. */
   upstreamStatus: number
   /** Upstream's own code, such as `UNPROCESSABLE_ENTITY`. */
   upstreamCode?: string | undefined
@@ -30,8 +30,8 @@ interface UpstreamErrorOptions extends UpstreamFacts {
 }
 
 /**
- * Upstream answered with an error. Its kinds say which; `upstreamStatus` is what upstream said,
- * `status` what to tell a visitor.
+ * Upstream answered with an error. Its kinds name which; `upstreamStatus` is upstream's status,
+ * `status` the one to answer the client of a server with.
  */
 export class BlossomError extends StackError implements UpstreamFacts {
   static override readonly kind: string = 'BlossomError'
@@ -156,7 +156,7 @@ export class TooLargeError extends StackError {
   }
 }
 
-/** A stream broke after it had begun. Code `STREAM`, status 502; `cause` says why. */
+/** A stream broke after it had begun. Code `STREAM`, status 502; `cause` is the reason. */
 export class StreamError extends StackError {
   static override readonly kind: string = 'StreamError'
   /** The text that had arrived. */
@@ -186,75 +186,92 @@ export class StreamError extends StackError {
   }
 }
 
-/** The error for an upstream status. */
-export function upstreamError(
-  facts: UpstreamFacts & { retryAfter?: number | undefined; keyGiven?: boolean },
-): StackError {
-  const { upstreamStatus: status, upstreamCode: code, keyGiven = true, ...rest } = facts
-  const said = `Upstream answered ${status}${code === undefined ? '' : ` (${code})`}`
-  const facts_ = { ...rest, upstreamStatus: status, upstreamCode: code }
-  switch (status) {
-    case 401: {
-      const remedy = keyGiven
-        ? 'the API key is not accepted; check it.'
-        : 'no API key was given; pass `apiKey` to createBlossom().'
-      return new AuthenticationError(`${said}: ${remedy}`, { ...facts_, code: 'AUTH', status: 502 })
-    }
-    case 402:
-      return new PaymentRequiredError(`${said}: the balance or the key's budget is used up.`, {
-        ...facts_,
-        code: 'PAYMENT',
-        status: 503,
-      })
-    case 403:
-      return new PermissionError(`${said}: the API key lacks a permission or the model.`, {
-        ...facts_,
-        code: 'FORBIDDEN',
-        status: 502,
-      })
-    case 404:
-      return new NotFoundError(`${said}: there is no such model or route.`, {
-        ...facts_,
-        code: 'NOT_FOUND',
-        status: 404,
-      })
-    case 408:
-      return new UpstreamError(`${said}: it gave up waiting; try again.`, {
-        ...facts_,
-        code: 'TIMEOUT',
-        status: 504,
-        retryable: true,
-      })
-    case 409:
-      return new UpstreamError(`${said}: it conflicts with another request; try again.`, {
-        ...facts_,
-        code: 'SERVER',
-        status: 502,
-        retryable: true,
-      })
-    case 429:
-      return new UpstreamRateLimitError(
-        `${said}: the rate or concurrency limit is reached; slow down or try again later.`,
-        {
-          ...facts_,
-          code: 'RATE_LIMITED',
-          status: 429,
-        },
-      )
-  }
-  if (status >= 400 && status < 500) {
-    const visitor = status === 422 ? 422 : 400
-    return new InvalidRequestError(`${said}: the request is not accepted.`, {
-      ...facts_,
-      code: 'BAD_REQUEST',
-      status: visitor,
-    })
-  }
-  const visitor = status === 503 || status === 504 ? status : 502
-  return new UpstreamError(`${said}: it failed; try again.`, {
-    ...facts_,
-    code: 'SERVER',
-    status: visitor,
+interface StatusMeaning {
+  readonly Kind: new (message: string, options: UpstreamErrorOptions) => StackError
+  readonly code: ErrorCode
+  /** For the client of a server. */
+  readonly status: number
+  readonly retryable?: boolean
+  readonly problem: string
+}
+
+const MEANINGS: Readonly<Record<number, StatusMeaning>> = {
+  401: {
+    Kind: AuthenticationError,
+    code: 'AUTH',
+    status: 502,
+    problem: 'the API key is not accepted; check it.',
+  },
+  402: {
+    Kind: PaymentRequiredError,
+    code: 'PAYMENT',
+    status: 503,
+    problem: "the balance or the key's budget is used up.",
+  },
+  403: {
+    Kind: PermissionError,
+    code: 'FORBIDDEN',
+    status: 502,
+    problem: 'the API key lacks a permission or the model.',
+  },
+  404: {
+    Kind: NotFoundError,
+    code: 'NOT_FOUND',
+    status: 404,
+    problem: 'there is no such model or route.',
+  },
+  408: {
+    Kind: UpstreamError,
+    code: 'TIMEOUT',
+    status: 504,
     retryable: true,
-  })
+    problem: 'it gave up waiting; try again.',
+  },
+  409: {
+    Kind: UpstreamError,
+    code: 'SERVER',
+    status: 502,
+    retryable: true,
+    problem: 'it conflicts with another request; try again.',
+  },
+  429: {
+    Kind: UpstreamRateLimitError,
+    code: 'RATE_LIMITED',
+    status: 429,
+    problem: 'the rate or concurrency limit is reached; slow down or try again later.',
+  },
+}
+
+/** What every other status means. */
+function meaningOf(status: number): StatusMeaning {
+  if (status >= 400 && status < 500) {
+    return {
+      Kind: InvalidRequestError,
+      code: 'BAD_REQUEST',
+      status: status === 422 ? 422 : 400,
+      problem: 'the request is not accepted.',
+    }
+  }
+  return {
+    Kind: UpstreamError,
+    code: 'SERVER',
+    status: status === 503 || status === 504 ? status : 502,
+    retryable: true,
+    problem: 'it failed; try again.',
+  }
+}
+
+/** The error for an upstream status. */
+export function upstreamError({
+  keyGiven = true,
+  ...facts
+}: UpstreamFacts & { retryAfter?: number | undefined; keyGiven?: boolean }): StackError {
+  const { upstreamStatus, upstreamCode } = facts
+  const { Kind, problem, ...meaning } = MEANINGS[upstreamStatus] ?? meaningOf(upstreamStatus)
+  const subject = `Upstream answered ${upstreamStatus}${upstreamCode === undefined ? '' : ` (${upstreamCode})`}`
+  const remedy =
+    upstreamStatus === 401 && !keyGiven
+      ? 'no API key was given; pass `apiKey` to createBlossom().'
+      : problem
+  return new Kind(`${subject}: ${remedy}`, { ...facts, ...meaning })
 }

@@ -54,7 +54,7 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
    */
   maxResponseBytes?: number | undefined
   /**
-   * Told what happens to this client's calls, while it happens. What it throws is a warning and
+   * Called with every event of this client's calls, as it happens. What it throws is a warning and
    * changes nothing.
    */
   onEvent?: EventListener | undefined
@@ -98,7 +98,7 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
   readonly image: {
     /** Makes an image and gives its bytes. */
     generate(prompt: string, options?: ImageOptions): Promise<BytesResult>
-    /** The image's address, without a key: whoever opens it pays with his own. */
+    /** The image's address, without a key: whoever opens it pays with their own. */
     url(prompt: string, options?: ImageFields): string
   }
   readonly audio: {

@@ -38,15 +38,15 @@ export function readKey(apiKey: unknown): string | undefined {
   if (apiKey === '') return refuse('option "apiKey" is empty; is the variable it comes from set?')
   if (typeof apiKey !== 'string' || !/^[\x21-\x7e]+$/.test(apiKey)) {
     return refuse(
-      'option "apiKey" must be a string of printable ASCII characters without spaces, got something else; is the variable it comes from set?',
+      'option "apiKey" must be a string of printable ASCII characters without spaces, got an invalid value; is the variable it comes from set?',
     )
   }
   return apiKey
 }
 
 /**
- * Headers that the client itself sets, or that would change whom we speak to and how the answer is
- * read.
+ * Headers that the client itself sets, or that would change the server addressed or how the answer
+ * is read.
  */
 const RESERVED =
   /^(authorization|host|content-type|content-length|transfer-encoding|connection|keep-alive|proxy-connection|accept-encoding|user-agent|cookie|expect|upgrade|te|trailer)$/

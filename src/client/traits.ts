@@ -5,8 +5,8 @@ import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
 import { EMBEDDINGS } from './wire/shapes.js'
 
 /**
- * What the client tells the layers of its requests. `principal` is a digest of whose key pays, and
- * where.
+ * What the client's layers must know of its requests. `principal` is a digest of whose key pays,
+ * and where.
  */
 export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAnswer, unknown> {
   return {

@@ -121,8 +121,8 @@ export interface Usage {
 /** Beside its own fields every method takes these; see `CallOptions`. */
 export interface BlossomCallOptions extends CallOptions {
   /**
-   * Somebody else's key for this call alone, such as a visitor's own: it pays, and its answers are
-   * cached apart.
+   * Another key for this call alone, such as the caller's own: it pays, and its answers are cached
+   * apart.
    * @default the client's
    */
   apiKey?: string | undefined
@@ -147,7 +147,7 @@ export interface TextOptions extends BlossomCallOptions {
 /** What `text.generate()` gives. */
 export interface TextResult {
   readonly text: string
-  /** The model that answered, as the answer says. */
+  /** The model that answered, as named in the answer. */
   readonly model: string
   readonly usage: Usage | undefined
   readonly finishReason: string | undefined
@@ -242,7 +242,7 @@ export interface EmbeddingResult {
   readonly usage: Usage | undefined
 }
 
-/** One entry of `models.list()`: its `id`, and what else upstream tells of it. */
+/** One entry of `models.list()`: its `id`, and whatever else upstream lists. */
 export interface Model {
   readonly id: string
   readonly [field: string]: unknown
@@ -267,7 +267,7 @@ export interface BlossomRequest {
   /** The same, parsed; frozen by nobody, so do not change it. */
   readonly body: Readonly<Record<string, unknown>> | undefined
   readonly stream: boolean
-  /** What the answer must be: JSON, bytes, or whichever its content type says. */
+  /** What the answer must be: JSON, bytes, or whichever its content type names. */
   readonly accept: 'json' | 'bytes' | 'any'
 }
 
@@ -283,7 +283,7 @@ export interface BytesAnswer {
   readonly contentType: string
   readonly requestId: string | undefined
   /**
-   * Upstream told no length and ended with the connection, so a part of the answer would look like
+   * Upstream gave no length and ended with the connection, so a part of the answer would look like
    * the whole: it is not cached.
    */
   readonly unmeasured?: true

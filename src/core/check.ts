@@ -151,7 +151,7 @@ export const integer = <F>(fallback: F, range: Range): Rule<number | F> =>
 export const number = <F>(fallback: F, range: Range = {}): Rule<number | F> =>
   rule(words('a number', range), fallback, (value) => within(value, range))
 
-/** A duration in milliseconds, at least 1 and at most ten years unless said otherwise. */
+/** A duration in milliseconds, at least 1 and at most ten years by default. */
 export const duration = <F>(
   fallback: F,
   { min = 1, max = LONGEST_MS }: Range = {},

@@ -23,7 +23,7 @@ export type ErrorCode =
 
 export interface StackErrorOptions {
   code: ErrorCode
-  /** HTTP status to tell a visitor of your server. */
+  /** HTTP status to answer a client of your server with. */
   status: number
   /** Whether the same call may succeed when it is repeated. @default false */
   retryable?: boolean | undefined
@@ -58,14 +58,14 @@ function kindsOf(error: object): string[] {
 /**
  * The root of all errors this library makes.
  *
- * `instanceof` works across ESM and CommonJS copies; `isStackError(error, 'TIMEOUT')` says the same
- * in one word. `message` is a sentence for a log, never holding a key, a prompt or a body.
+ * `instanceof` works across ESM and CommonJS copies; `isStackError(error, 'TIMEOUT')` is the
+ * same in one word. `message` is a sentence for a log, never holding a key, a prompt or a body.
  */
 export class StackError extends Error {
   static readonly kind: string = 'StackError'
   /** Stable, for programs. */
   readonly code: ErrorCode
-  /** HTTP status to tell a visitor of your server. */
+  /** HTTP status to answer a client of your server with. */
   readonly status: number
   /** Whether the same call may succeed when it is repeated. */
   readonly retryable: boolean

@@ -18,7 +18,7 @@ export function proceed<Answer, Result>(
 }
 
 /**
- * Calls the next handler and tells `listener` once how its answer ended: at once for a value or a
+ * Calls the next handler, and `listener` once with how its answer ended: at once for a value or a
  * failure, for a stream at its end. This is the whole of what most layers do with an answer.
  */
 export function follow<Request, Answer>(

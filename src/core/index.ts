@@ -14,8 +14,15 @@ export { Notes, type Trace } from './events/trace.js'
 export { follow, proceed } from './follow.js'
 export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js'
 export { digest, stableKey } from './key.js'
-export { defineLayer, LAYERS, type LayerDefinition, type LayerEntry } from './layer.js'
-export { Link, type Linked, LinkedList } from './linked-list.js'
+export {
+  defineLayer,
+  LAYERS,
+  type Layer,
+  type LayerDefinition,
+  type LayerEntry,
+  type LayerOf,
+} from './layer.js'
+export { Link, LinkedList } from './linked-list.js'
 export { OneShotBases } from './one-shot.js'
 export { isOfOwnKey } from './own-key.js'
 export {
@@ -28,8 +35,9 @@ export {
   isSignal,
   isThenable,
 } from './shape.js'
-export { isJsonData, type JsonData, type Shared, SharedJson, share, shareList } from './share.js'
+export { isJsonData, type Shared, SharedJson, share, shareList } from './share.js'
 export { composeStack, stack } from './stack.js'
+export * from './stack-types.js'
 export * from './stream/index.js'
 export { type AbortListener, Cancel } from './time/cancel.js'
 export { type Clock, currentClock, now, setClock, wallTime } from './time/clock.js'

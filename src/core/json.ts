@@ -83,7 +83,7 @@ const withoutProto = (key: string, value: unknown): unknown =>
   key === '__proto__' ? undefined : value
 
 /**
- * Reads JSON text from outside. A text with a field that `parseJson` leaves out is written anew
+ * Reads JSON text from outside. A text with a field that `parseJson` leaves out is written again
  * without it, as the text itself may go out again.
  * @throws SyntaxError when it is no JSON
  */

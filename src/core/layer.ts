@@ -1,4 +1,43 @@
-import type { BaseFacts, Handler, Layer, LayerHooks } from './types.js'
+import type { BaseFacts, Handler } from './types.js'
+
+/**
+ * A layer: a function from handler to handler, with a name and stats.
+ * One that is typed for certain requests or answers is refused by a stack of others.
+ */
+export interface Layer<
+  Name extends string = string,
+  Stats extends object = object,
+  Request = unknown,
+  Answer = unknown,
+> {
+  <R extends Request, A extends Answer>(next: Handler<R, A>): Handler<R, A>
+  /** Key in `stats()`. */
+  readonly name: Name
+  /** Counters since creation and gauges of now, as a fresh plain object. */
+  stats(): Stats
+  /** @internal */
+  readonly hooks: LayerHooks
+}
+
+/** What a stack needs of a layer beside its function. */
+export interface LayerHooks {
+  /** What kind of layer it is, whatever its name. */
+  readonly kind: string
+  /** Kinds that are better placed inside this one, each with the reason for it. */
+  readonly outside: Readonly<Record<string, string>>
+  /** Throws a `ConfigError` when the layer cannot be around this base. */
+  readonly checkBase: ((base: BaseFacts) => void) | undefined
+  /** The last stack that uses the layer begins to close. */
+  drain(): void
+  /**
+   * The last stack that uses the layer has closed. Undefined when it holds nothing: such a layer
+   * can be used again.
+   */
+  readonly close: (() => void | Promise<void>) | undefined
+}
+
+/** What `stack()` takes: a layer, or any plain `next => handler`. */
+export type LayerOf<Request, Answer> = (next: Handler<Request, Answer>) => Handler<Request, Answer>
 
 /** What a layer is made of. */
 export interface LayerDefinition<Name extends string, Stats extends object, Request, Answer> {
@@ -15,7 +54,7 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
   kind?: string | undefined
   /**
    * Kinds that are better placed inside this layer, each with what goes wrong otherwise:
-   * `describe()` and a warning tell it.
+   * `describe()` and a warning report it.
    */
   outside?: Readonly<Record<string, string>> | undefined
   /**
@@ -75,8 +114,8 @@ export function hooksOf(layer: object): (LayerHooks & { stats(): object }) | und
 }
 
 /**
- * Where a stack, and the client, tell their layers to the parts of this library that must know them
- * by kind.
+ * Where a stack, and the client, list their layers for the parts of this library that must know
+ * them by kind.
  */
 export const LAYERS: unique symbol = Symbol.for('blossom-stack.layers') as never
 

@@ -14,7 +14,7 @@ export class Link implements Linked {
 
 /**
  * A list whose places leave from anywhere at once. A `Set` that is filled and emptied by every call
- * spends most of its time on growing anew.
+ * spends most of its time on growing again.
  */
 export class LinkedList<Place extends Linked> {
   #first: Linked | undefined

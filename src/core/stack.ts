@@ -4,19 +4,11 @@ import type { StackScope } from './call/context.js'
 import { Running } from './call/running.js'
 import { check, duration } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
-import { hooksOf, LAYERS, type LayerEntry } from './layer.js'
+import { hooksOf, LAYERS, type LayerEntry, type LayerHooks, type LayerOf } from './layer.js'
 import { processWide } from './process-wide.js'
+import type { CloseOptions, LayerDescription, Stack } from './stack-types.js'
 import { Cancel } from './time/cancel.js'
-import type {
-  CallOptions,
-  CloseOptions,
-  Context,
-  Handler,
-  LayerDescription,
-  LayerHooks,
-  LayerOf,
-  Stack,
-} from './types.js'
+import type { CallOptions, Context, Handler } from './types.js'
 import { runHook, warn } from './warn.js'
 
 /** How long a cut call may take to give back what it holds before the layers are closed over it. */

@@ -16,11 +16,11 @@ export type Handler<Request = unknown, Answer = unknown> = (
 
 /**
  * How the stores and shared calls treat a call: `reload` reads nothing stored but stores the
- * answer, `no-store` passes cache and dedupe by.
+ * answer, `no-store` bypasses cache and dedupe.
  */
 export type CacheMode = 'default' | 'reload' | 'no-store'
 
-/** What a caller may say beside the request. */
+/** What a caller may pass beside the request. */
 export interface CallOptions {
   /** The caller's own cancellation; its `reason` is what the call then rejects with. */
   signal?: AbortSignal | undefined
@@ -94,7 +94,7 @@ export interface Context {
   readonly deadline: number
   /** Notes that flow outward, under the layers' names; one map per call. */
   readonly meta: Map<string, unknown>
-  /** What the base has told of itself. */
+  /** The base's traits. */
   readonly base: BaseFacts
   readonly priority: number
   readonly tenant: string | undefined
@@ -103,8 +103,8 @@ export interface Context {
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
   /**
-   * What the base says is the request's identity, asked once in a call: layers that share answers
-   * ask one after the other.
+   * The request's identity by the base's `key`, computed once in a call although several layers ask
+   * for it.
    */
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined
   /**
@@ -151,8 +151,8 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
   streams?: ((request: Request) => boolean) | undefined
   /**
    * The request's identity, for `cache` and `dedupe`; equal identities may share one answer.
-   * `undefined`: this request has none and passes both by. Bases that share one cache must tell
-   * themselves apart in it. For `cache` a streamed and a plain form of one request should be the
+   * `undefined`: this request has none and bypasses both. Bases that share one cache must
+   * differ in it. For `cache` a streamed and a plain form of one request should be the
    * same, for `dedupe` they should differ.
    * @default stable JSON of the request
    */
@@ -191,7 +191,7 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
   fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
   /**
    * For `batcher`: how many inputs the request holds and which requests may go together;
-   * `undefined` passes the batcher by.
+   * `undefined` bypasses the batcher.
    * @default an array's length
    */
   split?:
@@ -214,7 +214,7 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    */
   unreadMs?: number | undefined
   /**
-   * Told what happens to the calls of stacks on this base. What it throws is a warning and changes
+   * Called with every event of the stacks on this base. What it throws is a warning and changes
    * nothing.
    */
   onEvent?: EventListener | undefined
@@ -224,8 +224,8 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
 export interface BaseFacts {
   readonly name: string
   /**
-   * Tells the identities of this base from those of others; empty when the base has told its own
-   * `key`, which then speaks for itself.
+   * Keeps the identities of this base apart from those of others; empty when the base has a `key`
+   * of its own.
    */
   readonly scope: string
   /**
@@ -255,112 +255,4 @@ export interface BaseFacts {
   }
   readonly unreadMs: number
   readonly onEvent: EventListener | undefined
-}
-
-/**
- * A layer: a function from handler to handler, with a name and stats.
- * One that is typed for certain requests or answers is refused by a stack of others.
- */
-export interface Layer<
-  Name extends string = string,
-  Stats extends object = object,
-  Request = unknown,
-  Answer = unknown,
-> {
-  <R extends Request, A extends Answer>(next: Handler<R, A>): Handler<R, A>
-  /** Key in `stats()`. */
-  readonly name: Name
-  /** Counters since creation and gauges of now, as a fresh plain object. */
-  stats(): Stats
-  /** @internal */
-  readonly hooks: LayerHooks
-}
-
-/** What a stack needs of a layer beside its function. */
-export interface LayerHooks {
-  /** What kind of layer it is, whatever its name. */
-  readonly kind: string
-  /** Kinds that are better placed inside this one, each with the reason for it. */
-  readonly outside: Readonly<Record<string, string>>
-  /** Throws a `ConfigError` when the layer cannot be around this base. */
-  readonly checkBase: ((base: BaseFacts) => void) | undefined
-  /** The last stack that uses the layer begins to close. */
-  drain(): void
-  /**
-   * The last stack that uses the layer has closed. Undefined when it holds nothing: such a layer
-   * can be used again.
-   */
-  readonly close: (() => void | Promise<void>) | undefined
-}
-
-/** What `stack()` takes: a layer, or any plain `next => handler`. */
-export type LayerOf<Request, Answer> = (next: Handler<Request, Answer>) => Handler<Request, Answer>
-
-/** An answer as a stack hands it out: a value as it is, a stream as an async generator. */
-export type Handed<Answer> =
-  Answer extends AsyncIterable<infer Chunk> ? AsyncGenerator<Chunk, undefined, undefined> : Answer
-
-type NameOf<L> = L extends { readonly hooks: LayerHooks; readonly name: infer Name extends string }
-  ? Name
-  : never
-type StatsOf<L> = L extends { readonly hooks: LayerHooks; stats(): infer Stats } ? Stats : never
-
-type Numbered<
-  Name extends string,
-  Taken extends string,
-  N extends 1[] = [1, 1],
-> = Name extends Taken
-  ? `${Name}${N['length']}` extends Taken
-    ? Numbered<Name, Taken, [...N, 1]>
-    : `${Name}${N['length']}`
-  : Name
-
-/** Stats keyed by layer name, in order; an equal name gets a number. */
-export type StackStats<
-  Layers extends readonly unknown[],
-  Stats extends object = object,
-> = Layers extends readonly [infer L, ...infer Rest]
-  ? [NameOf<L>] extends [never]
-    ? StackStats<Rest, Stats>
-    : StackStats<Rest, Stats & Record<Numbered<NameOf<L>, keyof Stats & string>, StatsOf<L>>>
-  : { readonly [K in keyof Stats]: Stats[K] }
-
-/** One layer of a stack, as `describe()` tells it. */
-export interface LayerDescription {
-  readonly name: string
-  readonly stats: object
-  /** Why its place is odd, when it is. */
-  readonly note?: string
-}
-
-/** How a stack, or the client, is closed. */
-export interface CloseOptions {
-  /**
-   * How long calls under way may go on before they are cut with `CLOSED`. Milliseconds.
-   * @default 30000
-   */
-  timeoutMs?: number | undefined
-}
-
-/** A function without parameters may be called without a request. */
-type StackArguments<Request> = unknown extends Request
-  ? [request?: Request, options?: CallOptions]
-  : undefined extends Request
-    ? [request?: Request, options?: CallOptions]
-    : [request: Request, options?: CallOptions]
-
-/** A base with layers around it. Call it like the base. */
-export interface Stack<Request, Answer, Layers extends readonly unknown[] = readonly []> {
-  (...args: StackArguments<Request>): Promise<Handed<Answer>>
-  /** The layers' stats, keyed by their names. */
-  stats(): StackStats<Layers>
-  /** The layers, outermost first, with live stats and a note where the order is odd. */
-  describe(): LayerDescription[]
-  /**
-   * Takes no new calls, ends those that wait with `CLOSED`, lets running ones finish and cuts what
-   * is left after `timeoutMs`. Calling it again gives the same promise.
-   */
-  close(options?: CloseOptions): Promise<void>
-  /** `close()`, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>
 }

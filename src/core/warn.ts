@@ -1,16 +1,16 @@
 import { isError, isPromise, isThenable } from './shape.js'
 
-const said = new Set<string>()
+const warned = new Set<string>()
 
 /**
- * Emits a process warning (`process.on('warning')`), by default once per text: the one place where
- * what must not fail a call is told.
+ * Emits a process warning (`process.on('warning')`), by default once per text: the one place that
+ * reports what must not fail a call.
  */
 export function warn(message: string, { once = true }: { once?: boolean } = {}): void {
   if (once) {
-    if (said.has(message)) return
+    if (warned.has(message)) return
     // Bounded, as texts may carry names that users choose.
-    if (said.size < 1000) said.add(message)
+    if (warned.size < 1000) warned.add(message)
   }
   process.emitWarning(message, { type: 'BlossomStackWarning' })
 }
@@ -43,7 +43,7 @@ export function atOnce<T>(answer: T): T {
   throw new TypeError('A callback must answer at once, not with a promise.')
 }
 
-/** Tells that a user's callback threw. */
+/** Warns that a user's callback threw. */
 export function hookFailed(name: string, error: unknown): void {
   // Only the kind of error: its message may hold what a log must not.
   warn(`${name} threw ${isError(error) ? error.name : typeof error}; the call went on.`)

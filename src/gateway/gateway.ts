@@ -7,7 +7,6 @@ import {
   hookFailed,
   isResponse,
   rules,
-  StackError,
 } from '../core/index.js'
 import { openApiRoute } from './openapi/index.js'
 import {
@@ -17,6 +16,7 @@ import {
   readCaller,
   readGatewayOptions,
 } from './options.js'
+import { rejection } from './rejection.js'
 import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
@@ -172,18 +172,9 @@ export class GatewayCore implements RouteTools {
       const headers = preflightHeaders(incoming, this.options.corsOrigins, allowed)
       if (headers) return { status: 204, headers }
     }
-    if (routes.length === 0)
-      throw new StackError(this.routing.notFound(path), {
-        code: 'NOT_FOUND',
-        status: 404,
-        refused: true,
-      })
-    const error = new StackError(`This route takes ${methods.join(', ')}.`, {
-      code: 'VALIDATION',
-      status: 405,
-      refused: true,
-    })
-    throw Object.assign(error, { replyHeaders: { allow: methods.join(', ') } })
+    if (routes.length === 0) throw rejection('NOT_FOUND', 404, this.routing.notFound(path))
+    const allow = methods.join(', ')
+    throw rejection('VALIDATION', 405, `This route takes ${allow}.`, { headers: { allow } })
   }
 
   /** Identifies the caller by the option `call`; a `Response` refuses the request. */

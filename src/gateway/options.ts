@@ -156,7 +156,7 @@ export interface GatewayOptions<Platform = unknown> {
    */
   forwardKeys?: boolean | undefined
   /**
-   * Whether `/v1` heeds the request's `Cache-Control`: `no-cache` asks upstream and stores the new
+   * Whether `/v1` follows the request's `Cache-Control`: `no-cache` asks upstream and stores the new
    * answer, `no-store` asks upstream and stores nothing.
    * @default true
    */

@@ -55,9 +55,8 @@ export interface TimeoutStats {
  * Cuts off an answer that is not complete in time, and aborts its work. The caller's own abort
  * passes through as it is. Any one of the limits is enough.
  *
- * `ms` or `streamMs` is chosen by what the base says of the request (`streams`). When it says
- * nothing the longer of the two holds until the answer shows its form; then the right one counts,
- * from the call's start.
+ * `ms` or `streamMs` is chosen by the base's `streams` trait. Without it the longer of the two holds
+ * until the answer shows its form; then the right one counts, from the call's start.
  *
  * @throws ConfigError without any limit
  * @throws TimeoutError code `TIMEOUT`, status 504, with `phase` and `ms`; a stream already being
@@ -101,6 +100,8 @@ class Limits {
   readonly layer: string
   readonly firstTokenMs: number | undefined
   readonly idleMs: number | undefined
+  /** Whether an answer's limits depend on whether it is a stream. */
+  readonly goByForm: boolean
   fired = 0
   readonly #ms: number | ((request: unknown) => number)
   readonly #streamMs: number | undefined
@@ -117,6 +118,7 @@ class Limits {
     this.#streamMs = streamMs
     this.firstTokenMs = firstTokenMs
     this.idleMs = idleMs
+    this.goByForm = streamMs !== undefined || firstTokenMs !== undefined
   }
 
   /** For an answer that is no stream. */
@@ -144,7 +146,6 @@ class TimedCall extends Cancel implements Expiring {
   readonly #reject: (error: unknown) => void
   readonly #start = now()
   readonly #plainMs: number
-  readonly #streamMs: number
   /** Whether the request asks for a stream; undefined when the base does not know. */
   readonly #streams: boolean | undefined
   /** The limit on the whole answer that is in force. */
@@ -165,7 +166,6 @@ class TimedCall extends Cancel implements Expiring {
     this.#resolve = resolve
     this.#reject = reject
     this.#plainMs = limits.plainMs(request)
-    this.#streamMs = limits.streamMs(this.#plainMs)
     this.#streams = context.base.streams?.(request)
     this.#totalMs =
       this.#streams === undefined
@@ -173,6 +173,10 @@ class TimedCall extends Cancel implements Expiring {
         : this.#streams
           ? this.#streamMs
           : this.#plainMs
+  }
+
+  get #streamMs(): number {
+    return this.#limits.streamMs(this.#plainMs)
   }
 
   run(next: Handler, request: unknown): void {
@@ -200,7 +204,7 @@ class TimedCall extends Cancel implements Expiring {
     this.#fire('total', this.#totalMs)
   }
 
-  /** The answer is not waited for any longer, whether or not the work heeds the abort. */
+  /** The answer is not waited for any longer, whether or not the work stops. */
   override abort(reason: unknown): void {
     super.abort(reason)
     this.ended()
@@ -238,8 +242,7 @@ class TimedCall extends Cancel implements Expiring {
       return this.#failed(error)
     }
     stream?.abortWith(this)
-    if (this.aborted || (this.#streams === undefined && this.#isTooLate(stream !== undefined)))
-      return
+    if (this.aborted || this.#isTooLate(stream !== undefined)) return
     if (stream === undefined) this.ended()
     else this.#watch(stream)
     this.#resolve(stream ?? answer)
@@ -250,6 +253,7 @@ class TimedCall extends Cancel implements Expiring {
    * own limit is too late.
    */
   #isTooLate(isStream: boolean): boolean {
+    if (this.#streams !== undefined || !this.#limits.goByForm) return false
     const tookMs = now() - this.#start
     const totalMs = isStream ? this.#streamMs : this.#plainMs
     const { firstTokenMs = totalMs } = this.#limits

@@ -81,11 +81,11 @@ export class WaitingRoom {
   /**
    * Resolves when the call's turn has come. Rejects, and leaves the room at once, when it is
    * aborted, when its deadline or `maxWaitMs` passes (`TimeoutError`, phase `queue`), or when its
-   * stack closes (`ClosedError`).
+   * stack closes (`ClosedError`). `since`: when it came.
    */
-  wait(context: Context): Promise<void> {
+  wait(context: Context, since = now()): Promise<void> {
     return new Promise((resolve, reject) => {
-      const waiter = new Waiter(this, context, resolve, reject)
+      const waiter = new Waiter(this, context, since, resolve, reject)
       this.#enter(waiter, context.priority)
       waiter.watch()
     })
@@ -169,18 +169,20 @@ class Waiter extends Link implements Expiring, AbortListener {
   readonly #context: Context
   readonly #resolve: () => void
   readonly #reject: (reason: unknown) => void
-  readonly #since = now()
+  readonly #since: number
   #limit = Number.POSITIVE_INFINITY
 
   constructor(
     room: WaitingRoom,
     context: Context,
+    since: number,
     resolve: () => void,
     reject: (reason: unknown) => void,
   ) {
     super()
     this.#room = room
     this.#context = context
+    this.#since = since
     this.#resolve = resolve
     this.#reject = reject
   }

@@ -19,7 +19,8 @@ export function frame({ event, id, data }: ServerSentEvent): string {
       layer: 'toServerSentEvents',
     })
   // The lines' ends are LF, CR and CRLF, whichever a text has; a reader joins the lines with LF.
-  const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, '\ndata: ') : data
+  const isOneLine = !data.includes('\n') && !data.includes('\r')
+  const lines = isOneLine ? data : data.replace(/\r\n|\r|\n/g, '\ndata: ')
   if (event === undefined && id === undefined) return `data: ${lines}\n\n`
   return `${field('event', event)}${field('id', id)}data: ${lines}\n\n`
 }

@@ -18,14 +18,14 @@ const SUBJECT = 'toNodeReadable'
 /**
  * Turns a stream into a `node:stream` Readable, to `pipeline()` into a response.
  *
- * The source is asked only when there is room, one chunk ahead at most, so a slow visitor slows the
- * upstream. Destroying the Readable (a visitor who leaves does that, through `pipeline`) returns
+ * The source is asked only when there is room, one chunk ahead at most, so a slow client slows the
+ * upstream. Destroying the Readable (a client that leaves does that, through `pipeline`) returns
  * the source at once. A failure of the source is the Readable's error.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk
  * that is no bytes destroys the Readable with it
  * @example
- * await pipeline(toNodeReadable(toServerSentEvents(stream)), response).catch(() => {}) // rejects when the visitor has left
+ * await pipeline(toNodeReadable(toServerSentEvents(stream)), response).catch(() => {}) // rejects when the client has left
  * @see https://nodejs.org/docs/latest-v20.x/api/stream.html#implementing-a-readable-stream
  */
 export function toNodeReadable(

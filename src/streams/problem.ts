@@ -11,7 +11,7 @@ export interface ProblemOptions {
 
 /** The body of an error answer: RFC 9457 problem details with three members of ours. */
 export interface ProblemBody {
-  /** Always `about:blank`: the status says what kind it is, `code` says more. */
+  /** Always `about:blank`: the status names its kind, `code` is more exact. */
   type: string
   /** The status in words. */
   title: string
@@ -41,7 +41,7 @@ const UNAVAILABLE = 'The service is not available at the moment.'
 const ACCOUNT: readonly string[] = ['AUTH', 'PAYMENT', 'FORBIDDEN']
 
 function detailOf(error: StackError): string {
-  // A wrong option is the owner's matter, and its sentence quotes the option's value.
+  // A wrong option concerns the operator, and its message quotes the option's value.
   if (error.code === 'CONFIG') return UNEXPECTED
   if (ACCOUNT.includes(error.code) && error.status >= 500) return UNAVAILABLE
   return error.message
@@ -50,7 +50,7 @@ function detailOf(error: StackError): string {
 function fieldsOf(error: StackError): { field: string; message: string }[] | undefined {
   const { errors } = error as { errors?: unknown }
   if (error.code !== 'VALIDATION' || !Array.isArray(errors)) return undefined
-  // Copied member by member: an entry may carry more than a visitor should see.
+  // Copied member by member: an entry may carry more than a client should see.
   const fields = errors
     .filter((entry) => typeof entry?.field === 'string' && typeof entry.message === 'string')
     .map(({ field, message }) => ({ field, message }))
@@ -58,7 +58,7 @@ function fieldsOf(error: StackError): { field: string; message: string }[] | und
 }
 
 /**
- * The 4xx that body parsers put on their errors, marked as the visitor's to see.
+ * The 4xx that body parsers put on their errors, marked as safe for the client to see.
  * https://www.npmjs.com/package/http-errors
  */
 function parserStatusOf(error: unknown): number | undefined {
@@ -69,7 +69,7 @@ function parserStatusOf(error: unknown): number | undefined {
 }
 
 /**
- * Turns any error into an answer for the visitor of a server, without a cause, a stack or the words
+ * Turns any error into an answer for the client of a server, without a cause, a stack or the words
  * of an error that was not expected.
  *
  * Errors of this library keep their `status`, `code` and sentence; where upstream refused the

@@ -20,7 +20,7 @@ export interface ServerSentEventsOptions<Chunk = unknown> {
    */
   data?: ((chunk: Chunk, index: number) => string | undefined) | undefined
   /**
-   * An event's name. It must be your own word, never a model's or a visitor's.
+   * An event's name. It must come from your code, never from a model or a client.
    * @default none, which browsers call `message`
    */
   event?: ((chunk: Chunk, index: number) => string | undefined) | undefined
@@ -57,7 +57,7 @@ export interface ServerSentEventsOptions<Chunk = unknown> {
   /** Your own id of the request, for the default error event. @default none */
   requestId?: string | undefined
   /**
-   * The signal the source was called with: what the source fails with after its abort is not told.
+   * The signal the source was called with: what the source fails with after its abort is not sent.
    * @default none
    */
   signal?: AbortSignal | undefined

@@ -17,8 +17,8 @@ const SUBJECT = 'toWebStream'
 /**
  * Turns a stream into a web `ReadableStream` of bytes, to be a `Response`'s body.
  *
- * The source is asked only when the reader is, with nothing read ahead, so a slow visitor slows the
- * upstream. `cancel()` (a visitor who leaves) returns the source at once. A failure of the source
+ * The source is asked only when the reader is, with nothing read ahead, so a slow client slows the
+ * upstream. `cancel()` (a client that leaves) returns the source at once. A failure of the source
  * is the stream's error.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk

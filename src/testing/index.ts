@@ -1,5 +1,9 @@
-export { type Between, type ChaosOptions, type ChaosStats, chaos } from './chaos.js'
-export { type LayerContractCase, type LayerContractOptions, layerContract } from './contract.js'
+export { type Between, type ChaosOptions, type ChaosStats, chaos } from './chaos/index.js'
+export {
+  type LayerContractCase,
+  type LayerContractOptions,
+  layerContract,
+} from './contract/index.js'
 export { type FakeClock, fakeClock } from './fake-clock.js'
 export {
   type ErrorShape,

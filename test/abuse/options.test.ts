@@ -57,6 +57,7 @@ const others: Record<string, string[]> = {
     'streams',
     'key',
     'model',
+    'ownKey',
     'commits',
     'complete',
     'valid',

@@ -7,7 +7,7 @@ const CLOCK = 'src/core/time/'
 
 /** What is about real time, whatever clock a test has set. */
 const REAL_TIME: Readonly<Record<string, string>> = {
-  'src/testing/contract.ts': 'its cases need real timers, and give up after a real while',
+  'src/testing/contract/trial.ts': 'its cases need real timers, and give up after a real while',
   'src/testing/fake-clock.ts': 'it begins at the real time, and gives the event loop its turns',
   'src/testing/local-blossom/exchange.ts': 'a turn for the socket is not a matter of time',
   'src/testing/local-blossom/waiters.ts': 'a test that waits in vain must end all the same',

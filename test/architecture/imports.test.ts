@@ -21,10 +21,8 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
   client: { parts: ['core'], packages: ['eventsource-parser', 'undici'] },
   // The recommended stack: all of the layers, for the client.
   'src/standard.ts': { parts: ['core', 'layers'], packages: [] },
-  'src/index.ts': {
-    parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'],
-    packages: [],
-  },
+  'src/core.ts': { parts: ['core', 'layers', 'streams', 'src/standard.ts'], packages: [] },
+  'src/index.ts': { parts: ['client', 'src/core.ts'], packages: [] },
   gateway: {
     parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'],
     packages: ['@keyv/redis', '@valibot/to-json-schema', 'redis', 'valibot', 'ws'],
@@ -71,10 +69,21 @@ describe('src', () => {
 
   it('reaches core from elsewhere through its index only', () => {
     const around = modules
-      .filter(({ path }) => partOf(path) !== 'core' && path !== 'src/index.ts')
+      .filter(({ path }) => partOf(path) !== 'core' && path !== 'src/core.ts')
       .flatMap(({ path, imports }) => imports.map(({ of }) => [path, of] as const))
       .filter(([, of]) => partOf(of) === 'core' && of !== 'src/core/index.ts')
     expect(around).toEqual([])
+  })
+
+  it('loads neither the client nor undici with blossom-stack/core', () => {
+    const byPath = new Map(modules.map((module) => [module.path, module]))
+    const loaded = new Set(['src/core.ts'])
+    for (const path of loaded)
+      for (const { of, isType } of byPath.get(path)?.imports ?? []) if (!isType) loaded.add(of)
+    expect(
+      [...loaded].filter((of) => partOf(of) === 'client' || packageOf(of) === 'undici'),
+    ).toEqual([])
+    expect(loaded).toContain('src/layers/retry/index.ts')
   })
 
   it('imports nothing in a circle', () => {

@@ -5,7 +5,7 @@ import {
   onEnd,
   type StreamEnd,
 } from '../../src/core/index.js'
-import { batcher } from '../../src/layers/batcher.js'
+import { batcher } from '../../src/layers/batcher/index.js'
 import { type BreakerState, breaker } from '../../src/layers/breaker/index.js'
 import { type CacheLayer, cache } from '../../src/layers/cache/index.js'
 import { dedupe } from '../../src/layers/dedupe/index.js'

@@ -29,7 +29,9 @@ await upstream.close()
 const TYPED = `
 import { createServer } from 'node:http'
 import { createServer as createHttp2Server } from 'node:http2'
-import { createBlossom, defineLayer, queue, retry, stack, standard, type Blossom, type ChatBody } from 'blossom-stack'
+import { createBlossom, defineLayer, queue, retry, stack, standard, type Blossom } from 'blossom-stack'
+import type { ChatBody } from 'blossom-stack/client'
+import { stack as stackOfCore } from 'blossom-stack/core'
 import { attachWebSocket, createGateway, toNode, toRequest } from 'blossom-stack/http'
 import { scripted, startLocalBlossom } from 'blossom-stack/testing'
 const blossom = createBlossom().use(retry(), queue())
@@ -38,6 +40,7 @@ const waiting: number = blossom.stats().queue.waiting
 blossom.stats().breaker
 const double = stack(async (n: number) => n * 2, retry())
 const answer: Promise<number> = double(2)
+const triple: Promise<number> = stackOfCore(async (n: number) => n * 3, retry())(2)
 const gateway = createGateway(blossom)
 const server = createServer(toNode(gateway))
 attachWebSocket(server, gateway)
@@ -60,7 +63,7 @@ export async function close(given: {
   const upstream = await startLocalBlossom()
   upstream.fault({ status: timeoutMs })
 }
-export { answer, blossom, scripted, standard, toRequest, waiting, type Blossom }
+export { answer, blossom, scripted, standard, toRequest, triple, waiting, type Blossom }
 `
 
 describe('the packed tarball', () => {

@@ -4,7 +4,7 @@ import type { TextResult } from '../types.js'
 
 /**
  * A file of finished items, one line of JSON each, so that a batch that was stopped goes on where
- * it was. A line cut short by a crash is passed over.
+ * it was. A line cut short by a crash is skipped.
  */
 export class Checkpoint {
   readonly #file: FileHandle

@@ -1,23 +1,10 @@
-import { atOnce, cancelOf, now, rules, runHook, ValidationError } from '../../core/index.js'
+import { atOnce, rules, ValidationError } from '../../core/index.js'
 import { entriesOf, readArguments } from '../arguments.js'
 import type { TextOptions, TextResult } from '../types.js'
 import { Checkpoint } from './checkpoint.js'
+import { type BatchOutcome, type BatchProgress, type Entry, Window } from './window.js'
 
-/** One prompt's outcome; `index` is its place among the prompts, from 0. */
-export type BatchOutcome =
-  | ({ readonly index: number; readonly ok: true } & TextResult)
-  | { readonly index: number; readonly ok: false; readonly error: unknown }
-
-/** How far a batch is. */
-export interface BatchProgress {
-  /** Outcomes so far, failures included. */
-  readonly done: number
-  readonly failed: number
-  readonly running: number
-  /** How many there are, when that is known. */
-  readonly total: number | undefined
-  readonly elapsedMs: number
-}
+export type { BatchOutcome, BatchProgress } from './window.js'
 
 /** Options of `text.batch()`; the others are each prompt's, as for `text.generate()`. */
 export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
@@ -25,7 +12,7 @@ export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
   concurrency?: number | undefined
   /** Outcomes as they come, or in the order of the prompts. @default 'finished' */
   order?: 'finished' | 'input' | undefined
-  /** Told after each outcome. What it throws is a warning and changes nothing. */
+  /** Called after each outcome. What it throws is a warning and changes nothing. */
   onProgress?: ((progress: BatchProgress) => void) | undefined
   /**
    * Rough cost of a prompt, in any unit: the costliest begin first. It needs all prompts at once,
@@ -39,15 +26,14 @@ export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
   checkpoint?: string | undefined
 }
 
-/** Outcomes that may wait for their reader, or for their turn, before no more prompts are begun. */
+/** Outcomes that may wait for their reader, or for their turn, before no more prompts start. */
 const AHEAD = 1_000
 
 type Generate = (prompt: string, options: TextOptions) => Promise<TextResult>
 type Prompts = Iterable<string> | AsyncIterable<string>
 
 /**
- * A sliding window over the prompts: as soon as one has its outcome the next one begins. Leaving
- * the loop, or the signal, ends the calls in progress.
+ * Generates a text for each prompt. Leaving the loop, or the signal, ends the calls in progress.
  * @internal
  */
 export async function* runBatch(
@@ -55,113 +41,18 @@ export async function* runBatch(
   prompts: Prompts,
   options?: BatchOptions,
 ): AsyncGenerator<BatchOutcome, undefined, undefined> {
-  const {
-    concurrency,
-    order,
-    onProgress,
-    estimate,
-    checkpoint: file,
-    signal,
-    rest,
-  } = readBatchOptions(prompts, options)
-  signal?.throwIfAborted()
+  const { estimate, checkpoint: file, rest, ...settings } = readBatchOptions(prompts, options)
+  settings.signal?.throwIfAborted()
   const source = estimate === undefined ? indexed(prompts) : await costliestFirst(prompts, estimate)
-  const checkpoint = file === undefined ? undefined : await Checkpoint.open(file)
-  // Sorted by cost, the first prompt may be begun last; all of them are in memory anyway.
-  const ahead = estimate === undefined ? AHEAD : Number.POSITIVE_INFINITY
-  const leaving = new AbortController()
-  const startedAt = now()
-  const outcomes = new Map<number, BatchOutcome>()
-  let pulling = false
-  let exhausted = false
-  let running = 0
-  let done = 0
-  let failed = 0
-  let yielded = 0
-  let left = false
-  let broken: { error: unknown } | undefined
-  let wake = () => {}
-
-  const outcomeOf = async (index: number, prompt: string): Promise<BatchOutcome> => {
-    const kept = checkpoint?.get(index, prompt)
-    if (kept !== undefined) return { ...kept, index, ok: true }
-    try {
-      const result = await generate(prompt, { ...rest, signal: leaving.signal })
-      await checkpoint?.add(index, prompt, result)
-      return { index, ok: true, ...result }
-    } catch (error) {
-      return { index, ok: false, error }
-    }
-  }
-  const run = async (index: number, prompt: string): Promise<void> => {
-    running++
-    const outcome = await outcomeOf(index, prompt)
-    running--
-    if (left) return
-    done++
-    if (!outcome.ok) failed++
-    outcomes.set(index, outcome)
-    const progress = {
-      done,
-      failed,
-      running,
-      total: totalOf(prompts),
-      elapsedMs: now() - startedAt,
-    }
-    if (onProgress) runHook('text.batch: onProgress()', () => onProgress(progress))
-    fill()
-    wake()
-  }
-  const fill = (): void => {
-    if (pulling || exhausted || running >= concurrency || outcomes.size >= ahead) return
-    pulling = true
-    source.next().then(
-      (next) => {
-        pulling = false
-        if (exhausted) return
-        if (next.done) exhausted = true
-        else void run(...next.value)
-        fill()
-        wake()
-      },
-      (error) => {
-        exhausted = true
-        broken = { error }
-        wake()
-      },
-    )
-  }
-  const onAbort = () => {
-    leaving.abort(signal?.reason)
-    wake()
-  }
-  // Many batches may share one long-lived signal: on it they are one listener.
-  const unlisten = signal && cancelOf(signal).onAbort(onAbort)
-  try {
-    fill()
-    for (;;) {
-      signal?.throwIfAborted()
-      const ready = order === 'input' ? outcomes.get(yielded) : outcomes.values().next().value
-      if (ready !== undefined) {
-        outcomes.delete(ready.index)
-        yielded++
-        fill()
-        yield ready
-      } else if (exhausted && running === 0) break
-      else
-        await new Promise<void>((resolve) => {
-          wake = resolve
-        })
-    }
-    if (broken !== undefined) throw broken.error
-  } finally {
-    exhausted = true
-    left = true
-    unlisten?.()
-    leaving.abort(new DOMException('The batch was left.', 'AbortError'))
-    runHook("text.batch: the prompts' return()", () => source.return(undefined))
-    await checkpoint?.close()
-  }
+  const window = new Window(source, {
+    ...settings,
+    // Sorted by cost, the first prompt may start last; all of them are in memory anyway.
+    ahead: estimate === undefined ? AHEAD : Number.POSITIVE_INFINITY,
+    total: Array.isArray(prompts) ? prompts.length : undefined,
+    checkpoint: file === undefined ? undefined : await Checkpoint.open(file),
+    generate: (prompt, own) => generate(prompt, { ...rest, ...own }),
+  })
+  yield* window.outcomes()
 }
 
 function readBatchOptions(prompts: Prompts, options: BatchOptions | undefined) {
@@ -198,23 +89,18 @@ type BatchFields = Pick<
 >
 const BATCH_NAMES = new Set(['concurrency', 'order', 'onProgress', 'estimate', 'checkpoint'])
 
-const totalOf = (prompts: Prompts): number | undefined =>
-  Array.isArray(prompts) ? prompts.length : undefined
-
-async function* indexed(
-  prompts: Prompts,
-): AsyncGenerator<readonly [number, string], undefined, undefined> {
+async function* indexed(prompts: Prompts): AsyncGenerator<Entry, undefined, undefined> {
   let index = 0
   for await (const prompt of prompts) yield [index++, prompt]
 }
 
-/** Longest first: what is begun last then keeps the whole batch waiting for as short as can be. */
+/** Costliest first: the batch then waits least for the prompts that start last. */
 async function costliestFirst(prompts: Prompts, estimate: (prompt: string) => number) {
-  const all: (readonly [number, string])[] = []
+  const all: Entry[] = []
   for await (const entry of indexed(prompts)) all.push(entry)
   const costs = new Map(all.map((entry) => [entry, Number(atOnce(estimate(entry[1]))) || 0]))
   all.sort((a, b) => costs.get(b)! - costs.get(a)!)
   return (async function* () {
     yield* all
-  })() as AsyncGenerator<readonly [number, string], undefined, undefined>
+  })() as AsyncGenerator<Entry, undefined, undefined>
 }

@@ -34,7 +34,7 @@ export interface BodyContext {
   fail(error: unknown): void
   /** Rejects the answer with what the stream has failed with. */
   reject(error: unknown): void
-  /** From now on the context's cancellation is heeded by the stream. */
+  /** From now on the stream follows the context's cancellation. */
   release(): void
   pause(): void
   resume(): void

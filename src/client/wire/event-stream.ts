@@ -14,8 +14,8 @@ import { errorInside, failureInside } from './failure.js'
 import { CHAT } from './shapes.js'
 import { readEvents } from './sse.js'
 
-/** Chunks that wait for their reader before the socket is paused. */
-const AHEAD_CHUNKS = 16
+/** What waits for its reader before the socket is paused: as much as undici's own streams hold. */
+const AHEAD_CHARACTERS = 64 * 1024
 /** One event at most: models send whole images in one. Characters. */
 const EVENT_SIZE = 8 * 1024 * 1024
 /** How long a connection may stay open after `[DONE]` before it is cut. */
@@ -25,7 +25,7 @@ const LINGER_MS = 50
 export class EventStream implements BodyReader, StreamSource {
   readonly #exchange: BodyContext
   readonly #stream: Stream<unknown>
-  readonly #read: (bytes: Uint8Array) => void
+  readonly #read: (bytes: Buffer) => void
   readonly #isChat: boolean
   #isPaused = false
   #finishReason: string | undefined
@@ -38,7 +38,7 @@ export class EventStream implements BodyReader, StreamSource {
     const { cancel, base } = context
     this.#exchange = exchange
     this.#isChat = request.path === CHAT
-    // From here on the stream heeds the cancellation, and stops us.
+    // From here on the stream follows the cancellation, and stops us.
     exchange.release()
     this.#stream = Stream.over<unknown>(this, {
       cancel,
@@ -66,7 +66,7 @@ export class EventStream implements BodyReader, StreamSource {
     const { log } = this.#stream
     this.#read(bytes)
     log.flush()
-    if (this.#isPaused || this.#linger !== undefined || log.wants(AHEAD_CHUNKS)) return
+    if (this.#isPaused || this.#linger !== undefined || log.wants(AHEAD_CHARACTERS)) return
     this.#isPaused = true
     this.#exchange.pause()
   }
@@ -101,7 +101,7 @@ export class EventStream implements BodyReader, StreamSource {
     return this.#linger !== undefined || this.#stream.log.sourceEnd !== undefined
   }
 
-  /** A chat that has not said why it ended has not ended. */
+  /** A chat without a finish reason has not ended. */
   get #isIncomplete(): boolean {
     return this.#isChat && this.#finishReason === undefined
   }

@@ -15,7 +15,7 @@ const ERROR_BYTES = 64 * 1024
 
 /**
  * One request and its answer over undici's `dispatch`: settles at the answer, or for a stream at
- * its commit, and heeds the context's cancellation to the end. A handler object instead of
+ * its commit, and follows the context's cancellation to the end. A handler object instead of
  * `request()` saves a Readable and a body mixin per call.
  */
 export class Exchange implements Dispatcher.DispatchHandler, AbortListener, BodyContext {
@@ -178,7 +178,7 @@ function formOf({ stream, accept }: BlossomRequest, contentType: string): Form |
   return /^(image|audio|video)\/|^application\/octet-stream$/.test(type) ? 'bytes' : undefined
 }
 
-/** An answer of 400 or more: its beginning says what went wrong. */
+/** An answer of 400 or more: its beginning holds the error. */
 class ErrorAnswer implements BodyReader {
   readonly #exchange: BodyContext
   readonly #status: number

@@ -92,7 +92,7 @@ export function errorInBytes(
   }
 }
 
-/** The error that something inside an answer of 200 tells of. */
+/** The error reported inside an answer of 200. */
 export function failureInside(
   data: unknown,
   headers: Headers,
@@ -162,7 +162,7 @@ const TIMED_OUT: Record<string, string> = {
   UND_ERR_BODY_TIMEOUT: 'body',
 }
 
-/** What undici or the system says went wrong, as one of ours. */
+/** A failure reported by undici or the system, as one of ours. */
 export function networkFailure(error: unknown): StackError {
   const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
   // The parser's own error carries the bytes it stumbled over, and sometimes no code.

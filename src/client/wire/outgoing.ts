@@ -102,11 +102,10 @@ export class Outgoing implements BlossomRequest {
  * What a body asks for: streamed or not, and whether or not it names the model that it would get
  * anyway.
  */
-function asked(
-  { stream, stream_options, ...rest }: Readonly<Record<string, unknown>>,
-  path: string,
-) {
-  return { ...rest, model: rest.model ?? DEFAULT_MODELS[path] }
+function asked(body: Readonly<Record<string, unknown>>, path: string) {
+  const model = body.model ?? DEFAULT_MODELS[path]
+  // Fields that are undefined do not count.
+  return { ...body, model, stream: undefined, stream_options: undefined }
 }
 
 function payloadOf(body: Readonly<Record<string, unknown>>): string {

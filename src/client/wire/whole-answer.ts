@@ -1,4 +1,4 @@
-import { Frame, isRecord, Json, readText, replay } from '../../core/index.js'
+import { Frame, isRecord, Json, readText, streamOver } from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
@@ -92,10 +92,8 @@ export class WholeAnswer implements BodyReader {
   #asStream(value: unknown): BlossomAnswer {
     const { cancel, base } = this.#exchange.context
     const chunks = isRecord(value) && isCompletion(value) ? toChunks(value) : [value]
-    return replay<unknown>(
-      chunks.map((chunk) => Frame.of(chunk)),
-      { cancel, unreadMs: base.unreadMs },
-    )
+    const frames = chunks.map((chunk) => Frame.of(chunk))
+    return streamOver(frames, undefined, { cancel, unreadMs: base.unreadMs })
   }
 
   #refuse(sentence: string, cause?: unknown): void {

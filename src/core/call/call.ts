@@ -3,7 +3,6 @@ import { isObserved } from '../events/index.js'
 import { Trace } from '../events/trace.js'
 import { proceed } from '../follow.js'
 import { COMPLETE, type Stream, type StreamEnd, streamOf } from '../stream/index.js'
-import { now } from '../time/clock.js'
 import { type Expiring, NOT_WAITING } from '../time/deadline-heap.js'
 import { deadlines } from '../time/deadlines.js'
 import type { CallOptions, Handler } from '../types.js'
@@ -39,9 +38,9 @@ export class Call extends CallContext implements Expiring {
   ): void {
     if (stack.closing.aborted) return settlers.reject(stack.closing.reason)
     const options = given === undefined ? NO_OPTIONS : readOptions(given)
-    const { parent, deadline } = options
+    const { parent, limitMs } = options
     if (parent?.aborted) return settlers.reject(parent.reason)
-    if (deadline <= now()) return settlers.reject(new TimeoutError(0, { phase: 'queue' }))
+    if (limitMs <= 0) return settlers.reject(new TimeoutError(0, { phase: 'queue' }))
     const call = new Call(stack, options, settlers)
     parent?.add(call)
     // A signal may report its abort only when it is listened to.

@@ -33,7 +33,7 @@ export interface CheckedOptions extends CallSettings {
   readonly trace: Trace | undefined
 }
 
-/** What holds when a caller says nothing. */
+/** What holds without options. */
 export const NO_OPTIONS: CheckedOptions = {
   parent: undefined,
   deadline: Number.POSITIVE_INFINITY,
@@ -90,8 +90,8 @@ function readSafely(options: CallOptions): CallOptions | Context {
 }
 
 /**
- * Checks what a caller asked for: whose cancellation the call heeds, and until when it may run. A stack that is
- * another's base takes over its context.
+ * Checks what a caller asked for: whose cancellation the call follows, and until when it may run.
+ * A stack that is another's base takes over its context.
  */
 export function readOptions(given: CallOptions | Context): CheckedOptions {
   const options = readSafely(given)

@@ -4,7 +4,7 @@ import { runHook } from '../warn.js'
 
 /**
  * Why something failed: an error's `code`, or `ERROR` for one that is not this library's. Never its
- * message, which may quote what was said.
+ * message, which may quote the prompt.
  */
 export type EventCode = ErrorCode | 'ERROR'
 
@@ -14,7 +14,7 @@ export type EventCode = ErrorCode | 'ERROR'
  */
 export type EventOutcome = 'complete' | 'failed' | 'aborted' | 'left'
 
-/** What each type of event tells beside its call, its stack and its time. */
+/** What each type of event holds beside its call, its stack and its time. */
 export interface StackEventDetails {
   /** A call begins. `parent` is the call that asked, when a stack is the base of another. */
   'call:start': { readonly parent?: string }
@@ -27,7 +27,7 @@ export interface StackEventDetails {
   /** The base is called. Attempts count from 1; `member` is the pool's choice. */
   'attempt:start': { readonly attempt: number; readonly member?: number }
   /**
-   * The base's answer has ended, of a stream the last chunk. Work that heeds no abort ends late,
+   * The base's answer has ended, of a stream the last chunk. Work that ignores its abort ends late,
    * after its call.
    */
   'attempt:end': {
@@ -46,7 +46,7 @@ export interface StackEventDetails {
     readonly delayMs: number
     readonly code: EventCode
   }
-  /** A breaker has changed; told in the name of the call whose verdict opened or closed it. */
+  /** A breaker has changed, by the verdict on this call. */
   breaker: { readonly layer: string; readonly state: 'closed' | 'open' | 'half-open' }
   /** A limit has cut the call; without `layer` it was the call's own `timeoutMs` or `deadline`. */
   timeout: { readonly layer?: string; readonly phase: TimeoutPhase; readonly limitMs: number }
@@ -81,8 +81,8 @@ export type StackEvent = {
   [Type in StackEventType]: {
     readonly type: Type
     /**
-     * Tells calls apart, in all processes. What a call leaves behind (shared work, a breaker's
-     * timer) may speak of it after its end.
+     * Identifies the call, among all processes. What a call leaves behind (shared work, a breaker's
+     * timer) may name it after its end.
      */
     readonly call: string
     /** Name of the base: the function's, or `blossom` for the client. */
@@ -173,18 +173,18 @@ export function isObserved(): boolean {
   )
 }
 
-/** What `onEvent()` tells. What it throws is a warning and changes nothing. */
+/** What `onEvent()` calls. What it throws is a warning and changes nothing. */
 export type EventListener = (event: StackEvent) => void
 
 /**
- * Tells `listener` of every event of every stack in this process, in the order in which they
- * happen, while it happens. Returns what ends it.
+ * Calls `listener` with every event of every stack in this process, in the order in which they
+ * happen, as they happen. Returns what ends it.
  *
  * Events are published on `node:diagnostics_channel` channels named `blossom-stack:` and the
  * event's type, such as `blossom-stack:retry`. Whole calls are published on the tracing channel
  * `blossom-stack:call` as well. Listening on a channel by hand is the same, but a listener that
  * throws there ends the process, as Node has it; what throws here is a warning and changes nothing.
- * Calls that began before are not told of.
+ * Calls that began before are left out.
  *
  * @throws ConfigError when the listener is no function
  * @example const stop = onEvent((event) => { if (event.type === 'retry') log.info(event) })

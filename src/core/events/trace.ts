@@ -42,7 +42,7 @@ function nextId(): string {
 
 const round = (ms: number): number => Math.round(ms * 1_000) / 1_000
 
-/** How an answer ended, as a stream tells it. */
+/** How an answer ended, as a stream reports it. */
 export interface EndOf {
   readonly outcome: 'complete' | 'failed' | 'left'
   readonly error?: unknown
@@ -79,8 +79,8 @@ export class Trace {
   #handedOut = false
   #isOver = false
   /**
-   * What happens later comes from timers and from the ends of other calls, and is told in the async
-   * context of this one.
+   * What happens later comes from timers and from the ends of other calls, and is reported in the
+   * async context of this one.
    */
   #context: AsyncResource | undefined
 
@@ -97,8 +97,8 @@ export class Trace {
   }
 
   /**
-   * The call begins. Not told by the constructor: who hears of it may abort the call at once, which
-   * is to be told as well.
+   * The call begins. Not reported by the constructor: a listener may abort the call at once,
+   * which is to be reported as well.
    */
   begin(): void {
     this.#tell('call:start', { parent: this.#message.parent }, this.startedAt)
@@ -141,7 +141,7 @@ export class Trace {
     this.#tell('timeout', { layer, phase, limitMs })
   }
 
-  /** An attempt begins. Gives what tells of its first token and its end. */
+  /** An attempt begins. Returns what reports its first token and its end. */
   attempt(member: number | undefined): {
     firstToken(): void
     end(end: EndOf, cancel: Cancelled): void
@@ -245,8 +245,8 @@ function tidy(head: Record<string, unknown>, details: object): Record<string, un
 }
 
 /**
- * What a failure comes down to. A time limit or a closing stack aborts as well, but says so in an
- * error of its own, which work may replace by one that only speaks of an abort.
+ * What a failure comes down to. A time limit or a closing stack aborts as well, but with an
+ * error of its own, which work may replace by one that only names an abort.
  */
 function outcomeOf(
   { outcome, error }: EndOf,

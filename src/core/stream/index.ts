@@ -5,12 +5,12 @@ import { type ReaderOptions, Stream } from './stream.js'
 import { COMPLETE, notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
 
 export { Frame } from './frame.js'
-export { type FromOptions, streamFrom } from './from.js'
-export { type Failure, NOTHING, type Nothing, type Reader, StreamIterator } from './iterator.js'
-export { Log, type LogOptions, type Sharing, type StreamSource } from './log.js'
-export { type ReaderOptions, Stream, type StreamOptions } from './stream.js'
+export { streamFrom } from './from.js'
+export { NOTHING, type Nothing, type Reader, StreamIterator } from './iterator.js'
+export { Log, type Sharing, type StreamSource } from './log.js'
+export { Stream, type StreamOptions } from './stream.js'
 export { COMPLETE, notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
-export { type StoredTranscript, Transcript } from './transcript.js'
+export { Transcript } from './transcript.js'
 export { View } from './view.js'
 
 /** Whether an answer is a stream. */
@@ -61,16 +61,19 @@ export async function collect<Chunk>(stream: AsyncIterable<Chunk>): Promise<Chun
   return chunks
 }
 
-/** Options of `replay()`. */
-export interface ReplayOptions extends ReaderOptions {
-  /** How the stream ends. @default complete */
-  end?: StreamEnd | undefined
-}
-
-/** The chunks, or frames, as a new stream every time it is called. */
-export function replay<Chunk>(
+/** The chunks, or frames, as a new stream. */
+export function streamOver<Chunk>(
   chunks: readonly (Chunk | Frame)[],
-  { end, ...reader }: ReplayOptions = {},
+  end?: StreamEnd,
+  reader?: ReaderOptions,
 ): Stream<Chunk> {
   return new Stream<Chunk>(Log.of(chunks, isFrame(chunks[0]), end), reader)
+}
+
+/** The chunks as a new stream every time it is called; by default it ends complete. */
+export function replay<Chunk>(
+  chunks: readonly Chunk[],
+  { end }: { end?: StreamEnd | undefined } = {},
+): AsyncGenerator<Chunk, undefined, undefined> {
+  return streamOver(chunks, end)
 }

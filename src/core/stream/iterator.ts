@@ -106,7 +106,7 @@ export abstract class StreamIterator<T> implements AsyncGenerator<T, undefined, 
     this.#settle()
   }
 
-  /** From now on nothing comes but what is there, and then the failure. `notify()` tells it. */
+  /** From now on nothing comes but what is there, and then the failure. `notify()` reports it. */
   protected over(failure?: Failure): void {
     this.#isOver = true
     this.#failure = failure

@@ -184,13 +184,13 @@ export class Log<T> {
     this.#break(error)
   }
 
-  /** Whether the source should go on unasked: the fastest reader has less than `ahead` chunks. */
+  /** Whether the source should go on unasked: less than `ahead` waits for the fastest reader. */
   wants(ahead: number): boolean {
     if (!this.committed) return true
     if (this.#isStalled) return false
     let fastest = 0
-    for (const { position } of this.#cursors) fastest = Math.max(fastest, position)
-    return this.length - fastest < ahead
+    for (const { bytesRead } of this.#cursors) fastest = Math.max(fastest, bytesRead)
+    return this.#bytes - fastest < ahead
   }
 
   /** What is kept of the chunks that have been delivered or wait, oldest first. */

@@ -71,7 +71,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     return this.#isDropped ? 0 : this.log.length - this.position
   }
 
-  /** Aborts the reading with the reason of `cancel`, unless a cancellation is heeded already. */
+  /** Aborts the reading with the reason of `cancel`, unless it follows a cancellation already. */
   abortWith(cancel: Cancel): void {
     if (this.#cancel !== undefined || this.ended !== undefined) return
     this.#cancel = cancel
@@ -108,23 +108,28 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     const { log, position } = this
     const chunk = log.chunkAt(position)
     this.#deliver(position, chunk)
-    this.#advance()
+    this.bytesRead += log.weightAt(position)
+    this.position++
+    this.#advanced()
     return chunk
   }
 
   /** All frames that are there, of a stream of frames. */
   readFrames(): readonly Frame[] {
     const { log } = this
+    const isLookedAt = this.isWatched || log.isWatched
     const frames: Frame[] = []
     while (this.#canRead) {
-      const { position } = this
-      const frame = log.frameAt(position)
-      if (this.isWatched || log.isWatched) this.#deliver(position, frame.value as T)
+      const frame = log.frameAt(this.position)
+      if (isLookedAt) this.#deliver(this.position, frame.value as T)
       frame.drop()
       frames.push(frame)
-      this.#advance()
+      this.bytesRead += frame.text.length
+      this.position++
     }
-    if (frames.length > 0) this.#noteReader()
+    if (frames.length === 0) return frames
+    this.#noteReader()
+    this.#advanced()
     return frames
   }
 
@@ -230,10 +235,8 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     this.look(chunk)
   }
 
-  #advance(): void {
+  #advanced(): void {
     const { log } = this
-    this.bytesRead += log.weightAt(this.position)
-    this.position++
     // The end is the delivery of the last chunk: a reader who counts need not ask once more.
     if (this.position === log.length && log.sourceEnd?.outcome === 'complete')
       this.finish(log.sourceEnd)

@@ -27,17 +27,16 @@ export class Transcript {
   }
 
   static of(frames: readonly Frame[]): Transcript {
+    const texts: string[] = []
+    const lengths = new Uint32Array(frames.length)
     const events = new Map<number, string>()
     for (let i = 0; i < frames.length; i++) {
-      const event = frames[i]?.event
+      const { text, event } = frames[i] as Frame
+      texts.push(text)
+      lengths[i] = text.length
       if (event !== undefined) events.set(i, event)
     }
-    const text = frames.map((frame) => frame.text).join('')
-    return new Transcript(
-      text,
-      Uint32Array.from(frames, (frame) => frame.text.length),
-      events,
-    )
+    return new Transcript(texts.join(''), lengths, events)
   }
 
   /** What `toStored()` gave; undefined for anything else. */
@@ -56,7 +55,7 @@ export class Transcript {
     return new Transcript(text, Uint32Array.from(lengths), names)
   }
 
-  /** The frames, made anew: nobody shares one. */
+  /** New frames at each call: nobody shares one. */
   frames(): Frame[] {
     const frames: Frame[] = []
     let start = 0

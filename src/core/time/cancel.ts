@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import { hookFailed } from '../warn.js'
 
 /**
- * What is told of a cancellation. A `Cancel` is one itself: that is how a child follows its parent.
+ * What is called at an abort. A `Cancel` is one itself: that is how a child follows its parent.
  */
 export interface AbortListener {
   abort(reason: unknown): void
@@ -22,8 +22,8 @@ export class Cancel implements AbortListener {
   #standard: StandardSignal | undefined = undefined
 
   /**
-   * Aborts once; later calls change nothing. Listeners are told at once, in the order in which they
-   * came.
+   * Aborts once; later calls change nothing. Listeners are called at once, in the order in which
+   * they came.
    */
   abort(reason: unknown): void {
     if (this.aborted) return
@@ -32,16 +32,16 @@ export class Cancel implements AbortListener {
     const first = this.#first
     this.#first = undefined
     this.#standard?.abort(reason)
-    if (first) tell(first, reason)
-    // Read while it is told: who is removed by an earlier listener hears nothing.
+    if (first) notify(first, reason)
+    // Read just before its call: a listener that an earlier one removed is not called.
     const second = this.#second
     this.#second = undefined
-    if (second) tell(second, reason)
-    if (this.#more) for (const listener of this.#more) tell(listener, reason)
+    if (second) notify(second, reason)
+    if (this.#more) for (const listener of this.#more) notify(listener, reason)
     this.#more = undefined
   }
 
-  /** Adds a listener; it is told at once if the abort has already happened. */
+  /** Adds a listener; it is called at once if the abort has already happened. */
   add(listener: AbortListener): void {
     if (this.aborted) listener.abort(this.reason)
     else if (this.#more !== undefined) this.#more.add(listener)
@@ -122,7 +122,7 @@ class BoundListener extends AsyncResource implements AbortListener {
 }
 
 /** One listener's failure must not keep the abort from the others. */
-function tell(listener: AbortListener, reason: unknown): void {
+function notify(listener: AbortListener, reason: unknown): void {
   try {
     listener.abort(reason)
   } catch (error) {

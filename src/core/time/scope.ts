@@ -20,7 +20,7 @@ export class Scope extends Cancel {
 
   /**
    * Settles as `work` does, or rejects with the reason as soon as the scope is aborted, whether or
-   * not the work heeds it.
+   * not the work stops.
    */
   race<T>(work: T | Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {

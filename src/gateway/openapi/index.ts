@@ -1,4 +1,4 @@
-import type { Route, RouteTools } from '../routes/route.js'
+import { guideRoute, type Route, type RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
 
 /** `/openapi.json`. The document, and the code that makes it, is loaded by the first request. */
@@ -6,12 +6,8 @@ export function openApiRoute(
   core: Pick<RouteTools, 'options'> & { readonly routing: Routing },
 ): Route {
   let text: string | undefined
-  return {
+  return guideRoute('GET', '/openapi.json', {
     name: 'openapi',
-    method: 'GET',
-    path: '/openapi.json',
-    dialect: 'guide',
-    spends: false,
     async handle() {
       const { openApiDocument } = await import('./document.js')
       text ??= JSON.stringify(openApiDocument(core.routing.all, core.options))
@@ -21,5 +17,5 @@ export function openApiRoute(
         body: text,
       }
     },
-  }
+  })
 }

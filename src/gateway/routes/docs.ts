@@ -1,8 +1,9 @@
 import { VERSION } from '../../client/version.js'
-import { ConfigError, StackError } from '../../core/index.js'
+import { ConfigError } from '../../core/index.js'
+import { rejection } from '../rejection.js'
 import type { Reply } from '../server/message.js'
 import { findViewer, VIEWER, VIEWER_FILES, type Viewer } from './docs-viewer.js'
-import type { Route, RouteCall, RouteTools } from './route.js'
+import { guideRoute, type Route, type RouteCall, type RouteTools } from './route.js'
 
 /**
  * Everything comes from where the page comes from, and speaks to nobody else. Swagger UI sets
@@ -86,53 +87,38 @@ export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>)
   const viewer = (): Viewer => {
     const installed = look()
     if (installed !== undefined) return installed
-    throw new StackError(
-      `This page needs the package ${VIEWER} on the server: npm install ${VIEWER}`,
-      {
-        code: 'NOT_FOUND',
-        status: 404,
-        refused: true,
-      },
-    )
+    const sentence = `This page needs the package ${VIEWER} on the server: npm install ${VIEWER}`
+    throw rejection('NOT_FOUND', 404, sentence)
   }
   /** Changes with either version. */
   const tag = () => `${viewer().version}-${VERSION}`
-  const file = (name: string, type: string, read: () => string | Promise<Uint8Array>): Route => ({
-    ...route(`/docs/${name}`),
-    undocumented: true,
-    async handle({ incoming }: RouteCall): Promise<Reply> {
-      // Under an address that names the version a file never changes.
-      const isPinned = incoming.target.endsWith(`?v=${tag()}`)
-      const headers = {
-        'content-type': type,
-        'cache-control': isPinned ? 'public, max-age=31536000, immutable' : 'no-cache',
-      }
-      return { status: 200, headers, body: await read() }
-    },
-  })
-  return [
-    {
-      ...route('/docs'),
-      async handle(): Promise<Reply> {
+  const file = (name: string, type: string, read: () => string | Promise<Uint8Array>): Route =>
+    guideRoute('GET', `/docs/${name}`, {
+      name: 'docs',
+      undocumented: true,
+      async handle({ incoming }: RouteCall): Promise<Reply> {
+        // Under an address that names the version a file never changes.
+        const isPinned = incoming.target.endsWith(`?v=${tag()}`)
         const headers = {
-          'content-type': 'text/html; charset=utf-8',
-          'content-security-policy': POLICY,
-          'cache-control': 'no-cache',
+          'content-type': type,
+          'cache-control': isPinned ? 'public, max-age=31536000, immutable' : 'no-cache',
         }
-        return { status: 200, headers, body: page(tag()) }
+        return { status: 200, headers, body: await read() }
       },
-    },
+    })
+  const handle = async (): Promise<Reply> => {
+    const headers = {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': POLICY,
+      'cache-control': 'no-cache',
+    }
+    return { status: 200, headers, body: page(tag()) }
+  }
+  return [
+    guideRoute('GET', '/docs', { name: 'docs', handle }),
     ...Object.entries(VIEWER_FILES).map(([name, type]) =>
       file(name, type, () => viewer().read(name as keyof typeof VIEWER_FILES)),
     ),
     ...Object.entries(OWN_FILES).map(([name, [type, content]]) => file(name, type, () => content)),
   ]
 }
-
-const route = (path: string): Omit<Route, 'handle'> => ({
-  name: 'docs',
-  method: 'GET',
-  path,
-  dialect: 'guide',
-  spends: false,
-})

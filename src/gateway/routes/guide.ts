@@ -1,8 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { NotFoundError } from '../../client/errors.js'
 import type { TextOptions, TextPiece } from '../../client/types.js'
-import { type CacheMode, StackError } from '../../core/index.js'
+import type { CacheMode } from '../../core/index.js'
 import { toErrorFields } from '../../streams/problem.js'
+import { rejection } from '../rejection.js'
 import {
   BatchRequest,
   DEFAULT_MAX_TOKENS,
@@ -13,7 +14,7 @@ import {
 import { bearer } from '../server/headers.js'
 import type { Reply } from '../server/message.js'
 import { events, json, streamFor } from '../server/reply.js'
-import type { Route, RouteCall, RouteTools } from './route.js'
+import { guideRoute, type Route, type RouteCall, type RouteTools } from './route.js'
 
 /** @throws NotFoundError for a model that is not on the operator's list, if there is one */
 export function admitModel(
@@ -61,21 +62,10 @@ async function readPrompt(
 }
 
 /** The guide's plain generations: the same call, shown from one side each. */
-function generation(name: Route['name'], needs: Route['needs'], extra: Partial<Route> = {}): Route {
-  return {
-    name,
-    method: 'POST',
-    path: `/generate/${name}`,
-    ...(needs && { needs }),
-    dialect: 'guide',
-    spends: true,
-    async handle(call, tools) {
-      const { prompt, options } = await readPrompt(call, tools, 'no-store')
-      const { text } = await tools.blossom.text.generate(prompt, options)
-      return json({ text })
-    },
-    ...extra,
-  }
+async function generate(call: RouteCall, tools: RouteTools): Promise<Reply> {
+  const { prompt, options } = await readPrompt(call, tools, 'no-store')
+  const { text } = await tools.blossom.text.generate(prompt, options)
+  return json({ text })
 }
 
 async function generateText(call: RouteCall, tools: RouteTools): Promise<Reply> {
@@ -110,13 +100,8 @@ async function generateBatch(
 ): Promise<Reply> {
   const body = await read()
   // The guide has a sentence of its own for this mistake.
-  if (Array.isArray(body.prompts) && body.prompts.length > MAX_PROMPTS) {
-    throw new StackError(`Too many prompts. Maximum is ${MAX_PROMPTS}.`, {
-      code: 'VALIDATION',
-      status: 400,
-      refused: true,
-    })
-  }
+  if (Array.isArray(body.prompts) && body.prompts.length > MAX_PROMPTS)
+    throw rejection('VALIDATION', 400, `Too many prompts. Maximum is ${MAX_PROMPTS}.`)
   const { prompts, batch_size } = readBody(BatchRequest, body)
   const { meta: _, ...each } = call
   const results: unknown[] = []
@@ -165,93 +150,48 @@ const digestOf = (text: string) => createHash('sha256').update(text).digest()
 
 async function clearCache({ incoming }: RouteCall, { options, view }: RouteTools): Promise<Reply> {
   const { adminToken } = options
-  const refuse = (status: 401 | 403, sentence: string, headers: Record<string, string> = {}) => {
-    const error = new StackError(sentence, {
-      code: status === 401 ? 'AUTH' : 'FORBIDDEN',
-      status,
-      refused: true,
-    })
-    return Object.assign(error, { replyHeaders: headers })
-  }
   if (adminToken === undefined)
-    throw refuse(403, 'No admin token is configured, so nobody may clear the cache.')
+    throw rejection(
+      'FORBIDDEN',
+      403,
+      'No admin token is configured, so nobody may clear the cache.',
+    )
   const given = bearer(incoming)
-  if (given === undefined)
-    throw refuse(401, 'Clearing the cache needs the admin token as a Bearer token.', {
-      'www-authenticate': 'Bearer',
-    })
+  if (given === undefined) {
+    const sentence = 'Clearing the cache needs the admin token as a Bearer token.'
+    throw rejection('AUTH', 401, sentence, { headers: { 'www-authenticate': 'Bearer' } })
+  }
   // Digests have one length, so the comparison takes the same time whatever was given.
   if (!timingSafeEqual(digestOf(given), digestOf(adminToken)))
-    throw refuse(403, 'This is not the admin token.')
+    throw rejection('FORBIDDEN', 403, 'This is not the admin token.')
   await view.clearCaches()
   return json({ message: 'Cache cleared' })
 }
 
+function generation(
+  name: Route['name'],
+  handle: Route['handle'],
+  extra: Pick<Route, 'needs' | 'timeoutStatus'> = {},
+): Route {
+  return guideRoute('POST', `/generate/${name}`, { name, spends: true, handle, ...extra })
+}
+
 /** The routes of the guide, but for health. */
 export const guideRoutes: readonly Route[] = [
-  {
-    name: 'text',
-    method: 'POST',
-    path: '/generate/text',
-    dialect: 'guide',
-    spends: true,
-    handle: generateText,
-  },
-  generation('queued', 'queue'),
-  generation('retry', 'retry'),
-  // The guide says 408 here, although clients repeat it.
-  generation('circuit-breaker', 'breaker', { timeoutStatus: 408 }),
-  {
-    name: 'cached',
-    method: 'POST',
-    path: '/generate/cached',
-    needs: 'cache',
-    dialect: 'guide',
-    spends: true,
-    handle: generateCached,
-  },
-  {
-    name: 'batch',
-    method: 'POST',
-    path: '/generate/batch',
-    dialect: 'guide',
-    spends: true,
-    handle: generateBatch,
-  },
-  {
-    name: 'stream',
-    method: 'POST',
-    path: '/generate/stream',
-    dialect: 'guide',
-    spends: true,
-    handle: generateStream,
-  },
-  {
-    name: 'pool-stats',
-    method: 'GET',
-    path: '/pool/stats',
-    needs: 'pool',
-    dialect: 'guide',
-    spends: false,
-    handle: poolStats,
-  },
-  {
-    name: 'queue-stats',
-    method: 'GET',
-    path: '/queue/stats',
-    needs: 'queue',
-    dialect: 'guide',
-    spends: false,
-    handle: queueStats,
-  },
-  {
+  generation('text', generateText),
+  generation('queued', generate, { needs: 'queue' }),
+  generation('retry', generate, { needs: 'retry' }),
+  // The guide has 408 here, although clients retry it.
+  generation('circuit-breaker', generate, { needs: 'breaker', timeoutStatus: 408 }),
+  generation('cached', generateCached, { needs: 'cache' }),
+  generation('batch', generateBatch),
+  generation('stream', generateStream),
+  guideRoute('GET', '/pool/stats', { name: 'pool-stats', needs: 'pool', handle: poolStats }),
+  guideRoute('GET', '/queue/stats', { name: 'queue-stats', needs: 'queue', handle: queueStats }),
+  guideRoute('DELETE', '/cache/clear', {
     name: 'cache-clear',
-    method: 'DELETE',
-    path: '/cache/clear',
     needs: 'cache',
-    dialect: 'guide',
-    spends: false,
     anyone: true,
     handle: clearCache,
-  },
+  }),
 ]

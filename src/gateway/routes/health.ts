@@ -2,7 +2,7 @@ import { now, wallTime } from '../../core/index.js'
 import type { Reply } from '../server/message.js'
 import { json } from '../server/reply.js'
 import { guidePoolStats } from './guide.js'
-import type { Route, RouteTools } from './route.js'
+import { guideRoute, type Route, type RouteTools } from './route.js'
 
 const startedAt = now()
 
@@ -77,15 +77,8 @@ export function healthRoutes(): Route[] {
     }
     return json(body, reason === undefined ? 200 : 503)
   }
-  const route = (name: Route['name'], path: string, handle: Route['handle']): Route => ({
-    name,
-    method: 'GET',
-    path,
-    dialect: 'guide',
-    spends: false,
-    anyone: true,
-    handle,
-  })
+  const route = (name: Route['name'], path: string, handle: Route['handle']): Route =>
+    guideRoute('GET', path, { name, anyone: true, handle })
   return [
     route('health', '/health', health),
     route('health-live', '/health/live', live),

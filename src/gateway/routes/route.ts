@@ -54,3 +54,10 @@ export interface Route {
   readonly timeoutStatus?: number
   handle(call: RouteCall, tools: RouteTools): Promise<Reply>
 }
+
+/** A route outside `/v1`. */
+export const guideRoute = (
+  method: Route['method'],
+  path: string,
+  route: Pick<Route, 'name' | 'handle'> & Partial<Route>,
+): Route => ({ method, path, dialect: 'guide', spends: false, ...route })

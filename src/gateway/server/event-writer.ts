@@ -15,6 +15,7 @@ class EventWriter implements Reader {
   readonly #response: ServerResponse
   readonly #heartbeat: IdleTimer | undefined
   #full: Timer | undefined
+  #isDue = false
 
   constructor(body: EventBody, response: ServerResponse) {
     this.#body = body
@@ -27,12 +28,20 @@ class EventWriter implements Reader {
   }
 
   start(): void {
-    this.readable()
+    this.#send()
     // The head went out with the first events, where there were any.
     if (!this.#response.headersSent) this.#response.flushHeaders()
   }
 
+  /** What one read of the upstream's socket brings comes in several pieces: they are one write. */
   readable(): void {
+    if (this.#isDue) return
+    this.#isDue = true
+    process.nextTick(() => this.#send())
+  }
+
+  #send(): void {
+    this.#isDue = false
     while (this.#full === undefined) {
       const text = this.#body.take()
       if (text !== '') {
@@ -57,7 +66,7 @@ class EventWriter implements Reader {
   #drained(): void {
     this.#full?.stop()
     this.#full = undefined
-    this.readable()
+    this.#send()
   }
 
   #end(): void {

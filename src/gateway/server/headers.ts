@@ -9,8 +9,8 @@ const SECURITY: Readonly<Record<string, string>> = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
 }
 
-/** Headers that the owner may have set for all his answers. */
-const OWNERS: readonly string[] = [
+/** Headers that the operator may have set for all answers. */
+const OPERATORS: readonly string[] = [
   ...Object.keys(SECURITY),
   'access-control-allow-origin',
   'access-control-expose-headers',
@@ -53,7 +53,7 @@ export function securityHeaders(headers: Record<string, string>): void {
   headers['cache-control'] ??= 'no-store'
 }
 
-/** The origin as it may be told; undefined when it is none of those that may call. */
+/** The origin to allow; undefined when it is none of those that may call. */
 function allowedOrigin(incoming: Incoming, origins: readonly string[]): string | undefined {
   const origin = incoming.header('origin')
   if (origin === undefined || origins.length === 0) return undefined
@@ -96,11 +96,11 @@ export function preflightHeaders(
 }
 
 /**
- * What a framework or middleware has set already stays: the owner's word about his pages goes
- * before ours.
+ * What a framework or middleware has set already stays: the operator's headers win
+ * over ours.
  */
-export function ownersFirst(incoming: Incoming, headers: Record<string, string>): void {
-  for (const name of OWNERS) if (incoming.already?.(name) !== undefined) delete headers[name]
+export function operatorFirst(incoming: Incoming, headers: Record<string, string>): void {
+  for (const name of OPERATORS) if (incoming.already?.(name) !== undefined) delete headers[name]
   const vary = incoming.already?.('vary')
   if (vary !== undefined && headers.vary !== undefined)
     headers.vary = vary === '*' ? vary : `${vary}, ${headers.vary}`

@@ -18,7 +18,7 @@ export interface Incoming {
   already?(name: string): string | undefined
   /** The body, at most `limit` bytes of it; or what a parser further out has made of it. */
   read(limit: number): Promise<Received>
-  /** A web `Request` without its body, for the owner's own functions. */
+  /** A web `Request` without its body, for the operator's own functions. */
   readonly request: Request
 }
 
@@ -134,7 +134,7 @@ export async function collectBytes(
   return Buffer.concat(parts)
 }
 
-/** What a body that was read and not handed over says: the owner finds the remedy in the log. */
+/** The error for a body that was read and not passed on: its log line names the remedy. */
 export const bodyIsGone = () =>
   new ConfigError(
     'The body was read by a parser before the gateway saw it: hand it over with toRequest(req, res, { body }) or the option `body`.',

@@ -86,7 +86,7 @@ async function serve(
 }
 
 /**
- * A signal that tells when the client has gone before its answer was complete: `close` of the
+ * A signal that aborts when the client leaves before its answer is complete: `close` of the
  * response, never of the request.
  */
 function leavingOf(res: NodeResponse): AbortController {

@@ -41,27 +41,28 @@ export interface Finished {
   /** On the `performance.now()` clock. */
   readonly startedAt: number
   /** Of a stream whose head went out. */
-  readonly firstTokenMs: number | undefined
-  readonly meta: ReadonlyMap<string, unknown>
+  readonly firstTokenMs?: number | undefined
+  readonly meta?: ReadonlyMap<string, unknown>
   readonly caller: Caller
   /** The client left before the end: what failed then is not reported. */
-  readonly left: boolean
+  readonly left?: boolean
   readonly error: unknown
 }
 
 const round = (ms: number): number => Number(ms.toFixed(1))
 
-/** Tells the owner's `onError` and `log` of a request. */
+/** Reports a request to the operator's `onError` and `log`. */
 export function report(
   finished: Finished,
   { options, view }: Pick<RouteTools, 'options' | 'view'>,
 ): void {
-  const { requestId, method, route, startedAt, firstTokenMs, meta, caller, left, error } = finished
+  const { requestId, method, route, startedAt, firstTokenMs, caller, error } = finished
+  const { meta = new Map<string, unknown>(), left = false } = finished
   const status = left ? 499 : finished.status
   const { onError, log } = options
   if (error !== undefined && !left && onError)
     runHook('createGateway: onError()', () => onError(error, { requestId, route, status }))
-  // What only the owner can mend must reach him somehow.
+  // Only the operator can mend it, so it must be seen somewhere.
   if (!onError && !log && isStackError(error, 'CONFIG')) warn(error.message)
   if (!log) return
   const code = error === undefined ? undefined : isStackError(error) ? error.code : 'INTERNAL'

@@ -8,7 +8,7 @@ import {
   bearer,
   cacheModeOf,
   corsHeaders,
-  ownersFirst,
+  operatorFirst,
   securityHeaders,
   timingOf,
 } from './headers.js'
@@ -130,7 +130,7 @@ export class RequestScope {
     if (cache !== undefined) headers['x-cache'] = cache.toUpperCase()
     securityHeaders(headers)
     corsHeaders(this.incoming, options.corsOrigins, headers)
-    ownersFirst(this.incoming, headers)
+    operatorFirst(this.incoming, headers)
   }
 
   /** Whether the client has gone, and was not cut off by us. */

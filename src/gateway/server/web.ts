@@ -47,6 +47,9 @@ function targetOf(url: string): string {
 
 async function readBody(request: Request, limit: number): Promise<Received> {
   if (request.bodyUsed) throw bodyIsGone()
+  // A server's own `Request` need not become a full one for this, which `body` would make of it.
+  if (Number(request.headers.get('content-length') ?? Number.POSITIVE_INFINITY) <= limit)
+    return { bytes: new Uint8Array(await request.arrayBuffer()) }
   if (request.body === null) return { bytes: new Uint8Array() }
   return { bytes: await collectBytes(request.body as unknown as AsyncIterable<Uint8Array>, limit) }
 }
@@ -61,7 +64,7 @@ export function toResponse({ status, headers, cookies = [], body, events }: Repl
   return new Response(sent as never, { status, headers: fields as Record<string, string> })
 }
 
-/** A refusal by the owner's own function, as it is. */
+/** A refusal from the operator's own function, unchanged. */
 export async function replyOf(response: Response): Promise<Reply> {
   const body = new Uint8Array(await response.arrayBuffer())
   const headers = Object.fromEntries(response.headers)

@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocketServer } from 'ws'
-import { ClosedError, ConfigError, isResponse, now, StackError, warn } from '../../core/index.js'
+import { ClosedError, ConfigError, isResponse, now, warn } from '../../core/index.js'
 import type { GatewayCore } from '../gateway.js'
 import type { Caller } from '../options.js'
+import { rejection } from '../rejection.js'
 import { bearer, requestIdOf } from '../server/headers.js'
 import type { Incoming, Reply } from '../server/message.js'
 import { errorReply } from '../server/reply.js'
@@ -93,12 +94,7 @@ export class Attachment {
     // Pending upgrades count, this one included.
     if (this.#sessions.size + this.#pending <= maxConnections) return
     const sentence = `Rejected: ${maxConnections} connections are open already.`
-    throw new StackError(sentence, {
-      code: 'QUEUE_FULL',
-      status: 503,
-      retryable: true,
-      refused: true,
-    })
+    throw rejection('QUEUE_FULL', 503, sentence, { retryable: true })
   }
 
   #admitNew(): void {
@@ -117,13 +113,8 @@ export class Attachment {
     // A lot may have happened while `call` was running.
     this.#admitNew()
     if (incoming.signal.aborted) return
-    if (this.#webSockets === undefined) {
-      throw new StackError('This server does not accept WebSockets.', {
-        code: 'CONFIG',
-        status: 501,
-        refused: true,
-      })
-    }
+    if (this.#webSockets === undefined)
+      throw rejection('CONFIG', 501, 'This server does not accept WebSockets.')
     const apiKey = core.options.forwardKeys ? bearer(incoming) : undefined
     incoming.settled()
     this.#webSockets.handleUpgrade(req, socket, head, (webSocket) => {
@@ -158,21 +149,7 @@ export class Attachment {
     refuseUpgrade(socket, reply)
     const { method } = incoming
     const { status } = reply
-    report(
-      {
-        requestId,
-        method,
-        route,
-        status,
-        startedAt,
-        firstTokenMs: undefined,
-        meta: new Map(),
-        caller,
-        left,
-        error,
-      },
-      this.#core,
-    )
+    report({ requestId, method, route, status, startedAt, caller, left, error }, this.#core)
   }
 
   /**

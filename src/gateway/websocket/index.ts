@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { ConfigError, now, StackError } from '../../core/index.js'
+import { ConfigError, now } from '../../core/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
+import { rejection } from '../rejection.js'
 import { Attachment } from './attachment.js'
 import { ROUTE } from './generation.js'
 import { readWebSocketOptions, type WebSocketOptions } from './options.js'
@@ -90,11 +91,7 @@ export function attachWebSocket(
     const [first] = neighbours.values()
     if (isOthers || first !== attachment) return
     if (!forWebSocket) return serveWithoutUpgrade(server, req, socket, head)
-    const error = new StackError('There is no such route.', {
-      code: 'NOT_FOUND',
-      status: 404,
-      refused: true,
-    })
+    const error = rejection('NOT_FOUND', 404, 'There is no such route.')
     attachment.refuse(fromUpgrade(req, socket), socket, {
       startedAt: now(),
       caller: {},

@@ -5,10 +5,10 @@ import {
   IdleTimer,
   now,
   RateLimitError,
-  StackError,
   Timer,
   ValidationError,
 } from '../../core/index.js'
+import { rejection } from '../rejection.js'
 import { type MessageId, readBody, SocketMessage } from '../schemas.js'
 import { FieldsError } from '../server/message.js'
 import { problemOf } from '../server/reply.js'
@@ -194,12 +194,7 @@ export class Session implements Outlet {
     }
     if (this.#running.size >= maxGenerations) {
       const sentence = `At most ${maxGenerations} generations may run on one connection; wait for one to end.`
-      throw new StackError(sentence, {
-        code: 'QUEUE_FULL',
-        status: 503,
-        retryable: true,
-        refused: true,
-      })
+      throw rejection('QUEUE_FULL', 503, sentence, { retryable: true })
     }
     const generation = new Generation(message, this.#connection, this)
     this.#running.add(generation)
@@ -207,8 +202,8 @@ export class Session implements Outlet {
   }
 
   /**
-   * Chunks of two streams without an id could not be told apart. The guide's messages, which have
-   * one result each, need no id.
+   * Chunks of two streams without an id could not be distinguished. The guide's messages, which
+   * have one result each, need no id.
    */
   #isTaken({ type, id }: GenerationMessage): boolean {
     for (const other of this.#running)
@@ -225,11 +220,7 @@ export class Session implements Outlet {
 
   #cancel(id: MessageId): void {
     for (const generation of this.#running) if (generation.id === id && generation.cancel()) return
-    throw new StackError('No generation with this id is in progress.', {
-      code: 'NOT_FOUND',
-      status: 404,
-      refused: true,
-    })
+    throw rejection('NOT_FOUND', 404, 'No generation with this id is in progress.')
   }
 
   /**
@@ -247,21 +238,6 @@ export class Session implements Outlet {
     const isRunning = [...this.#running].some((generation) => generation.id === id)
     void this.send(errorMessage(problem, isRunning ? undefined : id))
     const { status } = problem
-    const startedAt = now()
-    report(
-      {
-        requestId,
-        method: 'WS',
-        route: ROUTE,
-        status,
-        startedAt,
-        firstTokenMs: undefined,
-        meta: new Map(),
-        caller,
-        left: false,
-        error,
-      },
-      core,
-    )
+    report({ requestId, method: 'WS', route: ROUTE, status, startedAt: now(), caller, error }, core)
   }
 }

@@ -1,6 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { StackError } from '../../core/index.js'
+import { rejection } from '../rejection.js'
 import { securityHeaders } from '../server/headers.js'
 import type { Incoming, Reply } from '../server/message.js'
 import { bare } from '../server/node.js'
@@ -53,11 +53,7 @@ export function admitOrigin(incoming: Incoming, origins: readonly string[]): voi
     isOwn(origin, incoming.header('host'))
   )
     return
-  throw new StackError('Pages of this origin may not connect.', {
-    code: 'FORBIDDEN',
-    status: 403,
-    refused: true,
-  })
+  throw rejection('FORBIDDEN', 403, 'Pages of this origin may not connect.')
 }
 
 /** The scheme is not compared: it is unknown behind a proxy that terminates TLS. */

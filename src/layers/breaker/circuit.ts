@@ -42,7 +42,7 @@ export class Circuit implements Expiring {
   #resetsAt = 0
   /** When the trial began that has no verdict yet. */
   #trialAt: number | undefined
-  /** Grows with every change, so that verdicts of calls that began before are told apart. */
+  /** Grows with every change, so that verdicts of calls that began before are ignored. */
   #period = 0
   #trace: Trace | undefined
   #permit: Permit = { period: 0, trial: false }
@@ -81,7 +81,7 @@ export class Circuit implements Expiring {
   }
 
   /**
-   * The verdict on the call with this permit; `undefined`: none, it says nothing about upstream.
+   * The verdict on the call with this permit; `undefined`: it is ignored.
    */
   settle(permit: Permit, verdict: 'success' | 'failure' | undefined, trace?: Trace): void {
     if (permit.period !== this.#period) return
@@ -115,7 +115,7 @@ export class Circuit implements Expiring {
     this.#options.onStateChange('half-open', this.#trace)
   }
 
-  /** What was counted before says nothing about upstream as it is now. */
+  /** What was counted before is no sign of upstream's health now. */
   #close(trace: Trace | undefined): void {
     this.#verdicts.clear()
     this.#change('closed', trace)

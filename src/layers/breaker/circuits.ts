@@ -89,7 +89,7 @@ export class Circuits<Request> {
     })
   }
 
-  /** What the end of an answer says of upstream; undefined when it says nothing. @internal */
+  /** The verdict that the end of an answer gives; undefined when it is ignored. @internal */
   judge(
     { outcome, error }: StreamEnd,
     request: unknown,
@@ -106,8 +106,7 @@ export class Circuits<Request> {
   }
 
   #counts(error: unknown, { cancel }: Context): boolean {
-    // An abort from outside says nothing, but for a time limit further out: there upstream was too
-    // slow for it.
+    // An abort from outside is ignored, except a time limit further out: upstream was too slow.
     if (cancel.aborted && !(cancel.reason instanceof TimeoutError)) return false
     const { counts } = this.#options
     if (counts === undefined) return isVerdict(error)

@@ -25,7 +25,7 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
    * abort never does.
    */
   counts?: ((error: unknown) => boolean) | undefined
-  /** Told of every change. What it throws is a warning and changes nothing. */
+  /** Called at every change. What it throws is a warning and changes nothing. */
   onStateChange?: ((state: BreakerState, key: string | undefined) => void) | undefined
   /** Key in `stats()`. @default 'breaker' */
   name?: Name | undefined

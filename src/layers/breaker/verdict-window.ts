@@ -14,7 +14,7 @@ interface CountingStatus {
 /** The verdicts of the last `windowMs`, in opossum's rolling buckets. */
 export class VerdictWindow {
   readonly #bucketMs: number
-  /** opossum begins a new bucket when this says so, instead of at the ticks of an interval. */
+  /** opossum begins a new bucket when this emits, instead of at the ticks of an interval. */
   readonly #turns = new EventEmitter()
   readonly #status: CountingStatus
   #since = now()

@@ -1,6 +1,6 @@
 import { type ErrorCode, isStackError, TimeoutError } from '../../core/index.js'
 
-/** What says nothing about upstream's health: the caller's mistakes and limits. */
+/** What is no sign of upstream's health: the caller's mistakes and limits. */
 const NO_VERDICT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CONFIG',
   'VALIDATION',
@@ -14,7 +14,7 @@ const NO_VERDICT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CLOSED',
 ])
 
-/** Whether an error counts against upstream, when the user has no rule of his own. */
+/** Whether an error counts against upstream, when the user has no rule. */
 export function isVerdict(error: unknown): boolean {
   if (!isStackError(error)) return true
   if (error.refused || (error instanceof TimeoutError && error.phase === 'read')) return false

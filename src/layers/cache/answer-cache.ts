@@ -10,11 +10,11 @@ import {
   type MaybePromise,
   OneShotBases,
   proceed,
-  replay,
   type Stream,
   type StreamEnd,
   share,
   streamOf,
+  streamOver,
   TimeoutError,
   Timer,
 } from '../../core/index.js'
@@ -42,6 +42,21 @@ export interface CacheNote {
   readonly status: 'hit' | 'miss' | 'stale'
   /** The entry's key, for `delete`. */
   readonly key: string
+}
+
+/** A class, as a getter of an object's own takes as long as the rest of a miss. */
+class Note implements CacheNote {
+  readonly status: CacheNote['status']
+  readonly #identity: string
+
+  constructor(status: CacheNote['status'], identity: string) {
+    this.status = status
+    this.#identity = identity
+  }
+
+  get key(): string {
+    return digest(this.#identity)
+  }
 }
 
 export interface AnswerCacheOptions {
@@ -141,13 +156,7 @@ export class AnswerCache {
 
   #note(context: Context, status: CacheNote['status'], key: string): void {
     const { name } = this.#options
-    const note: CacheNote = {
-      status,
-      get key() {
-        return digest(key)
-      },
-    }
-    context.meta.set(name, note)
+    context.meta.set(name, new Note(status, key))
     context.trace?.cache(name, status)
   }
 
@@ -184,7 +193,7 @@ export class AnswerCache {
       const chunks =
         answer.form === 'value' ? toStream?.(answer.value.take(), request) : chunksOf(answer)
       if (chunks === undefined) return NOT_SERVED
-      return replay(chunks, { cancel: context.cancel, unreadMs })
+      return streamOver(chunks, undefined, { cancel: context.cancel, unreadMs })
     } catch (error) {
       hookFailed('cache: reading a stored answer', error)
       return NOT_SERVED

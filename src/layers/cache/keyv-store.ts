@@ -49,7 +49,7 @@ export class KeyvStore implements EntryStore {
     this.#keepMs = keepMs
     this.#limitMs = limitMs
     // By its shape, as the application may have another copy of keyv.
-    // Keyv's get() keeps a store's failure to itself unless it is told to throw.
+    // Keyv's get() keeps a store's failure to itself unless it is set to throw.
     this.#keyv =
       'useKeyPrefix' in store
         ? (store as Keyv)

@@ -53,14 +53,13 @@ export class Leases {
     return this.#lease(next, request, context)
   }
 
-  async #runLater<Request, Answer>(
+  #runLater<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
     context: Context,
   ): Promise<Answer> {
     this.#room.admit()
-    await this.#room.wait(context)
-    return this.#lease(next, request, context)
+    return this.#room.wait(context).then(() => this.#lease(next, request, context))
   }
 
   #lease<Request, Answer>(

@@ -50,6 +50,8 @@ export class Member {
   }
 
   get state(): PoolMemberStats['state'] {
+    // Of nearly every member always.
+    if (this.#ejectedUntil === 0 && this.#pausedUntil === 0) return 'ready'
     const at = now()
     return this.#ejectedUntil > at ? 'ejected' : this.#pausedUntil > at ? 'paused' : 'ready'
   }

@@ -57,41 +57,51 @@ export class CallQueue implements Expiring {
     return follow(next, request, context, this.#slot(request, context))
   }
 
-  async #runLater<Request, Answer>(
+  /** Not `async`: what that keeps of a waiting call would be half of its memory. */
+  #runLater<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
     context: Context,
   ): Promise<Answer> {
     const since = now()
-    try {
-      this.#admit(request, context, since)
-      try {
-        await this.#turn(context)
-      } finally {
-        context.meta.set(this.#name, { waitedMs: now() - since })
-        // Nobody is left to whom the rate could give a turn.
-        if (this.#room.waiting === 0) deadlines.clear(this)
-      }
-      this.#lookAgain(request, context)
-    } catch (error) {
-      this.#rejected++
-      throw error
-    }
-    return follow(next, request, context, this.#slot(request, context))
-  }
-
-  #turn(context: Context): Promise<void> {
-    const turn = this.#room.wait(context)
+    this.#admit(request, context, since)
+    const turn = this.#room.wait(context, since)
     // It may be there already: the rate may have opened since anybody looked.
     this.#callWaiting()
-    return turn
+    return turn.then(
+      () => {
+        this.#hasWaited(context, since)
+        this.#lookAgain(request, context)
+        return follow(next, request, context, this.#slot(request, context))
+      },
+      (error) => {
+        this.#hasWaited(context, since)
+        this.#rejected++
+        throw error
+      },
+    )
+  }
+
+  #hasWaited(context: Context, since: number): void {
+    context.meta.set(this.#name, { waitedMs: now() - since })
+    // Nobody is left to whom the rate could give a turn.
+    if (this.#room.waiting === 0) deadlines.clear(this)
   }
 
   /** Refuses at once whose turn would never come, or come too late. */
   #admit(request: unknown, context: Context, since: number): void {
-    this.#room.admit(this.#times.untilFree(this.#room.waiting))
-    const ahead = this.#room.ahead(context.priority)
-    this.#times.admit(request, context, ahead)
+    try {
+      this.#room.admit(this.#times.untilFree(this.#room.waiting))
+      const ahead = this.#room.ahead(context.priority)
+      this.#times.admit(request, context, ahead)
+      this.#admitByRate(context, since, ahead)
+    } catch (error) {
+      this.#rejected++
+      throw error
+    }
+  }
+
+  #admitByRate(context: Context, since: number, ahead: number): void {
     const opensAt = this.#rate?.opensAt(ahead) ?? 0
     if (opensAt <= since || opensAt < this.#room.limit(context, since)) return
     const delayMs = opensAt - since
@@ -106,6 +116,7 @@ export class CallQueue implements Expiring {
     try {
       this.#times.admitAtHead(request, context)
     } catch (error) {
+      this.#rejected++
       this.#running--
       this.#callWaiting()
       throw error

@@ -1,6 +1,6 @@
 // p-retry makes the attempts from the second on, and ends with the last one allowed or when
-// `shouldRetry` says no. Which failures are repeated, how long to wait for it, and the wait itself
-// are ours (`policy.ts`), as p-retry has one formula for all failures and knows no deadline. It is
+// `shouldRetry` returns false. Which failures are repeated, how long to wait, and the wait itself are
+// ours (`policy.ts`), as p-retry has one formula for all failures and knows no deadline. It is
 // entered at the first failure only, or each call that succeeds would pay 6 µs for it.
 
 import pRetry from 'p-retry'

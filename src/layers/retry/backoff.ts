@@ -6,7 +6,7 @@ export interface BackoffOptions {
   random: () => number
 }
 
-/** Beyond it a power of two tells nothing more, and becomes infinite in the end. */
+/** Above it a power of two makes no difference, and becomes infinite in the end. */
 const HIGHEST_POWER = 1_000
 
 /**

@@ -30,7 +30,7 @@ export interface RetryOptions<Name extends string = 'retry'> {
    * counts from 1. The caller's abort never is.
    */
   when?: ((error: unknown, attempt: number) => boolean) | undefined
-  /** Told before each wait. What it throws is a warning and changes nothing. */
+  /** Called before each wait. What it throws is a warning and changes nothing. */
   onRetry?: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
   /** Source of the jitter, from 0 to below 1. @default Math.random */
   random?: (() => number) | undefined

@@ -81,8 +81,7 @@ export class RetryPolicy {
       const delayMs = fullJitter(attempt, this.#options)
       return delayMs < remaining(context) && this.budget?.take() !== false ? delayMs : undefined
     }
-    // Spread out on top of what was asked for, or all who were told the same come back at the same
-    // moment.
+    // Spread out on top of what was asked for, or all callers given the same wait return at once.
     const delayMs = asked + random() * minDelayMs
     return asked <= maxRetryAfterMs && delayMs < remaining(context) ? delayMs : undefined
   }

@@ -2,7 +2,7 @@ import isNetworkError from 'is-network-error'
 import { isError, isStackError } from '../../core/index.js'
 
 /**
- * Whether a failure is worth another attempt, when the user has no rule of his own. Errors of this
+ * Whether a failure is worth another attempt, when the user has no rule. Errors of this
  * library carry it. Of foreign ones only programming mistakes are not repeated, and what looks like
  * an abort.
  */

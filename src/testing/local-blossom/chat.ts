@@ -52,7 +52,7 @@ export interface ChatQuestion {
 }
 
 /** Token counts as in a chat answer. @internal */
-export interface Usage {
+interface Usage {
   readonly prompt_tokens: number
   readonly completion_tokens: number
   readonly total_tokens: number

@@ -3,6 +3,17 @@ import { wallTime } from '../../core/index.js'
 /** How a fault's or a refusal's error body looks; any other string is sent as it stands. */
 export type ErrorShape = 'blossom' | 'openai' | 'plain-error' | 'html' | 'empty'
 
+const SHAPES: readonly string[] = [
+  'blossom',
+  'openai',
+  'plain-error',
+  'html',
+  'empty',
+] satisfies ErrorShape[]
+
+/** Whether a body names a shape, or is the text itself. @internal */
+export const isErrorShape = (body: string): boolean => SHAPES.includes(body)
+
 /** The gateway's `error.code` by status (Pollinations gateway documentation, 2026-11). */
 const CODES: Readonly<Record<number, string>> = {
   400: 'BAD_REQUEST',

@@ -42,7 +42,7 @@ export class Exchange {
       for (const leave of [...this.#leaving]) leave()
       changed()
     })
-    // What goes wrong with a socket is told by `close`.
+    // `close` follows whatever goes wrong with a socket.
     response.on('error', () => undefined)
   }
 
@@ -91,7 +91,7 @@ export class Exchange {
     try {
       this.record.body = JSON.parse(this.record.rawBody)
     } catch {
-      this.record.body = undefined // a route that needs JSON says so
+      this.record.body = undefined // a route that needs JSON refuses it
     }
     this.changed()
   }

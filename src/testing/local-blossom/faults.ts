@@ -1,5 +1,6 @@
 import { check, isDate, rules } from '../../core/index.js'
 import type { ErrorShape } from './errors.js'
+import { FLAG, isObject, isText, TEXT } from './fields.js'
 import { count, wait } from './options.js'
 import type { LocalBlossomRequest } from './record.js'
 
@@ -63,8 +64,8 @@ export interface Fault {
   /** `Content-Type` instead of the right one; an empty string sends none. */
   readonly contentType?: string | undefined
   /**
-   * Says gzip: of plain bytes (true), of half the compressed body, or of a small body that grows to
-   * `bigBody` bytes (64 MiB if not given).
+   * Labels the body as gzip: plain bytes (true), half of the compressed body, or a small body that
+   * grows to `bigBody` bytes (64 MiB if not given).
    */
   readonly gzip?: boolean | 'truncated' | 'bomb' | undefined
 
@@ -121,19 +122,13 @@ export interface Fault {
   readonly bigLine?: number | undefined
 }
 
-const flag = rules.flag(undefined)
-const text = rules.custom<string, undefined>(
-  'a string',
-  undefined,
-  (value) => typeof value === 'string',
-)
 const many = count(undefined)
 const delay = wait(undefined)
 const chunks = rules.integer(undefined, { min: -1 })
 const spelled = rules.custom<string | number, undefined>(
   'a string or a number',
   undefined,
-  (value) => typeof value === 'string' || typeof value === 'number',
+  (value) => isText(value) || typeof value === 'number',
 )
 const date = rules.custom<Date, undefined>(
   'a valid Date',
@@ -143,34 +138,27 @@ const date = rules.custom<Date, undefined>(
 const headers = rules.custom<Readonly<Record<string, string>>, undefined>(
   'an object of strings',
   undefined,
-  (value) =>
-    typeof value === 'object' &&
-    value !== null &&
-    Object.values(value).every((one) => typeof one === 'string'),
+  (value) => isObject(value) && Object.values(value).every(isText),
 )
 
 const FAULT: Readonly<Record<keyof Fault, rules.Rule<unknown>>> = {
   times: many,
-  path: text,
+  path: TEXT,
   match: rules.callback(),
   delayMs: delay,
-  hang: flag,
-  resetBeforeHeaders: flag,
-  raw: text,
+  hang: FLAG,
+  resetBeforeHeaders: FLAG,
+  raw: TEXT,
   status: rules.integer(undefined, { min: 200, max: 599 }),
-  body: text,
+  body: TEXT,
   retryAfter: rules.either(spelled, date),
   retryAfterMs: spelled,
-  retryAfterSeconds: rules.custom<number, undefined>(
-    'a number',
-    undefined,
-    (value) => typeof value === 'number',
-  ),
-  redirect: text,
+  retryAfterSeconds: rules.number(undefined),
+  redirect: TEXT,
   json: rules.oneOf(['malformed', 'truncated', 'html', 'empty', 'shape'], undefined),
   headers,
-  contentType: text,
-  gzip: rules.either(flag, rules.oneOf(['truncated', 'bomb'], undefined)),
+  contentType: TEXT,
+  gzip: rules.either(FLAG, rules.oneOf(['truncated', 'bomb'], undefined)),
   cutAfterChunks: chunks,
   cutWith: rules.oneOf(['fin', 'rst'], undefined),
   endAfterChunks: chunks,
@@ -179,10 +167,10 @@ const FAULT: Readonly<Record<keyof Fault, rules.Rule<unknown>>> = {
   errorAfterChunks: chunks,
   garbageAfterChunks: chunks,
   garbage: rules.oneOf(['json', 'utf8'], undefined),
-  noDone: flag,
-  openAfterDone: flag,
+  noDone: FLAG,
+  openAfterDone: FLAG,
   ghostChunks: rules.integer(undefined, { min: 0 }),
-  oneChunk: flag,
+  oneChunk: FLAG,
   splitBytes: rules.integer(undefined, { min: 1 }),
   chunkDelayMs: delay,
   bigBody: many,

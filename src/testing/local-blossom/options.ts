@@ -1,4 +1,5 @@
 import { ConfigError, check, rules } from '../../core/index.js'
+import { isName, isObject } from './fields.js'
 import type { LocalBlossomRequest } from './record.js'
 
 /** A number, or a function of the request that gives one. */
@@ -64,32 +65,13 @@ export interface LocalBlossomOptions {
 }
 
 /** Options after the checks, each with a value. @internal */
-export interface Settings {
-  readonly port: number
-  readonly host: string
-  readonly keys: ReadonlySet<string> | undefined
-  readonly models: readonly string[]
-  readonly concurrency: number
-  readonly rate: { readonly limit: number; readonly intervalMs: number } | undefined
-  readonly coalesce: boolean
-  readonly latencyMs: (request: LocalBlossomRequest) => number
-  readonly chunkDelayMs: (request: LocalBlossomRequest) => number
-  readonly wordsPerChunk: (request: LocalBlossomRequest) => number
-  readonly words: (request: LocalBlossomRequest) => number
-  readonly reply: (request: LocalBlossomRequest) => string | undefined
-  readonly faultHeader: boolean
-}
+export type Settings = ReturnType<typeof readOptions>
 
 /** The longest wait that a timer can hold: above it Node fires after 1 ms. */
 const LONGEST_MS = 2_147_483_647
 
 /** A wait in milliseconds. @internal */
-export const wait = <F>(fallback: F, min = 0) =>
-  rules.custom<number, F>(
-    `a number of milliseconds from ${min} to ${LONGEST_MS}`,
-    fallback,
-    (value) => typeof value === 'number' && value >= min && value <= LONGEST_MS,
-  )
+export const wait = <F>(fallback: F, min = 0) => rules.duration(fallback, { min, max: LONGEST_MS })
 
 /** 1, 2, 3 and so on, or Infinity. @internal */
 export const count = <F>(fallback: F) =>
@@ -104,8 +86,7 @@ const names = <F>(fallback: F) =>
   rules.custom<readonly string[], F>(
     'a list of non-empty strings',
     fallback,
-    (value) =>
-      Array.isArray(value) && value.every((name) => typeof name === 'string' && name !== ''),
+    (value) => Array.isArray(value) && value.every(isName),
   )
 
 const SUBJECT = 'startLocalBlossom'
@@ -134,7 +115,7 @@ const OPTIONS = {
   rate: rules.custom<NonNullable<LocalBlossomOptions['rate']>, undefined>(
     'an object { limit, intervalMs }',
     undefined,
-    (value) => typeof value === 'object' && value !== null,
+    isObject,
   ),
   coalesce: rules.flag(true),
   latencyMs: perRequest(PER_REQUEST.latencyMs),
@@ -156,12 +137,12 @@ const RATE = {
  * @throws {ConfigError} naming the option, what is expected and what was given.
  * @internal
  */
-export function readOptions(options: LocalBlossomOptions): Settings {
+export function readOptions(options: LocalBlossomOptions) {
   const checked = check(SUBJECT, options, OPTIONS)
   const { keys, concurrency, freeAccount, rate, reply } = checked
   return {
     ...checked,
-    keys: keys && new Set(keys),
+    keys: keys && new Set<string>(keys),
     models: [...checked.models],
     concurrency: Math.min(concurrency ?? Infinity, freeAccount ? 1 : Infinity),
     rate: rate && check(`${SUBJECT}: rate`, rate, RATE),
@@ -169,7 +150,7 @@ export function readOptions(options: LocalBlossomOptions): Settings {
     chunkDelayMs: ask('chunkDelayMs', checked.chunkDelayMs),
     wordsPerChunk: ask('wordsPerChunk', checked.wordsPerChunk),
     words: ask('words', checked.words),
-    reply: reply ?? (() => undefined),
+    reply: reply ?? ((): string | undefined => undefined),
   }
 }
 

@@ -34,7 +34,7 @@ export interface LocalBlossomRequest {
   /** The status sent; undefined while no head was sent. */
   readonly status: number | undefined
   /**
-   * What `x-cache` said: `HIT` for an answer from the cache or one shared with an identical request
+   * The `x-cache` sent: `HIT` for an answer from the cache or one shared with an identical request
    * in progress.
    */
   readonly cache: 'HIT' | 'MISS' | undefined

@@ -1,34 +1,33 @@
 import { gzipSync } from 'node:zlib'
 import { isDate } from '../../core/index.js'
-import { errorBody, htmlPage, inBandError } from './errors.js'
+import { errorBody, htmlPage, inBandError, isErrorShape } from './errors.js'
 import type { Exchange } from './exchange.js'
 import type { Fault } from './faults.js'
 import { DONE, type Frames } from './frames.js'
+import { BLOCK_BYTES, fill, Sink, spoil } from './spoil.js'
 
 type Headers = Readonly<Record<string, string>>
 
 const NO_FAULT: Fault = {}
 /** Length of the pieces of a body that is no stream, when a fault wants pieces. */
 const PIECE_BYTES = 64
-const BLOCK_BYTES = 64 * 1024
 const BOMB_BYTES = 64 * 1024 * 1024
 
+const WAITS = ['retryAfter', 'retryAfterMs', 'retryAfterSeconds'] as const
+const STAND_INS = ['raw', 'redirect', 'status', 'body', 'json', ...WAITS] as const
+const PIECEWISE = [
+  'cutAfterChunks',
+  'endAfterChunks',
+  'stallAfterChunks',
+  'garbageAfterChunks',
+] as const
+
+const hasAny = (fault: Fault, names: readonly (keyof Fault)[]): boolean =>
+  names.some((name) => fault[name] !== undefined)
+
 /** True when a fault stands in for the answer, so that none need be made. @internal */
-export function standsIn({
-  raw,
-  resetBeforeHeaders,
-  hang,
-  redirect,
-  status,
-  body,
-  json,
-  ...fault
-}: Fault): boolean {
-  if (resetBeforeHeaders === true || hang === true) return true
-  const { retryAfter, retryAfterMs, retryAfterSeconds } = fault
-  return [raw, redirect, status, body, json, retryAfter, retryAfterMs, retryAfterSeconds].some(
-    (value) => value !== undefined,
-  )
+export function standsIn(fault: Fault): boolean {
+  return fault.resetBeforeHeaders === true || fault.hang === true || hasAny(fault, STAND_INS)
 }
 
 /** Plays a fault that stands in for the answer. @internal */
@@ -79,7 +78,8 @@ export async function sendWhole(
     otherLength === undefined ? { ...headers, 'content-length': body.length } : headers,
   )
   exchange.flushHead()
-  const size = fault.splitBytes ?? (spoilsPieces(fault) ? PIECE_BYTES : Math.max(1, body.length))
+  const size =
+    fault.splitBytes ?? (hasAny(fault, PIECEWISE) ? PIECE_BYTES : Math.max(1, body.length))
   const content: Buffer[] = []
   for (let at = 0; at < body.length; at += size) content.push(body.subarray(at, at + size))
   const sink = new Sink(exchange, fault.splitBytes, fault.chunkDelayMs ?? 0)
@@ -142,144 +142,12 @@ export async function sendStream(
   exchange.end('fault')
 }
 
-/** What a body looks like when something goes wrong in it. */
-interface Wrong {
-  readonly error: string | undefined
-  readonly garbage: string | Buffer
-  readonly heartbeat: string | undefined
-}
-
-/** Sends the pieces of a body up to where the fault strikes; true when nothing is to follow. */
-async function spoil(
-  exchange: Exchange,
-  sink: Sink,
-  content: readonly (string | Buffer)[],
-  fault: Fault,
-  wrong: Wrong,
-  frames?: Frames,
-): Promise<boolean> {
-  const due = (after: number | undefined, sent: number) =>
-    after !== undefined && sent >= Math.min(after, content.length)
-  let garbled = false
-  for (let sent = frames === undefined ? 0 : -1; ; sent++) {
-    if (due(fault.garbageAfterChunks, sent) && !garbled) {
-      garbled = true
-      await sink.put(wrong.garbage)
-    }
-    if (due(fault.errorAfterChunks, sent) && wrong.error !== undefined) {
-      await sink.put(wrong.error)
-      await sink.rest()
-      exchange.end('fault')
-      return true
-    }
-    if (due(fault.endAfterChunks, sent)) {
-      await sink.rest()
-      exchange.end('fault')
-      return true
-    }
-    if (due(fault.cutAfterChunks, sent)) {
-      await sink.rest()
-      await exchange.cut(fault.cutWith ?? 'fin')
-      return true
-    }
-    if (due(fault.stallAfterChunks, sent)) {
-      await sink.rest()
-      await stall(exchange, fault, wrong.heartbeat)
-    }
-    if (sent === 0 && frames !== undefined && fault.bigLine !== undefined)
-      await sendBigLine(exchange, frames, fault.bigLine)
-    const piece = sent === -1 ? frames?.head : content[sent]
-    if (piece === undefined) break
-    // A stream without its finish reason is broken even when all its text has come; any other body
-    // must lack its last piece.
-    const last = frames === undefined && sent === content.length - 1
-    if (
-      last &&
-      (fault.cutAfterChunks ?? fault.stallAfterChunks ?? fault.endAfterChunks ?? -1) > sent
-    )
-      continue
-    await sink.put(piece)
-  }
-  await sink.rest()
-  return false
-}
-
-async function stall(
-  exchange: Exchange,
-  { heartbeatMs }: Fault,
-  heartbeat: string | undefined,
-): Promise<never> {
-  while (heartbeatMs !== undefined && heartbeat !== undefined) {
-    await exchange.sleep(heartbeatMs)
-    await exchange.write(heartbeat)
-  }
-  return exchange.stay()
-}
-
-async function sendBigLine(exchange: Exchange, frames: Frames, bytes: number): Promise<void> {
-  const [before = '', after = ''] = frames.chunkOf('LINE').split('LINE')
-  await exchange.write(before)
-  await fill(exchange, Buffer.alloc(BLOCK_BYTES, 'x'), bytes)
-  await exchange.write(after, 1)
-}
-
-async function fill(exchange: Exchange, block: Buffer, bytes: number): Promise<void> {
-  for (let left = bytes; left > 0; left -= block.length)
-    await exchange.write(left < block.length ? block.subarray(0, left) : block)
-}
-
-/**
- * Writes pieces as they come, or cut anew into writes of a fixed size, with a pause before each
- * write but the first.
- */
-class Sink {
-  #waiting = Buffer.alloc(0)
-  #first = true
-
-  constructor(
-    private readonly exchange: Exchange,
-    private readonly size: number | undefined,
-    private readonly delayMs: number,
-  ) {}
-
-  async put(piece: string | Buffer, chunks = 1): Promise<void> {
-    if (this.size === undefined) return this.#write(piece, chunks)
-    this.#waiting = Buffer.concat([this.#waiting, Buffer.from(piece)])
-    this.exchange.record.chunksSent += chunks
-    while (this.#waiting.length >= this.size) {
-      await this.#write(this.#waiting.subarray(0, this.size), 0)
-      this.#waiting = this.#waiting.subarray(this.size)
-      await this.exchange.flush()
-    }
-  }
-
-  /** Writes what is too short for a write of its own. */
-  async rest(): Promise<void> {
-    if (this.#waiting.length > 0) await this.#write(this.#waiting, 0)
-    this.#waiting = Buffer.alloc(0)
-  }
-
-  async #write(data: string | Buffer, chunks: number): Promise<void> {
-    if (!this.#first) await this.exchange.sleep(this.delayMs)
-    this.#first = false
-    await this.exchange.write(data, chunks)
-  }
-}
-
-function standInStatus({
-  redirect,
-  json,
-  body,
-  retryAfter,
-  retryAfterMs,
-  retryAfterSeconds,
-}: Fault): number {
+function standInStatus(fault: Fault): number {
+  const { redirect, json, body } = fault
   if (redirect !== undefined) return 302
   if (json !== undefined) return 200
-  if ([retryAfter, retryAfterMs, retryAfterSeconds].some((value) => value !== undefined)) return 429
-  return body !== undefined && !['blossom', 'openai', 'plain-error', 'html', 'empty'].includes(body)
-    ? 200
-    : 500
+  if (hasAny(fault, WAITS)) return 429
+  return body === undefined || isErrorShape(body) ? 500 : 200
 }
 
 function improperBody(kind: NonNullable<Fault['json']>): { body: string; contentType: string } {
@@ -296,13 +164,6 @@ function improperBody(kind: NonNullable<Fault['json']>): { body: string; content
     body: bodies[kind],
     contentType: kind === 'html' ? 'text/html; charset=utf-8' : 'application/json',
   }
-}
-
-function spoilsPieces(fault: Fault): boolean {
-  const { cutAfterChunks, endAfterChunks, stallAfterChunks, garbageAfterChunks } = fault
-  return [cutAfterChunks, endAfterChunks, stallAfterChunks, garbageAfterChunks].some(
-    (after) => after !== undefined,
-  )
 }
 
 function encode(body: Buffer, { gzip, bigBody }: Fault): { encoding: Headers; body: Buffer } {

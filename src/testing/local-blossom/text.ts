@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { randomFrom } from '../random.js'
+import { isObject, isText } from './fields.js'
 
 /** One chat message, as far as the local Blossom reads it. @internal */
 export interface Message {
@@ -41,18 +43,9 @@ export function digest(...parts: readonly string[]): Buffer {
   return hash.digest()
 }
 
-/**
- * A repeatable source of numbers in [0, 1) for the given parts (mulberry32 over their digest).
- * @internal
- */
+/** A repeatable source of numbers in [0, 1) for the given parts. @internal */
 export function numbersFrom(...parts: readonly string[]): () => number {
-  let state = digest(...parts).readUInt32LE(0)
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
+  return randomFrom(digest(...parts).readUInt32LE(0))
 }
 
 /**
@@ -138,13 +131,12 @@ export function writeText(
 }
 
 function textOf(content: unknown): string {
-  if (typeof content === 'string') return content
+  if (isText(content)) return content
   if (!Array.isArray(content)) return ''
   return content.flatMap((part) => partText(part) ?? []).join(' ')
 }
 
 function partText(part: unknown): string | undefined {
-  if (typeof part === 'string') return part
-  if (typeof part !== 'object' || part === null || !('text' in part)) return undefined
-  return typeof part.text === 'string' ? part.text : undefined
+  const text = isObject(part) ? part.text : part
+  return isText(text) ? text : undefined
 }

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { runBatch } from '../../../src/client/batch/index.js'
-import {
-  type BatchOutcome,
-  type BatchProgress,
-  createBlossom,
-  type TextOptions,
-  type TextResult,
-} from '../../../src/index.js'
+import type {
+  BatchOutcome,
+  BatchProgress,
+  TextOptions,
+  TextResult,
+} from '../../../src/client/index.js'
+import { createBlossom } from '../../../src/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
 import { type Gate, gate, never } from '../../support/gate.js'
 import { catchWarnings } from '../../support/warnings.js'

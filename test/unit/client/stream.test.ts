@@ -1,14 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import { Agent } from 'undici'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { BlossomAnswer, ChatChunk } from '../../../src/client/index.js'
 import { clientTraits } from '../../../src/client/traits.js'
 import { fromChunks } from '../../../src/client/wire/completion.js'
 import { Exchange } from '../../../src/client/wire/exchange.js'
 import { Outgoing } from '../../../src/client/wire/outgoing.js'
 import {
-  type BlossomAnswer,
   base,
-  type ChatChunk,
   type Context,
   cache,
   createBlossom,

@@ -68,6 +68,24 @@ describe('base', () => {
     expect(facts.key({ a: 1 }, 'cache')).toBeDefined()
   })
 
+  it('answers the layers with a promise whether its function returns or throws at once', async () => {
+    const seen: unknown[] = []
+    const ask = stack(
+      (request: string) => {
+        if (request === 'bad') throw new Error('bad')
+        return request
+      },
+      (next) => (request, context) => {
+        const answer = next(request, context)
+        seen.push(answer)
+        return answer
+      },
+    )
+    expect(await ask('good')).toBe('good')
+    await expect(ask('bad')).rejects.toThrow('bad')
+    expect(seen).toEqual([expect.any(Promise), expect.any(Promise)])
+  })
+
   it('merges arrays and cuts their answer', async () => {
     const { split, merge } = await factsOf(async () => 1)
     expect(split(['a', 'b'])).toEqual({ group: '', size: 2 })

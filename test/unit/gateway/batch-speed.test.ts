@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import type { BlossomRequest } from '../../../src/client/index.js'
 import { defineLayer, type Handler } from '../../../src/core/index.js'
-import type { BlossomLayer, BlossomRequest } from '../../../src/index.js'
+import type { BlossomLayer } from '../../../src/index.js'
 import type { LocalBlossomRequest } from '../../../src/testing/index.js'
 import { type Gate, gate } from '../../support/gate.js'
 import { frameworks } from '../../support/http-frameworks.js'

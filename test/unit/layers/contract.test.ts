@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { defineLayer, type Handler, onEnd } from '../../../src/core/index.js'
-import { batcher } from '../../../src/layers/batcher.js'
+import { batcher } from '../../../src/layers/batcher/index.js'
 import { breaker } from '../../../src/layers/breaker/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { dedupe } from '../../../src/layers/dedupe/index.js'
@@ -162,11 +162,11 @@ describe('layerContract', () => {
       expect(await failing(cut, 'keeps the context whole on its way in')).toBeInstanceOf(
         assert.AssertionError,
       )
-      expect(await failing(cut, "hands no later deadline inward than the caller's")).toBeInstanceOf(
-        assert.AssertionError,
-      )
       expect(
-        await failing(cut, "hands the caller's abort inward and his own reason outward"),
+        await failing(cut, "passes no later deadline inward than the caller's"),
+      ).toBeInstanceOf(assert.AssertionError)
+      expect(
+        await failing(cut, "passes the caller's abort inward and rejects with the caller's reason"),
       ).toBeInstanceOf(assert.AssertionError)
     })
 

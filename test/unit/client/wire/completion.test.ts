@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { ChatCompletion } from '../../../../src/client/index.js'
 import {
   commits,
   finishReasonOf,
@@ -10,7 +11,6 @@ import {
   toChunks,
   usageOf,
 } from '../../../../src/client/wire/completion.js'
-import type { ChatCompletion } from '../../../../src/index.js'
 import { chunk, completion } from '../../../support/wire.js'
 
 const text = fc.string({ unit: 'grapheme' })

@@ -18,7 +18,7 @@ function eventsOf(
     { onData: (data, event) => events.push({ data, event }), onTooLong: () => tooLong++ },
     maxEventBytes,
   )
-  for (const piece of pieces) feed(piece)
+  for (const piece of pieces) feed(Buffer.from(piece))
   return { events, tooLong }
 }
 

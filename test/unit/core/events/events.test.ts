@@ -13,7 +13,7 @@ import {
   stack,
   type TimelineEntry,
 } from '../../../../src/core/index.js'
-import { batcher } from '../../../../src/layers/batcher.js'
+import { batcher } from '../../../../src/layers/batcher/index.js'
 import { breaker } from '../../../../src/layers/breaker/index.js'
 import { cache } from '../../../../src/layers/cache/index.js'
 import { dedupe } from '../../../../src/layers/dedupe/index.js'

@@ -11,6 +11,7 @@ import {
   type StreamEnd,
   streamFrom,
   streamOf,
+  streamOver,
   tap,
 } from '../../../../src/core/index.js'
 import { breaking, driven, numbers, stalling } from '../../../support/streams.js'
@@ -727,7 +728,7 @@ describe('Stream', () => {
 
   describe('of()', () => {
     it('delivers chunks that are there, with the end it is told', async () => {
-      const stream = replay([1, 2], { end: { outcome: 'complete', cacheable: false } })
+      const stream = streamOver([1, 2], { outcome: 'complete', cacheable: false })
       const ends = endsOf(stream)
       await stream.log.ready
       expect(stream.buffered).toBe(2)
@@ -736,7 +737,7 @@ describe('Stream', () => {
     })
 
     it('is over at once without chunks', () => {
-      expect(replay([]).ended).toEqual({ outcome: 'complete' })
+      expect(streamOver([]).ended).toEqual({ outcome: 'complete' })
     })
 
     it('does not see later changes of the array, nor change it', async () => {
@@ -1021,7 +1022,7 @@ describe('replay', () => {
   })
 
   it('ends when nobody reads it', async () => {
-    const stream = replay(['a'], { unreadMs: 20 })
+    const stream = streamOver(['a'], undefined, { unreadMs: 20 })
     await vi.advanceTimersByTimeAsync(20)
     expect(await failure(stream.next())).toMatchObject({ code: 'TIMEOUT', phase: 'read' })
   })

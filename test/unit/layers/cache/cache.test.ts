@@ -13,6 +13,7 @@ import {
   type Stream,
   type StreamEnd,
   stack,
+  streamOver,
 } from '../../../../src/core/index.js'
 import { type CacheNote, cache } from '../../../../src/layers/cache/index.js'
 import { dedupe } from '../../../../src/layers/dedupe/index.js'
@@ -1134,7 +1135,7 @@ describe('a stream of frames, which came as text', () => {
   })
   const streaming = async (_: string): Promise<AsyncIterable<unknown>> => {
     calls++
-    return replay(texts.map((text, i) => Frame.read(text, i === 1 ? 'named' : undefined)))
+    return streamOver(texts.map((text, i) => Frame.read(text, i === 1 ? 'named' : undefined)))
   }
   const framesOf = (answer: unknown) =>
     (answer as Stream<unknown>).readFrames().map(({ text, event }) => ({ text, event }))

@@ -5,9 +5,9 @@ import {
   base,
   type CallOptions,
   collect,
-  replay,
   type Stream,
   stack,
+  streamOver,
 } from '../../../../src/core/index.js'
 import { type CacheNote, type CacheStore, cache } from '../../../../src/layers/cache/index.js'
 import { gate, never } from '../../../support/gate.js'
@@ -96,7 +96,7 @@ describe('store', () => {
 
     const chunks = [{ delta: 'a' }, Buffer.from([1]), '', 'end']
     const streams = stack(
-      named(scripted<Stream<unknown>>(() => replay<unknown>(chunks), fail)),
+      named(scripted<Stream<unknown>>(() => streamOver<unknown>(chunks), fail)),
       cache({ store: make(), name: 'other' }),
     )
     await collect(await streams('stream'))

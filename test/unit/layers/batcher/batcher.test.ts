@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createBlossom } from '../../../src/client/index.js'
+import { createBlossom } from '../../../../src/client/index.js'
 import {
   type BaseTraits,
   base,
@@ -10,13 +10,13 @@ import {
   StackError,
   stack,
   ValidationError,
-} from '../../../src/core/index.js'
-import { batcher } from '../../../src/layers/batcher.js'
-import { retry } from '../../../src/layers/retry/index.js'
-import { type LocalBlossom, startLocalBlossom } from '../../../src/testing/index.js'
-import { gate, never } from '../../support/gate.js'
-import { catchWarnings, named } from '../../support/warnings.js'
-import { failure, watch } from '../../support/watch.js'
+} from '../../../../src/core/index.js'
+import { batcher } from '../../../../src/layers/batcher/index.js'
+import { retry } from '../../../../src/layers/retry/index.js'
+import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
+import { gate, never } from '../../../support/gate.js'
+import { catchWarnings, named } from '../../../support/warnings.js'
+import { failure, watch } from '../../../support/watch.js'
 
 let warnings: string[]
 
@@ -519,6 +519,22 @@ describe('batcher', () => {
       )
       await pass()
       expect(await Promise.all(after)).toEqual([1, 2])
+    })
+
+    it.each([
+      ['its time is over', 3],
+      ['another caller fills it', 2],
+    ])("runs in its first caller's async context when %s", async (_, maxItems) => {
+      const storage = new AsyncLocalStorage<string>()
+      const seen: unknown[] = []
+      const batched = stack(async (inputs: number[]) => {
+        seen.push(storage.getStore())
+        return inputs
+      }, batcher({ maxItems }))
+      const calls = ['first', 'second'].map((name) => storage.run(name, () => batched([1])))
+      await pass()
+      await Promise.all(calls)
+      expect(seen).toEqual(['first'])
     })
   })
 

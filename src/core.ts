@@ -1,0 +1,89 @@
+// The entry `blossom-stack/core`: the layers around any function. Neither the client nor undici is
+// loaded.
+export { base } from './core/base.js'
+export {
+  BreakerOpenError,
+  ClosedError,
+  ConfigError,
+  type ErrorCode,
+  isStackError,
+  QueueFullError,
+  RateLimitError,
+  StackError,
+  TimeoutError,
+  type TimeoutPhase,
+  ValidationError,
+} from './core/errors.js'
+export {
+  type CallMessage,
+  type EventCode,
+  type EventListener,
+  type EventOutcome,
+  onEvent,
+  type StackEvent,
+  type StackEventDetails,
+  type StackEventType,
+  type TimelineEntry,
+} from './core/events/index.js'
+export { Json } from './core/json.js'
+export { defineLayer, type Layer, type LayerDefinition, type LayerOf } from './core/layer.js'
+export { stack } from './core/stack.js'
+export type {
+  CloseOptions,
+  Handed,
+  LayerDescription,
+  Stack,
+  StackStats,
+} from './core/stack-types.js'
+export {
+  collect,
+  isStream,
+  type OnEnd,
+  onEnd,
+  replay,
+  type StreamEnd,
+  tap,
+} from './core/stream/index.js'
+export type { Cancel } from './core/time/cancel.js'
+export { abortScope, type Scope } from './core/time/scope.js'
+export type {
+  BaseFacts,
+  BaseTraits,
+  CacheMode,
+  CallOptions,
+  Context,
+  ContextPatch,
+  Handler,
+  MaybePromise,
+  SharedWork,
+  Transport,
+} from './core/types.js'
+export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher/index.js'
+export {
+  type BreakerOptions,
+  type BreakerState,
+  type BreakerStats,
+  breaker,
+} from './layers/breaker/index.js'
+export {
+  type CacheLayer,
+  type CacheNote,
+  type CacheOptions,
+  type CacheStats,
+  type CacheStore,
+  cache,
+} from './layers/cache/index.js'
+export { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
+export {
+  type PoolMember,
+  type PoolMemberStats,
+  type PoolOptions,
+  type PoolStats,
+  pool,
+} from './layers/pool/index.js'
+export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+export type { RetryBudgetOptions } from './layers/retry/budget.js'
+export { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
+export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
+export { type StandardLayers, type StandardOptions, standard } from './standard.js'
+export * from './streams/index.js'

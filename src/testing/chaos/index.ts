@@ -1,0 +1,240 @@
+import { upstreamError } from '../../client/errors.js'
+import {
+  ConfigError,
+  type Context,
+  check,
+  defineLayer,
+  type Handler,
+  isError,
+  type Layer,
+  rules,
+  sleep,
+  streamOf,
+} from '../../core/index.js'
+import { randomFrom } from '../random.js'
+import { faultyStream, type StreamFault } from './faulty-stream.js'
+
+/** A number, or the least and the greatest of a range to draw from. */
+export type Between = number | readonly [least: number, greatest: number]
+
+/** Options of `chaos()`. */
+export interface ChaosOptions<Name extends string = 'chaos'> {
+  /** Share of the calls that fail before they start. 0 to 1. @default 0 */
+  failRate?: number | undefined
+  /**
+   * What they fail with: an error, several to draw from, or a function that makes one for the call
+   * of this number, from 1.
+   * @default an `UpstreamError` with status 503
+   */
+  error?: Error | readonly Error[] | ((call: number) => unknown) | undefined
+  /** Share of the calls that are answered with a 429. 0 to 1. @default 0 */
+  rateLimitRate?: number | undefined
+  /** The wait that a 429 asks for. Milliseconds. @default 1000 */
+  retryAfterMs?: number | undefined
+  /** Share of the calls that neither answer nor fail until they are aborted. 0 to 1. @default 0 */
+  hangRate?: number | undefined
+  /** Wait before each call, those that fail included. Milliseconds. @default 0 */
+  delayMs?: Between | undefined
+  /** Share of the streams that break as by a lost connection. 0 to 1. @default 0 */
+  cutRate?: number | undefined
+  /**
+   * Share of the streams that fall silent until their reader leaves or is aborted. 0 to 1.
+   * @default 0
+   */
+  stallRate?: number | undefined
+  /**
+   * Chunks of a stream before it breaks or falls silent; a shorter one does so in place of its end.
+   * 0 to 10000.
+   * @default [1, 5]
+   */
+  afterChunks?: Between | undefined
+  /** Wait before each chunk of a stream. Milliseconds. @default 0 */
+  chunkDelayMs?: Between | undefined
+  /**
+   * An integer. With the same one the same calls in the same order meet the same faults.
+   * @default 1
+   */
+  seed?: number | undefined
+  /** Key in `stats()`. @default 'chaos' */
+  name?: Name | undefined
+}
+
+/** What `chaos()` has done so far. */
+export interface ChaosStats {
+  readonly calls: number
+  readonly failed: number
+  readonly rateLimited: number
+  /** Calls that were left without an answer. */
+  readonly hung: number
+  /** Calls that had to wait before they began or failed. */
+  readonly delayed: number
+  /** Streams broken so far; one that is left before its break does not count. */
+  readonly cut: number
+  /** Streams silenced so far; one that is left before its silence does not count. */
+  readonly stalled: number
+  /** Streams whose chunks were held back. */
+  readonly slowed: number
+}
+
+/**
+ * Makes calls fail at random, so that a stack can be tried against an upstream that fails, is slow,
+ * breaks off or hangs. Put it innermost, where upstream is; a call without a fault passes
+ * unchanged. All faults are off until they have a rate, and follow from `seed`.
+ *
+ * @throws ConfigError for a wrong option, or rates that exclude each other and add up to more than 1
+ * @example
+ * const ask = stack(upstream, timeout({ ms: 2_000 }), retry(), chaos({ failRate: 0.2, hangRate: 0.05, cutRate: 0.1, delayMs: [10, 200] }))
+ */
+export function chaos<const Name extends string = 'chaos'>(
+  options: ChaosOptions<Name> = {},
+): Layer<Name, ChaosStats> {
+  const settings = readOptions(options)
+  const faults = new Chaos(settings)
+  return defineLayer({
+    name: settings.name,
+    kind: 'chaos',
+    wrap: (next) => (request, context) => faults.call(next, request, context),
+    stats: () => ({ ...faults.stats }),
+  })
+}
+
+type Settings = ReturnType<typeof readOptions>
+
+class Chaos {
+  readonly stats = {
+    calls: 0,
+    failed: 0,
+    rateLimited: 0,
+    hung: 0,
+    delayed: 0,
+    cut: 0,
+    stalled: 0,
+    slowed: 0,
+  }
+  readonly #settings: Settings
+  readonly #seeds: () => number
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+    this.#seeds = randomFrom(settings.seed)
+  }
+
+  async call<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    context: Context,
+  ): Promise<Answer> {
+    const call = ++this.stats.calls
+    // Each call draws from a source of its own, or its faults would depend on how calls overlap.
+    const random = randomFrom(this.#seeds() * 2 ** 32)
+    const drawn = random()
+    const fault = this.#streamFault(random)
+    const waitMs = draw(this.#settings.delayMs, random)
+    if (waitMs > 0) {
+      this.stats.delayed++
+      await sleep(waitMs, context.cancel)
+    }
+    const { failRate, rateLimitRate, hangRate } = this.#settings
+    if (drawn < failRate) throw this.#failure(call, random)
+    if (drawn < failRate + rateLimitRate) throw this.#rateLimited()
+    if (drawn < failRate + rateLimitRate + hangRate) return this.#hang(context)
+    return this.#withFault(await next(request, context), fault, context)
+  }
+
+  #failure(call: number, random: () => number): unknown {
+    this.stats.failed++
+    const { error } = this.#settings
+    if (error === undefined) return upstreamError({ upstreamStatus: 503, upstreamCode: 'CHAOS' })
+    if (typeof error === 'function') return error(call)
+    return Array.isArray(error) ? error[Math.floor(random() * error.length)] : error
+  }
+
+  #rateLimited(): Error {
+    this.stats.rateLimited++
+    return upstreamError({
+      upstreamStatus: 429,
+      upstreamCode: 'CHAOS',
+      retryAfter: this.#settings.retryAfterMs,
+    })
+  }
+
+  #hang({ cancel }: Context): Promise<never> {
+    this.stats.hung++
+    return new Promise((_, reject) => cancel.add({ abort: reject }))
+  }
+
+  #streamFault(random: () => number): StreamFault {
+    const { cutRate, stallRate, afterChunks, chunkDelayMs } = this.#settings
+    const drawn = random()
+    const kind = drawn < cutRate ? 'cut' : drawn < cutRate + stallRate ? 'stall' : undefined
+    return {
+      kind,
+      afterChunks: Math.round(draw(afterChunks, random)),
+      chunkDelayMs: () => draw(chunkDelayMs, random),
+      happened: () => void this.stats[kind === 'cut' ? 'cut' : 'stalled']++,
+    }
+  }
+
+  #withFault<Answer>(answer: Answer, fault: StreamFault, context: Context): Answer {
+    const isSlow = draw(this.#settings.chunkDelayMs, () => 1) > 0
+    const stream = fault.kind === undefined && !isSlow ? undefined : streamOf(answer)
+    if (stream === undefined) return answer
+    if (isSlow) this.stats.slowed++
+    return faultyStream(stream, fault, context) as Answer
+  }
+}
+
+function readOptions<Name extends string>(options: ChaosOptions<Name>) {
+  const checked = check('chaos', options, {
+    failRate: rate(),
+    error: rules.custom<NonNullable<ChaosOptions['error']>, undefined>(
+      'an Error, a list of them, or a function',
+      undefined,
+      isErrorOption,
+    ),
+    rateLimitRate: rate(),
+    retryAfterMs: rules.duration(1_000, { min: 0 }),
+    hangRate: rate(),
+    delayMs: between(rules.duration(0, { min: 0 })),
+    cutRate: rate(),
+    stallRate: rate(),
+    afterChunks: between(rules.integer(0, { min: 0, max: 10_000 }), [1, 5]),
+    chunkDelayMs: between(rules.duration(0, { min: 0 })),
+    seed: rules.integer(1, {}),
+    name: rules.layerName<Name>('chaos'),
+  })
+  const { failRate, rateLimitRate, hangRate, cutRate, stallRate } = checked
+  atMostOne('failRate, rateLimitRate and hangRate', failRate + rateLimitRate + hangRate)
+  atMostOne('cutRate and stallRate', cutRate + stallRate)
+  return checked
+}
+
+const rate = () => rules.number(0, { min: 0, max: 1 })
+
+function between(one: rules.Rule<number>, fallback: Between = one.fallback): rules.Rule<Between> {
+  const isRange = (value: unknown) =>
+    Array.isArray(value) && value.length === 2 && value.every(one.accepts) && value[0] <= value[1]
+  return rules.custom(
+    `${one.expected}, or [least, greatest] of such`,
+    fallback,
+    (value) => one.accepts(value) || isRange(value),
+  )
+}
+
+function isErrorOption(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length > 0 && value.every(isError)
+  return isError(value) || typeof value === 'function'
+}
+
+function atMostOne(what: string, sum: number): void {
+  // Rates such as 0.1 + 0.2 + 0.7 come to a little more than they say.
+  if (sum > 1 + 1e-9)
+    throw new ConfigError(
+      `chaos: ${what} exclude each other and must come to at most 1 together.`,
+      { layer: 'chaos' },
+    )
+}
+
+function draw(of: Between, random: () => number): number {
+  return typeof of === 'number' ? of : of[0] + random() * (of[1] - of[0])
+}
