@@ -62,16 +62,18 @@ const messages = v.pipe(
   v.description('The conversation so far.'),
 )
 
-const PROMPTS = 'must be a non-empty list'
+const PROMPTS = 'must be a non-empty list of strings'
 const prompts = v.pipe(
   v.array(
     v.pipe(
       v.unknown(),
-      v.description('A non-empty string; anything else is an error in its place in the results.'),
+      v.metadata({ type: 'string' }),
+      v.description('An empty one is an error in its place in the results.'),
     ),
     PROMPTS,
   ),
   v.nonEmpty(PROMPTS),
+  v.everyItem((item) => typeof item === 'string', PROMPTS),
   v.maxLength(MAX_PROMPTS, `must have at most ${MAX_PROMPTS} items`),
   v.description('One prompt for each result.'),
 )
