@@ -1,5 +1,6 @@
-import { NetworkError, StreamError, upstreamError } from '../client/errors.js'
+import { NetworkError, StreamError } from '../client/errors.js'
 import { textOf } from '../client/wire/completion.js'
+import { upstreamError } from '../client/wire/upstream-error.js'
 import {
   ConfigError,
   type Context,

@@ -4,7 +4,8 @@ import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader, type ExchangeSettings } from './body.js'
 import { EventStream } from './event-stream.js'
-import { failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
+import { failureOf, type Headers, headerOf, requestIdOf } from './failure.js'
+import { networkFailure } from './network-failure.js'
 import { WholeAnswer } from './whole-answer.js'
 
 /** What an answer's content type stands for. */
