@@ -1,8 +1,11 @@
 import { type BaseTraits, Frame, isJson, isRecord, Json } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
-import { commits, finishReasonOf, fromChunks, isCompletion, toChunks } from './wire/completion.js'
+import { ChoiceProgress, isWorthKeeping } from './wire/choices.js'
+import { commits, isCompletion } from './wire/completion.js'
+import { fromChunks } from './wire/from-chunks.js'
 import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
-import { EMBEDDINGS } from './wire/shapes.js'
+import { asksForUsage, EMBEDDINGS } from './wire/shapes.js'
+import { toChunks } from './wire/to-chunks.js'
 
 /**
  * What the client tells the layers of its requests. `principal` is a digest of whose key pays, and
@@ -21,13 +24,16 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     },
     model: modelOf,
     commits,
-    complete: (chunks) =>
-      chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&
-      fromChunks(chunks) !== undefined,
+    complete: (chunks) => {
+      const progress = new ChoiceProgress()
+      for (const chunk of chunks) progress.see(chunk)
+      return progress.isWorthKeeping
+    },
     valid: isAnswer,
-    toStream: (answer) => {
+    toStream: (answer, { body }) => {
       const data = dataOf(answer)
-      return isCompletion(data) ? toChunks(data).map((chunk) => Frame.of(chunk)) : undefined
+      if (!isCompletion(data)) return undefined
+      return toChunks(data, asksForUsage(body)).map((chunk) => Frame.of(chunk))
     },
     fromStream: (chunks) => {
       const data = fromChunks(chunks)
@@ -74,7 +80,9 @@ function isAnswer(answer: unknown): answer is BlossomAnswer {
   const body = dataOf(answer)
   if (!isRecord(body)) return Array.isArray(body)
   const { choices, data } = body
-  return choices === undefined ? data === undefined || Array.isArray(data) : isCompletion(body)
+  return choices === undefined
+    ? data === undefined || Array.isArray(data)
+    : isCompletion(body) && isWorthKeeping(body.choices)
 }
 
 /** The value of a JSON answer, to look at. A layer of the user's may give a plain object. */

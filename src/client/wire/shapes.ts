@@ -7,6 +7,20 @@ export const EMBEDDINGS = '/v1/embeddings'
 export const MODELS = '/v1/models'
 export const BALANCE = '/account/balance'
 
+/** Whether the answer is a chat, as JSON or as a stream. */
+export const isChat = ({ path }: BlossomRequest): boolean =>
+  path === CHAT || path.startsWith(`${CHAT}?`)
+
+/** Whether nothing but JSON can answer the request, whatever its label says. */
+export const isAnsweredWithJson = (request: BlossomRequest): boolean =>
+  isChat(request) || request.path === EMBEDDINGS || request.path === MODELS
+
+/** Whether a stream was asked to report its usage. */
+export function asksForUsage(body: BlossomRequest['body']): boolean {
+  const options = body?.stream_options
+  return isRecord(options) && options.include_usage === true
+}
+
 /**
  * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked
  * for. It is asked where the answer arrives: what is no answer is then tried again, speaks against

@@ -103,6 +103,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
   // For the reader.
 
   read(): T | Nothing {
+    if (this.log.frames) this.#skipAsides()
     if (!this.#canRead) return NOTHING
     this.#noteReader()
     const { log, position } = this
@@ -119,7 +120,8 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     while (this.#canRead) {
       const { position } = this
       const frame = log.frameAt(position)
-      if (this.isWatched || log.isWatched) this.#deliver(position, frame.value as T)
+      if (!frame.isAside && (this.isWatched || log.isWatched))
+        this.#deliver(position, frame.value as T)
       frame.drop()
       frames.push(frame)
       this.#advance()
@@ -223,6 +225,11 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
 
   get #canRead(): boolean {
     return this.log.committed && !this.#isDropped && this.position < this.log.length
+  }
+
+  /** What stands beside the answer is for readers of text only. */
+  #skipAsides(): void {
+    while (this.#canRead && this.log.frameAt(this.position).isAside) this.#advance()
   }
 
   #deliver(position: number, chunk: T): void {
