@@ -61,6 +61,7 @@ const others: Record<string, string[]> = {
     'complete',
     'valid',
     'toStream',
+    'replay',
     'fromStream',
     'split',
     'merge',

@@ -1,6 +1,7 @@
 import { isRecord } from '../../core/index.js'
 import type { BlossomRequest } from '../types.js'
 import { isCompletion } from './completion.js'
+import { embeddingsIn } from './embeddings.js'
 
 export const CHAT = '/v1/chat/completions'
 export const EMBEDDINGS = '/v1/embeddings'
@@ -50,23 +51,6 @@ export function wrongWith(
         : 'Upstream answered with something other than a balance.'
   }
   return undefined
-}
-
-/** The embeddings in the order of their inputs; `undefined` unless there is just one for each. */
-export function embeddingsIn(
-  data: unknown,
-  count: number,
-  asNumbers: boolean,
-): unknown[] | undefined {
-  const list = isRecord(data) ? data.data : undefined
-  if (!Array.isArray(list) || list.length !== count) return undefined
-  const embeddings: unknown[] = []
-  for (const [i, item] of list.entries()) {
-    const embedding: unknown = isRecord(item) ? item.embedding : undefined
-    if (!Array.isArray(embedding) && (asNumbers || typeof embedding !== 'string')) return undefined
-    embeddings[typeof item.index === 'number' ? item.index : i] = embedding
-  }
-  return embeddings.length === count && !embeddings.includes(undefined) ? embeddings : undefined
 }
 
 /** How many inputs there are: one text, or one list of tokens, is one. */

@@ -4,6 +4,7 @@ import type { BlossomAnswer } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
 import { isWorthKeeping } from './choices.js'
 import { isCompletion } from './completion.js'
+import { inTheFormAskedFor } from './embeddings.js'
 import {
   errorInBytes,
   errorInside,
@@ -12,7 +13,7 @@ import {
   isRefusal,
   withoutMark,
 } from './failure.js'
-import { asksForUsage, wrongWith } from './shapes.js'
+import { asksForUsage, EMBEDDINGS, wrongWith } from './shapes.js'
 import { toChunks } from './to-chunks.js'
 
 /** An answer that is read to its end before anybody gets it: JSON, or bytes. */
@@ -88,14 +89,16 @@ export class WholeAnswer implements BodyReader {
     if (inside !== undefined) return this.#exchange.fail(inside)
     if (request.accept === 'bytes')
       return this.#refuse('Upstream answered 200 with JSON where bytes were asked for.')
-    const wrong = wrongWith(request, value)
+    const asked = request.path === EMBEDDINGS ? inTheFormAskedFor(request, value) : value
+    const wrong = wrongWith(request, asked)
     if (wrong !== undefined && isRefusal(value))
       return this.#exchange.fail(failureInside(value, headers, settings.apiKey))
     if (wrong !== undefined) return this.#refuse(wrong)
-    this.#exchange.settle(request.stream ? this.#asStream(value) : this.#asJson(text, value))
+    if (request.stream) this.#exchange.settle(this.#asStream(value))
+    else this.#exchange.settle(this.#asJson(asked === value ? text : undefined, asked))
   }
 
-  #asJson(text: string, value: unknown): BlossomAnswer {
+  #asJson(text: string | undefined, value: unknown): BlossomAnswer {
     return { data: new Json(text, value), requestId: this.#exchange.note.requestId }
   }
 

@@ -176,7 +176,7 @@ export class AnswerCache {
 
   /** A stored answer in the form that the request asks for. */
   #serve(answer: StoredAnswer, { request, context }: CachedCall): unknown {
-    const { streams, toStream, fromStream, unreadMs } = context.base
+    const { streams, toStream, fromStream, replay: replayed, unreadMs } = context.base
     try {
       if (this.#options.isOutside && !isSound(answer, context.base)) return NOT_SERVED
       const wantsStream = streams?.(request) ?? answer.form !== 'value'
@@ -188,7 +188,9 @@ export class AnswerCache {
         return isJsonData(value) ? value : share(value).take()
       }
       const chunks =
-        answer.form === 'value' ? toStream?.(answer.value.take(), request) : chunksOf(answer)
+        answer.form === 'value'
+          ? toStream?.(answer.value.take(), request)
+          : replayed(chunksOf(answer), request)
       if (chunks === undefined) return NOT_SERVED
       return replay(chunks, { cancel: context.cancel, unreadMs })
     } catch (error) {
