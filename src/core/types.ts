@@ -76,6 +76,12 @@ export interface ContextPatch {
  */
 export const ELSEWHERE = 'elsewhere'
 
+/**
+ * Key in a call's notes: for which share of its time, from 0 to 1, a cache further out keeps the
+ * answer. Without the note it is 1. `retry` notes it, `cache` reads it.
+ */
+export const KEEP = 'keep'
+
 /** What goes inward with a call. It is derived, never changed. */
 export interface Context {
   /**

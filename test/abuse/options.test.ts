@@ -22,6 +22,7 @@ const numeric: Record<string, string[]> = {
     'minDelayMs',
     'maxDelayMs',
     'maxRetryAfterMs',
+    'accept',
     'budget.ratio',
     'budget.floor',
     'budget.windowMs',
