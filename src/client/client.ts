@@ -100,7 +100,14 @@ function readOptions(options: object) {
   return {
     address: readBaseURL(checked.baseURL),
     apiKey: readKey(checked.apiKey),
-    headers: ['user-agent', checked.userAgent as string, ...readHeaders(checked.headers)],
+    headers: [
+      'user-agent',
+      checked.userAgent as string,
+      // Without it a server or proxy may compress, which nothing here unpacks.
+      'accept-encoding',
+      'identity',
+      ...readHeaders(checked.headers),
+    ],
     maxResponseBytes: checked.maxResponseBytes as number,
     dispatcher: checked.dispatcher,
     onEvent: checked.onEvent,

@@ -1,9 +1,11 @@
 import type { Dispatcher } from 'undici'
-import type { Context } from '../core/index.js'
+import { ConfigError, type Context, type StackError } from '../core/index.js'
 import { Agents } from './agents.js'
 import { type Address, readBaseURL } from './settings.js'
 import type { BlossomAnswer, ClientNote } from './types.js'
+import { EitherHandler } from './wire/either-handler.js'
 import { Exchange } from './wire/exchange.js'
+import { networkFailure } from './wire/network-failure.js'
 import type { Outgoing } from './wire/outgoing.js'
 
 /** Where and how the client sends. */
@@ -45,7 +47,12 @@ export class Upstream {
         headers: this.#headers(key, request.payload !== undefined),
         body: request.payload ?? null,
       }
-      this.#agents.carrierOf(transport).dispatch(options, exchange)
+      const handler = this.#agents.isGiven ? new EitherHandler(exchange) : exchange
+      try {
+        this.#agents.carrierOf(transport).dispatch(options, handler)
+      } catch (error) {
+        exchange.fail(dispatchFailure(error))
+      }
     }
     return exchange.answer
   }
@@ -60,6 +67,15 @@ export class Upstream {
     if (hasBody) all.push('content-type', 'application/json')
     return all
   }
+}
+
+/** What a dispatcher throws instead of reporting it to the handler. */
+function dispatchFailure(error: unknown): StackError {
+  if ((error as { code?: unknown } | null)?.code !== 'UND_ERR_INVALID_ARG')
+    return networkFailure(error)
+  return new ConfigError(
+    'createBlossom: option "dispatcher" does not take the requests of undici 6 or 7; give one of these versions.',
+  )
 }
 
 /** Key of the client's note in a call's `meta`. */

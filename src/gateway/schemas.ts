@@ -62,18 +62,29 @@ const messages = v.pipe(
   v.description('The conversation so far.'),
 )
 
-const PROMPTS = 'must be a non-empty list'
+const PROMPTS = 'must be a non-empty list of strings'
 const prompts = v.pipe(
   v.array(
     v.pipe(
       v.unknown(),
-      v.description('A non-empty string; anything else is an error in its place in the results.'),
+      v.metadata({ type: 'string' }),
+      v.description('An empty one is an error in its place in the results.'),
     ),
     PROMPTS,
   ),
   v.nonEmpty(PROMPTS),
+  v.everyItem((item) => typeof item === 'string', PROMPTS),
   v.maxLength(MAX_PROMPTS, `must have at most ${MAX_PROMPTS} items`),
   v.description('One prompt for each result.'),
+)
+
+/** A value that is no boolean would be found wrong by upstream, or not until it was paid for. */
+const stream = (description: string) =>
+  v.nullish(v.pipe(v.boolean('must be true or false'), v.description(description)))
+
+/** Where an answer comes in one piece, events that were asked for could not be given. */
+const noStream = v.nullish(
+  v.pipe(v.literal(false, 'must be false'), v.description('The answer comes in one piece.')),
 )
 
 /** Upper limits: upstream has limits of its own below them. */
@@ -110,12 +121,7 @@ export const ChatRequest = v.pipe(
   v.object({
     messages,
     model,
-    stream: v.nullish(
-      v.pipe(
-        v.boolean('must be true or false'),
-        v.description('Whether the answer comes as Server-Sent Events.'),
-      ),
-    ),
+    stream: stream('Whether the answer comes as Server-Sent Events.'),
   }),
   v.description(FORWARDED),
 )
@@ -127,12 +133,17 @@ export const EmbeddingsRequest = v.pipe(
       v.description('A text, or a list of texts.'),
     ),
     model,
+    stream: noStream,
   }),
   v.description(FORWARDED),
 )
 
 export const ImagesRequest = v.pipe(
-  v.object({ prompt: prompt('What the image shows.'), model }),
+  v.object({
+    prompt: prompt('What the image shows.'),
+    model,
+    stream: stream('Whether the image comes as Server-Sent Events, where the model can.'),
+  }),
   v.description(FORWARDED),
 )
 
@@ -140,6 +151,13 @@ export const SpeechRequest = v.pipe(
   v.object({
     input: prompt('The text to speak.'),
     model,
+    stream: noStream,
+    stream_format: v.nullish(
+      v.pipe(
+        v.literal('audio', 'must be "audio"'),
+        v.description('Speech comes as the bytes of the sound.'),
+      ),
+    ),
     voice: v.optional(v.pipe(v.unknown(), v.description('Name of the voice.'))),
   }),
   v.description(FORWARDED),
