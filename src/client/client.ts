@@ -90,6 +90,7 @@ function readOptions(options: object) {
       (value) => typeof value === 'string' && /^[\x20-\x7e]+$/.test(value),
     ),
     maxResponseBytes: rules.integer(32 * 1024 * 1024, { min: 1 }),
+    notices: rules.oneOf(['error', 'pass'], 'error'),
     onEvent: rules.callback<EventListener>(),
     layers: rules.custom<readonly BlossomLayer[], readonly BlossomLayer[]>(
       'a list of layers',
@@ -110,6 +111,7 @@ function readOptions(options: object) {
     ],
     maxResponseBytes: checked.maxResponseBytes as number,
     dispatcher: checked.dispatcher,
+    notices: checked.notices as 'error' | 'pass',
     onEvent: checked.onEvent,
     layers: checked.layers ?? [],
   }

@@ -15,6 +15,7 @@ export interface UpstreamSettings {
   /** Names and values that every request carries. */
   readonly headers: readonly string[]
   readonly maxResponseBytes: number
+  readonly notices: 'error' | 'pass'
   /** The user's own. It is never closed here. */
   readonly dispatcher: Dispatcher | undefined
 }
@@ -30,7 +31,7 @@ export class Upstream {
   }
 
   send(request: Outgoing, context: Context): Promise<BlossomAnswer> {
-    const { address, apiKey, maxResponseBytes } = this.#settings
+    const { address, apiKey, maxResponseBytes, notices } = this.#settings
     const { transport } = context
     const { origin, prefix } =
       transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
@@ -38,7 +39,8 @@ export class Upstream {
     const key = request.key ?? transport?.apiKey ?? (origin === address.origin ? apiKey : undefined)
     const note = noteOf(context)
     note.attempts++
-    const exchange = new Exchange(request, context, { maxResponseBytes, apiKey: key }, note)
+    const settings = { maxResponseBytes, apiKey: key, notices }
+    const exchange = new Exchange(request, context, settings, note)
     if (!context.cancel.aborted) {
       const options = {
         origin,

@@ -12,6 +12,7 @@ import type { BodyContext, BodyReader } from './body.js'
 import { ChoiceProgress } from './choices.js'
 import { eventKind, textOf } from './completion.js'
 import { errorInside, failureInside, isRefusal } from './failure.js'
+import { addedText, mayBeNotice, noticeInText } from './notice.js'
 import { isChat } from './shapes.js'
 import { readEvents } from './sse.js'
 
@@ -31,6 +32,8 @@ export class EventStream implements BodyReader, StreamSource {
   readonly #read: (bytes: Buffer) => void
   readonly #isChat: boolean
   readonly #progress = new ChoiceProgress()
+  /** The first text may be a notice of upstream's in place of an answer. */
+  #mayBeNotice: boolean
   #isPaused = false
   /** Something came after the answer that could not be read. */
   #isSpoilt = false
@@ -43,6 +46,7 @@ export class EventStream implements BodyReader, StreamSource {
     const { cancel, base } = context
     this.#exchange = exchange
     this.#isChat = isChat(request)
+    this.#mayBeNotice = mayBeNotice(exchange)
     // From here on the stream follows the cancellation, and stops us.
     exchange.release()
     this.#stream = Stream.over<unknown>(this, {
@@ -163,9 +167,18 @@ export class EventStream implements BodyReader, StreamSource {
 
   #append(frame: Frame, size: number): void {
     const chunk = frame.value
+    const notice = this.#mayBeNotice ? this.#noticeIn(chunk) : undefined
+    if (notice !== undefined) return this.#exchange.fail(notice)
     this.#progress.see(chunk)
     if (isRecord(chunk) && chunk.usage) this.#usage = chunk.usage
     this.#stream.log.append(frame, size)
+  }
+
+  #noticeIn(chunk: unknown): StackError | undefined {
+    const text = addedText(chunk)
+    if (text === '') return undefined
+    this.#mayBeNotice = false
+    return noticeInText(text, this.#exchange)
   }
 
   #appendAside(data: string, event: string): void {

@@ -1,4 +1,4 @@
-import { Frame, Json, readText, streamOver } from '../../core/index.js'
+import { Frame, Json, readText, type StackError, streamOver } from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
@@ -13,8 +13,12 @@ import {
   isRefusal,
   withoutMark,
 } from './failure.js'
+import { mayBeNotice, noticeInAnswer, noticeInText } from './notice.js'
 import { asksForUsage, EMBEDDINGS, wrongWith } from './shapes.js'
 import { toChunks } from './to-chunks.js'
+
+/** Longer text is none. Bytes. */
+const LONGEST_NOTICE = 4_096
 
 /** An answer that is read to its end before anybody gets it: JSON, or bytes. */
 export class WholeAnswer implements BodyReader {
@@ -63,7 +67,8 @@ export class WholeAnswer implements BodyReader {
     // A copy: undici's own buffer is part of a larger one.
     const bytes = Buffer.concat(this.#parts)
     const inside = errorInBytes(bytes, headers, settings.apiKey)
-    if (inside !== undefined) return this.#exchange.fail(inside)
+    const notice = inside ?? this.#noticeInBytes(bytes)
+    if (notice !== undefined) return this.#exchange.fail(notice)
     const isMeasured = 'content-length' in headers || 'transfer-encoding' in headers
     this.#exchange.settle({
       bytes,
@@ -71,6 +76,16 @@ export class WholeAnswer implements BodyReader {
       requestId: note.requestId,
       ...(!isMeasured && { unmeasured: true as const }),
     })
+  }
+
+  /** Plain text has no usage that could be looked at. */
+  #noticeInBytes(bytes: Buffer): StackError | undefined {
+    const { headers } = this.#exchange
+    if (bytes.length > LONGEST_NOTICE || !headerOf(headers, 'content-type')?.startsWith('text/'))
+      return undefined
+    return mayBeNotice(this.#exchange)
+      ? noticeInText(bytes.toString('utf8'), this.#exchange)
+      : undefined
   }
 
   #settleJson(): void {
@@ -86,7 +101,8 @@ export class WholeAnswer implements BodyReader {
     }
     const { text, value } = read
     const inside = errorInside(value, headers, settings.apiKey)
-    if (inside !== undefined) return this.#exchange.fail(inside)
+    const notice = inside ?? noticeInAnswer(value, this.#exchange)
+    if (notice !== undefined) return this.#exchange.fail(notice)
     if (request.accept === 'bytes')
       return this.#refuse('Upstream answered 200 with JSON where bytes were asked for.')
     const asked = request.path === EMBEDDINGS ? inTheFormAskedFor(request, value) : value

@@ -772,7 +772,7 @@ describe('a stream that nobody reads', () => {
           const exchange = new Exchange(
             request,
             context,
-            { maxResponseBytes: 2 ** 20, apiKey: undefined },
+            { maxResponseBytes: 2 ** 20, apiKey: undefined, notices: 'error' },
             { attempts: 1, requestId: undefined },
           )
           const headers = ['content-type', 'application/json']
