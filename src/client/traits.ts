@@ -24,6 +24,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       return `${form}${request.principal ?? principal} ${identity}`
     },
     model: modelOf,
+    ownKey: ({ key }) => key !== undefined,
     commits,
     complete: (chunks) => {
       const progress = new ChoiceProgress()

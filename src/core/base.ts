@@ -26,6 +26,7 @@ const RULES = {
   streams: callback(),
   key: callback(),
   model: callback(),
+  ownKey: callback(),
   commits: callback(),
   complete: callback(),
   valid: callback(),
@@ -60,6 +61,7 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
 const firstChunkCommits = () => true
 const always = () => true
 const asStored = (chunks: readonly unknown[]) => chunks
+const never = () => false
 
 /** Reads a base's traits and fills in the defaults. */
 export function factsOf(fn: object & { name?: string }): BaseFacts {
@@ -75,6 +77,7 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
         : undefined,
     key: answering(traits.key) ?? stableKey,
     model: traits.model && orUnknown('model()', traits.model),
+    ownKey: traits.ownKey ? orUnknown('ownKey()', traits.ownKey) : never,
     commits: answering(traits.commits) ?? firstChunkCommits,
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,

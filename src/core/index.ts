@@ -23,11 +23,14 @@ export {
   type LayerOf,
 } from './layer.js'
 export { Link, LinkedList } from './linked-list.js'
+export { OneShotBases } from './one-shot.js'
+export { isOfOwnKey } from './own-key.js'
 export {
   isBytes,
   isDate,
   isError,
   isMap,
+  isPlain,
   isResponse,
   isSignal,
   isThenable,

@@ -64,6 +64,22 @@ export function isResponse(value: unknown): value is Response {
 export const isReadableStream = (value: unknown): value is ReadableStream =>
   isObject(value) && typeof like<ReadableStream>(value).getReader === 'function'
 
+/**
+ * What only one reader can read: an iterator, a stream of Node or the web, a `Response` or
+ * `Request`.
+ */
+export function isOneShot(value: object): boolean {
+  try {
+    if (Symbol.asyncIterator in value) return true
+    const { next, getReader, bodyUsed, pipe, readable } = value as Record<string, unknown>
+    const methods = [next, getReader, readable === true ? pipe : undefined]
+    return typeof bodyUsed === 'boolean' || methods.some((method) => typeof method === 'function')
+  } catch {
+    // Somebody's getter: nothing is known of it.
+    return false
+  }
+}
+
 /** An object of plain fields: of a literal, of `JSON.parse()`, or without a prototype. */
 export function isPlain(value: object): boolean {
   const proto = Object.getPrototypeOf(value)

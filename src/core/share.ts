@@ -1,5 +1,5 @@
 import { isJson, isRecord, Json } from './json.js'
-import { isBinary, isBytes, isPlain } from './shape.js'
+import { isBinary, isBytes, isOneShot, isPlain } from './shape.js'
 
 /**
  * Deeper values are left as they are: they are no JSON answers, and the walk must not exhaust the
@@ -21,14 +21,14 @@ export interface Shared {
   take(): unknown
   /** Rough size in memory, in bytes. */
   readonly bytes: number
-  /** Whether it is nothing but JSON and bytes, so that a store outside the process can hold it. */
-  readonly storable: boolean
+  /** Whether it, or something in it, can be read only once: it is for one caller. */
+  readonly isOneShot: boolean
 }
 
 interface Look {
   bytes: number
   binary: boolean
-  storable: boolean
+  isOneShot: boolean
   /** How many frozen objects have been walked through. */
   frozen: number
   /** Which, from a certain number on. */
@@ -39,13 +39,13 @@ class SharedAnswer implements Shared {
   readonly #kept: unknown
   readonly #binary: boolean
   readonly bytes: number
-  readonly storable: boolean
+  readonly isOneShot: boolean
 
-  constructor(kept: unknown, { bytes, binary, storable }: Look) {
+  constructor(kept: unknown, { bytes, binary, isOneShot }: Look) {
     this.#kept = kept
     this.#binary = binary
     this.bytes = bytes
-    this.storable = storable
+    this.isOneShot = isOneShot
   }
 
   take(): unknown {
@@ -55,7 +55,7 @@ class SharedAnswer implements Shared {
 
 /** An answer whose `data` is JSON as text. The first caller gets the object parsed already. */
 export class SharedJson implements Shared {
-  readonly storable = true
+  readonly isOneShot = false
   #first: JsonData | undefined
   readonly #rest: object
   /** What everybody gets an object of. */
@@ -101,7 +101,7 @@ export const isJsonData = (answer: unknown): answer is JsonData =>
  */
 export function share(answer: unknown): Shared {
   if (isJsonData(answer)) return new SharedJson(answer)
-  const look: Look = { bytes: 0, binary: false, storable: true, frozen: 0, met: undefined }
+  const look: Look = { bytes: 0, binary: false, isOneShot: false, frozen: 0, met: undefined }
   freeze(answer, look, 0)
   return new SharedAnswer(look.binary ? copy(answer) : answer, look)
 }
@@ -114,12 +114,12 @@ export function shareList(parts: readonly Shared[]): Shared {
 class SharedList implements Shared {
   readonly #parts: readonly Shared[]
   readonly bytes: number
-  readonly storable: boolean
+  readonly isOneShot: boolean
 
   constructor(parts: readonly Shared[]) {
     this.#parts = parts
     this.bytes = parts.reduce((sum, { bytes }) => sum + bytes, 0)
-    this.storable = parts.every(({ storable }) => storable)
+    this.isOneShot = parts.some(({ isOneShot }) => isOneShot)
   }
 
   take(): unknown {
@@ -129,39 +129,25 @@ class SharedList implements Shared {
 
 function freeze(value: unknown, look: Look, depth: number): void {
   look.bytes += 8
-  switch (typeof value) {
-    case 'string':
-      look.bytes += value.length * 2 - 8
-      return
-    case 'boolean':
-    case 'undefined':
-      return
-    case 'number':
-      // JSON would turn it into null.
-      if (!Number.isFinite(value)) look.storable = false
-      return
-    case 'object':
-      if (value !== null) freezeObject(value, look, depth)
-      return
-    default:
-      look.storable = false
-  }
+  if (typeof value === 'string') look.bytes += value.length * 2 - 8
+  else if (typeof value === 'object' && value !== null) freezeObject(value, look, depth)
 }
 
 function freezeObject(value: object, look: Look, depth: number): void {
   const isList = Array.isArray(value)
-  if (!isList && !isPlain(value)) {
-    if (isBinary(value)) {
-      look.bytes += value.byteLength
-      look.binary = true
+  if (!isList) {
+    if (!isPlain(value)) {
+      if (isBinary(value)) {
+        look.bytes += value.byteLength
+        look.binary = true
+      } else if (isOneShot(value)) look.isOneShot = true
+      return
     }
-    if (!isBytes(value)) look.storable = false
-    return
+    // Made by hand.
+    if (Symbol.asyncIterator in value || typeof (value as Iterator<unknown>).next === 'function')
+      look.isOneShot = true
   }
-  if (depth > DEEPEST) {
-    look.storable = false
-    return
-  }
+  if (depth > DEEPEST) return
   if (Object.isFrozen(value)) {
     // It may have been met in this very answer: parts that are used often, and cycles, must not be
     // walked through again and again.
@@ -172,19 +158,8 @@ function freezeObject(value: object, look: Look, depth: number): void {
     }
   } else Object.freeze(value)
   look.bytes += 48
-  if (isList) {
-    // JSON has no holes, nor further fields of an array.
-    let fields = 0
-    for (const index in value) {
-      fields++
-      look.bytes += 16
-      freeze(value[index], look, depth + 1)
-    }
-    if (fields !== value.length) look.storable = false
-    return
-  }
-  // Of plain objects `in` goes through their own fields, and many times as fast as a list of their
-  // names.
+  // Of arrays and plain objects `in` goes through their own fields, and many times as fast as a list
+  // of their names.
   for (const key in value) {
     look.bytes += 16
     freeze((value as Record<string, unknown>)[key], look, depth + 1)

@@ -170,6 +170,12 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    */
   model?: ((request: Request) => string | undefined) | undefined
   /**
+   * Whether this request pays by a key of its own. When upstream refuses that key, or limits it,
+   * this counts against no one else: no member of a `pool` pauses for it, no `breaker` opens.
+   * @default no request does
+   */
+  ownKey?: ((request: Request) => boolean) | undefined
+  /**
    * Whether this chunk commits the stream: from then on nothing is retried.
    * @default the first chunk commits
    */
@@ -246,6 +252,7 @@ export interface BaseFacts {
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
   /** `undefined`: the base does not know models. */
   readonly model: ((request: unknown) => string | undefined) | undefined
+  readonly ownKey: (request: unknown) => boolean | undefined
   readonly commits: (chunk: unknown) => boolean
   readonly complete: (chunks: readonly unknown[]) => boolean
   readonly valid: (answer: unknown) => boolean

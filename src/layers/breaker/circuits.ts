@@ -6,6 +6,7 @@ import {
   follow,
   type Handler,
   hookFailed,
+  isOfOwnKey,
   type MaybePromise,
   runHook,
   type StreamEnd,
@@ -56,7 +57,7 @@ export class Circuits<Request> {
       this.#stats.rejected++
       throw new BreakerOpenError(permit, { layer: this.#options.name })
     }
-    return follow(next, request, context, new JudgedCall(this, circuit, permit, context))
+    return follow(next, request, context, new JudgedCall(this, circuit, permit, request, context))
   }
 
   #circuitOf(request: Request, context: Context): Circuit {
@@ -89,12 +90,17 @@ export class Circuits<Request> {
   }
 
   /** The verdict that the end of an answer gives; undefined when it is ignored. @internal */
-  judge({ outcome, error }: StreamEnd, context: Context): 'success' | 'failure' | undefined {
+  judge(
+    { outcome, error }: StreamEnd,
+    request: unknown,
+    context: Context,
+  ): 'success' | 'failure' | undefined {
     if (outcome === 'complete') {
       this.#stats.successes++
       return 'success'
     }
-    if (outcome === 'left' || !this.#counts(error, context)) return undefined
+    if (outcome === 'left' || isOfOwnKey(error, request, context)) return undefined
+    if (!this.#counts(error, context)) return undefined
     this.#stats.failures++
     return 'failure'
   }
@@ -137,17 +143,25 @@ class JudgedCall<Request> {
   readonly #circuits: Circuits<Request>
   readonly #circuit: Circuit
   readonly #permit: Permit
+  readonly #request: unknown
   readonly #context: Context
 
-  constructor(circuits: Circuits<Request>, circuit: Circuit, permit: Permit, context: Context) {
+  constructor(
+    circuits: Circuits<Request>,
+    circuit: Circuit,
+    permit: Permit,
+    request: Request,
+    context: Context,
+  ) {
     this.#circuits = circuits
     this.#circuit = circuit
     this.#permit = permit
+    this.#request = request
     this.#context = context
   }
 
   ended(end: StreamEnd): void {
-    const verdict = this.#circuits.judge(end, this.#context)
+    const verdict = this.#circuits.judge(end, this.#request, this.#context)
     this.#circuit.settle(this.#permit, verdict, this.#context.trace)
   }
 }

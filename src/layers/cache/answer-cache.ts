@@ -9,6 +9,7 @@ import {
   KEEP,
   type Log,
   type MaybePromise,
+  OneShotBases,
   proceed,
   type Stream,
   type StreamEnd,
@@ -29,6 +30,8 @@ export interface CacheStats {
   readonly stale: number
   /** Calls without an identity, which bypassed it. */
   readonly unkeyed: number
+  /** Calls of functions whose answers can be read only once, which bypassed it. */
+  readonly oneShot: number
   /** Gauge; 0 for a store outside the process. */
   readonly entries: number
   /** Gauge, by a rough count; 0 for a store outside the process. */
@@ -82,7 +85,8 @@ const LONG_IDENTITY = 1_000
 /** The flow of a call through the cache. */
 export class AnswerCache {
   readonly #options: AnswerCacheOptions
-  readonly #counts = { hits: 0, misses: 0, stale: 0, unkeyed: 0 }
+  readonly #counts = { hits: 0, misses: 0, stale: 0, unkeyed: 0, oneShot: 0 }
+  readonly #oneShots = new OneShotBases()
   readonly #renewing = new Set<string>()
   /** Streams that have been stored: each is, once, by the first reader that has all of it. */
   readonly #stored = new WeakSet<Log<unknown>>()
@@ -99,6 +103,10 @@ export class AnswerCache {
     context: Context,
   ): MaybePromise<Answer> {
     if (context.cache === 'no-store') return next(request, context)
+    if (this.#oneShots.has(context.base)) {
+      this.#counts.oneShot++
+      return next(request, context)
+    }
     const key = this.#keyOf(request, context)
     if (key === undefined) {
       this.#counts.unkeyed++
@@ -203,6 +211,10 @@ export class AnswerCache {
     const keep = keptShare(context)
     if (stream === undefined) {
       const shared = share(answer)
+      if (shared.isOneShot) {
+        this.#oneShots.add(context.base)
+        return answer
+      }
       const { valid } = context.base
       if (keep > 0 && since === this.#generation && judge('valid()', () => valid(answer)))
         this.#options.store.set(key, { form: 'value', value: shared }, keep)
@@ -223,6 +235,7 @@ export class AnswerCache {
     if (!log.isWhole || log.keptBytes > this.#options.maxBytes || this.#stored.has(log)) return
     this.#stored.add(log)
     const answer = streamToStore(log.kept, log.frames)
+    if (answer.form === 'stream' && answer.chunks.isOneShot) return this.#oneShots.add(base)
     // The base that the stream came from has judged it already.
     const isComplete = () =>
       log.judge === base || answer.form === 'value' || base.complete(valuesOf(chunksOf(answer)))

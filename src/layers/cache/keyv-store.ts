@@ -27,6 +27,7 @@ interface Envelope {
   /** The share of its time that it is kept for, where that is below 1. */
   readonly s?: number
   readonly d: unknown
+  readonly o?: Written['oddities']
 }
 
 /**
@@ -64,7 +65,7 @@ export class KeyvStore implements EntryStore {
     const found = await this.#attempt<unknown>(() => this.#keyv.get(known), undefined)
     try {
       if (!isEnvelope(found, known) || found.at < this.#clearedAt) return undefined
-      const answer = read({ form: found.f, content: found.d })
+      const answer = read({ form: found.f, content: found.d, oddities: found.o })
       return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) / (found.s ?? 1) }
     } catch {
       // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
@@ -85,6 +86,7 @@ export class KeyvStore implements EntryStore {
       at: wallTime(),
       ...(keep < 1 && { s: keep }),
       d: written.content,
+      ...(written.oddities && { o: written.oddities }),
     }
     const keepMs = keep < 1 ? Math.ceil(this.#keepMs * keep) : this.#keepMs
     // Nobody waits for a write.

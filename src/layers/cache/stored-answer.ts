@@ -9,6 +9,8 @@ import {
   Transcript,
 } from '../../core/index.js'
 
+import { type Oddity, odditiesIn, withOddities } from './beyond-json.js'
+
 /**
  * A complete answer as the cache keeps it: a value, the chunks of a stream, or a stream of frames
  * as the text that it came as.
@@ -39,20 +41,28 @@ export interface Written {
   readonly form: 'value' | 'json' | 'stream' | 'frames'
   /** Plain JSON and bytes. */
   readonly content: unknown
+  /** What JSON cannot say of it. */
+  readonly oddities?: readonly Oddity[] | undefined
 }
 
-/** An answer as plain JSON and bytes; undefined when it is something else. */
+/** An answer for a store; undefined when it would not come back as it is. */
 export function write(answer: StoredAnswer): Written | undefined {
   if (answer.form === 'frames') return { form: 'frames', content: answer.transcript.toStored() }
   const shared = answer.form === 'value' ? answer.value : answer.chunks
-  if (!shared.storable) return undefined
-  if (shared instanceof SharedJson)
-    return { form: 'json', content: { text: shared.text, rest: shared.rest } }
-  return { form: answer.form, content: shared.take() }
+  return shared instanceof SharedJson
+    ? written('json', { text: shared.text, rest: shared.rest })
+    : written(answer.form, shared.take())
+}
+
+function written(form: Written['form'], content: unknown): Written | undefined {
+  const oddities = odditiesIn(content)
+  if (oddities === undefined) return undefined
+  return oddities.length === 0 ? { form, content } : { form, content, oddities }
 }
 
 /** What `write()` gave, from a store that may hold anything; undefined for what is none. */
-export function read({ form, content }: Written): StoredAnswer | undefined {
+export function read({ form, content: json, oddities }: Written): StoredAnswer | undefined {
+  const content = withOddities(json, oddities)
   switch (form) {
     case 'value':
       return { form, value: share(content) }

@@ -6,6 +6,7 @@ import {
   type Handler,
   hookFailed,
   type Layer,
+  OneShotBases,
   rules,
   TransientMap,
 } from '../../core/index.js'
@@ -25,6 +26,8 @@ export interface DedupeStats {
   readonly inFlight: number
   /** Calls without an identity, which passed by. */
   readonly unkeyed: number
+  /** Calls of functions whose answers can be read only once, which share none. */
+  readonly oneShot: number
 }
 
 /**
@@ -55,7 +58,8 @@ export function dedupe<const Name extends string = 'dedupe'>(
 }
 
 class Dedupe {
-  readonly stats = { joined: 0, inFlight: 0, unkeyed: 0 }
+  readonly stats = { joined: 0, inFlight: 0, unkeyed: 0, oneShot: 0 }
+  readonly #oneShots = new OneShotBases()
   readonly #name: string
 
   constructor(name: string) {
@@ -70,9 +74,18 @@ class Dedupe {
       ended: () => {
         this.stats.inFlight--
       },
+      wasOneShot: (context: Context) => this.#oneShots.add(context.base),
+      left: (context: Context) => {
+        this.stats.oneShot++
+        context.meta.delete(this.#name)
+      },
     }
     return (request, context) => {
       if (context.cache === 'no-store') return next(request, context)
+      if (this.#oneShots.has(context.base)) {
+        this.stats.oneShot++
+        return next(request, context)
+      }
       const key = this.#keyOf(request, context)
       if (key === undefined) return next(request, context)
       const known = inProgress.calls.get(key)

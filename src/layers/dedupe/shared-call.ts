@@ -21,6 +21,10 @@ export interface CallsInProgress {
   readonly calls: TransientMap<SharedCall>
   /** Is called once a call, when its answer has ended. */
   ended(): void
+  /** Is called when only the first caller can get the answer. */
+  wasOneShot(first: Context): void
+  /** Is called for each of the others, who does not share the call after all. */
+  left(caller: Context): void
 }
 
 /** One call in progress, and the callers that share its answer. */
@@ -83,7 +87,8 @@ export class SharedCall implements AbortListener, Sharing {
   /** Begins the work. */
   start(next: Handler, request: unknown): void {
     try {
-      const answered = (answer: unknown) => this.#answered(answer)
+      const again = (context: Context) => next(request, context)
+      const answered = (answer: unknown) => this.#answered(answer, again)
       const failed = (error: unknown) => this.#failed(error)
       void proceed(next(request, this.#work.context), answered, failed)
     } catch (error) {
@@ -91,11 +96,13 @@ export class SharedCall implements AbortListener, Sharing {
     }
   }
 
-  #answered(answer: unknown): void {
+  #answered(answer: unknown, again: (context: Context) => unknown): void {
     try {
       const stream = streamOf(answer)
-      if (stream === undefined) this.#serveAll(share(answer))
-      else this.#shareStream(stream)
+      if (stream !== undefined) return this.#shareStream(stream)
+      const shared = share(answer)
+      if (shared.isOneShot) this.#serveFirst(answer, again)
+      else this.#serveAll(shared)
     } catch (error) {
       this.#failed(error)
     }
@@ -106,6 +113,25 @@ export class SharedCall implements AbortListener, Sharing {
     for (const { context, resolve } of this.#depart()) {
       this.#work.tell(context)
       resolve(shared.take())
+    }
+  }
+
+  /** Only one caller can read the answer; the others ask for one of their own. */
+  #serveFirst(answer: unknown, again: (context: Context) => unknown): void {
+    this.#finish()
+    const [first, ...others] = this.#depart()
+    if (first !== undefined) {
+      this.#work.tell(first.context)
+      this.#inProgress.wasOneShot(first.context)
+      first.resolve(answer)
+    }
+    for (const { context, resolve, reject } of others) {
+      this.#inProgress.left(context)
+      try {
+        resolve(again(context))
+      } catch (error) {
+        reject(error)
+      }
     }
   }
 

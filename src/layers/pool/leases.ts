@@ -3,6 +3,7 @@ import {
   ELSEWHERE,
   follow,
   type Handler,
+  isOfOwnKey,
   type MaybePromise,
   type StreamEnd,
   TimeoutError,
@@ -71,7 +72,7 @@ export class Leases {
     member.active++
     if (failed) context.meta.set(this.#name, { member: member.index, failed } satisfies Note)
     const inward = context.derive({ transport: member.transport })
-    return follow(next, request, inward, new Lease(this, member, context, failed))
+    return follow(next, request, inward, new Lease(this, member, request, context, failed))
   }
 
   /** The free member with the least load for its weight; one that does badly only in need. */
@@ -122,13 +123,21 @@ export class Leases {
 class Lease {
   readonly #leases: Leases
   readonly #member: Member
+  readonly #request: unknown
   readonly #context: Context
   /** Who has failed the call, when there are others. */
   readonly #failed: Set<number> | undefined
 
-  constructor(leases: Leases, member: Member, context: Context, failed: Set<number> | undefined) {
+  constructor(
+    leases: Leases,
+    member: Member,
+    request: unknown,
+    context: Context,
+    failed: Set<number> | undefined,
+  ) {
     this.#leases = leases
     this.#member = member
+    this.#request = request
     this.#context = context
     this.#failed = failed
   }
@@ -142,6 +151,12 @@ class Lease {
   #fail(error: unknown): void {
     const { cancel, meta } = this.#context
     if (cancel.aborted && !(cancel.reason instanceof TimeoutError)) return
+    if (isOfOwnKey(error, this.#request, this.#context)) {
+      // Another member would send the same key, so the wait that was asked for is for the next
+      // attempt as well.
+      meta.set(ELSEWHERE, false)
+      return
+    }
     this.#member.failed(error)
     if (this.#failed === undefined) return
     this.#failed.add(this.#member.index)

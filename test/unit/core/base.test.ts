@@ -18,6 +18,7 @@ describe('base', () => {
       streams: () => false,
       key: () => 'same',
       model: () => 'small',
+      ownKey: () => true,
       commits: () => true,
       complete: () => false,
       valid: () => false,

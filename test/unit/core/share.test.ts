@@ -1,4 +1,6 @@
+import { Stream as OldStream, Readable, Writable } from 'node:stream'
 import fc from 'fast-check'
+import { Response as UndiciResponse } from 'undici'
 import { describe, expect, it } from 'vitest'
 import { share } from '../../../src/core/index.js'
 
@@ -7,6 +9,10 @@ const isDeeplyFrozen = (value: unknown): boolean =>
   typeof value !== 'object' ||
   value === null ||
   (Object.isFrozen(value) && Object.values(value).every(isDeeplyFrozen))
+
+const thrower = () => {
+  throw new Error('on purpose')
+}
 
 describe('share', () => {
   it('gives JSON as the same object, frozen through and through', () => {
@@ -66,7 +72,7 @@ describe('share', () => {
     ['a BigInt64Array', new BigInt64Array([1n])],
     ['an ArrayBuffer', new Uint8Array([1, 2]).buffer],
     ['a DataView', new DataView(new Uint8Array([1, 2]).buffer)],
-  ])('copies %s, counts its bytes and keeps it out of stores outside', (_, value) => {
+  ])('copies %s and counts its bytes', (_, value) => {
     const shared = share({ value })
     const { value: taken } = shared.take() as { value: typeof value }
     expect(taken).toEqual(value)
@@ -74,7 +80,6 @@ describe('share', () => {
     expect(Object.getPrototypeOf(taken)).toBe(Object.getPrototypeOf(value))
     expect((shared.take() as { value: unknown }).value).not.toBe(taken)
     expect(shared.bytes).toBeGreaterThanOrEqual(value.byteLength)
-    expect(shared.storable).toBe(false)
   })
 
   it('neither freezes nor copies class instances', () => {
@@ -86,26 +91,33 @@ describe('share', () => {
     expect(shared.take()).toBe(answer)
     expect(Object.isFrozen(answer)).toBe(true)
     expect(Object.isFrozen(answer.made)).toBe(false)
-    expect(shared.storable).toBe(false)
+    expect(shared.isOneShot).toBe(false)
+  })
+
+  it.each<[string, () => unknown]>([
+    ['a Response', () => new Response('x')],
+    ['a Request', () => new Request('http://localhost', { method: 'POST', body: 'x' })],
+    ["a Response of undici's own", () => new UndiciResponse('x')],
+    ['a Node stream in an object', () => ({ statusCode: 200, body: Readable.from(['x']) })],
+    ['an old Node stream', () => ({ body: Object.assign(new OldStream(), { readable: true }) })],
+    ['a web stream in a list', () => [new Blob(['x']).stream()]],
+    ['a generator', () => ({ items: (function* () {})() })],
+    ['an async generator', () => ({ textStream: (async function* () {})() })],
+    ["a Map's iterator", () => new Map().entries()],
+    ['an iterator made by hand', () => ({ inner: { next: () => ({ done: true }) } })],
+    ['an async iterable made by hand', () => ({ inner: { [Symbol.asyncIterator]() {} } })],
+  ])('finds what can be read only once: %s', (_, make) => {
+    expect(share(make()).isOneShot).toBe(true)
   })
 
   it.each([
-    ['a function', { f: () => {} }],
-    ['a bigint', [1n]],
-    ['a symbol', { s: Symbol('s') }],
-    ['NaN', { n: Number.NaN }],
-    ['an infinite number', [Number.POSITIVE_INFINITY]],
-    ['an array with holes', new Array(2)],
-    ['an array with a field', Object.assign([1], { extra: 1 })],
-  ])('keeps what JSON cannot hold out of stores outside: %s', (_, value) => {
-    expect(share(value).storable).toBe(false)
-  })
-
-  it('lets stores outside hold JSON and bytes', () => {
-    expect(share({ a: [1, 'b', null, true], bytes: Buffer.from('x'), c: undefined }).storable).toBe(
-      true,
-    )
-    expect(share(undefined).storable).toBe(true)
+    ['a Blob', { blob: new Blob(['x']) }],
+    ['a Map and a Date', { map: new Map([['a', 1]]), date: new Date(0) }],
+    ['a stream to write to', { to: new Writable() }],
+    ['an object whose getters throw', { odd: new Proxy(new (class A {})(), { get: thrower }) }],
+    ['a field that is called so', { next: 'page', bodyUsed: false, readable: true }],
+  ])('takes %s for nothing of that kind', (_, value) => {
+    expect(share(value).isOneShot).toBe(false)
   })
 
   it('keeps a field named __proto__ a field when it copies', () => {
@@ -136,7 +148,7 @@ describe('share', () => {
   it('comes to an end with values of any depth', () => {
     let deep: unknown = 'bottom'
     for (let i = 0; i < 100_000; i++) deep = [deep]
-    expect(share(deep)).toMatchObject({ storable: false })
+    expect(share(deep).take()).toBe(deep)
   })
 
   it('counts bytes roughly: text by its length, binary by its size', () => {
@@ -150,14 +162,14 @@ describe('share', () => {
     )
   })
 
-  it('gives any JSON value unchanged, frozen, and fit for a store', () => {
+  it('gives any JSON value unchanged and frozen', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
         const before = structuredClone(value)
         const shared = share(value)
         expect(shared.take()).toEqual(before)
         expect(isDeeplyFrozen(shared.take())).toBe(true)
-        expect(shared.storable).toBe(true)
+        expect(shared.isOneShot).toBe(false)
       }),
     )
   })

@@ -1,0 +1,21 @@
+import type { BaseFacts } from './types.js'
+import { warn } from './warn.js'
+
+/**
+ * The bases whose answers can be read only once: a `Response`, a stream inside an object. Such an
+ * answer is for one caller, so calls of these bases bypass the layers that would share it.
+ */
+export class OneShotBases {
+  readonly #bases = new WeakSet<BaseFacts>()
+
+  has(base: BaseFacts): boolean {
+    return this.#bases.has(base)
+  }
+
+  add(base: BaseFacts): void {
+    this.#bases.add(base)
+    warn(
+      `An answer of ${base.name} can be read only once (such as a Response, or an object with a stream in it), so it cannot be shared or kept: its calls bypass cache and dedupe. Answer with what it contains instead.`,
+    )
+  }
+}
