@@ -19,6 +19,7 @@ import {
   TimeoutError,
   Timer,
 } from '../../core/index.js'
+import { type CacheNote, Note } from './note.js'
 import type { Entry, EntryStore } from './store.js'
 import { chunksOf, type StoredAnswer, streamToStore, valuesOf } from './stored-answer.js'
 
@@ -36,28 +37,6 @@ export interface CacheStats {
   readonly entries: number
   /** Gauge, by a rough count; 0 for a store outside the process. */
   readonly bytes: number
-}
-
-/** What a call's `meta` holds under the layer's name. */
-export interface CacheNote {
-  readonly status: 'hit' | 'miss' | 'stale'
-  /** The entry's key, for `delete`. */
-  readonly key: string
-}
-
-/** A class, as a getter of an object's own takes as long as the rest of a miss. */
-class Note implements CacheNote {
-  readonly status: CacheNote['status']
-  readonly #identity: string
-
-  constructor(status: CacheNote['status'], identity: string) {
-    this.status = status
-    this.#identity = identity
-  }
-
-  get key(): string {
-    return digest(this.#identity)
-  }
 }
 
 export interface AnswerCacheOptions {
