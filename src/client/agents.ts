@@ -27,6 +27,11 @@ export class Agents {
     return agent
   }
 
+  /** Whether the dispatcher is the user's own, and may be of another version of undici. */
+  get isGiven(): boolean {
+    return this.#given !== undefined
+  }
+
   /** Closes the client's own agents with their sockets. */
   async close(): Promise<void> {
     await Promise.all([...this.#own.values()].map((agent) => agent.destroy()))

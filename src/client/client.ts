@@ -90,6 +90,7 @@ function readOptions(options: object) {
       (value) => typeof value === 'string' && /^[\x20-\x7e]+$/.test(value),
     ),
     maxResponseBytes: rules.integer(32 * 1024 * 1024, { min: 1 }),
+    notices: rules.oneOf(['error', 'pass'], 'error'),
     onEvent: rules.callback<EventListener>(),
     layers: rules.custom<readonly BlossomLayer[], readonly BlossomLayer[]>(
       'a list of layers',
@@ -100,9 +101,17 @@ function readOptions(options: object) {
   return {
     address: readBaseURL(checked.baseURL),
     apiKey: readKey(checked.apiKey),
-    headers: ['user-agent', checked.userAgent as string, ...readHeaders(checked.headers)],
+    headers: [
+      'user-agent',
+      checked.userAgent as string,
+      // Without it a server or proxy may compress, which nothing here unpacks.
+      'accept-encoding',
+      'identity',
+      ...readHeaders(checked.headers),
+    ],
     maxResponseBytes: checked.maxResponseBytes as number,
     dispatcher: checked.dispatcher,
+    notices: checked.notices as 'error' | 'pass',
     onEvent: checked.onEvent,
     layers: checked.layers ?? [],
   }

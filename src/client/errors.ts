@@ -11,6 +11,8 @@ export interface UpstreamFacts {
   upstreamStatus: number
   /** Upstream's own code, such as `UNPROCESSABLE_ENTITY`. */
   upstreamCode?: string | undefined
+  /** The field of the request that upstream names, such as `messages[0].content`. */
+  upstreamParam?: string | undefined
   /** Upstream's id of the request. */
   requestId?: string | undefined
   /** The answer's headers that are safe and of use: retry and rate limit, request id, cache. */
@@ -22,7 +24,8 @@ export interface UpstreamFacts {
   upstreamMessage?: string | undefined
 }
 
-interface UpstreamErrorOptions extends UpstreamFacts {
+/** @internal */
+export interface UpstreamErrorOptions extends UpstreamFacts {
   code: ErrorCode
   status: number
   retryable?: boolean | undefined
@@ -37,6 +40,7 @@ export class BlossomError extends StackError implements UpstreamFacts {
   static override readonly kind: string = 'BlossomError'
   declare readonly upstreamStatus: number
   declare readonly upstreamCode: string | undefined
+  declare readonly upstreamParam: string | undefined
   declare readonly requestId: string | undefined
   declare readonly headers: Readonly<Record<string, string>>
   declare readonly upstreamMessage: string | undefined
@@ -56,11 +60,17 @@ export class BlossomError extends StackError implements UpstreamFacts {
 export class AuthenticationError extends BlossomError {
   static override readonly kind: string = 'AuthenticationError'
 }
-/** 402: the balance or the key's budget is used up. Code `PAYMENT`. */
+/**
+ * 402, a quota that is used up (429), or a notice of either in an answer of 200: the balance or the
+ * key's budget does not suffice. Code `PAYMENT`.
+ */
 export class PaymentRequiredError extends BlossomError {
   static override readonly kind: string = 'PaymentRequiredError'
 }
-/** 403: the key lacks a permission or a model. Code `FORBIDDEN`. */
+/**
+ * 403, or a notice of it in an answer of 200: the key lacks a permission or a model. Code
+ * `FORBIDDEN`.
+ */
 export class PermissionError extends BlossomError {
   static override readonly kind: string = 'PermissionError'
 }
@@ -72,23 +82,25 @@ export class NotFoundError extends BlossomError {
 export class InvalidRequestError extends BlossomError {
   static override readonly kind: string = 'InvalidRequestError'
 }
-/** 5xx, 409 and errors inside an answer of 200. Code `SERVER`; for 408 `TIMEOUT`. */
+/** 5xx, 409, 425 and the like, and errors inside an answer of 200. Code `SERVER`; for 408 `TIMEOUT`. */
 export class UpstreamError extends BlossomError {
   static override readonly kind: string = 'UpstreamError'
 }
 
 /**
  * 429 from upstream: a `RateLimitError` like the stack's own, and a `BlossomError` by its kinds.
+ * @internal
  */
-class UpstreamRateLimitError extends RateLimitError implements UpstreamFacts {
+export class UpstreamRateLimitError extends RateLimitError implements UpstreamFacts {
   declare readonly upstreamStatus: number
   declare readonly upstreamCode: string | undefined
+  declare readonly upstreamParam: string | undefined
   declare readonly requestId: string | undefined
   declare readonly headers: Readonly<Record<string, string>>
   declare readonly upstreamMessage: string | undefined
 
   constructor(message: string, options: UpstreamErrorOptions) {
-    super(message, { retryAfter: options.retryAfter })
+    super(message, { retryAfter: options.retryAfter, retryable: options.retryable })
     attach(this, options)
   }
 
@@ -101,21 +113,21 @@ class UpstreamRateLimitError extends RateLimitError implements UpstreamFacts {
   }
 }
 
-function attach(
-  error: StackError,
-  { upstreamStatus, upstreamCode, requestId, headers = {}, upstreamMessage }: UpstreamFacts,
-): void {
-  Object.assign(error, { upstreamStatus, upstreamCode, requestId, headers })
+function attach(error: StackError, facts: UpstreamFacts): void {
+  const { upstreamStatus, upstreamCode, upstreamParam, requestId, headers = {} } = facts
+  Object.assign(error, { upstreamStatus, upstreamCode, upstreamParam, requestId, headers })
   // Not enumerable, so that logging the error whole does not log what upstream may have repeated of
   // the prompt.
-  Object.defineProperty(error, 'upstreamMessage', { value: upstreamMessage, enumerable: false })
+  Object.defineProperty(error, 'upstreamMessage', {
+    value: facts.upstreamMessage,
+    enumerable: false,
+  })
 }
 
-const publicFacts = ({ upstreamStatus, upstreamCode, requestId }: UpstreamFacts) => ({
-  upstreamStatus,
-  upstreamCode,
-  requestId,
-})
+const publicFacts = (facts: UpstreamFacts) => {
+  const { upstreamStatus, upstreamCode, upstreamParam, requestId } = facts
+  return { upstreamStatus, upstreamCode, upstreamParam, requestId }
+}
 
 /**
  * No answer arrived: refused, reset, unreachable, a name or certificate that failed. Code
@@ -184,94 +196,4 @@ export class StreamError extends StackError {
     for (const [name, value] of Object.entries({ text, usage, chunks }))
       Object.defineProperty(this, name, { value, enumerable: false })
   }
-}
-
-interface StatusMeaning {
-  readonly Kind: new (message: string, options: UpstreamErrorOptions) => StackError
-  readonly code: ErrorCode
-  /** For the client of a server. */
-  readonly status: number
-  readonly retryable?: boolean
-  readonly problem: string
-}
-
-const MEANINGS: Readonly<Record<number, StatusMeaning>> = {
-  401: {
-    Kind: AuthenticationError,
-    code: 'AUTH',
-    status: 502,
-    problem: 'the API key is not accepted; check it.',
-  },
-  402: {
-    Kind: PaymentRequiredError,
-    code: 'PAYMENT',
-    status: 503,
-    problem: "the balance or the key's budget is used up.",
-  },
-  403: {
-    Kind: PermissionError,
-    code: 'FORBIDDEN',
-    status: 502,
-    problem: 'the API key lacks a permission or the model.',
-  },
-  404: {
-    Kind: NotFoundError,
-    code: 'NOT_FOUND',
-    status: 404,
-    problem: 'there is no such model or route.',
-  },
-  408: {
-    Kind: UpstreamError,
-    code: 'TIMEOUT',
-    status: 504,
-    retryable: true,
-    problem: 'it gave up waiting; try again.',
-  },
-  409: {
-    Kind: UpstreamError,
-    code: 'SERVER',
-    status: 502,
-    retryable: true,
-    problem: 'it conflicts with another request; try again.',
-  },
-  429: {
-    Kind: UpstreamRateLimitError,
-    code: 'RATE_LIMITED',
-    status: 429,
-    problem: 'the rate or concurrency limit is reached; slow down or try again later.',
-  },
-}
-
-/** What every other status means. */
-function meaningOf(status: number): StatusMeaning {
-  if (status >= 400 && status < 500) {
-    return {
-      Kind: InvalidRequestError,
-      code: 'BAD_REQUEST',
-      status: status === 422 ? 422 : 400,
-      problem: 'the request is not accepted.',
-    }
-  }
-  return {
-    Kind: UpstreamError,
-    code: 'SERVER',
-    status: status === 503 || status === 504 ? status : 502,
-    retryable: true,
-    problem: 'it failed; try again.',
-  }
-}
-
-/** The error for an upstream status. */
-export function upstreamError({
-  keyGiven = true,
-  ...facts
-}: UpstreamFacts & { retryAfter?: number | undefined; keyGiven?: boolean }): StackError {
-  const { upstreamStatus, upstreamCode } = facts
-  const { Kind, problem, ...meaning } = MEANINGS[upstreamStatus] ?? meaningOf(upstreamStatus)
-  const subject = `Upstream answered ${upstreamStatus}${upstreamCode === undefined ? '' : ` (${upstreamCode})`}`
-  const remedy =
-    upstreamStatus === 401 && !keyGiven
-      ? 'no API key was given; pass `apiKey` to createBlossom().'
-      : problem
-  return new Kind(`${subject}: ${remedy}`, { ...facts, ...meaning })
 }

@@ -54,6 +54,13 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
    */
   maxResponseBytes?: number | undefined
   /**
+   * Pollinations may report a balance or budget that is used up, and a model that the key may not
+   * use, as an answer of 200 with an assistant's text. `error` makes a `PaymentRequiredError` or a
+   * `PermissionError` of it; `pass` hands it on.
+   * @default 'error'
+   */
+  notices?: 'error' | 'pass' | undefined
+  /**
    * Called with every event of this client's calls, as it happens. What it throws is a warning and
    * changes nothing.
    */

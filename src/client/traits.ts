@@ -1,8 +1,12 @@
 import { type BaseTraits, Frame, isBytes, isJson, isRecord, Json } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
-import { commits, finishReasonOf, fromChunks, isCompletion, toChunks } from './wire/completion.js'
+import { ChoiceProgress, choicesOf, isWorthKeeping } from './wire/choices.js'
+import { commits, isCompletion } from './wire/completion.js'
+import { itemsIn } from './wire/embeddings.js'
+import { fromChunks } from './wire/from-chunks.js'
 import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
-import { EMBEDDINGS } from './wire/shapes.js'
+import { asksForUsage, EMBEDDINGS } from './wire/shapes.js'
+import { toChunks } from './wire/to-chunks.js'
 
 /**
  * What the client's layers must know of its requests. `principal` is a digest of whose key pays,
@@ -22,13 +26,20 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     model: modelOf,
     ownKey: ({ key }) => key !== undefined,
     commits,
-    complete: (chunks) =>
-      chunks.some((chunk) => finishReasonOf(chunk) !== undefined) &&
-      fromChunks(chunks) !== undefined,
+    complete: (chunks) => {
+      const progress = new ChoiceProgress()
+      for (const chunk of chunks) progress.see(chunk)
+      return progress.isWorthKeeping
+    },
     valid: isAnswer,
-    toStream: (answer) => {
+    toStream: (answer, { body }) => {
       const data = dataOf(answer)
-      return isCompletion(data) ? toChunks(data).map((chunk) => Frame.of(chunk)) : undefined
+      if (!isCompletion(data)) return undefined
+      return toChunks(data, asksForUsage(body)).map((chunk) => Frame.of(chunk))
+    },
+    replay: (chunks, { body }) => {
+      if (!asksForUsage(body)) return withoutUsage(chunks)
+      return chunks.some((chunk) => usageIn(chunk) !== undefined) ? chunks : undefined
     },
     fromStream: (chunks) => {
       const data = fromChunks(chunks)
@@ -55,6 +66,25 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
   }
 }
 
+/**
+ * The chunks of a stored stream for a request that did not ask for its usage: without the one that
+ * has no choices, which many readers do not expect.
+ */
+function withoutUsage(chunks: readonly unknown[]): readonly unknown[] {
+  const isForUsage = (chunk: unknown) => usageIn(chunk)?.choices.length === 0
+  return chunks.some(isForUsage) ? chunks.filter((chunk) => !isForUsage(chunk)) : chunks
+}
+
+/** A chunk that holds usage, if it is one. What comes as text is parsed only where it may be. */
+function usageIn(chunk: unknown): { readonly choices: readonly unknown[] } | undefined {
+  if (isJson(chunk) && !chunk.text.includes('"usage"')) return undefined
+  const value = isJson(chunk) ? chunk.value : chunk
+  const choices = choicesOf(value)
+  return choices !== undefined && isRecord((value as { usage?: unknown }).usage)
+    ? { choices }
+    : undefined
+}
+
 /** The model in the body, or for images in the query; else the one that upstream would use. */
 function modelOf({ path, body }: Outgoing): string | undefined {
   if (typeof body?.model === 'string') return body.model
@@ -75,7 +105,9 @@ function isAnswer(answer: unknown): answer is BlossomAnswer {
   const body = dataOf(answer)
   if (!isRecord(body)) return Array.isArray(body)
   const { choices, data } = body
-  return choices === undefined ? data === undefined || Array.isArray(data) : isCompletion(body)
+  return choices === undefined
+    ? data === undefined || Array.isArray(data)
+    : isCompletion(body) && isWorthKeeping(body.choices)
 }
 
 /** The value of a JSON answer, to look at. A layer of the user's may give a plain object. */
@@ -104,11 +136,10 @@ function partOf(
 ): BlossomAnswer {
   const given = dataOf(answer)
   const body = isRecord(given) ? given : {}
-  const all = Array.isArray(body.data) ? body.data : []
-  if (all.length !== input.length)
-    throw new TypeError(`Upstream answered ${input.length} inputs with ${all.length} embeddings.`)
-  const sorted = [...all].sort((a, b) => Number(a?.index) - Number(b?.index))
-  const data = sorted.slice(from, from + size).map((item, index) => ({ ...item, index }))
+  const items = itemsIn(body, input.length)
+  if (items === undefined)
+    throw new TypeError(`Upstream did not answer ${input.length} inputs with one embedding each.`)
+  const data = items.slice(from, from + size).map((item, index) => ({ ...item, index }))
   const length = (items: readonly string[]) => items.reduce((sum, item) => sum + item.length, 0)
   const share = length(input.slice(from, from + size)) / Math.max(1, length(input))
   const usage = isRecord(body.usage) ? (body.usage as WireUsage) : undefined

@@ -1,9 +1,11 @@
 import type { Dispatcher } from 'undici'
-import type { Context } from '../core/index.js'
+import { ConfigError, type Context, type StackError } from '../core/index.js'
 import { Agents } from './agents.js'
 import { type Address, readBaseURL } from './settings.js'
 import type { BlossomAnswer, ClientNote } from './types.js'
+import { EitherHandler } from './wire/either-handler.js'
 import { Exchange } from './wire/exchange.js'
+import { networkFailure } from './wire/network-failure.js'
 import type { Outgoing } from './wire/outgoing.js'
 
 /** Where and how the client sends. */
@@ -13,6 +15,7 @@ export interface UpstreamSettings {
   /** Names and values that every request carries. */
   readonly headers: readonly string[]
   readonly maxResponseBytes: number
+  readonly notices: 'error' | 'pass'
   /** The user's own. It is never closed here. */
   readonly dispatcher: Dispatcher | undefined
 }
@@ -28,7 +31,7 @@ export class Upstream {
   }
 
   send(request: Outgoing, context: Context): Promise<BlossomAnswer> {
-    const { address, apiKey, maxResponseBytes } = this.#settings
+    const { address, apiKey, maxResponseBytes, notices } = this.#settings
     const { transport } = context
     const { origin, prefix } =
       transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
@@ -36,7 +39,8 @@ export class Upstream {
     const key = request.key ?? transport?.apiKey ?? (origin === address.origin ? apiKey : undefined)
     const note = noteOf(context)
     note.attempts++
-    const exchange = new Exchange(request, context, { maxResponseBytes, apiKey: key }, note)
+    const settings = { maxResponseBytes, apiKey: key, notices }
+    const exchange = new Exchange(request, context, settings, note)
     if (!context.cancel.aborted) {
       const options = {
         origin,
@@ -45,7 +49,12 @@ export class Upstream {
         headers: this.#headers(key, request.payload !== undefined),
         body: request.payload ?? null,
       }
-      this.#agents.carrierOf(transport).dispatch(options, exchange)
+      const handler = this.#agents.isGiven ? new EitherHandler(exchange) : exchange
+      try {
+        this.#agents.carrierOf(transport).dispatch(options, handler)
+      } catch (error) {
+        exchange.fail(dispatchFailure(error))
+      }
     }
     return exchange.answer
   }
@@ -60,6 +69,15 @@ export class Upstream {
     if (hasBody) all.push('content-type', 'application/json')
     return all
   }
+}
+
+/** What a dispatcher throws instead of reporting it to the handler. */
+function dispatchFailure(error: unknown): StackError {
+  if ((error as { code?: unknown } | null)?.code !== 'UND_ERR_INVALID_ARG')
+    return networkFailure(error)
+  return new ConfigError(
+    'createBlossom: option "dispatcher" does not take the requests of undici 6 or 7; give one of these versions.',
+  )
 }
 
 /** Key of the client's note in a call's `meta`. */

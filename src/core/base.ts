@@ -31,6 +31,7 @@ const RULES = {
   complete: callback(),
   valid: callback(),
   toStream: callback(),
+  replay: callback(),
   fromStream: callback(),
   split: callback(),
   merge: callback(),
@@ -59,6 +60,7 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
 
 const firstChunkCommits = () => true
 const always = () => true
+const asStored = (chunks: readonly unknown[]) => chunks
 const never = () => false
 
 /** Reads a base's traits and fills in the defaults. */
@@ -80,6 +82,7 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,
     toStream: answering(traits.toStream),
+    replay: answering(traits.replay) ?? asStored,
     fromStream: answering(traits.fromStream),
     split:
       answering(traits.split) ??

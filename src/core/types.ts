@@ -76,6 +76,12 @@ export interface ContextPatch {
  */
 export const ELSEWHERE = 'elsewhere'
 
+/**
+ * Key in a call's notes: for which share of its time, from 0 to 1, a cache further out keeps the
+ * answer. Without the note it is 1. `retry` notes it, `cache` reads it.
+ */
+export const KEEP = 'keep'
+
 /** What goes inward with a call. It is derived, never changed. */
 export interface Context {
   /**
@@ -187,6 +193,14 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    * form can serve both.
    */
   toStream?: ((answer: Answer, request: Request) => readonly Chunk[] | undefined) | undefined
+  /**
+   * The chunks of a stored stream as this request asks for them, which may not be how the first one
+   * did (`undefined`: it cannot have them). What came as text is given as text.
+   * @default as they were stored
+   */
+  replay?:
+    | ((chunks: readonly Chunk[], request: Request) => readonly Chunk[] | undefined)
+    | undefined
   /** The chunks of a complete stream as a plain answer. */
   fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
   /**
@@ -245,6 +259,7 @@ export interface BaseFacts {
   readonly toStream:
     | ((answer: unknown, request: unknown) => readonly unknown[] | undefined)
     | undefined
+  readonly replay: (chunks: readonly unknown[], request: unknown) => readonly unknown[] | undefined
   readonly fromStream: ((chunks: readonly unknown[], request: unknown) => unknown) | undefined
   readonly split: (
     request: unknown,

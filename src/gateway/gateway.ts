@@ -8,14 +8,9 @@ import {
   isResponse,
   rules,
 } from '../core/index.js'
+import { type Caller, readCaller } from './caller.js'
 import { openApiRoute } from './openapi/index.js'
-import {
-  type Caller,
-  type CheckedGatewayOptions,
-  type GatewayOptions,
-  readCaller,
-  readGatewayOptions,
-} from './options.js'
+import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } from './options.js'
 import { rejection } from './rejection.js'
 import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteTools } from './routes/route.js'

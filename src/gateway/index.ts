@@ -1,6 +1,7 @@
+export type { Caller } from './caller.js'
 export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env/index.js'
 export { createGateway, type Gateway } from './gateway.js'
-export type { Caller, GatewayOptions, RequestLog, RouteName } from './options.js'
+export type { GatewayOptions, RequestLog, RouteName } from './options.js'
 export { type ToRequestOptions, toNode, toRequest } from './server/node.js'
 export { attachWebSocket, type UpgradableServer, type WebSocketHandle } from './websocket/index.js'
 export type { WebSocketOptions } from './websocket/options.js'

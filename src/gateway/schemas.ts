@@ -78,6 +78,15 @@ const prompts = v.pipe(
   v.description('One prompt for each result.'),
 )
 
+/** A value that is no boolean would be found wrong by upstream, or not until it was paid for. */
+const stream = (description: string) =>
+  v.nullish(v.pipe(v.boolean('must be true or false'), v.description(description)))
+
+/** Where an answer comes in one piece, events that were asked for could not be given. */
+const noStream = v.nullish(
+  v.pipe(v.literal(false, 'must be false'), v.description('The answer comes in one piece.')),
+)
+
 /** Upper limits: upstream has limits of its own below them. */
 const generation = {
   prompt: prompt('The question or task.'),
@@ -112,12 +121,7 @@ export const ChatRequest = v.pipe(
   v.object({
     messages,
     model,
-    stream: v.nullish(
-      v.pipe(
-        v.boolean('must be true or false'),
-        v.description('Whether the answer comes as Server-Sent Events.'),
-      ),
-    ),
+    stream: stream('Whether the answer comes as Server-Sent Events.'),
   }),
   v.description(FORWARDED),
 )
@@ -129,12 +133,17 @@ export const EmbeddingsRequest = v.pipe(
       v.description('A text, or a list of texts.'),
     ),
     model,
+    stream: noStream,
   }),
   v.description(FORWARDED),
 )
 
 export const ImagesRequest = v.pipe(
-  v.object({ prompt: prompt('What the image shows.'), model }),
+  v.object({
+    prompt: prompt('What the image shows.'),
+    model,
+    stream: stream('Whether the image comes as Server-Sent Events, where the model can.'),
+  }),
   v.description(FORWARDED),
 )
 
@@ -142,6 +151,13 @@ export const SpeechRequest = v.pipe(
   v.object({
     input: prompt('The text to speak.'),
     model,
+    stream: noStream,
+    stream_format: v.nullish(
+      v.pipe(
+        v.literal('audio', 'must be "audio"'),
+        v.description('Speech comes as the bytes of the sound.'),
+      ),
+    ),
     voice: v.optional(v.pipe(v.unknown(), v.description('Name of the voice.'))),
   }),
   v.description(FORWARDED),

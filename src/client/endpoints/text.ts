@@ -11,7 +11,8 @@ import type {
   TextResult,
 } from '../types.js'
 import { NOTE } from '../upstream.js'
-import { usageOf } from '../wire/completion.js'
+import { reasonOf } from '../wire/choices.js'
+import { firstChoice, textIn, usageOf } from '../wire/completion.js'
 import { Outgoing } from '../wire/outgoing.js'
 import { CHAT } from '../wire/shapes.js'
 import { dataOf } from './answers.js'
@@ -77,13 +78,12 @@ function readText(
 
 function resultOf(answer: JsonAnswer, attempts: number): TextResult {
   const completion = dataOf(answer) as ChatCompletion
-  const { message, finish_reason } = completion.choices[0]!
-  const { content } = message
+  const choice = (firstChoice(completion) ?? completion.choices[0]) as ChatCompletion['choices'][0]
   return {
-    text: typeof content === 'string' ? content : '',
+    text: textIn(choice.message.content),
     model: completion.model,
     usage: usageOf(completion),
-    finishReason: finish_reason ?? undefined,
+    finishReason: reasonOf(choice),
     requestId: answer.requestId,
     cached: attempts === 0,
     attempts,

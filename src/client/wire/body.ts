@@ -8,6 +8,8 @@ export interface ExchangeSettings {
   readonly maxResponseBytes: number
   /** Never sent from here: removed from what upstream reports. */
   readonly apiKey: string | undefined
+  /** Whether notices about the account that come as answers are errors. */
+  readonly notices: 'error' | 'pass'
 }
 
 /** Takes the body of one answer. */

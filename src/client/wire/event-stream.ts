@@ -9,15 +9,19 @@ import {
 } from '../../core/index.js'
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from '../errors.js'
 import type { BodyContext, BodyReader } from './body.js'
-import { finishReasonOf, isChunk, textOf } from './completion.js'
-import { errorInside, failureInside } from './failure.js'
-import { CHAT } from './shapes.js'
+import { ChoiceProgress } from './choices.js'
+import { eventKind, textOf } from './completion.js'
+import { errorInside, failureInside, isRefusal } from './failure.js'
+import { addedText, mayBeNotice, noticeInText } from './notice.js'
+import { isChat } from './shapes.js'
 import { readEvents } from './sse.js'
 
 /** What waits for its reader before the socket is paused: as much as undici's own streams hold. */
 const AHEAD_CHARACTERS = 64 * 1024
 /** One event at most: models send whole images in one. Characters. */
 const EVENT_SIZE = 8 * 1024 * 1024
+/** Longer events are not looked through for `[DONE]` and blanks around it. Characters. */
+const LONGEST_MARK = 16
 /** How long a connection may stay open after `[DONE]` before it is cut. */
 const LINGER_MS = 50
 
@@ -27,8 +31,12 @@ export class EventStream implements BodyReader, StreamSource {
   readonly #stream: Stream<unknown>
   readonly #read: (bytes: Buffer) => void
   readonly #isChat: boolean
+  readonly #progress = new ChoiceProgress()
+  /** The first text may be a notice of upstream's in place of an answer. */
+  #mayBeNotice: boolean
   #isPaused = false
-  #finishReason: string | undefined
+  /** Something came after the answer that could not be read. */
+  #isSpoilt = false
   #usage: unknown
   /** Set at `[DONE]`: what comes after it is nobody's. */
   #linger: Timer | undefined
@@ -37,7 +45,8 @@ export class EventStream implements BodyReader, StreamSource {
     const { context, request, settings } = exchange
     const { cancel, base } = context
     this.#exchange = exchange
-    this.#isChat = request.path === CHAT
+    this.#isChat = isChat(request)
+    this.#mayBeNotice = mayBeNotice(exchange)
     // From here on the stream follows the cancellation, and stops us.
     exchange.release()
     this.#stream = Stream.over<unknown>(this, {
@@ -101,36 +110,85 @@ export class EventStream implements BodyReader, StreamSource {
     return this.#linger !== undefined || this.#stream.log.sourceEnd !== undefined
   }
 
-  /** A chat without a finish reason has not ended. */
+  /** A chat has ended when every choice that began has said why it ended. */
   get #isIncomplete(): boolean {
-    return this.#isChat && this.#finishReason === undefined
+    return this.#isChat && !this.#progress.isWhole
   }
 
   #onEvent(data: string, event: string | undefined): void {
-    // An event with nothing in it keeps a connection alive.
-    if (data === '' || this.#isOver) return
-    if (data === '[DONE]') return this.#onDone()
-    const { headers, settings } = this.#exchange
+    if (this.#isOver) return
+    if (data.length <= LONGEST_MARK) {
+      const mark = data.trim()
+      // An event with nothing in it keeps a connection alive.
+      if (mark === '') return
+      if (mark === '[DONE]') return this.#onDone()
+    }
     let frame: Frame | undefined
     try {
       frame = Frame.read(data, event)
     } catch {
-      if (event !== 'error') {
-        const sentence = 'An event of the stream is not valid JSON.'
-        return this.#exchange.fail(new ProtocolError(sentence))
-      }
+      if (event !== 'error') return this.#onText(data, event)
     }
-    const chunk = frame?.value
-    const inside =
-      event === 'error'
-        ? failureInside(chunk, headers, settings.apiKey)
-        : errorInside(chunk, headers, settings.apiKey)
+    const inside = this.#failureIn(frame?.value, event)
     if (inside !== undefined || frame === undefined) return this.#exchange.fail(inside)
-    if (this.#isChat && !isChunk(chunk))
-      return this.#exchange.fail(new ProtocolError('An event of the stream is no part of a chat.'))
-    this.#finishReason ??= finishReasonOf(chunk)
+    if (this.#isChat) this.#onChatEvent(frame)
+    else this.#append(frame, data.length)
+  }
+
+  #failureIn(data: unknown, event: string | undefined): StackError | undefined {
+    const { headers, settings } = this.#exchange
+    const isFailure =
+      event === 'error' || (this.#isChat && eventKind(data) === 'aside' && isRefusal(data))
+    return isFailure
+      ? failureInside(data, headers, settings.apiKey)
+      : errorInside(data, headers, settings.apiKey)
+  }
+
+  /** What is no JSON: an event with a name of its own may hold anything. */
+  #onText(data: string, event: string | undefined): void {
+    if (this.#isChat && isNamed(event)) return this.#appendAside(data, event)
+    this.#refuse('An event of the stream is not valid JSON.')
+  }
+
+  #onChatEvent(frame: Frame): void {
+    const chunk = frame.value
+    switch (eventKind(chunk)) {
+      case 'chunk':
+        return this.#append(frame, frame.text.length)
+      case 'without choices':
+        return this.#append(Frame.of({ ...(chunk as object), choices: [] }), frame.text.length)
+      case 'aside':
+        if (isNamed(frame.event)) this.#appendAside(frame.text, frame.event)
+        return
+      case 'invalid':
+        return this.#refuse('An event of the stream is no part of a chat.')
+    }
+  }
+
+  #append(frame: Frame, size: number): void {
+    const chunk = frame.value
+    const notice = this.#mayBeNotice ? this.#noticeIn(chunk) : undefined
+    if (notice !== undefined) return this.#exchange.fail(notice)
+    this.#progress.see(chunk)
     if (isRecord(chunk) && chunk.usage) this.#usage = chunk.usage
-    this.#stream.log.append(frame, data.length)
+    this.#stream.log.append(frame, size)
+  }
+
+  #noticeIn(chunk: unknown): StackError | undefined {
+    const text = addedText(chunk)
+    if (text === '') return undefined
+    this.#mayBeNotice = false
+    return noticeInText(text, this.#exchange)
+  }
+
+  #appendAside(data: string, event: string): void {
+    this.#stream.log.append(Frame.aside(data, event), data.length)
+  }
+
+  /** An event that cannot be read breaks the stream, unless the whole answer is there. */
+  #refuse(sentence: string): void {
+    if (this.#isIncomplete || !this.#isChat) this.#exchange.fail(new ProtocolError(sentence))
+    else this.#isSpoilt = true
   }
 
   #onDone(): void {
@@ -141,7 +199,8 @@ export class EventStream implements BodyReader, StreamSource {
       this.#exchange.cut(new Error('The connection stayed open after [DONE].')),
     ).unref()
     // What is no chat has no end that could be distinguished from a cut.
-    this.#stream.log.end({ outcome: 'complete', cacheable: this.#finishReason !== undefined })
+    const cacheable = this.#progress.isWorthKeeping && !this.#isSpoilt
+    this.#stream.log.end({ outcome: 'complete', cacheable })
   }
 
   /**
@@ -151,7 +210,8 @@ export class EventStream implements BodyReader, StreamSource {
   #asStreamError(error: unknown): unknown {
     const { log } = this.#stream
     if (!log.committed || (error as StackError).code === 'TOO_LARGE') return error
-    const chunks = (log.kept as readonly Frame[]).map(({ text }) => parseJson(text))
+    const frames = (log.kept as readonly Frame[]).filter(({ isAside }) => !isAside)
+    const chunks = frames.map(({ text }) => parseJson(text))
     const why =
       error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
     return new StreamError(`The stream broke after it had begun: ${why}`, {
@@ -163,7 +223,12 @@ export class EventStream implements BodyReader, StreamSource {
   }
 }
 
+/** Whether an event has a name of its own; `message` is what those without one are called. */
+const isNamed = (event: string | undefined): event is string =>
+  event !== undefined && event !== '' && event !== 'message'
+
 const eventTooLong = () =>
   new TooLargeError(`Upstream sent one event of more than ${EVENT_SIZE} bytes.`, { status: 502 })
 
-const withoutFinishReason = () => new ProtocolError('The stream ended without a finish reason.')
+const withoutFinishReason = () =>
+  new ProtocolError('The stream ended without a finish reason for each of its choices.')

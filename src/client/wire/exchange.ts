@@ -3,12 +3,14 @@ import { type AbortListener, type Context, isError, type StackError } from '../.
 import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader, type ExchangeSettings } from './body.js'
-import { EventStream } from './event-stream.js'
-import { failureOf, type Headers, headerOf, networkFailure, requestIdOf } from './failure.js'
+import { EitherForm } from './either-form.js'
+import { failureOf, type Headers, headerOf, requestIdOf } from './failure.js'
+import { networkFailure } from './network-failure.js'
+import { isAnsweredWithJson } from './shapes.js'
 import { WholeAnswer } from './whole-answer.js'
 
 /** What an answer's content type stands for. */
-type Form = 'json' | 'bytes' | 'events'
+type Form = 'json' | 'bytes'
 
 /** Of an error answer's body at most this much is read. */
 const ERROR_BYTES = 64 * 1024
@@ -160,21 +162,22 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
       const sentence = 'Upstream answered 200 with a web page or another type than was asked for.'
       return this.fail(new ProtocolError(sentence))
     }
-    this.#body =
-      form === 'events' ? new EventStream(this) : new WholeAnswer(this, status, form === 'json')
+    this.#body = this.request.stream
+      ? new EitherForm(this, status, form === 'json')
+      : new WholeAnswer(this, status, form === 'json')
   }
 }
 
 /** Of the answer's content type; undefined when the request has no use for it. */
-function formOf({ stream, accept }: BlossomRequest, contentType: string): Form | undefined {
+function formOf(request: BlossomRequest, contentType: string): Form | undefined {
+  const { stream, accept } = request
   const type = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   const isJson = type === 'application/json' || type.endsWith('+json')
   if (type === 'text/html') return undefined
   // A label that is missing or wrong is no reason to refuse what can be read.
-  if (stream) return isJson ? 'json' : 'events'
-  if (accept === 'json') return 'json'
-  if (accept === 'any') return isJson ? 'json' : 'bytes'
-  if (isJson) return 'json'
+  if (stream) return isJson ? 'json' : 'bytes'
+  if (accept === 'json' || isJson) return 'json'
+  if (accept === 'any') return isAnsweredWithJson(request) ? 'json' : 'bytes'
   return /^(image|audio|video)\/|^application\/octet-stream$/.test(type) ? 'bytes' : undefined
 }
 

@@ -1,13 +1,7 @@
-import {
-  ClosedError,
-  isError,
-  isRecord,
-  parseJson,
-  type StackError,
-  TimeoutError,
-} from '../../core/index.js'
-import { NetworkError, ProtocolError, upstreamError } from '../errors.js'
+import { isRecord, parseJson, type StackError } from '../../core/index.js'
+import { failedChoice, isEmpty } from './choices.js'
 import { readRetryAfter } from './retry-after.js'
+import { upstreamError } from './upstream-error.js'
 
 export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
@@ -54,7 +48,7 @@ export function failureOf(
 ): StackError {
   let parsed: unknown
   try {
-    parsed = parseJson(body)
+    parsed = parseJson(withoutMark(body))
   } catch {
     // An HTML page or nothing: the status speaks alone.
   }
@@ -63,20 +57,30 @@ export function failureOf(
 
 /**
  * The error that an answer of 200 holds in itself, if it does: `{"error": …}` alone or with a
- * message.
+ * message, an error object, or a choice that failed.
  */
 export function errorInside(
   data: unknown,
   headers: Headers,
   apiKey: string | undefined,
 ): StackError | undefined {
-  if (!isRecord(data) || !data.error) return undefined
+  const choice = failedChoice(data)
+  if (choice !== undefined) {
+    const { error } = isEmpty(choice.error) ? (data as Record<string, unknown>) : choice
+    return failureInside({ error }, headers, apiKey)
+  }
+  const outer = unlisted(data)
+  if (!isRecord(outer) || !(outer.error || outer.object === 'error')) return undefined
   // Beside an answer only an object is an error: routers send one with the last choices of a stream
   // that broke.
-  if (!isRecord(data.error) && (data.choices !== undefined || data.data !== undefined))
-    return undefined
-  return failureInside(data, headers, apiKey)
+  const isBesideAnswer = !isEmpty(outer.choices) || !isEmpty(outer.data)
+  if (isBesideAnswer && (!isRecord(outer.error) || isEmpty(outer.error))) return undefined
+  return failureInside(outer, headers, apiKey)
 }
+
+/** Whether what should be an answer is an error without a status: `{detail}`, `{errors: […]}`. */
+export const isRefusal = (data: unknown): boolean =>
+  isRecord(data) && (!isEmpty(data.detail) || (Array.isArray(data.errors) && !isEmpty(data.errors)))
 
 /** The error in what is labelled as an image or sound: no such file begins with a brace. */
 export function errorInBytes(
@@ -84,9 +88,10 @@ export function errorInBytes(
   headers: Headers,
   apiKey: string | undefined,
 ): StackError | undefined {
-  if (bytes[0] !== 0x7b || bytes.length > LONGEST_ERROR) return undefined
+  if (bytes.length > LONGEST_ERROR || !/^\ufeff?\s*[{[]/.test(bytes.toString('utf8', 0, 64)))
+    return undefined
   try {
-    return errorInside(parseJson(bytes.toString('utf8')), headers, apiKey)
+    return errorInside(parseJson(withoutMark(bytes.toString('utf8'))), headers, apiKey)
   } catch {
     return undefined
   }
@@ -98,54 +103,142 @@ export function failureInside(
   headers: Headers,
   apiKey: string | undefined,
 ): StackError {
-  const outer = isRecord(data) ? data : {}
-  const inner = isRecord(outer.error) ? outer.error : outer
-  const isStatus = (code: unknown): code is number =>
-    typeof code === 'number' && Number.isInteger(code) && code >= 400 && code < 600
-  return describe(
-    [inner.status, inner.code, outer.status].find(isStatus) ?? 502,
-    headers,
-    data,
-    apiKey,
-  )
+  const outer = unlisted(data)
+  const inner = errorObjectIn(outer)
+  const status =
+    statusOf(inner.status) ??
+    statusOf(inner.code) ??
+    statusOf(isRecord(outer) ? outer.status : undefined) ??
+    STATUS_OF_CODE.get(codeIn(wordOf(outer) ?? inner, apiKey)?.toLowerCase() ?? '') ??
+    502
+  return describe(status, headers, data, apiKey)
+}
+
+function statusOf(code: unknown): number | undefined {
+  const status = typeof code === 'string' && /^\d{3}$/.test(code) ? Number(code) : code
+  return typeof status === 'number' && Number.isInteger(status) && status >= 400 && status < 600
+    ? status
+    : undefined
+}
+
+/** What a code means where no status stands beside it. In lower case. */
+const STATUS_OF_CODE: ReadonlyMap<string, number> = new Map([
+  ['bad_request', 400],
+  ['invalid_request_error', 400],
+  ['context_length_exceeded', 400],
+  ['unauthorized', 401],
+  ['invalid_api_key', 401],
+  ['authentication_error', 401],
+  ['payment_required', 402],
+  ['forbidden', 403],
+  ['permission_error', 403],
+  ['not_found', 404],
+  ['model_not_found', 404],
+  ['unprocessable_entity', 422],
+  ['rate_limited', 429],
+  ['rate_limit_error', 429],
+  ['rate_limit_exceeded', 429],
+  ['concurrency_limit_exceeded', 429],
+  ['too_many_requests', 429],
+  ['service_unavailable', 503],
+])
+
+/** Some servers put their error into a list of one. */
+const unlisted = (body: unknown): unknown =>
+  Array.isArray(body) && isRecord(body[0]) && isRecord(body[0].error) ? body[0] : body
+
+/** The error where it is a bare word, as in `{"error": "RATE_LIMITED"}`. */
+function wordOf(body: unknown): string | undefined {
+  return isRecord(body) && typeof body.error === 'string' ? body.error : undefined
+}
+
+/**
+ * Where an answer tells of its error: in `error`, the first of `errors`, `detail` (FastAPI), or at
+ * the top.
+ */
+function errorObjectIn(body: unknown): Readonly<Record<string, unknown>> {
+  if (!isRecord(body)) return {}
+  const { error, errors, detail } = body
+  const told = isEmpty(error) ? (Array.isArray(errors) && errors[0]) || detail : error
+  const first: unknown = Array.isArray(told) ? told[0] : told
+  if (isRecord(first)) return { ...first, message: first.message ?? first.msg }
+  if (typeof first === 'string' && first !== error) return { message: first }
+  return body
 }
 
 function describe(
   upstreamStatus: number,
   headers: Headers,
-  body: unknown,
+  data: unknown,
   apiKey: string | undefined,
 ): StackError {
-  const error = isRecord(body) ? body.error : undefined
-  const inner = isRecord(error) ? error : isRecord(body) ? body : {}
+  const body = unlisted(data)
+  const inner = errorObjectIn(body)
+  // A code at the top is upstream's own where the object is the error.
+  const named = wordOf(body) ?? (inner === body && inner.object !== 'error' ? undefined : inner)
+  return upstreamError({
+    ...factsOf(headers, inner, apiKey),
+    upstreamStatus,
+    upstreamCode: codeIn(named, apiKey),
+    upstreamParam: paramOf(inner, apiKey),
+    retryAfter: readRetryAfter(headers, body),
+    keyGiven: apiKey !== undefined,
+    shouldRetry: headerOf(headers, 'x-should-retry')?.trim().toLowerCase() !== 'false',
+  })
+}
+
+/** What is known of a failure whatever it is. */
+export function factsOf(
+  headers: Headers,
+  error: Readonly<Record<string, unknown>>,
+  apiKey: string | undefined,
+) {
   const kept: Record<string, string> = {}
   for (const name of KEPT_HEADERS) {
     const value = headerOf(headers, name)
     if (value !== undefined && isClean(value, apiKey)) kept[name] = value.slice(0, 200)
   }
-  return upstreamError({
-    upstreamStatus,
-    upstreamCode: codeOf(error, apiKey),
-    requestId: requestIdOf(headers, apiKey, inner),
+  const { message } = error
+  return {
+    requestId: requestIdOf(headers, apiKey, error),
     headers: kept,
-    upstreamMessage:
-      typeof inner.message === 'string' ? blot(inner.message, apiKey).slice(0, 500) : undefined,
-    retryAfter: readRetryAfter(headers, body),
-    keyGiven: apiKey !== undefined,
-  })
+    upstreamMessage: typeof message === 'string' ? blot(message, apiKey).slice(0, 500) : undefined,
+  }
 }
 
 /**
  * Upstream's own code. Where the error is a bare string it may be any word, so it must look like a
  * code.
  */
-function codeOf(error: unknown, apiKey: string | undefined): string | undefined {
-  const code = isRecord(error) ? (error.code ?? error.type) : error
-  const form = isRecord(error)
-    ? /^[\w.-]{1,64}$/
-    : /^([A-Z][A-Z0-9_]{1,63}|[a-z][a-z0-9]{0,31}(_[a-z0-9]{1,31}){1,8})$/
-  return typeof code === 'string' && form.test(code) && isClean(code, apiKey) ? code : undefined
+function codeIn(error: unknown, apiKey: string | undefined): string | undefined {
+  if (isRecord(error)) {
+    const { code, type } = error
+    return asCode(code, NAMED_CODE, apiKey) ?? asCode(type, NAMED_CODE, apiKey)
+  }
+  return asCode(error, BARE_CODE, apiKey)
 }
+
+const NAMED_CODE = /^(?!\d+$)[\w.-]{1,64}$/
+const BARE_CODE = /^([A-Z][A-Z0-9_]{1,63}|[a-z][a-z0-9]{0,31}(_[a-z0-9]{1,31}){1,8})$/
+
+const asCode = (code: unknown, form: RegExp, apiKey: string | undefined): string | undefined =>
+  typeof code === 'string' && form.test(code) && isClean(code, apiKey) ? code : undefined
+
+/** The field that upstream complains of, if it looks like one. */
+function paramOf(
+  { param }: Readonly<Record<string, unknown>>,
+  apiKey: string | undefined,
+): string | undefined {
+  return typeof param === 'string' &&
+    /^[a-z_]\w{0,63}(\[\d{1,5}\]|\.\w{1,64}){0,8}$/i.test(param) &&
+    isClean(param, apiKey)
+    ? param
+    : undefined
+}
+
+/** Text without a byte order mark, which some servers write before their JSON. */
+export const withoutMark = (text: string): string =>
+  text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 
 const isClean = (text: string, apiKey: string | undefined): boolean => blot(text, apiKey) === text
 
@@ -153,44 +246,4 @@ const isClean = (text: string, apiKey: string | undefined): boolean => blot(text
 function blot(text: string, apiKey: string | undefined): string {
   const known = apiKey === undefined ? text : text.replaceAll(apiKey, '[key]')
   return known.replace(/\b[sp]k[_-][\w-]{4,}/g, '[key]').replace(/Bearer\s+\S+/gi, 'Bearer [key]')
-}
-
-const TLS = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA)/
-const TIMED_OUT: Record<string, string> = {
-  UND_ERR_CONNECT_TIMEOUT: 'connect',
-  UND_ERR_HEADERS_TIMEOUT: 'headers',
-  UND_ERR_BODY_TIMEOUT: 'body',
-}
-
-/** A failure reported by undici or the system, as one of ours. */
-export function networkFailure(error: unknown): StackError {
-  const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
-  // The parser's own error carries the bytes it stumbled over, and sometimes no code.
-  if (isError(error) && error.name === 'HTTPParserError') {
-    return new ProtocolError("Upstream's answer is not valid HTTP.", {
-      cause: new Error(error.message),
-    })
-  }
-  if (code in TIMED_OUT) return new TimeoutError(0, { cause: error })
-  if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED')
-    return new ClosedError('The connection pool is closed.', { refused: false })
-  if (
-    code === 'UND_ERR_HEADERS_OVERFLOW' ||
-    code.startsWith('UND_ERR_RES') ||
-    code === 'UND_ERR_INVALID_RETURN_VALUE'
-  ) {
-    return new ProtocolError(`Upstream's answer is not valid HTTP (${code}).`, {
-      cause: error,
-      retryable: code !== 'UND_ERR_HEADERS_OVERFLOW',
-    })
-  }
-  if (TLS.test(code))
-    return new NetworkError(`The secure connection failed (${code}).`, {
-      cause: error,
-      retryable: false,
-    })
-  return new NetworkError(
-    `No answer arrived${code === '' ? '' : ` (${code})`}; the connection was refused or broke.`,
-    { cause: error },
-  )
 }

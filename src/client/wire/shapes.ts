@@ -1,11 +1,26 @@
 import { isRecord } from '../../core/index.js'
 import type { BlossomRequest } from '../types.js'
 import { isCompletion } from './completion.js'
+import { embeddingsIn } from './embeddings.js'
 
 export const CHAT = '/v1/chat/completions'
 export const EMBEDDINGS = '/v1/embeddings'
 export const MODELS = '/v1/models'
 export const BALANCE = '/account/balance'
+
+/** Whether the answer is a chat, as JSON or as a stream. */
+export const isChat = ({ path }: BlossomRequest): boolean =>
+  path === CHAT || path.startsWith(`${CHAT}?`)
+
+/** Whether nothing but JSON can answer the request, whatever its label says. */
+export const isAnsweredWithJson = (request: BlossomRequest): boolean =>
+  isChat(request) || request.path === EMBEDDINGS || request.path === MODELS
+
+/** Whether a stream was asked to report its usage. */
+export function asksForUsage(body: BlossomRequest['body']): boolean {
+  const options = body?.stream_options
+  return isRecord(options) && options.include_usage === true
+}
 
 /**
  * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked
@@ -36,23 +51,6 @@ export function wrongWith(
         : 'Upstream answered with something other than a balance.'
   }
   return undefined
-}
-
-/** The embeddings in the order of their inputs; `undefined` unless there is just one for each. */
-export function embeddingsIn(
-  data: unknown,
-  count: number,
-  asNumbers: boolean,
-): unknown[] | undefined {
-  const list = isRecord(data) ? data.data : undefined
-  if (!Array.isArray(list) || list.length !== count) return undefined
-  const embeddings: unknown[] = []
-  for (const [i, item] of list.entries()) {
-    const embedding: unknown = isRecord(item) ? item.embedding : undefined
-    if (!Array.isArray(embedding) && (asNumbers || typeof embedding !== 'string')) return undefined
-    embeddings[typeof item.index === 'number' ? item.index : i] = embedding
-  }
-  return embeddings.length === count && !embeddings.includes(undefined) ? embeddings : undefined
 }
 
 /** How many inputs there are: one text, or one list of tokens, is one. */

@@ -1,10 +1,24 @@
-import { Frame, isRecord, Json, readText, streamOver } from '../../core/index.js'
+import { Frame, Json, readText, type StackError, streamOver } from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
-import { isCompletion, toChunks } from './completion.js'
-import { errorInBytes, errorInside, headerOf } from './failure.js'
-import { wrongWith } from './shapes.js'
+import { isWorthKeeping } from './choices.js'
+import { isCompletion } from './completion.js'
+import { inTheFormAskedFor } from './embeddings.js'
+import {
+  errorInBytes,
+  errorInside,
+  failureInside,
+  headerOf,
+  isRefusal,
+  withoutMark,
+} from './failure.js'
+import { mayBeNotice, noticeInAnswer, noticeInText } from './notice.js'
+import { asksForUsage, EMBEDDINGS, wrongWith } from './shapes.js'
+import { toChunks } from './to-chunks.js'
+
+/** Longer text is none. Bytes. */
+const LONGEST_NOTICE = 4_096
 
 /** An answer that is read to its end before anybody gets it: JSON, or bytes. */
 export class WholeAnswer implements BodyReader {
@@ -53,7 +67,8 @@ export class WholeAnswer implements BodyReader {
     // A copy: undici's own buffer is part of a larger one.
     const bytes = Buffer.concat(this.#parts)
     const inside = errorInBytes(bytes, headers, settings.apiKey)
-    if (inside !== undefined) return this.#exchange.fail(inside)
+    const notice = inside ?? this.#noticeInBytes(bytes)
+    if (notice !== undefined) return this.#exchange.fail(notice)
     const isMeasured = 'content-length' in headers || 'transfer-encoding' in headers
     this.#exchange.settle({
       bytes,
@@ -63,11 +78,21 @@ export class WholeAnswer implements BodyReader {
     })
   }
 
+  /** Plain text has no usage that could be looked at. */
+  #noticeInBytes(bytes: Buffer): StackError | undefined {
+    const { headers } = this.#exchange
+    if (bytes.length > LONGEST_NOTICE || !headerOf(headers, 'content-type')?.startsWith('text/'))
+      return undefined
+    return mayBeNotice(this.#exchange)
+      ? noticeInText(bytes.toString('utf8'), this.#exchange)
+      : undefined
+  }
+
   #settleJson(): void {
     const { request, headers, settings } = this.#exchange
     let read: ReturnType<typeof readText>
     try {
-      read = readText(this.#body().toString('utf8'))
+      read = readText(withoutMark(this.#body().toString('utf8')))
     } catch (cause) {
       const what = this.#size === 0 ? 'nothing in it' : 'text that is not valid JSON'
       // The parser's message quotes the text.
@@ -76,24 +101,34 @@ export class WholeAnswer implements BodyReader {
     }
     const { text, value } = read
     const inside = errorInside(value, headers, settings.apiKey)
-    if (inside !== undefined) return this.#exchange.fail(inside)
+    const notice = inside ?? noticeInAnswer(value, this.#exchange)
+    if (notice !== undefined) return this.#exchange.fail(notice)
     if (request.accept === 'bytes')
       return this.#refuse('Upstream answered 200 with JSON where bytes were asked for.')
-    const wrong = wrongWith(request, value)
+    const asked = request.path === EMBEDDINGS ? inTheFormAskedFor(request, value) : value
+    const wrong = wrongWith(request, asked)
+    if (wrong !== undefined && isRefusal(value))
+      return this.#exchange.fail(failureInside(value, headers, settings.apiKey))
     if (wrong !== undefined) return this.#refuse(wrong)
-    this.#exchange.settle(request.stream ? this.#asStream(value) : this.#asJson(text, value))
+    if (request.stream) this.#exchange.settle(this.#asStream(value))
+    else this.#exchange.settle(this.#asJson(asked === value ? text : undefined, asked))
   }
 
-  #asJson(text: string, value: unknown): BlossomAnswer {
+  #asJson(text: string | undefined, value: unknown): BlossomAnswer {
     return { data: new Json(text, value), requestId: this.#exchange.note.requestId }
   }
 
   /** A whole answer where a stream was asked for: the stream has it in few chunks. */
   #asStream(value: unknown): BlossomAnswer {
-    const { cancel, base } = this.#exchange.context
-    const chunks = isRecord(value) && isCompletion(value) ? toChunks(value) : [value]
-    const frames = chunks.map((chunk) => Frame.of(chunk))
-    return streamOver(frames, undefined, { cancel, unreadMs: base.unreadMs })
+    const { context, request } = this.#exchange
+    const { cancel, base } = context
+    const isChat = isCompletion(value)
+    const chunks = isChat ? toChunks(value, asksForUsage(request.body)) : [value]
+    return streamOver(
+      chunks.map((chunk) => Frame.of(chunk)),
+      { outcome: 'complete', cacheable: isChat && isWorthKeeping(value.choices) },
+      { cancel, unreadMs: base.unreadMs },
+    )
   }
 
   #refuse(sentence: string, cause?: unknown): void {

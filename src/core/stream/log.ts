@@ -360,6 +360,7 @@ export class Log<T> {
   }
 
   #isCommit(entry: T | Frame): boolean {
+    if (this.frames && (entry as Frame).isAside) return false
     if (this.#commits === undefined) return true
     try {
       return this.#commits((this.frames ? (entry as Frame).value : entry) as T)

@@ -103,14 +103,13 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
   // For the reader.
 
   read(): T | Nothing {
+    if (this.log.frames) this.#skipAsides()
     if (!this.#canRead) return NOTHING
     this.#noteReader()
     const { log, position } = this
     const chunk = log.chunkAt(position)
     this.#deliver(position, chunk)
-    this.bytesRead += log.weightAt(position)
-    this.position++
-    this.#advanced()
+    this.#advance()
     return chunk
   }
 
@@ -121,7 +120,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     const frames: Frame[] = []
     while (this.#canRead) {
       const frame = log.frameAt(this.position)
-      if (isLookedAt) this.#deliver(this.position, frame.value as T)
+      if (isLookedAt && !frame.isAside) this.#deliver(this.position, frame.value as T)
       frame.drop()
       frames.push(frame)
       this.bytesRead += frame.text.length
@@ -230,9 +229,20 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     return this.log.committed && !this.#isDropped && this.position < this.log.length
   }
 
+  /** What stands beside the answer is for readers of text only. */
+  #skipAsides(): void {
+    while (this.#canRead && this.log.frameAt(this.position).isAside) this.#advance()
+  }
+
   #deliver(position: number, chunk: T): void {
     this.log.delivered(position, chunk)
     this.look(chunk)
+  }
+
+  #advance(): void {
+    this.bytesRead += this.log.weightAt(this.position)
+    this.position++
+    this.#advanced()
   }
 
   #advanced(): void {

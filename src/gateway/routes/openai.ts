@@ -53,7 +53,8 @@ async function passOn(
   if (Symbol.asyncIterator in answer) {
     const error = (failure: unknown) => {
       const { status, body: problem } = toProblem(failure, { requestId })
-      return { data: JSON.stringify({ error: openAIError(status, problem.code, problem.detail) }) }
+      const told = openAIError(status, problem.code, problem.detail, failure)
+      return { data: JSON.stringify({ error: told }) }
     }
     return events(streamFor(answer), { error }, delivery)
   }

@@ -4,6 +4,7 @@ import { type Problem, sseHeaders, toProblem } from '../../streams/index.js'
 import { isAbort } from '../../streams/source.js'
 import { EventBody, type EventDelivery, type EventForm } from './event-body.js'
 import type { Reply } from './message.js'
+import { upstreamWords } from './upstream-words.js'
 
 /** JSON that is text already. */
 export const jsonText = (body: string, status = 200): Reply => ({
@@ -68,7 +69,9 @@ export function problemOf(
   const ofCaller = usesCallersKey && code !== undefined ? CALLERS_STATUS[code] : undefined
   const status = context.status ?? ofCaller ?? body.status
   const tellAll = ofCaller !== undefined || (errorDetail === 'full' && code === undefined)
-  const detail = tellAll && isError(error) ? error.message : body.detail
+  const { sentence } = errorDetail === 'full' ? upstreamWords(error, ofCaller !== undefined) : {}
+  const safe = tellAll && isError(error) ? error.message : body.detail
+  const detail = sentence === undefined ? safe : `${safe} Upstream: ${sentence}`
   Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
   if (status === 401) headers['www-authenticate'] ??= 'Bearer'
   return {
@@ -89,12 +92,12 @@ export function errorReply(error: unknown, context: ErrorContext): Reply {
   return {
     status,
     headers,
-    body: JSON.stringify({ error: openAIError(status, body.code, body.detail) }),
+    body: JSON.stringify({ error: openAIError(status, body.code, body.detail, error) }),
   }
 }
 
 /** @see https://platform.openai.com/docs/guides/error-codes */
-export function openAIError(status: number, code: string, message: string) {
+export function openAIError(status: number, code: string, message: string, error?: unknown) {
   const type =
     status === 401
       ? 'authentication_error'
@@ -105,5 +108,11 @@ export function openAIError(status: number, code: string, message: string) {
           : status < 500
             ? 'invalid_request_error'
             : 'server_error'
-  return { message, type, code: code.toLowerCase(), param: null }
+  const words = upstreamWords(error, CALLERS_STATUS[code] === status)
+  return {
+    message,
+    type: words.code === 'insufficient_quota' ? words.code : type,
+    code: words.code ?? code.toLowerCase(),
+    param: words.param ?? null,
+  }
 }

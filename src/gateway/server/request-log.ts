@@ -1,7 +1,7 @@
 import type { ClientNote } from '../../client/types.js'
 import { isStackError, now, runHook, TimeoutError, wallTime, warn } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
-import type { Caller } from '../options.js'
+import type { Caller } from '../caller.js'
 import type { RouteTools } from '../routes/route.js'
 
 /** What the layers have noted of a call. */

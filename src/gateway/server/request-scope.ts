@@ -1,6 +1,6 @@
 import type { BlossomCallOptions } from '../../client/types.js'
 import { isStackError, Notes, now } from '../../core/index.js'
-import type { Caller } from '../options.js'
+import type { Caller } from '../caller.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
 import type { EventDelivery } from './event-body.js'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Notes, now } from '../../core/index.js'
+import type { Caller } from '../caller.js'
 import type { GatewayCore } from '../gateway.js'
-import type { Caller } from '../options.js'
 import { textOptions } from '../routes/guide.js'
 import type { RouteCall } from '../routes/route.js'
 import type { MessageId, SocketMessage } from '../schemas.js'

@@ -6,6 +6,7 @@ import {
   type Handler,
   hookFailed,
   isJsonData,
+  KEEP,
   type Log,
   type MaybePromise,
   OneShotBases,
@@ -18,6 +19,7 @@ import {
   TimeoutError,
   Timer,
 } from '../../core/index.js'
+import { type CacheNote, Note } from './note.js'
 import type { Entry, EntryStore } from './store.js'
 import { chunksOf, type StoredAnswer, streamToStore, valuesOf } from './stored-answer.js'
 
@@ -35,28 +37,6 @@ export interface CacheStats {
   readonly entries: number
   /** Gauge, by a rough count; 0 for a store outside the process. */
   readonly bytes: number
-}
-
-/** What a call's `meta` holds under the layer's name. */
-export interface CacheNote {
-  readonly status: 'hit' | 'miss' | 'stale'
-  /** The entry's key, for `delete`. */
-  readonly key: string
-}
-
-/** A class, as a getter of an object's own takes as long as the rest of a miss. */
-class Note implements CacheNote {
-  readonly status: CacheNote['status']
-  readonly #identity: string
-
-  constructor(status: CacheNote['status'], identity: string) {
-    this.status = status
-    this.#identity = identity
-  }
-
-  get key(): string {
-    return digest(this.#identity)
-  }
 }
 
 export interface AnswerCacheOptions {
@@ -151,6 +131,8 @@ export class AnswerCache {
     this.#counts.misses++
     this.#note(context, 'miss', key)
     const since = this.#generation
+    // Notes of another call with the same map say nothing of this one.
+    context.meta.delete(KEEP)
     return proceed(next(request, context), (answer) => this.#keep(key, answer, context, since))
   }
 
@@ -179,7 +161,7 @@ export class AnswerCache {
 
   /** A stored answer in the form that the request asks for. */
   #serve(answer: StoredAnswer, { request, context }: CachedCall): unknown {
-    const { streams, toStream, fromStream, unreadMs } = context.base
+    const { streams, toStream, fromStream, replay: replayed, unreadMs } = context.base
     try {
       if (this.#options.isOutside && !isSound(answer, context.base)) return NOT_SERVED
       const wantsStream = streams?.(request) ?? answer.form !== 'value'
@@ -191,7 +173,9 @@ export class AnswerCache {
         return isJsonData(value) ? value : share(value).take()
       }
       const chunks =
-        answer.form === 'value' ? toStream?.(answer.value.take(), request) : chunksOf(answer)
+        answer.form === 'value'
+          ? toStream?.(answer.value.take(), request)
+          : replayed(chunksOf(answer), request)
       if (chunks === undefined) return NOT_SERVED
       return streamOver(chunks, undefined, { cancel: context.cancel, unreadMs })
     } catch (error) {
@@ -203,6 +187,7 @@ export class AnswerCache {
   /** Stores an answer when it is complete, and hands it on. */
   #keep(key: string, answer: unknown, context: Context, since: number): unknown {
     const stream = streamOf(answer)
+    const keep = keptShare(context)
     if (stream === undefined) {
       const shared = share(answer)
       if (shared.isOneShot) {
@@ -210,21 +195,20 @@ export class AnswerCache {
         return answer
       }
       const { valid } = context.base
-      if (since === this.#generation && judge('valid()', () => valid(answer)))
-        this.#options.store.set(key, { form: 'value', value: shared })
+      if (keep > 0 && since === this.#generation && judge('valid()', () => valid(answer)))
+        this.#options.store.set(key, { form: 'value', value: shared }, keep)
       return shared.take()
     }
+    if (keep === 0) return stream
     stream.log.keep(this.#options.maxBytes)
-    stream.onEnd((end) => this.#streamEnded(key, stream, end, context.base, since))
+    stream.onEnd((end) => this.#streamEnded({ key, base: context.base, since, keep }, stream, end))
     return stream
   }
 
   #streamEnded(
-    key: string,
+    { key, base, since, keep }: StreamToKeep,
     { log }: Stream<unknown>,
     { outcome, cacheable }: StreamEnd,
-    base: BaseFacts,
-    since: number,
   ): void {
     if (outcome !== 'complete' || cacheable === false || since !== this.#generation) return
     if (!log.isWhole || log.keptBytes > this.#options.maxBytes || this.#stored.has(log)) return
@@ -234,7 +218,7 @@ export class AnswerCache {
     // The base that the stream came from has judged it already.
     const isComplete = () =>
       log.judge === base || answer.form === 'value' || base.complete(valuesOf(chunksOf(answer)))
-    if (judge('complete()', isComplete)) this.#options.store.set(key, answer)
+    if (judge('complete()', isComplete)) this.#options.store.set(key, answer, keep)
   }
 
   async #renew({ next, request, context, key }: CachedCall): Promise<void> {
@@ -268,6 +252,22 @@ interface CachedCall {
   readonly request: unknown
   readonly context: Context
   readonly key: string
+}
+
+/** A stream that may be stored when it has ended. */
+interface StreamToKeep {
+  readonly key: string
+  readonly base: BaseFacts
+  /** The generation in which it began. */
+  readonly since: number
+  /** The share of its time that it is kept for. */
+  readonly keep: number
+}
+
+/** For which share of its time a layer further in lets this answer be kept. */
+function keptShare({ meta }: Context): number {
+  const keep = meta.get(KEEP)
+  return typeof keep === 'number' && keep >= 0 && keep <= 1 ? keep : 1
 }
 
 const NOT_SERVED: unique symbol = Symbol('not served')

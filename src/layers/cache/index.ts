@@ -11,8 +11,9 @@ import { AnswerCache, type CacheStats } from './answer-cache.js'
 import { type CacheStore, KeyvStore } from './keyv-store.js'
 import { MemoryStore } from './memory-store.js'
 
-export type { CacheNote, CacheStats } from './answer-cache.js'
+export type { CacheStats } from './answer-cache.js'
 export type { CacheStore } from './keyv-store.js'
+export type { CacheNote } from './note.js'
 
 /** Options of `cache()`. */
 export interface CacheOptions<Name extends string = 'cache', Request = unknown> {

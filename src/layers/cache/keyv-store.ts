@@ -24,6 +24,8 @@ interface Envelope {
   readonly k: string
   readonly f: Written['form']
   readonly at: number
+  /** The share of its time that it is kept for, where that is below 1. */
+  readonly s?: number
   readonly d: unknown
   readonly o?: Written['oddities']
 }
@@ -64,7 +66,7 @@ export class KeyvStore implements EntryStore {
     try {
       if (!isEnvelope(found, known) || found.at < this.#clearedAt) return undefined
       const answer = read({ form: found.f, content: found.d, oddities: found.o })
-      return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) }
+      return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) / (found.s ?? 1) }
     } catch {
       // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
       storeFailed()
@@ -72,7 +74,7 @@ export class KeyvStore implements EntryStore {
     }
   }
 
-  set(key: string, answer: StoredAnswer): void {
+  set(key: string, answer: StoredAnswer, keep: number): void {
     if (this.#isResting) return
     const written = write(answer)
     if (written === undefined) return
@@ -82,11 +84,13 @@ export class KeyvStore implements EntryStore {
       k: known,
       f: written.form,
       at: wallTime(),
+      ...(keep < 1 && { s: keep }),
       d: written.content,
       ...(written.oddities && { o: written.oddities }),
     }
+    const keepMs = keep < 1 ? Math.ceil(this.#keepMs * keep) : this.#keepMs
     // Nobody waits for a write.
-    void this.#attempt<unknown>(() => this.#keyv.set(known, envelope, this.#keepMs), undefined)
+    void this.#attempt<unknown>(() => this.#keyv.set(known, envelope, keepMs), undefined)
   }
 
   delete(of: string): Promise<boolean> {
@@ -142,6 +146,7 @@ function storeFailed(): void {
 
 function isEnvelope(found: unknown, key: string): found is Envelope {
   if (typeof found !== 'object' || found === null) return false
-  const { v, k, f, at } = found as Partial<Envelope>
-  return v === 2 && k === key && typeof f === 'string' && Number.isFinite(at)
+  const { v, k, f, at, s = 1 } = found as Partial<Envelope>
+  const isWhole = v === 2 && k === key && typeof f === 'string' && Number.isFinite(at)
+  return isWhole && typeof s === 'number' && s > 0 && s <= 1
 }

@@ -9,6 +9,7 @@ const ENTRY_BYTES = 200
 interface Kept {
   readonly answer: StoredAnswer
   readonly at: number
+  readonly keep: number
 }
 
 /**
@@ -32,14 +33,14 @@ export class MemoryStore implements EntryStore {
   get(key: string): Entry | undefined {
     const found = this.#kept.get(key)
     if (found === undefined) return undefined
-    const ageMs = now() - found.at
+    const ageMs = (now() - found.at) / found.keep
     if (ageMs <= this.#keepMs) return { answer: found.answer, ageMs }
     this.#kept.delete(key)
     return undefined
   }
 
-  set(key: string, answer: StoredAnswer): void {
-    this.#kept.set(key, { answer, at: now() })
+  set(key: string, answer: StoredAnswer, keep: number): void {
+    this.#kept.set(key, { answer, at: now(), keep })
   }
 
   /** Looks through all keys: it is called by hand, now and then. */

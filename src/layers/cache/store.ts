@@ -14,7 +14,8 @@ export interface Entry {
 export interface EntryStore {
   /** The entry, or a promise of it. */
   get(key: string): Entry | undefined | Promise<Entry | undefined>
-  set(key: string, answer: StoredAnswer): void
+  /** @param keep for which share of its time, above 0 to 1: it ages so much faster */
+  set(key: string, answer: StoredAnswer, keep: number): void
   /** By the digest that callers know a key by. */
   delete(digest: string): boolean | Promise<boolean>
   clear(): void | Promise<void>

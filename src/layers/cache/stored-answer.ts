@@ -23,9 +23,12 @@ export type StoredAnswer =
 /** Of a stream, from what its log has kept of it. */
 export function streamToStore(entries: readonly unknown[], isFrames: boolean): StoredAnswer {
   return isFrames
-    ? { form: 'frames', transcript: Transcript.of(entries as readonly Frame[]) }
+    ? { form: 'frames', transcript: Transcript.of(withoutAsides(entries as readonly Frame[])) }
     : { form: 'stream', chunks: shareList(entries as readonly Shared[]) }
 }
+
+const withoutAsides = (frames: readonly Frame[]): readonly Frame[] =>
+  frames.some(({ isAside }) => isAside) ? frames.filter(({ isAside }) => !isAside) : frames
 
 /** Rough size in memory. Bytes. */
 export function sizeOf(answer: StoredAnswer): number {

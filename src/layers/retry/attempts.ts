@@ -8,12 +8,14 @@ import {
   type Context,
   type Handler,
   isStackError,
+  KEEP,
   type MaybePromise,
   onEnd,
   proceed,
 } from '../../core/index.js'
 import type { BudgetSlice } from './budget.js'
 import type { RetryPolicy } from './policy.js'
+import { RefusedAnswer } from './refused-answer.js'
 import { isRetryable } from './retryable.js'
 
 /**
@@ -39,6 +41,8 @@ export class Attempts<Request, Answer> {
   #made = 1
   /** The last failure that was not a refusal. */
   #failure: unknown
+  /** The last answer that `accept` refused. */
+  #refused: RefusedAnswer | undefined
 
   constructor(
     policy: RetryPolicy,
@@ -62,9 +66,18 @@ export class Attempts<Request, Answer> {
     }
     return proceed<Answer, MaybePromise<Answer>>(
       answer,
-      (value) => this.#hand(value),
+      (value) => {
+        const refused = this.#judge(value)
+        return refused === undefined ? this.#hand(value) : this.#repeat(refused)
+      },
       (error) => this.#repeat(error),
     ) as MaybePromise<Answer>
+  }
+
+  #judge(answer: Answer): RefusedAnswer | undefined {
+    if (this.#policy.accepts(answer)) return undefined
+    this.#refused = new RefusedAnswer(answer, this.#policy.name)
+    return this.#refused
   }
 
   /** The answer has begun: it counts as running until it has ended. */
@@ -95,6 +108,11 @@ export class Attempts<Request, Answer> {
       )
     } catch (thrown) {
       const error = thrown instanceof FailedAttempt ? thrown.thrown : thrown
+      // An answer that is not good enough is better than none.
+      if (this.#refused !== undefined && !this.#context.cancel.aborted) {
+        this.#context.meta.set(KEEP, 0)
+        return this.#hand(this.#refused.answer as Answer)
+      }
       this.#giveUp(error)
       throw error
     }
@@ -105,7 +123,10 @@ export class Attempts<Request, Answer> {
     this.#policy.stats.retries++
     try {
       this.#context.meta.set(this.#policy.name, { attempts: attempt })
-      return await this.#next(this.#request, this.#context)
+      const answer = await this.#next(this.#request, this.#context)
+      const refused = this.#judge(answer)
+      if (refused !== undefined) throw refused
+      return answer
     } catch (error) {
       if (!addCause(error, this.#failure)) this.#failure = error
       throw new FailedAttempt(error)

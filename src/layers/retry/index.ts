@@ -4,6 +4,11 @@ import { jitterFrom } from './backoff.js'
 import { RetryBudget, type RetryBudgetOptions } from './budget.js'
 import { RetryPolicy } from './policy.js'
 
+/** As a method, so that it may be written for the answers it will get. */
+interface Accept {
+  accept(answer: unknown): boolean
+}
+
 /** Options of `retry()`. */
 export interface RetryOptions<Name extends string = 'retry'> {
   /** Repeats after the first attempt: an integer of at least 0. @default 2 */
@@ -30,6 +35,13 @@ export interface RetryOptions<Name extends string = 'retry'> {
    * counts from 1. The caller's abort never is.
    */
   when?: ((error: unknown, attempt: number) => boolean) | undefined
+  /**
+   * Judges each whole answer, of the client the JSON body; streams are not asked for, as they have
+   * begun. One that is refused is repeated like a failure; the last one is handed on as it is, and
+   * no cache keeps it. It must not change the answer.
+   * @default every answer is accepted
+   */
+  accept?: Accept['accept'] | undefined
   /** Called before each wait. What it throws is a warning and changes nothing. */
   onRetry?: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
   /** Source of the jitter, from 0 to below 1. @default Math.random */
@@ -75,6 +87,7 @@ export function retry<const Name extends string = 'retry'>(
       (value) => value === false || isObject(value),
     ),
     when: rules.callback<NonNullable<RetryOptions['when']>>(),
+    accept: rules.callback<Accept['accept']>(),
     onRetry: rules.callback<NonNullable<RetryOptions['onRetry']>>(),
     random: rules.callback<() => number>(),
     name: rules.layerName<Name>('retry'),

@@ -3,12 +3,15 @@ import {
   type Context,
   ELSEWHERE,
   hookFailed,
+  isJsonData,
+  isStream,
   remaining,
   runHook,
   sleep,
 } from '../../core/index.js'
 import { fullJitter } from './backoff.js'
 import type { RetryBudget } from './budget.js'
+import { RefusedAnswer } from './refused-answer.js'
 import { isRetryable, retryAfterOf } from './retryable.js'
 
 export interface PolicyOptions {
@@ -18,6 +21,7 @@ export interface PolicyOptions {
   maxDelayMs: number
   maxRetryAfterMs: number
   when: ((error: unknown, attempt: number) => boolean) | undefined
+  accept: ((answer: unknown) => boolean) | undefined
   onRetry: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
   random: () => number
 }
@@ -62,9 +66,21 @@ export class RetryPolicy {
     return !closing.aborted
   }
 
+  /** Whether an answer is good enough. A stream is not judged: it has begun. */
+  accepts(answer: unknown): boolean {
+    const { accept } = this.#options
+    if (accept === undefined || isStream(answer)) return true
+    try {
+      return atOnce(accept(isJsonData(answer) ? answer.data.value : answer))
+    } catch (thrown) {
+      hookFailed('retry: accept()', thrown)
+      return true
+    }
+  }
+
   #isWorthIt(error: unknown, attempt: number): boolean {
     const { when } = this.#options
-    if (when === undefined) return isRetryable(error)
+    if (when === undefined || error instanceof RefusedAnswer) return isRetryable(error)
     try {
       return atOnce(when(error, attempt))
     } catch (thrown) {

@@ -1,4 +1,4 @@
-import { upstreamError } from '../../client/errors.js'
+import { upstreamError } from '../../client/wire/upstream-error.js'
 import {
   ConfigError,
   type Context,

@@ -100,12 +100,16 @@ describe('createBlossom', () => {
       const { host, connection, 'content-length': _, ...sent } = server.requests[0]?.headers ?? {}
       expect(sent).toEqual({
         authorization: `Bearer ${KEY}`,
+        'accept-encoding': 'identity',
         'content-type': 'application/json',
         'user-agent': 'my-app/1',
         ...headers,
       })
       const { host: _host, connection: _connection, ...keyless } = server.requests[1]?.headers ?? {}
-      expect(keyless).toEqual({ 'user-agent': expect.stringMatching(/^blossom-stack\/\d/) })
+      expect(keyless).toEqual({
+        'accept-encoding': 'identity',
+        'user-agent': expect.stringMatching(/^blossom-stack\/\d/),
+      })
       expect(host).toBe(`127.0.0.1:${server.port}`)
       expect(connection).toBe('keep-alive')
     })

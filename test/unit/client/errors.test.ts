@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
-import { upstreamError } from '../../../src/client/errors.js'
-import { failureInside, failureOf, networkFailure } from '../../../src/client/wire/failure.js'
+import { errorInside, failureInside, failureOf } from '../../../src/client/wire/failure.js'
+import { networkFailure } from '../../../src/client/wire/network-failure.js'
+import { upstreamError } from '../../../src/client/wire/upstream-error.js'
 import {
   AuthenticationError,
   BlossomError,
@@ -41,6 +42,11 @@ describe('upstreamError', () => {
     [408, 'UpstreamError', 'TIMEOUT', 504, true],
     [409, 'UpstreamError', 'SERVER', 502, true],
     [410, 'InvalidRequestError', 'BAD_REQUEST', 400, false],
+    [423, 'UpstreamError', 'SERVER', 502, false],
+    [424, 'UpstreamError', 'SERVER', 502, false],
+    [425, 'UpstreamError', 'SERVER', 502, true],
+    [499, 'UpstreamError', 'SERVER', 502, false],
+    [529, 'UpstreamError', 'SERVER', 502, true],
     [422, 'InvalidRequestError', 'BAD_REQUEST', 422, false],
     [429, 'RateLimitError', 'RATE_LIMITED', 429, true],
     [500, 'UpstreamError', 'SERVER', 502, true],
@@ -86,6 +92,28 @@ describe('upstreamError', () => {
       expect(JSON.parse(JSON.stringify(error)).message).toBe(error.message)
     },
   )
+
+  it.each([402, 429, 502])(
+    'makes of a quota that is used up a payment, with %i',
+    (upstreamStatus) => {
+      const error = upstreamError({ upstreamStatus, upstreamCode: 'insufficient_quota' })
+      expect(error).toBeInstanceOf(PaymentRequiredError)
+      expect(error).not.toBeInstanceOf(RateLimitError)
+      expect(error).toMatchObject({
+        code: 'PAYMENT',
+        status: 503,
+        retryable: false,
+        upstreamStatus,
+      })
+    },
+  )
+
+  it('makes an error that is not repeated when upstream asks for that', () => {
+    for (const upstreamStatus of [408, 409, 425, 429, 500, 503]) {
+      expect(upstreamError({ upstreamStatus }).retryable).toBe(true)
+      expect(upstreamError({ upstreamStatus, shouldRetry: false }).retryable).toBe(false)
+    }
+  })
 
   it('makes of 429 an error that is both the stack’s own rate limit and upstream’s answer', () => {
     const error = upstreamError({ upstreamStatus: 429, retryAfter: 2_000 })
@@ -153,6 +181,31 @@ describe('failureOf', () => {
   })
 
   it.each([
+    [{ error: { message: 'Too long.', param: 'messages[0].content' } }, 'messages[0].content'],
+    [{ error: { message: 'Too long.', param: 'not a field' } }, undefined],
+    [{ error: { message: 'Too long.', param: 7 } }, undefined],
+    [{ object: 'error', message: 'Too long.', param: 'max_tokens', code: 400 }, 'max_tokens'],
+    [[{ error: { message: 'Too long.', param: 'n' } }], 'n'],
+    [{ errors: [{ message: 'Too long.' }] }, undefined],
+    [{ detail: 'Too long.' }, undefined],
+    [{ detail: [{ msg: 'Too long.', loc: ['body'] }] }, undefined],
+    [{ error: 'BAD_REQUEST', message: 'Too long.' }, undefined],
+  ])('finds the sentence and the field wherever an error has them: %j', (body, param) => {
+    const error = failureOf(400, {}, `\ufeff${JSON.stringify(body)}`, KEY) as BlossomError
+    expect(error.upstreamMessage).toBe('Too long.')
+    expect(error.upstreamParam).toBe(param)
+  })
+
+  it.each([
+    ['false', false],
+    ['FALSE', false],
+    ['true', true],
+    ['x', true],
+  ])('is repeated with x-should-retry: %s: %s', (header, retryable) => {
+    expect(failureOf(503, { 'x-should-retry': header }, '', KEY).retryable).toBe(retryable)
+  })
+
+  it.each([
     ['req-1', 'req-1'],
     ['a:b.c-d_e', 'a:b.c-d_e'],
     ['two words', undefined],
@@ -185,10 +238,51 @@ describe('failureInside', () => {
     [{ error: { code: 200 } }, 502],
     [{ error: { code: 9_999 } }, 502],
     [{ error: { code: 404.5 } }, 502],
+    [{ error: { code: '429' } }, 429],
+    [{ error: { code: 'rate_limit_exceeded' } }, 429],
+    [{ error: { code: 'constructor' } }, 502],
+    [{ error: 'RATE_LIMITED' }, 429],
+    [{ object: 'error', code: 404, message: 'x' }, 404],
     [undefined, 502],
     ['text', 502],
   ])('takes the status of %j for %i', (data, status) => {
     expect(failureInside(data, {}, undefined)).toMatchObject({ upstreamStatus: status })
+  })
+})
+
+describe('errorInside', () => {
+  const choice = { index: 0, message: { content: 'Hi.' }, finish_reason: 'stop' }
+  const failed = { index: 0, delta: {}, finish_reason: 'error', error: { code: 429 } }
+  it.each([
+    [{ choices: [failed] }, 429],
+    [{ choices: [{ ...failed, error: undefined }], error: { code: 503 } }, 503],
+    [{ choices: [{ ...failed, error: undefined }] }, 502],
+    [{ choices: [choice, { ...failed, index: 1 }] }, 429],
+    [{ choices: [{ ...choice, error: { code: 'x', message: 'Broke.' } }] }, 502],
+    [{ choices: null, error: 'RATE_LIMITED' }, 429],
+    [{ choices: [], error: true }, 502],
+    [{ choices: [choice], error: { message: 'Broke.' } }, 502],
+    [[{ error: { code: 503 } }], 503],
+    [{ object: 'error', message: 'Gone.', code: 404 }, 404],
+    [{ error: {} }, 502],
+  ])('finds it in %j, for %i', (data, upstreamStatus) => {
+    expect(errorInside(data, {}, undefined)).toMatchObject({ upstreamStatus })
+  })
+
+  it.each([
+    [{ choices: [choice] }],
+    [{ choices: [choice], error: {} }],
+    [{ choices: [choice], error: null }],
+    [{ choices: [{ ...choice, error: null }], error: '' }],
+    [{ choices: [{ ...choice, error: {} }] }],
+    [{ data: [1], error: 'x' }],
+    [{ choices: null }],
+    [[1, 2]],
+    [[]],
+    ['text'],
+    [null],
+  ])('finds none in %j', (data) => {
+    expect(errorInside(data, {}, undefined)).toBeUndefined()
   })
 })
 
@@ -271,10 +365,11 @@ describe('two copies of the module', () => {
   it('know each other’s errors by their kinds', async () => {
     vi.resetModules()
     const copy = await import('../../../src/client/errors.js')
+    const wire = await import('../../../src/client/wire/upstream-error.js')
     const core = await import('../../../src/core/errors.js')
     expect(copy.BlossomError).not.toBe(BlossomError)
     for (const upstreamStatus of [401, 429, 500]) {
-      const error = copy.upstreamError({ upstreamStatus })
+      const error = wire.upstreamError({ upstreamStatus })
       expect(Object.prototype.isPrototypeOf.call(StackError.prototype, error)).toBe(false)
       expect(error).toBeInstanceOf(BlossomError)
       expect(error).toBeInstanceOf(StackError)

@@ -4,11 +4,13 @@ import { describe, expect, it } from 'vitest'
 import {
   BatchRequest,
   ChatRequest,
+  EmbeddingsRequest,
   GenerateRequest,
   ImagesRequest,
   MessageId,
   readBody,
   SocketMessage,
+  SpeechRequest,
   wrongFields,
 } from '../../../src/gateway/schemas.js'
 import { isStackError } from '../../../src/index.js'
@@ -73,6 +75,30 @@ describe('readBody', () => {
     expect(wrongFields(ChatRequest, { messages })).toEqual([
       { field: 'messages', message: 'must be a non-empty list of objects' },
     ])
+  })
+
+  it.each([
+    [ChatRequest, { messages: [{}], stream: 'true' }, 'stream'],
+    [ImagesRequest, { prompt: 'Roses', stream: 'true' }, 'stream'],
+    [ImagesRequest, { prompt: 'Roses', stream: 1 }, 'stream'],
+    [EmbeddingsRequest, { input: 'a', stream: true }, 'stream'],
+    [SpeechRequest, { input: 'a', stream: 'true' }, 'stream'],
+    [SpeechRequest, { input: 'a', stream: true }, 'stream'],
+    [SpeechRequest, { input: 'a', stream_format: 'sse' }, 'stream_format'],
+    [BatchRequest, { prompts: [5] }, 'prompts'],
+    [BatchRequest, { prompts: ['a', null] }, 'prompts'],
+  ])('refuses what could not be served once it was paid for: %#', (schema, body, field) => {
+    expect(wrongFields(schema, body).map((wrong) => wrong.field)).toEqual([field])
+  })
+
+  it.each([
+    [ChatRequest, { messages: [{}], stream: null }],
+    [ImagesRequest, { prompt: 'Roses', stream: true }],
+    [EmbeddingsRequest, { input: [[1, 2], [3]], stream: false }],
+    [SpeechRequest, { input: 'a', stream: null, stream_format: 'audio' }],
+    [SpeechRequest, { input: 'a', stream_format: null }],
+  ])('takes what can be served: %#', (schema, body) => {
+    expect(wrongFields(schema, body)).toEqual([])
   })
 
   it('does not change the body', () => {

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { upstreamError as errorOf } from '../../../src/client/errors.js'
+import { upstreamError as errorOf } from '../../../src/client/wire/upstream-error.js'
 import { createGateway } from '../../../src/gateway/index.js'
 import {
   base,

@@ -1,0 +1,42 @@
+import { ClosedError, isError, isRecord, type StackError, TimeoutError } from '../../core/index.js'
+import { NetworkError, ProtocolError } from '../errors.js'
+
+const TLS = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA)/
+const TIMED_OUT: Record<string, string> = {
+  UND_ERR_CONNECT_TIMEOUT: 'connect',
+  UND_ERR_HEADERS_TIMEOUT: 'headers',
+  UND_ERR_BODY_TIMEOUT: 'body',
+}
+
+/** What undici or the system says went wrong, as one of ours. */
+export function networkFailure(error: unknown): StackError {
+  const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
+  // The parser's own error carries the bytes it stumbled over, and sometimes no code.
+  if (isError(error) && error.name === 'HTTPParserError') {
+    return new ProtocolError("Upstream's answer is not valid HTTP.", {
+      cause: new Error(error.message),
+    })
+  }
+  if (code in TIMED_OUT) return new TimeoutError(0, { cause: error })
+  if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED')
+    return new ClosedError('The connection pool is closed.', { refused: false })
+  if (
+    code === 'UND_ERR_HEADERS_OVERFLOW' ||
+    code.startsWith('UND_ERR_RES') ||
+    code === 'UND_ERR_INVALID_RETURN_VALUE'
+  ) {
+    return new ProtocolError(`Upstream's answer is not valid HTTP (${code}).`, {
+      cause: error,
+      retryable: code !== 'UND_ERR_HEADERS_OVERFLOW',
+    })
+  }
+  if (TLS.test(code))
+    return new NetworkError(`The secure connection failed (${code}).`, {
+      cause: error,
+      retryable: false,
+    })
+  return new NetworkError(
+    `No answer arrived${code === '' ? '' : ` (${code})`}; the connection was refused or broke.`,
+    { cause: error },
+  )
+}

@@ -1,0 +1,61 @@
+import { isRecord, type StackError } from '../../core/index.js'
+import type { BodyContext } from './body.js'
+import { isEmpty } from './choices.js'
+import { firstChoice, textIn, textOf } from './completion.js'
+import { factsOf, headerOf } from './failure.js'
+import { noticeError } from './upstream-error.js'
+
+// Since September 2026 Pollinations reports an exhausted balance or budget and a model that the key
+// may not use as an answer: 200, with an assistant's text. A client can make a model say such a
+// sentence, and other upstreams send the same header, so several signs must agree.
+
+type About = Parameters<typeof noticeError>[0]
+
+/** How the notices begin; each has a link in it. */
+const BEGINNINGS: readonly (readonly [string, About])[] = [
+  ['The API key used for this request has reached its budget.', 'payment'],
+  ['The API key used for this request only spends Quest Pollen', 'payment'],
+  ["The account behind this API key doesn't have enough credits.", 'payment'],
+  ["The API key used for this request isn't allowed to use", 'permission'],
+]
+const LINK = 'enter.pollinations.ai'
+
+/** Whether the head of an answer is that of a notice: real answers may be stored. */
+export function mayBeNotice({ headers, settings }: BodyContext): boolean {
+  if (settings.notices === 'pass') return false
+  const directives = (headerOf(headers, 'cache-control') ?? '').toLowerCase().split(/\s*,\s*/)
+  return directives.includes('private') && directives.includes('no-store')
+}
+
+/** The error for a text that is a notice, where the head allows that it is one. */
+export function noticeInText(text: string, exchange: BodyContext): StackError | undefined {
+  const begun = text.trimStart().replaceAll('’', "'")
+  const [, about] = BEGINNINGS.find(([beginning]) => begun.startsWith(beginning)) ?? []
+  if (about === undefined || !text.includes(LINK)) return undefined
+  const { headers, settings } = exchange
+  return noticeError(about, factsOf(headers, { message: text }, settings.apiKey))
+}
+
+/** The error for a whole answer that is a notice: its usage must be 0 as well. */
+export function noticeInAnswer(data: unknown, exchange: BodyContext): StackError | undefined {
+  if (!mayBeNotice(exchange) || !isRecord(data)) return undefined
+  if (!isRecord(data.usage) || !isEmpty(data.usage)) return undefined
+  return noticeInText(answerText(data), exchange)
+}
+
+/** The text that a chunk of a chat, or an event of a Responses stream, adds. */
+export function addedText(event: unknown): string {
+  if (!isRecord(event)) return ''
+  return event.type === 'response.output_text.delta' && typeof event.delta === 'string'
+    ? event.delta
+    : textOf(event)
+}
+
+/** The text of a chat completion, or the first of a Responses answer. */
+function answerText(data: Readonly<Record<string, unknown>>): string {
+  const message: unknown = firstChoice(data)?.message
+  if (isRecord(message)) return textIn(message.content)
+  for (const item of Array.isArray(data.output) ? data.output : [])
+    if (isRecord(item) && textIn(item.content) !== '') return textIn(item.content)
+  return ''
+}
