@@ -27,6 +27,7 @@ const RULES = {
   complete: callback(),
   valid: callback(),
   toStream: callback(),
+  variant: callback(),
   replay: callback(),
   fromStream: callback(),
   split: callback(),
@@ -56,6 +57,7 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
 
 const firstChunkCommits = () => true
 const always = () => true
+const oneVariant = () => undefined
 const asStored = (chunks: readonly unknown[]) => chunks
 
 /** Reads a base's traits and fills in the defaults. */
@@ -75,6 +77,7 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,
     toStream: answering(traits.toStream),
+    variant: traits.variant ? orUnknown('variant()', traits.variant) : oneVariant,
     replay: answering(traits.replay) ?? asStored,
     fromStream: answering(traits.fromStream),
     split:

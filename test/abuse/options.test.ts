@@ -22,7 +22,6 @@ const numeric: Record<string, string[]> = {
     'minDelayMs',
     'maxDelayMs',
     'maxRetryAfterMs',
-    'accept',
     'budget.ratio',
     'budget.floor',
     'budget.windowMs',
@@ -49,11 +48,20 @@ const numeric: Record<string, string[]> = {
   base: ['unreadMs'],
 }
 const others: Record<string, string[]> = {
-  retry: ['when', 'onRetry', 'random'],
+  retry: ['when', 'accept', 'onRetry', 'random'],
   breaker: ['key', 'counts', 'onStateChange'],
   cache: ['store', 'key'],
   chaos: ['error'],
-  createBlossom: ['apiKey', 'baseURL', 'headers', 'dispatcher', 'userAgent', 'layers', 'onEvent'],
+  createBlossom: [
+    'apiKey',
+    'baseURL',
+    'headers',
+    'dispatcher',
+    'userAgent',
+    'notices',
+    'layers',
+    'onEvent',
+  ],
   base: [
     'streams',
     'key',
@@ -62,6 +70,7 @@ const others: Record<string, string[]> = {
     'complete',
     'valid',
     'toStream',
+    'variant',
     'replay',
     'fromStream',
     'split',

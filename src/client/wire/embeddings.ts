@@ -5,13 +5,12 @@ type Item = Readonly<Record<string, unknown>>
 
 /**
  * The items of an answer in the order of their inputs: by their indices, or by their places where
- * all have the same index or none. `undefined` unless there is just one for each input.
+ * all have the index 0 or none. `undefined` unless there is just one for each input.
  */
 export function itemsIn(data: unknown, count: number): Item[] | undefined {
   const list = isRecord(data) ? data.data : undefined
   if (!Array.isArray(list) || list.length !== count || !list.every(isRecord)) return undefined
-  const [first] = list
-  if (list.every(({ index }) => index === first?.index)) return list
+  if (list.every(({ index }) => !index)) return list
   const ordered: Item[] = []
   for (const [place, item] of list.entries())
     ordered[typeof item.index === 'number' ? item.index : place] = item

@@ -27,6 +27,8 @@ interface Envelope {
   /** The share of its time that it is kept for, where that is below 1. */
   readonly s?: number
   readonly d: unknown
+  /** In which variant a stream was asked for, where there are several. */
+  readonly w?: unknown
 }
 
 /**
@@ -64,7 +66,7 @@ export class KeyvStore implements EntryStore {
     const found = await this.#attempt<unknown>(() => this.#keyv.get(known), undefined)
     try {
       if (!isEnvelope(found, known) || found.at < this.#clearedAt) return undefined
-      const answer = read({ form: found.f, content: found.d })
+      const answer = read({ form: found.f, content: found.d, variant: found.w })
       return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) / (found.s ?? 1) }
     } catch {
       // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
@@ -85,6 +87,7 @@ export class KeyvStore implements EntryStore {
       at: wallTime(),
       ...(keep < 1 && { s: keep }),
       d: written.content,
+      ...(written.variant !== undefined && { w: written.variant }),
     }
     const keepMs = keep < 1 ? Math.ceil(this.#keepMs * keep) : this.#keepMs
     // Nobody waits for a write.

@@ -13,16 +13,23 @@ import {
  * A complete answer as the cache keeps it: a value, the chunks of a stream, or a stream of frames
  * as the text that it came as.
  */
-export type StoredAnswer =
-  | { readonly form: 'value'; readonly value: Shared }
+export type StoredAnswer = { readonly form: 'value'; readonly value: Shared } | StoredStream
+
+/** A complete stream, and in which variant it was asked for. */
+export type StoredStream = { readonly variant?: string | undefined } & (
   | { readonly form: 'stream'; readonly chunks: Shared }
   | { readonly form: 'frames'; readonly transcript: Transcript }
+)
 
 /** Of a stream, from what its log has kept of it. */
-export function streamToStore(entries: readonly unknown[], isFrames: boolean): StoredAnswer {
-  return isFrames
-    ? { form: 'frames', transcript: Transcript.of(withoutAsides(entries as readonly Frame[])) }
-    : { form: 'stream', chunks: shareList(entries as readonly Shared[]) }
+export function streamToStore(
+  entries: readonly unknown[],
+  isFrames: boolean,
+  variant: string | undefined,
+): StoredStream {
+  if (!isFrames) return { form: 'stream', chunks: shareList(entries as Shared[]), variant }
+  const frames = withoutAsides(entries as readonly Frame[])
+  return { form: 'frames', transcript: Transcript.of(frames), variant }
 }
 
 const withoutAsides = (frames: readonly Frame[]): readonly Frame[] =>
@@ -39,25 +46,32 @@ export interface Written {
   readonly form: 'value' | 'json' | 'stream' | 'frames'
   /** Plain JSON and bytes. */
   readonly content: unknown
+  /** In which a stream was asked for. */
+  readonly variant?: unknown
 }
 
 /** An answer as plain JSON and bytes; undefined when it is something else. */
 export function write(answer: StoredAnswer): Written | undefined {
-  if (answer.form === 'frames') return { form: 'frames', content: answer.transcript.toStored() }
+  if (answer.form === 'frames') {
+    const { form, transcript, variant } = answer
+    return { form, content: transcript.toStored(), variant }
+  }
   const shared = answer.form === 'value' ? answer.value : answer.chunks
   if (!shared.storable) return undefined
   if (shared instanceof SharedJson)
     return { form: 'json', content: { text: shared.text, rest: shared.rest } }
-  return { form: answer.form, content: shared.take() }
+  const variant = answer.form === 'stream' ? answer.variant : undefined
+  return { form: answer.form, content: shared.take(), variant }
 }
 
 /** What `write()` gave, from a store that may hold anything; undefined for what is none. */
-export function read({ form, content }: Written): StoredAnswer | undefined {
+export function read({ form, content, variant: given }: Written): StoredAnswer | undefined {
+  const variant = typeof given === 'string' ? given : undefined
   switch (form) {
     case 'value':
       return { form, value: share(content) }
     case 'stream':
-      return Array.isArray(content) ? { form, chunks: share(content) } : undefined
+      return Array.isArray(content) ? { form, chunks: share(content), variant } : undefined
     case 'json': {
       const { text, rest } = (content ?? {}) as { text?: unknown; rest?: unknown }
       if (typeof text !== 'string' || typeof rest !== 'object' || rest === null) return undefined
@@ -65,7 +79,7 @@ export function read({ form, content }: Written): StoredAnswer | undefined {
     }
     case 'frames': {
       const transcript = Transcript.read(content)
-      return transcript && { form, transcript: cleaned(transcript) }
+      return transcript && { form, transcript: cleaned(transcript), variant }
     }
     default:
       return undefined
@@ -80,7 +94,7 @@ function cleaned(transcript: Transcript): Transcript {
 }
 
 /** The chunks of a stored stream as one caller gets them. */
-export function chunksOf(answer: Exclude<StoredAnswer, { form: 'value' }>): readonly unknown[] {
+export function chunksOf(answer: StoredStream): readonly unknown[] {
   return answer.form === 'stream'
     ? (answer.chunks.take() as readonly unknown[])
     : answer.transcript.frames()

@@ -102,10 +102,14 @@ describe('createBlossom', () => {
         authorization: `Bearer ${KEY}`,
         'content-type': 'application/json',
         'user-agent': 'my-app/1',
+        'accept-encoding': 'identity',
         ...headers,
       })
       const { host: _host, connection: _connection, ...keyless } = server.requests[1]?.headers ?? {}
-      expect(keyless).toEqual({ 'user-agent': expect.stringMatching(/^blossom-stack\/\d/) })
+      expect(keyless).toEqual({
+        'user-agent': expect.stringMatching(/^blossom-stack\/\d/),
+        'accept-encoding': 'identity',
+      })
       expect(host).toBe(`127.0.0.1:${server.port}`)
       expect(connection).toBe('keep-alive')
     })

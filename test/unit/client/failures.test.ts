@@ -863,7 +863,7 @@ describe('answers of the wrong shape', () => {
     ['embeddings', embed, { data: [] }],
     ['embeddings', embed, { data: [one] }],
     ['embeddings', embed, { data: [one, two, one] }],
-    ['embeddings', embed, { data: [one, one] }],
+    ['embeddings', embed, { data: [two, two] }],
     ['embeddings', embed, { data: [one, { index: 4_000_000_000, embedding: [2] }] }],
     ['embeddings', embed, { data: [one, { index: -1, embedding: [2] }] }],
     ['embeddings', embed, { data: [one, { index: 0.5, embedding: [2] }] }],
