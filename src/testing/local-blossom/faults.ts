@@ -1,5 +1,6 @@
 import { check, rules } from '../../core/index.js'
 import type { ErrorShape } from './errors.js'
+import { ODD_SHAPES, type OddShape } from './odd-shapes.js'
 import { count, wait } from './options.js'
 import type { LocalBlossomRequest } from './record.js'
 
@@ -119,6 +120,9 @@ export interface Fault {
    * A stream's first content chunk is one line of at least so many bytes; Infinity never ends it.
    */
   readonly bigLine?: number | undefined
+
+  /** A shape that real upstreams send, of the names in `ODD_SHAPES`. */
+  readonly odd?: OddShape | undefined
 }
 
 const flag = rules.flag(undefined)
@@ -187,6 +191,7 @@ const FAULT: Readonly<Record<keyof Fault, rules.Rule<unknown>>> = {
   chunkDelayMs: delay,
   bigBody: many,
   bigLine: many,
+  odd: rules.oneOf(ODD_SHAPES, undefined),
 }
 
 /**

@@ -6,6 +6,7 @@ import { Exchange, Gone } from './exchange.js'
 import { checkFault, type Fault, faultQueue, takeFault } from './faults.js'
 import { Gates } from './gates.js'
 import { Models } from './models.js'
+import { oddBody, oddFrames, oddHead } from './odd-shapes.js'
 import { type LocalBlossomOptions, readOptions, type Settings } from './options.js'
 import { beginRecord, type LocalBlossomRequest, type OpenRecord, REMEMBERED } from './record.js'
 import { type Draft, findRoute, type WholeAnswer } from './routes.js'
@@ -171,7 +172,7 @@ class Server {
 
   async #answer(exchange: Exchange): Promise<void> {
     const { record } = exchange
-    const fault = takeFault(this.#faults, record) ?? this.#faultOfHeader(record)
+    let fault = takeFault(this.#faults, record) ?? this.#faultOfHeader(record)
     record.fault = fault
     if (fault !== undefined && standsIn(fault)) return sendStandIn(exchange, fault)
 
@@ -190,13 +191,25 @@ class Server {
     const answer = route.generation ? await this.#generate(exchange, draft, fault) : draft.make(0)
     if (fault?.delayMs !== undefined) await exchange.sleep(fault.delayMs)
     const cached = record.cache === undefined ? undefined : { 'x-cache': record.cache }
+    const { odd } = fault ?? {}
+    if (odd !== undefined) fault = { ...oddHead(odd, 'frames' in answer), ...fault }
     if ('frames' in answer) {
       const headers = { ...cached, 'x-model-used': answer.model }
-      return sendStream(exchange, answer.frames, headers, this.settings.chunkDelayMs(record), fault)
+      return sendStream(
+        exchange,
+        odd ? oddFrames(answer.frames, odd) : answer.frames,
+        headers,
+        this.settings.chunkDelayMs(record),
+        fault,
+      )
     }
     return sendWhole(
       exchange,
-      { status: 200, headers: { ...cached, ...headersOf(answer) }, body: answer.body },
+      {
+        status: 200,
+        headers: { ...cached, ...headersOf(answer) },
+        body: odd ? oddBody(answer.body, odd) : answer.body,
+      },
       fault,
     )
   }
