@@ -37,9 +37,13 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       if (!isCompletion(data)) return undefined
       return toChunks(data, asksForUsage(body)).map((chunk) => Frame.of(chunk))
     },
-    replay: (chunks, { body }) => {
+    variant: ({ body }) => (asksForUsage(body) ? WITH_USAGE : ''),
+    replay: (chunks, { body }, variant) => {
       if (!asksForUsage(body)) return withoutUsage(chunks)
-      return chunks.some((chunk) => usageIn(chunk) !== undefined) ? chunks : undefined
+      // Some servers report no usage though they are asked to: then nobody else would get it.
+      const isServed =
+        variant === WITH_USAGE || chunks.some((chunk) => usageIn(chunk) !== undefined)
+      return isServed ? chunks : undefined
     },
     fromStream: (chunks) => {
       const data = fromChunks(chunks)
@@ -65,6 +69,9 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     },
   }
 }
+
+/** The variant of a stream that was asked to report its usage. */
+const WITH_USAGE = 'usage'
 
 /**
  * The chunks of a stored stream for a request that did not ask for its usage: without the one that

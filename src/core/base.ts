@@ -31,6 +31,7 @@ const RULES = {
   complete: callback(),
   valid: callback(),
   toStream: callback(),
+  variant: callback(),
   replay: callback(),
   fromStream: callback(),
   split: callback(),
@@ -60,6 +61,7 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
 
 const firstChunkCommits = () => true
 const always = () => true
+const oneVariant = () => undefined
 const asStored = (chunks: readonly unknown[]) => chunks
 const never = () => false
 
@@ -82,6 +84,7 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,
     toStream: answering(traits.toStream),
+    variant: traits.variant ? orUnknown('variant()', traits.variant) : oneVariant,
     replay: answering(traits.replay) ?? asStored,
     fromStream: answering(traits.fromStream),
     split:

@@ -194,12 +194,21 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    */
   toStream?: ((answer: Answer, request: Request) => readonly Chunk[] | undefined) | undefined
   /**
-   * The chunks of a stored stream as this request asks for them, which may not be how the first one
-   * did (`undefined`: it cannot have them). What came as text is given as text.
+   * In which of several variants this request asks for a stream, for `replay`.
+   * @default there is one
+   */
+  variant?: ((request: Request) => string) | undefined
+  /**
+   * The chunks of a stored stream, which was asked for in that variant, as this request asks for
+   * them (`undefined`: it cannot have them). What came as text is given as text.
    * @default as they were stored
    */
   replay?:
-    | ((chunks: readonly Chunk[], request: Request) => readonly Chunk[] | undefined)
+    | ((
+        chunks: readonly Chunk[],
+        request: Request,
+        variant: string | undefined,
+      ) => readonly Chunk[] | undefined)
     | undefined
   /** The chunks of a complete stream as a plain answer. */
   fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
@@ -259,7 +268,12 @@ export interface BaseFacts {
   readonly toStream:
     | ((answer: unknown, request: unknown) => readonly unknown[] | undefined)
     | undefined
-  readonly replay: (chunks: readonly unknown[], request: unknown) => readonly unknown[] | undefined
+  readonly variant: (request: unknown) => string | undefined
+  readonly replay: (
+    chunks: readonly unknown[],
+    request: unknown,
+    variant: string | undefined,
+  ) => readonly unknown[] | undefined
   readonly fromStream: ((chunks: readonly unknown[], request: unknown) => unknown) | undefined
   readonly split: (
     request: unknown,

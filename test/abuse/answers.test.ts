@@ -230,7 +230,6 @@ describe('prototype pollution', () => {
     const chunks = [
       chunk(
         {
-          evil: 1,
           content: 'ok',
           tool_calls: [
             call,
@@ -246,7 +245,7 @@ describe('prototype pollution', () => {
         ...chunk({}),
         choices: [
           { index, delta: { evil: 1, content: 'x', audio: { evil: 1, data: 'a' } } },
-          { index: 'constructor', delta: {} },
+          { index: 'constructor', delta: {}, finish_reason: 'stop' },
         ],
       },
       chunk({ audio: { evil: 1, data: 'b' } }),

@@ -22,7 +22,6 @@ const numeric: Record<string, string[]> = {
     'minDelayMs',
     'maxDelayMs',
     'maxRetryAfterMs',
-    'accept',
     'budget.ratio',
     'budget.floor',
     'budget.windowMs',
@@ -49,7 +48,7 @@ const numeric: Record<string, string[]> = {
   base: ['unreadMs'],
 }
 const others: Record<string, string[]> = {
-  retry: ['when', 'onRetry', 'random'],
+  retry: ['when', 'accept', 'onRetry', 'random'],
   breaker: ['key', 'counts', 'onStateChange'],
   cache: ['store', 'key'],
   chaos: ['error'],
@@ -72,6 +71,7 @@ const others: Record<string, string[]> = {
     'complete',
     'valid',
     'toStream',
+    'variant',
     'replay',
     'fromStream',
     'split',

@@ -224,9 +224,6 @@ export const bodies: Group = {
     fine({
       fault: 'a byte order mark',
       play: json((request) => `\ufeff${goodCompletion(request)}`),
-      ends: 'PROTOCOL',
-      requests: 3,
-      breaker: { failures: 3 },
     }),
     fine({
       fault: 'no content, but a tool call',
@@ -239,7 +236,12 @@ export const bodies: Group = {
       play: json(JSON.stringify(completion(null, { tool_calls: [tool] }))),
       text: '',
     }),
-    fine({ fault: 'content that is empty', play: json(JSON.stringify(completion(''))), text: '' }),
+    fine({
+      fault: 'content that is empty',
+      play: json(JSON.stringify(completion(''))),
+      text: '',
+      kept: false,
+    }),
     fine({
       fault: 'content that is no text',
       play: json(JSON.stringify(completion(5 as never))),

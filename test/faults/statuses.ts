@@ -18,15 +18,14 @@ const CALLERS: Readonly<Record<number, ErrorCode>> = {
   415: 'BAD_REQUEST',
   418: 'BAD_REQUEST',
   422: 'BAD_REQUEST',
-  425: 'BAD_REQUEST',
   431: 'BAD_REQUEST',
   451: 'BAD_REQUEST',
-  499: 'BAD_REQUEST',
 }
 /** Statuses that say something of upstream. */
 const UPSTREAMS: Readonly<Record<number, ErrorCode>> = {
   408: 'TIMEOUT',
   409: 'SERVER',
+  425: 'SERVER',
   ...Object.fromEntries(
     [500, 501, 502, 503, 504, 505, 507, 511, 520, 521, 522, 523, 524, 529, 530, 599].map(
       (status) => [status, 'SERVER'],
@@ -52,6 +51,12 @@ const upstreams = (status: number, ends: ErrorCode, call?: Method): Row => ({
   error: { upstreamStatus: status, requestId: `r${status}`, retryable: true },
   requests: 3,
   breaker: { failures: 3 },
+})
+
+/** What happened between servers: nothing is gained by repeating it. */
+const between = (status: number): Row => ({
+  ...callers(status, 'SERVER'),
+  breaker: { failures: 1 },
 })
 
 const failing = (fault: string, play: Play, rest: Partial<Row> = {}): Row => ({
@@ -84,6 +89,7 @@ export const statuses: Group = {
   rows: [
     ...of(CALLERS, callers),
     ...of(UPSTREAMS, upstreams),
+    ...[423, 424, 499].map(between),
     ...([400, 401, 404] as const).map((status) => callers(status, CALLERS[status]!, 'text.stream')),
     callers(402, 'PAYMENT', 'image.generate'),
     callers(422, 'BAD_REQUEST', 'embeddings.create'),

@@ -14,6 +14,10 @@ export function isEmpty(value: unknown, depth = 0): boolean {
   return true
 }
 
+/** A field of an object of ours; a name like `constructor` must not find what every object has. */
+export const fieldOf = (fields: Readonly<Record<string, unknown>>, name: string): unknown =>
+  Object.hasOwn(fields, name) ? fields[name] : undefined
+
 /** Whether a message, or what a chunk adds to it, holds anything beside the role. */
 export function hasOutput(message: unknown): boolean {
   if (!isRecord(message)) return false

@@ -5,7 +5,7 @@ type Item = Readonly<Record<string, unknown>>
 
 /**
  * The items of an answer in the order of their inputs: by their indices, or by their places where
- * all say 0 or nothing. `undefined` unless there is just one for each input.
+ * all have the index 0 or none. `undefined` unless there is just one for each input.
  */
 export function itemsIn(data: unknown, count: number): Item[] | undefined {
   const list = isRecord(data) ? data.data : undefined

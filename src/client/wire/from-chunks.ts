@@ -1,6 +1,6 @@
 import { isRecord } from '../../core/index.js'
 import type { ChatCompletion, WireUsage } from '../types.js'
-import { choicesOf, indexOf, isEmpty, reasonOf } from './choices.js'
+import { choicesOf, fieldOf, indexOf, isEmpty, reasonOf } from './choices.js'
 import { ToolCalls } from './tool-calls.js'
 
 /** Members of a message whose text comes in pieces. */
@@ -82,7 +82,7 @@ class Assembly {
   }
 
   #addField(name: string, value: unknown): void {
-    const before = this.#fields[name]
+    const before = fieldOf(this.#fields, name)
     if (isEmpty(value)) this.#fields[name] = before ?? value
     else if (isEmpty(before) || GROWING.has(name)) this.#fields[name] = value
     else if (!HEAD.has(name) && !areAlike(before, value)) this.#isKnown = false
@@ -125,7 +125,7 @@ class ChoiceAssembly {
   }
 
   #addField(name: string, value: unknown): void {
-    const before = this.#fields[name]
+    const before = fieldOf(this.#fields, name)
     if (!areAlike(before, value)) this.isKnown = false
     this.#fields[name] = isEmpty(before) && !isEmpty(value) ? value : (before ?? value)
   }
@@ -138,7 +138,7 @@ class ChoiceAssembly {
       return
     }
     const joined: Fields = { ...before }
-    for (const name in value) joined[name] = this.#joinLists(before[name], value[name])
+    for (const name in value) joined[name] = this.#joinLists(fieldOf(before, name), value[name])
     this.#fields.logprobs = joined
   }
 
@@ -149,7 +149,7 @@ class ChoiceAssembly {
       if (name === '__proto__') continue
       if (name === 'tool_calls') this.#addToolCalls(value)
       else if (name === 'role') this.#message.role = value || this.#message.role
-      else this.#message[name] = this.#join(name, this.#message[name], value)
+      else this.#message[name] = this.#join(name, fieldOf(this.#message, name), value)
     }
   }
 
@@ -197,7 +197,7 @@ function joinPieces(
 ): Fields {
   const joined: Fields = { ...before }
   for (const name in after) {
-    const [a, b] = [before[name], after[name]]
+    const [a, b] = [fieldOf(before, name), after[name]]
     if (inPieces.includes(name) && typeof a === 'string' && typeof b === 'string')
       joined[name] = a + b
     else joined[name] = isEmpty(b) ? (a ?? b) : b

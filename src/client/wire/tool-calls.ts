@@ -1,6 +1,6 @@
 import { isRecord } from '../../core/index.js'
 import type { ToolCall } from '../types.js'
-import { isEmpty } from './choices.js'
+import { fieldOf, isEmpty } from './choices.js'
 
 /** One call, as far as its pieces have come. */
 interface Begun {
@@ -86,7 +86,7 @@ function join(
 ): boolean {
   let isKnown = true
   for (const name in piece) {
-    const [a, b] = [before[name], piece[name]]
+    const [a, b] = [fieldOf(before, name), piece[name]]
     if (isRecord(a) && isRecord(b)) isKnown = join(a, b) && isKnown
     else if (isEmpty(b)) before[name] = a ?? b
     else if (isEmpty(a)) before[name] = isRecord(b) ? { ...b } : b

@@ -133,7 +133,7 @@ export class AnswerCache {
     const since = this.#generation
     // Notes of another call with the same map say nothing of this one.
     context.meta.delete(KEEP)
-    return proceed(next(request, context), (answer) => this.#keep(key, answer, context, since))
+    return proceed(next(request, context), (answer) => this.#keep(call, answer, context, since))
   }
 
   #note(context: Context, status: CacheNote['status'], key: string): void {
@@ -175,7 +175,7 @@ export class AnswerCache {
       const chunks =
         answer.form === 'value'
           ? toStream?.(answer.value.take(), request)
-          : replayed(chunksOf(answer), request)
+          : replayed(chunksOf(answer), request, answer.variant)
       if (chunks === undefined) return NOT_SERVED
       return streamOver(chunks, undefined, { cancel: context.cancel, unreadMs })
     } catch (error) {
@@ -185,7 +185,7 @@ export class AnswerCache {
   }
 
   /** Stores an answer when it is complete, and hands it on. */
-  #keep(key: string, answer: unknown, context: Context, since: number): unknown {
+  #keep({ key, request }: CachedCall, answer: unknown, context: Context, since: number): unknown {
     const stream = streamOf(answer)
     const keep = keptShare(context)
     if (stream === undefined) {
@@ -201,27 +201,29 @@ export class AnswerCache {
     }
     if (keep === 0) return stream
     stream.log.keep(this.#options.maxBytes)
-    stream.onEnd((end) => this.#streamEnded({ key, base: context.base, since, keep }, stream, end))
+    const { base } = context
+    const kept = { key, base, variant: base.variant(request), since, keep }
+    stream.onEnd((end) => this.#streamEnded(kept, stream, end))
     return stream
   }
 
   #streamEnded(
-    { key, base, since, keep }: StreamToKeep,
+    { key, base, variant, since, keep }: StreamToKeep,
     { log }: Stream<unknown>,
     { outcome, cacheable }: StreamEnd,
   ): void {
     if (outcome !== 'complete' || cacheable === false || since !== this.#generation) return
     if (!log.isWhole || log.keptBytes > this.#options.maxBytes || this.#stored.has(log)) return
     this.#stored.add(log)
-    const answer = streamToStore(log.kept, log.frames)
+    const answer = streamToStore(log.kept, log.frames, variant)
     if (answer.form === 'stream' && answer.chunks.isOneShot) return this.#oneShots.add(base)
     // The base that the stream came from has judged it already.
-    const isComplete = () =>
-      log.judge === base || answer.form === 'value' || base.complete(valuesOf(chunksOf(answer)))
+    const isComplete = () => log.judge === base || base.complete(valuesOf(chunksOf(answer)))
     if (judge('complete()', isComplete)) this.#options.store.set(key, answer, keep)
   }
 
-  async #renew({ next, request, context, key }: CachedCall): Promise<void> {
+  async #renew(call: CachedCall): Promise<void> {
+    const { next, request, context, key } = call
     if (this.#renewing.has(key) || context.closing.aborted) return
     this.#renewing.add(key)
     const since = this.#generation
@@ -232,7 +234,7 @@ export class AnswerCache {
       cancel.abort(new TimeoutError(RENEWAL_MS, { layer: this.#options.name })),
     )
     try {
-      const answer = this.#keep(key, await next(request, work.context), work.context, since)
+      const answer = this.#keep(call, await next(request, work.context), work.context, since)
       const stream = streamOf(answer)
       stream?.abortWith(cancel)
       if (stream) for await (const _ of stream);
@@ -258,6 +260,8 @@ interface CachedCall {
 interface StreamToKeep {
   readonly key: string
   readonly base: BaseFacts
+  /** In which of several it was asked for. */
+  readonly variant: string | undefined
   /** The generation in which it began. */
   readonly since: number
   /** The share of its time that it is kept for. */

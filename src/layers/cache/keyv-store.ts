@@ -28,6 +28,8 @@ interface Envelope {
   readonly s?: number
   readonly d: unknown
   readonly o?: Written['oddities']
+  /** In which variant a stream was asked for, where there are several. */
+  readonly w?: unknown
 }
 
 /**
@@ -65,7 +67,12 @@ export class KeyvStore implements EntryStore {
     const found = await this.#attempt<unknown>(() => this.#keyv.get(known), undefined)
     try {
       if (!isEnvelope(found, known) || found.at < this.#clearedAt) return undefined
-      const answer = read({ form: found.f, content: found.d, oddities: found.o })
+      const answer = read({
+        form: found.f,
+        content: found.d,
+        oddities: found.o,
+        variant: found.w,
+      })
       return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) / (found.s ?? 1) }
     } catch {
       // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
@@ -87,6 +94,7 @@ export class KeyvStore implements EntryStore {
       ...(keep < 1 && { s: keep }),
       d: written.content,
       ...(written.oddities && { o: written.oddities }),
+      ...(written.variant !== undefined && { w: written.variant }),
     }
     const keepMs = keep < 1 ? Math.ceil(this.#keepMs * keep) : this.#keepMs
     // Nobody waits for a write.

@@ -15,16 +15,23 @@ import { type Oddity, odditiesIn, withOddities } from './beyond-json.js'
  * A complete answer as the cache keeps it: a value, the chunks of a stream, or a stream of frames
  * as the text that it came as.
  */
-export type StoredAnswer =
-  | { readonly form: 'value'; readonly value: Shared }
+export type StoredAnswer = { readonly form: 'value'; readonly value: Shared } | StoredStream
+
+/** A complete stream, and in which variant it was asked for. */
+export type StoredStream = { readonly variant?: string | undefined } & (
   | { readonly form: 'stream'; readonly chunks: Shared }
   | { readonly form: 'frames'; readonly transcript: Transcript }
+)
 
 /** Of a stream, from what its log has kept of it. */
-export function streamToStore(entries: readonly unknown[], isFrames: boolean): StoredAnswer {
-  return isFrames
-    ? { form: 'frames', transcript: Transcript.of(withoutAsides(entries as readonly Frame[])) }
-    : { form: 'stream', chunks: shareList(entries as readonly Shared[]) }
+export function streamToStore(
+  entries: readonly unknown[],
+  isFrames: boolean,
+  variant: string | undefined,
+): StoredStream {
+  if (!isFrames) return { form: 'stream', chunks: shareList(entries as Shared[]), variant }
+  const frames = withoutAsides(entries as readonly Frame[])
+  return { form: 'frames', transcript: Transcript.of(frames), variant }
 }
 
 const withoutAsides = (frames: readonly Frame[]): readonly Frame[] =>
@@ -43,31 +50,46 @@ export interface Written {
   readonly content: unknown
   /** What JSON cannot say of it. */
   readonly oddities?: readonly Oddity[] | undefined
+  /** In which a stream was asked for. */
+  readonly variant?: unknown
 }
 
 /** An answer for a store; undefined when it would not come back as it is. */
 export function write(answer: StoredAnswer): Written | undefined {
-  if (answer.form === 'frames') return { form: 'frames', content: answer.transcript.toStored() }
+  if (answer.form === 'frames') {
+    const { form, transcript, variant } = answer
+    return { form, content: transcript.toStored(), variant }
+  }
   const shared = answer.form === 'value' ? answer.value : answer.chunks
-  return shared instanceof SharedJson
-    ? written('json', { text: shared.text, rest: shared.rest })
-    : written(answer.form, shared.take())
+  if (shared instanceof SharedJson) return written('json', { text: shared.text, rest: shared.rest })
+  const variant = answer.form === 'stream' ? answer.variant : undefined
+  return written(answer.form, shared.take(), variant)
 }
 
-function written(form: Written['form'], content: unknown): Written | undefined {
+function written(
+  form: Written['form'],
+  content: unknown,
+  variant?: string | undefined,
+): Written | undefined {
   const oddities = odditiesIn(content)
   if (oddities === undefined) return undefined
-  return oddities.length === 0 ? { form, content } : { form, content, oddities }
+  return oddities.length === 0 ? { form, content, variant } : { form, content, variant, oddities }
 }
 
 /** What `write()` gave, from a store that may hold anything; undefined for what is none. */
-export function read({ form, content: json, oddities }: Written): StoredAnswer | undefined {
+export function read({
+  form,
+  content: json,
+  oddities,
+  variant: given,
+}: Written): StoredAnswer | undefined {
   const content = withOddities(json, oddities)
+  const variant = typeof given === 'string' ? given : undefined
   switch (form) {
     case 'value':
       return { form, value: share(content) }
     case 'stream':
-      return Array.isArray(content) ? { form, chunks: share(content) } : undefined
+      return Array.isArray(content) ? { form, chunks: share(content), variant } : undefined
     case 'json': {
       const { text, rest } = (content ?? {}) as { text?: unknown; rest?: unknown }
       if (typeof text !== 'string' || typeof rest !== 'object' || rest === null) return undefined
@@ -75,7 +97,7 @@ export function read({ form, content: json, oddities }: Written): StoredAnswer |
     }
     case 'frames': {
       const transcript = Transcript.read(content)
-      return transcript && { form, transcript: cleaned(transcript) }
+      return transcript && { form, transcript: cleaned(transcript), variant }
     }
     default:
       return undefined
@@ -90,7 +112,7 @@ function cleaned(transcript: Transcript): Transcript {
 }
 
 /** The chunks of a stored stream as one caller gets them. */
-export function chunksOf(answer: Exclude<StoredAnswer, { form: 'value' }>): readonly unknown[] {
+export function chunksOf(answer: StoredStream): readonly unknown[] {
   return answer.form === 'stream'
     ? (answer.chunks.take() as readonly unknown[])
     : answer.transcript.frames()

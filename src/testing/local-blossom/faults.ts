@@ -1,6 +1,7 @@
 import { check, isDate, rules } from '../../core/index.js'
 import type { ErrorShape } from './errors.js'
 import { FLAG, isObject, isText, TEXT } from './fields.js'
+import { ODD_SHAPES, type OddShape } from './odd-shapes.js'
 import { count, wait } from './options.js'
 import type { LocalBlossomRequest } from './record.js'
 
@@ -120,6 +121,9 @@ export interface Fault {
    * A stream's first content chunk is one line of at least so many bytes; Infinity never ends it.
    */
   readonly bigLine?: number | undefined
+
+  /** A shape that real upstreams send, of the names in `ODD_SHAPES`. */
+  readonly odd?: OddShape | undefined
 }
 
 const many = count(undefined)
@@ -175,6 +179,7 @@ const FAULT: Readonly<Record<keyof Fault, rules.Rule<unknown>>> = {
   chunkDelayMs: delay,
   bigBody: many,
   bigLine: many,
+  odd: rules.oneOf(ODD_SHAPES, undefined),
 }
 
 /**

@@ -9,6 +9,7 @@ import { checkFault, type Fault, faultQueue, takeFault } from './faults.js'
 import { Gates } from './gates.js'
 import type { LocalBlossom } from './interface.js'
 import { Models } from './models.js'
+import { oddBody, oddFrames, oddHead } from './odd-shapes.js'
 import type { Settings } from './options.js'
 import { beginRecord, type OpenRecord, REMEMBERED } from './record.js'
 import { findRoute } from './routes.js'
@@ -114,7 +115,7 @@ export class Server implements LocalBlossom {
 
   async #answer(exchange: Exchange): Promise<void> {
     const { record } = exchange
-    const fault = takeFault(this.faults, record) ?? this.#faultOfHeader(record)
+    let fault = takeFault(this.faults, record) ?? this.#faultOfHeader(record)
     record.fault = fault
     if (fault !== undefined && standsIn(fault)) return sendStandIn(exchange, fault)
 
@@ -133,11 +134,13 @@ export class Server implements LocalBlossom {
     const answer = route.generation ? await this.#generate(exchange, draft, fault) : draft.make(0)
     if (fault?.delayMs !== undefined) await exchange.sleep(fault.delayMs)
     const cached = record.cache === undefined ? undefined : { 'x-cache': record.cache }
+    const { odd } = fault ?? {}
+    if (odd !== undefined) fault = { ...oddHead(odd, 'frames' in answer), ...fault }
     if ('frames' in answer) {
       const headers = { ...cached, 'x-model-used': answer.model }
       return sendStream(
         exchange,
-        answer.frames,
+        odd ? oddFrames(answer.frames, odd) : answer.frames,
         headers,
         this.#settings.chunkDelayMs(record),
         fault,
@@ -145,7 +148,11 @@ export class Server implements LocalBlossom {
     }
     return sendWhole(
       exchange,
-      { status: 200, headers: { ...cached, ...headersOf(answer) }, body: answer.body },
+      {
+        status: 200,
+        headers: { ...cached, ...headersOf(answer) },
+        body: odd ? oddBody(answer.body, odd) : answer.body,
+      },
       fault,
     )
   }

@@ -4,6 +4,8 @@ import { createGateway } from '../../../src/gateway/index.js'
 import { batcher, cache, collect, createBlossom } from '../../../src/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
 import { httpServer } from '../../support/bare-server.js'
+import { turn } from '../../support/watch.js'
+import { chatEvents } from '../../support/wire.js'
 
 const messages = [{ role: 'user', content: 'Tell me about tulips.' }]
 const withUsage = { messages, stream_options: { include_usage: true } }
@@ -61,6 +63,22 @@ describe('a stored chat answer', () => {
     expect(await one.read(withUsage)).toMatchObject({ usage: 1, requests: 2 })
     expect(await one.read({ messages })).toMatchObject({ usage: 0, requests: 2 })
     expect(await one.read(withUsage)).toMatchObject({ usage: 1, requests: 2 })
+  })
+
+  it('without usage serves those who ask for it where upstream never reports any', async () => {
+    await using server = await httpServer((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.end(chatEvents('Hello'))
+    })
+    for (const store of [undefined, new Map()]) {
+      await using blossom = createBlossom({ baseURL: server.url }).use(cache({ store }))
+      const before = server.requests.length
+      for (let i = 0; i < 3; i++) {
+        await collect(await blossom.chat.stream(withUsage))
+        await turn()
+      }
+      expect(server.requests.length - before).toBe(1)
+    }
   })
 
   it('has in the text of the gateway’s events what its client asked for', async () => {

@@ -244,13 +244,20 @@ describe('toChunks and fromChunks', () => {
   })
 
   it('give back every field, also those that nobody has heard of', () => {
-    const names = fc.constantFrom('reasoning', 'annotations', 'images', 'thinking', 'of_tomorrow')
+    const names = fc.constantFrom(
+      'reasoning',
+      'annotations',
+      'images',
+      'thinking',
+      'of_tomorrow',
+      'constructor',
+    )
     const value = fc
       .jsonValue({ maxDepth: 2 })
       .filter((one) => !JSON.stringify(one).includes('__proto__'))
     const extra = fc.dictionary(names, value)
     const fields = fc.dictionary(
-      fc.constantFrom('system_fingerprint', 'citations', 'service_tier', 'of_tomorrow'),
+      fc.constantFrom('system_fingerprint', 'citations', 'of_tomorrow', 'toString'),
       value,
     )
     const logprobs = fc.record({
