@@ -1,6 +1,12 @@
 import { once } from 'node:events'
-import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type Server,
+  ServerResponse,
+} from 'node:http'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createGateway, type RequestLog, toNode } from '../../../src/gateway/index.js'
 import { cache, createBlossom, dedupe, queue } from '../../../src/index.js'
@@ -100,6 +106,46 @@ describe('events', () => {
     expect(parts.join('')).toContain('[DONE]')
     expect(parts.length).toBeLessThanOrEqual(3)
     expect(parts[0]).toContain('"content":"h"')
+  })
+
+  it('that one packet brought in many HTTP chunks leave in one write', async () => {
+    const http = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+    const chunk = (content: string, finish: string | null = null) =>
+      http(
+        `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: finish }] })}\n\n`,
+      )
+    let goOn = () => {}
+    const upstream = createTcpServer((socket) => {
+      socket.once('data', () => {
+        socket.write(
+          `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n${chunk('first')}`,
+        )
+        goOn = () =>
+          socket.write(
+            `${[...'abcdefgh'].map((letter) => chunk(letter)).join('')}${chunk('', 'stop')}`,
+          )
+      })
+    })
+    upstream.listen(0, '127.0.0.1')
+    await once(upstream, 'listening')
+    closers.push(() => upstream.close())
+    const { port } = upstream.address() as AddressInfo
+    const { url } = await gatewayBefore(`http://127.0.0.1:${port}`)
+    const written = vi.spyOn(ServerResponse.prototype, 'write')
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: chat(true),
+    })
+    const reader = response.body!.getReader()
+    await reader.read()
+    written.mockClear()
+    goOn()
+    let text = ''
+    while (!text.includes('"stop"')) text += new TextDecoder().decode((await reader.read()).value)
+    expect(written).toHaveBeenCalledTimes(1)
+    written.mockRestore()
+    await reader.cancel()
   })
 })
 

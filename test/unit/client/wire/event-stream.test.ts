@@ -1,0 +1,48 @@
+import { expect, it, vi } from 'vitest'
+import type { BlossomAnswer } from '../../../../src/client/index.js'
+import type { BodyContext } from '../../../../src/client/wire/body.js'
+import { EventStream } from '../../../../src/client/wire/event-stream.js'
+import { type Context, stack } from '../../../../src/index.js'
+import { turn } from '../../../support/watch.js'
+import { chunk, event } from '../../../support/wire.js'
+
+/** An exchange whose body is fed by hand. */
+const exchangeOf = (context: Context) =>
+  ({
+    context,
+    request: { path: '/v1/chat/completions', body: {}, stream: true },
+    settings: { maxResponseBytes: 1e9, apiKey: undefined, notices: 'pass' },
+    headers: {},
+    settle: vi.fn(),
+    reject: vi.fn(),
+    fail: vi.fn(),
+    release: vi.fn(),
+    pause: vi.fn(),
+    resume: vi.fn(),
+    cut: vi.fn(),
+  }) as unknown as BodyContext
+
+const PART = Buffer.from(event(chunk({ content: 'x'.repeat(1_000) })))
+
+it('pauses the socket beyond 64 KiB that nobody has read, and resumes it for a reader that waits', async () => {
+  const ask = stack(async (_: string, context: Context) => {
+    const exchange = exchangeOf(context)
+    const body = new EventStream(exchange)
+    let parts = 0
+    for (; (parts + 1) * PART.length < 64 * 1024; parts++) body.data(PART)
+    await turn()
+    expect(exchange.pause).not.toHaveBeenCalled()
+    for (const end = parts + 5; parts < end; parts++) body.data(PART)
+    expect(exchange.pause).toHaveBeenCalledTimes(1)
+    const [answer] = vi.mocked(exchange.settle).mock.calls[0] as [BlossomAnswer]
+    const reader = (answer as unknown as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+    for (; parts > 0; parts--) await reader.next()
+    expect(exchange.resume).not.toHaveBeenCalled()
+    const next = reader.next()
+    expect(exchange.resume).toHaveBeenCalledTimes(1)
+    await Promise.all([next, reader.return?.()])
+    expect(exchange.cut).toHaveBeenCalledTimes(1)
+    return ''
+  })
+  await ask('q')
+})
