@@ -10,7 +10,7 @@ import {
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from '../errors.js'
 import type { BodyContext, BodyReader } from './body.js'
 import { ChoiceProgress } from './choices.js'
-import { eventKind, textOf } from './completion.js'
+import { type EventKind, eventKind, textOf } from './completion.js'
 import { errorInside, failureInside, isRefusal } from './failure.js'
 import { addedText, mayBeNotice, noticeInText } from './notice.js'
 import { isChat } from './shapes.js'
@@ -129,17 +129,20 @@ export class EventStream implements BodyReader, StreamSource {
     } catch {
       if (event !== 'error') return this.#onText(data, event)
     }
-    const inside = this.#failureIn(frame?.value, event)
+    const kind = this.#isChat ? eventKind(frame?.value) : undefined
+    const inside = this.#failureIn(frame?.value, event, kind)
     if (inside !== undefined || frame === undefined) return this.#exchange.fail(inside)
-    if (this.#isChat) this.#onChatEvent(frame)
-    else this.#append(frame, data.length)
+    if (kind === undefined) this.#append(frame, data.length)
+    else this.#onChatEvent(frame, kind)
   }
 
-  #failureIn(data: unknown, event: string | undefined): StackError | undefined {
+  #failureIn(
+    data: unknown,
+    event: string | undefined,
+    kind: EventKind | undefined,
+  ): StackError | undefined {
     const { headers, settings } = this.#exchange
-    const isFailure =
-      event === 'error' || (this.#isChat && eventKind(data) === 'aside' && isRefusal(data))
-    return isFailure
+    return event === 'error' || (kind === 'aside' && isRefusal(data))
       ? failureInside(data, headers, settings.apiKey)
       : errorInside(data, headers, settings.apiKey)
   }
@@ -150,13 +153,15 @@ export class EventStream implements BodyReader, StreamSource {
     this.#refuse('An event of the stream is not valid JSON.')
   }
 
-  #onChatEvent(frame: Frame): void {
-    const chunk = frame.value
-    switch (eventKind(chunk)) {
+  #onChatEvent(frame: Frame, kind: EventKind): void {
+    switch (kind) {
       case 'chunk':
         return this.#append(frame, frame.text.length)
       case 'without choices':
-        return this.#append(Frame.of({ ...(chunk as object), choices: [] }), frame.text.length)
+        return this.#append(
+          Frame.of({ ...(frame.value as object), choices: [] }),
+          frame.text.length,
+        )
       case 'aside':
         if (isNamed(frame.event)) this.#appendAside(frame.text, frame.event)
         return

@@ -24,7 +24,7 @@ export function asksForUsage(body: BlossomRequest['body']): boolean {
 
 /**
  * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked
- * for. It is asked where the answer arrives: what is no answer is then tried again, speaks against
+ * for. It is asked where the answer arrives: what is no answer is then tried again, counts against
  * upstream, and is kept by no cache.
  */
 export function wrongWith(
