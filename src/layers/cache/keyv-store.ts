@@ -27,6 +27,7 @@ interface Envelope {
   /** The share of its time that it is kept for, where that is below 1. */
   readonly s?: number
   readonly d: unknown
+  /** What JSON cannot say of the content, where there is such. */
   readonly o?: Written['oddities']
   /** In which variant a stream was asked for, where there are several. */
   readonly w?: unknown

@@ -8,7 +8,6 @@ import {
   shareList,
   Transcript,
 } from '../../core/index.js'
-
 import { type Oddity, odditiesIn, withOddities } from './beyond-json.js'
 
 /**
@@ -61,7 +60,11 @@ export function write(answer: StoredAnswer): Written | undefined {
     return { form, content: transcript.toStored(), variant }
   }
   const shared = answer.form === 'value' ? answer.value : answer.chunks
-  if (shared instanceof SharedJson) return written('json', { text: shared.text, rest: shared.rest })
+  if (shared instanceof SharedJson) {
+    // The place of the text is in `rest`, and nothing in it.
+    const { data: _, ...rest } = shared.rest as { data?: unknown }
+    return written('json', { text: shared.text, rest })
+  }
   const variant = answer.form === 'stream' ? answer.variant : undefined
   return written(answer.form, shared.take(), variant)
 }

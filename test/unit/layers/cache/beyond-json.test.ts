@@ -3,9 +3,10 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import Keyv from 'keyv'
 import { describe, expect, it } from 'vitest'
-import { base, collect, replay, stack } from '../../../../src/core/index.js'
+import { base, collect, Json, replay, share, stack } from '../../../../src/core/index.js'
 import { odditiesIn, withOddities } from '../../../../src/layers/cache/beyond-json.js'
 import { type CacheStore, cache } from '../../../../src/layers/cache/index.js'
+import { write } from '../../../../src/layers/cache/stored-answer.js'
 import { OddStore } from '../../../support/store.js'
 import { turn } from '../../../support/watch.js'
 
@@ -113,6 +114,14 @@ describe('a store outside the process', () => {
       }),
       { numRuns: 500 },
     )
+  })
+})
+
+it('notes nothing beside an answer of JSON, which is kept as its text', () => {
+  const shared = share({ data: Json.of({ a: 1 }), requestId: 'r1' })
+  expect(write({ form: 'value', value: shared })).toEqual({
+    form: 'json',
+    content: { text: '{"a":1}', rest: { requestId: 'r1' } },
   })
 })
 
