@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { defineConfig, type Options } from 'tsup'
 
 // Removed here once: tsup's own `clean` runs per format and may delete what the other has just
@@ -27,10 +27,10 @@ const entry = {
  * the packages that they bring.
  */
 const layers = Object.fromEntries(
-  ['batcher', 'breaker', 'cache', 'dedupe', 'pool', 'queue', 'retry', 'timeout'].map((name) => [
-    `layers/${name}`,
-    [`src/layers/${name}.ts`, `src/layers/${name}/index.ts`].find(existsSync) as string,
-  ]),
+  readdirSync('src/layers')
+    .map((name) => (name.includes('.') ? name : `${name}/index.ts`))
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => [`layers/${file.replace(/(\/index)?\.ts$/, '')}`, `src/layers/${file}`]),
 )
 
 const common: Options = {
