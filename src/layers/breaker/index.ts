@@ -21,7 +21,7 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
    */
   key?: 'model' | ((request: Request, context: Context) => string) | undefined
   /**
-   * Decides instead of the default rule whether an error speaks against upstream. The caller's
+   * Decides instead of the default rule whether an error counts against upstream. The caller's
    * abort never does.
    */
   counts?: ((error: unknown) => boolean) | undefined

@@ -91,7 +91,7 @@ export class Member {
   }
 }
 
-/** What speaks against a member: it failed, rather than the request or its reader. */
+/** Whether an outcome counts against a member: it failed, rather than the request or its reader. */
 function isFault(error: { code: string }): boolean {
   if (error instanceof TimeoutError) return error.phase !== 'read'
   return ['SERVER', 'NETWORK', 'PROTOCOL', 'STREAM'].includes(error.code)
