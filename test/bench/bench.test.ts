@@ -200,12 +200,14 @@ const place = (table: string) => `before\n<!-- measured: peers -->\n${table}\n<!
 describe('withMeasured', () => {
   it('puts the run into the README in which ours was worse, others with it', () => {
     const text = withMeasured(place('old'), [whole(0.8), whole(0.5)])
-    expect(text).toMatch(/^before\n<!-- measured: peers -->\n\| {2}\| \*\*blossom-stack\*\* \|/)
+    expect(text).toMatch(
+      /^before\n<!-- measured: peers -->\n!\[[^\n]+\n\n\| {2}\| \*\*blossom-stack\*\* \|/,
+    )
     expect(text).toMatch(
       /\| JSON calls\/s, [^|]+ \| 0\.50 × \| – \| – \| – \| 0\.05 × \| – \| – \|/,
     )
     expect(text).toMatch(/\n\nNode v20, m <1>, 2026-01-01\.\n<!-- end -->\nafter$/)
-    expect(text.split('\n')).toHaveLength(comparisons.length + 8)
+    expect(text.split('\n')).toHaveLength(comparisons.length + 10)
     expect(withMeasured(place('old'), [whole(0.5), whole(0.8)])).toBe(text)
   })
 
@@ -215,6 +217,14 @@ describe('withMeasured', () => {
     expect(withMeasured(place(''), [whole(1), results(...tables)])).toContain(
       'undici alone differ by a factor of 3, so',
     )
+  })
+
+  it('shows no table of a machine that was too busy', () => {
+    const rows = [row('undici request()', 1, 10), row(OURS, 1, 10)]
+    const tables = whole(1).tables.map((one) => (one.id === 'calls.16' ? { ...one, rows } : one))
+    const text = withMeasured(place('| a |'), [whole(1), results(...tables)])
+    expect(text).toContain('too busy, rounds of undici alone differ by a factor of 10.')
+    expect(text).not.toMatch(/\||results\.svg/)
   })
 
   it('refuses a README without a place for it, and results of a part of the benchmarks', () => {

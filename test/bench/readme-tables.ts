@@ -25,11 +25,25 @@ function circumstances(runs: readonly Results[]): string {
   return `Node ${node}, ${machine}, ${date}.${warning}`
 }
 
+/** From here on figures of a busy machine are not worth showing. */
+const TOO_BUSY = 5
+
+const PICTURE =
+  '![Calls, stream chunks and in-process cost beside undici, policy libraries and SDKs](test/bench/results.svg)'
+
+function measured(runs: readonly Results[]): string {
+  const table = besidePeers(runs)
+  const factor = unrest(runs)
+  return factor < TOO_BUSY
+    ? `${PICTURE}\n\n${table}\n\n${circumstances(runs)}`
+    : `No table is shown: the machine of the last two runs was too busy, rounds of undici alone differ by a factor of ${short(factor)}. \`npm run bench\` measures yours.`
+}
+
 /** The README with its measured table, between `<!-- measured: peers -->` and `<!-- end -->`. */
 export function withMeasured(readme: string, runs: readonly Results[]): string {
   const begin = '<!-- measured: peers -->\n'
   const from = readme.indexOf(begin)
   const to = readme.indexOf('\n<!-- end -->', from)
   if (from < 0 || to < 0) throw new Error('The README has no place for the measured table.')
-  return `${readme.slice(0, from + begin.length)}${besidePeers(runs)}\n\n${circumstances(runs)}${readme.slice(to)}`
+  return `${readme.slice(0, from + begin.length)}${measured(runs)}${readme.slice(to)}`
 }
