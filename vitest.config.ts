@@ -18,6 +18,7 @@ export default defineConfig({
           testTimeout: 30_000,
           include: ['test/**/*.test.ts'],
           exclude: ['test/system/**'],
+          setupFiles: ['test/support/property-seed.ts'],
           typecheck,
         },
       },

@@ -107,13 +107,18 @@ export const boundedAttempts: Invariant = (history) => {
   })
 }
 
-/** Nobody hears or waits for anything after his deadline, and no work is done for who has gone. */
+/**
+ * Nobody waits after the deadline of the call, nothing new comes, and no work is done for callers
+ * who have gone. What came before a failure is the reader's for good: nothing is held for it.
+ */
 export const keepsTime: Invariant = ({ called, served, closed, plan }) => [
   ...each(called, (call) => {
     const deadline = call.began.at + call.plan.timeoutMs + GRAIN_MS
     if (call.settled && call.settled.at > deadline)
       return `settled ${call.settled.at - deadline} ms after its deadline`
-    if (call.chunks.some(({ at }) => at > deadline)) return 'was given a chunk after its deadline'
+    const isOver = call.ended !== undefined && call.ended.at <= deadline
+    if (!isOver && call.chunks.some(({ at }) => at > deadline))
+      return 'was given a chunk after its deadline'
     if (!isOwn(call)) return false
     const over = call.answer === undefined || !call.plan.stream ? call.settled : call.readEnded
     const until = Math.min(

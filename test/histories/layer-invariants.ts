@@ -97,6 +97,8 @@ function overtaken(
       return []
     // Whose turn has come takes some steps to begin; who matters more may come just then.
     if (other.began.place > from.began.place && other.began.at === began.at) return []
+    // So may who comes when there is room for both.
+    if (from.began.at === began.at && start?.began.at === began.at) return []
     // It leaves the room at once, and says so some steps later.
     const isLeaving =
       other.context.cancel.aborted && (other.settled?.at ?? Number.POSITIVE_INFINITY) <= began.at

@@ -1,5 +1,11 @@
 import { getEventListeners } from 'node:events'
-import { type CacheMode, type CallOptions, isStackError, stack } from '../../src/core/index.js'
+import {
+  type CacheMode,
+  type CallOptions,
+  isStackError,
+  onEnd,
+  stack,
+} from '../../src/core/index.js'
 import { type HistoryClock, type Moment, now, settle } from './history-clock.js'
 import { type LayerPlan, type Make, type Watched, watchedStack } from './history-layers.js'
 import {
@@ -46,6 +52,8 @@ export interface Called {
   readonly meta: Map<string, unknown>
   settled: Moment | undefined
   answer: unknown
+  /** The answer was over for the stack: what had come may still be read. */
+  ended: Moment | undefined
   error: unknown
   readonly chunks: { readonly chunk: Chunk; readonly at: number }[]
   /** How a stream's reading ended. `unread`: nobody began. */
@@ -187,6 +195,7 @@ function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
     meta: new Map(),
     settled: undefined,
     answer: undefined,
+    ended: undefined,
     error: undefined,
     chunks: [],
     reading: undefined,
@@ -213,6 +222,9 @@ function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
     (answer) => {
       called.settled = now()
       called.answer = answer
+      onEnd(answer, () => {
+        called.ended = now()
+      })
       if (stream) void read(answer as AsyncGenerator<Chunk, undefined>, called)
     },
     (error: unknown) => {

@@ -310,7 +310,8 @@ export class Log<T> {
   abort(reason: unknown): void {
     const source = this.#source
     this.#source = undefined
-    if (this.sourceEnd === undefined) this.#break(reason)
+    // Also when the source has sent everything: what is inside the sharing waits for the reading.
+    this.#break(reason)
     if (source) runHook("A stream's stop()", () => source.stop(reason))
   }
 

@@ -8,6 +8,12 @@ interface Batch {
   left(call: BatchedCall, reason: unknown): void
 }
 
+/** Calls of a batch that was halved. */
+interface Half {
+  /** The caller of one has gone. */
+  left(reason: unknown): void
+}
+
 interface Ways {
   readonly leave: (reason?: unknown) => void
   readonly resolve: (answer: unknown) => void
@@ -21,6 +27,8 @@ export class BatchedCall implements AbortListener {
   readonly size: number
   readonly context: Context
   readonly leave: (reason?: unknown) => void
+  /** The half that it is sent with, once its batch has been halved. */
+  half: Half | undefined
   readonly #batch: Batch
   readonly #resolve: (answer: unknown) => void
   readonly #reject: (error: unknown) => void
@@ -61,6 +69,7 @@ export class BatchedCall implements AbortListener {
   abort(reason: unknown): void {
     this.#isSettled = true
     this.#batch.left(this, reason)
+    this.half?.left(reason)
     this.#reject(reason)
   }
 }

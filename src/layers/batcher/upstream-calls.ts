@@ -1,4 +1,4 @@
-import { type Context, type Handler, isStackError } from '../../core/index.js'
+import { Cancel, type Context, type Handler, isStackError } from '../../core/index.js'
 import type { BatchedCall } from './batched-call.js'
 
 type Merged = ReturnType<Context['base']['merge']>
@@ -18,10 +18,10 @@ export class UpstreamCalls {
     this.#stats = stats
   }
 
-  /** Answers every call, whatever happens. Resolves with whether all have failed. */
+  /** Answers every call, whatever happens. Resolves with whether upstream has failed them all. */
   async answer(all: readonly BatchedCall[]): Promise<boolean> {
     const calls = all.filter(({ isSettled }) => !isSettled)
-    if (calls.length === 0) return true
+    if (calls.length === 0) return false
     this.#stats.batches++
     for (const { size } of calls) this.#stats.items += size
     let merged: Merged
@@ -30,7 +30,9 @@ export class UpstreamCalls {
       merged = merge(calls, this.#context)
       answer = await this.#next(merged.request, this.#context)
     } catch (error) {
-      return this.#mayBeOneInput(calls, error) ? this.#halve(calls, error) : rejectAll(calls, error)
+      if (this.#mayBeOneInput(calls, error)) return this.#halve(calls, error)
+      rejectAll(calls, error)
+      return !this.#context.cancel.aborted
     }
     return cut(calls, merged, answer)
   }
@@ -47,12 +49,38 @@ export class UpstreamCalls {
   /** Finds the bad input by halving: about 2 log₂ n calls. */
   async #halve(calls: readonly BatchedCall[], error: unknown): Promise<boolean> {
     const middle = calls.length >> 1
-    const firstFailed = await this.answer(calls.slice(0, middle))
+    const firstFailed = await this.#answerHalf(calls.slice(0, middle))
     const rest = calls.slice(middle)
     // A foreign error may as well be an outage: once a whole half has failed with one, the other
     // is asked as a whole or not at all.
     if (firstFailed && !isStackError(error) && middle > 1) return rejectAll(rest, error)
-    return (await this.answer(rest)) && firstFailed
+    return (await this.#answerHalf(rest)) && firstFailed
+  }
+
+  async #answerHalf(calls: readonly BatchedCall[]): Promise<boolean> {
+    const half = new Half(calls)
+    const { cancel } = this.#context
+    cancel.add(half)
+    const context = this.#context.derive({ cancel: half })
+    const isFailed = await new UpstreamCalls(this.#next, context, this.#stats).answer(calls)
+    cancel.remove(half)
+    return isFailed
+  }
+}
+
+/** Some calls of a batch that are sent by themselves: ends when the last of their callers goes. */
+class Half extends Cancel {
+  readonly #calls: readonly BatchedCall[]
+
+  constructor(calls: readonly BatchedCall[]) {
+    super()
+    this.#calls = calls
+    for (const call of calls) call.half = this
+  }
+
+  /** The caller of one has gone. */
+  left(reason: unknown): void {
+    if (this.#calls.every(({ isSettled }) => isSettled)) this.abort(reason)
   }
 }
 

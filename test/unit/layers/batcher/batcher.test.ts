@@ -453,6 +453,33 @@ describe('batcher', () => {
       await batched.close()
     })
 
+    it('asks for the other half at once when everybody in the first has left', async () => {
+      const contexts: Context[] = []
+      const batched = stack(async (inputs: number[], context: Context) => {
+        contexts.push(context)
+        if (inputs.length === 4) throw new Error('the function failed')
+        if (!inputs.includes(0)) return inputs
+        return new Promise<number[]>((_, reject) =>
+          context.signal.addEventListener('abort', () => reject(context.signal.reason)),
+        )
+      }, batcher())
+      const callers = range(4).map(() => new AbortController())
+      const calls = callers.map(({ signal }, n) => watch(batched([n], { signal })))
+      await pass()
+      callers[0]!.abort(left())
+      expect(contexts[1]!.signal.aborted).toBe(false)
+      callers[1]!.abort(left())
+      expect(contexts[1]!.signal.reason).toBe(callers[1]!.signal.reason)
+      await flush()
+      expect(calls.map(({ state }) => state)).toEqual([
+        'rejected',
+        'rejected',
+        'resolved',
+        'resolved',
+      ])
+      await batched.close()
+    })
+
     it('does not abort work that has been answered', async () => {
       const { ask, contexts } = squares()
       const batched = stack(ask, batcher())

@@ -13,7 +13,9 @@ import {
   stack,
 } from '../../../../src/core/index.js'
 import { dedupe } from '../../../../src/layers/dedupe/index.js'
+import { queue } from '../../../../src/layers/queue/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
+import { timeout } from '../../../../src/layers/timeout.js'
 import { startLocalBlossom } from '../../../../src/testing/index.js'
 import { dedupedStream } from '../../../support/deduped.js'
 import { gate, never } from '../../../support/gate.js'
@@ -475,6 +477,27 @@ describe('dedupe', () => {
       expect(source.stops.length).toBe(1)
       expect(ask.stats().dedupe.inFlight).toBe(0)
       for (const reader of readers) await failure(reader.next())
+    })
+
+    it('frees the slot of a complete stream that nobody reads when the time inside is over', async () => {
+      const source = driven<string>({ committed: true })
+      const ask = stack(
+        async (_: string) => source.stream,
+        dedupe(),
+        timeout({ streamMs: 100 }),
+        queue({ concurrency: 1 }),
+      )
+      const readers = await Promise.all([ask('q'), ask('q')])
+      source.stream.log.push('a')
+      source.stream.log.end()
+      await vi.advanceTimersByTimeAsync(99)
+      expect(ask.stats()).toMatchObject({ queue: { running: 1 }, dedupe: { inFlight: 1 } })
+      await vi.advanceTimersByTimeAsync(1)
+      expect(ask.stats()).toMatchObject({ queue: { running: 0 }, dedupe: { inFlight: 0 } })
+      for (const reader of readers) {
+        expect(await reader.next()).toEqual({ done: false, value: 'a' })
+        expect(await failure(reader.next())).toMatchObject({ code: 'TIMEOUT', ms: 100 })
+      }
     })
 
     it('lets a stream that many read finish when the stack closes', async () => {
