@@ -46,15 +46,16 @@ export {
 } from './core/stream/index.js'
 export type { Cancel } from './core/time/cancel.js'
 export { abortScope, type Scope } from './core/time/scope.js'
+export type { BaseFacts, BaseTraits, TokenUsage } from './core/traits.js'
 export type {
-  BaseFacts,
-  BaseTraits,
+  AnsweredBy,
   CacheMode,
   CallOptions,
   Context,
   ContextPatch,
   Handler,
   MaybePromise,
+  RetryAllowance,
   SharedWork,
   Transport,
 } from './core/types.js'

@@ -113,7 +113,7 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
     speech(text: string, options?: SpeechOptions): Promise<BytesResult>
   }
   readonly embeddings: {
-    /** At most 32 inputs upstream; a `batcher` merges small calls. */
+    /** At most 32 inputs upstream; a `batcher` merges small calls and divides large ones. */
     create(input: string | readonly string[], options?: EmbeddingOptions): Promise<EmbeddingResult>
   }
   readonly models: {

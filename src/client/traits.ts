@@ -1,12 +1,13 @@
 import { type BaseTraits, Frame, isBytes, isJson, isRecord, Json } from '../core/index.js'
-import type { BlossomAnswer, JsonAnswer, WireUsage } from './types.js'
+import type { BlossomAnswer, JsonAnswer } from './types.js'
 import { ChoiceProgress, choicesOf, isWorthKeeping } from './wire/choices.js'
 import { commits, isCompletion } from './wire/completion.js'
-import { itemsIn } from './wire/embeddings.js'
 import { fromChunks } from './wire/from-chunks.js'
-import { DEFAULT_MODELS, Outgoing } from './wire/outgoing.js'
+import { divideEmbeddings, inputsOf, mergeEmbeddings } from './wire/merged-embeddings.js'
+import { DEFAULT_MODELS, type Outgoing } from './wire/outgoing.js'
 import { asksForUsage, EMBEDDINGS } from './wire/shapes.js'
 import { toChunks } from './wire/to-chunks.js'
+import { conversation, tokenUsage, weigh } from './wire/tokens.js'
 
 /**
  * What the client's layers must know of its requests. `principal` is a digest of whose key pays,
@@ -25,6 +26,9 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     },
     model: modelOf,
     ownKey: ({ key }) => key !== undefined,
+    conversation,
+    weigh,
+    usage: tokenUsage,
     commits,
     complete: (chunks) => {
       const progress = new ChoiceProgress()
@@ -57,16 +61,8 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       const inputs = inputsOf(input)
       return inputs && { group: JSON.stringify([own ?? null, rest]), size: inputs.length }
     },
-    merge: (requests) => {
-      const parts = requests.map(({ body }) => inputsOf(body?.input) ?? [])
-      const input = parts.flat()
-      const [first] = requests as [Outgoing]
-      const merged = new Outgoing(first.method, first.path, { ...first.body, input }, first.accept)
-      return {
-        request: first.key === undefined ? merged : merged.paidBy(first.key),
-        part: (answer, from, size) => partOf(answer, input, from, size),
-      }
-    },
+    merge: mergeEmbeddings,
+    divide: divideEmbeddings,
   }
 }
 
@@ -121,42 +117,4 @@ function isAnswer(answer: unknown): answer is BlossomAnswer {
 function dataOf(answer: object): unknown {
   const { data } = answer as Partial<JsonAnswer>
   return isJson(data) ? data.value : data
-}
-
-/** Inputs of an embeddings call; undefined for forms that are not merged (token arrays). */
-function inputsOf(input: unknown): readonly string[] | undefined {
-  if (typeof input === 'string') return [input]
-  return Array.isArray(input) && input.length > 0 && input.every((item) => typeof item === 'string')
-    ? input
-    : undefined
-}
-
-/**
- * One call's part of a merged answer. What it cost is its share by length: upstream counts the
- * whole only.
- */
-function partOf(
-  answer: BlossomAnswer,
-  input: readonly string[],
-  from: number,
-  size: number,
-): BlossomAnswer {
-  const given = dataOf(answer)
-  const body = isRecord(given) ? given : {}
-  const items = itemsIn(body, input.length)
-  if (items === undefined)
-    throw new TypeError(`Upstream did not answer ${input.length} inputs with one embedding each.`)
-  const data = items.slice(from, from + size).map((item, index) => ({ ...item, index }))
-  const length = (items: readonly string[]) => items.reduce((sum, item) => sum + item.length, 0)
-  const share = length(input.slice(from, from + size)) / Math.max(1, length(input))
-  const usage = isRecord(body.usage) ? (body.usage as WireUsage) : undefined
-  const counted = usage && {
-    ...usage,
-    prompt_tokens: Math.round(usage.prompt_tokens * share),
-    total_tokens: Math.round(usage.total_tokens * share),
-  }
-  return {
-    data: Json.of({ ...body, data, ...(counted && { usage: counted }) }),
-    requestId: (answer as JsonAnswer).requestId,
-  }
 }

@@ -4,7 +4,8 @@ import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
 import { processWide } from './process-wide.js'
 import { isStream, onEnd, Stream, streamFrom } from './stream/index.js'
-import type { BaseFacts, BaseTraits, Context, Handler, MaybePromise } from './types.js'
+import type { BaseFacts, BaseTraits } from './traits.js'
+import type { Context, Handler, MaybePromise } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 
 /** Read by another copy of this library, too (ESM and CommonJS). */
@@ -27,6 +28,9 @@ const RULES = {
   key: callback(),
   model: callback(),
   ownKey: callback(),
+  conversation: callback(),
+  weigh: callback(),
+  usage: callback(),
   commits: callback(),
   complete: callback(),
   valid: callback(),
@@ -36,13 +40,15 @@ const RULES = {
   fromStream: callback(),
   split: callback(),
   merge: callback(),
+  divide: callback(),
   unreadMs: duration(undefined),
   onEvent: callback(),
 }
 
 /**
  * States what layers must know of a function and may not guess: whether a request streams, its
- * identity, what commits a stream. All traits are optional; `stack(fn)` without any works.
+ * identity, what commits a stream. All traits are optional; `stack(fn)` without any works. Traits that
+ * the function has already stay, unless they are stated anew.
  *
  * @throws ConfigError when a trait is unknown or not what it should be
  * @example stack(base(ask, { streams: (request) => request.stream === true }), timeout({ ms: 5_000, firstTokenMs: 1_000 }))
@@ -54,14 +60,18 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
   if (typeof fn !== 'function')
     throw new ConfigError('base: the base must be a function of one argument, the request.')
   const checked = check('base', traits, RULES)
+  const stated = Object.fromEntries(
+    Object.entries(checked).filter(([, trait]) => trait !== undefined),
+  )
+  const all = { ...(fn as { [TRAITS]?: BaseTraits })[TRAITS], ...stated }
   const handler = (request: never, context: Context) => fn(request, context)
-  Object.defineProperty(handler, 'name', { value: checked.name ?? fn.name, configurable: true })
-  return Object.defineProperty(handler, TRAITS, { value: checked }) as unknown as Fn
+  Object.defineProperty(handler, 'name', { value: all.name ?? fn.name, configurable: true })
+  return Object.defineProperty(handler, TRAITS, { value: all }) as unknown as Fn
 }
 
 const firstChunkCommits = () => true
 const always = () => true
-const oneVariant = () => undefined
+const unknown = () => undefined
 const asStored = (chunks: readonly unknown[]) => chunks
 const never = () => false
 
@@ -80,20 +90,30 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     key: answering(traits.key) ?? stableKey,
     model: traits.model && orUnknown('model()', traits.model),
     ownKey: traits.ownKey ? orUnknown('ownKey()', traits.ownKey) : never,
+    conversation: traits.conversation ? orUnknown('conversation()', traits.conversation) : unknown,
+    weigh: traits.weigh ? orUnknown('weigh()', traits.weigh) : weighJson,
+    usage: traits.usage ? orUnknown('usage()', traits.usage) : unknown,
     commits: answering(traits.commits) ?? firstChunkCommits,
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,
     toStream: answering(traits.toStream),
-    variant: traits.variant ? orUnknown('variant()', traits.variant) : oneVariant,
+    variant: traits.variant ? orUnknown('variant()', traits.variant) : unknown,
     replay: answering(traits.replay) ?? asStored,
     fromStream: answering(traits.fromStream),
     split:
       answering(traits.split) ??
       ((request) => (Array.isArray(request) ? { group: '', size: request.length } : undefined)),
     merge: answering(traits.merge) ?? mergeArrays,
+    divide: answering(traits.divide) ?? (traits.split || traits.merge ? undefined : divideArray),
     unreadMs: traits.unreadMs ?? 30_000,
     onEvent: traits.onEvent,
   }
+}
+
+/** A token is about four characters of English. */
+function weighJson(request: unknown): { input: number } {
+  const text = typeof request === 'string' ? request : stableKey(request)
+  return { input: Math.ceil((text?.length ?? 0) / 4) }
 }
 
 /** The trait, which may throw: whoever asks it must mind that. */
@@ -198,13 +218,24 @@ function mergeArrays(requests: readonly unknown[]) {
   const request = (requests as unknown[][]).flat(1)
   return {
     request,
-    part: (answer: unknown, from: number, size: number) => {
-      if (!Array.isArray(answer) || answer.length !== request.length) {
-        throw new TypeError(
-          'A batched function must answer with an array, one item for each input.',
-        )
-      }
-      return answer.slice(from, from + size)
-    },
+    part: (answer: unknown, from: number, size: number) =>
+      itemsOf(answer, request.length).slice(from, from + size),
   }
+}
+
+function divideArray(request: unknown, size: number) {
+  const requests: unknown[][] = []
+  const inputs = request as unknown[]
+  for (let from = 0; from < inputs.length; from += size)
+    requests.push(inputs.slice(from, from + size))
+  return {
+    requests,
+    join: (answers: readonly unknown[]) =>
+      requests.flatMap(({ length }, i) => itemsOf(answers[i], length)),
+  }
+}
+
+function itemsOf(answer: unknown, count: number): unknown[] {
+  if (Array.isArray(answer) && answer.length === count) return answer
+  throw new TypeError('A batched function must answer with an array, one item for each input.')
 }

@@ -1,4 +1,5 @@
-import type { BaseFacts, Handler } from './types.js'
+import type { BaseFacts } from './traits.js'
+import type { Handler } from './types.js'
 
 /**
  * A layer: a function from handler to handler, with a name and stats.

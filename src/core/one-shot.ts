@@ -1,4 +1,5 @@
-import type { BaseFacts } from './types.js'
+import type { BaseFacts } from './traits.js'
+
 import { warn } from './warn.js'
 
 /**

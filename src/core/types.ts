@@ -1,6 +1,6 @@
-import type { EventListener } from './events/index.js'
 import type { Trace } from './events/trace.js'
 import type { Cancel } from './time/cancel.js'
+import type { BaseFacts } from './traits.js'
 
 /** A value, or a promise of one. */
 export type MaybePromise<T> = T | Promise<T>
@@ -67,6 +67,17 @@ export interface ContextPatch {
   deadline?: number | undefined
   priority?: number | undefined
   transport?: Transport | undefined
+  /** Whether it is run only if that is possible at once. */
+  optional?: boolean | undefined
+  /** Members of a pool that it must not go to. */
+  elsewhere?: readonly number[] | undefined
+  retryBudget?: RetryAllowance | undefined
+}
+
+/** The repeats that all calls of a `retry()` may make together. */
+export interface RetryAllowance {
+  /** Takes one, if there is one. */
+  take(): boolean
 }
 
 /**
@@ -81,6 +92,19 @@ export const ELSEWHERE = 'elsewhere'
  * answer. Without the note it is 1. `retry` notes it, `cache` reads it.
  */
 export const KEEP = 'keep'
+
+/**
+ * Key in a call's notes: who answered, as `AnsweredBy`. `fallback` and `hedge` note it, the gateway
+ * reads it.
+ */
+export const ANSWERED_BY = 'answeredBy'
+
+/** Who answered a call that more than one could have answered. */
+export interface AnsweredBy {
+  readonly model?: string | undefined
+  /** Of a pool, by its place. */
+  readonly member?: number | undefined
+}
 
 /** What goes inward with a call. It is derived, never changed. */
 export interface Context {
@@ -106,6 +130,15 @@ export interface Context {
   readonly tenant: string | undefined
   readonly cache: CacheMode
   readonly transport: Transport | undefined
+  /**
+   * Whether it is run only if that is possible at once: a layer that would have it wait refuses it.
+   * A second try beside a slow first one is such a call.
+   */
+  readonly optional: boolean
+  /** Members of a pool that it must not go to; a pool without another refuses it. */
+  readonly elsewhere: readonly number[]
+  /** What a `retry()` further out still allows; undefined without one. */
+  readonly retryBudget: RetryAllowance | undefined
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
   /**
@@ -139,149 +172,4 @@ export interface SharedWork {
   tell(caller: Context): void
   /** The work is over: from now on nobody's leaving aborts it. */
   end(): void
-}
-
-/** What layers must know of a base and may not guess. All optional. */
-export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown> {
-  /**
-   * What the function is known by in events and in a store outside the process, where two functions
-   * of one name share their answers. The name in its source does not count there: bundlers change
-   * it, and two functions may have the same.
-   * @default in events the name in its source; in a store none
-   */
-  name?: string | undefined
-  /**
-   * Whether this request asks for a stream. Without it nothing is known until the answer shows its
-   * form.
-   */
-  streams?: ((request: Request) => boolean) | undefined
-  /**
-   * The request's identity, for `cache` and `dedupe`; equal identities may share one answer.
-   * `undefined`: this request has none and bypasses both. Bases that share one cache must
-   * differ in it. For `cache` a streamed and a plain form of one request should be the
-   * same, for `dedupe` they should differ.
-   * @default stable JSON of the request
-   */
-  key?: ((request: Request, use: 'cache' | 'dedupe') => string | undefined) | undefined
-  /**
-   * The model that answers this request, for layers that treat models apart: `breaker({ key:
-   * 'model' })`.
-   * @default none
-   */
-  model?: ((request: Request) => string | undefined) | undefined
-  /**
-   * Whether this request pays by a key of its own. When upstream refuses that key, or limits it,
-   * this counts against no one else: no member of a `pool` pauses for it, no `breaker` opens.
-   * @default no request does
-   */
-  ownKey?: ((request: Request) => boolean) | undefined
-  /**
-   * Whether this chunk commits the stream: from then on nothing is retried.
-   * @default the first chunk commits
-   */
-  commits?: ((chunk: Chunk) => boolean) | undefined
-  /** Whether a stream that ended well may be cached. @default yes */
-  complete?: ((chunks: readonly Chunk[]) => boolean) | undefined
-  /**
-   * Whether a value is a whole answer: asked before it is cached, and again when a store outside
-   * the process gives it back.
-   * @default yes
-   */
-  valid?: ((answer: unknown) => boolean) | undefined
-  /**
-   * A plain answer as the chunks of a stream (`undefined`: it cannot be one), so that one stored
-   * form can serve both.
-   */
-  toStream?: ((answer: Answer, request: Request) => readonly Chunk[] | undefined) | undefined
-  /**
-   * In which of several variants this request asks for a stream, for `replay`.
-   * @default there is one
-   */
-  variant?: ((request: Request) => string) | undefined
-  /**
-   * The chunks of a stored stream, which was asked for in that variant, as this request asks for
-   * them (`undefined`: it cannot have them). What came as text is given as text.
-   * @default as they were stored
-   */
-  replay?:
-    | ((
-        chunks: readonly Chunk[],
-        request: Request,
-        variant: string | undefined,
-      ) => readonly Chunk[] | undefined)
-    | undefined
-  /** The chunks of a complete stream as a plain answer. */
-  fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
-  /**
-   * For `batcher`: how many inputs the request holds and which requests may go together;
-   * `undefined` bypasses the batcher.
-   * @default an array's length
-   */
-  split?:
-    | ((request: Request) => { readonly group: string; readonly size: number } | undefined)
-    | undefined
-  /**
-   * For `batcher`: many requests of one group as one, and how to cut its answer back.
-   * @default arrays, joined and sliced
-   */
-  merge?:
-    | ((requests: readonly Request[]) => {
-        readonly request: Request
-        part(answer: Answer, from: number, size: number): Answer
-      })
-    | undefined
-  /**
-   * A stream whose first chunk nobody asks for within this time ends with `TIMEOUT`, phase `read`.
-   * Milliseconds.
-   * @default 30000
-   */
-  unreadMs?: number | undefined
-  /**
-   * Called with every event of the stacks on this base. What it throws is a warning and changes
-   * nothing.
-   */
-  onEvent?: EventListener | undefined
-}
-
-/** A base's traits with the defaults filled in. */
-export interface BaseFacts {
-  readonly name: string
-  /**
-   * Keeps the identities of this base apart from those of others; empty when the base has a `key`
-   * of its own.
-   */
-  readonly scope: string
-  /**
-   * The same in a store outside the process: the `name` that it was given; `undefined` when it has
-   * neither that nor a `key`.
-   */
-  readonly sharedScope: string | undefined
-  /** `undefined`: nothing is known of this request. */
-  readonly streams: ((request: unknown) => boolean | undefined) | undefined
-  readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
-  /** `undefined`: the base does not know models. */
-  readonly model: ((request: unknown) => string | undefined) | undefined
-  readonly ownKey: (request: unknown) => boolean | undefined
-  readonly commits: (chunk: unknown) => boolean
-  readonly complete: (chunks: readonly unknown[]) => boolean
-  readonly valid: (answer: unknown) => boolean
-  readonly toStream:
-    | ((answer: unknown, request: unknown) => readonly unknown[] | undefined)
-    | undefined
-  readonly variant: (request: unknown) => string | undefined
-  readonly replay: (
-    chunks: readonly unknown[],
-    request: unknown,
-    variant: string | undefined,
-  ) => readonly unknown[] | undefined
-  readonly fromStream: ((chunks: readonly unknown[], request: unknown) => unknown) | undefined
-  readonly split: (
-    request: unknown,
-  ) => { readonly group: string; readonly size: number } | undefined
-  readonly merge: (requests: readonly unknown[]) => {
-    readonly request: unknown
-    part(answer: unknown, from: number, size: number): unknown
-  }
-  readonly unreadMs: number
-  readonly onEvent: EventListener | undefined
 }

@@ -1,11 +1,12 @@
 import type { Trace } from '../events/trace.js'
 import type { Linked } from '../linked-list.js'
 import { Cancel } from '../time/cancel.js'
+import type { BaseFacts } from '../traits.js'
 import type {
-  BaseFacts,
   CacheMode,
   Context,
   ContextPatch,
+  RetryAllowance,
   SharedWork,
   Transport,
 } from '../types.js'
@@ -87,6 +88,18 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
     return this.settings.transport
   }
 
+  get optional(): boolean {
+    return false
+  }
+
+  get elsewhere(): readonly number[] {
+    return NO_MEMBERS
+  }
+
+  get retryBudget(): RetryAllowance | undefined {
+    return undefined
+  }
+
   get meta(): Map<string, unknown> {
     this.#meta ??= new Map()
     return this.#meta
@@ -117,6 +130,8 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   }
 }
 
+const NO_MEMBERS: readonly number[] = []
+
 /** A context for the layers inside: what was changed, above the call that it belongs to. */
 class DerivedContext implements Context {
   readonly #call: CallContext
@@ -124,6 +139,9 @@ class DerivedContext implements Context {
   readonly #limit: number
   readonly priority: number
   readonly transport: Transport | undefined
+  readonly optional: boolean
+  readonly elsewhere: readonly number[]
+  readonly retryBudget: RetryAllowance | undefined
 
   constructor(
     call: CallContext,
@@ -137,6 +155,9 @@ class DerivedContext implements Context {
     this.#limit = deadline === undefined || deadline > limit ? limit : deadline
     this.priority = priority ?? outer.priority
     this.transport = transport ?? outer.transport
+    this.optional = patch.optional ?? outer.optional
+    this.elsewhere = patch.elsewhere ?? outer.elsewhere
+    this.retryBudget = patch.retryBudget ?? outer.retryBudget
   }
 
   get signal(): AbortSignal {

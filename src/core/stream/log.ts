@@ -1,7 +1,8 @@
 import { StackError } from '../errors.js'
 import { type Shared, share } from '../share.js'
 import { Timer } from '../time/timer.js'
-import type { BaseFacts } from '../types.js'
+import type { BaseFacts } from '../traits.js'
+
 import { hookFailed, runHook } from '../warn.js'
 import type { Frame } from './frame.js'
 import { COMPLETE, type StreamEnd } from './stream-end.js'

@@ -1,4 +1,10 @@
-import { type Context, hookFailed, type MaybePromise, TransientMap } from '../../core/index.js'
+import {
+  Cancel,
+  type Context,
+  hookFailed,
+  type MaybePromise,
+  TransientMap,
+} from '../../core/index.js'
 import { Batch, type BatchOptions } from './batch.js'
 
 /** The batches of one stack that are filling: one for each group of calls that may be merged. */
@@ -10,13 +16,44 @@ export class Batches {
     this.#options = options
   }
 
-  /** Runs the call: in a batch when it can be merged with others, else as it is. */
+  /** Runs the call: with others when it is small, in parts when it is too large. */
   run(request: unknown, context: Context): MaybePromise<unknown> {
     const split = splitOf(request, context)
-    if (split === undefined || split.size === 0 || split.size >= this.#options.maxItems)
-      return this.#options.next(request, context)
-    const batch = this.#batchFor(groupOf(split, context), split.size, context)
-    return batch.join(request, split.size, context)
+    return split !== undefined && split.size > this.#options.maxItems
+      ? this.#runDivided(request, split, context)
+      : this.#runMerged(request, split, context)
+  }
+
+  #runMerged(request: unknown, split: Split | undefined, context: Context): MaybePromise<unknown> {
+    const { maxItems, next, stats } = this.#options
+    if (split === undefined || split.size === 0) return next(request, context)
+    if (split.size < maxItems) {
+      const batch = this.#batchFor(groupOf(split, context), split.size, context)
+      return batch.join(request, split.size, context)
+    }
+    stats.batches++
+    stats.items += split.size
+    return next(request, context)
+  }
+
+  async #runDivided(request: unknown, split: Split, context: Context): Promise<unknown> {
+    const divided = context.base.divide?.(request, this.#options.maxItems)
+    if (divided === undefined) return this.#runMerged(request, split, context)
+    const parts = new Cancel()
+    const inside = context.derive({ cancel: parts })
+    context.cancel.add(parts)
+    try {
+      const answers = divided.requests.map(async (part) =>
+        this.#runMerged(part, splitOf(part, context), inside),
+      )
+      return divided.join(await Promise.all(answers))
+    } catch (error) {
+      // Without one part the others are of no use.
+      parts.abort(error)
+      throw error
+    } finally {
+      context.cancel.remove(parts)
+    }
   }
 
   #batchFor(group: string, size: number, context: Context): Batch {

@@ -20,8 +20,8 @@ export interface BatcherStats {
 }
 
 /**
- * Merges calls that come at about the same time into one, and splits its answer in order. Works
- * around any function from an array to an array of the same length, and around the client's
+ * Merges calls that come at about the same time into one, and splits its answer in order. A call of
+ * more than `maxItems` inputs goes as several, and is answered as one. Works around any function from an array to an array of the same length, and around the client's
  * embeddings; other requests pass by. When a batch is refused for one bad input, that input fails
  * alone. Calls of different tenants are never merged.
  *

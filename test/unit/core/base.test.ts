@@ -19,6 +19,9 @@ describe('base', () => {
       key: () => 'same',
       model: () => 'small',
       ownKey: () => true,
+      conversation: () => 'the one about tulips',
+      weigh: () => ({ input: 3, output: 5 }),
+      usage: () => ({ input: 2, output: 1 }),
       commits: () => true,
       complete: () => false,
       valid: () => false,
@@ -26,12 +29,14 @@ describe('base', () => {
       fromStream: () => 'whole',
       split: () => ({ group: 'g', size: 3 }),
       merge: () => ({ request: 'merged', part: () => 'part' }),
+      divide: () => ({ requests: ['a', 'b'], join: () => 'joined' }),
       unreadMs: 5,
     }
     const facts = await factsOf(base(async (_: unknown): Promise<unknown> => 1, traits))
     expect(facts.unreadMs).toBe(5)
-    const { unreadMs, merge, ...told } = traits
+    const { unreadMs, merge, divide, ...told } = traits
     expect(facts.merge([])).toMatchObject({ request: 'merged' })
+    expect(facts.divide?.('request', 1)).toMatchObject({ requests: ['a', 'b'] })
     for (const [name, trait] of Object.entries(told)) {
       expect([name, (facts[name as keyof typeof told] as () => unknown)()]).toEqual([name, trait()])
     }
@@ -45,6 +50,11 @@ describe('base', () => {
     expect(facts.unreadMs).toBe(30_000)
     expect(facts.streams).toBeUndefined()
     expect(facts.model).toBeUndefined()
+    expect(facts.conversation('x')).toBeUndefined()
+    expect(facts.usage('x')).toBeUndefined()
+    expect(facts.weigh('eight ch')).toEqual({ input: 2 })
+    expect(facts.weigh({ a: 'b' })).toEqual({ input: 3 })
+    expect(facts.weigh(() => {})).toEqual({ input: 0 })
     expect(facts.toStream).toBeUndefined()
     expect(facts.fromStream).toBeUndefined()
     expect(facts.commits('chunk')).toBe(true)
@@ -52,6 +62,17 @@ describe('base', () => {
     expect(facts.valid(null)).toBe(true)
     expect(facts.key({ b: 1, a: 2 }, 'cache')).toBe(facts.key({ a: 2, b: 1 }, 'dedupe'))
     expect(facts.key(() => {}, 'cache')).toBeUndefined()
+  })
+
+  it('keeps the traits that a function has, unless they are stated anew', async () => {
+    const inner = base(async (_: unknown) => 1, {
+      name: 'inner',
+      unreadMs: 5,
+      model: () => 'small',
+    })
+    const facts = await factsOf(base(inner, { unreadMs: 7, model: undefined }))
+    expect(facts).toMatchObject({ name: 'inner', unreadMs: 7 })
+    expect(facts.model?.('x')).toBe('small')
   })
 
   it('knows that an async generator function streams', async () => {
@@ -94,6 +115,14 @@ describe('base', () => {
     expect(request).toEqual(['a', 'b', 'c', ['d']])
     expect(part([1, 2, 3, 4], 2, 1)).toEqual([3])
     expect(() => part('no array', 0, 1)).toThrow(TypeError)
+  })
+
+  it('divides an array and joins the answers', async () => {
+    const { divide } = await factsOf(async () => 1)
+    const divided = divide?.(['a', 'b', 'c'], 2)
+    expect(divided?.requests).toEqual([['a', 'b'], ['c']])
+    expect(divided?.join([[1, 2], [3]])).toEqual([1, 2, 3])
+    expect(() => divided?.join([[1], [3]])).toThrow(TypeError)
   })
 
   it('tells functions apart unless they have told their own key', async () => {

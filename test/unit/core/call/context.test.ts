@@ -87,6 +87,15 @@ describe('Context', () => {
       expect(inner.cancel).toBe(context.cancel)
     })
 
+    it('tells the layers inside that a call is optional, where it must not go, and what may be repeated', async () => {
+      const context = await contextOf()
+      expect(context).toMatchObject({ optional: false, elsewhere: [], retryBudget: undefined })
+      const retryBudget = { take: () => true }
+      const inner = context.derive({ optional: true, elsewhere: [1], retryBudget }).derive({})
+      expect(inner).toMatchObject({ optional: true, elsewhere: [1] })
+      expect(inner.retryBudget).toBe(retryBudget)
+    })
+
     it('only tightens the deadline', async () => {
       const context = await contextOf({ deadline: 1000 })
       expect(context.derive({ deadline: 5000 }).deadline).toBe(1000)

@@ -121,7 +121,7 @@ describe('batcher', () => {
       ])
     })
 
-    it('passes by a request of maxItems and more, an empty one, and what is no array', async () => {
+    it('passes by a full request, an empty one, and what is no array', async () => {
       const asked: unknown[] = []
       const batched = stack(
         async (request: unknown) => {
@@ -130,10 +130,10 @@ describe('batcher', () => {
         },
         batcher({ maxItems: 3 }),
       )
-      for (const request of [[1, 2, 3], range(10), [], 'text', { input: [1] }])
+      for (const request of [[1, 2, 3], [], 'text', { input: [1] }])
         expect(await batched(request)).toBe(request)
-      expect(asked.length).toBe(5)
-      expect(batched.stats().batcher).toEqual({ batches: 0, items: 0 })
+      expect(asked.length).toBe(4)
+      expect(batched.stats().batcher).toEqual({ batches: 1, items: 3 })
     })
 
     it('passes a lone request on as it is', async () => {

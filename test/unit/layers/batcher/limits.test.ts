@@ -1,38 +1,148 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/index.js'
-import { stack } from '../../../../src/core/index.js'
+import { base, type Context, stack } from '../../../../src/core/index.js'
 import { batcher } from '../../../../src/layers/batcher/index.js'
 import { startLocalBlossom } from '../../../../src/testing/index.js'
+import { failure } from '../../../support/watch.js'
 
-// Not done yet: a call of more than `maxItems` inputs goes upstream as it is. A base has no trait
-// that cuts one request into several, nor one that joins their answers. Whoever adds it turns
-// `it.fails` into `it`.
 const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+})
+
+/** No answer before the abort. */
+const untilAborted = (_: readonly number[], { signal }: Context): Promise<never> =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+
+/** Squares, four inputs a call at most, and what was asked. */
+function squares(
+  answer: (inputs: readonly number[], context: Context) => number[] | Promise<number[]> = (
+    inputs,
+  ) => inputs.map((n) => n * n),
+) {
+  const asked: (readonly number[])[] = []
+  const contexts: Context[] = []
+  const ask = stack(
+    async (inputs: readonly number[], context: Context) => {
+      asked.push(inputs)
+      contexts.push(context)
+      return answer(inputs, context)
+    },
+    batcher({ maxItems: 4, maxDelayMs: 5 }),
+  )
+  return { ask, asked, contexts }
+}
+
 describe('a call of more inputs than a batch may hold', () => {
-  it.fails('is sent as several, and answered as one, in order', async () => {
-    const sizes: number[] = []
-    const ask = stack(
-      async (inputs: readonly number[]) => {
-        sizes.push(inputs.length)
-        return inputs.map((n) => n * n)
-      },
-      batcher({ maxItems: 4, maxDelayMs: 0 }),
-    )
-    expect(await ask(range(10))).toEqual(range(10).map((n) => n * n))
-    expect(sizes).toEqual([4, 4, 2])
+  it('is sent as several, and answered as one, in order', async () => {
+    const { ask, asked } = squares()
+    const answer = ask(range(10))
+    await vi.advanceTimersByTimeAsync(5)
+    expect(await answer).toEqual(range(10).map((n) => n * n))
+    expect(asked).toEqual([
+      [0, 1, 2, 3],
+      [4, 5, 6, 7],
+      [8, 9],
+    ])
+    expect(ask.stats().batcher).toEqual({ batches: 3, items: 10 })
   })
 
-  it.fails("never makes a request of the client's embeddings too large", async () => {
-    await using local = await startLocalBlossom()
-    await using blossom = createBlossom({
-      baseURL: local.url,
-      layers: [batcher({ maxItems: 4, maxDelayMs: 0 })],
-    })
-    const inputs = range(10).map((n) => `text ${n}`)
-    const { embeddings } = await blossom.embeddings.create(inputs)
-    expect(embeddings).toHaveLength(10)
-    const sizes = local.requests.map(({ body }) => (body as { input: string[] }).input.length)
-    expect(sizes).toEqual([4, 4, 2])
+  it('shares its last part with other calls', async () => {
+    const { ask, asked } = squares()
+    const answers = Promise.all([ask(range(6)), ask([7, 8])])
+    await vi.advanceTimersByTimeAsync(0)
+    expect(await answers).toEqual([
+      [0, 1, 4, 9, 16, 25],
+      [49, 64],
+    ])
+    expect(asked).toEqual([
+      [0, 1, 2, 3],
+      [4, 5, 7, 8],
+    ])
   })
+
+  it('fails with the first part that fails, whose others are aborted', async () => {
+    const { ask, contexts } = squares((inputs, context) => {
+      if (inputs.includes(5)) throw new RangeError('five')
+      return untilAborted(inputs, context)
+    })
+    const error = failure(ask(range(9)))
+    await vi.advanceTimersByTimeAsync(5)
+    expect(await error).toMatchObject({ message: 'five' })
+    expect(contexts[0]?.signal.aborted).toBe(true)
+    await ask.close()
+  })
+
+  it('ends all parts when its caller goes', async () => {
+    const { ask, contexts } = squares(untilAborted)
+    const caller = new AbortController()
+    const error = failure(ask(range(10), { signal: caller.signal }))
+    await vi.advanceTimersByTimeAsync(5)
+    caller.abort(new Error('the caller has left'))
+    expect(await error).toMatchObject({ message: 'the caller has left' })
+    expect(contexts.map(({ signal }) => signal.aborted)).toEqual([true, true, true])
+    await ask.close()
+  })
+
+  it('fails when a part is not answered with one item for each input', async () => {
+    const { ask } = squares((inputs) => inputs.slice(1))
+    const error = failure(ask(range(8)))
+    await vi.advanceTimersByTimeAsync(0)
+    expect(await error).toMatchObject({ name: 'TypeError' })
+  })
+
+  it('goes as it is when the base counts inputs but says nothing of how to divide them', async () => {
+    const asked: number[] = []
+    const fn = async ({ count }: { count: number }) => {
+      asked.push(count)
+      return count
+    }
+    const ask = stack(
+      base(fn, { split: ({ count }) => ({ group: '', size: count }) }),
+      batcher({ maxItems: 4 }),
+    )
+    expect(await ask({ count: 10 })).toBe(10)
+    expect(asked).toEqual([10])
+  })
+
+  it('is divided as the base says', async () => {
+    const fn = async ({ count }: { count: number }) => count
+    const ask = stack(
+      base(fn, {
+        split: ({ count }) => ({ group: '', size: count }),
+        divide: ({ count }, size) => ({
+          requests: [{ count: size }, { count: count - size }],
+          join: (answers) => answers.reduce((sum, one) => sum + one, 100),
+        }),
+      }),
+      batcher({ maxItems: 4, maxDelayMs: 5 }),
+    )
+    const answer = ask({ count: 7 })
+    await vi.advanceTimersByTimeAsync(5)
+    expect(await answer).toBe(107)
+  })
+})
+
+it("divides a call of the client's embeddings, with the embeddings in order and the usage of all", async () => {
+  vi.useRealTimers()
+  await using local = await startLocalBlossom()
+  const options = { baseURL: local.url }
+  await using plain = createBlossom(options)
+  const divided = createBlossom({ ...options, layers: [batcher({ maxItems: 4, maxDelayMs: 0 })] })
+  const inputs = range(10).map((n) => `text ${n}`)
+  const expected = await plain.embeddings.create(inputs)
+  const before = local.requests.length
+  expect(await divided.embeddings.create(inputs)).toEqual(expected)
+  const sizes = local.requests
+    .slice(before)
+    .map(({ body }) => (body as { input: string[] }).input.length)
+  expect(sizes.sort()).toEqual([2, 4, 4])
+  await divided.close()
+  vi.useFakeTimers()
 })

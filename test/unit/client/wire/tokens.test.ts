@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest'
+import { Outgoing } from '../../../../src/client/wire/outgoing.js'
+import { CHAT, EMBEDDINGS } from '../../../../src/client/wire/shapes.js'
+import { conversation, tokenUsage, weigh } from '../../../../src/client/wire/tokens.js'
+import { Json } from '../../../../src/core/index.js'
+
+const chat = (body: Record<string, unknown>) => new Outgoing('POST', CHAT, body, 'json')
+const user = (content: unknown) => ({ role: 'user', content })
+
+describe('the weight of a request', () => {
+  it.each([
+    ['the text of the messages, four characters a token', { messages: [user('eight ch')] }, 2],
+    ['each message by itself', { messages: [user('one'), user('three')] }, 3],
+    ['parts of text', { messages: [user([{ type: 'text', text: 'eight ch' }])] }, 2],
+    [
+      '300 for a picture or a sound, whatever its size',
+      { messages: [user([{ type: 'image_url', image_url: { url: 'x'.repeat(9_000) } }])] },
+      300,
+    ],
+    [
+      'the tools that the model may call',
+      { messages: [user('eight ch')], tools: [{ type: 'function', function: { name: 'a' } }] },
+      14,
+    ],
+    ['nothing for what is no message', { messages: [null, 3, user(null)] }, 0],
+  ])('counts %s', (_, body, input) => {
+    expect(weigh(chat(body))).toEqual({ input, output: undefined })
+  })
+
+  it('takes the larger of the two limits on the answer, for each choice', () => {
+    const messages = [user('eight ch')]
+    const output = (body: object) => weigh(chat({ messages, ...body })).output
+    expect(output({ max_tokens: 5 })).toBe(5)
+    expect(output({ max_tokens: 5, max_completion_tokens: 9 })).toBe(9)
+    expect(output({ max_tokens: 5, n: 3 })).toBe(15)
+    expect(output({ max_tokens: 'many' })).toBeUndefined()
+  })
+
+  it('counts the inputs of embeddings, whose answer costs none, and an address', () => {
+    const embeddings = new Outgoing('POST', EMBEDDINGS, { input: ['eight ch', 'four'] }, 'json')
+    expect(weigh(embeddings)).toEqual({ input: 3, output: 0 })
+    expect(weigh(new Outgoing('GET', '/image/tulip', undefined, 'bytes'))).toEqual({
+      input: 3,
+      output: 0,
+    })
+  })
+})
+
+describe('the usage of an answer', () => {
+  const usage = { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 }
+
+  it('is read from JSON and from a chunk', () => {
+    const expected = { input: 7, output: 2 }
+    expect(tokenUsage({ data: Json.of({ usage }), requestId: 'r' })).toEqual(expected)
+    expect(tokenUsage({ choices: [], usage })).toEqual(expected)
+  })
+
+  it('tells the input that upstream had in its cache', () => {
+    const cached = { ...usage, prompt_tokens_details: { cached_tokens: 4 } }
+    expect(tokenUsage({ usage: cached })).toEqual({ input: 7, output: 2, cachedInput: 4 })
+  })
+
+  it.each([
+    [undefined],
+    ['text'],
+    [{}],
+    [{ usage: null }],
+    [{ usage: { prompt_tokens: 'many' } }],
+    [{ data: Json.of({ choices: [] }) }],
+    [{ bytes: new Uint8Array(3), contentType: 'image/png' }],
+  ])('is unknown of %o', (answer) => {
+    expect(tokenUsage(answer)).toBeUndefined()
+  })
+})
+
+describe('the conversation of a request', () => {
+  const system = { role: 'system', content: 'Be brief.' }
+  const of = (body: Record<string, unknown>) => conversation(chat({ model: 'mistral', ...body }))
+
+  it('stays the same as it goes on', () => {
+    const first = of({ messages: [system, user('Hello')] })
+    const said = [{ role: 'assistant', content: 'Hi' }, user('And now?')]
+    expect(of({ messages: [system, user('Hello'), ...said], temperature: 0 })).toBe(first)
+  })
+
+  it('is another one with another model, system message, tools or beginning', () => {
+    const messages = [system, user('Hello')]
+    const all = [
+      of({ messages }),
+      of({ messages, model: 'openai' }),
+      of({ messages, tools: [] }),
+      of({ messages: [user('Hello')] }),
+      of({ messages: [system, user('Goodbye')] }),
+    ]
+    expect(new Set(all).size).toBe(all.length)
+  })
+
+  it('is none of anything but a chat', () => {
+    expect(conversation(new Outgoing('POST', EMBEDDINGS, { input: 'a' }, 'json'))).toBeUndefined()
+    expect(of({ messages: 'none' })).toBeUndefined()
+  })
+})
