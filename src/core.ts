@@ -55,6 +55,7 @@ export type {
   ContextPatch,
   Handler,
   MaybePromise,
+  Place,
   RetryAllowance,
   SharedWork,
   Transport,

@@ -158,16 +158,24 @@ export interface Context {
   detach(): SharedWork
 }
 
+/** A caller's place in work that several share. One call may have several places. */
+export interface Place {
+  /** The caller's. */
+  readonly context: Context
+}
+
 /** Work that several callers share. It is aborted when the last caller who joined has left. */
 export interface SharedWork {
   readonly context: Context
   /** How many callers are still there. */
   readonly callers: number
   /**
-   * Counts a caller in, until the returned function is called. The work's deadline is the latest
-   * among the callers still there.
+   * Counts a caller in, until it leaves. The work's deadline is the latest among the callers still
+   * there.
    */
-  join(caller: Context): (reason?: unknown) => void
+  join(place: Place): void
+  /** The caller has gone; the last one's `reason` aborts the work. */
+  leave(place: Place, reason?: unknown): void
   /** Copies the notes made so far to a caller. */
   tell(caller: Context): void
   /** The work is over: from now on nobody's leaving aborts it. */

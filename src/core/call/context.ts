@@ -6,6 +6,7 @@ import type {
   CacheMode,
   Context,
   ContextPatch,
+  Place,
   RetryAllowance,
   SharedWork,
   Transport,
@@ -205,16 +206,21 @@ class DerivedContext implements Context {
   }
 }
 
-function detached(call: CallContext, { priority, tenant, cache, transport }: Context): SharedWork {
-  const work = new SharedCallWork(call.stack, { priority, tenant, cache, transport })
+function detached(call: CallContext, context: Context): SharedWork {
+  const work = new SharedCallWork(call.stack, settingsOf(context))
   work.trace = call.trace
   return work
 }
 
+function settingsOf(context: Context): CallSettings {
+  if (context instanceof CallContext) return context.settings
+  const { priority, tenant, cache, transport } = context
+  return { priority, tenant, cache, transport }
+}
+
 /** Work that several callers share: a call of its own, with the latest of their deadlines. */
 class SharedCallWork extends CallContext implements SharedWork {
-  // Most work has one caller ever, who needs no collection. Places, not contexts: one call may ask
-  // for the same work twice.
+  // Most work has one caller ever, who needs no collection.
   #first: Place | undefined
   #more: Set<Place> | undefined
   #isOver = false
@@ -231,18 +237,16 @@ class SharedCallWork extends CallContext implements SharedWork {
     return (this.#first === undefined ? 0 : 1) + (this.#more?.size ?? 0)
   }
 
-  join(caller: Context): (reason?: unknown) => void {
-    const place: Place = { caller }
+  join(place: Place): void {
     if (this.#first === undefined) this.#first = place
     else {
       this.#more ??= new Set()
       this.#more.add(place)
     }
     this.#settleDeadline()
-    return (reason) => this.#leave(place, reason)
   }
 
-  #leave(place: Place, reason: unknown): void {
+  leave(place: Place, reason?: unknown): void {
     if (this.#isOver) return
     if (this.#first === place) this.#first = undefined
     else if (!this.#more?.delete(place)) return
@@ -251,8 +255,9 @@ class SharedCallWork extends CallContext implements SharedWork {
   }
 
   #settleDeadline(): void {
-    let latest = this.#first?.caller.deadline ?? 0
-    if (this.#more) for (const { caller } of this.#more) latest = Math.max(latest, caller.deadline)
+    let latest = this.#first?.context.deadline ?? 0
+    if (this.#more)
+      for (const { context } of this.#more) latest = Math.max(latest, context.deadline)
     this.deadline = latest
   }
 
@@ -265,10 +270,6 @@ class SharedCallWork extends CallContext implements SharedWork {
     this.#isOver = true
     this.stack.running.delete(this)
   }
-}
-
-interface Place {
-  readonly caller: Context
 }
 
 const ABANDONED = 'Aborted: every caller sharing this request has gone.'

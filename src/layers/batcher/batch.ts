@@ -65,8 +65,8 @@ export class Batch implements Expiring, AbortListener {
     const isFirst = this.#calls.length === 0
     if (!isFirst) context.trace?.joined(name, this.#work.context.trace)
     const answer = new Promise((resolve, reject) => {
-      const leave = this.#work.join(context)
-      const call = new BatchedCall(this, request, size, context, { leave, resolve, reject })
+      const call = new BatchedCall(this, request, size, context, { resolve, reject })
+      this.#work.join(call)
       this.#calls.push(call)
       this.#size += size
       this.#waiting++
@@ -113,13 +113,13 @@ export class Batch implements Expiring, AbortListener {
     this.#work.tell(call.context)
     // Whoever has an answer keeps the others' work neither going nor within that call's deadline;
     // the last to get one aborts nothing.
-    if (--this.#waiting > 0) call.leave()
+    if (--this.#waiting > 0) this.#work.leave(call)
   }
 
   /** @internal */
   left(call: BatchedCall, reason: unknown): void {
     this.#size -= call.size
     this.#waiting--
-    call.leave(reason)
+    this.#work.leave(call, reason)
   }
 }

@@ -15,7 +15,6 @@ interface Half {
 }
 
 interface Ways {
-  readonly leave: (reason?: unknown) => void
   readonly resolve: (answer: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -26,7 +25,6 @@ export class BatchedCall implements AbortListener {
   /** Inputs that it holds. */
   readonly size: number
   readonly context: Context
-  readonly leave: (reason?: unknown) => void
   /** The half that it is sent with, once its batch has been halved. */
   half: Half | undefined
   readonly #batch: Batch
@@ -39,7 +37,6 @@ export class BatchedCall implements AbortListener {
     this.request = request
     this.size = size
     this.context = context
-    this.leave = ways.leave
     this.#resolve = ways.resolve
     this.#reject = ways.reject
   }

@@ -68,9 +68,10 @@ class Dedupe {
 
   wrap<Request, Answer>(next: Handler<Request, Answer>): Handler<Request, Answer> {
     // Of each stack its own: the same request to another base is another call.
+    const common = new TransientMap<SharedCall>()
+    const others = new TransientMap<SharedCall>()
     const inProgress = {
       layer: this.#name,
-      calls: new TransientMap<SharedCall>(),
       ended: () => {
         this.stats.inFlight--
       },
@@ -86,15 +87,20 @@ class Dedupe {
         this.stats.oneShot++
         return next(request, context)
       }
-      const key = this.#keyOf(request, context)
-      if (key === undefined) return next(request, context)
-      const known = inProgress.calls.get(key)
+      const identity = this.#identityOf(request, context)
+      if (identity === undefined) return next(request, context)
+      // Most calls are of no tenant and of the usual mode: a key put together would be as long again.
+      const scope = scopeOf(context)
+      const calls = scope === undefined ? common : others
+      const key = scope === undefined ? identity : `${scope} ${identity}`
+      const known = calls.get(key)
       if (known?.canJoin) return this.#join(known, context) as Promise<Answer>
       this.stats.inFlight++
-      const call = new SharedCall(context.detach(), key, inProgress)
+      const work = context.detach()
+      const call = new SharedCall(work, calls, key, inProgress, next as Handler, request)
       // Joined before it begins: the work must know its deadline.
       const answer = call.join(context)
-      call.start(next as Handler, request)
+      call.start()
       return answer as Promise<Answer>
     }
   }
@@ -106,15 +112,17 @@ class Dedupe {
     return call.join(context)
   }
 
-  #keyOf(request: unknown, context: Context): string | undefined {
+  #identityOf(request: unknown, context: Context): string | undefined {
     const identity = identityOf(request, context)
-    if (identity === undefined) {
-      this.stats.unkeyed++
-      return undefined
-    }
-    const { tenant, cache } = context
-    return `${cache} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${identity}`
+    if (identity === undefined) this.stats.unkeyed++
+    return identity
   }
+}
+
+/** What sets a call apart from others that ask for the same, if anything does. */
+function scopeOf({ tenant, cache }: Context): string | undefined {
+  if (tenant === undefined && cache === 'default') return undefined
+  return `${cache} ${tenant === undefined ? '' : JSON.stringify(tenant)}`
 }
 
 /** Longer identities are known by their digest: places in the map outlive their calls. */

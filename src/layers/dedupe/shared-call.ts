@@ -2,6 +2,7 @@ import {
   type AbortListener,
   type Context,
   type Handler,
+  type Place,
   proceed,
   type Shared,
   type SharedWork,
@@ -18,7 +19,6 @@ import {
 export interface CallsInProgress {
   /** Named in errors. */
   readonly layer: string
-  readonly calls: TransientMap<SharedCall>
   /** Is called once a call, when its answer has ended. */
   ended(): void
   /** Is called when only the first caller can get the answer. */
@@ -30,18 +30,32 @@ export interface CallsInProgress {
 /** One call in progress, and the callers that share its answer. */
 export class SharedCall implements AbortListener, Sharing {
   readonly #work: SharedWork
+  readonly #calls: TransientMap<SharedCall>
   readonly #key: string
   readonly #inProgress: CallsInProgress
-  #waiters: Waiter[] = []
+  readonly #next: Handler
+  readonly #request: unknown
+  /** Those who wait for the answer, or for the start of a stream. */
+  #waiters: Waiter[] | undefined
   /** The answer, when it is a stream that has begun. */
   #stream: Stream<unknown> | undefined
   #isOver = false
 
-  constructor(work: SharedWork, key: string, inProgress: CallsInProgress) {
+  constructor(
+    work: SharedWork,
+    calls: TransientMap<SharedCall>,
+    key: string,
+    inProgress: CallsInProgress,
+    next: Handler,
+    request: unknown,
+  ) {
     this.#work = work
+    this.#calls = calls
     this.#key = key
     this.#inProgress = inProgress
-    inProgress.calls.set(key, this)
+    this.#next = next
+    this.#request = request
+    calls.set(key, this)
     work.context.cancel.add(this)
   }
 
@@ -69,39 +83,41 @@ export class SharedCall implements AbortListener, Sharing {
 
   /** From now on nobody can join. */
   #unlist(): void {
-    this.#inProgress.calls.delete(this.#key, this)
+    this.#calls.delete(this.#key, this)
   }
 
   /** Counts a caller in. Settles with its answer, or with its abort. */
   join(context: Context): Promise<unknown> {
-    const leave = this.#work.join(context)
     return new Promise((resolve, reject) => {
-      const waiter = new Waiter(context, leave, resolve, reject)
+      const waiter = new Waiter(context, this.#work, resolve, reject)
+      this.#work.join(waiter)
       // At once: by the next turn the start of the stream may be gone.
       if (this.#stream !== undefined) return this.#serveStream(waiter, this.#stream)
-      this.#waiters.push(waiter)
+      if (this.#waiters === undefined) this.#waiters = [waiter]
+      else this.#waiters.push(waiter)
       context.cancel.add(waiter)
     })
   }
 
   /** Begins the work. */
-  start(next: Handler, request: unknown): void {
+  start(): void {
     try {
-      const again = (context: Context) => next(request, context)
-      const answered = (answer: unknown) => this.#answered(answer, again)
-      const failed = (error: unknown) => this.#failed(error)
-      void proceed(next(request, this.#work.context), answered, failed)
+      void proceed(
+        this.#next(this.#request, this.#work.context),
+        (answer) => this.#answered(answer),
+        (error) => this.#failed(error),
+      )
     } catch (error) {
       this.#failed(error)
     }
   }
 
-  #answered(answer: unknown, again: (context: Context) => unknown): void {
+  #answered(answer: unknown): void {
     try {
       const stream = streamOf(answer)
       if (stream !== undefined) return this.#shareStream(stream)
       const shared = share(answer)
-      if (shared.isOneShot) this.#serveFirst(answer, again)
+      if (shared.isOneShot) this.#serveFirst(answer)
       else this.#serveAll(shared)
     } catch (error) {
       this.#failed(error)
@@ -117,7 +133,7 @@ export class SharedCall implements AbortListener, Sharing {
   }
 
   /** Only one caller can read the answer; the others ask for one of their own. */
-  #serveFirst(answer: unknown, again: (context: Context) => unknown): void {
+  #serveFirst(answer: unknown): void {
     this.#finish()
     const [first, ...others] = this.#depart()
     if (first !== undefined) {
@@ -128,7 +144,7 @@ export class SharedCall implements AbortListener, Sharing {
     for (const { context, resolve, reject } of others) {
       this.#inProgress.left(context)
       try {
-        resolve(again(context))
+        resolve(this.#next(this.#request, context))
       } catch (error) {
         reject(error)
       }
@@ -154,23 +170,24 @@ export class SharedCall implements AbortListener, Sharing {
   }
 
   /** Those who are still there; they wait no longer. */
-  #depart(): Waiter[] {
-    const waiters = this.#waiters
-    this.#waiters = []
+  #depart(): readonly Waiter[] {
+    const waiters = this.#waiters ?? []
+    this.#waiters = undefined
     for (const waiter of waiters) waiter.context.cancel.remove(waiter)
     return waiters.some(({ hasGone }) => hasGone)
       ? waiters.filter(({ hasGone }) => !hasGone)
       : waiters
   }
 
-  #serveStream({ context, leave, resolve }: Waiter, stream: Stream<unknown>): void {
+  #serveStream(waiter: Waiter, stream: Stream<unknown>): void {
+    const { context } = waiter
     this.#work.tell(context)
     const reader = stream.join({ cancel: context.cancel, unreadMs: context.base.unreadMs })
     // The last to leave has ended the stream by then, so leaving aborts no work that is over.
     reader.onEnd(({ outcome, error }) => {
-      if (outcome !== 'complete') leave(error)
+      if (outcome !== 'complete') this.#work.leave(waiter, error)
     })
-    resolve(reader)
+    waiter.resolve(reader)
   }
 
   #finish(): void {
@@ -183,28 +200,28 @@ export class SharedCall implements AbortListener, Sharing {
 }
 
 /** A caller that waits for the answer. */
-class Waiter implements AbortListener {
+class Waiter implements AbortListener, Place {
   readonly context: Context
-  readonly leave: (reason?: unknown) => void
   readonly resolve: (answer: unknown) => void
   readonly reject: (error: unknown) => void
   hasGone = false
+  readonly #work: SharedWork
 
   constructor(
     context: Context,
-    leave: (reason?: unknown) => void,
+    work: SharedWork,
     resolve: (answer: unknown) => void,
     reject: (error: unknown) => void,
   ) {
     this.context = context
-    this.leave = leave
+    this.#work = work
     this.resolve = resolve
     this.reject = reject
   }
 
   abort(reason: unknown): void {
     this.hasGone = true
-    this.leave(reason)
+    this.#work.leave(this, reason)
     this.reject(reason)
   }
 }

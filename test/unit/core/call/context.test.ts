@@ -145,16 +145,16 @@ describe('detach()', () => {
 
   it('has the latest deadline of the callers still there', async () => {
     const { work, callers, stop } = setUp(100, 300, 200)
-    const [a, b, c] = callers.map(({ context }) => context)
+    const [a, b, c] = callers
     const inner = work.context.derive({ priority: 1 })
     const now = performance.now()
     work.join(a!)
     expect(work.context.deadline).toBe(now + 100)
-    const leave = work.join(b!)
+    work.join(b!)
     expect(work.context.deadline).toBe(now + 300)
     work.join(c!)
     expect(inner.deadline).toBe(now + 300)
-    leave('gone')
+    work.leave(b!, 'gone')
     expect(inner.deadline).toBe(now + 200)
     expect(work.context.derive({ deadline: now + 50 }).deadline).toBe(now + 50)
     await stop()
@@ -162,21 +162,20 @@ describe('detach()', () => {
 
   it('has no deadline while a caller without one is there', async () => {
     const { work, callers, stop } = setUp(100, undefined)
-    work.join(callers[0]!.context)
-    const leave = work.join(callers[1]!.context)
+    for (const caller of callers) work.join(caller)
     expect(work.context.deadline).toBe(Number.POSITIVE_INFINITY)
-    leave()
+    work.leave(callers[1]!)
     expect(work.context.deadline).toBe(performance.now() + 100)
     await stop()
   })
 
   it('is aborted with the reason of the last who leaves, not before', async () => {
     const { work, callers, stop } = setUp(undefined, undefined)
-    const leaves = callers.map(({ context }) => work.join(context))
-    leaves[0]!('first')
-    leaves[0]!('first again')
+    for (const caller of callers) work.join(caller)
+    work.leave(callers[0]!, 'first')
+    work.leave(callers[0]!, 'first again')
     expect(work.context.cancel.aborted).toBe(false)
-    leaves[1]!('last')
+    work.leave(callers[1]!, 'last')
     expect(work.context.cancel.aborted).toBe(true)
     expect(work.context.signal.reason).toBe('last')
     await stop()
@@ -184,26 +183,27 @@ describe('detach()', () => {
 
   it('is left alone once it is over', async () => {
     const { work, callers, stop } = setUp(undefined)
-    const leave = work.join(callers[0]!.context)
+    work.join(callers[0]!)
     work.end()
-    leave('late')
+    work.leave(callers[0]!, 'late')
     expect(work.context.cancel.aborted).toBe(false)
     await stop()
   })
 
   it('counts the callers still there', async () => {
     const { work, callers, stop } = setUp(undefined, undefined)
-    const leaves = callers.map(({ context }) => work.join(context))
+    for (const caller of callers) work.join(caller)
     expect(work.callers).toBe(2)
-    leaves[0]!()
-    leaves[0]!()
+    work.leave(callers[0]!)
+    work.leave(callers[0]!)
     expect(work.callers).toBe(1)
     await stop()
   })
 
   it('has an AbortError for a reason when the last who leaves gives none', async () => {
     const { work, callers, stop } = setUp(undefined)
-    work.join(callers[0]!.context)()
+    work.join(callers[0]!)
+    work.leave(callers[0]!)
     expect(work.context.cancel.reason).toMatchObject({ name: 'AbortError' })
     await stop()
   })
