@@ -101,7 +101,6 @@ export const isJsonData = (answer: unknown): answer is JsonData =>
  */
 export function share(answer: unknown): Shared {
   if (isJsonData(answer)) return new SharedJson(answer)
-  if (typeof answer !== 'object' || answer === null) return new SharedAnswer(answer, lookOf(answer))
   const look: Look = { bytes: 0, binary: false, isOneShot: false, frozen: 0, met: undefined }
   freeze(answer, look, 0)
   return new SharedAnswer(look.binary ? copy(answer) : answer, look)
@@ -126,19 +125,6 @@ class SharedList implements Shared {
   take(): unknown {
     return Object.freeze(this.#parts.map((part) => part.take()))
   }
-}
-
-/** What is no object needs no walk, and mostly no record of one. */
-function lookOf(value: unknown): Look {
-  return typeof value === 'string' ? { ...FLAT, bytes: value.length * 2 } : FLAT
-}
-
-const FLAT: Readonly<Look> = {
-  bytes: 8,
-  binary: false,
-  isOneShot: false,
-  frozen: 0,
-  met: undefined,
 }
 
 function freeze(value: unknown, look: Look, depth: number): void {
