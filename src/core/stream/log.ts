@@ -102,6 +102,7 @@ export class Log<T> {
   #bytes = 0
   /** Size of what is kept. */
   keptBytes = 0
+  #heldChunks = 0
   #heldBytes = 0
   #maxBytes: number
   #maxChunks = KEPT_CHUNKS
@@ -357,7 +358,8 @@ export class Log<T> {
 
   #hold(entry: T | Frame, bytes: number): void {
     this.#heldBytes += bytes
-    const isFull = this.#entries.length >= HELD_CHUNKS || this.#heldBytes >= HELD_BYTES
+    if (!this.frames || !(entry as Frame).isAside) this.#heldChunks++
+    const isFull = this.#heldChunks >= HELD_CHUNKS || this.#heldBytes >= HELD_BYTES
     if (isFull || this.#isCommit(entry)) this.#commit()
   }
 

@@ -39,6 +39,8 @@ export interface ChatQuestion {
   readonly messages: readonly Message[]
   readonly seed?: number | undefined
   readonly maxTokens?: number | undefined
+  /** How many answers to choose from. */
+  readonly choices: number
   readonly stop: readonly string[]
   readonly stream: boolean
   readonly includeUsage: boolean
@@ -83,6 +85,7 @@ const ROLE = rules.oneOf(
   ['system', 'developer', 'user', 'assistant', 'tool', 'function'],
   undefined,
 )
+const CHOICES = rules.integer(undefined, { min: 1, max: 128 })
 const FORMAT = rules.oneOf(['text', 'json_object', 'json_schema'], undefined)
 
 /**
@@ -115,6 +118,7 @@ export function readChat(body: Fields): ChatQuestion {
     messages,
     seed: field(body, 'seed', INTEGER),
     maxTokens: field(body, 'max_completion_tokens', COUNT) ?? field(body, 'max_tokens', COUNT),
+    choices: field(body, 'n', CHOICES) ?? 1,
     stop: [stop].flat().filter((mark) => mark !== ''),
     stream: field(body, 'stream', FLAG) ?? false,
     includeUsage: field(streamOptions, 'include_usage', FLAG) ?? false,
@@ -131,8 +135,19 @@ export function readChat(body: Fields): ChatQuestion {
   }
 }
 
-/** Answers a checked question; `reply` replaces the text that would be written. @internal */
+/** All answers to choose from, each by a seed of its own. @internal */
 export function answerChat(
+  question: ChatQuestion,
+  ...asked: [id: string, model: string, reply: string | undefined, words: number]
+): ChatAnswer[] {
+  return Array.from({ length: question.choices }, (_, index) => {
+    const seed = index === 0 ? question.seed : (question.seed ?? 0) + index
+    return answer({ ...question, seed }, ...asked)
+  })
+}
+
+/** Answers a checked question; `reply` replaces the text that would be written. */
+function answer(
   question: ChatQuestion,
   id: string,
   model: string,
@@ -189,22 +204,42 @@ export function answerChat(
   return { ...common, content: null, audio, finishReason, usage: usage(content) }
 }
 
-/** The answer as one `chat.completion`. @internal */
-export function toCompletion(answer: ChatAnswer): object {
-  const message = {
-    role: 'assistant',
-    content: answer.content,
-    ...(answer.reasoning === undefined ? {} : { reasoning_content: answer.reasoning }),
-    ...(answer.toolCall === undefined ? {} : { tool_calls: [answer.toolCall] }),
-    ...(answer.audio === undefined ? {} : { audio: answer.audio }),
-  }
+/** The answers as one `chat.completion`. @internal */
+export function toCompletion(answers: readonly ChatAnswer[]): object {
+  const { id, model } = answers[0] as ChatAnswer
+  const choices = answers.map((answer, index) => ({
+    index,
+    message: messageOf(answer),
+    finish_reason: answer.finishReason,
+  }))
   return {
-    id: answer.id,
+    id,
     object: 'chat.completion',
     created: CREATED,
-    model: answer.model,
-    choices: [{ index: 0, message, finish_reason: answer.finishReason }],
-    usage: answer.usage,
+    model,
+    choices,
+    usage: usageOf(answers),
+  }
+}
+
+function messageOf({ content, reasoning, toolCall, audio }: ChatAnswer): object {
+  return {
+    role: 'assistant',
+    content,
+    ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
+    ...(toolCall === undefined ? {} : { tool_calls: [toolCall] }),
+    ...(audio === undefined ? {} : { audio }),
+  }
+}
+
+/** What all answers have cost; the question counts once. @internal */
+export function usageOf(answers: readonly ChatAnswer[]): Usage {
+  const prompt = answers[0]?.usage.prompt_tokens ?? 0
+  const completion = answers.reduce((sum, { usage }) => sum + usage.completion_tokens, 0)
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
   }
 }
 

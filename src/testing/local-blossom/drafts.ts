@@ -1,5 +1,5 @@
 import { rules } from '../../core/index.js'
-import { answerChat, type ChatQuestion, CREATED, readChat, toCompletion } from './chat.js'
+import { answerChat, type ChatQuestion, CREATED, readChat, toCompletion, usageOf } from './chat.js'
 import { Refusal } from './errors.js'
 import {
   bad,
@@ -72,9 +72,9 @@ function chat(
     }
   }
   return whole((number) => {
-    const answered = answer(number)
-    const { content, usage } = answered
-    return { ...bodyFor(toCompletion(answered), content ?? ''), model, usage }
+    const answers = answer(number)
+    const content = answers[0]?.content ?? ''
+    return { ...bodyFor(toCompletion(answers), content), model, usage: usageOf(answers) }
   })
 }
 
@@ -172,29 +172,43 @@ function sound(asked: Asked, text: string, voice: string, asks: string): Draft {
 
 export function embeddings(asked: Asked): Draft {
   const body = bodyOf(asked)
-  const { input } = body
-  const inputs: readonly unknown[] = Array.isArray(input) ? input : [input]
-  if (inputs.length > MAX_INPUTS) throw bad('input', `may hold at most ${MAX_INPUTS} strings`)
-  if (inputs.length === 0 || !inputs.every(isName))
-    throw bad('input', `must be a string or 1 to ${MAX_INPUTS} strings, none of them empty`)
+  const inputs = inputsOf(body.input)
   const dimensions = field(body, 'dimensions', rules.integer(undefined, { min: 1, max: 4096 })) ?? 8
   const format =
     field(body, 'encoding_format', rules.oneOf(['float', 'base64'], undefined)) ?? 'float'
   const model = asked.models.resolve(field(body, 'model', NAME) ?? DEFAULTS.embedding)
   return whole(() => {
     const data = inputs.map((text, index) => {
-      const vector = embed(text, model, dimensions)
+      const vector = embed(String(text), model, dimensions)
       return {
         object: 'embedding',
         index,
         embedding: format === 'base64' ? toBase64Floats(vector) : vector,
       }
     })
-    const tokens = inputs.reduce((sum, text) => sum + countTokens(text), 0)
+    const tokens = inputs.reduce<number>(
+      (sum, one) => sum + (typeof one === 'string' ? countTokens(one) : one.length),
+      0,
+    )
     const usage = { prompt_tokens: tokens, total_tokens: tokens }
     return { ...json({ object: 'list', data, model, usage }), model, usage }
   })
 }
+
+/** One text, one list of tokens, or a list of either. */
+function inputsOf(input: unknown): readonly (string | readonly number[])[] {
+  const inputs: readonly unknown[] = Array.isArray(input) && !isTokens(input) ? input : [input]
+  if (inputs.length > MAX_INPUTS) throw bad('input', `may hold at most ${MAX_INPUTS} inputs`)
+  if (inputs.length === 0 || !(inputs.every(isName) || inputs.every(isTokens)))
+    throw bad(
+      'input',
+      `must be a string, a list of tokens, or 1 to ${MAX_INPUTS} of one kind, none of them empty`,
+    )
+  return inputs
+}
+
+const isTokens = (input: unknown): input is readonly number[] =>
+  Array.isArray(input) && input.length > 0 && input.every((token) => Number.isInteger(token))
 
 /** The prompt in a path: percent-decoded; refused when empty, a dot segment, or not UTF-8. */
 function promptOf({ record: { path } }: Asked): string {

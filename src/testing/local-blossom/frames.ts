@@ -1,4 +1,4 @@
-import { type ChatAnswer, CREATED } from './chat.js'
+import { type ChatAnswer, CREATED, usageOf } from './chat.js'
 import { pieces } from './text.js'
 
 /** An answer as server-sent events, each a whole frame with its blank line. @internal */
@@ -20,47 +20,57 @@ export const DONE = 'data: [DONE]\n\n'
 const ARGUMENT_PIECE = 8
 
 /**
- * Cuts an answer into `chat.completion.chunk` events of `words` words each (`Infinity`: one chunk
- * holds all). @internal
+ * Cuts answers into `chat.completion.chunk` events of `words` words each (`Infinity`: one chunk
+ * holds all). The chunks of several choices take turns. @internal
  */
-export function toFrames(answer: ChatAnswer, words: number, includeUsage: boolean): Frames {
-  const common = {
-    id: answer.id,
-    object: 'chat.completion.chunk',
-    created: CREATED,
-    model: answer.model,
-  }
-  const frame = (delta: object, finish: string | null = null) =>
-    `data: ${JSON.stringify({ ...common, choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`
-  const content = groups(pieces(answer.reasoning ?? ''), words).map((text) =>
-    frame({ reasoning_content: text }),
+export function toFrames(
+  answers: readonly ChatAnswer[],
+  words: number,
+  includeUsage: boolean,
+): Frames {
+  const { id, model } = answers[0] as ChatAnswer
+  const common = { id, object: 'chat.completion.chunk', created: CREATED, model }
+  const frame = (index: number, delta: object, finish: string | null = null) =>
+    `data: ${JSON.stringify({ ...common, choices: [{ index, delta, finish_reason: finish }] })}\n\n`
+  const [head = '', ...otherHeads] = answers.map((_, index) => frame(index, { role: 'assistant' }))
+  const ofChoices = answers.map((answer, index) =>
+    deltasOf(answer, words).map((delta) => frame(index, delta)),
   )
-  for (const text of groups(pieces(answer.content ?? ''), words))
-    content.push(frame({ content: text }))
-  if (answer.toolCall !== undefined) {
-    const { id, type, function: call } = answer.toolCall
-    content.push(
-      frame({ tool_calls: [{ index: 0, id, type, function: { name: call.name, arguments: '' } }] }),
-    )
+  const tail = answers.map(({ finishReason }, index) => frame(index, {}, finishReason))
+  if (includeUsage)
+    tail.push(`data: ${JSON.stringify({ ...common, choices: [], usage: usageOf(answers) })}\n\n`)
+  return {
+    head,
+    content: [...otherHeads, ...inTurns(ofChoices)],
+    tail,
+    chunkOf: (text) => frame(0, { content: text }),
+  }
+}
+
+function inTurns(lists: readonly (readonly string[])[]): string[] {
+  const longest = Math.max(...lists.map(({ length }) => length))
+  return Array.from({ length: longest }, (_, at) => lists.flatMap((list) => list[at] ?? [])).flat()
+}
+
+/** What the chunks of one choice hold, without its role and its finish reason. */
+function deltasOf({ reasoning, content, toolCall, audio }: ChatAnswer, words: number): object[] {
+  const deltas: object[] = [
+    ...groups(pieces(reasoning ?? ''), words).map((text) => ({ reasoning_content: text })),
+    ...groups(pieces(content ?? ''), words).map((text) => ({ content: text })),
+  ]
+  if (toolCall !== undefined) {
+    const { id, type, function: call } = toolCall
+    deltas.push({
+      tool_calls: [{ index: 0, id, type, function: { name: call.name, arguments: '' } }],
+    })
     const step = words === Infinity ? call.arguments.length : ARGUMENT_PIECE
     for (let at = 0; at < call.arguments.length; at += step) {
-      content.push(
-        frame({
-          tool_calls: [{ index: 0, function: { arguments: call.arguments.slice(at, at + step) } }],
-        }),
-      )
+      const piece = call.arguments.slice(at, at + step)
+      deltas.push({ tool_calls: [{ index: 0, function: { arguments: piece } }] })
     }
   }
-  if (answer.audio !== undefined) content.push(frame({ audio: answer.audio }))
-  const tail = [frame({}, answer.finishReason)]
-  if (includeUsage)
-    tail.push(`data: ${JSON.stringify({ ...common, choices: [], usage: answer.usage })}\n\n`)
-  return {
-    head: frame({ role: 'assistant' }),
-    content,
-    tail,
-    chunkOf: (text) => frame({ content: text }),
-  }
+  if (audio !== undefined) deltas.push({ audio })
+  return deltas
 }
 
 function groups(list: readonly string[], size: number): string[] {

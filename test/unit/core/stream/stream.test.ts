@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   Cancel,
   collect,
+  Frame,
   isStream,
   onEnd,
   replay,
@@ -87,6 +88,19 @@ describe('Stream', () => {
       expect(ready.state).toBe('resolved')
       log.end()
       expect(await collect(stream)).toHaveLength(64)
+    })
+
+    it('holds back any number of events beside the answer, up to 64 KiB', async () => {
+      const { stream, log } = driven<unknown>({ commits: () => true, frames: true })
+      const ready = watch(stream.log.ready)
+      for (let i = 0; i < 200; i++) log.push(Frame.aside('still working', 'progress'))
+      await flush()
+      expect(ready.state).toBe('pending')
+      log.push(Frame.read('{"text":"Hello"}'))
+      await flush()
+      expect(ready.state).toBe('resolved')
+      log.end()
+      expect(await collect(stream)).toEqual([{ text: 'Hello' }])
     })
 
     it.each([

@@ -338,7 +338,7 @@ describe('the other endpoints', () => {
     expect(many.data.map(({ index }: { index: number }) => index)).toEqual([0, 1])
     expect(Buffer.from(String(many.data[1]?.embedding), 'base64')).toHaveLength(12)
     expect((await embed({ input: Array.from({ length: 32 }, () => 'x') })).status).toBe(200)
-    const bad = [Array.from({ length: 33 }, () => 'x'), [], '', ['x', ''], [1]]
+    const bad = [Array.from({ length: 33 }, () => 'x'), [], '', ['x', ''], ['x', 1]]
     expect(await Promise.all(bad.map(async (input) => (await embed({ input })).status))).toEqual([
       400, 400, 400, 400, 400,
     ])
