@@ -20,7 +20,7 @@ export interface LocalBlossomOptions {
   /** Names of models known beside the built-in ones, for every endpoint. @default [] */
   readonly models?: readonly string[] | undefined
   /**
-   * Behaves like a free account: one generation at a time over all keys, and a second one is
+   * Behaves like an account held to one generation at a time, over all keys: a second one is
    * refused with 429, `Retry-After: 1` and `concurrency_limit_exceeded` (Pollinations gateway
    * documentation, 2026-11). The place is held to the end of the body, or until the client leaves;
    * answers from the cache take none.
