@@ -1,6 +1,7 @@
 import { Frame, Json, readText, type StackError, streamOver } from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer } from '../types.js'
+import { answerInEvents } from './answer-in-events.js'
 import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
 import { isWorthKeeping } from './choices.js'
 import { isCompletion } from './completion.js'
@@ -14,7 +15,7 @@ import {
   withoutMark,
 } from './failure.js'
 import { mayBeNotice, noticeInAnswer, noticeInText } from './notice.js'
-import { asksForUsage, EMBEDDINGS, wrongWith } from './shapes.js'
+import { asksForUsage, EMBEDDINGS, isChat, wrongWith } from './shapes.js'
 import { toChunks } from './to-chunks.js'
 
 /** Longer text is none. Bytes. */
@@ -90,9 +91,10 @@ export class WholeAnswer implements BodyReader {
 
   #settleJson(): void {
     const { request, headers, settings } = this.#exchange
+    const body = withoutMark(this.#body().toString('utf8'))
     let read: ReturnType<typeof readText>
     try {
-      read = readText(withoutMark(this.#body().toString('utf8')))
+      read = this.#read(body)
     } catch (cause) {
       const what = this.#size === 0 ? 'nothing in it' : 'text that is not valid JSON'
       // The parser's message quotes the text.
@@ -112,6 +114,14 @@ export class WholeAnswer implements BodyReader {
     if (wrong !== undefined) return this.#refuse(wrong)
     if (request.stream) this.#exchange.settle(this.#asStream(value))
     else this.#exchange.settle(this.#asJson(asked === value ? text : undefined, asked))
+  }
+
+  /** @throws SyntaxError when it is neither JSON nor a whole stream of chat events */
+  #read(body: string): ReturnType<typeof readText> {
+    const inEvents = isChat(this.#exchange.request) ? answerInEvents(body) : undefined
+    return inEvents === undefined
+      ? readText(body)
+      : { text: JSON.stringify(inEvents), value: inEvents }
   }
 
   #asJson(text: string | undefined, value: unknown): BlossomAnswer {

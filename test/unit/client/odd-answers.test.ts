@@ -324,3 +324,33 @@ describe('an answer', () => {
     expect(await one.blossom.text.generate('Hi')).toMatchObject({ model: 'openai', cached: true })
   })
 })
+
+describe('a stream where a whole answer was asked for', () => {
+  const whole = role + hello + event(chunk({ content: ' you' }))
+  const last = event({ ...chunk({}), choices: [], usage })
+
+  it.each([
+    ['with [DONE]', SSE, whole + stop + last + DONE],
+    ['without [DONE], but with a finish reason', SSE, whole + stop + last],
+    ['labelled as JSON', JSON_TYPE, `: hello\n\n${whole}${stop}${last}${DONE}`],
+    ['whose last event lacks its blank line', SSE, (whole + last + stop).trimEnd()],
+  ])('is the answer that it amounts to: %s', async (_, type, body) => {
+    await using at = await site(type, body, cache())
+    const ask = () => at.blossom.text.generate('Hi')
+    expect(await ask()).toMatchObject({ text: 'Hello you', usage: { totalTokens: 2 } })
+    expect((await ask()).cached).toBe(true)
+    const completion = await at.blossom.chat.create({ messages })
+    expect(completion).toMatchObject({ object: 'chat.completion' })
+    expect(at.server.requests).toHaveLength(1)
+  })
+
+  it.each([
+    ['cut off', whole, 'PROTOCOL'],
+    ['with an error inside', whole + event({ error: { message: 'No.', code: 500 } }), 'SERVER'],
+    ['with what is no JSON', `${whole}data: {"choi\n\n`, 'PROTOCOL'],
+  ])('is a failure, asked for again: %s', async (_, body, code) => {
+    await using at = await site(SSE, body, cache())
+    await expect(at.blossom.text.generate('Hi')).rejects.toMatchObject({ code })
+    expect(at.server.requests).toHaveLength(2)
+  })
+})

@@ -12,7 +12,8 @@ async function start() {
 
 it('answers with as many choices as are asked for, each with a text of its own', async () => {
   await using local = await start()
-  const ask = (n: number | null) => local.openai.chat.completions.create({ model: 'openai', messages, n })
+  const ask = (n: number | null) =>
+    local.openai.chat.completions.create({ model: 'openai', messages, n })
   const { choices, usage } = await ask(3)
   const { usage: ofOne } = await ask(null)
   expect(choices.map(({ index, finish_reason }) => [index, finish_reason])).toEqual([
