@@ -53,13 +53,13 @@ async function main(): Promise<void> {
   // What must not happen twice is neither repeated nor kept nor shared.
   const write = stack(run, timeout({ ms: 5_000 }), health, slots)
 
-  // 200 visitors at once, ten different questions, a server that takes four connections.
+  // 200 callers at once, ten different questions, a server that takes four connections.
   await Promise.all(
     Array.from({ length: 200 }, (_, i) =>
       read({ sql: 'select name from flowers where id = $1', values: [i % 10] }),
     ),
   )
-  console.log(`200 visitors: ${database.queries} queries, at most ${database.most} at once`)
+  console.log(`200 callers: ${database.queries} queries, at most ${database.most} at once`)
 
   database.failNext('ECONNRESET', 'a connection was reset')
   database.failNext('40001', 'could not serialize access')

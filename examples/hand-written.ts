@@ -7,7 +7,7 @@ export const promptOf = (body: unknown): string =>
   (body as { prompt: string } | undefined | null)?.prompt as string
 
 /**
- * Tells that the visitor has gone before the answer was complete, which ends the call upstream. The
+ * Tells that the client has gone before the answer was complete, which ends the call upstream. The
  * request's own `close` comes too early.
  */
 export function leaving(response: ServerResponse): AbortSignal {
@@ -18,13 +18,13 @@ export function leaving(response: ServerResponse): AbortSignal {
 
 /**
  * The answer for an error. Those of a body parser are not ours, but say by a status that the
- * visitor's body is wrong.
+ * client's body is wrong.
  */
 export function problemOf(error: unknown): Problem {
   const status = isStackError(error) ? undefined : (error as { status?: number }).status
-  const isVisitors = status !== undefined && status >= 400 && status < 500
+  const isClients = status !== undefined && status >= 400 && status < 500
   return toProblem(
-    isVisitors
+    isClients
       ? new StackError('The body could not be read.', { code: 'VALIDATION', status })
       : error,
   )

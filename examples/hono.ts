@@ -32,7 +32,7 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
 
   app.post('/hand/text', async (c) => {
     const prompt = promptOf(await c.req.json().catch(() => undefined))
-    // The request's own signal: a visitor who leaves ends the call upstream.
+    // The request's own signal: a client who leaves ends the call upstream.
     const { text } = await blossom.text.generate(prompt, {
       maxTokens: 200,
       signal: c.req.raw.signal,

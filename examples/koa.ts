@@ -22,7 +22,7 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
   const app = new Koa()
   app.use(answerErrors)
   app.on('error', (error) => {
-    // That a visitor has left in the middle of a stream is no news.
+    // That a client has left in the middle of a stream is no news.
     if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') console.error(error)
   })
 

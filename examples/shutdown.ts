@@ -13,7 +13,7 @@ export interface Parts {
   gateway: Gateway
   blossom: Pick<Blossom, 'close'>
   /**
-   * How long load balancers may need to see that `/health/ready` is 503 and to send visitors
+   * How long load balancers may need to see that `/health/ready` is 503 and to send clients
    * elsewhere.
    * @default 0
    */
@@ -36,7 +36,7 @@ export async function shutDown({
   if (drainDelayMs > 0) await sleep(drainDelayMs)
   const endsAt = performance.now() + timeoutMs
   const left = () => Math.max(0, endsAt - performance.now())
-  // A connection kept alive gets this one answer more; without it visitors could go on asking until
+  // A connection kept alive gets this one answer more; without it clients could go on asking until
   // the end.
   server.prependListener('request', (_, response) => response.setHeader('connection', 'close'))
   const closed = once(server.close(), 'close')

@@ -255,7 +255,7 @@ describe('node --import tsx examples/any-function.ts', () => {
     const running = run(['--import', 'tsx', 'examples/any-function.ts'], {})
     expect([await running.exit, running.output]).toEqual([[0, null], expect.any(String)])
     expect(running.output.trimEnd().split('\n')).toEqual([
-      '200 visitors: 10 queries, at most 4 at once',
+      '200 callers: 10 queries, at most 4 at once',
       'two failures that pass: flower 11, after 2 retries',
       'a mistake: 42601 syntax error at or near "selec"',
       'it was asked 1 time; the breaker is closed',

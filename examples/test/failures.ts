@@ -1,7 +1,7 @@
 import type { Fault } from 'blossom-stack/testing'
 
 /**
- * Every way in which a call can fail: what happens upstream, and what a visitor is told. Without
+ * Every way in which a call can fail: what happens upstream, and what a client is told. Without
  * the network and without waiting.
  */
 export const failures: readonly {

@@ -27,7 +27,7 @@ export interface Surroundings {
   onError?: ((error: unknown) => void) | undefined
   compression?: boolean | undefined
   /**
-   * Puts the visitor's `x-user` where the framework keeps such things, as an authentication would.
+   * Puts the caller's `x-user` where the framework keeps such things, as an authentication would.
    */
   authentication?: boolean | undefined
   /** Headers that a middleware sets on every answer before the gateway runs. */

@@ -641,17 +641,17 @@ describe('a client with layers', () => {
   })
 
   it('lets another key pay for one call, and keeps its answers apart', async () => {
-    const blossom = (await start({ keys: [KEY, 'sk_visitor1'] })).use(...all())
+    const blossom = (await start({ keys: [KEY, 'sk_caller1'] })).use(...all())
     const mine = await blossom.text.generate('Hello')
-    const theirs = await blossom.text.generate('Hello', { apiKey: 'sk_visitor1' })
+    const theirs = await blossom.text.generate('Hello', { apiKey: 'sk_caller1' })
     expect([mine.cached, theirs.cached]).toEqual([false, false])
     expect(new Set(upstream.requests.map(({ keySha256 }) => keySha256)).size).toBe(2)
-    await expect(blossom.text.generate('Hello', { apiKey: 'sk_visitor1' })).resolves.toMatchObject({
+    await expect(blossom.text.generate('Hello', { apiKey: 'sk_caller1' })).resolves.toMatchObject({
       cached: true,
     })
-    const error = await failure(blossom.chat.create({ messages }, { apiKey: 'sk_visitor2' }))
+    const error = await failure(blossom.chat.create({ messages }, { apiKey: 'sk_caller2' }))
     expect(error).toMatchObject({ code: 'AUTH' })
-    expect(everythingOf(error)).not.toContain('sk_visitor2')
+    expect(everythingOf(error)).not.toContain('sk_caller2')
   })
 
   it('gives its slot back and stops upstream when a stream is left half-way', async () => {

@@ -29,14 +29,14 @@ describe("the client's key", () => {
   })
 
   it("gives way to a member's key and to the call's own", async () => {
-    const upstream = kept(await startLocalBlossom({ keys: ['sk_member', 'sk_visitor'] }))
+    const upstream = kept(await startLocalBlossom({ keys: ['sk_member', 'sk_caller'] }))
     const blossom = kept(
       createBlossom({ apiKey: 'sk_wrong', baseURL: upstream.url }).use(
         pool({ members: [{ apiKey: 'sk_member' }] }),
       ),
     )
     await blossom.text.generate('Hello')
-    await blossom.text.generate('Hello', { apiKey: 'sk_visitor' })
+    await blossom.text.generate('Hello', { apiKey: 'sk_caller' })
     await expect(blossom.text.generate('Hello', { apiKey: 'sk_nobody' })).rejects.toMatchObject({
       code: 'AUTH',
     })

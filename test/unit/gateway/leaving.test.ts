@@ -14,7 +14,7 @@ import { PROMPT } from '../../support/secrets.js'
 const body = { prompt: PROMPT }
 const chat = { messages: [{ role: 'user', content: PROMPT }] }
 
-/** How soon upstream must know that a visitor has left. Milliseconds. */
+/** How soon upstream must know that a caller has left. Milliseconds. */
 const SOON = 500
 
 interface Stats {
@@ -35,7 +35,7 @@ async function freed(site: Site): Promise<void> {
   )
 }
 
-describe.each(frameworks)('a visitor who leaves a server of $name', (framework) => {
+describe.each(frameworks)('a caller who leaves a server of $name', (framework) => {
   const hanging = { latencyMs: 60_000 }
 
   test.each([

@@ -506,7 +506,7 @@ describe('beside the owner’s middleware', () => {
   })
 })
 
-describe('who the visitor is', () => {
+describe('who the caller is', () => {
   const known: SiteOptions = {
     around: { authentication: true },
     gateway: ({ userOf }) => ({
@@ -651,7 +651,7 @@ describe('who the visitor is', () => {
       },
     ],
     ['a rejection', () => Promise.reject(new Error(`secret ${KEY}`))],
-  ])('%s instead of a visitor lets nobody in', async (_name, call) => {
+  ])('%s instead of a caller lets nobody in', async (_name, call) => {
     const outcome = await sameFromEach(
       { gateway: { call: call as never } },
       async ({ ask, upstream, errors }) => {
@@ -711,17 +711,17 @@ describe('who the visitor is', () => {
   })
 })
 
-describe('the visitor’s own key', () => {
-  const visitors = 'sk_the-visitors-own-key'
+describe('the caller’s own key', () => {
+  const callers = 'sk_the-callers-own-key'
   const sha = (key: string) => createHash('sha256').update(key).digest('hex')
   const bearer = (key: string) => ({ body, headers: { authorization: `Bearer ${key}` } })
-  const upstream = { keys: [KEY, visitors, 'sk_another-visitor'] }
+  const upstream = { keys: [KEY, callers, 'sk_another-caller'] }
 
   test('is ignored unless the owner says otherwise', async () => {
     const keys = await sameFromEach({ upstream }, async ({ ask, upstream }) => {
-      await ask('/generate/text', bearer(visitors))
+      await ask('/generate/text', bearer(callers))
       await ask('/v1/chat/completions', {
-        ...bearer(visitors),
+        ...bearer(callers),
         body: { messages: [{ role: 'user', content: 'a' }] },
       })
       return upstream.requests.map(({ keySha256 }) => keySha256)
@@ -733,15 +733,15 @@ describe('the visitor’s own key', () => {
     const keys = await sameFromEach(
       { upstream, gateway: { forwardKeys: true } },
       async ({ ask, upstream }) => {
-        await ask('/generate/text', bearer(visitors))
-        await ask('/generate/stream', bearer(visitors))
-        await ask('/generate/batch', { ...bearer(visitors), body: { prompts: ['a'] } })
-        await ask('/v1/models', { headers: { authorization: `Bearer ${visitors}` } })
+        await ask('/generate/text', bearer(callers))
+        await ask('/generate/stream', bearer(callers))
+        await ask('/generate/batch', { ...bearer(callers), body: { prompts: ['a'] } })
+        await ask('/v1/models', { headers: { authorization: `Bearer ${callers}` } })
         await ask('/generate/text', { body })
         return upstream.requests.map(({ keySha256 }) => keySha256)
       },
     )
-    expect(keys).toEqual([sha(visitors), sha(visitors), sha(visitors), sha(visitors), sha(KEY)])
+    expect(keys).toEqual([sha(callers), sha(callers), sha(callers), sha(callers), sha(KEY)])
   })
 
   test('answers paid by different keys are cached apart', async () => {
@@ -749,7 +749,7 @@ describe('the visitor’s own key', () => {
       { upstream, gateway: { forwardKeys: true } },
       async ({ ask }) => {
         const seen = []
-        for (const key of [visitors, visitors, 'sk_another-visitor', KEY])
+        for (const key of [callers, callers, 'sk_another-caller', KEY])
           seen.push((await ask('/generate/cached', bearer(key))).json.cached)
         return seen
       },
@@ -761,14 +761,14 @@ describe('the visitor’s own key', () => {
     [401, 'AUTH', 'Bearer'],
     [402, 'PAYMENT', undefined],
     [403, 'FORBIDDEN', undefined],
-  ])('upstream’s %i about it is the visitor’s to hear', async (status, code, challenge) => {
+  ])('upstream’s %i about it is the caller’s to hear', async (status, code, challenge) => {
     const outcome = await sameFromEach(
       { upstream, gateway: { forwardKeys: true } },
       async ({ ask, upstream }) => {
         upstream.fail(status, 2)
-        const guide = await ask('/generate/text', bearer(visitors))
+        const guide = await ask('/generate/text', bearer(callers))
         const openai = await ask('/v1/chat/completions', {
-          ...bearer(visitors),
+          ...bearer(callers),
           body: { messages: [{ role: 'user', content: 'a' }] },
         })
         return { guide: comparable(guide), openai: comparable(openai) }
@@ -780,7 +780,7 @@ describe('the visitor’s own key', () => {
     })
     expect(outcome.guide.headers['www-authenticate']).toBe(challenge)
     expect(outcome.openai).toMatchObject({ status, body: { error: { code: code.toLowerCase() } } })
-    expect(JSON.stringify(outcome)).not.toContain(visitors)
+    expect(JSON.stringify(outcome)).not.toContain(callers)
   })
 
   test('of the server’s own key upstream’s 401 stays a 502, also where keys are forwarded', async () => {

@@ -407,7 +407,7 @@ describe('CORS', () => {
 })
 
 describe('headers', () => {
-  test('a visitor’s request id is kept, in the header and in the problem', async () => {
+  test('a caller’s request id is kept, in the header and in the problem', async () => {
     const headers = { 'x-request-id': 'abc.DEF:12_3-4' }
     const good = await answerOf('/health/live', { headers })
     const bad = await answerOf('/generate/text', { body: {}, headers })
@@ -444,7 +444,7 @@ describe('headers', () => {
     )
   })
 
-  test('no header repeats what a visitor sent', async () => {
+  test('no header repeats what a caller sent', async () => {
     const evil = 'evil\u2028header'
     const { headers } = await answerOf('/generate/text', {
       body: { prompt: `${evil}\r\nset-cookie: a=b`, model: 'openai' },

@@ -115,7 +115,7 @@ describe('generations', () => {
       ({ dedupe }) => dedupe.joined === 99,
     )
 
-  test('a hundred visitors with one question cost one generation', async () => {
+  test('a hundred callers with one question cost one generation', async () => {
     const outcome = await sameFromEach({ ...said('Once.'), layers: heldStack }, async (site) => {
       const answers = crowd(site)
       await allCame(site)
@@ -128,7 +128,7 @@ describe('generations', () => {
     expect(outcome).toEqual({ texts: ['Once.'], requests: 1 })
   }, 20_000)
 
-  test('a hundred visitors whose one question fails share its attempts, and the next one asks again', async () => {
+  test('a hundred callers whose one question fails share its attempts, and the next one asks again', async () => {
     const outcome = await sameFromEach({ layers: heldStack }, async (site) => {
       const { upstream } = site
       upstream.fail(503, 3)

@@ -387,7 +387,7 @@ describe('what others may learn', () => {
     const outcome = await sameFromEach(
       { gateway: { forwardKeys: true } },
       async ({ ask, upstream }) => {
-        await ask('/generate/text?key=sk_visitor&apiKey=sk_visitor', { body: { prompt } })
+        await ask('/generate/text?key=sk_caller&apiKey=sk_caller', { body: { prompt } })
         const [request] = upstream.requests
         return { path: request!.path, query: request!.query, status: request!.status }
       },

@@ -52,7 +52,7 @@ const EVERYWHERE: ReadonlySet<string> = new Set([
 const calm = (): BlossomLayer[] => wholeStack().filter(({ name }) => name !== 'breaker')
 const patient: SiteOptions = { layers: () => [...calm(), breaker({ minimumCalls: 1_000 })] }
 
-describe('what upstream does, and what the visitor is told', () => {
+describe('what upstream does, and what the caller is told', () => {
   let sites: Site[]
   beforeAll(async () => {
     sites = await openEach(patient)

@@ -106,7 +106,7 @@ describe('what upstream says of a key that a call brought itself', () => {
         )
       local.fail(status, 6)
       for (let i = 0; i < 6; i++)
-        expect((await ask({ authorization: 'Bearer sk_visitor' })).status).toBe(status)
+        expect((await ask({ authorization: 'Bearer sk_caller' })).status).toBe(status)
       expect(blossom.stats()).toMatchObject({
         breaker: { state: 'closed', failures: 0 },
         pool: { members: [{ state: 'ready' }, { state: 'ready' }] },

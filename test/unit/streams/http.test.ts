@@ -86,7 +86,7 @@ describe.each(servers)('%s over HTTP', (_name, listener) => {
     expect(response.complete).toBe(true)
   })
 
-  test('a visitor who leaves while a chunk is awaited returns the source', async () => {
+  test('a caller who leaves while a chunk is awaited returns the source', async () => {
     const source = new Source([{ text: 'a' }])
     const response = await visit(source)
     await once(response, 'data')
@@ -95,7 +95,7 @@ describe.each(servers)('%s over HTTP', (_name, listener) => {
     expect(source.returned).toBe(1)
   })
 
-  test('a visitor who leaves ends an Stream and stops its source', async () => {
+  test('a caller who leaves ends an Stream and stops its source', async () => {
     const source = new Source([{ text: 'a' }])
     const stream = streamFrom(source)
     const ended = new Promise((resolve) => stream.onEnd(resolve))
@@ -106,7 +106,7 @@ describe.each(servers)('%s over HTTP', (_name, listener) => {
     await source.left
   })
 
-  test('a visitor who does not read stops the source, and returns it on leaving', async () => {
+  test('a caller who does not read stops the source, and returns it on leaving', async () => {
     let made = 0
     let told = () => {}
     const left = new Promise<void>((resolve) => {

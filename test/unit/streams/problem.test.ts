@@ -58,7 +58,7 @@ describe('toProblem', () => {
     })
   })
 
-  test("repeats the sentence where the visitor's own key was refused", () => {
+  test("repeats the sentence where the caller's own key was refused", () => {
     expect(
       toProblem(new StackError('The key is unknown.', { code: 'AUTH', status: 401 })).body.detail,
     ).toBe('The key is unknown.')

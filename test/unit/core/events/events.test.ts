@@ -266,7 +266,7 @@ describe('events', () => {
     const ask = stack(heeding, retry())
     const caller = new AbortController()
     const aborted = failure(ask('hello', { signal: caller.signal }))
-    caller.abort(new Error('the visitor Marmalade has left'))
+    caller.abort(new Error('the caller Marmalade has left'))
     await aborted
     await tick()
     expect(events.slice(2).map(told)).toMatchObject([

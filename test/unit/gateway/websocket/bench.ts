@@ -21,7 +21,7 @@ import {
 export type Message = Record<string, unknown>
 
 /** Who talks to a WebSocket in a test. */
-export class Visitor {
+export class Caller {
   readonly socket: WebSocket
   /** How the connection ended. */
   readonly closed: Promise<{ code: number; reason: string }>
@@ -44,11 +44,11 @@ export class Visitor {
     })
   }
 
-  static async connect(url: string, options: ClientOptions = {}): Promise<Visitor> {
-    const visitor = new Visitor(url, options)
-    await once(visitor.socket, 'open')
-    visitor.socket.on('error', () => {})
-    return visitor
+  static async connect(url: string, options: ClientOptions = {}): Promise<Caller> {
+    const caller = new Caller(url, options)
+    await once(caller.socket, 'open')
+    caller.socket.on('error', () => {})
+    return caller
   }
 
   say(message: object | string): void {
@@ -107,7 +107,7 @@ export interface Bench extends AsyncDisposable {
   readonly log: RequestLog[]
   /** What the gateway has told `onError`. */
   readonly errors: unknown[]
-  connect(options?: ClientOptions): Promise<Visitor>
+  connect(options?: ClientOptions): Promise<Caller>
 }
 
 /** A local upstream, a gateway over it, and a server that takes WebSockets. */
@@ -143,7 +143,7 @@ export async function bench({
     url,
     log,
     errors,
-    connect: (options) => Visitor.connect(url, options),
+    connect: (options) => Caller.connect(url, options),
     async [Symbol.asyncDispose]() {
       server.close()
       await sockets.close()

@@ -5,17 +5,17 @@ import { attachWebSocket } from '../../../../src/gateway/index.js'
 import { type BlossomLayer, defineLayer } from '../../../../src/index.js'
 import { gate } from '../../../support/gate.js'
 import { catchWarnings } from '../../../support/warnings.js'
-import { type Bench, bench, handshake, refusal, type Visitor } from './bench.js'
+import { type Bench, bench, type Caller, handshake, refusal } from './bench.js'
 
 /** Begins a generation that upstream never answers. */
-async function busy(it: Bench, type = 'generate', id = 1): Promise<Visitor> {
+async function busy(it: Bench, type = 'generate', id = 1): Promise<Caller> {
   it.upstream.fault(type === 'stream' ? { stallAfterChunks: 1 } : { hang: true })
-  const visitor = await it.connect()
+  const caller = await it.connect()
   const { active } = it.upstream
-  visitor.say({ type, prompt: 'long', id })
-  if (type === 'stream') await visitor.next()
+  caller.say({ type, prompt: 'long', id })
+  if (type === 'stream') await caller.next()
   await it.upstream.waitFor((upstream) => upstream.active > active)
-  return visitor
+  return caller
 }
 
 const stopped = (it: Bench) =>
@@ -23,16 +23,16 @@ const stopped = (it: Bench) =>
     ({ requests }) => requests.length > 0 && requests.every(({ outcome }) => outcome === 'aborted'),
   )
 
-describe('a visitor who leaves', () => {
+describe('a caller who leaves', () => {
   test.each([
-    ['generate', 'says so', (visitor: Visitor) => visitor.socket.close()],
-    ['generate', 'just goes', (visitor: Visitor) => visitor.socket.terminate()],
-    ['stream', 'says so', (visitor: Visitor) => visitor.socket.close()],
-    ['stream', 'just goes', (visitor: Visitor) => visitor.socket.terminate()],
+    ['generate', 'says so', (caller: Caller) => caller.socket.close()],
+    ['generate', 'just goes', (caller: Caller) => caller.socket.terminate()],
+    ['stream', 'says so', (caller: Caller) => caller.socket.close()],
+    ['stream', 'just goes', (caller: Caller) => caller.socket.terminate()],
   ])('ends the upstream call of a %s when he %s', async (type, _how, leave) => {
     await using it = await bench()
-    const visitor = await busy(it, type)
-    leave(visitor)
+    const caller = await busy(it, type)
+    leave(caller)
     await stopped(it)
     await it.gateway.close()
     expect(it.log).toMatchObject([{ method: 'WS', status: 499 }])
@@ -45,9 +45,9 @@ describe('pings', () => {
   test('cut off who does not answer them, and what runs for him', async () => {
     await using it = await bench({ sockets: { pingMs: 300 } })
     it.upstream.fault({ hang: true })
-    const visitor = await it.connect({ autoPong: false })
-    visitor.say({ type: 'generate', prompt: 'long' })
-    expect((await visitor.closed).code).toBe(1006)
+    const caller = await it.connect({ autoPong: false })
+    caller.say({ type: 'generate', prompt: 'long' })
+    expect((await caller.closed).code).toBe(1006)
     await stopped(it)
   })
 })
@@ -71,18 +71,18 @@ describe('gateway.drain()', () => {
   test('refuses new generations on open connections; those under way go on', async () => {
     const { layer, entered, open } = held()
     await using it = await bench({ layers: [layer], upstream: { reply: () => 'late' } })
-    const visitor = await it.connect()
-    visitor.say({ type: 'generate', prompt: 'slow', id: 1 })
+    const caller = await it.connect()
+    caller.say({ type: 'generate', prompt: 'slow', id: 1 })
     await entered
     it.gateway.drain()
-    expect(await visitor.ask({ type: 'generate', prompt: 'more', id: 2 })).toMatchObject({
+    expect(await caller.ask({ type: 'generate', prompt: 'more', id: 2 })).toMatchObject({
       type: 'error',
       code: 'CLOSED',
       id: 2,
     })
-    expect(await visitor.ask({ type: 'ping' })).toEqual({ type: 'pong' })
+    expect(await caller.ask({ type: 'ping' })).toEqual({ type: 'pong' })
     open()
-    expect(await visitor.next()).toEqual({ type: 'result', text: 'late', id: 1 })
+    expect(await caller.next()).toEqual({ type: 'result', text: 'late', id: 1 })
   })
 })
 
@@ -91,15 +91,15 @@ describe('gateway.close()', () => {
     const { layer, entered, open } = held()
     await using it = await bench({ layers: [layer], upstream: { reply: () => 'late' } })
     const silent = await it.connect()
-    const visitor = await it.connect()
-    visitor.say({ type: 'generate', prompt: 'slow' })
+    const caller = await it.connect()
+    caller.say({ type: 'generate', prompt: 'slow' })
     await entered
     const closing = it.gateway.close()
     expect(await silent.closed).toEqual({ code: 1001, reason: 'The server is shutting down.' })
-    expect(await visitor.ask({ type: 'ping' })).toEqual({ type: 'pong' })
+    expect(await caller.ask({ type: 'ping' })).toEqual({ type: 'pong' })
     open()
-    expect(await visitor.next()).toEqual({ type: 'result', text: 'late' })
-    expect((await visitor.closed).code).toBe(1001)
+    expect(await caller.next()).toEqual({ type: 'result', text: 'late' })
+    expect((await caller.closed).code).toBe(1001)
     await closing
     expect(it.sockets.connections).toBe(0)
     await it.gateway.close()
@@ -107,10 +107,10 @@ describe('gateway.close()', () => {
 
   test('cuts what is not ready in time, and says so', async () => {
     await using it = await bench()
-    const visitor = await busy(it, 'stream')
+    const caller = await busy(it, 'stream')
     await it.gateway.close({ timeoutMs: 10 })
-    expect(await visitor.next()).toMatchObject({ type: 'error', code: 'CLOSED', id: 1 })
-    expect((await visitor.closed).code).toBe(1001)
+    expect(await caller.next()).toMatchObject({ type: 'error', code: 'CLOSED', id: 1 })
+    expect((await caller.closed).code).toBe(1001)
     await stopped(it)
     expect(it.errors).toMatchObject([{ code: 'CLOSED' }])
   })
@@ -144,11 +144,11 @@ describe('close() of the handle', () => {
   test('ends all connections at once and leaves nothing on the server', async () => {
     await using it = await bench()
     const silent = await it.connect()
-    const visitor = await busy(it)
+    const caller = await busy(it)
     const closing = it.sockets.close()
     expect(it.sockets.close()).toBe(closing)
     await closing
-    expect([(await silent.closed).code, (await visitor.closed).code]).toEqual([1001, 1001])
+    expect([(await silent.closed).code, (await caller.closed).code]).toEqual([1001, 1001])
     await stopped(it)
     expect(it.server.listenerCount('upgrade')).toBe(0)
     expect(it.log).toMatchObject([{ status: 503, code: 'CLOSED' }])
@@ -173,11 +173,11 @@ describe('close() of the handle', () => {
 test('a hundred generations on one connection leave no listeners behind', async () => {
   const warnings = catchWarnings()
   await using it = await bench({ sockets: { rate: { limit: 1_000, intervalMs: 1_000 } } })
-  const visitor = await it.connect()
+  const caller = await it.connect()
   for (let id = 0; id < 50; id++) {
-    expect((await visitor.ask({ type: 'generate', prompt: 'again', id })).type).toBe('result')
-    visitor.say({ type: 'stream', prompt: 'again', id })
-    await visitor.until('done')
+    expect((await caller.ask({ type: 'generate', prompt: 'again', id })).type).toBe('result')
+    caller.say({ type: 'stream', prompt: 'again', id })
+    await caller.until('done')
   }
   expect(warnings).toEqual([])
   vi.restoreAllMocks()

@@ -92,7 +92,7 @@ describe('Session', () => {
     vi.useRealTimers()
   })
 
-  test('reads an answer no faster than its visitor', async () => {
+  test('reads an answer no faster than its caller', async () => {
     const { socket } = open()
     socket.isStuck = true
     socket.hear({ type: 'stream', prompt: 'long', id: 1 })

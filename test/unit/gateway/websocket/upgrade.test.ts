@@ -16,7 +16,7 @@ import { startLocalBlossom } from '../../../../src/testing/index.js'
 import { CERTIFICATES } from '../../../support/certificates.js'
 import { gate } from '../../../support/gate.js'
 import { turn } from '../../../support/watch.js'
-import { bench, handshake, refusal, urlOf, Visitor } from './bench.js'
+import { bench, Caller, handshake, refusal, urlOf } from './bench.js'
 
 const OWN = 'http://app.example'
 
@@ -72,8 +72,8 @@ describe('origin', () => {
   test.each(cases)('%s', async (_name, headers, expected, options = {}) => {
     await using it = await bench(options)
     if (expected === 'taken') {
-      const visitor = await it.connect({ headers })
-      expect(await visitor.ask({ type: 'ping' })).toEqual({ type: 'pong' })
+      const caller = await it.connect({ headers })
+      expect(await caller.ask({ type: 'ping' })).toEqual({ type: 'pong' })
     } else {
       const { status, text } = await refusal(it.url, { headers })
       expect([status, JSON.parse(text).code]).toEqual([403, 'FORBIDDEN'])
@@ -118,7 +118,7 @@ describe("the owner's call", () => {
       return {}
     }
     await using it = await bench({ gateway: { call } })
-    await Visitor.connect(`${it.url}?token=a%20b`, { headers: { authorization: 'Bearer x' } })
+    await Caller.connect(`${it.url}?token=a%20b`, { headers: { authorization: 'Bearer x' } })
     expect(seen).toEqual([
       'GET',
       '/ws/generate?token=a%20b',
@@ -147,7 +147,7 @@ describe("the owner's call", () => {
     },
   )
 
-  test('is not waited for when the visitor has gone meanwhile', async () => {
+  test('is not waited for when the caller has gone meanwhile', async () => {
     const asked = gate()
     const answer = gate()
     const call = async () => {
@@ -210,7 +210,7 @@ describe('connections', () => {
     await it.connect()
   })
 
-  test('are refused with 503 while the gateway drains, be it only since the visitor asked', async () => {
+  test('are refused with 503 while the gateway drains, be it only since the caller asked', async () => {
     const answer = gate()
     await using it = await bench({ gateway: { call: (() => answer.promise) as never } })
     const early = refusal(it.url)
@@ -241,19 +241,19 @@ describe('paths', () => {
       if (req.url === '/chat')
         theirs.handleUpgrade(req, socket, head, (client) => client.send('"theirs"'))
     })
-    const visitor = await Visitor.connect(urlOf(it.server, '/chat'))
-    expect(await visitor.next()).toBe('theirs')
+    const caller = await Caller.connect(urlOf(it.server, '/chat'))
+    expect(await caller.next()).toBe('theirs')
     const ours = await it.connect()
     expect(await ours.ask({ type: 'ping' })).toEqual({ type: 'pong' })
-    visitor.socket.terminate()
+    caller.socket.terminate()
   })
 
   test('two gateways of one server have each their own, and one of them refuses the rest', async () => {
     await using it = await bench()
     const blossom = createBlossom({ baseURL: it.upstream.url })
     const second = attachWebSocket(it.server, createGateway(blossom, { prefix: '/two' }))
-    const visitor = await Visitor.connect(urlOf(it.server, '/two/ws/generate'))
-    expect((await visitor.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
+    const caller = await Caller.connect(urlOf(it.server, '/two/ws/generate'))
+    expect((await caller.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
     expect([it.sockets.connections, second.connections]).toEqual([0, 1])
     expect((await refusal(urlOf(it.server, '/three/ws/generate'))).status).toBe(404)
     await second.close()
@@ -399,13 +399,13 @@ describe('behind a framework', () => {
     const server = app.listen(0, '127.0.0.1')
     attachWebSocket(server, gateway, { path: '/ai/ws/generate' })
     await once(server, 'listening')
-    const visitor = await Visitor.connect(urlOf(server, '/ai/ws/generate'))
-    expect((await visitor.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
+    const caller = await Caller.connect(urlOf(server, '/ai/ws/generate'))
+    expect((await caller.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
     const response = await fetch(urlOf(server, '/ai/health/live').replace('ws:', 'http:'))
     expect(response.status).toBe(200)
     server.close()
     await gateway.close()
-    expect((await visitor.closed).code).toBe(1001)
+    expect((await caller.closed).code).toBe(1001)
     await blossom.close()
   })
 
@@ -417,11 +417,11 @@ describe('behind a framework', () => {
     const server = serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' })
     attachWebSocket(server, gateway)
     await once(server, 'listening')
-    const visitor = await Visitor.connect(urlOf(server, '/ai/ws/generate'))
-    expect((await visitor.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
+    const caller = await Caller.connect(urlOf(server, '/ai/ws/generate'))
+    expect((await caller.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
     server.close()
     await gateway.close()
-    expect((await visitor.closed).code).toBe(1001)
+    expect((await caller.closed).code).toBe(1001)
     await blossom.close()
   })
 
@@ -432,8 +432,8 @@ describe('behind a framework', () => {
     const app = fastify()
     attachWebSocket(app.server, gateway)
     await app.listen({ port: 0, host: '127.0.0.1' })
-    const visitor = await Visitor.connect(urlOf(app.server, '/ws/generate'))
-    expect((await visitor.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
+    const caller = await Caller.connect(urlOf(app.server, '/ws/generate'))
+    expect((await caller.ask({ type: 'generate', prompt: 'Hello' })).type).toBe('result')
     await gateway.close()
     await app.close()
     await blossom.close()

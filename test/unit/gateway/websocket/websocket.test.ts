@@ -8,8 +8,8 @@ const ID = expect.stringMatching(/^[\w-]{36}$/)
 describe('generate', () => {
   test('answers the text, and sends upstream what the HTTP routes do', async () => {
     await using it = await bench({ upstream: { reply: () => 'A petal opens.' } })
-    const visitor = await it.connect()
-    expect(await visitor.ask({ type: 'generate', prompt: 'Hello' })).toEqual({
+    const caller = await it.connect()
+    expect(await caller.ask({ type: 'generate', prompt: 'Hello' })).toEqual({
       type: 'result',
       text: 'A petal opens.',
     })
@@ -23,7 +23,7 @@ describe('generate', () => {
 
   test('passes on max_tokens, temperature and model, and ignores unknown fields', async () => {
     await using it = await bench()
-    const visitor = await it.connect()
+    const caller = await it.connect()
     const said = {
       type: 'generate',
       prompt: 'Hello',
@@ -33,7 +33,7 @@ describe('generate', () => {
       baseURL: 'http://x',
       apiKey: 'k',
     }
-    expect((await visitor.ask(said)).type).toBe('result')
+    expect((await caller.ask(said)).type).toBe('result')
     expect(it.upstream.requests[0]?.body).toMatchObject({
       max_tokens: 3,
       temperature: 0,
@@ -49,20 +49,20 @@ describe('generate', () => {
       },
     })
     it.upstream.fault({ hang: true, match: ({ rawBody }) => rawBody.includes('slow') })
-    const visitor = await it.connect()
-    visitor.say({ type: 'generate', prompt: 'slow', id: 'a' })
+    const caller = await it.connect()
+    caller.say({ type: 'generate', prompt: 'slow', id: 'a' })
     await it.upstream.waitFor(({ active }) => active === 1)
-    expect(await visitor.ask({ type: 'generate', prompt: 'one', id: 'b' })).toEqual({
+    expect(await caller.ask({ type: 'generate', prompt: 'one', id: 'b' })).toEqual({
       type: 'result',
       text: 'one',
       id: 'b',
     })
-    expect(await visitor.ask({ type: 'generate', prompt: 'two', id: 7 })).toEqual({
+    expect(await caller.ask({ type: 'generate', prompt: 'two', id: 7 })).toEqual({
       type: 'result',
       text: 'two',
       id: 7,
     })
-    expect(await visitor.ask({ type: 'generate', prompt: 'three', id: '7' })).toEqual({
+    expect(await caller.ask({ type: 'generate', prompt: 'three', id: '7' })).toEqual({
       type: 'result',
       text: 'three',
       id: '7',
@@ -72,16 +72,16 @@ describe('generate', () => {
 
   test('passes by the cache', async () => {
     await using it = await bench({ layers: [cache({ ttlMs: 60_000 })] })
-    const visitor = await it.connect()
+    const caller = await it.connect()
     for (let i = 0; i < 2; i++)
-      expect((await visitor.ask({ type: 'generate', prompt: 'same' })).type).toBe('result')
+      expect((await caller.ask({ type: 'generate', prompt: 'same' })).type).toBe('result')
     expect(it.upstream.requests).toHaveLength(2)
   })
 
   test('refuses models that are not on the list', async () => {
     await using it = await bench({ gateway: { models: ['openai'] } })
-    const visitor = await it.connect()
-    expect(await visitor.ask({ type: 'generate', prompt: 'Hello', model: 'else' })).toMatchObject({
+    const caller = await it.connect()
+    expect(await caller.ask({ type: 'generate', prompt: 'Hello', model: 'else' })).toMatchObject({
       type: 'error',
       code: 'NOT_FOUND',
     })
@@ -92,9 +92,9 @@ describe('generate', () => {
 describe('stream', () => {
   test('sends the chunks and then how it ended', async () => {
     await using it = await bench({ upstream: { reply: () => 'one two three' } })
-    const visitor = await it.connect()
-    visitor.say({ type: 'stream', prompt: 'count', id: 's' })
-    const heard = await visitor.until('done')
+    const caller = await it.connect()
+    caller.say({ type: 'stream', prompt: 'count', id: 's' })
+    const heard = await caller.until('done')
     expect(heard.slice(0, -1)).toEqual(
       ['one', ' two', ' three'].map((text) => ({ type: 'delta', text, id: 's' })),
     )
@@ -113,9 +113,9 @@ describe('stream', () => {
   test('ends with an error when upstream breaks off, and the connection goes on', async () => {
     await using it = await bench()
     it.upstream.fault({ cutAfterChunks: 2, chunkDelayMs: 20 })
-    const visitor = await it.connect()
-    visitor.say({ type: 'stream', prompt: 'count' })
-    const heard = await visitor.until('error')
+    const caller = await it.connect()
+    caller.say({ type: 'stream', prompt: 'count' })
+    const heard = await caller.until('error')
     expect(heard.map(({ type }) => type)).toEqual(['delta', 'delta', 'error'])
     expect(heard.at(-1)).toEqual({
       type: 'error',
@@ -123,7 +123,7 @@ describe('stream', () => {
       message: expect.any(String),
       requestId: ID,
     })
-    expect((await visitor.ask({ type: 'generate', prompt: 'again' })).type).toBe('result')
+    expect((await caller.ask({ type: 'generate', prompt: 'again' })).type).toBe('result')
     expect(it.log[0]).toMatchObject({
       status: 200,
       level: 'error',
@@ -135,24 +135,24 @@ describe('stream', () => {
   test('refuses a second one without an id, as nobody could tell their chunks apart', async () => {
     await using it = await bench()
     it.upstream.fault({ stallAfterChunks: 1 })
-    const visitor = await it.connect()
-    expect((await visitor.ask({ type: 'stream', prompt: 'one' })).type).toBe('delta')
-    expect(await visitor.ask({ type: 'stream', prompt: 'two' })).toMatchObject({
+    const caller = await it.connect()
+    expect((await caller.ask({ type: 'stream', prompt: 'one' })).type).toBe('delta')
+    expect(await caller.ask({ type: 'stream', prompt: 'two' })).toMatchObject({
       code: 'VALIDATION',
       errors: [{ field: 'id' }],
     })
-    expect((await visitor.ask({ type: 'generate', prompt: 'three' })).type).toBe('result')
+    expect((await caller.ask({ type: 'generate', prompt: 'three' })).type).toBe('result')
   })
 
-  test('delivers everything, in order, to a visitor who reads late', async () => {
+  test('delivers everything, in order, to a caller who reads late', async () => {
     await using it = await bench({ upstream: { words: 20_000, wordsPerChunk: 20 } })
-    const visitor = await it.connect()
-    visitor.say({ type: 'stream', prompt: 'long', max_tokens: 20_000, id: 1 })
-    expect((await visitor.next()).type).toBe('delta')
-    visitor.socket.pause()
+    const caller = await it.connect()
+    caller.say({ type: 'stream', prompt: 'long', max_tokens: 20_000, id: 1 })
+    expect((await caller.next()).type).toBe('delta')
+    caller.socket.pause()
     await it.upstream.waitFor(({ requests }) => (requests[0]?.chunksSent ?? 0) > 100)
-    visitor.socket.resume()
-    const heard = await visitor.until('done')
+    caller.socket.resume()
+    const heard = await caller.until('done')
     expect(heard.at(-1)).toMatchObject({
       finish_reason: 'length',
       usage: { completion_tokens: 20_000 },
@@ -166,13 +166,13 @@ describe('cancel', () => {
     async (type) => {
       await using it = await bench()
       it.upstream.fault(type === 'stream' ? { stallAfterChunks: 1 } : { hang: true })
-      const visitor = await it.connect()
-      visitor.say({ type, prompt: 'long', id: 'x' })
-      if (type === 'stream') await visitor.next()
+      const caller = await it.connect()
+      caller.say({ type, prompt: 'long', id: 'x' })
+      if (type === 'stream') await caller.next()
       await it.upstream.waitFor(({ active }) => active === 1)
-      expect(await visitor.ask({ type: 'cancel', id: 'x' })).toEqual({ type: 'cancelled', id: 'x' })
+      expect(await caller.ask({ type: 'cancel', id: 'x' })).toEqual({ type: 'cancelled', id: 'x' })
       await it.upstream.waitFor(({ requests }) => requests[0]?.outcome === 'aborted')
-      expect(await visitor.ask({ type: 'generate', prompt: 'next', id: 'x' })).toMatchObject({
+      expect(await caller.ask({ type: 'generate', prompt: 'next', id: 'x' })).toMatchObject({
         type: 'result',
         id: 'x',
       })
@@ -183,13 +183,13 @@ describe('cancel', () => {
 
   test('is an error for what is not under way', async () => {
     await using it = await bench()
-    const visitor = await it.connect()
-    expect(await visitor.ask({ type: 'cancel', id: 'x' })).toMatchObject({
+    const caller = await it.connect()
+    expect(await caller.ask({ type: 'cancel', id: 'x' })).toMatchObject({
       type: 'error',
       code: 'NOT_FOUND',
       id: 'x',
     })
-    expect(await visitor.ask({ type: 'cancel' })).toMatchObject({
+    expect(await caller.ask({ type: 'cancel' })).toMatchObject({
       code: 'VALIDATION',
       errors: [{ field: 'id', message: 'is missing' }],
     })
@@ -245,15 +245,15 @@ describe('messages that are wrong', () => {
     ['deep nesting', '['.repeat(30_000), { message: 'The message is not valid JSON.' }],
   ])('%s is an error that the connection survives', async (_name, text, expected) => {
     await using it = await bench()
-    const visitor = await it.connect()
-    expect(await visitor.ask(text)).toEqual({
+    const caller = await it.connect()
+    expect(await caller.ask(text)).toEqual({
       type: 'error',
       code: 'VALIDATION',
       message: expect.any(String),
       requestId: ID,
       ...expected,
     })
-    expect(await visitor.ask({ type: 'ping' })).toEqual({ type: 'pong' })
+    expect(await caller.ask({ type: 'ping' })).toEqual({ type: 'pong' })
     expect(it.upstream.requests).toHaveLength(0)
     expect(it.log).toMatchObject([
       { method: 'WS', route: '/ws/generate', status: 400, level: 'warn', code: 'VALIDATION' },
@@ -262,41 +262,41 @@ describe('messages that are wrong', () => {
 
   test('binary is an error that the connection survives', async () => {
     await using it = await bench()
-    const visitor = await it.connect()
-    visitor.socket.send(Buffer.from('{"type":"ping"}'))
-    expect(await visitor.next()).toMatchObject({
+    const caller = await it.connect()
+    caller.socket.send(Buffer.from('{"type":"ping"}'))
+    expect(await caller.next()).toMatchObject({
       type: 'error',
       code: 'VALIDATION',
       message: 'The message must be text, not binary.',
     })
-    expect(await visitor.ask({ type: 'ping' })).toEqual({ type: 'pong' })
+    expect(await caller.ask({ type: 'ping' })).toEqual({ type: 'pong' })
   })
 
   test('one that is too large ends the connection with 1009, and what runs on it', async () => {
     await using it = await bench()
     it.upstream.fault({ hang: true })
-    const visitor = await it.connect()
-    visitor.say({ type: 'generate', prompt: 'long' })
+    const caller = await it.connect()
+    caller.say({ type: 'generate', prompt: 'long' })
     await it.upstream.waitFor(({ active }) => active === 1)
-    visitor.say({ type: 'generate', prompt: 'x'.repeat(64 * 1024) })
-    expect((await visitor.closed).code).toBe(1009)
+    caller.say({ type: 'generate', prompt: 'x'.repeat(64 * 1024) })
+    expect((await caller.closed).code).toBe(1009)
     await it.upstream.waitFor(({ requests }) => requests[0]?.outcome === 'aborted')
   })
 
   test('one that is not UTF-8 ends the connection with 1007', async () => {
     await using it = await bench()
-    const visitor = await it.connect()
-    visitor.socket.send(Buffer.from([0xff]), { binary: false })
-    expect((await visitor.closed).code).toBe(1007)
+    const caller = await it.connect()
+    caller.socket.send(Buffer.from([0xff]), { binary: false })
+    expect((await caller.closed).code).toBe(1007)
   })
 
   test('an id in use is refused without it, and its generation goes on', async () => {
     await using it = await bench()
     it.upstream.fault({ hang: true })
-    const visitor = await it.connect()
-    visitor.say({ type: 'generate', prompt: 'long', id: 'x' })
+    const caller = await it.connect()
+    caller.say({ type: 'generate', prompt: 'long', id: 'x' })
     await it.upstream.waitFor(({ active }) => active === 1)
-    const refused = await visitor.ask({ type: 'generate', prompt: 'other', id: 'x' })
+    const refused = await caller.ask({ type: 'generate', prompt: 'other', id: 'x' })
     expect(refused).toMatchObject({ code: 'VALIDATION', errors: [{ field: 'id' }] })
     expect(refused).not.toHaveProperty('id')
     expect(it.upstream.active).toBe(1)
@@ -307,13 +307,13 @@ describe('limits', () => {
   test('refuses generations beyond the limit, and takes more when one has ended', async () => {
     await using it = await bench()
     it.upstream.fault({ hang: true, times: 4 })
-    const visitor = await it.connect()
-    for (let id = 1; id <= 4; id++) visitor.say({ type: 'generate', prompt: 'long', id })
+    const caller = await it.connect()
+    for (let id = 1; id <= 4; id++) caller.say({ type: 'generate', prompt: 'long', id })
     await it.upstream.waitFor(({ active }) => active === 4)
-    const refused = await visitor.ask({ type: 'generate', prompt: 'fifth', id: 5 })
+    const refused = await caller.ask({ type: 'generate', prompt: 'fifth', id: 5 })
     expect(refused).toMatchObject({ type: 'error', code: 'QUEUE_FULL', id: 5 })
-    expect(await visitor.ask({ type: 'cancel', id: 2 })).toEqual({ type: 'cancelled', id: 2 })
-    expect(await visitor.ask({ type: 'generate', prompt: 'fifth', id: 5 })).toMatchObject({
+    expect(await caller.ask({ type: 'cancel', id: 2 })).toEqual({ type: 'cancelled', id: 2 })
+    expect(await caller.ask({ type: 'generate', prompt: 'fifth', id: 5 })).toMatchObject({
       type: 'result',
       id: 5,
     })
@@ -322,13 +322,13 @@ describe('limits', () => {
   test('refuses messages beyond the rate, but heeds a cancel', async () => {
     await using it = await bench({ sockets: { rate: { limit: 2, intervalMs: 60_000 } } })
     it.upstream.fault({ hang: true })
-    const visitor = await it.connect()
-    visitor.say({ type: 'generate', prompt: 'long', id: 'x' })
+    const caller = await it.connect()
+    caller.say({ type: 'generate', prompt: 'long', id: 'x' })
     await it.upstream.waitFor(({ active }) => active === 1)
-    expect(await visitor.ask({ type: 'ping' })).toEqual({ type: 'pong' })
-    const refused = await visitor.ask({ type: 'generate', prompt: 'more', id: 'y' })
+    expect(await caller.ask({ type: 'ping' })).toEqual({ type: 'pong' })
+    const refused = await caller.ask({ type: 'generate', prompt: 'more', id: 'y' })
     expect(refused).toMatchObject({ type: 'error', code: 'RATE_LIMITED', retryAfter: 60, id: 'y' })
-    expect(await visitor.ask({ type: 'cancel', id: 'x' })).toEqual({ type: 'cancelled', id: 'x' })
+    expect(await caller.ask({ type: 'cancel', id: 'x' })).toEqual({ type: 'cancelled', id: 'x' })
   })
 
   test.each(['{"type":"ping"}', '{', '{"type":"cancel","id":1}'])(
@@ -336,9 +336,9 @@ describe('limits', () => {
     async (text) => {
       await using it = await bench({ sockets: { rate: { limit: 3, intervalMs: 60_000 } } })
       it.upstream.fault({ hang: true })
-      const visitor = await it.connect()
-      for (let i = 0; i < 7; i++) visitor.say(text)
-      expect((await visitor.closed).code).toBe(1008)
+      const caller = await it.connect()
+      for (let i = 0; i < 7; i++) caller.say(text)
+      expect((await caller.closed).code).toBe(1008)
     },
   )
 })
@@ -350,8 +350,8 @@ describe('errors, log and keys', () => {
       status: 401,
       body: '{"error":{"message":"key sk_the_servers_own is bad"}}',
     })
-    const visitor = await it.connect()
-    const answer = await visitor.ask({ type: 'generate', prompt: 'Hello', id: 1 })
+    const caller = await it.connect()
+    const answer = await caller.ask({ type: 'generate', prompt: 'Hello', id: 1 })
     expect(answer).toEqual({
       type: 'error',
       code: 'AUTH',
@@ -374,8 +374,8 @@ describe('errors, log and keys', () => {
   test('passes on when to try again', async () => {
     await using it = await bench()
     it.upstream.fault({ status: 429, retryAfter: 7 })
-    const visitor = await it.connect()
-    expect(await visitor.ask({ type: 'generate', prompt: 'Hello' })).toMatchObject({
+    const caller = await it.connect()
+    expect(await caller.ask({ type: 'generate', prompt: 'Hello' })).toMatchObject({
       code: 'RATE_LIMITED',
       retryAfter: 7,
     })
@@ -385,8 +385,8 @@ describe('errors, log and keys', () => {
     await using it = await bench({
       gateway: { call: () => ({ tenant: 't1', priority: 3, clientAddress: '10.0.0.1' }) },
     })
-    const visitor = await it.connect()
-    await visitor.ask({ type: 'generate', prompt: 'Hello' })
+    const caller = await it.connect()
+    await caller.ask({ type: 'generate', prompt: 'Hello' })
     expect(it.log).toMatchObject([
       {
         method: 'WS',
@@ -400,18 +400,18 @@ describe('errors, log and keys', () => {
     ])
   })
 
-  test("uses the visitor's own key where that is allowed, and tells him what upstream says of it", async () => {
+  test("uses the caller's own key where that is allowed, and tells him what upstream says of it", async () => {
     const sha256 = (key: string) => createHash('sha256').update(key).digest('hex')
     await using it = await bench({ gateway: { forwardKeys: true } })
-    const visitor = await it.connect({ headers: { authorization: 'Bearer sk_the_visitors' } })
-    await visitor.ask({ type: 'generate', prompt: 'Hello' })
-    expect(it.upstream.requests[0]?.keySha256).toBe(sha256('sk_the_visitors'))
+    const caller = await it.connect({ headers: { authorization: 'Bearer sk_the_callers' } })
+    await caller.ask({ type: 'generate', prompt: 'Hello' })
+    expect(it.upstream.requests[0]?.keySha256).toBe(sha256('sk_the_callers'))
     it.upstream.fault({ status: 401 })
-    await visitor.ask({ type: 'generate', prompt: 'Hello' })
+    await caller.ask({ type: 'generate', prompt: 'Hello' })
     expect(it.log[1]).toMatchObject({ status: 401, code: 'AUTH' })
 
     await using other = await bench()
-    const stranger = await other.connect({ headers: { authorization: 'Bearer sk_the_visitors' } })
+    const stranger = await other.connect({ headers: { authorization: 'Bearer sk_the_callers' } })
     await stranger.ask({ type: 'generate', prompt: 'Hello' })
     expect(other.upstream.requests[0]?.keySha256).toBe(sha256('sk_the_servers_own'))
   })

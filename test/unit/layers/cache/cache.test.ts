@@ -479,14 +479,14 @@ describe('cache', () => {
         const { url } = of.upstream
         const layers = () =>
           [shared, pool({ members: [{ apiKey: 'sk_one' }, { apiKey: 'sk_two' }] })] as const
-        const pooled = createBlossom({ baseURL: url, apiKey: 'sk_visitor' }).use(...layers())
+        const pooled = createBlossom({ baseURL: url, apiKey: 'sk_caller' }).use(...layers())
         const other = createBlossom({ baseURL: url, apiKey: 'sk_other' }).use(shared)
         for (let i = 0; i < 4; i++) await pooled.text.generate('Hello')
         expect(of.upstream.requests.length).toBe(1)
         expect(pooled.stats().cache).toMatchObject({ hits: 3, misses: 1 })
         await other.text.generate('Hello')
         expect(of.upstream.requests.length).toBe(2)
-        const again = createBlossom({ baseURL: url, apiKey: 'sk_visitor' }).use(shared)
+        const again = createBlossom({ baseURL: url, apiKey: 'sk_caller' }).use(shared)
         expect(await again.text.generate('Hello')).toMatchObject({ cached: true })
         await Promise.all([pooled.close(), other.close(), again.close()])
       })
