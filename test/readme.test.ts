@@ -287,10 +287,12 @@ describe('the pages', () => {
   })
 })
 
-describe("the README's tables", () => {
-  const text = readFileSync(join(root, 'README.md'), 'utf8')
-  const sectionOf = (layer: string) =>
-    new RegExp(`^### ${layer}\\n([\\s\\S]*?)^##`, 'm').exec(text)?.[1] ?? ''
+describe("the pages' tables", () => {
+  const page = (file: string) => readFileSync(join(root, file), 'utf8')
+  const text = page('README.md')
+  /** The page of a layer: beside its file, or in its folder. */
+  const pageOf = (layer: string) =>
+    page(layer === 'timeout' ? 'src/layers/timeout.md' : `src/layers/${layer}/README.md`)
   const names = (cell: string) => [...cell.matchAll(/`(\w+)`/g)].map((match) => match[1]!)
   const { timeout, retry, breaker, queue, pool, cache, dedupe, batcher } = library
   const layers = { timeout, retry, breaker, queue, pool, cache, dedupe, batcher } as Record<
@@ -306,7 +308,8 @@ describe("the README's tables", () => {
       refusal = (error as Error).message
     }
     const options = refusal.replace(/^.*expected one of |\.$/g, '').split(', ')
-    const rows = [...sectionOf(layer).matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
+    const section = /^## Options\n([\s\S]*?)^## /m.exec(pageOf(layer))?.[1] ?? ''
+    const rows = [...section.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
     expect(rows).toEqual(options.filter((option) => option !== 'name'))
   })
 
@@ -316,8 +319,14 @@ describe("the README's tables", () => {
     expect(names(row?.[1] ?? '')).toEqual(stats)
   })
 
+  it.each(Object.keys(layers))('have all parts on the page of %s', (layer) => {
+    const parts = [...pageOf(layer).matchAll(/^## (.*)$/gm)].map((match) => match[1]!)
+    const wanted = ['About', 'When to use it', 'Options', 'Stats', 'Patterns', 'Anti-patterns']
+    expect(parts.filter((part) => wanted.includes(part))).toEqual(wanted)
+  })
+
   it('name all error codes with their classes', () => {
-    const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map(
+    const rows = [...page('src/core/CALLS.md').matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map(
       (match) => [match[1], match[2]] as const,
     )
     expect(rows.filter(([, name]) => !Object.hasOwn(library, name!))).toEqual([])
@@ -338,6 +347,13 @@ describe("the README's tables", () => {
     expect(rows.filter((name) => name.includes('-') || name in dependencies).sort()).toEqual(
       Object.keys(dependencies).sort(),
     )
+  })
+})
+
+describe('the size', () => {
+  it.each(files)('of %s is one that is read to its end', (file) => {
+    const largest = file === 'README.md' ? 14_336 : 20_000
+    expect(readFileSync(join(root, file)).byteLength).toBeLessThanOrEqual(largest)
   })
 })
 

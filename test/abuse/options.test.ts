@@ -67,6 +67,9 @@ const others: Record<string, string[]> = {
     'key',
     'model',
     'ownKey',
+    'conversation',
+    'weigh',
+    'usage',
     'commits',
     'complete',
     'valid',
@@ -76,6 +79,7 @@ const others: Record<string, string[]> = {
     'fromStream',
     'split',
     'merge',
+    'divide',
     'onEvent',
   ],
 }

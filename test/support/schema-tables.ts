@@ -27,7 +27,7 @@ function valuesOf(property: PropertySchema): string {
   return type === 'string' ? 'non-empty string' : `${type} from ${minimum} to ${maximum}`
 }
 
-/** The fields of a request body, as the README shows them. */
+/** The fields of a request body, as the gateway's page shows them. */
 export const fieldsTable = ({ properties, required }: BodySchema): string =>
   table(
     ['field', 'value', 'default', ''],
@@ -44,7 +44,7 @@ type Variables = v.ObjectSchema<
   undefined
 >
 
-/** Environment variables, as the README shows them. */
+/** Environment variables, as the gateway's page shows them. */
 export const variablesTable = (...schemas: readonly Variables[]): string =>
   table(
     ['variable', 'value', 'default', ''],

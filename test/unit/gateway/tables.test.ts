@@ -6,13 +6,13 @@ import { createGateway } from '../../../src/gateway/index.js'
 import { createBlossom } from '../../../src/index.js'
 import { type BodySchema, fieldsTable, variablesTable } from '../../support/schema-tables.js'
 
-const readme = readFileSync(join(import.meta.dirname, '../../../README.md'), 'utf8')
+const page = readFileSync(join(import.meta.dirname, '../../../src/gateway/README.md'), 'utf8')
 
 /** What stands between `<!-- schema: NAME -->` and `<!-- end -->`. */
 const tableOf = (name: string): string | undefined =>
-  new RegExp(`<!-- schema: ${name} -->\\n([^]*?)\\n<!-- end -->`).exec(readme)?.[1]
+  new RegExp(`<!-- schema: ${name} -->\\n([^]*?)\\n<!-- end -->`).exec(page)?.[1]
 
-describe('the README', () => {
+describe('the page of the gateway', () => {
   it.each(['GenerateRequest', 'BatchRequest'])('has the fields of %s', async (name) => {
     const gateway = createGateway(createBlossom())
     const response = await gateway(new Request('http://localhost/openapi.json'))
