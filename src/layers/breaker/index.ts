@@ -166,7 +166,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
     slowRate: slowMs === undefined ? Number.POSITIVE_INFINITY : (slowRate ?? SLOW_RATE),
   })
   if (initialState !== undefined) circuits.restore(initialState)
-  const layer = defineLayer({
+  const layer = defineLayer<Name, BreakerStats, Request>({
     name: checked.name,
     kind: 'breaker',
     outside: {
