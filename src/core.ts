@@ -62,10 +62,13 @@ export type {
 } from './core/types.js'
 export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher/index.js'
 export {
+  type BreakerLayer,
   type BreakerOptions,
+  type BreakerSnapshot,
   type BreakerState,
   type BreakerStats,
   breaker,
+  type CircuitSnapshot,
 } from './layers/breaker/index.js'
 export {
   type CacheLayer,

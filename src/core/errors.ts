@@ -253,20 +253,18 @@ export class QueueFullError extends StackError {
   }
 }
 
-/** The breaker is open, so the call was refused at once. Code `BREAKER_OPEN`, status 503. */
+/**
+ * The breaker is open, so the call was refused at once. Code `BREAKER_OPEN`, status 503. Without
+ * `retryAfter` it was opened by `isolate()`.
+ */
 export class BreakerOpenError extends StackError {
   static override readonly kind: string = 'BreakerOpenError'
-  constructor(retryAfter: number, options: { layer?: string | undefined } = {}) {
-    super(
-      `Too many calls have failed, so calls are refused for another ${Math.ceil(retryAfter)} ms.`,
-      {
-        code: 'BREAKER_OPEN',
-        status: 503,
-        refused: true,
-        retryAfter,
-        ...options,
-      },
-    )
+  constructor(retryAfter: number | undefined, options: { layer?: string | undefined } = {}) {
+    const sentence =
+      retryAfter === undefined
+        ? 'The breaker was opened by hand, so calls are refused until it is reset.'
+        : `Too many calls have failed, so calls are refused for another ${Math.ceil(retryAfter)} ms.`
+    super(sentence, { code: 'BREAKER_OPEN', status: 503, refused: true, retryAfter, ...options })
   }
 }
 

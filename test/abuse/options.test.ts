@@ -26,7 +26,7 @@ const numeric: Record<string, string[]> = {
     'budget.floor',
     'budget.windowMs',
   ],
-  breaker: ['failureRate', 'minimumCalls', 'windowMs', 'resetMs'],
+  breaker: ['failureRate', 'minimumCalls', 'windowMs', 'resetMs', 'trials', 'slowMs', 'slowRate'],
   queue: ['concurrency', 'maxWaiting', 'maxWaitMs', 'rate.limit', 'rate.intervalMs'],
   pool: ['connections', 'maxWaiting', 'members.weight'],
   cache: ['ttlMs', 'staleMs', 'maxEntries', 'maxBytes', 'storeTimeoutMs'],
@@ -49,7 +49,7 @@ const numeric: Record<string, string[]> = {
 }
 const others: Record<string, string[]> = {
   retry: ['when', 'accept', 'onRetry', 'random'],
-  breaker: ['key', 'counts', 'onStateChange'],
+  breaker: ['key', 'counts', 'onStateChange', 'initialState'],
   cache: ['store', 'key'],
   chaos: ['error'],
   createBlossom: [

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type CallOptions, type Context, stack } from '../../src/core/index.js'
-import { type BreakerState, breaker } from '../../src/layers/breaker/index.js'
+import { type BreakerLayer, type BreakerState, breaker } from '../../src/layers/breaker/index.js'
 import { type Gate, gate } from '../support/gate.js'
 import { HistoryClock, settle } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'
@@ -25,68 +25,123 @@ interface Rules {
   readonly failureRate: number
   readonly minimumCalls: number
   readonly windowMs: number
+  readonly trials: number
+  readonly slowMs: number | undefined
+  /** Of the first opening; of the next ones in a row twice and three times that. */
   readonly resetMs: number
 }
 interface Permit {
   readonly period: number
-  readonly trial: number | undefined
+  readonly trial: { readonly at: number } | undefined
+  readonly at: number
+}
+interface Verdict {
+  readonly failed: boolean
+  readonly slow: boolean
 }
 
 /** What a breaker should be, as plainly as can be said. */
 class Reference {
   state: BreakerState = 'closed'
-  readonly stats = { successes: 0, failures: 0, rejected: 0, opened: 0 }
+  readonly stats = { successes: 0, failures: 0, slow: 0, rejected: 0, opened: 0 }
   #period = 0
   #since = 0
-  #trials = 0
-  #trialAt: number | undefined
-  #verdicts: { tenth: number; failed: boolean }[] = []
+  #openings = 0
+  #isIsolated = false
+  /** Trials that run, and the verdicts on those that have ended. */
+  #trials: object[] = []
+  #tried: Verdict[] = []
+  #verdicts: (Verdict & { tenth: number })[] = []
   readonly #rules: Rules
 
   constructor(rules: Rules) {
     this.#rules = rules
   }
 
+  get #resetMs(): number {
+    return this.#rules.resetMs * Math.min(3, this.#openings)
+  }
+
   tick(): void {
-    if (this.state === 'open' && performance.now() >= this.#since + this.#rules.resetMs)
-      this.state = 'half-open'
+    const isDue = performance.now() >= this.#since + this.#resetMs
+    if (this.state === 'open' && isDue && !this.#isIsolated) this.state = 'half-open'
   }
 
   enter(): Permit | undefined {
-    const now = performance.now()
-    const isTried = this.#trialAt !== undefined && now < this.#trialAt + this.#rules.resetMs
-    if (this.state === 'open' || (this.state === 'half-open' && isTried)) {
-      this.stats.rejected++
-      return undefined
+    const at = performance.now()
+    if (this.state === 'closed') return { period: this.#period, trial: undefined, at }
+    if (this.state === 'half-open') {
+      const isFull = this.#trials.length + this.#tried.length >= this.#rules.trials
+      const oldest = this.#trials[0] as { at: number } | undefined
+      if (isFull && oldest && at >= oldest.at + this.#resetMs) this.#trials.shift()
+      if (this.#trials.length + this.#tried.length < this.#rules.trials) {
+        const trial = { at }
+        this.#trials.push(trial)
+        return { period: this.#period, trial, at }
+      }
     }
-    if (this.state === 'closed') return { period: this.#period, trial: undefined }
-    this.#trialAt = now
-    return { period: this.#period, trial: ++this.#trials }
+    this.stats.rejected++
+    return undefined
   }
 
-  end({ period, trial }: Permit, ending: Ending): void {
-    if (ending === 'ok') this.stats.successes++
-    if (ending === 'fail') this.stats.failures++
-    if (period !== this.#period || (trial !== undefined && trial !== this.#trials)) return
-    if (trial !== undefined) this.#trialAt = undefined
-    if (ending !== 'ok' && ending !== 'fail') return
-    if (trial !== undefined) return this.#turn(ending === 'ok' ? 'closed' : 'open')
-    const tenth = Math.floor((performance.now() - this.#since) / (this.#rules.windowMs / 10))
-    this.#verdicts.push({ tenth, failed: ending === 'fail' })
+  end({ period, trial, at }: Permit, ending: Ending, isStream: boolean): void {
+    const { slowMs, windowMs } = this.#rules
+    // A stream of this test has its first token at once.
+    const slow = slowMs !== undefined && !isStream && performance.now() - at > slowMs
+    const isVerdict = ending === 'ok' || ending === 'fail'
+    const failed = ending === 'fail'
+    if (isVerdict) this.stats[failed ? 'failures' : 'successes']++
+    if (isVerdict && slow) this.stats.slow++
+    if (period !== this.#period) return
+    if (trial !== undefined) {
+      if (!this.#trials.includes(trial)) return
+      this.#trials = this.#trials.filter((one) => one !== trial)
+      return isVerdict ? this.#endTrial({ failed, slow }) : undefined
+    }
+    if (!isVerdict) return
+    const tenth = Math.floor((performance.now() - this.#since) / (windowMs / 10))
+    this.#verdicts.push({ tenth, failed, slow })
     const recent = this.#verdicts.filter((verdict) => verdict.tenth > tenth - 10)
-    const failures = recent.filter(({ failed }) => failed).length
-    const { failureRate, minimumCalls } = this.#rules
-    if (failures > 0 && recent.length >= minimumCalls && failures / recent.length >= failureRate)
-      this.#turn('open')
+    if (recent.length >= this.#rules.minimumCalls && this.#opens(recent)) this.#turn('open')
+  }
+
+  #endTrial(verdict: Verdict): void {
+    this.#tried.push(verdict)
+    const left = this.#rules.trials - this.#tried.length
+    const all = (rest: Verdict) => [...this.#tried, ...Array.from({ length: left }, () => rest)]
+    if (this.#opens(all({ failed: false, slow: false }))) this.#turn('open')
+    else if (!this.#opens(all({ failed: true, slow: this.#rules.slowMs !== undefined })))
+      this.#turn('closed')
+  }
+
+  #opens(verdicts: readonly Verdict[]): boolean {
+    const share = (what: keyof Verdict) =>
+      verdicts.filter((verdict) => verdict[what]).length / verdicts.length
+    // `slowRate` is half by default.
+    return share('failed') >= this.#rules.failureRate || share('slow') >= 0.5
+  }
+
+  isolate(): void {
+    if (this.state !== 'open') this.#turn('open')
+    this.#isIsolated = true
+  }
+
+  reset(): void {
+    this.#turn('closed')
   }
 
   #turn(state: 'open' | 'closed'): void {
+    if (state === 'open') {
+      this.stats.opened++
+      this.#openings++
+    } else this.#openings = 0
     this.state = state
+    this.#isIsolated = false
     this.#period++
     this.#since = performance.now()
-    this.#trialAt = undefined
+    this.#trials = []
+    this.#tried = []
     this.#verdicts = []
-    if (state === 'open') this.stats.opened++
   }
 }
 
@@ -104,11 +159,14 @@ interface Model {
 interface Real {
   ask(stream: boolean, options: CallOptions): Promise<unknown>
   stats(): { breaker: object }
+  readonly layer: BreakerLayer<'breaker'>
   readonly works: (Gate<unknown> | Driven<unknown>)[]
 }
 
-const compare = ({ reference }: Model, real: Real) =>
+const compare = ({ reference }: Model, real: Real) => {
   expect(real.stats().breaker).toMatchObject({ state: reference.state, ...reference.stats })
+  expect(real.layer.state()).toBe(reference.state)
+}
 
 class Begin implements fc.AsyncCommand<Model, Real> {
   constructor(readonly stream: boolean) {}
@@ -154,6 +212,7 @@ class End implements fc.AsyncCommand<Model, Real> {
     model.reference.end(
       one.permit,
       this.ending === 'left' && !('stream' in work) ? 'ok' : this.ending,
+      'stream' in work,
     )
     compare(model, real)
   }
@@ -169,6 +228,17 @@ class Tick implements fc.AsyncCommand<Model, Real> {
     compare(model, real)
   }
   toString = () => `tick(${this.ms})`
+}
+
+class ByHand implements fc.AsyncCommand<Model, Real> {
+  constructor(readonly method: 'isolate' | 'reset') {}
+  check = () => true
+  async run(model: Model, real: Real): Promise<void> {
+    real.layer[this.method]()
+    model.reference[this.method]()
+    compare(model, real)
+  }
+  toString = () => `${this.method}()`
 }
 
 /** A failure is worth the time that its smallest form takes to find. */
@@ -197,6 +267,9 @@ describe('breaker', () => {
           fc
             .oneof(fc.integer({ min: 1, max: 400 }), fc.constantFrom(100, 699, 700, 1_000))
             .map((ms) => new Tick(ms)),
+          fc
+            .constantFrom('isolate' as const, 'reset' as const, 'reset' as const)
+            .map((method) => new ByHand(method)),
         ],
         { maxCommands: 80, size: 'max' },
       )
@@ -204,6 +277,8 @@ describe('breaker', () => {
         failureRate: fc.constantFrom(0.3, 0.5, 1),
         minimumCalls: fc.integer({ min: 1, max: 4 }),
         windowMs: fc.constant(1_000),
+        trials: fc.integer({ min: 1, max: 3 }),
+        slowMs: fc.constantFrom(undefined, 150),
         resetMs: fc.constantFrom(300, 700),
       })
       const seen = { open: 0, 'half-open': 0, closed: 0 }
@@ -221,8 +296,13 @@ describe('breaker', () => {
             work.stream.log.push('chunk')
             return work.stream
           }
-          const ask = stack(base, breaker({ ...rules, onStateChange: (state) => seen[state]++ }))
-          const real = { ask: ask as unknown as Real['ask'], stats: ask.stats, works }
+          const layer = breaker({
+            ...rules,
+            resetMs: (openings) => rules.resetMs * Math.min(3, openings),
+            onStateChange: (state) => seen[state]++,
+          })
+          const ask = stack(base, layer)
+          const real = { ask: ask as unknown as Real['ask'], stats: ask.stats, layer, works }
           await fc.asyncModelRun(
             () => ({ model: { reference: new Reference(rules), running: [] }, real }),
             commands,

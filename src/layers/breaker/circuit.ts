@@ -11,25 +11,31 @@ import {
   now,
   type Trace,
 } from '../../core/index.js'
+import type { Rates } from './rates.js'
+import { type Permit, Trials } from './trials.js'
 import { VerdictWindow } from './verdict-window.js'
 
-/** Whether calls pass (`closed`), are refused (`open`), or one is on trial (`half-open`). */
+export type { Permit } from './trials.js'
+
+/** Whether calls pass (`closed`), are refused (`open`), or a few are on trial (`half-open`). */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
-export interface CircuitOptions {
-  failureRate: number
+export interface CircuitOptions extends Rates {
   minimumCalls: number
   windowMs: number
-  resetMs: number
+  trials: number
+  /** How long it stays open after that many openings in a row. */
+  resetMs(openings: number): number
   /** `trace`: of the call whose verdict has opened or closed it. */
   onStateChange(state: BreakerState, trace: Trace | undefined): void
 }
 
-/** Leave to run one call. A verdict counts only while its permit does. */
-export interface Permit {
-  /** The circuit's period it was given in. */
-  readonly period: number
-  readonly trial: boolean
+/** What must be kept of a circuit that is not closed. */
+export interface OpenCircuit {
+  /** Openings in a row. */
+  readonly openings: number
+  /** Milliseconds until the trials: negative when they may run. `Infinity`: until it is reset. */
+  readonly resetsInMs: number
 }
 
 /** One circuit, from verdicts given at the end of each answer. */
@@ -37,11 +43,14 @@ export class Circuit implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #options: CircuitOptions
   readonly #verdicts: VerdictWindow
+  readonly #trials: Trials
   #state: BreakerState = 'closed'
-  /** Of an open circuit: the moment from which a trial may run. */
+  /** Of an open circuit: the moment from which trials may run. `Infinity`: until `reset()`. */
   #resetsAt = 0
-  /** When the trial began that has no verdict yet. */
-  #trialAt: number | undefined
+  /** How long it stays open, and how long a trial may take. */
+  #resetMs = 0
+  /** Openings since it was last closed. */
+  #openings = 0
   /** Grows with every change, so that verdicts of calls that began before are ignored. */
   #period = 0
   #trace: Trace | undefined
@@ -50,6 +59,7 @@ export class Circuit implements Expiring {
   constructor(options: CircuitOptions) {
     this.#options = options
     this.#verdicts = new VerdictWindow(options.windowMs)
+    this.#trials = new Trials(options.trials, options)
   }
 
   get state(): BreakerState {
@@ -61,50 +71,55 @@ export class Circuit implements Expiring {
     return this.state !== 'closed' || !this.#verdicts.isEmpty
   }
 
-  /** A permit, or the milliseconds after which asking again is worth it. */
+  /**
+   * A permit, or the milliseconds after which asking again is worth it: `Infinity` while it is
+   * isolated.
+   */
   enter(): Permit | number {
     if (this.#state === 'closed') return this.#permit
-    const at = now()
     if (this.#state === 'open') {
-      if (at < this.#resetsAt) return Math.max(1, this.#resetsAt - at)
+      const left = this.#resetsAt - now()
+      if (left > 0) return Math.max(1, left)
       this.#halfOpen()
     }
-    if (this.#trialAt !== undefined) {
-      const left = this.#trialAt + this.#options.resetMs - at
-      if (left > 0) return left
-      // A trial without a verdict for that long gives its permit back: its own late verdict belongs
-      // to an old period.
-      this.#period++
-    }
-    this.#trialAt = at
-    return { period: this.#period, trial: true }
+    return this.#trials.enter(this.#period, this.#resetMs)
   }
 
   /**
    * The verdict on the call with this permit; `undefined`: it is ignored.
    */
-  settle(permit: Permit, verdict: 'success' | 'failure' | undefined, trace?: Trace): void {
+  settle(
+    permit: Permit,
+    verdict: 'success' | 'failure' | undefined,
+    isSlow = false,
+    trace?: Trace,
+  ): void {
     if (permit.period !== this.#period) return
-    if (permit.trial) return this.#settleTrial(verdict, trace)
+    if (permit.trial) return this.#settleTrial(permit, verdict, isSlow, trace)
     if (verdict === undefined) return
-    this.#verdicts.add(verdict === 'failure')
-    const { minimumCalls, failureRate } = this.#options
-    if (this.#verdicts.hasFailed(minimumCalls, failureRate)) this.#open(trace)
+    this.#verdicts.add(verdict === 'failure', isSlow)
+    if (this.#verdicts.reaches(this.#options.minimumCalls, this.#options)) this.#open(trace)
   }
 
-  #settleTrial(verdict: 'success' | 'failure' | undefined, trace: Trace | undefined): void {
-    this.#trialAt = undefined
-    if (verdict === 'failure') this.#open(trace)
-    if (verdict === 'success') this.#close(trace)
+  #settleTrial(
+    permit: Permit,
+    verdict: 'success' | 'failure' | undefined,
+    isSlow: boolean,
+    trace: Trace | undefined,
+  ): void {
+    const next = this.#trials.settle(permit, verdict, isSlow)
+    if (next === 'open') this.#open(trace)
+    if (next === 'closed') this.#close(trace)
   }
 
   #open(trace: Trace | undefined): void {
-    this.#resetsAt = now() + this.#options.resetMs
+    this.#resetMs = this.#options.resetMs(++this.#openings)
+    this.#resetsAt = now() + this.#resetMs
     backgroundDeadlines.set(this, this.#resetsAt)
     this.#change('open', trace)
   }
 
-  /** It is time for a trial, whether or not a call asks for one. */
+  /** It is time for trials, whether or not a call asks for one. */
   expire(): void {
     this.#halfOpen()
   }
@@ -117,16 +132,49 @@ export class Circuit implements Expiring {
 
   /** What was counted before is no sign of upstream's health now. */
   #close(trace: Trace | undefined): void {
+    this.#openings = 0
     this.#verdicts.clear()
     this.#change('closed', trace)
   }
 
   #change(state: 'open' | 'closed', trace: Trace | undefined): void {
+    const hasChanged = state !== this.#state
     this.#state = state
-    this.#trialAt = undefined
+    this.#trials.clear()
     this.#trace = trace
     this.#permit = { period: ++this.#period, trial: false }
-    this.#options.onStateChange(state, trace)
+    if (hasChanged) this.#options.onStateChange(state, trace)
+  }
+
+  /** Opens it until `reset()`. */
+  isolate(): void {
+    backgroundDeadlines.clear(this)
+    const wasOpen = this.state === 'open'
+    this.#resetsAt = Number.POSITIVE_INFINITY
+    if (!wasOpen) this.#change('open', undefined)
+  }
+
+  /** Closes it, as if nothing had been counted. */
+  reset(): void {
+    backgroundDeadlines.clear(this)
+    this.#close(undefined)
+  }
+
+  /** What must be kept of it; undefined when it is closed. */
+  snapshot(): OpenCircuit | undefined {
+    if (this.#state === 'closed') return undefined
+    return { openings: this.#openings, resetsInMs: this.#resetsAt - now() }
+  }
+
+  /** Takes up what was kept of a circuit. */
+  restore({ openings, resetsInMs }: OpenCircuit): void {
+    this.#openings = openings
+    this.#resetMs = this.#options.resetMs(Math.max(1, openings))
+    // Another machine's clock may be ahead.
+    const isIsolated = resetsInMs === Number.POSITIVE_INFINITY
+    this.#resetsAt = isIsolated ? resetsInMs : now() + Math.min(resetsInMs, this.#resetMs)
+    this.#state = 'open'
+    if (!isIsolated) backgroundDeadlines.set(this, this.#resetsAt)
   }
 
   /** No verdict counts any more, and nothing is awaited. */

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import {
   atOnce,
   BreakerOpenError,
+  ConfigError,
   type Context,
   follow,
   type Handler,
@@ -12,18 +13,24 @@ import {
   type StreamEnd,
   TimeoutError,
 } from '../../core/index.js'
-import { type BreakerState, Circuit, type Permit } from './circuit.js'
+import { type BreakerState, Circuit } from './circuit.js'
+import { Isolation } from './isolation.js'
+import { JudgedCall } from './judged-call.js'
+import type { Rates } from './rates.js'
+import { type BreakerSnapshot, type CircuitSnapshot, exported, imported } from './snapshot.js'
 import { isVerdict } from './verdict.js'
 
 /** Circuits that are remembered when there is one for each key. */
 const KEYS_KEPT = 1_000
 
-export interface CircuitsOptions<Request> {
+export interface CircuitsOptions<Request> extends Rates {
   name: string
-  failureRate: number
   minimumCalls: number
   windowMs: number
-  resetMs: number
+  trials: number
+  /** What takes longer is slow. `Infinity`: nothing is. Milliseconds. */
+  slowMs: number
+  resetMs(openings: number): number
   key: 'model' | ((request: Request, context: Context) => string) | undefined
   counts: ((error: unknown) => boolean) | undefined
   onStateChange: ((state: BreakerState, key: string | undefined) => void) | undefined
@@ -38,7 +45,9 @@ export class Circuits<Request> {
   })
   /** The one for all, without a `key`. */
   readonly #only: Circuit | undefined
-  readonly #stats = { successes: 0, failures: 0, rejected: 0, opened: 0 }
+  /** Kept apart from the circuits, as a key that is isolated stays so however many others come. */
+  readonly #isolation = new Isolation()
+  readonly #stats = { successes: 0, failures: 0, slow: 0, rejected: 0, opened: 0 }
 
   constructor(options: CircuitsOptions<Request>) {
     this.#options = options
@@ -55,9 +64,12 @@ export class Circuits<Request> {
     const permit = circuit.enter()
     if (typeof permit === 'number') {
       this.#stats.rejected++
-      throw new BreakerOpenError(permit, { layer: this.#options.name })
+      const retryAfter = Number.isFinite(permit) ? permit : undefined
+      throw new BreakerOpenError(retryAfter, { layer: this.#options.name })
     }
-    return follow(next, request, context, new JudgedCall(this, circuit, permit, request, context))
+    const { slowMs } = this.#options
+    const call = new JudgedCall(this, circuit, permit, request, context, slowMs)
+    return follow(call.timed(next), request, context, call)
   }
 
   #circuitOf(request: Request, context: Context): Circuit {
@@ -66,21 +78,23 @@ export class Circuits<Request> {
       by === 'model'
         ? (context.base.model?.(request) ?? '')
         : String(atOnce(by?.(request, context)))
+    return this.#circuitAt(key)
+  }
+
+  #circuitAt(key: string): Circuit {
     let circuit = this.#byKey.get(key)
     if (circuit === undefined) {
       circuit = this.#make(key)
       this.#byKey.set(key, circuit)
+      if (this.#isolation.has(key)) circuit.isolate()
     }
     return circuit
   }
 
   #make(key: string | undefined): Circuit {
-    const { failureRate, minimumCalls, windowMs, resetMs, name, onStateChange } = this.#options
+    const { name, onStateChange } = this.#options
     return new Circuit({
-      failureRate,
-      minimumCalls,
-      windowMs,
-      resetMs,
+      ...this.#options,
       onStateChange: (state, trace) => {
         if (state === 'open') this.#stats.opened++
         trace?.breaker(name, state)
@@ -94,15 +108,24 @@ export class Circuits<Request> {
     { outcome, error }: StreamEnd,
     request: unknown,
     context: Context,
+    isSlow: boolean,
   ): 'success' | 'failure' | undefined {
-    if (outcome === 'complete') {
-      this.#stats.successes++
-      return 'success'
-    }
+    const verdict = this.#verdict(outcome, error, request, context)
+    if (verdict === 'success') this.#stats.successes++
+    if (verdict === 'failure') this.#stats.failures++
+    if (verdict !== undefined && isSlow) this.#stats.slow++
+    return verdict
+  }
+
+  #verdict(
+    outcome: StreamEnd['outcome'],
+    error: unknown,
+    request: unknown,
+    context: Context,
+  ): 'success' | 'failure' | undefined {
+    if (outcome === 'complete') return 'success'
     if (outcome === 'left' || isOfOwnKey(error, request, context)) return undefined
-    if (!this.#counts(error, context)) return undefined
-    this.#stats.failures++
-    return 'failure'
+    return this.#counts(error, context) ? 'failure' : undefined
   }
 
   #counts(error: unknown, { cancel }: Context): boolean {
@@ -118,11 +141,73 @@ export class Circuits<Request> {
     }
   }
 
+  /** Opens a circuit, or all of them and those to come, until they are reset. */
+  isolate(key: string | undefined): void {
+    this.#checkKey('isolate', key)
+    this.#isolation.set(key, true)
+    for (const circuit of this.#those(key)) circuit.isolate()
+  }
+
+  /** Closes a circuit, or all of them. */
+  reset(key: string | undefined): void {
+    this.#checkKey('reset', key)
+    this.#isolation.set(key, false)
+    for (const circuit of this.#those(key)) circuit.reset()
+  }
+
+  /** The state of a circuit, or the worst of all. */
+  state(key: string | undefined): BreakerState {
+    this.#checkKey('state', key)
+    if (key !== undefined) {
+      const unknown = this.#isolation.has(key) ? 'open' : 'closed'
+      return this.#byKey.peek(key)?.state ?? unknown
+    }
+    const states = new Set(this.#those(undefined).map((circuit) => circuit.state))
+    if (states.has('open') || this.#isolation.isSome) return 'open'
+    return states.has('half-open') ? 'half-open' : 'closed'
+  }
+
+  #checkKey(method: string, key: string | undefined): void {
+    if (key === undefined || this.#only === undefined) return
+    const { name } = this.#options
+    const sentence = `${name}: ${method}() takes no key, as all calls share one circuit.`
+    throw new ConfigError(sentence, { layer: name })
+  }
+
+  #those(key: string | undefined): Circuit[] {
+    if (this.#only !== undefined) return [this.#only]
+    return key === undefined ? [...this.#byKey.values()] : [this.#circuitAt(key)]
+  }
+
+  snapshot(): BreakerSnapshot {
+    const circuits: CircuitSnapshot[] = []
+    const add = (key: string | undefined, circuit: Circuit) => {
+      const open = circuit.snapshot()
+      if (open !== undefined && !this.#isolation.has(key)) circuits.push(exported(key, open))
+    }
+    if (this.#only !== undefined) add(undefined, this.#only)
+    // The one used last comes last, and so is the last to be forgotten where this is restored.
+    for (const [key, circuit] of [...this.#byKey.entries()].reverse()) add(key, circuit)
+    const { isOfAll, exceptions } = this.#isolation
+    return { isolated: isOfAll, exceptions, circuits }
+  }
+
+  restore({ isolated, exceptions, circuits }: BreakerSnapshot): void {
+    for (const circuit of circuits) {
+      // A breaker that has a `key` now, or has none any more, knows nothing of the others.
+      const isOurs = (circuit.key === undefined) === (this.#only !== undefined)
+      if (isOurs) this.#those(circuit.key)[0]?.restore(imported(circuit))
+    }
+    if (isolated) this.isolate(undefined)
+    if (this.#only !== undefined) return
+    for (const key of exceptions) isolated ? this.reset(key) : this.isolate(key)
+  }
+
   stats() {
     let open = 0
     let halfOpen = 0
     let total = 0
-    for (const circuit of this.#only === undefined ? this.#byKey.values() : [this.#only]) {
+    for (const circuit of this.#those(undefined)) {
       if (!circuit.isActive) continue
       total++
       if (circuit.state === 'open') open++
@@ -135,33 +220,5 @@ export class Circuits<Request> {
   close(): void {
     this.#only?.close()
     this.#byKey.clear()
-  }
-}
-
-/** A call that was let through, until the verdict on it. */
-class JudgedCall<Request> {
-  readonly #circuits: Circuits<Request>
-  readonly #circuit: Circuit
-  readonly #permit: Permit
-  readonly #request: unknown
-  readonly #context: Context
-
-  constructor(
-    circuits: Circuits<Request>,
-    circuit: Circuit,
-    permit: Permit,
-    request: Request,
-    context: Context,
-  ) {
-    this.#circuits = circuits
-    this.#circuit = circuit
-    this.#permit = permit
-    this.#request = request
-    this.#context = context
-  }
-
-  ended(end: StreamEnd): void {
-    const verdict = this.#circuits.judge(end, this.#request, this.#context)
-    this.#circuit.settle(this.#permit, verdict, this.#context.trace)
   }
 }

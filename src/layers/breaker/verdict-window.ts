@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import Opossum from 'opossum'
 import { now } from '../../core/index.js'
+import { type Rates, reaches } from './rates.js'
 
 /** opossum's own number. */
 const BUCKETS = 10
@@ -8,7 +9,7 @@ const BUCKETS = 10
 /** What opossum's status has beside its types: it is how opossum itself counts. */
 interface CountingStatus {
   readonly window: Opossum.Window
-  increment(what: 'fires' | 'failures'): void
+  increment(what: 'fires' | 'failures' | 'timeouts'): void
 }
 
 /** The verdicts of the last `windowMs`, in opossum's rolling buckets. */
@@ -20,8 +21,8 @@ export class VerdictWindow {
   #since = now()
   /** Buckets begun since then. */
   #turned = 0
-  /** Whether there may be failures, so that somebody should look. */
-  #hasFailed = false
+  /** Whether there may be failures or slow calls, so that somebody should look. */
+  #isSuspect = false
 
   constructor(windowMs: number) {
     this.#bucketMs = windowMs / BUCKETS
@@ -35,26 +36,29 @@ export class VerdictWindow {
     }) as unknown as CountingStatus
   }
 
-  add(isFailure: boolean): void {
+  add(isFailure: boolean, isSlow = false): void {
     this.#pass()
     this.#status.increment('fires')
-    if (!isFailure) return
-    this.#hasFailed = true
-    this.#status.increment('failures')
+    if (isFailure) this.#status.increment('failures')
+    // opossum has no count of its own for slow calls.
+    if (isSlow) this.#status.increment('timeouts')
+    if (isFailure || isSlow) this.#isSuspect = true
   }
 
-  /** Whether at least `minimumCalls` are in the window and this share of them has failed. */
-  hasFailed(minimumCalls: number, failureRate: number): boolean {
-    if (!this.#hasFailed) return false
+  /** Whether at least `minimumCalls` are in the window and their shares reach one of the rates. */
+  reaches(minimumCalls: number, rates: Rates): boolean {
+    if (!this.#isSuspect) return false
     this.#pass()
     let calls = 0
     let failures = 0
+    let slow = 0
     for (const bucket of this.#status.window) {
       calls += bucket.fires
       failures += bucket.failures
+      slow += bucket.timeouts
     }
-    this.#hasFailed = failures > 0
-    return failures > 0 && calls >= minimumCalls && failures / calls >= failureRate
+    this.#isSuspect = failures > 0 || slow > 0
+    return calls >= minimumCalls && reaches({ calls, failures, slow }, rates)
   }
 
   /** Whether no call has had a verdict in the window. */
@@ -67,7 +71,7 @@ export class VerdictWindow {
     this.#turn(BUCKETS)
     this.#since = now()
     this.#turned = 0
-    this.#hasFailed = false
+    this.#isSuspect = false
   }
 
   /** Begins as many buckets as the time since the last look has room for. */

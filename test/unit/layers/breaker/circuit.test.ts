@@ -26,7 +26,9 @@ function circuit(options: Partial<CircuitOptions> = {}) {
     failureRate: 0.5,
     minimumCalls: 4,
     windowMs: 1_000,
-    resetMs: 500,
+    trials: 1,
+    slowRate: Number.POSITIVE_INFINITY,
+    resetMs: () => 500,
     onStateChange: (state) => changes.push(state),
     ...options,
   })

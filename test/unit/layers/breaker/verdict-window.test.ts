@@ -13,8 +13,12 @@ afterEach(() => {
 
 /** How many calls, all of them failures, the window holds. */
 function held(window: VerdictWindow): number {
-  for (let count = 0; ; count++) if (!window.hasFailed(count + 1, 0.000_001)) return count
+  for (let count = 0; ; count++) if (!window.reaches(count + 1, failing(0.000_001))) return count
 }
+
+const NEVER = Number.POSITIVE_INFINITY
+const failing = (failureRate: number) => ({ failureRate, slowRate: NEVER })
+const slow = (slowRate: number) => ({ failureRate: 1, slowRate })
 
 describe('VerdictWindow', () => {
   it('holds what was added within its time, and not what is older', () => {
@@ -37,11 +41,25 @@ describe('VerdictWindow', () => {
   it('has failed when enough calls are in it, and that share of them has failed', () => {
     const window = new VerdictWindow(1_000)
     window.add(false)
-    expect(window.hasFailed(1, 0.5)).toBe(false)
+    expect(window.reaches(1, failing(0.5))).toBe(false)
     window.add(true)
-    expect(window.hasFailed(2, 0.5)).toBe(true)
-    expect(window.hasFailed(3, 0.5)).toBe(false)
-    expect(window.hasFailed(2, 0.51)).toBe(false)
+    expect(window.reaches(2, failing(0.5))).toBe(true)
+    expect(window.reaches(3, failing(0.5))).toBe(false)
+    expect(window.reaches(2, failing(0.51))).toBe(false)
+  })
+
+  it('counts slow calls apart from failures', () => {
+    const window = new VerdictWindow(1_000)
+    window.add(false, true)
+    window.add(true, false)
+    window.add(true, true)
+    window.add(false, false)
+    expect(window.reaches(4, slow(0.5))).toBe(true)
+    expect(window.reaches(4, slow(0.51))).toBe(false)
+    expect(window.reaches(5, slow(0.5))).toBe(false)
+    vi.advanceTimersByTime(1_000)
+    window.add(false, false)
+    expect(window.reaches(1, slow(0.000_001))).toBe(false)
   })
 
   it('is empty when it was cleared', () => {
