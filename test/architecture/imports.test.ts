@@ -102,7 +102,7 @@ describe('layers', () => {
   const layerOf = (path: string) => /^src\/layers\/([^/]+?)(\/|\.ts$)/.exec(path)?.[1] ?? path
   const isShared = (path: string) => path === 'src/layers/waiting-room.ts'
   const layers = new Set(
-    files.filter(({ text }) => /\bdefineLayer\(/.test(text)).map(({ path }) => layerOf(path)),
+    files.filter(({ text }) => /\bdefineLayer[<(]/.test(text)).map(({ path }) => layerOf(path)),
   )
   const importersOf = (path: string) =>
     files.filter(({ imports }) => imports.some(({ of }) => of === path)).map((file) => file.path)
