@@ -1,3 +1,5 @@
+import { isOfKind, KINDS, kindsOf } from './error-kinds.js'
+
 /**
  * Every stable `code` an error of this library can carry. A caller's own abort has none: its
  * `signal.reason` is thrown as it is.
@@ -34,25 +36,6 @@ export interface StackErrorOptions {
   /** Name of the layer that threw. */
   layer?: string | undefined
   cause?: unknown
-}
-
-/**
- * Kinds of an error, from its own class outward, readable by another copy of this library (ESM and
- * CommonJS, two versions).
- */
-const KINDS = Symbol.for('blossom-stack.error-kinds')
-
-function kindsOf(error: object): string[] {
-  const kinds: string[] = []
-  for (
-    let proto = Object.getPrototypeOf(error);
-    proto && proto !== Error.prototype;
-    proto = Object.getPrototypeOf(proto)
-  ) {
-    const made = proto.constructor as { kind?: string }
-    if (Object.hasOwn(made, 'kind') && made.kind) kinds.push(made.kind)
-  }
-  return kinds
 }
 
 /**
@@ -133,20 +116,12 @@ export class StackError extends Error {
     )
   }
 
-  /**
-   * Holds for this class across the ESM and CommonJS copies of the package.
-   * The ordinary check comes first, so that a user's own subclass is never mistaken for ours; the
-   * kinds speak only for a class that owns its kind.
-   */
+  /** Holds for this class across the ESM and CommonJS copies of the package. */
   static override [Symbol.hasInstance](
     this: { readonly kind?: string; readonly prototype: object },
     value: unknown,
   ): boolean {
-    if (typeof value !== 'object' || value === null) return false
-    if (Object.prototype.isPrototypeOf.call(this.prototype, value)) return true
-    if (!Object.hasOwn(this, 'kind')) return false
-    const kinds = (value as { [KINDS]?: unknown })[KINDS]
-    return Array.isArray(kinds) && kinds.includes(this.kind)
+    return isOfKind(value, this)
   }
 }
 
