@@ -3,10 +3,12 @@
 export { base } from './core/base.js'
 export {
   BreakerOpenError,
+  BudgetError,
   ClosedError,
   ConfigError,
   type ErrorCode,
   isStackError,
+  type LimitUnit,
   QueueFullError,
   RateLimitError,
   StackError,

@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'TOO_LARGE'
   | 'QUEUE_FULL'
   | 'BREAKER_OPEN'
+  | 'BUDGET'
   | 'CLOSED'
 
 export interface StackErrorOptions {
@@ -256,16 +257,44 @@ export class ClosedError extends StackError {
   }
 }
 
+/** What a limit counts. */
+export type LimitUnit = 'requests' | 'tokens'
+
 /**
  * A rate limit: ours, before the call ran (`refused`), or upstream's. Code `RATE_LIMITED`, status
  * 429.
  */
 export class RateLimitError extends StackError {
   static override readonly kind: string = 'RateLimitError'
+  /** How many `unit`s a `rateLimit()` allows in its interval; undefined of other limits. */
+  readonly limit: number | undefined
+  /** What a `rateLimit()` counts; undefined of other limits. */
+  readonly unit: LimitUnit | undefined
   constructor(
     message: string,
-    { retryable = true, ...options }: Omit<StackErrorOptions, 'code' | 'status'> = {},
+    options: Omit<StackErrorOptions, 'code' | 'status'> & {
+      limit?: number | undefined
+      unit?: LimitUnit | undefined
+    } = {},
   ) {
-    super(message, { ...options, retryable, code: 'RATE_LIMITED', status: 429 })
+    const { retryable = true, limit, unit, ...rest } = options
+    super(message, { ...rest, retryable, code: 'RATE_LIMITED', status: 429 })
+    this.limit = limit
+    this.unit = unit
+  }
+
+  override toJSON(): Record<string, unknown> {
+    return { ...super.toJSON(), ...(this.unit && { limit: this.limit, unit: this.unit }) }
+  }
+}
+
+/**
+ * The `cost` that a `rateLimit()` allows is used up, so the call was refused. Code `BUDGET`, status
+ * 402, which clients do not repeat.
+ */
+export class BudgetError extends StackError {
+  static override readonly kind: string = 'BudgetError'
+  constructor(message: string, options: Pick<StackErrorOptions, 'retryAfter' | 'layer'> = {}) {
+    super(message, { code: 'BUDGET', status: 402, refused: true, ...options })
   }
 }
