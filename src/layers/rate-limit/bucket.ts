@@ -47,14 +47,18 @@ export class Bucket {
     this.#level -= amount
   }
 
-  /** Corrects what a call took: by less than 0 for what comes back. */
-  correct(more: number, at: number): void {
+  /** A call has taken less than it was thought to. That may come before or after a `fill()`. */
+  giveBack(amount: number): void {
+    this.#level = Math.min(this.#rate.capacity, this.#level + amount)
+  }
+
+  /**
+   * A call has taken more than it was thought to. Estimates that were far too low do not take the
+   * level below minus the limit, or they would keep a key out for hours.
+   */
+  takeMore(amount: number, at: number): void {
     this.fill(at)
-    const level = this.#level - more
-    const { capacity, limit } = this.#rate
-    // Estimates that were far too low must not keep a key out for hours.
-    this.#level =
-      more > 0 ? Math.max(level, Math.min(this.#level, -limit)) : Math.min(level, capacity)
+    this.#level = Math.max(this.#level - amount, Math.min(this.#level, -this.#rate.limit))
   }
 
   /** When it is full again, if nobody takes anything; `Infinity` for one that does not fill. */

@@ -20,10 +20,20 @@ class RecentOutputs {
 
   add(output: number): void {
     const oldest = this.#came[this.#next]
-    if (oldest !== undefined) this.#sorted.splice(placeOf(oldest, this.#sorted), 1)
-    this.#sorted.splice(placeOf(output, this.#sorted), 0, output)
+    const at = oldest === undefined ? this.#sorted.length : placeOf(oldest, this.#sorted)
+    this.#move(at, output)
     this.#came[this.#next] = output
     this.#next = (this.#next + 1) % KEPT
+  }
+
+  /** Puts a value in the place of another, or of none, and then where it belongs. */
+  #move(from: number, value: number): void {
+    const sorted = this.#sorted
+    let at = from
+    for (; at > 0 && (sorted[at - 1] as number) > value; at--) sorted[at] = sorted[at - 1] as number
+    for (; at + 1 < sorted.length && (sorted[at + 1] as number) < value; at++)
+      sorted[at] = sorted[at + 1] as number
+    sorted[at] = value
   }
 
   get estimate(): number {

@@ -90,7 +90,7 @@ export class LimitedCall {
       if (this.#weight === undefined) return onEnd(answer, this)
       const stream = streamOf(answer)
       if (stream === undefined) this.#look(answer)
-      else stream.tap(this.#look)
+      else stream.tap((chunk) => this.#look(chunk))
       return onEnd(stream ?? answer, this)
     } catch (error) {
       // It is a stream that cannot be read.
@@ -110,7 +110,8 @@ export class LimitedCall {
     return this.context.attempts === this.#attemptsBefore || (isStackError(error) && error.refused)
   }
 
-  readonly #look = (part: unknown): void => {
+  /** At a whole answer, or a chunk of one. */
+  #look(part: unknown): void {
     const usage = this.context.base.usage(part)
     if (usage !== undefined && isAmount(usage.input) && isAmount(usage.output)) this.#usage = usage
     else if (this.#usage === undefined) this.#characters += charactersIn(part)

@@ -158,10 +158,8 @@ class Account implements Expiring {
   settle({ amounts, limits, window: number }: Granted, taken: Amounts): Spent | undefined {
     this.#calls--
     // What did not hold for the call took nothing from it.
-    if (limits.requests !== undefined && taken.requests !== amounts.requests)
-      this.#requests?.correct(taken.requests - amounts.requests, now())
-    if (limits.tokens !== undefined && taken.tokens !== amounts.tokens)
-      this.#tokens?.correct(taken.tokens - amounts.tokens, now())
+    if (limits.requests !== undefined) correct(this.#requests, amounts.requests, taken.requests)
+    if (limits.tokens !== undefined) correct(this.#tokens, amounts.tokens, taken.tokens)
     const window = this.#cost
     if (window === undefined || limits.cost === undefined) return undefined
     return window.settle(number, amounts.cost, taken.cost)
@@ -185,6 +183,11 @@ class Account implements Expiring {
   expire(): void {
     this.#store.mayForget(this)
   }
+}
+
+function correct(bucket: Bucket | undefined, thought: number, taken: number): void {
+  if (taken < thought) bucket?.giveBack(thought - taken)
+  else if (taken > thought) bucket?.takeMore(taken - thought, now())
 }
 
 function filled(bucket: Bucket | undefined, rate: Rate, at: number): Bucket {

@@ -18,7 +18,7 @@ import type { LimitOptions, RateLimitOptions } from './options.js'
 import { outOfBudget, overLimit, tooLate, tooManyWaiting, unknownPrice } from './refusals.js'
 import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
 import { type LineLimits, WaitingLine } from './waiting-line.js'
-import { Weight } from './weight.js'
+import { type Scales, Weight } from './weight.js'
 
 /** Upstream's own limits are kept for no longer, whatever it reports. */
 const LONGEST_PAUSE_MS = 24 * 3_600_000
@@ -43,11 +43,11 @@ export type RateLimitsChange = {
 
 /** The limits of one `rateLimit()`: who may begin, who waits, and what has been taken. */
 export class RateLimits implements CallLimits, LineLimits {
-  readonly #estimates = new OutputEstimates()
   readonly #lines = new Map<string, WaitingLine>()
   readonly #store: LimitStore
   #options: RateLimitsOptions
   #rules: LimitRules
+  #scales: Scales
   #pause: UpstreamPause | undefined
   #admitted = 0
   #rejected = 0
@@ -56,6 +56,8 @@ export class RateLimits implements CallLimits, LineLimits {
   constructor(options: RateLimitsOptions, store: LimitStore) {
     this.#options = options
     this.#rules = new LimitRules(options)
+    const { countTokens } = options
+    this.#scales = { cost: this.#rules.cost, countTokens, estimates: new OutputEstimates() }
     this.#store = store
   }
 
@@ -82,9 +84,7 @@ export class RateLimits implements CallLimits, LineLimits {
   #weigh(key: string, request: unknown, context: Context): LimitedCall {
     const rules = this.#rules
     if (!rules.countsTokens) return new LimitedCall(this, key, request, context, undefined)
-    const { countTokens } = this.#options
-    const scales = { cost: rules.cost, countTokens, estimates: this.#estimates }
-    const weight = new Weight(scales, request, context, rules.of(key, context))
+    const weight = new Weight(this.#scales, request, context, rules.of(key, context))
     if (weight.hasNoPrice) this.#reject(unknownPrice(this.name))
     return new LimitedCall(this, key, request, context, weight)
   }
@@ -198,6 +198,7 @@ export class RateLimits implements CallLimits, LineLimits {
     const given = Object.entries(change).filter(([, value]) => value !== undefined)
     this.#options = { ...this.#options, ...Object.fromEntries(given) }
     this.#rules = new LimitRules(this.#options)
+    this.#scales = { ...this.#scales, cost: this.#rules.cost }
     for (const line of [...this.#lines.values()]) line.serve()
   }
 
