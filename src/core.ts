@@ -3,10 +3,12 @@
 export { base } from './core/base.js'
 export {
   BreakerOpenError,
+  BudgetError,
   ClosedError,
   ConfigError,
   type ErrorCode,
   isStackError,
+  type LimitUnit,
   QueueFullError,
   RateLimitError,
   StackError,
@@ -87,6 +89,16 @@ export {
   pool,
 } from './layers/pool/index.js'
 export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+export {
+  type LimitCostOptions,
+  type LimitPlan,
+  type LimitRateOptions,
+  type RateLimitLayer,
+  type RateLimitOptions,
+  type RateLimitSettings,
+  type RateLimitStats,
+  rateLimit,
+} from './layers/rate-limit/index.js'
 export type { RetryBudgetOptions } from './layers/retry/budget.js'
 export { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
 export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'

@@ -153,6 +153,7 @@ export function baseHandler<Request, Answer>(
   const ask = (request: Request, context: Context): Promise<Answer> => {
     try {
       context.cancel.throwIfAborted()
+      context.countAttempt()
       const answer = fn(request, context)
       return Promise.resolve(answer).then((given) => committed(given, facts, context))
     } catch (error) {

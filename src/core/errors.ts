@@ -1,3 +1,5 @@
+import { isOfKind, KINDS, kindsOf } from './error-kinds.js'
+
 /**
  * Every stable `code` an error of this library can carry. A caller's own abort has none: its
  * `signal.reason` is thrown as it is.
@@ -19,6 +21,7 @@ export type ErrorCode =
   | 'TOO_LARGE'
   | 'QUEUE_FULL'
   | 'BREAKER_OPEN'
+  | 'BUDGET'
   | 'CLOSED'
 
 export interface StackErrorOptions {
@@ -34,25 +37,6 @@ export interface StackErrorOptions {
   /** Name of the layer that threw. */
   layer?: string | undefined
   cause?: unknown
-}
-
-/**
- * Kinds of an error, from its own class outward, readable by another copy of this library (ESM and
- * CommonJS, two versions).
- */
-const KINDS = Symbol.for('blossom-stack.error-kinds')
-
-function kindsOf(error: object): string[] {
-  const kinds: string[] = []
-  for (
-    let proto = Object.getPrototypeOf(error);
-    proto && proto !== Error.prototype;
-    proto = Object.getPrototypeOf(proto)
-  ) {
-    const made = proto.constructor as { kind?: string }
-    if (Object.hasOwn(made, 'kind') && made.kind) kinds.push(made.kind)
-  }
-  return kinds
 }
 
 /**
@@ -133,20 +117,12 @@ export class StackError extends Error {
     )
   }
 
-  /**
-   * Holds for this class across the ESM and CommonJS copies of the package.
-   * The ordinary check comes first, so that a user's own subclass is never mistaken for ours; the
-   * kinds speak only for a class that owns its kind.
-   */
+  /** Holds for this class across the ESM and CommonJS copies of the package. */
   static override [Symbol.hasInstance](
     this: { readonly kind?: string; readonly prototype: object },
     value: unknown,
   ): boolean {
-    if (typeof value !== 'object' || value === null) return false
-    if (Object.prototype.isPrototypeOf.call(this.prototype, value)) return true
-    if (!Object.hasOwn(this, 'kind')) return false
-    const kinds = (value as { [KINDS]?: unknown })[KINDS]
-    return Array.isArray(kinds) && kinds.includes(this.kind)
+    return isOfKind(value, this)
   }
 }
 
@@ -279,16 +255,44 @@ export class ClosedError extends StackError {
   }
 }
 
+/** What a limit counts. */
+export type LimitUnit = 'requests' | 'tokens'
+
 /**
  * A rate limit: ours, before the call ran (`refused`), or upstream's. Code `RATE_LIMITED`, status
  * 429.
  */
 export class RateLimitError extends StackError {
   static override readonly kind: string = 'RateLimitError'
+  /** How many `unit`s a `rateLimit()` allows in its interval; undefined of other limits. */
+  readonly limit: number | undefined
+  /** What a `rateLimit()` counts; undefined of other limits. */
+  readonly unit: LimitUnit | undefined
   constructor(
     message: string,
-    { retryable = true, ...options }: Omit<StackErrorOptions, 'code' | 'status'> = {},
+    options: Omit<StackErrorOptions, 'code' | 'status'> & {
+      limit?: number | undefined
+      unit?: LimitUnit | undefined
+    } = {},
   ) {
-    super(message, { ...options, retryable, code: 'RATE_LIMITED', status: 429 })
+    const { retryable = true, limit, unit, ...rest } = options
+    super(message, { ...rest, retryable, code: 'RATE_LIMITED', status: 429 })
+    this.limit = limit
+    this.unit = unit
+  }
+
+  override toJSON(): Record<string, unknown> {
+    return { ...super.toJSON(), ...(this.unit && { limit: this.limit, unit: this.unit }) }
+  }
+}
+
+/**
+ * The `cost` that a `rateLimit()` allows is used up, so the call was refused. Code `BUDGET`, status
+ * 402, which clients do not repeat.
+ */
+export class BudgetError extends StackError {
+  static override readonly kind: string = 'BudgetError'
+  constructor(message: string, options: Pick<StackErrorOptions, 'retryAfter' | 'layer'> = {}) {
+    super(message, { code: 'BUDGET', status: 402, refused: true, ...options })
   }
 }

@@ -1,3 +1,4 @@
+import type { LimitUnit } from './errors.js'
 import type { Trace } from './events/trace.js'
 import type { Cancel } from './time/cancel.js'
 import type { BaseFacts } from './traits.js'
@@ -99,6 +100,20 @@ export const KEEP = 'keep'
  */
 export const ANSWERED_BY = 'answeredBy'
 
+/**
+ * Key in a call's notes: that upstream allows nothing more for a while, as `UpstreamPause`. The base
+ * notes it, the innermost `rateLimit` takes it away and keeps it.
+ */
+export const UPSTREAM_PAUSE = 'upstreamPause'
+
+/** Upstream has reported that one of its limits is used up. */
+export interface UpstreamPause {
+  /** When it allows something again: a moment on the `performance.now()` clock. */
+  readonly until: number
+  /** What it counts, when that is known. */
+  readonly unit?: LimitUnit | undefined
+}
+
 /** Who answered a call that more than one could have answered. */
 export interface AnsweredBy {
   readonly model?: string | undefined
@@ -124,6 +139,13 @@ export interface Context {
   readonly deadline: number
   /** Notes that flow outward, under the layers' names; one map per call. */
   readonly meta: Map<string, unknown>
+  /** The same notes, to look at; undefined while there are none. */
+  readonly notes: ReadonlyMap<string, unknown> | undefined
+  /**
+   * How often the base has been called so far: when it has not been since a layer handed the call
+   * on, nothing was spent inside.
+   */
+  readonly attempts: number
   /** The base's traits. */
   readonly base: BaseFacts
   readonly priority: number
@@ -141,6 +163,8 @@ export interface Context {
   readonly retryBudget: RetryAllowance | undefined
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
+  /** The base is called. @internal */
+  countAttempt(): void
   /**
    * The request's identity by the base's `key`, computed once in a call although several layers ask
    * for it.

@@ -1,5 +1,11 @@
 import type { Dispatcher } from 'undici'
-import { type AbortListener, type Context, isError, type StackError } from '../../core/index.js'
+import {
+  type AbortListener,
+  type Context,
+  isError,
+  type StackError,
+  UPSTREAM_PAUSE,
+} from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader, type ExchangeSettings } from './body.js'
@@ -7,6 +13,7 @@ import { EitherForm } from './either-form.js'
 import { failureOf, type Headers, headerOf, requestIdOf } from './failure.js'
 import { networkFailure } from './network-failure.js'
 import { isAnsweredWithJson } from './shapes.js'
+import { readPause } from './upstream-pause.js'
 import { WholeAnswer } from './whole-answer.js'
 
 /** What an answer's content type stands for. */
@@ -78,6 +85,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     if (status < 200 || this.#isSettled) return
     this.headers = headers
     this.note.requestId = requestIdOf(headers, this.settings.apiKey)
+    const pause = readPause(headers)
+    if (pause !== undefined) this.context.meta.set(UPSTREAM_PAUSE, pause)
     if (status >= 300 && status < 400)
       return this.fail(
         new ProtocolError(`Upstream answered with a redirect (${status}), which is not followed.`, {

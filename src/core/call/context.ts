@@ -43,6 +43,7 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   readonly settings: CallSettings
   /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
   trace: Trace | undefined = undefined
+  attempts = 0
   #meta: Map<string, unknown> | undefined
   #asked: unknown
   #key: string | undefined
@@ -106,9 +107,12 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
     return this.#meta
   }
 
-  /** The notes, if there are any. */
   get notes(): ReadonlyMap<string, unknown> | undefined {
     return this.#meta
+  }
+
+  countAttempt(): void {
+    this.attempts++
   }
 
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
@@ -177,6 +181,14 @@ class DerivedContext implements Context {
     return this.#call.meta
   }
 
+  get notes(): ReadonlyMap<string, unknown> | undefined {
+    return this.#call.notes
+  }
+
+  get attempts(): number {
+    return this.#call.attempts
+  }
+
   get base(): BaseFacts {
     return this.#call.base
   }
@@ -193,6 +205,10 @@ class DerivedContext implements Context {
     return this.#call.trace
   }
 
+  countAttempt(): void {
+    this.#call.countAttempt()
+  }
+
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
     return this.#call.keyOf(request, use)
   }
@@ -207,7 +223,7 @@ class DerivedContext implements Context {
 }
 
 function detached(call: CallContext, context: Context): SharedWork {
-  const work = new SharedCallWork(call.stack, settingsOf(context))
+  const work = new SharedCallWork(call, settingsOf(context))
   work.trace = call.trace
   return work
 }
@@ -224,13 +240,21 @@ class SharedCallWork extends CallContext implements SharedWork {
   #first: Place | undefined
   #more: Set<Place> | undefined
   #isOver = false
+  readonly #begunBy: CallContext
 
-  constructor(stack: StackScope, settings: CallSettings) {
-    super(stack, Number.POSITIVE_INFINITY, settings, undefined)
+  constructor(begunBy: CallContext, settings: CallSettings) {
+    super(begunBy.stack, Number.POSITIVE_INFINITY, settings, undefined)
+    this.#begunBy = begunBy
   }
 
   get context(): Context {
     return this
+  }
+
+  /** It is spent by the call that began the work, whoever joins. */
+  override countAttempt(): void {
+    super.countAttempt()
+    this.#begunBy.countAttempt()
   }
 
   get callers(): number {

@@ -48,6 +48,16 @@ export interface StackEventDetails {
   }
   /** A breaker has changed, by the verdict on this call. */
   breaker: { readonly layer: string; readonly state: 'closed' | 'open' | 'half-open' }
+  /**
+   * This call has brought what a `rateLimit()` may cost to four fifths of it; once a window for each
+   * of its keys.
+   */
+  budget: {
+    readonly layer: string
+    readonly tenant?: string
+    readonly spent: number
+    readonly limit: number
+  }
   /** A limit has cut the call; without `layer` it was the call's own `timeoutMs` or `deadline`. */
   timeout: { readonly layer?: string; readonly phase: TimeoutPhase; readonly limitMs: number }
   /** A stream's first token (its commit): the stream is handed out. */
@@ -121,6 +131,7 @@ const attemptStart = of('attempt:start')
 const attemptEnd = of('attempt:end')
 const retry = of('retry')
 const breaker = of('breaker')
+const budget = of('budget')
 const timeout = of('timeout')
 const firstToken = of('first-token')
 const callEnd = of('call:end')
@@ -135,6 +146,7 @@ export const channels: Readonly<Record<StackEventType, ReturnType<typeof of>>> =
   'attempt:end': attemptEnd,
   retry,
   breaker,
+  budget,
   timeout,
   'first-token': firstToken,
   'call:end': callEnd,
@@ -162,6 +174,7 @@ export function isObserved(): boolean {
     attemptEnd.hasSubscribers ||
     retry.hasSubscribers ||
     breaker.hasSubscribers ||
+    budget.hasSubscribers ||
     timeout.hasSubscribers ||
     firstToken.hasSubscribers ||
     callEnd.hasSubscribers ||

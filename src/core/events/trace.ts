@@ -137,6 +137,10 @@ export class Trace {
     this.#tell('breaker', { layer, state })
   }
 
+  budget(layer: string, tenant: string | undefined, spent: number, limit: number): void {
+    this.#tell('budget', { layer, tenant, spent, limit })
+  }
+
   timeout(layer: string | undefined, phase: TimeoutPhase, limitMs: number): void {
     this.#tell('timeout', { layer, phase, limitMs })
   }

@@ -20,6 +20,7 @@ const CODES: Readonly<Record<ErrorCode | 'INTERNAL', string>> = {
   TOO_LARGE: 'the request or the answer is too large',
   QUEUE_FULL: 'too many calls are waiting',
   BREAKER_OPEN: 'upstream failed too often, so calls are refused for a while',
+  BUDGET: 'the budget for calls is used up',
   CLOSED: 'the server is shutting down',
   CONFIG: 'the server is misconfigured',
   INTERNAL: 'an unexpected error',

@@ -107,6 +107,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     outside: {
       queue: 'a hit waits for a slot and holds it; put cache outside.',
       pool: 'a hit waits for a connection and holds it; put cache outside.',
+      rateLimit: 'a hit is counted and may wait, though it costs nothing; put cache outside.',
       breaker: 'hits are refused while the breaker is open; put cache outside.',
       batcher: 'inputs are looked up by the batch, never one by one; put cache outside.',
     },

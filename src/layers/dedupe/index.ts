@@ -50,6 +50,8 @@ export function dedupe<const Name extends string = 'dedupe'>(
     outside: {
       queue:
         'each caller that joins holds a slot while it waits for the first; put dedupe outside.',
+      rateLimit:
+        'each caller that joins is counted, though only the first costs anything; put dedupe outside.',
       pool: 'each caller that joins holds a connection while it waits for the first; put dedupe outside.',
     },
     wrap: (next) => dedupes.wrap(next),

@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import * as ours from '../../../src/core/errors.js'
 import {
   BreakerOpenError,
+  BudgetError,
   ClosedError,
   ConfigError,
   isStackError,
@@ -73,6 +74,14 @@ const samples = [
     retryable: true,
     refused: false,
   },
+  {
+    make: (from: typeof ours) => new from.BudgetError('m', { retryAfter: 5 }),
+    kind: 'BudgetError',
+    code: 'BUDGET',
+    status: 402,
+    retryable: false,
+    refused: true,
+  },
 ] as const
 
 const classes = {
@@ -83,6 +92,7 @@ const classes = {
   BreakerOpenError,
   ClosedError,
   RateLimitError,
+  BudgetError,
 }
 
 describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused }) => {
@@ -348,6 +358,24 @@ describe('RateLimitError', () => {
   })
 })
 
+describe('RateLimitError of a limit', () => {
+  it('names how much is allowed of what, in its JSON as well', () => {
+    const error = new RateLimitError('Slow down.', { limit: 60, unit: 'requests' })
+    expect(error).toMatchObject({ limit: 60, unit: 'requests' })
+    expect(error.toJSON()).toMatchObject({ limit: 60, unit: 'requests' })
+    expect(StackError.from(structuredClone(error.toJSON()))).toMatchObject({
+      limit: 60,
+      unit: 'requests',
+    })
+  })
+
+  it('has neither where they are not known', () => {
+    const error = new RateLimitError('Slow down.')
+    expect([error.limit, error.unit]).toEqual([undefined, undefined])
+    expect(JSON.stringify(error)).not.toContain('limit')
+  })
+})
+
 describe('options that are undefined', () => {
   it.each([
     [
@@ -358,7 +386,13 @@ describe('options that are undefined', () => {
     [
       'RateLimitError',
       new RateLimitError('m'),
-      new RateLimitError('m', { retryable: undefined, refused: undefined, retryAfter: undefined }),
+      new RateLimitError('m', {
+        retryable: undefined,
+        refused: undefined,
+        retryAfter: undefined,
+        limit: undefined,
+        unit: undefined,
+      }),
     ],
     [
       'TimeoutError',

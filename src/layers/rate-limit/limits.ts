@@ -1,0 +1,190 @@
+import { atOnce, type Context, hookFailed } from '../../core/index.js'
+import type { LimitCostOptions, LimitOptions, LimitPlan, LimitRateOptions } from './options.js'
+
+/** What a call takes of each limit. */
+export interface Amounts {
+  /** Calls. */
+  readonly requests: number
+  readonly tokens: number
+  /** In millionths of the operator's unit. */
+  readonly cost: number
+}
+
+export const NOTHING: Amounts = Object.freeze({ requests: 0, tokens: 0, cost: 0 })
+
+/** How fast a bucket fills, and how much it holds. */
+export interface Rate {
+  readonly limit: number
+  readonly intervalMs: number
+  readonly capacity: number
+  readonly perMs: number
+}
+
+/** What a window of `cost` allows. */
+export interface CostLimit {
+  /** In millionths of the operator's unit. */
+  readonly limit: number
+  readonly per: LimitCostOptions['per']
+}
+
+/** The limits that a call meets; one that is undefined does not hold for it. */
+export interface Limits {
+  readonly requests: Rate | undefined
+  readonly tokens: Rate | undefined
+  readonly cost: CostLimit | undefined
+}
+
+const MINUTE = 60_000
+
+/**
+ * Of its limit a bucket holds a sixth at once: with it any interval sees at most 1.17 times the
+ * limit, and a minute's limit may be used up in bursts of ten seconds.
+ */
+const BURST_SHARE = 1 / 6
+
+/** So that sums stay exact. Larger amounts and limits are as good as endless. */
+const LARGEST = 1e12
+
+const MILLIONTHS = 1e6
+/** What a product of two decimals may be above the integer that is meant. */
+const SLACK = 1e-3
+
+/** An amount as it may be counted: 0 or more, and finite. */
+export const countable = (amount: number): number => Math.min(amount, LARGEST)
+
+/** An amount of the operator's unit in millionths, rounded up. */
+export const millionths = (amount: number): number =>
+  Math.max(0, Math.ceil(countable(amount) * MILLIONTHS - SLACK))
+
+export const fromMillionths = (amount: number): number => amount / MILLIONTHS
+
+/** Whether it is an amount: a number of 0 or more. */
+export const isAmount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isFinite(value) && value >= 0
+
+/** A limit of requests or tokens, which may be another one for each key. */
+export class RateRule {
+  readonly #limit: number | LimitPlan
+  readonly #intervalMs: number
+  readonly #burst: number | undefined
+  readonly #name: string
+  /** Plans are few, and most calls in a row have the same. */
+  #last: Rate | undefined
+
+  constructor(name: string, { limit, intervalMs = MINUTE, burst }: LimitRateOptions) {
+    this.#name = name
+    this.#limit = limit
+    this.#intervalMs = intervalMs
+    this.#burst = burst
+    if (typeof limit === 'number') this.#last = this.#rate(limit)
+  }
+
+  get isFixed(): boolean {
+    return typeof this.#limit === 'number'
+  }
+
+  /** Undefined: unlimited. */
+  of(key: string, context: Context): Rate | undefined {
+    if (typeof this.#limit === 'number') return this.#last
+    const limit = planned(this.#name, this.#limit, key, context)
+    if (limit === undefined) return undefined
+    if (this.#last?.limit !== limit) this.#last = this.#rate(limit)
+    return this.#last
+  }
+
+  #rate(limit: number): Rate {
+    const intervalMs = this.#intervalMs
+    const capacity = this.#burst ?? Math.max(1, limit * BURST_SHARE)
+    return { limit, intervalMs, capacity, perMs: limit / intervalMs }
+  }
+}
+
+/** A limit of what calls may cost, and what they do. */
+export class CostRule {
+  readonly #limit: number | LimitPlan
+  readonly #per: LimitCostOptions['per']
+  readonly #price: LimitCostOptions['price']
+  readonly refusesUnknown: boolean
+  #last: CostLimit | undefined
+
+  constructor({ limit, per, price, onUnknownPrice = 'reject' }: LimitCostOptions) {
+    this.#limit = limit
+    this.#per = per
+    this.#price = price
+    this.refusesUnknown = onUnknownPrice === 'reject'
+    if (typeof limit === 'number') this.#last = { limit: millionths(limit), per }
+  }
+
+  get isFixed(): boolean {
+    return typeof this.#limit === 'number'
+  }
+
+  /** Undefined: unlimited. */
+  of(key: string, context: Context): CostLimit | undefined {
+    if (typeof this.#limit === 'number') return this.#last
+    const limit = planned('cost', this.#limit, key, context)
+    if (limit === undefined) return undefined
+    const counted = millionths(limit)
+    if (this.#last?.limit !== counted) this.#last = { limit: counted, per: this.#per }
+    return this.#last
+  }
+
+  /** In millionths; undefined when nobody knows it. */
+  price(...asked: Parameters<LimitCostOptions['price']>): number | undefined {
+    try {
+      const price = atOnce(this.#price(...asked))
+      return isAmount(price) ? millionths(price) : undefined
+    } catch (error) {
+      hookFailed('rateLimit: cost.price()', error)
+      return undefined
+    }
+  }
+}
+
+/** What a plan gives for a key. One that fails limits nothing: it must not stop all calls. */
+function planned(name: string, plan: LimitPlan, key: string, context: Context): number | undefined {
+  try {
+    const limit = atOnce(plan(key, context))
+    if (limit === Number.POSITIVE_INFINITY) return undefined
+    if (isAmount(limit)) return countable(limit)
+    throw new TypeError('A limit must be a number of at least 0.')
+  } catch (error) {
+    hookFailed(`rateLimit: ${name}.limit()`, error)
+    return undefined
+  }
+}
+
+/** All limits of one `rateLimit()`. */
+export class LimitRules {
+  readonly #requests: RateRule | undefined
+  readonly #tokens: RateRule | undefined
+  readonly cost: CostRule | undefined
+  /** The limits of every call, when no plan is among them. */
+  readonly #fixed: Limits | undefined
+
+  constructor({ requests, tokens, cost }: LimitOptions) {
+    this.#requests = requests && new RateRule('requests', requests)
+    this.#tokens = tokens && new RateRule('tokens', tokens)
+    this.cost = cost && new CostRule(cost)
+    const rules = [this.#requests, this.#tokens, this.cost]
+    if (rules.every((rule) => rule?.isFixed !== false))
+      this.#fixed = this.#read('', undefined as never)
+  }
+
+  /** Whether tokens matter. */
+  get countsTokens(): boolean {
+    return this.#tokens !== undefined || this.cost !== undefined
+  }
+
+  of(key: string, context: Context): Limits {
+    return this.#fixed ?? this.#read(key, context)
+  }
+
+  #read(key: string, context: Context): Limits {
+    return {
+      requests: this.#requests?.of(key, context),
+      tokens: this.#tokens?.of(key, context),
+      cost: this.cost?.of(key, context),
+    }
+  }
+}

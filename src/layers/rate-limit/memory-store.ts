@@ -1,0 +1,197 @@
+import { DeadlineHeap, type Expiring, NOT_WAITING, now, wallTime } from '../../core/index.js'
+import { Bucket } from './bucket.js'
+import { CostWindow } from './cost-window.js'
+import { type Amounts, fromMillionths, type Limits, type Rate } from './limits.js'
+import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
+
+/** Keys that are remembered. */
+const KEYS_KEPT = 10_000
+
+/** Later than any moment, and so that there are exact numbers behind it. */
+const FAR = 1e15
+
+/** The levels of all keys in this process. */
+export class MemoryStore implements LimitStore {
+  readonly #accounts = new Map<string, Account>()
+  /**
+   * All keys by the moment from which they are idle, or an earlier one: it is looked at again only
+   * when a place is needed.
+   */
+  readonly #idle = new DeadlineHeap()
+  readonly #keysKept: number
+  #order = 0
+
+  constructor({ keysKept = KEYS_KEPT }: { keysKept?: number | undefined } = {}) {
+    this.#keysKept = keysKept
+  }
+
+  get keys(): number {
+    return this.#accounts.size
+  }
+
+  reserve(key: string, amounts: Amounts, limits: Limits, ahead: Amounts): Granted | Refusal {
+    const at = now()
+    const account = this.#accounts.get(key) ?? this.#open(key, at)
+    return account.reserve(amounts, limits, ahead, at)
+  }
+
+  settle(reservation: Reservation, taken: Amounts): Spent | undefined {
+    const granted = reservation as Granted
+    const { account } = granted
+    const spent = account.settle(granted, taken)
+    if (!account.isOpen && account.idleFrom >= FAR) this.#line(account, account.idleAt)
+    return spent
+  }
+
+  /** A new key, in the place of another if there is none left. */
+  #open(key: string, at: number): Account {
+    while (this.#accounts.size >= this.#keysKept) this.#forgetOne()
+    const account = new Account(key, this)
+    this.#accounts.set(key, account)
+    this.#line(account, at)
+    return account
+  }
+
+  /** The key that has been idle longest, or will be idle first. */
+  #forgetOne(): void {
+    for (const slot of this.#idle.takeUntil(this.#idle.earliest())) this.#idle.expire(slot)
+  }
+
+  /** @internal */
+  mayForget(account: Account): void {
+    const idleAt = account.isOpen ? FAR + ++this.#order : account.idleAt
+    const isLater = idleAt > account.idleFrom && account.idleFrom < FAR
+    if (isLater || this.#accounts.size < this.#keysKept) this.#line(account, idleAt)
+    else this.#accounts.delete(account.key)
+  }
+
+  #line(account: Account, idleFrom: number): void {
+    // A key that was forgotten while a call of it ran is in no line.
+    if (this.#accounts.get(account.key) !== account) return
+    if (account.deadlineSlot !== NOT_WAITING) this.#idle.remove(account)
+    account.idleFrom = idleFrom
+    this.#idle.add(account, idleFrom)
+  }
+}
+
+/** What a call has taken of an account, until it ends. */
+class Granted implements Reservation {
+  readonly granted = true
+  readonly account: Account
+  readonly amounts: Amounts
+  /** Those that held for it. */
+  readonly limits: Limits
+  /** Which window the cost is of. */
+  readonly window: number
+
+  constructor(account: Account, amounts: Amounts, limits: Limits, window: number) {
+    this.account = account
+    this.amounts = amounts
+    this.limits = limits
+    this.window = window
+  }
+}
+
+/** The levels of one key. */
+class Account implements Expiring {
+  deadlineSlot = NOT_WAITING
+  readonly key: string
+  /** The moment under which it is in the line of the idle. */
+  idleFrom = 0
+  readonly #store: MemoryStore
+  #requests: Bucket | undefined
+  #tokens: Bucket | undefined
+  #cost: CostWindow | undefined
+  /** Calls that have not ended. */
+  #calls = 0
+
+  constructor(key: string, store: MemoryStore) {
+    this.key = key
+    this.#store = store
+  }
+
+  reserve(amounts: Amounts, limits: Limits, ahead: Amounts, at: number): Granted | Refusal {
+    const { requests, tokens, cost } = limits
+    // First of all, as no wait helps.
+    if (cost !== undefined && !this.#hasMoney(cost, amounts.cost)) return this.#broke(amounts.cost)
+    let unit: 'requests' | 'tokens' = 'requests'
+    let waitMs = 0
+    if (requests !== undefined) {
+      this.#requests = filled(this.#requests, requests, at)
+      waitMs = this.#requests.waitMs(amounts.requests, ahead.requests)
+    }
+    if (tokens !== undefined) {
+      this.#tokens = filled(this.#tokens, tokens, at)
+      const forTokens = this.#tokens.waitMs(amounts.tokens, ahead.tokens)
+      if (forTokens > waitMs || requests === undefined) {
+        unit = 'tokens'
+        waitMs = forTokens
+      }
+    }
+    if (waitMs > 0 || ahead.requests > 0)
+      return { granted: false, unit, rate: limits[unit], retryAfterMs: waitMs }
+    return this.#take(amounts, limits)
+  }
+
+  #hasMoney(cost: NonNullable<Limits['cost']>, amount: number): boolean {
+    this.#cost ??= new CostWindow()
+    this.#cost.enter(cost, wallTime())
+    return amount === 0 || this.#cost.hasRoomFor(amount)
+  }
+
+  #broke(amount: number): Refusal {
+    const window = this.#cost as CostWindow
+    const retryAfterMs = window.mayEverTake(amount)
+      ? window.end - wallTime()
+      : Number.POSITIVE_INFINITY
+    return { granted: false, unit: 'cost', rate: undefined, retryAfterMs }
+  }
+
+  #take(amounts: Amounts, limits: Limits): Granted {
+    if (limits.requests !== undefined) this.#requests?.take(amounts.requests)
+    if (limits.tokens !== undefined) this.#tokens?.take(amounts.tokens)
+    if (limits.cost !== undefined) this.#cost?.reserve(amounts.cost)
+    this.#calls++
+    return new Granted(this, amounts, limits, this.#cost?.number ?? 0)
+  }
+
+  settle({ amounts, limits, window: number }: Granted, taken: Amounts): Spent | undefined {
+    this.#calls--
+    // What did not hold for the call took nothing from it.
+    if (limits.requests !== undefined) correct(this.#requests, amounts.requests, taken.requests)
+    if (limits.tokens !== undefined) correct(this.#tokens, amounts.tokens, taken.tokens)
+    const window = this.#cost
+    if (window === undefined || limits.cost === undefined) return undefined
+    return window.settle(number, amounts.cost, taken.cost)
+      ? { spent: fromMillionths(window.spent), limit: fromMillionths(window.limit) }
+      : undefined
+  }
+
+  get isOpen(): boolean {
+    return this.#calls > 0
+  }
+
+  /** The moment from which on it is like a new one. */
+  get idleAt(): number {
+    const full = Math.max(this.#requests?.fullAt ?? 0, this.#tokens?.fullAt ?? 0)
+    const window = this.#cost
+    if (window === undefined || window.isUnused) return Math.min(full, FAR - 1)
+    return Math.min(Math.max(full, now() + window.end - wallTime()), FAR - 1)
+  }
+
+  /** The store needs its place. */
+  expire(): void {
+    this.#store.mayForget(this)
+  }
+}
+
+function correct(bucket: Bucket | undefined, thought: number, taken: number): void {
+  if (taken < thought) bucket?.giveBack(thought - taken)
+  else if (taken > thought) bucket?.takeMore(taken - thought, now())
+}
+
+function filled(bucket: Bucket | undefined, rate: Rate, at: number): Bucket {
+  if (bucket === undefined) return new Bucket(rate, at)
+  bucket.fill(at, rate)
+  return bucket
+}

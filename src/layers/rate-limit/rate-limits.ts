@@ -1,0 +1,238 @@
+import {
+  atOnce,
+  type Context,
+  type Handler,
+  hookFailed,
+  isThenable,
+  type MaybePromise,
+  now,
+  proceed,
+  UPSTREAM_PAUSE,
+  type UpstreamPause,
+  warn,
+} from '../../core/index.js'
+import { OutputEstimates } from './estimates.js'
+import { type CallLimits, LimitedCall } from './limited-call.js'
+import { type Amounts, LimitRules, NOTHING } from './limits.js'
+import type { LimitOptions, RateLimitOptions } from './options.js'
+import { outOfBudget, overLimit, tooLate, tooManyWaiting, unknownPrice } from './refusals.js'
+import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
+import { type LineLimits, WaitingLine } from './waiting-line.js'
+import { type Scales, Weight } from './weight.js'
+
+/** Upstream's own limits are kept for no longer, whatever it reports. */
+const LONGEST_PAUSE_MS = 24 * 3_600_000
+
+type By = NonNullable<RateLimitOptions['by']>
+
+export interface RateLimitsOptions extends LimitOptions {
+  readonly name: string
+  readonly by: By
+  readonly countTokens: ((request: unknown) => number) | undefined
+  readonly mode: 'wait' | 'reject'
+  readonly maxWaiting: number
+  readonly maxWaitMs: number
+}
+
+/** What may change while it runs. */
+export type RateLimitsChange = {
+  readonly [Name in 'requests' | 'tokens' | 'cost' | 'mode' | 'maxWaiting' | 'maxWaitMs']:
+    | RateLimitsOptions[Name]
+    | undefined
+}
+
+/** The limits of one `rateLimit()`: who may begin, who waits, and what has been taken. */
+export class RateLimits implements CallLimits, LineLimits {
+  readonly #lines = new Map<string, WaitingLine>()
+  readonly #store: LimitStore
+  #options: RateLimitsOptions
+  #rules: LimitRules
+  #scales: Scales
+  #pause: UpstreamPause | undefined
+  #admitted = 0
+  #rejected = 0
+  #settled = 0
+
+  constructor(options: RateLimitsOptions, store: LimitStore) {
+    this.#options = options
+    this.#rules = new LimitRules(options)
+    const { countTokens } = options
+    this.#scales = { cost: this.#rules.cost, countTokens, estimates: new OutputEstimates() }
+    this.#store = store
+  }
+
+  get name(): string {
+    return this.#options.name
+  }
+
+  get maxWaitMs(): number {
+    return this.#options.maxWaitMs
+  }
+
+  /** Runs the call, at once or when its turn has come. */
+  run(next: Handler, request: unknown, context: Context): MaybePromise<unknown> {
+    const key = keyOf(this.#options.by, request, context)
+    if (key === undefined) return next(request, context)
+    const call = this.#weigh(key, request, context)
+    const ahead = this.#lines.get(key)?.ahead(context.priority) ?? NOTHING
+    const decision = this.ask(call, ahead)
+    return isThenable(decision)
+      ? decision.then((decided) => this.#decided(next, call, decided))
+      : this.#decided(next, call, decision)
+  }
+
+  #weigh(key: string, request: unknown, context: Context): LimitedCall {
+    const rules = this.#rules
+    if (!rules.countsTokens) return new LimitedCall(this, key, request, context, undefined)
+    const weight = new Weight(this.#scales, request, context, rules.of(key, context))
+    if (weight.hasNoPrice) this.#reject(unknownPrice(this.name))
+    return new LimitedCall(this, key, request, context, weight)
+  }
+
+  ask(call: LimitedCall, ahead: Amounts): MaybePromise<Reservation | Refusal> {
+    const { key, amounts, context } = call
+    return this.#paused() ?? this.#store.reserve(key, amounts, this.#rules.of(key, context), ahead)
+  }
+
+  #decided(
+    next: Handler,
+    call: LimitedCall,
+    decision: Reservation | Refusal,
+  ): MaybePromise<unknown> {
+    return decision.granted ? this.#begin(next, call, decision) : this.#wait(next, call, decision)
+  }
+
+  #begin(next: Handler, call: LimitedCall, reservation: Reservation): MaybePromise<unknown> {
+    this.#admitted++
+    return call.run(next, reservation)
+  }
+
+  /** Not `async`: what that keeps of a waiting call would be half of its memory. */
+  #wait(next: Handler, call: LimitedCall, refusal: Refusal): Promise<unknown> {
+    const since = now()
+    const line = this.#admit(call, refusal, since)
+    return line.wait(call, since, refusal).then(
+      (reservation) => {
+        this.#hasWaited(call, since)
+        return this.#begin(next, call, reservation)
+      },
+      (error) => {
+        this.#hasWaited(call, since)
+        return this.#reject(error)
+      },
+    )
+  }
+
+  /** The line to wait in. Refuses at once who may not wait, or would wait in vain. */
+  #admit(call: LimitedCall, refusal: Refusal, since: number): WaitingLine {
+    const { mode, maxWaiting } = this.#options
+    const { key, context } = call
+    const { unit, retryAfterMs } = refusal
+    if (unit === 'cost') return this.#reject(outOfBudget(refusal, this.name))
+    const mayWait = mode === 'wait' && !context.optional && Number.isFinite(retryAfterMs)
+    if (!mayWait) return this.#reject(overLimit(refusal, this.name))
+    const line = this.#lines.get(key) ?? new WaitingLine(key, this)
+    if (line.waiting >= maxWaiting)
+      return this.#reject(tooManyWaiting(refusal, this.name, maxWaiting))
+    if (since + retryAfterMs >= line.limitOf(context, since))
+      return this.#reject(tooLate(refusal, this.name))
+    this.#lines.set(key, line)
+    return line
+  }
+
+  #hasWaited({ context }: LimitedCall, since: number): void {
+    context.meta.set(this.name, { waitedMs: now() - since })
+  }
+
+  #reject(error: unknown): never {
+    this.#rejected++
+    throw error
+  }
+
+  emptied({ key }: WaitingLine): void {
+    this.#lines.delete(key)
+  }
+
+  giveBack({ key }: LimitedCall, reservation: Reservation): void {
+    void this.#store.settle(reservation, NOTHING)
+    this.#lines.get(key)?.serve()
+  }
+
+  settle(call: LimitedCall, reservation: Reservation, taken: Amounts): void {
+    this.#settled++
+    const spent = this.#store.settle(reservation, taken)
+    if (spent !== undefined) void proceed(spent, (report) => this.#warn(call, report))
+    // What came back may be enough for the next one.
+    if (this.#lines.size > 0) this.#lines.get(call.key)?.serve()
+  }
+
+  #warn({ context }: LimitedCall, report: Spent | undefined): void {
+    if (report !== undefined)
+      context.trace?.budget(this.name, context.tenant, report.spent, report.limit)
+  }
+
+  readPause({ context, request }: LimitedCall): void {
+    const note = context.notes?.get(UPSTREAM_PAUSE)
+    if (note === undefined) return
+    // The limits further out are not upstream's.
+    context.meta.delete(UPSTREAM_PAUSE)
+    const { until, unit } = note as UpstreamPause
+    // What upstream says of a key that the call brought itself is no concern of the others.
+    if (typeof until !== 'number' || context.base.ownKey(request) === true) return
+    const last = Math.min(until, now() + LONGEST_PAUSE_MS)
+    if (last > (this.#pause?.until ?? now())) this.#pause = { until: last, unit }
+  }
+
+  /** Undefined while upstream allows something. */
+  #paused(): Refusal | undefined {
+    if (this.#pause === undefined) return undefined
+    const { until, unit } = this.#pause
+    const retryAfterMs = until - now()
+    if (retryAfterMs > 0) return { granted: false, unit, rate: undefined, retryAfterMs }
+    this.#pause = undefined
+    return undefined
+  }
+
+  /** Levels stay as they are, cut to what the new limits hold. */
+  set(change: RateLimitsChange): void {
+    const given = Object.entries(change).filter(([, value]) => value !== undefined)
+    this.#options = { ...this.#options, ...Object.fromEntries(given) }
+    this.#rules = new LimitRules(this.#options)
+    this.#scales = { ...this.#scales, cost: this.#rules.cost }
+    for (const line of [...this.#lines.values()]) line.serve()
+  }
+
+  stats() {
+    let waiting = 0
+    for (const line of this.#lines.values()) waiting += line.waiting
+    return {
+      admitted: this.#admitted,
+      rejected: this.#rejected,
+      waiting,
+      settled: this.#settled,
+      keys: this.#store.keys,
+    }
+  }
+}
+
+/** Whose call it is; undefined for one that is not limited. */
+function keyOf(by: By, request: unknown, context: Context): string | undefined {
+  if (by === 'all') return ''
+  if (by === 'model') return context.base.model?.(request) ?? ''
+  if (by === 'tenant') {
+    if (context.tenant === undefined)
+      warn(
+        'rateLimit: calls without a tenant share one limit; set the option by, or a tenant for each call.',
+      )
+    return context.tenant ?? ''
+  }
+  try {
+    const key = atOnce(by(request, context))
+    if (key === undefined || typeof key === 'string') return key
+    throw new TypeError('by() must give a string or undefined.')
+  } catch (error) {
+    hookFailed('rateLimit: by()', error)
+    // Who cannot be told apart must not be without a limit.
+    return ''
+  }
+}

@@ -1,0 +1,84 @@
+import { atOnce, type Context, hookFailed, type TokenUsage } from '../../core/index.js'
+import type { OutputEstimates } from './estimates.js'
+import { type Amounts, type CostRule, countable, isAmount, type Limits } from './limits.js'
+
+/**
+ * An estimate of what an answer will be takes no more than this share of a limit: one long answer
+ * must not make all that follow wait for an empty bucket.
+ */
+const LARGEST_ESTIMATE = 1 / 4
+
+/** What weighs the calls of one `rateLimit()`. */
+export interface Scales {
+  readonly cost: CostRule | undefined
+  readonly countTokens: ((request: unknown) => number) | undefined
+  readonly estimates: OutputEstimates
+}
+
+/** What one call is thought to take, and how to tell what it has taken. */
+export class Weight {
+  /** Tokens of the request. */
+  readonly input: number
+  readonly amounts: Amounts
+  readonly model: string
+  readonly #scales: Scales
+  /** Undefined for a call that another key pays for. */
+  readonly #cost: CostRule | undefined
+  /** In millionths; undefined when nobody knows it. */
+  readonly #reserved: number | undefined
+
+  constructor(scales: Scales, request: unknown, { base }: Context, limits: Limits) {
+    this.#scales = scales
+    this.#cost = base.ownKey(request) === true ? undefined : scales.cost
+    this.model = base.model?.(request) ?? ''
+    const weighed = base.weigh(request)
+    this.input = countable(counted(scales.countTokens, request) ?? amountOf(weighed?.input) ?? 0)
+    const allowed = amountOf(weighed?.output)
+    const estimate = allowed ?? scales.estimates.of(this.model)
+    const cap = limits.tokens === undefined ? Number.POSITIVE_INFINITY : limits.tokens.limit
+    const output = allowed ?? Math.min(estimate, cap * LARGEST_ESTIMATE)
+    this.#reserved = this.#price({ input: this.input, output: countable(estimate) })
+    this.amounts = {
+      requests: 1,
+      tokens: countable(this.input + output),
+      cost: this.#reserved ?? 0,
+    }
+  }
+
+  /** Whether it must not run, as nobody knows what it would cost. */
+  get hasNoPrice(): boolean {
+    return this.#reserved === undefined
+  }
+
+  /** What a call has taken that has cost so many tokens. */
+  taken(usage: TokenUsage): Amounts {
+    const { requests, cost } = this.amounts
+    const tokens = countable(usage.input + usage.output)
+    return { requests, tokens, cost: this.#price(usage) ?? cost }
+  }
+
+  /** How long the answer was. */
+  learn(output: number): void {
+    this.#scales.estimates.add(this.model, output)
+  }
+
+  #price(usage: TokenUsage): number | undefined {
+    if (this.#cost === undefined) return 0
+    return this.#cost.price(this.model, usage) ?? (this.#cost.refusesUnknown ? undefined : 0)
+  }
+}
+
+const amountOf = (value: unknown): number | undefined => (isAmount(value) ? value : undefined)
+
+/** The tokens of a request as the user counts them; undefined when that is not to be known. */
+function counted(count: Scales['countTokens'], request: unknown): number | undefined {
+  if (count === undefined) return undefined
+  try {
+    const tokens = atOnce(count(request))
+    if (isAmount(tokens)) return tokens
+    throw new TypeError('countTokens() must give a number of at least 0.')
+  } catch (error) {
+    hookFailed('rateLimit: countTokens()', error)
+    return undefined
+  }
+}

@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest'
+import { stack } from '../../../../src/core/index.js'
+import { dedupe } from '../../../../src/layers/dedupe/index.js'
+import { retry } from '../../../../src/layers/retry/index.js'
+import { gate } from '../../../support/gate.js'
+import { spy } from '../../../support/layers.js'
+import { upstreamError } from '../../../support/upstream.js'
+import { failure } from '../../../support/watch.js'
+
+describe('attempts', () => {
+  it('counts how often the base was called for a call, for contexts within it as well', async () => {
+    const probe = spy()
+    const ask = stack(
+      async () => {
+        throw upstreamError('SERVER')
+      },
+      retry({ retries: 2, minDelayMs: 0 }),
+      probe,
+    )
+    await failure(ask(undefined))
+    expect(probe.context.attempts).toBe(3)
+    expect(probe.context.derive({ priority: 1 }).attempts).toBe(3)
+  })
+
+  it('is 0 while a layer has answered, or refused, alone', async () => {
+    const probe = spy()
+    const ask = stack(
+      async () => 1,
+      probe,
+      () => async () => 2 as never,
+    )
+    await ask(undefined)
+    expect(probe.context.attempts).toBe(0)
+  })
+
+  it('counts shared work for the call that began it, and for no other', async () => {
+    const probe = spy()
+    const work = gate<string>()
+    const ask = stack(() => work.promise, probe, dedupe())
+    const first = ask('q' as never)
+    const { context } = probe
+    const second = ask('q' as never)
+    work.open('done')
+    await Promise.all([first, second])
+    expect([context.attempts, probe.context.attempts]).toEqual([1, 0])
+  })
+})
+
+describe('notes', () => {
+  it('are there when somebody has made one, and nobody makes a map by looking', async () => {
+    const probe = spy()
+    await stack(async () => 1, probe)(undefined)
+    expect(probe.context.notes).toBeUndefined()
+    probe.context.meta.set('mine', 1)
+    expect(probe.context.derive({}).notes?.get('mine')).toBe(1)
+  })
+})
