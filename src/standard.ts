@@ -1,21 +1,25 @@
 import { ConfigError, check, type Layer, rules } from './core/index.js'
-import { type BreakerOptions, type BreakerStats, breaker } from './layers/breaker/index.js'
+import { type BreakerLayer, type BreakerOptions, breaker } from './layers/breaker/index.js'
 import { type CacheLayer, type CacheOptions, cache } from './layers/cache/index.js'
 import { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
 import { type PoolOptions, type PoolStats, pool } from './layers/pool/index.js'
 import { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+import { type RateLimitLayer, type RateLimitOptions, rateLimit } from './layers/rate-limit/index.js'
 import { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
 import { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
 
 /**
  * Options of `standard()`: one key for each layer, by its name. What is given is laid over that
- * layer's defaults in the standard stack; `false` leaves the layer out.
+ * layer's defaults in the standard stack; `false` leaves the layer out. `rateLimit` and
+ * `providerLimit` are in the stack only when they are given.
  */
 export interface StandardOptions {
   /** Options of `cache()`. @default those of the layer */
   cache?: Omit<CacheOptions, 'name'> | false | undefined
   /** Options of `dedupe()`. @default those of the layer */
   dedupe?: Omit<DedupeOptions, 'name'> | false | undefined
+  /** Options of `rateLimit()`, for each tenant. @default not in the stack */
+  rateLimit?: Omit<RateLimitOptions, 'name'> | false | undefined
   /** The time limits of a call. @default 300 s, images 600 s, streams 15 minutes */
   timeout?: Omit<TimeoutOptions, 'name'> | false | undefined
   /** Options of `retry()`. @default those of the layer */
@@ -24,6 +28,11 @@ export interface StandardOptions {
   breaker?: Omit<BreakerOptions, 'name'> | false | undefined
   /** Options of `queue()`. @default those of the layer */
   queue?: Omit<QueueOptions, 'name'> | false | undefined
+  /**
+   * What upstream allows all callers together: options of `rateLimit()`, with `by: 'all'`.
+   * @default not in the stack
+   */
+  providerLimit?: Omit<RateLimitOptions, 'name'> | false | undefined
   /**
    * The time limits of one attempt.
    * @default 120 s, images 300 s; streams 15 minutes, 60 s to the first token, 60 s of silence
@@ -37,14 +46,19 @@ type ChoiceOf<Options, Name> = Name extends keyof Options ? Options[Name] : unde
 /** The layer, unless it is left out; either when that is decided at run time. */
 type Unless<Choice, Kept> = Choice extends false ? readonly [] : readonly [Kept]
 
+/** The layer, when options for it are given. */
+type When<Choice, Kept> = Choice extends object ? readonly [Kept] : readonly []
+
 /** The layers that `standard()` returns for these options, outermost first. */
 export type StandardLayers<Options> = readonly [
   ...Unless<ChoiceOf<Options, 'cache'>, CacheLayer<'cache'>>,
   ...Unless<ChoiceOf<Options, 'dedupe'>, Layer<'dedupe', DedupeStats>>,
+  ...When<ChoiceOf<Options, 'rateLimit'>, RateLimitLayer<'rateLimit'>>,
   ...Unless<ChoiceOf<Options, 'timeout'>, Layer<'timeout', TimeoutStats>>,
   ...Unless<ChoiceOf<Options, 'retry'>, Layer<'retry', RetryStats>>,
-  ...Unless<ChoiceOf<Options, 'breaker'>, Layer<'breaker', BreakerStats>>,
+  ...Unless<ChoiceOf<Options, 'breaker'>, BreakerLayer<'breaker'>>,
   ...Unless<ChoiceOf<Options, 'queue'>, Layer<'queue', QueueStats>>,
+  ...When<ChoiceOf<Options, 'providerLimit'>, RateLimitLayer<'providerLimit'>>,
   ...Unless<ChoiceOf<Options, 'attempt'>, Layer<'attempt', TimeoutStats>>,
   ...Unless<ChoiceOf<Options, 'pool'>, Layer<'pool', PoolStats>>,
 ]
@@ -80,6 +94,8 @@ const ATTEMPT: TimeoutOptions<'attempt'> = {
   firstTokenMs: MINUTE,
   idleMs: MINUTE,
 }
+/** What upstream allows is for all callers together. */
+const PROVIDER_LIMIT: RateLimitOptions<'providerLimit'> = { name: 'providerLimit', by: 'all' }
 /** A model that fails must not stop the others. */
 const BREAKER: BreakerOptions = { key: 'model' }
 
@@ -94,18 +110,20 @@ const choice = <Options>() =>
 const RULES = {
   cache: choice<CacheOptions>(),
   dedupe: choice<DedupeOptions>(),
+  rateLimit: choice<RateLimitOptions>(),
   timeout: choice<TimeoutOptions>(),
   retry: choice<RetryOptions>(),
   breaker: choice<BreakerOptions>(),
   queue: choice<QueueOptions>(),
+  providerLimit: choice<RateLimitOptions>(),
   attempt: choice<TimeoutOptions>(),
   pool: choice<PoolOptions>(),
 }
 
 /**
- * The layers in the recommended order: cache, dedupe, timeout (of the call), retry, breaker (one
- * circuit for each model), queue, timeout (of the attempt, named `attempt`), pool. A call may take
- * 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token
+ * The layers in the recommended order: cache, dedupe, rateLimit (when given), timeout (of the call),
+ * retry, breaker (one circuit for each model), queue, rateLimit (when given as `providerLimit`),
+ * timeout (of the attempt, named `attempt`), pool. A call may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token
  * and 60 s of silence.
  *
  * @throws ConfigError for the name of a layer that is not in the stack, and for `true`
@@ -118,14 +136,21 @@ export function standard<Options extends StandardOptions = Record<never, never>>
   const layers = [
     chosen.cache !== false && cache(over('cache', {}, chosen.cache)),
     chosen.dedupe !== false && dedupe(over('dedupe', {}, chosen.dedupe)),
+    isGiven(chosen.rateLimit) && rateLimit(over('rateLimit', {}, chosen.rateLimit)),
     chosen.timeout !== false && timeout(over('timeout', TIMEOUT, chosen.timeout)),
     chosen.retry !== false && retry(over('retry', {}, chosen.retry)),
     chosen.breaker !== false && breaker(over('breaker', BREAKER, chosen.breaker)),
     chosen.queue !== false && queue(over('queue', {}, chosen.queue)),
+    isGiven(chosen.providerLimit) &&
+      rateLimit(over('providerLimit', PROVIDER_LIMIT, chosen.providerLimit)),
     chosen.attempt !== false && timeout(over('attempt', ATTEMPT, chosen.attempt)),
     chosen.pool !== false && pool(over('pool', {}, chosen.pool)),
   ]
   return layers.filter((layer) => layer !== false) as unknown as StandardLayers<Options>
+}
+
+function isGiven<Options extends object>(choice: Options | false | undefined): choice is Options {
+  return choice !== undefined && choice !== false
 }
 
 /** The options laid over the defaults; one that is `undefined` keeps its default. */

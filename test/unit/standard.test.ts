@@ -46,6 +46,45 @@ describe('standard', () => {
     expect(namesOf({ [name]: false })).toEqual(NAMES.filter((one) => one !== name))
   })
 
+  it('takes in the limits that are given, each in its place', () => {
+    const limited = { rateLimit: { requests: 60 }, providerLimit: { tokens: 1_000 } }
+    expect(namesOf(limited)).toEqual([
+      'cache',
+      'dedupe',
+      'rateLimit',
+      'timeout',
+      'retry',
+      'breaker',
+      'queue',
+      'providerLimit',
+      'attempt',
+      'pool',
+    ])
+    expect(namesOf({ rateLimit: false, providerLimit: undefined })).toEqual(NAMES)
+  })
+
+  it('holds providerLimit for all tenants together, and rateLimit for each', async () => {
+    const answered = async (options: StandardOptions) => {
+      const ask = stack(async (n: number) => n, ...standard({ ...options, cache: false }))
+      const calls = ['a', 'b'].map((tenant, n) => watch(ask(n, { tenant })))
+      await vi.advanceTimersByTimeAsync(0)
+      const { length } = calls.filter(({ state }) => state === 'resolved')
+      await ask.close({ timeoutMs: 0 })
+      return length
+    }
+    const requests = { limit: 1, intervalMs: MINUTE }
+    expect(await answered({ rateLimit: { requests } })).toBe(2)
+    expect(await answered({ providerLimit: { requests } })).toBe(1)
+  })
+
+  it('notes nothing odd in its order', () => {
+    const limits = { rateLimit: { requests: 60 }, providerLimit: { tokens: 1_000 } }
+    const layers = createBlossom()
+      .use(...standard(limits))
+      .describe()
+    expect(layers.filter(({ note }) => note !== undefined)).toEqual([])
+  })
+
   it('leaves out all of them', () => {
     expect(namesOf(Object.fromEntries(NAMES.map((name) => [name, false])))).toEqual([])
   })
@@ -132,8 +171,8 @@ describe('standard', () => {
     ['null', { pool: null }, 'option "pool" must be an object of options, or false, got null.'],
     [
       'an unknown layer',
-      { hedge: {} },
-      'option "hedge" is unknown; expected one of cache, dedupe,',
+      { batcher: {} },
+      'option "batcher" is unknown; expected one of cache, dedupe,',
     ],
     ['a layer in place of the options', () => {}, 'options must be an object'],
     ['another name', { queue: { name: 'slots' } }, 'the layer "queue" cannot be renamed.'],

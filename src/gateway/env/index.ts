@@ -36,8 +36,8 @@ export function blossomFromEnv(env: Environment = process.env) {
       queue: {
         concurrency: read.BLOSSOM_QUEUE_CONCURRENCY,
         maxWaiting: read.BLOSSOM_QUEUE_MAX_WAITING,
-        rate: perMinute === 0 ? undefined : { limit: perMinute, intervalMs: MINUTE_MS },
       },
+      providerLimit: perMinute > 0 && { requests: perMinute },
       attempt: { ms: read.BLOSSOM_ATTEMPT_TIMEOUT_MS },
       pool: { connections: read.BLOSSOM_POOL_CONNECTIONS },
     }),

@@ -119,7 +119,7 @@ export const ClientVariables = v.object({
     0,
     0,
     1_000_000,
-    'Calls that may start in any minute; 0 for no limit.',
+    'Calls a minute that may go upstream, a sixth of them at once; 0 for no limit.',
   ),
   BLOSSOM_CACHE: onOrOff('on', 'Whether answers are cached.'),
   BLOSSOM_CACHE_TTL_MS: integer(30 * 60_000, 1, LONGEST_MS, 'How long an answer is cached.'),
