@@ -125,9 +125,10 @@ export class LimitedCall {
     return weight.taken(this.#usage ?? this.#estimate(weight))
   }
 
-  /** Without a report: the input, and what has come. */
-  #estimate({ input }: Weight): TokenUsage {
-    return { input, output: Math.ceil(this.#characters / CHARACTERS_A_TOKEN) }
+  /** Without a report: the input, and what has come of what the request allows. */
+  #estimate({ input, allowedOutput }: Weight): TokenUsage {
+    const came = Math.ceil(this.#characters / CHARACTERS_A_TOKEN)
+    return { input, output: Math.min(came, allowedOutput) }
   }
 
   #settle(taken: Amounts): void {
