@@ -67,6 +67,20 @@ export class DeadlineHeap {
     return Number.POSITIVE_INFINITY
   }
 
+  /** Takes out the one with the earliest moment; undefined when nobody waits. */
+  takeFirst(): Expiring | undefined {
+    while (this.#heapSize > 0) {
+      const slot = this.#removeFirst()
+      const entry = this.#entries[slot]
+      this.#free[this.#freeCount++] = slot
+      if (entry === undefined) continue
+      this.#release(entry)
+      this.#shrink()
+      return entry
+    }
+    return undefined
+  }
+
   /**
    * Takes out the slots whose moment is `moment` or before, in order. Each is to be given to
    * `expire()`; who waits there can still be removed before.

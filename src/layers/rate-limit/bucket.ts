@@ -35,12 +35,14 @@ export class Bucket {
 
   /**
    * How long after the last `fill()` a call of `amount` may begin behind others of `ahead`: 0 for at
-   * once. A call dearer than the bucket waits for a full one.
+   * once, `Infinity` for never. A call dearer than the bucket waits for a full one.
    */
   waitMs(amount: number, ahead: number): number {
     const { capacity, perMs } = this.#rate
+    if (perMs === 0) return Number.POSITIVE_INFINITY
     const missing = ahead + Math.min(amount, capacity) - this.#level
-    return missing <= GRAIN ? 0 : missing / perMs
+    // A wait that ends a little too early is over then; one that ends too late takes a timer more.
+    return missing <= GRAIN ? 0 : (missing - GRAIN / 2) / perMs
   }
 
   take(amount: number): void {

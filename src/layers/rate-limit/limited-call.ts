@@ -101,13 +101,19 @@ export class LimitedCall {
 
   #failed(error: unknown): never {
     this.#limits.readPause(this)
-    this.#settle(this.#neverRan(error) ? NOTHING : hasNoOutput(error) ? ONE_REQUEST : this.#taken())
+    this.#settle(this.#lost(error))
     throw error
   }
 
-  #neverRan(error: unknown): boolean {
+  /** What a call has taken that failed before its answer began. */
+  #lost(error: unknown): Amounts {
     // Where the call waited for something when its caller left, the base has not been called.
-    return this.context.attempts === this.#attemptsBefore || (isStackError(error) && error.refused)
+    if (this.context.attempts === this.#attemptsBefore) return NOTHING
+    const isRefusal = isStackError(error) && error.refused
+    // A repeat that was refused, as by an open breaker, has what went wrong before as its cause.
+    const failure = isRefusal ? (error.cause ?? error) : error
+    if (isStackError(failure) && failure.refused) return NOTHING
+    return hasNoOutput(failure) ? ONE_REQUEST : this.#taken()
   }
 
   /** At a whole answer, or a chunk of one. */
@@ -125,9 +131,10 @@ export class LimitedCall {
     return weight.taken(this.#usage ?? this.#estimate(weight))
   }
 
-  /** Without a report: the input, and what has come. */
-  #estimate({ input }: Weight): TokenUsage {
-    return { input, output: Math.ceil(this.#characters / CHARACTERS_A_TOKEN) }
+  /** Without a report: the input, and what has come of what the request allows. */
+  #estimate({ input, allowedOutput }: Weight): TokenUsage {
+    const came = Math.ceil(this.#characters / CHARACTERS_A_TOKEN)
+    return { input, output: Math.min(came, allowedOutput) }
   }
 
   #settle(taken: Amounts): void {

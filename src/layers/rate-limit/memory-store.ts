@@ -7,7 +7,7 @@ import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
 /** Keys that are remembered. */
 const KEYS_KEPT = 10_000
 
-/** Later than any moment, and so that there are exact numbers behind it. */
+/** Later than any moment. */
 const FAR = 1e15
 
 /** The levels of all keys in this process. */
@@ -19,7 +19,6 @@ export class MemoryStore implements LimitStore {
    */
   readonly #idle = new DeadlineHeap()
   readonly #keysKept: number
-  #order = 0
 
   constructor({ keysKept = KEYS_KEPT }: { keysKept?: number | undefined } = {}) {
     this.#keysKept = keysKept
@@ -46,7 +45,7 @@ export class MemoryStore implements LimitStore {
   /** A new key, in the place of another if there is none left. */
   #open(key: string, at: number): Account {
     while (this.#accounts.size >= this.#keysKept) this.#forgetOne()
-    const account = new Account(key, this)
+    const account = new Account(key)
     this.#accounts.set(key, account)
     this.#line(account, at)
     return account
@@ -54,14 +53,9 @@ export class MemoryStore implements LimitStore {
 
   /** The key that has been idle longest, or will be idle first. */
   #forgetOne(): void {
-    for (const slot of this.#idle.takeUntil(this.#idle.earliest())) this.#idle.expire(slot)
-  }
-
-  /** @internal */
-  mayForget(account: Account): void {
-    const idleAt = account.isOpen ? FAR + ++this.#order : account.idleAt
-    const isLater = idleAt > account.idleFrom && account.idleFrom < FAR
-    if (isLater || this.#accounts.size < this.#keysKept) this.#line(account, idleAt)
+    const account = this.#idle.takeFirst() as Account
+    const idleAt = account.isOpen ? FAR : account.idleAt
+    if (idleAt > account.idleFrom) this.#line(account, idleAt)
     else this.#accounts.delete(account.key)
   }
 
@@ -98,16 +92,14 @@ class Account implements Expiring {
   readonly key: string
   /** The moment under which it is in the line of the idle. */
   idleFrom = 0
-  readonly #store: MemoryStore
   #requests: Bucket | undefined
   #tokens: Bucket | undefined
   #cost: CostWindow | undefined
   /** Calls that have not ended. */
   #calls = 0
 
-  constructor(key: string, store: MemoryStore) {
+  constructor(key: string) {
     this.key = key
-    this.#store = store
   }
 
   reserve(amounts: Amounts, limits: Limits, ahead: Amounts, at: number): Granted | Refusal {
@@ -179,10 +171,8 @@ class Account implements Expiring {
     return Math.min(Math.max(full, now() + window.end - wallTime()), FAR - 1)
   }
 
-  /** The store needs its place. */
-  expire(): void {
-    this.#store.mayForget(this)
-  }
+  /** Nobody waits for it: it is in a line of moments, not of deadlines. */
+  expire(): void {}
 }
 
 function correct(bucket: Bucket | undefined, thought: number, taken: number): void {

@@ -19,6 +19,8 @@ export interface Scales {
 export class Weight {
   /** Tokens of the request. */
   readonly input: number
+  /** Tokens that the request allows for its answer; `Infinity` when it says nothing of it. */
+  readonly allowedOutput: number
   readonly amounts: Amounts
   readonly model: string
   readonly #scales: Scales
@@ -34,6 +36,7 @@ export class Weight {
     const weighed = base.weigh(request)
     this.input = countable(counted(scales.countTokens, request) ?? amountOf(weighed?.input) ?? 0)
     const allowed = amountOf(weighed?.output)
+    this.allowedOutput = allowed ?? Number.POSITIVE_INFINITY
     const estimate = allowed ?? scales.estimates.of(this.model)
     const cap = limits.tokens === undefined ? Number.POSITIVE_INFINITY : limits.tokens.limit
     const output = allowed ?? Math.min(estimate, cap * LARGEST_ESTIMATE)
