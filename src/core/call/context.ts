@@ -26,6 +26,8 @@ export interface CallSettings {
   readonly tenant: string | undefined
   readonly cache: CacheMode
   readonly transport: Transport | undefined
+  readonly optional: boolean
+  readonly via: string
 }
 
 /**
@@ -89,7 +91,11 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   }
 
   get optional(): boolean {
-    return false
+    return this.settings.optional
+  }
+
+  get via(): string {
+    return this.settings.via
   }
 
   get elsewhere(): readonly number[] {
@@ -137,27 +143,32 @@ class DerivedContext implements Context {
   readonly #call: CallContext
   readonly cancel: Cancel
   readonly #limit: number
+  readonly #meta: Map<string, unknown> | undefined
   readonly priority: number
   readonly transport: Transport | undefined
   readonly optional: boolean
   readonly elsewhere: readonly number[]
   readonly retryBudget: RetryAllowance | undefined
+  readonly via: string
 
   constructor(
     call: CallContext,
     outer: Context,
     patch: ContextPatch,
     limit = Number.POSITIVE_INFINITY,
+    meta?: Map<string, unknown>,
   ) {
     const { cancel, deadline, priority, transport } = patch
     this.#call = call
     this.cancel = cancel ?? outer.cancel
     this.#limit = deadline === undefined || deadline > limit ? limit : deadline
+    this.#meta = patch.meta ?? meta
     this.priority = priority ?? outer.priority
     this.transport = transport ?? outer.transport
     this.optional = patch.optional ?? outer.optional
     this.elsewhere = patch.elsewhere ?? outer.elsewhere
     this.retryBudget = patch.retryBudget ?? outer.retryBudget
+    this.via = patch.via ?? outer.via
   }
 
   get signal(): AbortSignal {
@@ -173,7 +184,7 @@ class DerivedContext implements Context {
   }
 
   get meta(): Map<string, unknown> {
-    return this.#call.meta
+    return this.#meta ?? this.#call.meta
   }
 
   get base(): BaseFacts {
@@ -197,7 +208,7 @@ class DerivedContext implements Context {
   }
 
   derive(patch: ContextPatch): Context {
-    return new DerivedContext(this.#call, this, patch, this.#limit)
+    return new DerivedContext(this.#call, this, patch, this.#limit, this.#meta)
   }
 
   detach(): SharedWork {
@@ -205,8 +216,10 @@ class DerivedContext implements Context {
   }
 }
 
-function detached(call: CallContext, { priority, tenant, cache, transport }: Context): SharedWork {
-  const work = new SharedCallWork(call.stack, { priority, tenant, cache, transport })
+function detached(call: CallContext, context: Context): SharedWork {
+  const { priority, tenant, cache, transport, optional, via } = context
+  const settings = { priority, tenant, cache, transport, optional, via }
+  const work = new SharedCallWork(call.stack, settings)
   work.trace = call.trace
   return work
 }

@@ -112,8 +112,11 @@ class Dedupe {
       this.stats.unkeyed++
       return undefined
     }
-    const { tenant, cache } = context
-    return `${cache} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${identity}`
+    const { tenant, cache, via, optional } = context
+    // Apart from the others: what another stack has handed on, as two that stand in for each other
+    // would each wait for the other's call, and what is refused where others would wait.
+    const kind = via === '' && !optional ? cache : `${cache} ${optional} ${via}`
+    return `${kind} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${identity}`
   }
 }
 
