@@ -26,6 +26,7 @@ const numeric: Record<string, string[]> = {
     'budget.floor',
     'budget.windowMs',
   ],
+  fallback: [],
   breaker: ['failureRate', 'minimumCalls', 'windowMs', 'resetMs'],
   queue: ['concurrency', 'maxWaiting', 'maxWaitMs', 'rate.limit', 'rate.intervalMs'],
   pool: ['connections', 'maxWaiting', 'members.weight'],
@@ -49,6 +50,7 @@ const numeric: Record<string, string[]> = {
 }
 const others: Record<string, string[]> = {
   retry: ['when', 'accept', 'onRetry', 'random'],
+  fallback: ['to', 'when', 'accept'],
   breaker: ['key', 'counts', 'onStateChange'],
   cache: ['store', 'key'],
   chaos: ['error'],
@@ -66,6 +68,11 @@ const others: Record<string, string[]> = {
     'streams',
     'key',
     'model',
+    'withModel',
+    'fromValue',
+    'conversation',
+    'weigh',
+    'usage',
     'ownKey',
     'commits',
     'complete',
@@ -76,6 +83,7 @@ const others: Record<string, string[]> = {
     'fromStream',
     'split',
     'merge',
+    'divide',
     'onEvent',
   ],
 }
