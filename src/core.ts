@@ -1,6 +1,7 @@
 // The entry `blossom-stack/core`: the layers around any function. Neither the client nor undici is
 // loaded.
 export { base } from './core/base.js'
+export type { Target, TargetClient, TargetOptions } from './core/destination.js'
 export {
   BreakerOpenError,
   BudgetError,
@@ -81,6 +82,12 @@ export {
   cache,
 } from './layers/cache/index.js'
 export { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
+export {
+  type FallbackCandidate,
+  type FallbackOptions,
+  type FallbackStats,
+  fallback,
+} from './layers/fallback/index.js'
 export {
   type PoolMember,
   type PoolMemberStats,

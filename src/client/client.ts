@@ -1,5 +1,14 @@
 import type { Dispatcher } from 'undici'
-import { check, digest, type EventListener, LAYERS, type LayerEntry, rules } from '../core/index.js'
+import {
+  check,
+  digest,
+  type EventListener,
+  LAYERS,
+  type LayerEntry,
+  type NestedStack,
+  rules,
+  STACK,
+} from '../core/index.js'
 import { audioEndpoints } from './endpoints/audio.js'
 import type { Call } from './endpoints/call.js'
 import { chatEndpoints } from './endpoints/chat.js'
@@ -24,6 +33,7 @@ export const ANSWER: unique symbol = Symbol.for('blossom-stack.answer') as never
 export interface ClientInternals {
   [ANSWER](request: RawRequest, options?: BlossomCallOptions): Promise<BlossomAnswer>
   [LAYERS](): readonly LayerEntry[]
+  [STACK](): NestedStack
 }
 
 /**
@@ -66,6 +76,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
     request: rawEndpoint(call),
     [ANSWER]: (request, callOptions = {}) => askRaw(call, request, callOptions),
     [LAYERS]: () => layered.entries(),
+    [STACK]: () => layered.stack as NestedStack,
     stats: () => layered.stack.stats(),
     describe: () => layered.stack.describe(),
     close: (closeOptions) => layered.close(closeOptions),

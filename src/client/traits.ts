@@ -3,8 +3,10 @@ import type { BlossomAnswer, JsonAnswer } from './types.js'
 import { ChoiceProgress, choicesOf, isWorthKeeping } from './wire/choices.js'
 import { commits, isCompletion } from './wire/completion.js'
 import { fromChunks } from './wire/from-chunks.js'
+import { fromValue } from './wire/from-value.js'
 import { divideEmbeddings, inputsOf, mergeEmbeddings } from './wire/merged-embeddings.js'
-import { DEFAULT_MODELS, type Outgoing } from './wire/outgoing.js'
+import { modelOf, withModel } from './wire/models.js'
+import type { Outgoing } from './wire/outgoing.js'
 import { asksForUsage, EMBEDDINGS } from './wire/shapes.js'
 import { toChunks } from './wire/to-chunks.js'
 import { conversation, tokenUsage, weigh } from './wire/tokens.js'
@@ -25,6 +27,8 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
       return `${form}${request.principal ?? principal} ${identity}`
     },
     model: modelOf,
+    withModel,
+    fromValue,
     ownKey: ({ key }) => key !== undefined,
     conversation,
     weigh,
@@ -86,15 +90,6 @@ function usageIn(chunk: unknown): { readonly choices: readonly unknown[] } | und
   return choices !== undefined && isRecord((value as { usage?: unknown }).usage)
     ? { choices }
     : undefined
-}
-
-/** The model in the body, or for images in the query; else the one that upstream would use. */
-function modelOf({ path, body }: Outgoing): string | undefined {
-  if (typeof body?.model === 'string') return body.model
-  const query = path.indexOf('?')
-  return query === -1
-    ? DEFAULT_MODELS[path]
-    : (new URLSearchParams(path.slice(query)).get('model') ?? undefined)
 }
 
 function isAnswer(answer: unknown): answer is BlossomAnswer {

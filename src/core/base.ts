@@ -27,6 +27,8 @@ const RULES = {
   streams: callback(),
   key: callback(),
   model: callback(),
+  withModel: callback(),
+  fromValue: callback(),
   ownKey: callback(),
   conversation: callback(),
   weigh: callback(),
@@ -89,6 +91,8 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
         : undefined,
     key: answering(traits.key) ?? stableKey,
     model: traits.model && orUnknown('model()', traits.model),
+    withModel: traits.withModel && orUnknown('withModel()', traits.withModel),
+    fromValue: answering(traits.fromValue),
     ownKey: traits.ownKey ? orUnknown('ownKey()', traits.ownKey) : never,
     conversation: traits.conversation ? orUnknown('conversation()', traits.conversation) : unknown,
     weigh: traits.weigh ? orUnknown('weigh()', traits.weigh) : weighJson,
@@ -124,13 +128,13 @@ function answering<A extends unknown[], T>(
 }
 
 /** The trait; one that throws knows nothing of the request. */
-function orUnknown<T>(
+function orUnknown<A extends unknown[], T>(
   name: string,
-  trait: (request: unknown) => T,
-): (request: unknown) => T | undefined {
-  return (request) => {
+  trait: (...asked: A) => T,
+): (...asked: A) => T | undefined {
+  return (...asked) => {
     try {
-      return atOnce(trait(request))
+      return atOnce(trait(...asked))
     } catch (error) {
       hookFailed(name, error)
       return undefined

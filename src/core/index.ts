@@ -1,7 +1,9 @@
 export { base } from './base.js'
+export { addAttempts, forkNotes, takeNotes } from './call/notes.js'
 export { Running, type Work } from './call/running.js'
 export * as rules from './check.js'
 export { check } from './check.js'
+export { Destination, type Target } from './destination.js'
 export * from './errors.js'
 export {
   type EventListener,
@@ -23,8 +25,10 @@ export {
   type LayerOf,
 } from './layer.js'
 export { Link, LinkedList } from './linked-list.js'
+export { type NestedStack, STACK, stackOf } from './nested.js'
 export { OneShotBases } from './one-shot.js'
 export { isOfOwnKey } from './own-key.js'
+export { processWide } from './process-wide.js'
 export {
   isBytes,
   isDate,

@@ -1,10 +1,11 @@
 import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
 import { Call } from './call/call.js'
-import type { StackScope } from './call/context.js'
 import { Running } from './call/running.js'
+import type { StackScope } from './call/settings.js'
 import { check, duration } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
 import { hooksOf, LAYERS, type LayerEntry, type LayerHooks, type LayerOf } from './layer.js'
+import { STACK } from './nested.js'
 import { processWide } from './process-wide.js'
 import type { CloseOptions, LayerDescription, Stack } from './stack-types.js'
 import { Cancel } from './time/cancel.js'
@@ -64,12 +65,13 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
   if (typeof fn !== 'function')
     throw new ConfigError('stack: the base must be a function of one argument, the request.')
   const composed = new ComposedStack(fn, groups)
-  const stack = Object.assign(composed.invoke as Stack<Request, Answer, Layers>, {
+  const stack: Stack<Request, Answer, Layers> = Object.assign(composed.invoke as never, {
     stats: () => composed.stats() as never,
     describe: () => composed.describe(),
     close: (options?: CloseOptions) => composed.close(options),
     [Symbol.asyncDispose]: () => composed.close(),
     [LAYERS]: () => composed.layers(),
+    [STACK]: () => stack,
   })
   return withTraitsOf(stack, fn)
 }

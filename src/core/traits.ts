@@ -37,6 +37,21 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    */
   model?: ((request: Request) => string | undefined) | undefined
   /**
+   * This request for another model, for `fallback` and `hedge`; `undefined` when its model is not
+   * to be changed. `endpoints` are the addresses that the model serves, where the operator has
+   * listed them. It must not change the request that it is given.
+   * @default none, and models cannot be named in those layers
+   */
+  withModel?:
+    | ((request: Request, model: string, endpoints?: readonly string[]) => Request | undefined)
+    | undefined
+  /**
+   * What a function of the user has given in place of an answer to this request, as an answer;
+   * `undefined` when it is none. For `fallback`.
+   * @default as it is
+   */
+  fromValue?: ((value: unknown, request: Request) => Answer | undefined) | undefined
+  /**
    * The conversation that this request goes on with, for `pool({ affinity: true })`: equal texts go
    * to the same member.
    * @default none
@@ -162,6 +177,11 @@ export interface BaseFacts {
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
   /** `undefined`: the base does not know models. */
   readonly model: ((request: unknown) => string | undefined) | undefined
+  /** `undefined`: the base cannot change the model of a request. */
+  readonly withModel:
+    | ((request: unknown, model: string, endpoints?: readonly string[]) => unknown)
+    | undefined
+  readonly fromValue: ((value: unknown, request: unknown) => unknown) | undefined
   readonly ownKey: (request: unknown) => boolean | undefined
   readonly conversation: (request: unknown) => string | undefined
   readonly weigh: (

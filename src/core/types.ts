@@ -63,6 +63,8 @@ export interface Transport {
 
 /** What a layer may narrow for the layers inside it. */
 export interface ContextPatch {
+  /** Notes of its own, for one of several tries of a call; see `forkNotes()` and `takeNotes()`. */
+  meta?: Map<string, unknown> | undefined
   cancel?: Cancel | undefined
   /** Only ever tightens. */
   deadline?: number | undefined
@@ -73,6 +75,8 @@ export interface ContextPatch {
   /** Members of a pool that it must not go to. */
   elsewhere?: readonly number[] | undefined
   retryBudget?: RetryAllowance | undefined
+  /** @internal */
+  via?: string | undefined
 }
 
 /** The repeats that all calls of a `retry()` may make together. */
@@ -161,6 +165,11 @@ export interface Context {
   readonly elsewhere: readonly number[]
   /** What a `retry()` further out still allows; undefined without one. */
   readonly retryBudget: RetryAllowance | undefined
+  /**
+   * Which layers have handed the call from one stack on to another, as a list of their ids: two
+   * stacks that stand in for each other must not do so in a circle. @internal
+   */
+  readonly via: string
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
   /** The base is called. @internal */

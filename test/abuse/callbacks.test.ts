@@ -7,6 +7,7 @@ import {
   collect,
   createBlossom,
   dedupe,
+  fallback,
   isStackError,
   onEnd,
   queue,
@@ -124,6 +125,27 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
     const said = throwsOrPromises || mishap()
     if (said) expect(await ask()).toBe('ok')
     else expect(await failure(ask())).toMatchObject({ message: 'the first failure' })
+  })
+
+  it('as accept or when of fallback decides nothing, or counts as what it looks like', async () => {
+    const said = throwsOrPromises || Boolean(mishap())
+    const failing = stack(flaky(), fallback({ to: [() => 'instead'], when: mishap }))
+    expect(await failing().catch(({ message }) => message)).toBe(
+      said ? 'instead' : 'the first failure',
+    )
+    const judged = stack(async () => 'ok', fallback({ to: [() => 'instead'], accept: mishap }))
+    expect(await judged()).toBe(said ? 'ok' : 'instead')
+  })
+
+  it('as a candidate of fallback is an answer, or a failure like any other', async () => {
+    const down = async (): Promise<unknown> => Promise.reject(new Error('down'))
+    const ask = stack(down, fallback({ to: [mishap, () => 'instead'] }))
+    if (what.endsWith('never settles')) {
+      await failure(ask(undefined, { timeoutMs: 20 }))
+      return
+    }
+    const fails = what.startsWith('throws') || what === 'gives a promise that rejects'
+    expect(typeof (await ask())).toBe(fails ? 'string' : typeof mishap())
   })
 
   it('as random leaves a backoff that lies between its bounds', async () => {

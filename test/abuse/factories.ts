@@ -11,9 +11,21 @@ import { chaos } from '../../src/testing/index.js'
 // biome-ignore lint/suspicious/noExplicitAny: the tests of this folder pass what the types forbid
 export type Anything = any
 
+/** The options with a `to`, where another one is tried. */
+function withTarget(options: Anything): Anything {
+  try {
+    const isOther = options !== null && typeof options === 'object' && !('to' in options)
+    return isOther && Object.keys(options).length === 1 ? { to: ['other'], ...options } : options
+  } catch {
+    // A proxy that throws.
+    return options
+  }
+}
+
 export const factories: Record<string, (options: Anything) => unknown> = {
   timeout: timeoutLayer,
   retry: library.retry,
+  fallback: (options) => library.fallback(withTarget(options)),
   breaker: library.breaker,
   queue: library.queue,
   pool: library.pool,

@@ -1,4 +1,4 @@
-import { Notes, rules, type Stream } from '../../core/index.js'
+import { ANSWERED_BY, Notes, rules, type Stream } from '../../core/index.js'
 import { checkPrompt, readArguments } from '../arguments.js'
 import { runBatch } from '../batch/index.js'
 import type { Blossom } from '../interface.js'
@@ -43,7 +43,9 @@ export function textEndpoints(call: Call): Blossom['text'] {
     const asked = readText('text.generate', prompt, options, false)
     const { meta = new Notes() } = asked.options
     const answer = await call<JsonAnswer>(asked.request, { ...asked.options, meta })
-    return resultOf(answer, (meta.get(NOTE) as ClientNote | undefined)?.attempts ?? 0)
+    const { attempts = 0 } = (meta.get(NOTE) ?? {}) as Partial<ClientNote>
+    // A function that stands in for upstream needs no attempt either.
+    return resultOf(answer, attempts, attempts === 0 && !meta.has(ANSWERED_BY))
   }
   return {
     generate,
@@ -76,7 +78,7 @@ function readText(
   return { request: new Outgoing('POST', CHAT, body, 'json', true), options }
 }
 
-function resultOf(answer: JsonAnswer, attempts: number): TextResult {
+function resultOf(answer: JsonAnswer, attempts: number, cached: boolean): TextResult {
   const completion = dataOf(answer) as ChatCompletion
   const choice = (firstChoice(completion) ?? completion.choices[0]) as ChatCompletion['choices'][0]
   return {
@@ -85,7 +87,7 @@ function resultOf(answer: JsonAnswer, attempts: number): TextResult {
     usage: usageOf(completion),
     finishReason: reasonOf(choice),
     requestId: answer.requestId,
-    cached: attempts === 0,
+    cached,
     attempts,
   }
 }

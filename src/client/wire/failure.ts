@@ -212,11 +212,16 @@ export function factsOf(
  */
 function codeIn(error: unknown, apiKey: string | undefined): string | undefined {
   if (isRecord(error)) {
-    const { code, type } = error
-    return asCode(code, NAMED_CODE, apiKey) ?? asCode(type, NAMED_CODE, apiKey)
+    const code = asCode(error.code, NAMED_CODE, apiKey)
+    const type = asCode(error.type, NAMED_CODE, apiKey)
+    // A refusal for its content may stand in either, beside a code that could mean anything.
+    return code === undefined || (type === REFUSED_CONTENT && !CONTENT.test(code)) ? type : code
   }
   return asCode(error, BARE_CODE, apiKey)
 }
+
+const REFUSED_CONTENT = 'safety_error'
+const CONTENT = /content_(policy|filter)/
 
 const NAMED_CODE = /^(?!\d+$)[\w.-]{1,64}$/
 const BARE_CODE = /^([A-Z][A-Z0-9_]{1,63}|[a-z][a-z0-9]{0,31}(_[a-z0-9]{1,31}){1,8})$/

@@ -1,7 +1,7 @@
 import { isJson, isRecord, Json } from '../../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from '../types.js'
 import { itemsIn } from './embeddings.js'
-import { Outgoing } from './outgoing.js'
+import type { Outgoing } from './outgoing.js'
 
 /** The inputs of an embeddings call; undefined for forms that are not merged (token arrays). */
 export function inputsOf(input: unknown): readonly string[] | undefined {
@@ -31,10 +31,8 @@ export function divideEmbeddings(request: Outgoing, size: number) {
   }
 }
 
-function withInput({ method, path, body, accept, key }: Outgoing, input: unknown): Outgoing {
-  const request = new Outgoing(method, path, { ...body, input }, accept)
-  return key === undefined ? request : request.paidBy(key)
-}
+const withInput = (request: Outgoing, input: unknown): Outgoing =>
+  request.with({ body: { ...request.body, input } })
 
 /**
  * One call's part of a merged answer. What it cost is its share by length: upstream counts the

@@ -65,6 +65,18 @@ export class Outgoing implements BlossomRequest {
     return this
   }
 
+  /** This request with another path or body, paid by the same key. */
+  with({
+    path = this.path,
+    body = this.body,
+  }: {
+    path?: string
+    body?: Readonly<Record<string, unknown>> | undefined
+  }): Outgoing {
+    const request = new Outgoing(this.method, path, body, this.accept)
+    return this.#key === undefined ? request : request.paidBy(this.#key)
+  }
+
   /** The body's bytes, the same for every attempt. */
   get payload(): string | undefined {
     if (this.#payload === undefined && this.body !== undefined) this.#payload = payloadOf(this.body)

@@ -6,8 +6,9 @@ import { COMPLETE, type Stream, type StreamEnd, streamOf } from '../stream/index
 import { type Expiring, NOT_WAITING } from '../time/deadline-heap.js'
 import { deadlines } from '../time/deadlines.js'
 import type { CallOptions, Handler } from '../types.js'
-import { CallContext, type StackScope } from './context.js'
+import { CallContext } from './context.js'
 import { type CheckedOptions, NO_OPTIONS, readOptions } from './options.js'
+import type { StackScope } from './settings.js'
 
 /** How the promise of a call is settled. */
 export interface Settlers {

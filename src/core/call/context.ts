@@ -11,23 +11,8 @@ import type {
   SharedWork,
   Transport,
 } from '../types.js'
-import type { Running, Work } from './running.js'
-
-/** What all calls of a stack have in common. */
-export interface StackScope {
-  readonly base: BaseFacts
-  /** Aborted when the stack begins to close. */
-  readonly closing: Cancel
-  readonly running: Running
-}
-
-/** What a caller has asked for beside the request. */
-export interface CallSettings {
-  readonly priority: number
-  readonly tenant: string | undefined
-  readonly cache: CacheMode
-  readonly transport: Transport | undefined
-}
+import type { Work } from './running.js'
+import type { CallSettings, StackScope } from './settings.js'
 
 /**
  * One call, or one piece of work that several calls share: its context, its cancellation, its
@@ -91,7 +76,11 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   }
 
   get optional(): boolean {
-    return false
+    return this.settings.optional
+  }
+
+  get via(): string {
+    return this.settings.via
   }
 
   get elsewhere(): readonly number[] {
@@ -142,27 +131,32 @@ class DerivedContext implements Context {
   readonly #call: CallContext
   readonly cancel: Cancel
   readonly #limit: number
+  readonly #meta: Map<string, unknown> | undefined
   readonly priority: number
   readonly transport: Transport | undefined
   readonly optional: boolean
   readonly elsewhere: readonly number[]
   readonly retryBudget: RetryAllowance | undefined
+  readonly via: string
 
   constructor(
     call: CallContext,
     outer: Context,
     patch: ContextPatch,
     limit = Number.POSITIVE_INFINITY,
+    meta?: Map<string, unknown>,
   ) {
     const { cancel, deadline, priority, transport } = patch
     this.#call = call
     this.cancel = cancel ?? outer.cancel
     this.#limit = deadline === undefined || deadline > limit ? limit : deadline
+    this.#meta = patch.meta ?? meta
     this.priority = priority ?? outer.priority
     this.transport = transport ?? outer.transport
     this.optional = patch.optional ?? outer.optional
     this.elsewhere = patch.elsewhere ?? outer.elsewhere
     this.retryBudget = patch.retryBudget ?? outer.retryBudget
+    this.via = patch.via ?? outer.via
   }
 
   get signal(): AbortSignal {
@@ -178,11 +172,11 @@ class DerivedContext implements Context {
   }
 
   get meta(): Map<string, unknown> {
-    return this.#call.meta
+    return this.#meta ?? this.#call.meta
   }
 
   get notes(): ReadonlyMap<string, unknown> | undefined {
-    return this.#call.notes
+    return this.#meta ?? this.#call.notes
   }
 
   get attempts(): number {
@@ -214,7 +208,7 @@ class DerivedContext implements Context {
   }
 
   derive(patch: ContextPatch): Context {
-    return new DerivedContext(this.#call, this, patch, this.#limit)
+    return new DerivedContext(this.#call, this, patch, this.#limit, this.#meta)
   }
 
   detach(): SharedWork {
@@ -230,8 +224,8 @@ function detached(call: CallContext, context: Context): SharedWork {
 
 function settingsOf(context: Context): CallSettings {
   if (context instanceof CallContext) return context.settings
-  const { priority, tenant, cache, transport } = context
-  return { priority, tenant, cache, transport }
+  const { priority, tenant, cache, transport, optional, via } = context
+  return { priority, tenant, cache, transport, optional, via }
 }
 
 /** Work that several callers share: a call of its own, with the latest of their deadlines. */

@@ -5,7 +5,7 @@ import type { Cancel } from '../time/cancel.js'
 import { now } from '../time/clock.js'
 import { cancelOf } from '../time/signals.js'
 import type { CallOptions, Context } from '../types.js'
-import type { CallSettings } from './context.js'
+import type { CallSettings } from './settings.js'
 
 /** A year: a deadline further off is somebody's `Date.now()`. */
 const YEAR_MS = 366 * 24 * 3_600_000
@@ -44,6 +44,8 @@ export const NO_OPTIONS: CheckedOptions = {
   meta: undefined,
   isTimed: false,
   transport: undefined,
+  optional: false,
+  via: '',
   trace: undefined,
 }
 
@@ -95,21 +97,7 @@ function readSafely(options: CallOptions): CallOptions | Context {
  */
 export function readOptions(given: CallOptions | Context): CheckedOptions {
   const options = readSafely(given)
-  if (isContext(options)) {
-    const { cancel, deadline, priority, tenant, cache, meta, transport, trace } = options
-    return {
-      parent: cancel,
-      deadline,
-      limitMs: deadline - now(),
-      priority,
-      tenant,
-      cache,
-      meta,
-      isTimed: false,
-      transport,
-      trace,
-    }
-  }
+  if (isContext(options)) return takeOver(options)
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options
   let until = Number.POSITIVE_INFINITY
   let limitMs = Number.POSITIVE_INFINITY
@@ -150,6 +138,28 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
     meta,
     isTimed: meta !== undefined && !isNotes(meta),
     transport: undefined,
+    optional: false,
+    via: '',
     trace: undefined,
+  }
+}
+
+function takeOver(context: Context): CheckedOptions {
+  const { cancel, deadline, priority, tenant, cache, meta, transport, trace } = context
+  // Of an earlier version's context neither is known.
+  const { optional = false, via = '' } = context
+  return {
+    parent: cancel,
+    deadline,
+    limitMs: deadline - now(),
+    priority,
+    tenant,
+    cache,
+    meta,
+    isTimed: false,
+    transport,
+    optional,
+    via,
+    trace,
   }
 }

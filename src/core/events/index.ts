@@ -46,6 +46,16 @@ export interface StackEventDetails {
     readonly delayMs: number
     readonly code: EventCode
   }
+  /**
+   * The call goes on to another candidate: its place in the list, and why the one before did not
+   * answer. Without `code` that one was passed over, or its answer was refused.
+   */
+  fallback: {
+    readonly layer: string
+    readonly candidate: number
+    readonly model?: string
+    readonly code?: EventCode
+  }
   /** A breaker has changed, by the verdict on this call. */
   breaker: { readonly layer: string; readonly state: 'closed' | 'open' | 'half-open' }
   /**
@@ -130,6 +140,7 @@ const joined = of('joined')
 const attemptStart = of('attempt:start')
 const attemptEnd = of('attempt:end')
 const retry = of('retry')
+const fallback = of('fallback')
 const breaker = of('breaker')
 const budget = of('budget')
 const timeout = of('timeout')
@@ -145,6 +156,7 @@ export const channels: Readonly<Record<StackEventType, ReturnType<typeof of>>> =
   'attempt:start': attemptStart,
   'attempt:end': attemptEnd,
   retry,
+  fallback,
   breaker,
   budget,
   timeout,
@@ -173,6 +185,7 @@ export function isObserved(): boolean {
     attemptStart.hasSubscribers ||
     attemptEnd.hasSubscribers ||
     retry.hasSubscribers ||
+    fallback.hasSubscribers ||
     breaker.hasSubscribers ||
     budget.hasSubscribers ||
     timeout.hasSubscribers ||

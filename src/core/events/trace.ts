@@ -133,6 +133,12 @@ export class Trace {
     this.#tell('retry', { layer, attempt, delayMs, code: readError(error)?.code ?? 'ERROR' })
   }
 
+  /** `error` is undefined when nobody failed. */
+  fallback(layer: string, candidate: number, model: string | undefined, error: unknown): void {
+    const code = error === undefined ? undefined : (readError(error)?.code ?? 'ERROR')
+    this.#tell('fallback', { layer, candidate, model, code })
+  }
+
   breaker(layer: string, state: StackEventDetails['breaker']['state']): void {
     this.#tell('breaker', { layer, state })
   }

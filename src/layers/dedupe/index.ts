@@ -121,10 +121,15 @@ class Dedupe {
   }
 }
 
-/** What sets a call apart from others that ask for the same, if anything does. */
-function scopeOf({ tenant, cache }: Context): string | undefined {
-  if (tenant === undefined && cache === 'default') return undefined
-  return `${cache} ${tenant === undefined ? '' : JSON.stringify(tenant)}`
+/**
+ * What sets a call apart from others that ask for the same, if anything does. What another stack has
+ * handed on does not join: two stacks that stand in for each other would each wait for the other's
+ * call. Nor does what is refused where others would wait.
+ */
+function scopeOf({ tenant, cache, via, optional }: Context): string | undefined {
+  if (tenant === undefined && cache === 'default' && via === '' && !optional) return undefined
+  const kind = via === '' && !optional ? cache : `${cache} ${optional} ${via}`
+  return `${kind} ${tenant === undefined ? '' : JSON.stringify(tenant)}`
 }
 
 /** Longer identities are known by their digest: places in the map outlive their calls. */

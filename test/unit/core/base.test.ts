@@ -18,6 +18,8 @@ describe('base', () => {
       streams: () => false,
       key: () => 'same',
       model: () => 'small',
+      withModel: () => 'for another model',
+      fromValue: () => 'an answer',
       ownKey: () => true,
       conversation: () => 'the one about tulips',
       weigh: () => ({ input: 3, output: 5 }),
@@ -50,6 +52,8 @@ describe('base', () => {
     expect(facts.unreadMs).toBe(30_000)
     expect(facts.streams).toBeUndefined()
     expect(facts.model).toBeUndefined()
+    expect(facts.withModel).toBeUndefined()
+    expect(facts.fromValue).toBeUndefined()
     expect(facts.conversation('x')).toBeUndefined()
     expect(facts.usage('x')).toBeUndefined()
     expect(facts.weigh('eight ch')).toEqual({ input: 2 })

@@ -5,6 +5,7 @@ import { batcher } from '../../../src/layers/batcher/index.js'
 import { breaker } from '../../../src/layers/breaker/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { dedupe } from '../../../src/layers/dedupe/index.js'
+import { fallback } from '../../../src/layers/fallback/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
 import { retry } from '../../../src/layers/retry/index.js'
@@ -50,6 +51,7 @@ describe('layerContract', () => {
   const alone = {
     timeout: () => timeout({ ms: 10_000, firstTokenMs: 5_000, idleMs: 5_000 }),
     retry: () => retry({ retries: 2, minDelayMs: 0 }),
+    fallback: () => fallback({ to: [() => 'another answer'] }),
     breaker: () => breaker(),
     queue: () =>
       queue({ concurrency: 3, maxWaitMs: 5_000, rate: { limit: 1_000, intervalMs: 10 } }),

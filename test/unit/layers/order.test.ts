@@ -5,6 +5,7 @@ import { batcher } from '../../../src/layers/batcher/index.js'
 import { breaker } from '../../../src/layers/breaker/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { dedupe } from '../../../src/layers/dedupe/index.js'
+import { fallback } from '../../../src/layers/fallback/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
 import { retry } from '../../../src/layers/retry/index.js'
@@ -204,14 +205,42 @@ describe('order', () => {
   )
 })
 
+/** Layers that bring in somebody else: they change nothing while nobody is needed. */
+const others = {
+  fallback: (name?: string) => fallback({ to: [() => 'instead'], when: () => false, name }),
+}
+
+describe.each(Object.entries(others))('%s', (_, makeOther) => {
+  it.each(KINDS.map((_, i) => i))('changes nothing at place %i', async (place) => {
+    const layers = KINDS.map((kind) => make[kind]()) as LayerOf<string, unknown>[]
+    const { got, expected } = await trial(KINDS, layers.toSpliced(place, 0, makeOther()))
+    expect(got).toEqual(expected)
+  })
+})
+
+describe('fallback', () => {
+  it.each(KINDS.map((_, i) => i))('has another answer at place %i', async (place) => {
+    const layers = KINDS.map((kind) => make[kind]()) as LayerOf<string, unknown>[]
+    const other = stack(async (request: string): Promise<unknown> => `${request}: instead`)
+    const ask = around(
+      async (request) => (request === 'ok' ? 'ok: done' : Promise.reject(FAILED)),
+      layers.toSpliced(place, 0, fallback({ to: [other] })),
+    )
+    const answers = await Promise.all(['ok', 'down', 'ok', 'down'].map((request) => ask(request)))
+    expect(answers).toEqual(['ok: done', 'down: instead', 'ok: done', 'down: instead'])
+    await ask.close()
+  })
+})
+
 describe('describe', () => {
-  const all = { ...make, batcher: (name?: string) => batcher({ name }) }
+  const all = { ...make, ...others, batcher: (name?: string) => batcher({ name }) }
   type Any = keyof typeof all
   /** What is odd: the outer layer, and those that are better placed outside it. */
   const ODD: Partial<Record<Any, Any[]>> = {
-    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher'],
-    pool: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'queue'],
-    breaker: ['cache'],
+    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'fallback'],
+    pool: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'queue', 'fallback'],
+    breaker: ['cache', 'fallback'],
+    retry: ['fallback'],
     batcher: ['cache'],
   }
   const kinds = Object.keys(all) as Any[]

@@ -1,0 +1,22 @@
+import type { Cancel } from '../time/cancel.js'
+import type { BaseFacts } from '../traits.js'
+import type { CacheMode, Transport } from '../types.js'
+import type { Running } from './running.js'
+
+/** What all calls of a stack have in common. */
+export interface StackScope {
+  readonly base: BaseFacts
+  /** Aborted when the stack begins to close. */
+  readonly closing: Cancel
+  readonly running: Running
+}
+
+/** What a caller has asked for beside the request. */
+export interface CallSettings {
+  readonly priority: number
+  readonly tenant: string | undefined
+  readonly cache: CacheMode
+  readonly transport: Transport | undefined
+  readonly optional: boolean
+  readonly via: string
+}

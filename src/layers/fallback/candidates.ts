@@ -1,0 +1,149 @@
+import {
+  type BaseFacts,
+  ConfigError,
+  type Context,
+  Destination,
+  type Handler,
+  isStream,
+  type MaybePromise,
+  stackOf,
+  streamFrom,
+  streamOver,
+  warn,
+} from '../../core/index.js'
+
+/** What a candidate is given of a call. */
+interface Asked {
+  readonly next: Handler<never, unknown>
+  readonly request: unknown
+  readonly context: Context
+  /** Of the candidate before. */
+  readonly error: unknown
+  /** Id of the layer that asks, for `context.via`. */
+  readonly via: string
+}
+
+/** Somebody who may answer a call. */
+export interface Candidate {
+  /** In the list from 1; 0 for the first model. */
+  readonly place: number
+  /** Key in the stats. */
+  readonly label: string
+  /** Whether it is asked by the stack's own function, and paid by the key of the call. */
+  readonly isOwn: boolean
+  /** The model that answers there, of a request that asks for this one. */
+  modelFor(asked: string | undefined): string | undefined
+  /** @throws ConfigError when the base's requests cannot be asked there */
+  checkBase(layer: string, base: BaseFacts): void
+  /** The request as it is asked for there; undefined when it cannot be. */
+  requestFor(request: unknown, context: Context): { readonly request: unknown } | undefined
+  /** Its answer, or `DECLINED`. */
+  ask(asked: Asked): MaybePromise<unknown>
+}
+
+/** From a candidate that has no answer to such a request, which is no failure. */
+export const DECLINED: unique symbol = Symbol('declined')
+
+/** A model, a client or a stack. */
+class TargetCandidate implements Candidate {
+  readonly place: number
+  readonly label: string
+  readonly #destination: Destination
+
+  constructor(place: number, destination: Destination) {
+    this.place = place
+    this.label = destination.model ?? `candidate${place}`
+    this.#destination = destination
+  }
+
+  get isOwn(): boolean {
+    return !this.#destination.isElsewhere
+  }
+
+  modelFor(asked: string | undefined): string | undefined {
+    return this.#destination.model ?? asked
+  }
+
+  checkBase(layer: string, base: BaseFacts): void {
+    this.#destination.checkBase(layer, base)
+  }
+
+  requestFor(request: unknown, context: Context) {
+    return this.#destination.requestFor(request, context)
+  }
+
+  ask({ next, request, context, via }: Asked): MaybePromise<unknown> {
+    return this.#destination.ask(next, request, context, via)
+  }
+}
+
+type Giver = (request: unknown, context: Context, error: unknown) => unknown
+
+/** A function that gives a value. */
+class ValueCandidate implements Candidate {
+  readonly place: number
+  readonly label: string
+  readonly isOwn = false
+  readonly #give: Giver
+
+  constructor(place: number, give: Giver) {
+    this.place = place
+    this.label = `candidate${place}`
+    this.#give = give
+  }
+
+  modelFor(): undefined {}
+
+  checkBase(): void {}
+
+  requestFor(request: unknown) {
+    return { request }
+  }
+
+  async ask({ request, context, error, via }: Asked): Promise<unknown> {
+    const { base } = context
+    // It may call a stack with this context.
+    const inward = context.derive({ via: `${context.via}${via} ` })
+    const value = await this.#give(request, inward, error)
+    const answer = base.fromValue === undefined ? value : base.fromValue(value, request)
+    if (answer === undefined && base.fromValue !== undefined) return this.#declined()
+    if (isStream(answer)) return this.#committed(answer, context)
+    if (base.toStream === undefined || base.streams?.(request) !== true) return answer
+    const chunks = base.toStream(answer, request)
+    return chunks === undefined ? this.#declined() : streamOver(chunks)
+  }
+
+  /** The stream when it has committed, as a base gives it. */
+  async #committed(answer: AsyncIterable<unknown>, { base, cancel }: Context) {
+    const { commits, unreadMs } = base
+    const stream = streamFrom(answer, { cancel, commits, unreadMs })
+    await stream.log.ready
+    return stream
+  }
+
+  #declined(): typeof DECLINED {
+    warn(
+      `fallback: what the function of candidate ${this.place} gave is no answer to some requests, so it was left out for these.`,
+    )
+    return DECLINED
+  }
+}
+
+/** The model that the request asks for. */
+export const FIRST: Candidate = new TargetCandidate(0, new Destination())
+
+/**
+ * Reads the list of candidates.
+ * @throws ConfigError for what is none
+ */
+export const readCandidates = (given: readonly unknown[]): readonly Candidate[] =>
+  Array.from(given, (candidate, i) => readCandidate(i + 1, candidate))
+
+function readCandidate(place: number, given: unknown): Candidate {
+  const what = `fallback: candidate ${place}`
+  if (typeof given !== 'function' || stackOf(given) !== undefined)
+    return new TargetCandidate(place, Destination.read('fallback', what, given))
+  if ('hooks' in given)
+    throw new ConfigError(`${what} is a layer; give a stack that has it.`, { layer: 'fallback' })
+  return new ValueCandidate(place, given as Giver)
+}
