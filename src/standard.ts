@@ -2,6 +2,7 @@ import { ConfigError, check, type Layer, rules } from './core/index.js'
 import { type BreakerLayer, type BreakerOptions, breaker } from './layers/breaker/index.js'
 import { type CacheLayer, type CacheOptions, cache } from './layers/cache/index.js'
 import { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
+import { type FallbackOptions, type FallbackStats, fallback } from './layers/fallback/index.js'
 import { type PoolOptions, type PoolStats, pool } from './layers/pool/index.js'
 import { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
 import { type RateLimitLayer, type RateLimitOptions, rateLimit } from './layers/rate-limit/index.js'
@@ -10,7 +11,7 @@ import { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeou
 
 /**
  * Options of `standard()`: one key for each layer, by its name. What is given is laid over that
- * layer's defaults in the standard stack; `false` leaves the layer out. `rateLimit` and
+ * layer's defaults in the standard stack; `false` leaves the layer out. `rateLimit`, `fallback` and
  * `providerLimit` are in the stack only when they are given.
  */
 export interface StandardOptions {
@@ -22,6 +23,8 @@ export interface StandardOptions {
   rateLimit?: Omit<RateLimitOptions, 'name'> | false | undefined
   /** The time limits of a call. @default 300 s, images 600 s, streams 15 minutes */
   timeout?: Omit<TimeoutOptions, 'name'> | false | undefined
+  /** Who answers when a call fails: options of `fallback()`. @default not in the stack */
+  fallback?: Omit<FallbackOptions, 'name'> | false | undefined
   /** Options of `retry()`. @default those of the layer */
   retry?: Omit<RetryOptions, 'name'> | false | undefined
   /** Options of `breaker()`. @default those of the layer, and `key: 'model'` */
@@ -55,6 +58,7 @@ export type StandardLayers<Options> = readonly [
   ...Unless<ChoiceOf<Options, 'dedupe'>, Layer<'dedupe', DedupeStats>>,
   ...When<ChoiceOf<Options, 'rateLimit'>, RateLimitLayer<'rateLimit'>>,
   ...Unless<ChoiceOf<Options, 'timeout'>, Layer<'timeout', TimeoutStats>>,
+  ...When<ChoiceOf<Options, 'fallback'>, Layer<'fallback', FallbackStats>>,
   ...Unless<ChoiceOf<Options, 'retry'>, Layer<'retry', RetryStats>>,
   ...Unless<ChoiceOf<Options, 'breaker'>, BreakerLayer<'breaker'>>,
   ...Unless<ChoiceOf<Options, 'queue'>, Layer<'queue', QueueStats>>,
@@ -99,6 +103,9 @@ const PROVIDER_LIMIT: RateLimitOptions<'providerLimit'> = { name: 'providerLimit
 /** A model that fails must not stop the others. */
 const BREAKER: BreakerOptions = { key: 'model' }
 
+/** What has no default. */
+const EMPTY = {} as never
+
 const choice = <Options>() =>
   rules.custom<Omit<Options, 'name'> | false, undefined>(
     'an object of options, or false',
@@ -112,6 +119,7 @@ const RULES = {
   dedupe: choice<DedupeOptions>(),
   rateLimit: choice<RateLimitOptions>(),
   timeout: choice<TimeoutOptions>(),
+  fallback: choice<FallbackOptions>(),
   retry: choice<RetryOptions>(),
   breaker: choice<BreakerOptions>(),
   queue: choice<QueueOptions>(),
@@ -122,7 +130,7 @@ const RULES = {
 
 /**
  * The layers in the recommended order: cache, dedupe, rateLimit (when given), timeout (of the call),
- * retry, breaker (one circuit for each model), queue, rateLimit (when given as `providerLimit`),
+ * fallback (when given), retry, breaker (one circuit for each model), queue, rateLimit (when given as `providerLimit`),
  * timeout (of the attempt, named `attempt`), pool. A call may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token
  * and 60 s of silence.
  *
@@ -138,6 +146,7 @@ export function standard<Options extends StandardOptions = Record<never, never>>
     chosen.dedupe !== false && dedupe(over('dedupe', {}, chosen.dedupe)),
     isGiven(chosen.rateLimit) && rateLimit(over('rateLimit', {}, chosen.rateLimit)),
     chosen.timeout !== false && timeout(over('timeout', TIMEOUT, chosen.timeout)),
+    isGiven(chosen.fallback) && fallback(over('fallback', EMPTY, chosen.fallback)),
     chosen.retry !== false && retry(over('retry', {}, chosen.retry)),
     chosen.breaker !== false && breaker(over('breaker', BREAKER, chosen.breaker)),
     chosen.queue !== false && queue(over('queue', {}, chosen.queue)),

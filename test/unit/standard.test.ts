@@ -46,13 +46,18 @@ describe('standard', () => {
     expect(namesOf({ [name]: false })).toEqual(NAMES.filter((one) => one !== name))
   })
 
-  it('takes in the limits that are given, each in its place', () => {
-    const limited = { rateLimit: { requests: 60 }, providerLimit: { tokens: 1_000 } }
-    expect(namesOf(limited)).toEqual([
+  it('takes in the limits and the fallback that are given, each in its place', () => {
+    const given = {
+      rateLimit: { requests: 60 },
+      providerLimit: { tokens: 1_000 },
+      fallback: { to: ['mistral'] },
+    }
+    expect(namesOf(given)).toEqual([
       'cache',
       'dedupe',
       'rateLimit',
       'timeout',
+      'fallback',
       'retry',
       'breaker',
       'queue',
@@ -60,7 +65,8 @@ describe('standard', () => {
       'attempt',
       'pool',
     ])
-    expect(namesOf({ rateLimit: false, providerLimit: undefined })).toEqual(NAMES)
+    expect(namesOf({ rateLimit: false, fallback: false })).toEqual(NAMES)
+    expect(namesOf({ rateLimit: undefined, fallback: undefined })).toEqual(NAMES)
   })
 
   it('holds providerLimit for all tenants together, and rateLimit for each', async () => {
@@ -80,7 +86,7 @@ describe('standard', () => {
   it('notes nothing odd in its order', () => {
     const limits = { rateLimit: { requests: 60 }, providerLimit: { tokens: 1_000 } }
     const layers = createBlossom()
-      .use(...standard(limits))
+      .use(...standard({ ...limits, fallback: { to: ['mistral'] } }))
       .describe()
     expect(layers.filter(({ note }) => note !== undefined)).toEqual([])
   })

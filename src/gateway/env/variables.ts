@@ -121,6 +121,18 @@ export const ClientVariables = v.object({
     1_000_000,
     'Calls a minute that may go upstream, a sixth of them at once; 0 for no limit.',
   ),
+  BLOSSOM_TENANT_LIMIT_PER_MINUTE: integer(
+    0,
+    0,
+    1_000_000,
+    'Calls a minute of each tenant, a sixth of them at once; 0 for no limit.',
+  ),
+  BLOSSOM_FALLBACK_MODELS: list(
+    'names of models, separated by commas',
+    (name) => name,
+    (name) => /^[\x21-\x7e]+$/.test(name),
+    'Models that answer chats when the one asked for fails, in this order.',
+  ),
   BLOSSOM_CACHE: onOrOff('on', 'Whether answers are cached.'),
   BLOSSOM_CACHE_TTL_MS: integer(30 * 60_000, 1, LONGEST_MS, 'How long an answer is cached.'),
   REDIS_URL: text(

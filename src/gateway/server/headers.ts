@@ -107,7 +107,7 @@ export function operatorFirst(incoming: Incoming, headers: Record<string, string
 }
 
 /** What Node accepts as a header's value, and a log as a word. */
-const isPrintable = (id: unknown): id is string | number =>
+export const isPrintable = (id: unknown): id is string | number =>
   (typeof id === 'string' || typeof id === 'number') && /^[\x21-\x7e]{1,256}$/.test(String(id))
 
 /**

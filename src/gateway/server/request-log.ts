@@ -1,5 +1,14 @@
 import type { ClientNote } from '../../client/types.js'
-import { isStackError, now, runHook, TimeoutError, wallTime, warn } from '../../core/index.js'
+import {
+  ANSWERED_BY,
+  type AnsweredBy,
+  isStackError,
+  now,
+  runHook,
+  TimeoutError,
+  wallTime,
+  warn,
+} from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
 import type { Caller } from '../caller.js'
 import type { RouteTools } from '../routes/route.js'
@@ -10,6 +19,8 @@ export interface CallFacts {
   readonly cache: CacheNote['status'] | undefined
   readonly attempts: number | undefined
   readonly upstreamRequestId: string | undefined
+  /** Which model has answered, when another one than the first may have. */
+  readonly model: string | undefined
 }
 
 /** Reads a call's notes, whatever names its layers have. */
@@ -28,6 +39,7 @@ export function readNotes(
     cache,
     attempts: client?.attempts ?? (cache === 'hit' || cache === 'stale' ? 0 : undefined),
     upstreamRequestId: client?.requestId,
+    model: (meta.get(ANSWERED_BY) as AnsweredBy | undefined)?.model,
   }
 }
 

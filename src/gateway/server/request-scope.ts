@@ -8,6 +8,7 @@ import {
   bearer,
   cacheModeOf,
   corsHeaders,
+  isPrintable,
   operatorFirst,
   securityHeaders,
   timingOf,
@@ -123,11 +124,12 @@ export class RequestScope {
 
   #addHeaders(headers: Record<string, string>, headMs: number, streams: boolean): void {
     const { options, view } = this.#core
-    const { attempts, queuedMs, cache } = readNotes(this.#meta, (kind) => view.namesOf(kind))
+    const { attempts, queuedMs, cache, model } = readNotes(this.#meta, (kind) => view.namesOf(kind))
     headers['x-request-id'] = this.requestId
     headers['x-process-time'] = (headMs / 1_000).toFixed(4)
     if (attempts !== undefined) headers['server-timing'] = timingOf(headMs, queuedMs ?? 0, streams)
     if (cache !== undefined) headers['x-cache'] = cache.toUpperCase()
+    if (model !== undefined && isPrintable(model)) headers['x-blossom-model'] = model
     securityHeaders(headers)
     corsHeaders(this.incoming, options.corsOrigins, headers)
     operatorFirst(this.incoming, headers)

@@ -1,0 +1,57 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, it } from 'vitest'
+import { blossomFromEnv, createGateway, toNode } from '../../../src/gateway/index.js'
+import { startLocalBlossom } from '../../../src/testing/index.js'
+
+async function openServer(env: Record<string, string> = {}) {
+  const upstream = await startLocalBlossom()
+  const blossom = blossomFromEnv({
+    POLLINATIONS_API_KEY: 'sk_of_the_server',
+    BLOSSOM_BASE_URL: upstream.url,
+    BLOSSOM_RETRIES: '0',
+    ...env,
+  })
+  const server = createServer(toNode(createGateway(blossom))).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/chat/completions`
+  const chat = (body: object) =>
+    fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'openai',
+        messages: [{ role: 'user', content: 'Hi' }],
+        ...body,
+      }),
+    })
+  return {
+    upstream,
+    chat,
+    async [Symbol.asyncDispose]() {
+      server.close()
+      server.closeAllConnections()
+      await blossom.close()
+      await upstream.close()
+    },
+  }
+}
+
+it.each([
+  ['an answer', {}],
+  ['a stream', { stream: true }],
+])('names in x-blossom-model who gave %s when the model asked for failed', async (_, body) => {
+  await using server = await openServer({ BLOSSOM_FALLBACK_MODELS: 'mistral, openai-large' })
+  server.upstream.fail(503)
+  const answer = await server.chat(body)
+  expect(answer.status).toBe(200)
+  expect(answer.headers.get('x-blossom-model')).toBe('mistral')
+  expect(await answer.text()).toContain('"model":"mistral"')
+})
+
+it('has no such header when nobody else was asked, or nobody else may be', async () => {
+  await using plain = await openServer()
+  expect((await plain.chat({})).headers.get('x-blossom-model')).toBeNull()
+  plain.upstream.fail(503)
+  expect((await plain.chat({ seed: 2 })).status).toBe(503)
+})
