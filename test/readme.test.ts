@@ -293,13 +293,31 @@ describe("the pages' tables", () => {
   const text = page('README.md')
   /** The page of a layer: beside its file, or in its folder. */
   const pageOf = (layer: string) =>
-    page(layer === 'timeout' ? 'src/layers/timeout.md' : `src/layers/${layer}/README.md`)
+    page(
+      layer === 'timeout'
+        ? 'src/layers/timeout.md'
+        : `src/layers/${layer.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}/README.md`,
+    )
   const names = (cell: string) => [...cell.matchAll(/`(\w+)`/g)].map((match) => match[1]!)
-  const { timeout, retry, breaker, queue, pool, cache, dedupe, batcher } = library
-  const layers = { timeout, retry, breaker, queue, pool, cache, dedupe, batcher } as Record<
-    string,
-    (options?: object) => library.Layer
-  >
+  const { timeout, retry, fallback, breaker, queue, rateLimit, pool, cache, dedupe, batcher } =
+    library
+  const layers = {
+    timeout,
+    retry,
+    fallback,
+    breaker,
+    queue,
+    rateLimit,
+    pool,
+    cache,
+    dedupe,
+    batcher,
+  } as unknown as Record<string, (options?: object) => library.Layer>
+  const required: Readonly<Record<string, object>> = {
+    timeout: { ms: 1 },
+    fallback: { to: ['mistral'] },
+    rateLimit: { requests: 1 },
+  }
 
   it.each(Object.keys(layers))('name all options of %s', (layer) => {
     let refusal = ''
@@ -309,15 +327,16 @@ describe("the pages' tables", () => {
       refusal = (error as Error).message
     }
     const options = refusal.replace(/^.*expected one of |\.$/g, '').split(', ')
-    const section = /^## Options\n([\s\S]*?)^## /m.exec(pageOf(layer))?.[1] ?? ''
-    const rows = [...section.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
+    // The first table; others are of options within options.
+    const table = /^## Options\n[^|]*((?:^\|.*\n)*)/m.exec(pageOf(layer))?.[1] ?? ''
+    const rows = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
     const all = (names: readonly (string | undefined)[]) => names.filter((name) => name !== 'name')
     expect(all(rows)).toEqual(all(options))
   })
 
   it.each(Object.keys(layers))('name all stats of %s', (layer) => {
     const row = new RegExp(`^\\| \\[\`${layer}\`\\].*\\|(.*)\\|$`, 'm').exec(text)
-    const stats = Object.keys(layers[layer]!(layer === 'timeout' ? { ms: 1 } : {}).stats())
+    const stats = Object.keys(layers[layer]!(required[layer] ?? {}).stats())
     expect(names(row?.[1] ?? '')).toEqual(stats)
   })
 

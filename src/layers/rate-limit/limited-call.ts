@@ -10,7 +10,7 @@ import {
   streamOf,
   type TokenUsage,
 } from '../../core/index.js'
-import { charactersIn } from './characters.js'
+import { charactersInAnswer, charactersInChunk } from './characters.js'
 import { type Amounts, isAmount, NOTHING } from './limits.js'
 import type { Reservation } from './store.js'
 import { hasNoOutput } from './verdict.js'
@@ -89,8 +89,8 @@ export class LimitedCall {
     try {
       if (this.#weight === undefined) return onEnd(answer, this)
       const stream = streamOf(answer)
-      if (stream === undefined) this.#look(answer)
-      else stream.tap((chunk) => this.#look(chunk))
+      if (stream === undefined) this.#look(answer, charactersInAnswer)
+      else stream.tap((chunk) => this.#look(chunk, charactersInChunk))
       return onEnd(stream ?? answer, this)
     } catch (error) {
       // It is a stream that cannot be read.
@@ -117,7 +117,7 @@ export class LimitedCall {
   }
 
   /** At a whole answer, or a chunk of one. */
-  #look(part: unknown): void {
+  #look(part: unknown, charactersIn: (part: unknown) => number): void {
     const usage = this.context.base.usage(part)
     if (usage !== undefined && isAmount(usage.input) && isAmount(usage.output)) this.#usage = usage
     else if (this.#usage === undefined) this.#characters += charactersIn(part)

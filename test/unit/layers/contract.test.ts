@@ -8,6 +8,7 @@ import { dedupe } from '../../../src/layers/dedupe/index.js'
 import { fallback } from '../../../src/layers/fallback/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
+import { rateLimit } from '../../../src/layers/rate-limit/index.js'
 import { retry } from '../../../src/layers/retry/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { standard } from '../../../src/standard.js'
@@ -62,6 +63,14 @@ describe('layerContract', () => {
     'cache with a store outside': () => cache({ store: new Map() }),
     dedupe: () => dedupe(),
     batcher: () => batcher(),
+    rateLimit: () =>
+      rateLimit({
+        requests: { limit: 1_000, intervalMs: 10, burst: 3 },
+        tokens: 1e9,
+        cost: { limit: 1e9, per: 'day', price: () => 1 },
+        by: 'all',
+      }),
+    'rateLimit of requests alone': () => rateLimit({ requests: 1e6, mode: 'reject' }),
   }
   for (const [name, make] of Object.entries(alone)) describe(name, () => run(layerContract(make)))
 

@@ -8,6 +8,7 @@ import { dedupe } from '../../../src/layers/dedupe/index.js'
 import { fallback } from '../../../src/layers/fallback/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
+import { rateLimit } from '../../../src/layers/rate-limit/index.js'
 import { retry } from '../../../src/layers/retry/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { standard } from '../../../src/standard.js'
@@ -38,6 +39,14 @@ const make = {
   queue: (name?: string) => queue({ concurrency: 1, name }),
   pool: (name?: string) => pool({ connections: 1, name }),
 }
+/** A limit that has calls wait for a moment. */
+const limit = (name?: string) =>
+  rateLimit({
+    requests: { limit: 1_000, intervalMs: 1_000, burst: 2 },
+    tokens: 1e6,
+    by: 'all',
+    name,
+  })
 type Kind = keyof typeof make
 const KINDS = Object.keys(make) as Kind[]
 
@@ -185,6 +194,18 @@ describe('order', () => {
     },
   )
 
+  it.each([...KINDS, ''].map((_, i) => i))(
+    'loses, doubles and blocks no call with a rate limit at place %i of each subset of the layers',
+    async (place) => {
+      for (const kinds of subsets.filter(({ length }) => length >= place)) {
+        const layers = kinds.map((kind) => make[kind]()) as LayerOf<string, unknown>[]
+        const { got, expected } = await trial(kinds, layers.toSpliced(place, 0, limit()))
+        if (!isDeepStrictEqual(got, expected)) expect(got, kinds.join(' → ')).toEqual(expected)
+      }
+    },
+    120_000,
+  )
+
   it.each(KINDS.map((_, i) => i))(
     'merges calls with the batcher at place %i of a stack of one slot',
     async (place) => {
@@ -233,12 +254,18 @@ describe('fallback', () => {
 })
 
 describe('describe', () => {
-  const all = { ...make, ...others, batcher: (name?: string) => batcher({ name }) }
+  const all = {
+    ...make,
+    ...others,
+    batcher: (name?: string) => batcher({ name }),
+    rateLimit: (name?: string) => rateLimit({ requests: 60, by: 'tenant', name }),
+  }
   type Any = keyof typeof all
   /** What is odd: the outer layer, and those that are better placed outside it. */
   const ODD: Partial<Record<Any, Any[]>> = {
-    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'fallback'],
-    pool: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'queue', 'fallback'],
+    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'rateLimit', 'fallback'],
+    pool: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'queue', 'rateLimit', 'fallback'],
+    rateLimit: ['cache', 'dedupe'],
     breaker: ['cache', 'fallback'],
     retry: ['fallback'],
     batcher: ['cache'],

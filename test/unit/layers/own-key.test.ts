@@ -7,6 +7,7 @@ import {
   type Context,
   createBlossom,
   pool,
+  rateLimit,
   retry,
   stack,
 } from '../../../src/index.js'
@@ -62,6 +63,23 @@ describe('what upstream says of a key that a call brought itself', () => {
     await failure(ask({ own: false, status }))
     expect(ask.stats().breaker.state).toBe('open')
   })
+
+  it.each(REFUSED)(
+    'gives back to a rate limit what it gives back of others: %i',
+    async (status) => {
+      const left = async (own: boolean) => {
+        const ask = stack(
+          asking(),
+          rateLimit({ requests: 60, tokens: 600, by: 'all', mode: 'reject' }),
+        )
+        await failure(ask({ own, status }))
+        let count = 0
+        for (; (await ask({ own: false, status: 200 }).catch(() => '')) === 'ok'; ) count++
+        return count
+      }
+      expect(await left(true)).toBe(await left(false))
+    },
+  )
 
   it('is waited for as long as was asked, as another member would send the same key', async () => {
     vi.useFakeTimers()

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { Json } from '../../../../src/core/index.js'
-import { charactersIn } from '../../../../src/layers/rate-limit/characters.js'
+import {
+  charactersInAnswer,
+  charactersInChunk,
+} from '../../../../src/layers/rate-limit/characters.js'
 
-describe('charactersIn', () => {
+describe('charactersInChunk', () => {
   it.each([
     ['a string', 'twelve chars', 12],
     ['a piece', { text: 'hello' }, 5],
@@ -28,12 +31,24 @@ describe('charactersIn', () => {
     ['nothing', undefined, 0],
     ['null', null, 0],
   ])('counts the text of %s', (_, value, characters) => {
-    expect(charactersIn(value)).toBe(characters)
+    expect(charactersInChunk(value)).toBe(characters)
   })
 
   it('comes to an end with a value that holds itself', () => {
     const value: Record<string, unknown> = { text: 'ab' }
     value.self = value
-    expect(charactersIn(value)).toBeGreaterThan(0)
+    expect(charactersInChunk(value)).toBeGreaterThan(0)
+  })
+})
+
+describe('charactersInAnswer', () => {
+  it.each([
+    ['the text alone, where it is known', { id: 'abc', choices: [{ text: 'hello' }] }, 5],
+    ['all texts, where none is known', { answer: 'hello', parts: ['a', 'bc'], n: 5 }, 8],
+    ['no embeddings', [{ embedding: [0.1, 0.2] }], 0],
+    ['no bytes', { bytes: new Uint8Array(1_000) }, 0],
+    ['nothing of nothing', undefined, 0],
+  ])('counts %s', (_, value, characters) => {
+    expect(charactersInAnswer(value)).toBe(characters)
   })
 })
