@@ -98,9 +98,11 @@ export {
 export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
 export {
   type LimitCostOptions,
+  type LimitLevel,
   type LimitPlan,
   type LimitRateOptions,
   type RateLimitLayer,
+  type RateLimitNote,
   type RateLimitOptions,
   type RateLimitSettings,
   type RateLimitStats,

@@ -45,6 +45,10 @@ export class RecordingStore implements LimitStore {
     this.#open.get(reservation)?.taken.push(taken)
     return this.inner.settle(reservation, taken)
   }
+
+  levels(key: string, limits: Limits): ReturnType<LimitStore['levels']> {
+    return this.inner.levels(key, limits)
+  }
 }
 
 type Decision = Awaited<ReturnType<LimitStore['reserve']>>

@@ -10,6 +10,7 @@ import {
   warn,
 } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
+import type { LimitLevel, RateLimitNote } from '../../layers/rate-limit/index.js'
 import type { Caller } from '../caller.js'
 import type { RouteTools } from '../routes/route.js'
 
@@ -21,6 +22,8 @@ export interface CallFacts {
   readonly upstreamRequestId: string | undefined
   /** Which model has answered, when another one than the first may have. */
   readonly model: string | undefined
+  /** What is left of the outermost limits. */
+  readonly limits: readonly LimitLevel[]
 }
 
 /** Reads a call's notes, whatever names its layers have. */
@@ -40,6 +43,7 @@ export function readNotes(
     attempts: client?.attempts ?? (cache === 'hit' || cache === 'stale' ? 0 : undefined),
     upstreamRequestId: client?.requestId,
     model: (meta.get(ANSWERED_BY) as AnsweredBy | undefined)?.model,
+    limits: first<RateLimitNote>('rateLimit')?.limits ?? [],
   }
 }
 

@@ -14,6 +14,7 @@ import {
   timingOf,
 } from './headers.js'
 import type { InProgress } from './in-progress.js'
+import { limitHeaders } from './limit-headers.js'
 import type { Incoming, Reply } from './message.js'
 import { type Dialect, errorReply } from './reply.js'
 import { readNotes, report } from './request-log.js'
@@ -124,12 +125,15 @@ export class RequestScope {
 
   #addHeaders(headers: Record<string, string>, headMs: number, streams: boolean): void {
     const { options, view } = this.#core
-    const { attempts, queuedMs, cache, model } = readNotes(this.#meta, (kind) => view.namesOf(kind))
+    const { attempts, queuedMs, cache, model, limits } = readNotes(this.#meta, (kind) =>
+      view.namesOf(kind),
+    )
     headers['x-request-id'] = this.requestId
     headers['x-process-time'] = (headMs / 1_000).toFixed(4)
     if (attempts !== undefined) headers['server-timing'] = timingOf(headMs, queuedMs ?? 0, streams)
     if (cache !== undefined) headers['x-cache'] = cache.toUpperCase()
     if (model !== undefined && isPrintable(model)) headers['x-blossom-model'] = model
+    limitHeaders(limits, headers)
     securityHeaders(headers)
     corsHeaders(this.incoming, options.corsOrigins, headers)
     operatorFirst(this.incoming, headers)

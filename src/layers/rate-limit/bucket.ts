@@ -63,6 +63,12 @@ export class Bucket {
     this.#level = Math.max(this.#level - amount, Math.min(this.#level, -this.#rate.limit))
   }
 
+  /** How much may be taken now, in whole. */
+  remaining(at: number): number {
+    this.fill(at)
+    return Math.max(0, Math.floor(this.#level + GRAIN))
+  }
+
   /** When it is full again, if nobody takes anything; `Infinity` for one that does not fill. */
   get fullAt(): number {
     const { capacity, perMs } = this.#rate

@@ -10,6 +10,7 @@ import { MemoryStore } from './memory-store.js'
 import { type RateLimitOptions, type RateLimitSettings, readLimits, SETTINGS } from './options.js'
 import { RateLimits } from './rate-limits.js'
 
+export type { RateLimitNote } from './note.js'
 export type {
   LimitCostOptions,
   LimitPlan,
@@ -17,6 +18,7 @@ export type {
   RateLimitOptions,
   RateLimitSettings,
 } from './options.js'
+export type { LimitLevel } from './store.js'
 
 type By = NonNullable<RateLimitOptions['by']>
 

@@ -2,7 +2,7 @@ import { DeadlineHeap, type Expiring, NOT_WAITING, now, wallTime } from '../../c
 import { Bucket } from './bucket.js'
 import { CostWindow } from './cost-window.js'
 import { type Amounts, fromMillionths, type Limits, type Rate } from './limits.js'
-import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
+import type { LimitLevel, LimitStore, Refusal, Reservation, Spent } from './store.js'
 
 /** Keys that are remembered. */
 const KEYS_KEPT = 10_000
@@ -40,6 +40,10 @@ export class MemoryStore implements LimitStore {
     const spent = account.settle(granted, taken)
     if (!account.isOpen && account.idleFrom >= FAR) this.#line(account, account.idleAt)
     return spent
+  }
+
+  levels(key: string, limits: Limits): readonly LimitLevel[] {
+    return this.#accounts.get(key)?.levels(limits) ?? []
   }
 
   /** A new key, in the place of another if there is none left. */
@@ -159,6 +163,13 @@ class Account implements Expiring {
       : undefined
   }
 
+  levels({ requests, tokens }: Limits): LimitLevel[] {
+    const levels: LimitLevel[] = []
+    if (requests && this.#requests) levels.push(levelOf('requests', requests, this.#requests))
+    if (tokens && this.#tokens) levels.push(levelOf('tokens', tokens, this.#tokens))
+    return levels
+  }
+
   get isOpen(): boolean {
     return this.#calls > 0
   }
@@ -173,6 +184,13 @@ class Account implements Expiring {
 
   /** Nobody waits for it: it is in a line of moments, not of deadlines. */
   expire(): void {}
+}
+
+function levelOf(unit: LimitLevel['unit'], rate: Rate, bucket: Bucket): LimitLevel {
+  const at = now()
+  const { limit, intervalMs } = rate
+  const remaining = bucket.remaining(at)
+  return { unit, limit, intervalMs, remaining, resetMs: Math.max(0, bucket.fullAt - at) }
 }
 
 function correct(bucket: Bucket | undefined, thought: number, taken: number): void {

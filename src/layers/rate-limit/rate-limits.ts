@@ -14,6 +14,7 @@ import {
 import { OutputEstimates } from './estimates.js'
 import { type CallLimits, LimitedCall } from './limited-call.js'
 import { type Amounts, LimitRules, NOTHING } from './limits.js'
+import { Note } from './note.js'
 import type { LimitOptions, RateLimitOptions } from './options.js'
 import { outOfBudget, overLimit, tooLate, tooManyWaiting, unknownPrice } from './refusals.js'
 import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
@@ -76,6 +77,7 @@ export class RateLimits implements CallLimits, LineLimits {
     const call = this.#weigh(key, request, context)
     const ahead = this.#lines.get(key)?.ahead(context.priority) ?? NOTHING
     const decision = this.ask(call, ahead)
+    context.meta.set(this.name, new Note(this.#store, key, this.#rules.of(key, context)))
     return isThenable(decision)
       ? decision.then((decided) => this.#decided(next, call, decided))
       : this.#decided(next, call, decision)
@@ -141,7 +143,8 @@ export class RateLimits implements CallLimits, LineLimits {
   }
 
   #hasWaited({ context }: LimitedCall, since: number): void {
-    context.meta.set(this.name, { waitedMs: now() - since })
+    const note = context.meta.get(this.name)
+    if (note instanceof Note) note.waitedMs = now() - since
   }
 
   #reject(error: unknown): never {

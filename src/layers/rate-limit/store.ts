@@ -1,6 +1,19 @@
 import type { LimitUnit, MaybePromise } from '../../core/index.js'
 import type { Amounts, Limits, Rate } from './limits.js'
 
+/** What is left of one limit for one key. */
+export interface LimitLevel {
+  readonly unit: LimitUnit
+  /** How much is allowed in any `intervalMs`. */
+  readonly limit: number
+  /** Milliseconds. */
+  readonly intervalMs: number
+  /** How much may go at once now, in whole. */
+  readonly remaining: number
+  /** Time until as much may go at once as ever. Milliseconds. */
+  readonly resetMs: number
+}
+
 /** What a store has granted to a call. It goes back to the store once, when the call has ended. */
 export interface Reservation {
   readonly granted: true
@@ -45,4 +58,6 @@ export interface LimitStore {
    * window, when four fifths of its `cost` are reached.
    */
   settle(reservation: Reservation, taken: Amounts): MaybePromise<Spent | undefined>
+  /** What is left of the limits of requests and tokens, as far as this process knows. */
+  levels(key: string, limits: Limits): readonly LimitLevel[]
 }

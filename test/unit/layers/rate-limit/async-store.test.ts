@@ -31,6 +31,9 @@ class SlowStore implements LimitStore {
     const spent: Spent | undefined = this.#inner.settle(reservation, taken)
     return spent
   }
+  levels(...asked: Parameters<MemoryStore['levels']>) {
+    return this.#inner.levels(...asked)
+  }
 }
 
 function limited(options: RateLimitOptions) {

@@ -154,6 +154,9 @@ class WrongStore implements LimitStore {
   settle(reservation: Reservation, taken: Amounts) {
     return this.inner.settle(reservation, taken)
   }
+  levels(key: string, of: Limits) {
+    return this.inner.levels(key, of)
+  }
 }
 
 /** Takes from the first limit before it has looked at the second. */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { base, type CallOptions, stack } from '../../../../src/core/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
-import { type RateLimitOptions, rateLimit } from '../../../../src/layers/rate-limit/index.js'
+import { type RateLimitNote, type RateLimitOptions, rateLimit } from '../../../../src/layers/rate-limit/index.js'
 import { timeout } from '../../../../src/layers/timeout.js'
 import { spy } from '../../../support/layers.js'
 import { catchWarnings, named } from '../../../support/warnings.js'
@@ -121,17 +121,19 @@ describe('rateLimit', () => {
     expect(stats()).toEqual({ admitted: 1, rejected: 0, waiting: 0, settled: 1, keys: 1 })
   })
 
-  it('leaves a note of the wait, and none without one', async () => {
+  it('notes how long a call has waited, and what is left', async () => {
     const { times, call } = limited(TEN)
     const [first, meta] = [new Map<string, unknown>(), new Map<string, unknown>()]
+    const noteIn = (of: Map<string, unknown>) => of.get('rateLimit') as RateLimitNote
+    const level = { unit: 'requests', limit: 60, intervalMs: 60_000 }
     call('first', { meta: first })
+    expect(noteIn(first).waitedMs).toBe(0)
+    expect(noteIn(first).limits).toEqual([{ ...level, remaining: 9, resetMs: 1_000 }])
     times(9)
     call('waits', { meta })
+    expect(noteIn(meta).limits).toEqual([{ ...level, remaining: 0, resetMs: 10_000 }])
     await tick(1_000)
-    expect([first.get('rateLimit'), meta.get('rateLimit')]).toEqual([
-      undefined,
-      { waitedMs: 1_000 },
-    ])
+    expect(noteIn(meta).waitedMs).toBe(1_000)
     expect(meta.get('timeline')).toContainEqual(
       expect.objectContaining({ type: 'queued', layer: 'rateLimit', waitedMs: 1_000 }),
     )
