@@ -42,7 +42,7 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   storeTimeoutMs?: number | undefined
   /**
    * The request's identity; when it gives none, or throws, the call bypasses the cache. The tenant
-   * is always added. In a `store` it must tell functions without a name apart as well.
+   * is always added. In a `store`, keys of functions without a name must differ as well.
    * @default the base's `key`, else stable JSON
    */
   key?: ((request: Request, context: Context) => string | undefined) | undefined
@@ -120,11 +120,11 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   })
 }
 
-/** What functions are called in their source tells nothing: two may have the same name, or none. */
+/** A function's name in its source does not identify it: two may have the same name, or none. */
 function checkNamed({ sharedScope }: BaseFacts): void {
   if (sharedScope !== undefined) return
   throw new ConfigError(
-    'cache: with a store, the function needs a name of its own there, as in base(fn, { name: "ask" }), or a key; another function\'s answers could be served otherwise.',
+    'cache: with a store, the function needs a name, as in base(fn, { name: "ask" }), or a key; otherwise it could be served the answers of another function.',
     { layer: 'cache' },
   )
 }
