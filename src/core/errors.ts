@@ -58,8 +58,9 @@ function kindsOf(error: object): string[] {
 /**
  * The root of all errors this library makes.
  *
- * `instanceof` works across ESM and CommonJS copies; `isStackError(error, 'TIMEOUT')` is the
- * same in one word. `message` is a sentence for a log, never holding a key, a prompt or a body.
+ * `instanceof` works across ESM and CommonJS copies, and so does `isStackError(error, 'TIMEOUT')`,
+ * which also checks the code. `message` is a sentence for a log; it never contains a key, a prompt
+ * or a body.
  */
 export class StackError extends Error {
   static readonly kind: string = 'StackError'

@@ -60,11 +60,11 @@ export interface CacheLayer<Name extends string, Request = unknown>
 }
 
 /**
- * Keeps complete answers and gives them again. Streams are stored chunk by chunk and replayed as
+ * Keeps complete answers and returns them again. Streams are stored chunk by chunk and replayed as
  * streams; where the base can convert, one stored form serves both. Answers of the client are kept
  * as the text they came as, and parsed for each caller; other functions' values are deeply frozen,
  * on a miss as on a hit; bytes are copied for each caller. A store outside the process that fails,
- * is slow, or holds nonsense costs a miss and never a call.
+ * is slow, or holds nonsense counts as a miss and never fails a call.
  *
  * A call with `cache: 'reload'` reads nothing stored, one with `'no-store'` bypasses the cache.
  * Tenants never share.
