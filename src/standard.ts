@@ -8,8 +8,8 @@ import { type RetryOptions, type RetryStats, retry } from './layers/retry/index.
 import { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
 
 /**
- * Options of `standard()`: one key for each layer, under its name. Its options override the defaults that
- * the layer has in the standard stack; `false` leaves the layer out.
+ * Options of `standard()`: one key for each layer, under its name. Its options override the defaults
+ * that the layer has in the standard stack; `false` leaves the layer out.
  */
 export interface StandardOptions {
   /** Options of `cache()`. @default those of the layer */
