@@ -120,7 +120,7 @@ function buildWhenStale() {
   if (!missing && !changed) return
   console.log(
     missing
-      ? 'Building the library (about ten seconds) …'
+      ? 'Building the library, which may take half a minute …'
       : 'The sources have changed; building the library …',
   )
   const tsup = join(root, 'node_modules/tsup/dist/cli-default.js')

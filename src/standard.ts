@@ -10,9 +10,9 @@ import { type RetryOptions, type RetryStats, retry } from './layers/retry/index.
 import { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
 
 /**
- * Options of `standard()`: one key for each layer, by its name. What is given is laid over that
- * layer's defaults in the standard stack; `false` leaves the layer out. `rateLimit`, `fallback` and
- * `providerLimit` are in the stack only when they are given.
+ * Options of `standard()`: one key for each layer, under its name. Its options override the defaults
+ * that the layer has in the standard stack; `false` leaves the layer out. `rateLimit`, `fallback`,
+ * `hedge` and `providerLimit` are in the stack only when they are given.
  */
 export interface StandardOptions {
   /** Options of `cache()`. @default those of the layer */

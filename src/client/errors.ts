@@ -18,8 +18,8 @@ export interface UpstreamFacts {
   /** The answer's headers that are safe and of use: retry and rate limit, request id, cache. */
   headers?: Readonly<Record<string, string>> | undefined
   /**
-   * Upstream's own words, shortened, keys blotted out; they may repeat what was asked, so they are
-   * in no log of ours.
+   * Upstream's own message, shortened and with keys masked. It may repeat the prompt, so this
+   * library never logs it.
    */
   upstreamMessage?: string | undefined
 }

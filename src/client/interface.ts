@@ -75,8 +75,8 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
  */
 export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]> {
   /**
-   * Puts layers around the client, the first listed outermost; called again, further out. Gives
-   * this client, with the layers in its type.
+   * Puts layers around the client, the first listed outermost. If it is called again, the new
+   * layers go outside the earlier ones. Returns this client, with the layers in its type.
    * @throws ConfigError once the client has been used
    */
   use<const More extends readonly BlossomLayer[]>(

@@ -46,7 +46,7 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
       )
     if (layers.some((layer) => typeof layer !== 'function'))
       throw new ConfigError(
-        'use: a layer must be a function, as retry() gives; a list of them is spread: use(...standard()).',
+        'use: a layer must be a function, such as retry() returns; spread a list of layers: use(...standard()).',
       )
     this.#groups.push(layers)
   }

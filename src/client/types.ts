@@ -264,7 +264,7 @@ export interface BlossomRequest {
   readonly path: string
   /** The body as it is sent: the same bytes at every attempt. */
   readonly payload: string | undefined
-  /** The same, parsed; frozen by nobody, so do not change it. */
+  /** The same, parsed. It is not frozen, but must not be changed. */
   readonly body: Readonly<Record<string, unknown>> | undefined
   readonly stream: boolean
   /** What the answer must be: JSON, bytes, or whichever its content type names. */

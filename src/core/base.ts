@@ -48,9 +48,9 @@ const RULES = {
 }
 
 /**
- * States what layers must know of a function and may not guess: whether a request streams, its
- * identity, what commits a stream. All traits are optional; `stack(fn)` without any works. Traits that
- * the function has already stay, unless they are stated anew.
+ * States what layers cannot know about a function: whether a request asks for a stream, the
+ * request's identity, what commits a stream. All traits are optional, and `stack(fn)` works without
+ * any. Traits that the function already has are kept, unless they are given again.
  *
  * @throws ConfigError when a trait is unknown or not what it should be
  * @example stack(base(ask, { streams: (request) => request.stream === true }), timeout({ ms: 5_000, firstTokenMs: 1_000 }))

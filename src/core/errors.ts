@@ -32,7 +32,7 @@ export interface StackErrorOptions {
   retryable?: boolean | undefined
   /** Whether the work was refused before it ran. @default false */
   refused?: boolean | undefined
-  /** Milliseconds after which a new try is worth it, when that is known. */
+  /** Milliseconds after which it is worth trying again, if known. */
   retryAfter?: number | undefined
   /** Name of the layer that threw. */
   layer?: string | undefined
@@ -42,8 +42,9 @@ export interface StackErrorOptions {
 /**
  * The root of all errors this library makes.
  *
- * `instanceof` works across ESM and CommonJS copies; `isStackError(error, 'TIMEOUT')` is the
- * same in one word. `message` is a sentence for a log, never holding a key, a prompt or a body.
+ * `instanceof` works across ESM and CommonJS copies, and so does `isStackError(error, 'TIMEOUT')`,
+ * which also checks the code. `message` is a sentence for a log; it never contains a key, a prompt
+ * or a body.
  */
 export class StackError extends Error {
   static readonly kind: string = 'StackError'
@@ -55,7 +56,7 @@ export class StackError extends Error {
   readonly retryable: boolean
   /** Whether the work was refused before it ran, so that nothing was spent. */
   readonly refused: boolean
-  /** Milliseconds after which a new try is worth it, when that is known. */
+  /** Milliseconds after which it is worth trying again, if known. */
   readonly retryAfter: number | undefined
   /** Name of the layer that threw; undefined when it was the base or the stack itself. */
   readonly layer: string | undefined
@@ -96,16 +97,18 @@ export class StackError extends Error {
   }
 
   /**
-   * The error that `toJSON()` was called on, where it could not go itself: `structuredClone()`, and
-   * so a worker or a child process, leaves of an error only name, message and stack. Code, status
-   * and the other fields are back, and `isStackError(error, code)` holds; cause and stack are not.
+   * Restores an error from what its `toJSON()` returned, for example in another worker or process:
+   * `structuredClone()` keeps only an error's name, message and stack. Code, status and the other
+   * fields are restored, and `isStackError(error, code)` holds; cause and stack are not restored.
    *
-   * @throws ValidationError when it is nothing that `toJSON()` returned
+   * @throws ValidationError for anything that `toJSON()` did not return
    * @example port.on('message', ({ failed }) => reject(StackError.from(failed)))
    */
   static from(json: unknown): StackError {
     if (!isErrorJson(json))
-      throw new ValidationError('StackError.from: expected what toJSON() of an error returned.')
+      throw new ValidationError(
+        'StackError.from: the argument must be what toJSON() of an error returned.',
+      )
     const { name, message, ...options } = json
     // Its own fields (a time limit's `phase`) go along. `instanceof` goes by its kinds.
     const fields = Object.entries(options).map(([field, value]) => [field, { value }])
@@ -207,7 +210,7 @@ export class TimeoutError extends StackError {
 /** The waiting room is full, so the call was refused at once. Code `QUEUE_FULL`, status 503. */
 export class QueueFullError extends StackError {
   static override readonly kind: string = 'QueueFullError'
-  /** How many calls may wait; of a call that would have come too late, how many wait before it. */
+  /** How many calls may wait; for a call that would miss its deadline, how many wait ahead of it. */
   readonly limit: number
   constructor(
     limit: number,
@@ -222,8 +225,8 @@ export class QueueFullError extends StackError {
   ) {
     const sentence =
       lateMs === undefined
-        ? `${limit} calls are waiting already, so this one was refused; try again later or raise maxWaiting.`
-        : `Behind ${limit} waiting calls this one would be done about ${Math.ceil(lateMs)} ms after its deadline, so it was refused; try again then.`
+        ? `Rejected: as many calls are waiting as maxWaiting allows (${limit}). Try again later, or raise maxWaiting.`
+        : `Rejected: with calls queued ahead (${limit}), this call would finish about ${Math.ceil(lateMs)} ms past its deadline. Try again after that time.`
     super(sentence, { code: 'QUEUE_FULL', status: 503, refused: true, ...options })
     this.limit = limit
   }

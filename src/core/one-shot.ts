@@ -16,7 +16,7 @@ export class OneShotBases {
   add(base: BaseFacts): void {
     this.#bases.add(base)
     warn(
-      `An answer of ${base.name} can be read only once (such as a Response, or an object with a stream in it), so it cannot be shared or kept: its calls bypass cache and dedupe. Answer with what it contains instead.`,
+      `An answer of ${base.name} can be read only once (such as a Response, or an object with a stream in it), so it cannot be shared or cached: calls of this function bypass cache and dedupe. Return its content instead.`,
     )
   }
 }

@@ -20,7 +20,7 @@ type Numbered<
     : `${Name}${N['length']}`
   : Name
 
-/** Stats keyed by layer name, in order; an equal name gets a number. */
+/** Stats keyed by layer name, in order; a repeated name gets a number. */
 export type StackStats<
   Layers extends readonly unknown[],
   Stats extends object = object,

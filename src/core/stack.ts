@@ -35,7 +35,7 @@ const { users, ended } = processWide('layers-in-use', () => ({
  *
  * The result is called like the function, with call options beside the request: `ask(request, {
  * signal, timeoutMs, … })`. A stream comes out as an async generator. `deadline` and `timeoutMs` of
- * a call are kept with or without a `timeout` layer.
+ * a call apply with or without a `timeout` layer.
  *
  * @throws ConfigError when the base or a layer is no function, or one layer value is listed twice
  * @example

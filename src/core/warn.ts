@@ -40,7 +40,7 @@ export function watchHook(name: string, result: unknown): void {
 export function atOnce<T>(answer: T): T {
   if (!isThenable(answer)) return answer
   if (isPromise(answer)) answer.catch(() => {})
-  throw new TypeError('A callback must answer at once, not with a promise.')
+  throw new TypeError('A callback must return its answer at once, not a promise.')
 }
 
 /** Warns that a user's callback threw. */

@@ -52,8 +52,8 @@ export interface TimeoutStats {
 }
 
 /**
- * Cuts off an answer that is not complete in time, and aborts its work. The caller's own abort
- * passes through as it is. Any one of the limits is enough.
+ * Ends a call whose answer is not complete in time, and aborts its work. The caller's own abort is
+ * passed on unchanged. One limit is enough, and it may be any of them.
  *
  * `ms` or `streamMs` is chosen by the base's `streams` trait. Without it the longer of the two holds
  * until the answer shows its form; then the right one counts, from the call's start.

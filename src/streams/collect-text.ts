@@ -37,10 +37,10 @@ export async function collectText(
   for await (const chunk of open(SUBJECT, source)) {
     text += textOf(chunk)
     if (text.length > maxLength) {
-      throw new StackError(
-        `The text is longer than ${maxLength} characters, so reading it was ended.`,
-        { code: 'TOO_LARGE', status: 502 },
-      )
+      throw new StackError(`The text is longer than ${maxLength} characters, so reading stopped.`, {
+        code: 'TOO_LARGE',
+        status: 502,
+      })
     }
   }
   return text

@@ -24,7 +24,7 @@ export interface ServerSentEventsOptions<Chunk = unknown> {
    * @default none, which browsers call `message`
    */
   event?: ((chunk: Chunk, index: number) => string | undefined) | undefined
-  /** An event's id; your own words again. @default none */
+  /** An event's id. It, too, must come from your code. @default none */
   id?: ((chunk: Chunk, index: number) => string | undefined) | undefined
   /**
    * Numbers the events by their chunks: 0, 1, 2 and so on. Not together with `id`. @default false
@@ -32,8 +32,8 @@ export interface ServerSentEventsOptions<Chunk = unknown> {
   ids?: boolean | undefined
   /**
    * What a reader who reconnects sends as `Last-Event-ID`: the events up to this one are left out.
-   * The source must give the same chunks again, and `ids` must be on. Anything but a number of ours
-   * is ignored.
+   * The source must produce the same chunks again, and `ids` must be on. A value that is not such a
+   * number is ignored.
    * @default the whole stream
    */
   lastEventId?: string | null | undefined
@@ -108,9 +108,10 @@ const optionRules = {
  * Turns a stream into Server-Sent Events, one string for each whole frame.
  *
  * A failure of the source becomes the last event and the events then end as usual, without
- * `[DONE]`; a caller's abort just ends them. Whoever stops reading returns the source at once. Give
- * strings that are a model's own text only with `done: false`, or wrap them as `{text}`, which is
- * what `text.stream` gives: a bare text may read `[DONE]`.
+ * `[DONE]`; a caller's abort just ends them. When the reader stops, the source is returned at once.
+ *
+ * If the chunks are bare strings of a model's own text, which may itself be `[DONE]`, use `done:
+ * false`, or wrap them as `{text}`. The pieces of `text.stream` have that form already.
  *
  * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
  * @example

@@ -24,9 +24,9 @@ export interface FakeClock {
 }
 
 /**
- * Puts a clock that stands in the place of the system's, for everything in this library and in this
- * process, until `restore()`. It works with any test runner and needs no mocked timers. What is not
- * of this library, such as a socket or your own `setTimeout()`, goes by the real time.
+ * Replaces the system's clock with one that stands still, for this whole library in this process,
+ * until `restore()`. It works with any test runner and needs no mocked timers. Anything outside this
+ * library, such as a socket or your own `setTimeout()`, still follows real time.
  *
  * @throws ConfigError code `CONFIG`, when such a clock is in use already
  * @example

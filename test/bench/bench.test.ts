@@ -223,7 +223,9 @@ describe('withMeasured', () => {
     const rows = [row('undici request()', 1, 10), row(OURS, 1, 10)]
     const tables = whole(1).tables.map((one) => (one.id === 'calls.16' ? { ...one, rows } : one))
     const text = withMeasured(place('| a |'), [whole(1), results(...tables)])
-    expect(text).toContain('too busy, rounds of undici alone differ by a factor of 10.')
+    expect(text).toContain(
+      'too busy during the last two runs: rounds of undici alone differ by a factor of 10.',
+    )
     expect(text).not.toMatch(/\||results\.svg/)
   })
 

@@ -36,7 +36,7 @@ function measured(runs: readonly Results[]): string {
   const factor = unrest(runs)
   return factor < TOO_BUSY
     ? `${PICTURE}\n\n${table}\n\n${circumstances(runs)}`
-    : `No table is shown: the machine of the last two runs was too busy, rounds of undici alone differ by a factor of ${short(factor)}. \`npm run bench\` measures yours.`
+    : `No table is shown, because the machine was too busy during the last two runs: rounds of undici alone differ by a factor of ${short(factor)}. Run \`npm run bench\` to measure yours.`
 }
 
 /** The README with its measured table, between `<!-- measured: peers -->` and `<!-- end -->`. */

@@ -6,7 +6,7 @@ import { type BatchOutcome, type BatchProgress, type Entry, Window } from './win
 
 export type { BatchOutcome, BatchProgress } from './window.js'
 
-/** Options of `text.batch()`; the others are each prompt's, as for `text.generate()`. */
+/** Options of `text.batch()`. Those of `text.generate()` apply to each prompt. */
 export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
   /** Prompts in progress at once. @default 5 */
   concurrency?: number | undefined

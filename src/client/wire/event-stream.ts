@@ -166,7 +166,7 @@ export class EventStream implements BodyReader, StreamSource {
         if (isNamed(frame.event)) this.#appendAside(frame.text, frame.event)
         return
       case 'invalid':
-        return this.#refuse('An event of the stream is no part of a chat.')
+        return this.#refuse('An event of the stream is not part of a chat.')
     }
   }
 

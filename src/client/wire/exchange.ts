@@ -161,14 +161,15 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     const { headers, settings } = this
     const encoding = headerOf(headers, 'content-encoding')
     if (encoding !== undefined && encoding !== 'identity') {
-      const sentence = 'Upstream compressed its answer although nobody asked it to.'
+      const sentence = 'Upstream compressed its answer, which was not requested.'
       return this.fail(new ProtocolError(sentence))
     }
     if (Number(headerOf(headers, 'content-length') ?? 0) > settings.maxResponseBytes)
       return this.fail(answerTooLarge(settings.maxResponseBytes))
     const form = formOf(this.request, headerOf(headers, 'content-type') ?? '')
     if (form === undefined) {
-      const sentence = 'Upstream answered 200 with a web page or another type than was asked for.'
+      const sentence =
+        'Upstream answered 200 with a web page, or a content type other than the one requested.'
       return this.fail(new ProtocolError(sentence))
     }
     this.#body = this.request.stream

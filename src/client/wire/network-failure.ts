@@ -36,7 +36,7 @@ export function networkFailure(error: unknown): StackError {
       retryable: false,
     })
   return new NetworkError(
-    `No answer arrived${code === '' ? '' : ` (${code})`}; the connection was refused or broke.`,
+    `No answer arrived${code === '' ? '' : ` (${code})`}; the connection could not be made, or it broke.`,
     { cause: error },
   )
 }

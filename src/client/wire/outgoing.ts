@@ -124,6 +124,8 @@ function payloadOf(body: Readonly<Record<string, unknown>>): string {
   try {
     return JSON.stringify(body)
   } catch {
-    throw new ValidationError('The body cannot be written as JSON: it holds a cycle or a bigint.')
+    throw new ValidationError(
+      'The body cannot be written as JSON: it contains a cycle or a bigint.',
+    )
   }
 }

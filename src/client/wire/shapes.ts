@@ -35,7 +35,7 @@ export function wrongWith(
     case CHAT:
       return isCompletion(data)
         ? undefined
-        : 'Upstream answered 200 with JSON that is no chat completion.'
+        : 'Upstream answered 200 with JSON that is not a chat completion.'
     case EMBEDDINGS:
       // Who asks by `request()` may have asked for base64.
       return embeddingsIn(data, countOf(body?.input), accept === 'json')

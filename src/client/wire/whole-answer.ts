@@ -64,7 +64,7 @@ export class WholeAnswer implements BodyReader {
   #settleBytes(): void {
     const { request, headers, settings, note } = this.#exchange
     if (this.#size === 0 && request.accept === 'bytes')
-      return this.#refuse('Upstream answered 200 with nothing in it.')
+      return this.#refuse('Upstream answered 200 with an empty body.')
     // A copy: undici's own buffer is part of a larger one.
     const bytes = Buffer.concat(this.#parts)
     const inside = errorInBytes(bytes, headers, settings.apiKey)
@@ -96,7 +96,7 @@ export class WholeAnswer implements BodyReader {
     try {
       read = this.#read(body)
     } catch (cause) {
-      const what = this.#size === 0 ? 'nothing in it' : 'text that is not valid JSON'
+      const what = this.#size === 0 ? 'an empty body' : 'text that is not valid JSON'
       // The parser's message quotes the text.
       const named = new SyntaxError((cause as Error).name)
       return this.#refuse(`Upstream answered ${this.#status} with ${what}.`, named)
@@ -106,7 +106,7 @@ export class WholeAnswer implements BodyReader {
     const notice = inside ?? noticeInAnswer(value, this.#exchange)
     if (notice !== undefined) return this.#exchange.fail(notice)
     if (request.accept === 'bytes')
-      return this.#refuse('Upstream answered 200 with JSON where bytes were asked for.')
+      return this.#refuse('Upstream answered 200 with JSON instead of the requested bytes.')
     const asked = request.path === EMBEDDINGS ? inTheFormAskedFor(request, value) : value
     const wrong = wrongWith(request, asked)
     if (wrong !== undefined && isRefusal(value))

@@ -62,7 +62,9 @@ function read(options: CallOptions): CallOptions | Context {
     Array.isArray(options) ||
     isSignal(options)
   ) {
-    return refuse('Call options must be an object: { signal, timeoutMs, deadline, … }.')
+    return refuse(
+      'The second argument of a call must be an object of options: { signal, timeoutMs, deadline, … }.',
+    )
   }
   if (isContext(options)) return options
   for (const name of Object.keys(options)) {

@@ -204,13 +204,13 @@ export type EventListener = (event: StackEvent) => void
 
 /**
  * Calls `listener` with every event of every stack in this process, in the order in which they
- * happen, as they happen. Returns what ends it.
+ * happen, as they happen. Returns a function that stops this.
  *
  * Events are published on `node:diagnostics_channel` channels named `blossom-stack:` and the
  * event's type, such as `blossom-stack:retry`. Whole calls are published on the tracing channel
- * `blossom-stack:call` as well. Listening on a channel by hand is the same, but a listener that
- * throws there ends the process, as Node has it; what throws here is a warning and changes nothing.
- * Calls that began before are left out.
+ * `blossom-stack:call` as well. You may also subscribe to a channel yourself, but if that listener
+ * throws, Node ends the process. A listener that throws here causes a warning and nothing else.
+ * Calls that began before `onEvent()` are left out.
  *
  * @throws ConfigError when the listener is no function
  * @example const stop = onEvent((event) => { if (event.type === 'retry') log.info(event) })

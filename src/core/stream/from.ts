@@ -59,7 +59,7 @@ class IterableSource implements StreamSource {
   readonly #took = (result: IteratorResult<unknown>): void => {
     this.#isPulling = false
     if (typeof result !== 'object' || result === null)
-      this.log?.fail(new TypeError('An iterator gave no result object.'))
+      this.log?.fail(new TypeError('The next() of an iterator returned no result object.'))
     else if (result.done) this.log?.end()
     else this.log?.push(result.value)
   }

@@ -50,7 +50,7 @@ export class Cancel implements AbortListener {
     else this.#more = new Set([listener])
   }
 
-  /** Takes a listener away again. */
+  /** Removes a listener. */
   remove(listener: AbortListener): void {
     if (this.#first === listener) {
       this.#first = this.#second

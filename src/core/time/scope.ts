@@ -1,8 +1,8 @@
 import { type AbortListener, Cancel } from './cancel.js'
 
 /**
- * A cancellation of one's own below the context's: it is aborted with its parent, or alone.
- * `dispose()` takes it off the parent again; call it when the work has ended.
+ * A cancellation below the context's: it is aborted together with its parent, or on its own.
+ * `dispose()` removes it from the parent; call it when the work has ended.
  */
 export class Scope extends Cancel {
   readonly #parent: Cancel

@@ -10,9 +10,9 @@ export type { Environment } from './variables.js'
 const MINUTE_MS = 60_000
 
 /**
- * The client with the recommended layers, set up from the environment variables that the README
- * lists. By default a call may take 60 s and an attempt 30 s; streams 15 minutes, with 60 s to
- * their first token.
+ * The client with the recommended layers, set up from the environment variables that are listed in
+ * `src/gateway/README.md`. By default a call may take 60 s and an attempt 30 s; a stream 15 minutes,
+ * with 60 s to its first token.
  *
  * @throws ConfigError one line that names the variable; also without a key, unless
  * `BLOSSOM_FORWARD_KEYS` is on
@@ -68,7 +68,7 @@ function closesWith<Client extends Blossom<readonly unknown[]>>(
 const LEVELS: readonly string[] = ['silent', 'error', 'warn', 'info', 'debug']
 
 /**
- * The gateway's options from the environment variables that the README lists.
+ * The gateway's options from the environment variables that are listed in `src/gateway/README.md`.
  *
  * @throws ConfigError one line that names the variable
  */

@@ -62,13 +62,13 @@ async function passOn(
     const { bytes, contentType } = answer
     // Whatever a browser could run or show as a page is not passed on.
     if (!/^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i.test(contentType))
-      throw new ProtocolError('Upstream answered with another type than was asked for.')
+      throw new ProtocolError('Upstream answered with a content type other than the one requested.')
     return { status: 200, headers: { 'content-type': contentType }, body: bytes }
   }
   // What came as text, and was judged, goes out as text.
   const { text } = answer.data
   if (!/^\s*[{[]/.test(text))
-    throw new ProtocolError('Upstream answered with JSON that is no object.')
+    throw new ProtocolError('Upstream answered with JSON that is not an object.')
   return jsonText(text)
 }
 

@@ -137,5 +137,5 @@ export async function collectBytes(
 /** The error for a body that was read and not passed on: its log line names the remedy. */
 export const bodyIsGone = () =>
   new ConfigError(
-    'The body was read by a parser before the gateway saw it: hand it over with toRequest(req, res, { body }) or the option `body`.',
+    'A parser has read the body before the gateway could: pass it on with toRequest(req, res, { body }) or the option `body`.',
   )

@@ -25,7 +25,7 @@ export interface ToRequestOptions {
 
 /**
  * The gateway as a handler for node:http, Express (`app.use('/ai', toNode(gateway))`) and
- * everything that speaks `(req, res, next)`.
+ * everything that takes `(req, res, next)`.
  *
  * It uses `req.body` when a parser has read the stream, and calls `next()` only for paths it does
  * not know.

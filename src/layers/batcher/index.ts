@@ -20,10 +20,11 @@ export interface BatcherStats {
 }
 
 /**
- * Merges calls that come at about the same time into one, and splits its answer in order. A call of
- * more than `maxItems` inputs goes as several, and is answered as one. Works around any function from an array to an array of the same length, and around the client's
- * embeddings; other requests pass by. When a batch is refused for one bad input, that input fails
- * alone. Calls of different tenants are never merged.
+ * Merges calls that arrive at about the same time into one, and splits its answer in order. A call
+ * with more than `maxItems` inputs is sent as several, and answered as one. Works around any function
+ * from an array to an array of the same length, and around the client's embeddings; other requests
+ * bypass it. If a batch is refused because of one bad input, only that input fails. Calls of
+ * different tenants are never merged.
  *
  * @throws TypeError, in every call of the batch, when the function's answer is no array of one item
  * for each input

@@ -42,7 +42,7 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   storeTimeoutMs?: number | undefined
   /**
    * The request's identity; when it gives none, or throws, the call bypasses the cache. The tenant
-   * is always added. In a `store` it must tell functions without a name apart as well.
+   * is always added. In a `store`, keys of functions without a name must differ as well.
    * @default the base's `key`, else stable JSON
    */
   key?: ((request: Request, context: Context) => string | undefined) | undefined
@@ -60,11 +60,11 @@ export interface CacheLayer<Name extends string, Request = unknown>
 }
 
 /**
- * Keeps complete answers and gives them again. Streams are stored chunk by chunk and replayed as
+ * Keeps complete answers and returns them again. Streams are stored chunk by chunk and replayed as
  * streams; where the base can convert, one stored form serves both. Answers of the client are kept
  * as the text they came as, and parsed for each caller; other functions' values are deeply frozen,
  * on a miss as on a hit; bytes are copied for each caller. A store outside the process that fails,
- * is slow, or holds nonsense costs a miss and never a call.
+ * is slow, or holds nonsense counts as a miss and never fails a call.
  *
  * A call with `cache: 'reload'` reads nothing stored, one with `'no-store'` bypasses the cache.
  * Tenants never share.
@@ -121,11 +121,11 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   })
 }
 
-/** What functions are called in their source tells nothing: two may have the same name, or none. */
+/** A function's name in its source does not identify it: two may have the same name, or none. */
 function checkNamed({ sharedScope }: BaseFacts): void {
   if (sharedScope !== undefined) return
   throw new ConfigError(
-    'cache: with a store, the function needs a name of its own there, as in base(fn, { name: "ask" }), or a key; another function\'s answers could be served otherwise.',
+    'cache: with a store, the function needs a name, as in base(fn, { name: "ask" }), or a key; otherwise it could be served the answers of another function.',
     { layer: 'cache' },
   )
 }

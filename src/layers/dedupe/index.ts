@@ -24,7 +24,7 @@ export interface DedupeStats {
   readonly joined: number
   /** Gauge: different calls in progress. */
   readonly inFlight: number
-  /** Calls without an identity, which passed by. */
+  /** Calls without an identity, which bypassed it. */
   readonly unkeyed: number
   /** Calls of functions whose answers can be read only once, which share none. */
   readonly oneShot: number
@@ -32,8 +32,8 @@ export interface DedupeStats {
 
 /**
  * Single-flight: identical calls in progress share one answer. A stream's late joiners get all of
- * it from the start. Each caller leaves by itself; the work stops when the last has left. Answers
- * of the client are parsed for each caller; other functions' values are frozen, and bytes are
+ * it from the start. A caller who aborts does not affect the others; the work stops when the last
+ * has aborted. Answers of the client are parsed for each caller; other functions' values are frozen, and bytes are
  * copied. Calls with `cache: 'no-store'` bypass it; tenants never share.
  *
  * @example stack(ask, dedupe(), retry())

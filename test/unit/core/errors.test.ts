@@ -325,7 +325,7 @@ describe('QueueFullError', () => {
   it('tells the limit', () => {
     const error = new QueueFullError(10, { retryAfter: 40, layer: 'queue' })
     expect(error).toMatchObject({ limit: 10, retryAfter: 40, layer: 'queue' })
-    expect(error.message).toContain('10 calls are waiting')
+    expect(error.message).toContain('maxWaiting allows (10)')
   })
 })
 

@@ -93,7 +93,7 @@ describe('behind a body parser', () => {
       body: { code: 'CONFIG', detail: 'An unexpected error occurred.' },
     })
     expect(outcome.told).toMatch(
-      /body was read by a parser .* toRequest\(req, res, \{ body \}\) or the option `body`/,
+      /parser has read the body .* toRequest\(req, res, \{ body \}\) or the option `body`/,
     )
     expect(outcome.logged).toMatchObject({
       level: 'error',
@@ -114,7 +114,7 @@ describe('behind a body parser', () => {
     await site.ask('/generate/text', { body })
     await site.ask('/generate/text', { body })
     vi.restoreAllMocks()
-    expect(warnings).toEqual([expect.stringMatching(/body was read by a parser .* option `body`/)])
+    expect(warnings).toEqual([expect.stringMatching(/parser has read the body .* option `body`/)])
   })
 
   test.each([

@@ -345,7 +345,7 @@ describe('queue', () => {
       })
       expect((error as { retryAfter: number }).retryAfter).toBeCloseTo(50)
       expect((error as Error).message).toMatch(
-        /^Behind 2 waiting calls this one would be done about 50 ms after its deadline/,
+        /calls queued ahead \(2\), this call would finish about 50 ms past its deadline/,
       )
       calls.push(call('e', { timeoutMs: 450 }))
       for (const request of ['a', 'b', 'c', 'e']) {

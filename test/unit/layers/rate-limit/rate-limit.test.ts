@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { base, type CallOptions, stack } from '../../../../src/core/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
-import { type RateLimitNote, type RateLimitOptions, rateLimit } from '../../../../src/layers/rate-limit/index.js'
+import {
+  type RateLimitNote,
+  type RateLimitOptions,
+  rateLimit,
+} from '../../../../src/layers/rate-limit/index.js'
 import { timeout } from '../../../../src/layers/timeout.js'
 import { spy } from '../../../support/layers.js'
 import { catchWarnings, named } from '../../../support/warnings.js'
