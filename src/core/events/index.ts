@@ -56,6 +56,16 @@ export interface StackEventDetails {
     readonly model?: string
     readonly code?: EventCode
   }
+  /**
+   * A call had not been answered after `delayMs`, and it is decided whether the second try has `won`,
+   * has `lost`, or was `refused` before it ran. `model` is the one that it asked for.
+   */
+  hedge: {
+    readonly layer: string
+    readonly outcome: 'won' | 'lost' | 'refused'
+    readonly delayMs: number
+    readonly model?: string
+  }
   /** A breaker has changed, by the verdict on this call. */
   breaker: { readonly layer: string; readonly state: 'closed' | 'open' | 'half-open' }
   /** A limit has cut the call; without `layer` it was the call's own `timeoutMs` or `deadline`. */
@@ -131,6 +141,7 @@ const attemptStart = of('attempt:start')
 const attemptEnd = of('attempt:end')
 const retry = of('retry')
 const fallback = of('fallback')
+const hedge = of('hedge')
 const breaker = of('breaker')
 const timeout = of('timeout')
 const firstToken = of('first-token')
@@ -146,6 +157,7 @@ export const channels: Readonly<Record<StackEventType, ReturnType<typeof of>>> =
   'attempt:end': attemptEnd,
   retry,
   fallback,
+  hedge,
   breaker,
   timeout,
   'first-token': firstToken,
@@ -174,6 +186,7 @@ export function isObserved(): boolean {
     attemptEnd.hasSubscribers ||
     retry.hasSubscribers ||
     fallback.hasSubscribers ||
+    hedge.hasSubscribers ||
     breaker.hasSubscribers ||
     timeout.hasSubscribers ||
     firstToken.hasSubscribers ||

@@ -62,9 +62,11 @@ export class Circuit implements Expiring {
   }
 
   /** A permit, or the milliseconds after which asking again is worth it. */
-  enter(): Permit | number {
+  enter(isOptional = false): Permit | number {
     if (this.#state === 'closed') return this.#permit
     const at = now()
+    // Such a call is no trial.
+    if (isOptional) return Math.max(1, this.#resetsAt - at)
     if (this.#state === 'open') {
       if (at < this.#resetsAt) return Math.max(1, this.#resetsAt - at)
       this.#halfOpen()

@@ -52,7 +52,7 @@ export class Circuits<Request> {
     context: Context,
   ): MaybePromise<Answer> {
     const circuit = this.#only ?? this.#circuitOf(request, context)
-    const permit = circuit.enter()
+    const permit = circuit.enter(context.optional)
     if (typeof permit === 'number') {
       this.#stats.rejected++
       throw new BreakerOpenError(permit, { layer: this.#options.name })
