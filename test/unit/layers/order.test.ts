@@ -6,6 +6,7 @@ import { breaker } from '../../../src/layers/breaker/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { dedupe } from '../../../src/layers/dedupe/index.js'
 import { fallback } from '../../../src/layers/fallback/index.js'
+import { hedge } from '../../../src/layers/hedge/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
 import { retry } from '../../../src/layers/retry/index.js'
@@ -208,6 +209,7 @@ describe('order', () => {
 /** Layers that bring in somebody else: they change nothing while nobody is needed. */
 const others = {
   fallback: (name?: string) => fallback({ to: [() => 'instead'], when: () => false, name }),
+  hedge: (name?: string) => hedge({ delayMs: 20_000, name }),
 }
 
 describe.each(Object.entries(others))('%s', (_, makeOther) => {
@@ -237,9 +239,10 @@ describe('describe', () => {
   type Any = keyof typeof all
   /** What is odd: the outer layer, and those that are better placed outside it. */
   const ODD: Partial<Record<Any, Any[]>> = {
-    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'fallback'],
-    pool: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'queue', 'fallback'],
-    breaker: ['cache', 'fallback'],
+    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'fallback', 'hedge'],
+    pool: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'queue', 'fallback', 'hedge'],
+    breaker: ['cache', 'fallback', 'hedge'],
+    hedge: ['retry', 'fallback'],
     retry: ['fallback'],
     batcher: ['cache'],
   }
