@@ -111,7 +111,7 @@ class Race<Request, Answer> implements Expiring {
       const inward = this.#context.derive({ cancel: this.#first, meta: this.#first.meta })
       return this.#next(this.#request, inward)
     })
-    if (!this.#isOver) this.#watch()
+    if (!this.#isOver && !this.#first.aborted) this.#watch()
     return answer
   }
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { breaker, type Context, type ContextPatch, type LayerOf, stack } from '../../../src/core.js'
-import { pool, queue, retry } from '../../../src/index.js'
+import { batcher, pool, queue, retry } from '../../../src/index.js'
 import { gate } from '../../support/gate.js'
 import { upstreamError } from '../../support/upstream.js'
 import { failure, watch } from '../../support/watch.js'
@@ -84,6 +84,24 @@ describe('a call that runs only if that is possible at once', () => {
     expect(await ask({})).toBe('x')
     expect(await ask(optional)).toBe('x')
     await ask.close()
+  })
+})
+
+describe('a call that runs only if that is possible at once, in a batcher', () => {
+  it('goes alone, as it may neither wait for others nor be refused with them', async () => {
+    const asked: number[][] = []
+    const ask = stack(
+      async (inputs: number[]) => {
+        asked.push(inputs)
+        return inputs
+      },
+      (next) => (request, context) => next(request, context.derive({ optional: request[0] === 0 })),
+      batcher({ maxDelayMs: 5 }),
+    )
+    const all = [[1], [0], [2]].map((inputs) => watch(ask(inputs)))
+    await vi.advanceTimersByTimeAsync(5)
+    expect(all.map(({ value }) => value)).toEqual([[1], [0], [2]])
+    expect(asked).toEqual([[0], [1, 2]])
   })
 })
 
