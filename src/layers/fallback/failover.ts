@@ -175,7 +175,7 @@ class Failover<Request, Answer> {
     return this.watch(candidate, answer)
   }
 
-  /** Takes in a failure. Whether another candidate may be asked. */
+  /** Takes in a failure. Whether it is worth another candidate. */
   #hasFailed(candidate: Candidate, error: unknown): boolean {
     if (this.#hasError) addCause(error, this.#error)
     this.#error = error
@@ -183,7 +183,7 @@ class Failover<Request, Answer> {
     const isWorth = this.#fallbacks.isWorthAnother(error, candidate, this.#hasModel)
     if (isWorth && this.#countsAgainst(error))
       this.#fallbacks.health.failed(candidate, this.#modelOf(candidate))
-    return isWorth && !this.#isOver
+    return isWorth
   }
 
   /** Whether a failure is the candidate's own. What was refused at once has cost nothing. */
