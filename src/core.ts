@@ -88,6 +88,8 @@ export {
   type FallbackStats,
   fallback,
 } from './layers/fallback/index.js'
+export type { HedgeBudgetOptions } from './layers/hedge/budget.js'
+export { type HedgeOptions, type HedgeStats, hedge } from './layers/hedge/index.js'
 export {
   type PoolMember,
   type PoolMemberStats,

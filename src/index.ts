@@ -52,6 +52,8 @@ export {
   type FallbackOptions,
   fallback,
   type Handler,
+  type HedgeOptions,
+  hedge,
   isStackError,
   isStream,
   type Json,

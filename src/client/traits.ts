@@ -29,6 +29,8 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     model: modelOf,
     withModel,
     fromValue,
+    // Pollinations' documentation, 2026-11: equal requests in progress share one generation.
+    joins: () => true,
     ownKey: ({ key }) => key !== undefined,
     conversation,
     weigh,

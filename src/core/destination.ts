@@ -1,7 +1,6 @@
 import { addAttempts, takeNotes } from './call/notes.js'
 import { check, custom, text } from './check.js'
 import { ConfigError } from './errors.js'
-import { Notes } from './events/trace.js'
 import { type NestedStack, stackOf } from './nested.js'
 import type { CloseOptions, LayerDescription } from './stack-types.js'
 import type { BaseFacts } from './traits.js'
@@ -146,7 +145,7 @@ async function askStack(
   context: Context,
   via: string,
 ): Promise<unknown> {
-  const meta = new Notes()
+  const meta = new Map<string, unknown>()
   const inward = context.derive({
     meta,
     transport: NOWHERE,

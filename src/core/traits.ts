@@ -72,6 +72,12 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    */
   usage?: ((answer: Answer | Chunk) => TokenUsage | undefined) | undefined
   /**
+   * Whether upstream itself gives equal requests in progress one answer, so that a second one beside
+   * the first is no faster: `hedge` sends it elsewhere, or not at all.
+   * @default it does not
+   */
+  joins?: ((request: Request) => boolean) | undefined
+  /**
    * Whether this request pays by a key of its own. When upstream refuses that key, or limits it,
    * this counts against no one else: no member of a `pool` pauses for it, no `breaker` opens.
    * @default no request does
@@ -182,6 +188,7 @@ export interface BaseFacts {
     | ((request: unknown, model: string, endpoints?: readonly string[]) => unknown)
     | undefined
   readonly fromValue: ((value: unknown, request: unknown) => unknown) | undefined
+  readonly joins: (request: unknown) => boolean | undefined
   readonly ownKey: (request: unknown) => boolean | undefined
   readonly conversation: (request: unknown) => string | undefined
   readonly weigh: (

@@ -83,6 +83,8 @@ export interface ContextPatch {
 export interface RetryAllowance {
   /** Takes one, if there is one. */
   take(): boolean
+  /** Gives one back that was not made. */
+  giveBack(): void
 }
 
 /**
@@ -99,8 +101,8 @@ export const ELSEWHERE = 'elsewhere'
 export const KEEP = 'keep'
 
 /**
- * Key in a call's notes: who answered, as `AnsweredBy`. `fallback` and `hedge` note it, the gateway
- * reads it.
+ * Key in a call's notes: who answered, as `AnsweredBy`. `fallback` and `hedge` note the model, a
+ * `pool` of several members the member; `hedge` and the gateway read it.
  */
 export const ANSWERED_BY = 'answeredBy'
 

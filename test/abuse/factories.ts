@@ -26,6 +26,7 @@ export const factories: Record<string, (options: Anything) => unknown> = {
   timeout: timeoutLayer,
   retry: library.retry,
   fallback: (options) => library.fallback(withTarget(options)),
+  hedge: library.hedge,
   breaker: library.breaker,
   queue: library.queue,
   pool: library.pool,

@@ -183,8 +183,12 @@ export const retryKeepsRules: Invariant = ofEach(
   'retry',
   ({ outside, inside, retries, plan: { options } }, stats) => {
     const { minDelayMs, maxDelayMs, maxRetryAfterMs } = options
-    const groups = new Map<Passed | undefined, Passed[]>()
-    for (const one of inside) groups.set(one.from, [...(groups.get(one.from) ?? []), one])
+    const groups = new Map<object, Passed[]>()
+    for (const one of inside) {
+      // With a budget the attempts of a call have a context of their own in common.
+      const call = one.from ?? one.context
+      groups.set(call, [...(groups.get(call) ?? []), one])
+    }
     return [
       ...equal('retries', stats.retries, inside.length - groups.size),
       ...[...groups.values()].flatMap((attempts) => [

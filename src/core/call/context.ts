@@ -12,7 +12,7 @@ import type {
   Transport,
 } from '../types.js'
 import type { Work } from './running.js'
-import type { CallSettings, StackScope } from './settings.js'
+import type { Branch, CallSettings, StackScope } from './settings.js'
 
 /**
  * One call, or one piece of work that several calls share: its context, its cancellation, its
@@ -131,7 +131,7 @@ class DerivedContext implements Context {
   readonly #call: CallContext
   readonly cancel: Cancel
   readonly #limit: number
-  readonly #meta: Map<string, unknown> | undefined
+  readonly #branch: Branch | undefined
   readonly priority: number
   readonly transport: Transport | undefined
   readonly optional: boolean
@@ -144,13 +144,13 @@ class DerivedContext implements Context {
     outer: Context,
     patch: ContextPatch,
     limit = Number.POSITIVE_INFINITY,
-    meta?: Map<string, unknown>,
+    branch?: Branch,
   ) {
-    const { cancel, deadline, priority, transport } = patch
+    const { cancel, deadline, priority, transport, meta } = patch
     this.#call = call
     this.cancel = cancel ?? outer.cancel
     this.#limit = deadline === undefined || deadline > limit ? limit : deadline
-    this.#meta = patch.meta ?? meta
+    this.#branch = meta === undefined ? branch : { meta, attempts: 0, outer: branch }
     this.priority = priority ?? outer.priority
     this.transport = transport ?? outer.transport
     this.optional = patch.optional ?? outer.optional
@@ -172,15 +172,15 @@ class DerivedContext implements Context {
   }
 
   get meta(): Map<string, unknown> {
-    return this.#meta ?? this.#call.meta
+    return this.#branch?.meta ?? this.#call.meta
   }
 
   get notes(): ReadonlyMap<string, unknown> | undefined {
-    return this.#meta ?? this.#call.notes
+    return this.#branch?.meta ?? this.#call.notes
   }
 
   get attempts(): number {
-    return this.#call.attempts
+    return this.#branch?.attempts ?? this.#call.attempts
   }
 
   get base(): BaseFacts {
@@ -200,6 +200,7 @@ class DerivedContext implements Context {
   }
 
   countAttempt(): void {
+    for (let branch = this.#branch; branch !== undefined; branch = branch.outer) branch.attempts++
     this.#call.countAttempt()
   }
 
@@ -208,7 +209,7 @@ class DerivedContext implements Context {
   }
 
   derive(patch: ContextPatch): Context {
-    return new DerivedContext(this.#call, this, patch, this.#limit, this.#meta)
+    return new DerivedContext(this.#call, this, patch, this.#limit, this.#branch)
   }
 
   detach(): SharedWork {

@@ -1,4 +1,3 @@
-import { Notes } from '../events/trace.js'
 import { isRecord } from '../json.js'
 
 type Counting = Record<string, unknown> & { readonly attempts: number }
@@ -14,7 +13,7 @@ const attemptsIn = (note: unknown): number => (isCounting(note) ? note.attempts 
  * which are counted for each and added up by `takeNotes()` and `addAttempts()`.
  */
 export function forkNotes(of: ReadonlyMap<string, unknown>): Map<string, unknown> {
-  const notes = new Notes()
+  const notes = new Map<string, unknown>()
   for (const [name, note] of of) if (!isCounting(note)) notes.set(name, note)
   return notes
 }

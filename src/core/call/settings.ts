@@ -20,3 +20,10 @@ export interface CallSettings {
   readonly optional: boolean
   readonly via: string
 }
+
+/** One of several tries of a call: notes and attempts of its own. */
+export interface Branch {
+  readonly meta: Map<string, unknown>
+  attempts: number
+  readonly outer: Branch | undefined
+}

@@ -56,6 +56,16 @@ export interface StackEventDetails {
     readonly model?: string
     readonly code?: EventCode
   }
+  /**
+   * A call had not been answered after `delayMs`, and it is decided whether the second try has `won`,
+   * has `lost`, or was `refused` before it ran. `model` is the one that it asked for.
+   */
+  hedge: {
+    readonly layer: string
+    readonly outcome: 'won' | 'lost' | 'refused'
+    readonly delayMs: number
+    readonly model?: string
+  }
   /** A breaker has changed, by the verdict on this call. */
   breaker: { readonly layer: string; readonly state: 'closed' | 'open' | 'half-open' }
   /**
@@ -141,6 +151,7 @@ const attemptStart = of('attempt:start')
 const attemptEnd = of('attempt:end')
 const retry = of('retry')
 const fallback = of('fallback')
+const hedge = of('hedge')
 const breaker = of('breaker')
 const budget = of('budget')
 const timeout = of('timeout')
@@ -157,6 +168,7 @@ export const channels: Readonly<Record<StackEventType, ReturnType<typeof of>>> =
   'attempt:end': attemptEnd,
   retry,
   fallback,
+  hedge,
   breaker,
   budget,
   timeout,
@@ -186,6 +198,7 @@ export function isObserved(): boolean {
     attemptEnd.hasSubscribers ||
     retry.hasSubscribers ||
     fallback.hasSubscribers ||
+    hedge.hasSubscribers ||
     breaker.hasSubscribers ||
     budget.hasSubscribers ||
     timeout.hasSubscribers ||

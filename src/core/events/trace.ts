@@ -139,6 +139,15 @@ export class Trace {
     this.#tell('fallback', { layer, candidate, model, code })
   }
 
+  hedge(
+    layer: string,
+    outcome: StackEventDetails['hedge']['outcome'],
+    delayMs: number,
+    model: string | undefined,
+  ): void {
+    this.#tell('hedge', { layer, outcome, delayMs, model })
+  }
+
   breaker(layer: string, state: StackEventDetails['breaker']['state']): void {
     this.#tell('breaker', { layer, state })
   }

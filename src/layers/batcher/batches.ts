@@ -26,7 +26,8 @@ export class Batches {
 
   #runMerged(request: unknown, split: Split | undefined, context: Context): MaybePromise<unknown> {
     const { maxItems, next, stats } = this.#options
-    if (split === undefined || split.size === 0) return next(request, context)
+    // Who may not wait does not wait for others either, nor may they be refused with it.
+    if (split === undefined || split.size === 0 || context.optional) return next(request, context)
     if (split.size < maxItems) {
       const batch = this.#batchFor(groupOf(split, context), split.size, context)
       return batch.join(request, split.size, context)
@@ -69,8 +70,8 @@ export class Batches {
 
 type Split = NonNullable<ReturnType<Context['base']['split']>>
 
-function groupOf({ group }: Split, { tenant, cache }: Context): string {
-  return `${cache} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${group}`
+function groupOf({ group }: Split, { tenant, cache, via }: Context): string {
+  return `${cache} ${via}${tenant === undefined ? '' : JSON.stringify(tenant)} ${group}`
 }
 
 /**

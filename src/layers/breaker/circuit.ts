@@ -75,8 +75,10 @@ export class Circuit implements Expiring {
    * A permit, or the milliseconds after which asking again is worth it: `Infinity` while it is
    * isolated.
    */
-  enter(): Permit | number {
+  enter(isOptional = false): Permit | number {
     if (this.#state === 'closed') return this.#permit
+    // Such a call is no trial.
+    if (isOptional) return Math.max(1, this.#resetsAt - now())
     if (this.#state === 'open') {
       const left = this.#resetsAt - now()
       if (left > 0) return Math.max(1, left)

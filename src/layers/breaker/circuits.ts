@@ -61,7 +61,7 @@ export class Circuits<Request> {
     context: Context,
   ): MaybePromise<Answer> {
     const circuit = this.#only ?? this.#circuitOf(request, context)
-    const permit = circuit.enter()
+    const permit = circuit.enter(context.optional)
     if (typeof permit === 'number') {
       this.#stats.rejected++
       const retryAfter = Number.isFinite(permit) ? permit : undefined

@@ -101,7 +101,7 @@ class Failover<Request, Answer> {
   /** Asks those who have not been asked, in turn. */
   async run(): Promise<Answer> {
     for (const candidate of this.#inTurn()) {
-      if (this.#asked.size > 0 && this.#isOver) break
+      if (this.#asked.size > 0 && this.#isOver) return this.#giveUp()
       const asked = candidate.requestFor(this.#request, this.#context)
       if (asked === undefined) continue
       try {
@@ -113,7 +113,7 @@ class Failover<Request, Answer> {
         if (!this.#hasFailed(candidate, error)) return this.#giveUp()
       }
     }
-    if (!this.#context.cancel.aborted) this.#fallbacks.countExhausted()
+    this.#fallbacks.countExhausted()
     return this.#giveUp()
   }
 
@@ -175,7 +175,7 @@ class Failover<Request, Answer> {
     return this.watch(candidate, answer)
   }
 
-  /** Takes in a failure. Whether another candidate may be asked. */
+  /** Takes in a failure. Whether it is worth another candidate. */
   #hasFailed(candidate: Candidate, error: unknown): boolean {
     if (this.#hasError) addCause(error, this.#error)
     this.#error = error
@@ -183,7 +183,7 @@ class Failover<Request, Answer> {
     const isWorth = this.#fallbacks.isWorthAnother(error, candidate, this.#hasModel)
     if (isWorth && this.#countsAgainst(error))
       this.#fallbacks.health.failed(candidate, this.#modelOf(candidate))
-    return isWorth && !this.#isOver
+    return isWorth
   }
 
   /** Whether a failure is the candidate's own. What was refused at once has cost nothing. */
@@ -222,6 +222,6 @@ class Failover<Request, Answer> {
     }
     meta.delete(this.#fallbacks.name)
     meta.delete(ANSWERED_BY)
-    throw this.#error
+    throw this.#hasError ? this.#error : cancel.reason
   }
 }

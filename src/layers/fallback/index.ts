@@ -92,6 +92,7 @@ export function fallback<const Name extends string = 'fallback', Request = unkno
     kind: 'fallback',
     outside: {
       retry: 'all candidates are asked before anything is repeated; put fallback outside.',
+      hedge: 'each of the two tries asks all candidates; put fallback outside.',
       breaker: 'the circuit of the first model decides for all candidates; put fallback outside.',
       queue: 'all candidates are asked in one slot; put fallback outside.',
       pool: 'all candidates are asked over one connection; put fallback outside.',

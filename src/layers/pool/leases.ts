@@ -1,10 +1,13 @@
 import {
+  ANSWERED_BY,
   type Context,
   ELSEWHERE,
   follow,
   type Handler,
   isOfOwnKey,
+  isRecord,
   type MaybePromise,
+  QueueFullError,
   type StreamEnd,
   TimeoutError,
 } from '../../core/index.js'
@@ -47,10 +50,18 @@ export class Leases {
     request: Request,
     context: Context,
   ): MaybePromise<Answer> {
+    if (context.optional || context.elsewhere.length > 0) this.#admitAtOnce(context)
     // While somebody waits, all are taken.
     if (this.#taken >= this.#max) return this.#runLater(next, request, context)
     this.#taken++
     return this.#lease(next, request, context)
+  }
+
+  /** Refuses a call that may not wait, when no member is ready for it. */
+  #admitAtOnce({ elsewhere }: Context): void {
+    const isFit = (member: Member) => member.isFit && !elsewhere.includes(member.index)
+    if (this.#taken >= this.#max || !this.#members.some(isFit))
+      throw new QueueFullError(this.#room.waiting, { layer: this.#name })
   }
 
   #runLater<Request, Answer>(
@@ -68,19 +79,25 @@ export class Leases {
     context: Context,
   ): MaybePromise<Answer> {
     const failed = this.#members.length > 1 ? failedIn(context.meta.get(this.#name)) : undefined
-    const member = this.#choose(failed)
+    const member = this.#choose(failed, context.elsewhere)
     member.active++
-    if (failed) context.meta.set(this.#name, { member: member.index, failed } satisfies Note)
+    if (failed) this.#note(context, member.index, failed)
     const inward = context.derive({ transport: member.transport })
     return follow(next, request, inward, new Lease(this, member, request, context, failed))
   }
 
+  #note({ meta }: Context, member: number, failed: Set<number>): void {
+    meta.set(this.#name, { member, failed } satisfies Note)
+    const by = meta.get(ANSWERED_BY)
+    meta.set(ANSWERED_BY, { ...(isRecord(by) && by), member })
+  }
+
   /** The free member with the least load for its weight; one that does badly only in need. */
-  #choose(failed: ReadonlySet<number> | undefined): Member {
+  #choose(failed: ReadonlySet<number> | undefined, elsewhere: readonly number[]): Member {
     let best: Member | undefined
     let bestRank = Number.POSITIVE_INFINITY
     for (const member of this.#members) {
-      if (!member.isFree) continue
+      if (!member.isFree || elsewhere.includes(member.index)) continue
       const rank = avoidance(member, failed) * 1e9 + member.active / member.weight
       if (best === undefined || rank < bestRank || (rank === bestRank && member.turn < best.turn)) {
         best = member

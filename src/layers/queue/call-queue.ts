@@ -7,6 +7,7 @@ import {
   type MaybePromise,
   NOT_WAITING,
   now,
+  QueueFullError,
   RateLimitError,
   type StreamEnd,
 } from '../../core/index.js'
@@ -63,6 +64,7 @@ export class CallQueue implements Expiring {
     request: Request,
     context: Context,
   ): Promise<Answer> {
+    if (context.optional) throw this.#refusal()
     const since = now()
     this.#admit(request, context, since)
     const turn = this.#room.wait(context, since)
@@ -80,6 +82,13 @@ export class CallQueue implements Expiring {
         throw error
       },
     )
+  }
+
+  /** Of a call that runs only if that is possible at once. */
+  #refusal(): QueueFullError {
+    this.#rejected++
+    const retryAfter = this.#times.untilFree(this.#room.waiting)
+    return new QueueFullError(this.#room.waiting, { layer: this.#name, retryAfter })
   }
 
   #hasWaited(context: Context, since: number): void {

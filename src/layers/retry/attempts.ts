@@ -53,7 +53,7 @@ export class Attempts<Request, Answer> {
     this.#policy = policy
     this.#next = next
     this.#request = request
-    this.#context = context
+    this.#context = policy.share === undefined ? context : context.derive(policy.share)
     this.#began = policy.budget?.begin()
   }
 

@@ -1,4 +1,4 @@
-import { now } from '../../core/index.js'
+import { now, type RetryAllowance } from '../../core/index.js'
 
 /**
  * How many retries all calls of one `retry()` may make together: `floor` + `ratio` × the calls of
@@ -28,7 +28,7 @@ const SLICES = 100
  * that an outage is not made worse by those who ask again.
  * @see https://twitter.github.io/finagle/guide/Glossary.html "retry budget"
  */
-export class RetryBudget {
+export class RetryBudget implements RetryAllowance {
   readonly #ratio: number
   readonly #floor: number
   readonly #windowMs: number
@@ -65,6 +65,11 @@ export class RetryBudget {
     if (retries + 1 > this.#floor + this.#ratio * calls) return false
     current.retries++
     return true
+  }
+
+  /** Gives one back that was not made. */
+  giveBack(): void {
+    this.#current().retries--
   }
 
   /** The slice of now; those that have left the window are dropped. */

@@ -98,6 +98,7 @@ export function retry<const Name extends string = 'retry'>(
     name: checked.name,
     kind: 'retry',
     outside: {
+      hedge: 'each of the two tries is repeated by itself; put retry outside.',
       queue: 'a call in backoff holds its slot; put retry outside.',
       pool: 'a call in backoff holds its connection; put retry outside.',
     },

@@ -1,6 +1,7 @@
 import {
   atOnce,
   type Context,
+  type ContextPatch,
   ELSEWHERE,
   hookFailed,
   isJsonData,
@@ -31,6 +32,8 @@ export class RetryPolicy {
   readonly name: string
   readonly retries: number
   readonly budget: RetryBudget | undefined
+  /** For the layers inside, which may draw on the budget as well. */
+  readonly share: ContextPatch | undefined
   readonly stats = { retries: 0, exhausted: 0, refused: 0 }
   readonly #options: PolicyOptions
 
@@ -38,6 +41,7 @@ export class RetryPolicy {
     this.name = options.name
     this.retries = options.retries
     this.budget = budget
+    this.share = budget && { retryBudget: budget }
     this.#options = options
   }
 

@@ -20,6 +20,7 @@ describe('base', () => {
       model: () => 'small',
       withModel: () => 'for another model',
       fromValue: () => 'an answer',
+      joins: () => true,
       ownKey: () => true,
       conversation: () => 'the one about tulips',
       weigh: () => ({ input: 3, output: 5 }),
@@ -54,6 +55,7 @@ describe('base', () => {
     expect(facts.model).toBeUndefined()
     expect(facts.withModel).toBeUndefined()
     expect(facts.fromValue).toBeUndefined()
+    expect(facts.joins('x')).toBe(false)
     expect(facts.conversation('x')).toBeUndefined()
     expect(facts.usage('x')).toBeUndefined()
     expect(facts.weigh('eight ch')).toEqual({ input: 2 })

@@ -6,6 +6,7 @@ import { breaker } from '../../../src/layers/breaker/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { dedupe } from '../../../src/layers/dedupe/index.js'
 import { fallback } from '../../../src/layers/fallback/index.js'
+import { hedge } from '../../../src/layers/hedge/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
 import { rateLimit } from '../../../src/layers/rate-limit/index.js'
@@ -53,6 +54,8 @@ describe('layerContract', () => {
     timeout: () => timeout({ ms: 10_000, firstTokenMs: 5_000, idleMs: 5_000 }),
     retry: () => retry({ retries: 2, minDelayMs: 0 }),
     fallback: () => fallback({ to: [() => 'another answer'] }),
+    hedge: () => hedge({ delayMs: 5_000 }),
+    'hedge that knows no delay yet': () => hedge(),
     breaker: () => breaker(),
     queue: () =>
       queue({ concurrency: 3, maxWaitMs: 5_000, rate: { limit: 1_000, intervalMs: 10 } }),

@@ -6,6 +6,7 @@ import { breaker } from '../../../src/layers/breaker/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { dedupe } from '../../../src/layers/dedupe/index.js'
 import { fallback } from '../../../src/layers/fallback/index.js'
+import { hedge } from '../../../src/layers/hedge/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
 import { rateLimit } from '../../../src/layers/rate-limit/index.js'
@@ -229,6 +230,7 @@ describe('order', () => {
 /** Layers that bring in somebody else: they change nothing while nobody is needed. */
 const others = {
   fallback: (name?: string) => fallback({ to: [() => 'instead'], when: () => false, name }),
+  hedge: (name?: string) => hedge({ delayMs: 20_000, name }),
 }
 
 describe.each(Object.entries(others))('%s', (_, makeOther) => {
@@ -263,10 +265,21 @@ describe('describe', () => {
   type Any = keyof typeof all
   /** What is odd: the outer layer, and those that are better placed outside it. */
   const ODD: Partial<Record<Any, Any[]>> = {
-    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'rateLimit', 'fallback'],
-    pool: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'queue', 'rateLimit', 'fallback'],
+    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'rateLimit', 'fallback', 'hedge'],
+    pool: [
+      'cache',
+      'dedupe',
+      'retry',
+      'breaker',
+      'batcher',
+      'queue',
+      'rateLimit',
+      'fallback',
+      'hedge',
+    ],
     rateLimit: ['cache', 'dedupe'],
-    breaker: ['cache', 'fallback'],
+    breaker: ['cache', 'fallback', 'hedge'],
+    hedge: ['retry', 'fallback'],
     retry: ['fallback'],
     batcher: ['cache'],
   }

@@ -46,6 +46,25 @@ describe('attempts', () => {
   })
 })
 
+describe('a try with notes of its own', () => {
+  it('counts its own attempts, and those of tries within it, as the call counts all', async () => {
+    const counts: number[] = []
+    const ask = stack(
+      async () => 1,
+      (next) => async (request, context) => {
+        const first = context.derive({ meta: new Map() })
+        const second = context.derive({ meta: new Map() })
+        const within = second.derive({}).derive({ meta: new Map() })
+        for (const one of [first, within, within]) await next(request, one)
+        counts.push(...[context, first, second, within].map(({ attempts }) => attempts))
+        return 1
+      },
+    )
+    await ask(undefined)
+    expect(counts).toEqual([3, 1, 2, 2])
+  })
+})
+
 describe('notes', () => {
   it('are there when somebody has made one, and nobody makes a map by looking', async () => {
     const probe = spy()

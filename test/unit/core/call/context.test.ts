@@ -90,7 +90,7 @@ describe('Context', () => {
     it('tells the layers inside that a call is optional, where it must not go, and what may be repeated', async () => {
       const context = await contextOf()
       expect(context).toMatchObject({ optional: false, elsewhere: [], retryBudget: undefined })
-      const retryBudget = { take: () => true }
+      const retryBudget = { take: () => true, giveBack: () => {} }
       const inner = context.derive({ optional: true, elsewhere: [1], retryBudget }).derive({})
       expect(inner).toMatchObject({ optional: true, elsewhere: [1] })
       expect(inner.retryBudget).toBe(retryBudget)

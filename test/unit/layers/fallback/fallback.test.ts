@@ -328,6 +328,19 @@ describe('fallback', () => {
       expect(ask.stats().fallback).toEqual({ used: 0, exhausted: 1, byCandidate: {} })
     })
 
+    it('rejects with the reason of a caller who leaves after it', async () => {
+      const caller = new AbortController()
+      const { ask, asked } = around({ first: says('bad'), second: says('bad') }, ['second'], {
+        accept: () => {
+          caller.abort('left')
+          return false
+        },
+      })
+      expect(await failure(ask(FIRST, { signal: caller.signal }))).toBe('left')
+      expect(asked).toEqual(['first'])
+      expect(ask.stats().fallback).toMatchObject({ used: 0, exhausted: 0 })
+    })
+
     it('judges no stream, and takes an answer when it throws', async () => {
       const { ask } = around({ first: () => numbers(1), second: says('x') }, ['second'], {
         accept: () => {

@@ -1,0 +1,137 @@
+import {
+  ANSWERED_BY,
+  type Context,
+  Destination,
+  isRecord,
+  processWide,
+  remaining,
+} from '../../core/index.js'
+import type { HedgeBudget } from './budget.js'
+import type { Samples } from './samples.js'
+import { Times } from './times.js'
+
+export interface HedgesOptions {
+  readonly name: string
+  readonly delayMs: number | 'p95'
+  readonly minDelayMs: number
+  readonly maxDelayMs: number
+  readonly to: readonly Destination[]
+  readonly budget: HedgeBudget | undefined
+}
+
+/** Where a second try goes, and what it asks. */
+export interface Place {
+  readonly destination: Destination
+  readonly request: unknown
+  readonly model: string | undefined
+  /** Members of a pool that it must not go to. */
+  readonly elsewhere: readonly number[]
+}
+
+/** The function that the stack is around. */
+const HERE = new Destination()
+
+/** Of all copies of the library: a call may go from one to the other. */
+const layers = processWide('hedge-layers', () => ({ count: 0 }))
+
+/** One `hedge()`: after how long a call is slow, and whether and where it gets a second try. */
+export class Hedges {
+  /** For `context.via`. */
+  readonly id = `hedge${++layers.count}`
+  readonly name: string
+  readonly budget: HedgeBudget | undefined
+  readonly stats = { hedged: 0, won: 0, lost: 0, refused: 0 }
+  readonly #options: HedgesOptions
+  readonly #times = new Times()
+  /** Calls in progress. */
+  #calls = 0
+
+  constructor(options: HedgesOptions) {
+    this.name = options.name
+    this.budget = options.budget
+    this.#options = options
+  }
+
+  /** How long calls like this one have taken. */
+  timesOf(request: unknown, { base }: Context): Samples {
+    return this.#times.of(request, base)
+  }
+
+  /** When a call is slow; undefined while that is not known. Milliseconds. */
+  delayOf(times: Samples): number | undefined {
+    const { delayMs, minDelayMs, maxDelayMs } = this.#options
+    if (delayMs !== 'p95') return delayMs
+    const p95 = times.quantile(0.95)
+    return p95 && Math.min(maxDelayMs, Math.max(minDelayMs, p95))
+  }
+
+  begin(): void {
+    this.#calls++
+  }
+
+  end(isSuccess: boolean): void {
+    this.#calls--
+    if (isSuccess) this.budget?.succeeded()
+  }
+
+  /**
+   * Where a slow call may have its second try; undefined when there is no place for it.
+   * @param notes of the first try
+   */
+  placeFor(
+    request: unknown,
+    context: Context,
+    notes: ReadonlyMap<string, unknown>,
+  ): Place | undefined {
+    const { to } = this.#options
+    const model = context.base.model?.(request)
+    if (to.length === 0) return anotherMember(request, context, notes, model)
+    const hasOwnKey = context.base.ownKey(request) === true
+    for (const destination of to) {
+      // Another account does not pay for a call that brings a key.
+      if (destination.isElsewhere ? hasOwnKey : destination.model === model) continue
+      const asked = destination.requestFor(request, context)
+      if (asked !== undefined)
+        return { destination, ...asked, model: destination.model ?? model, elsewhere: [] }
+    }
+    return undefined
+  }
+
+  /** Takes one from each budget, if all have one and there is time for it. */
+  take(times: Samples, context: Context): boolean {
+    if (remaining(context) < (times.quantile(0.5) ?? 0)) return false
+    if (this.budget?.take(this.#calls) === false) return false
+    if (context.retryBudget?.take() !== false) return true
+    this.budget?.end(true)
+    return false
+  }
+
+  /** A second try is over. One that was refused has cost nothing. */
+  secondEnded(wasRefused: boolean, { retryBudget }: Context): void {
+    this.budget?.end(wasRefused)
+    if (wasRefused) retryBudget?.giveBack()
+  }
+}
+
+function anotherMember(
+  request: unknown,
+  context: Context,
+  notes: ReadonlyMap<string, unknown>,
+  model: string | undefined,
+): Place | undefined {
+  const by = notes.get(ANSWERED_BY)
+  const member = isRecord(by) && typeof by.member === 'number' ? by.member : undefined
+  // Beside the first one upstream would only join it.
+  if (member === undefined && context.base.joins(request)) return undefined
+  const elsewhere = member === undefined ? context.elsewhere : [...context.elsewhere, member]
+  return { destination: HERE, request, model, elsewhere }
+}
+
+/** Only what may be shared may be asked twice. */
+export function hasIdentity(request: unknown, context: Context): boolean {
+  try {
+    return typeof context.keyOf(request, 'dedupe') === 'string'
+  } catch {
+    return false
+  }
+}

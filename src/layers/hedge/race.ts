@@ -1,0 +1,249 @@
+import {
+  ANSWERED_BY,
+  addAttempts,
+  type Context,
+  deadlines,
+  type Expiring,
+  forkNotes,
+  type Handler,
+  isRecord,
+  isStackError,
+  type MaybePromise,
+  NOT_WAITING,
+  now,
+  onEnd,
+  proceed,
+  Scope,
+  streamOf,
+  takeNotes,
+} from '../../core/index.js'
+import { endsBoth } from './ends-both.js'
+import { type Hedges, hasIdentity, type Place } from './hedges.js'
+import type { Samples } from './samples.js'
+
+/** One of the two tries of a call: it is aborted without the other, and has notes of its own. */
+class Try extends Scope {
+  readonly meta: Map<string, unknown>
+  readonly #race: Expiring
+  hasFailed = false
+  error: unknown = undefined
+
+  constructor(race: Expiring, { cancel, meta }: Context) {
+    super(cancel)
+    this.#race = race
+    this.meta = forkNotes(meta)
+  }
+
+  override abort(reason: unknown): void {
+    super.abort(reason)
+    // Work may ignore it for ever, and nothing is to be tried beside that.
+    deadlines.clear(this.#race)
+  }
+
+  /** Its answer has ended. */
+  ended(): void {
+    this.dispose()
+  }
+}
+
+/** Runs a call, which gets a second try when it is slow. */
+export function runHedged<Request, Answer>(
+  hedges: Hedges,
+  next: Handler<Request, Answer>,
+  request: Request,
+  context: Context,
+): MaybePromise<Answer> {
+  // A second try has no second try of its own.
+  if (context.optional) return next(request, context)
+  const times = hedges.timesOf(request, context)
+  const delayMs = hedges.delayOf(times)
+  if (delayMs !== undefined) return new Race(hedges, next, request, context, times).run(delayMs)
+  const since = now()
+  return proceed<Answer, Answer>(next(request, context), (answer) => {
+    times.add(now() - since)
+    hedges.budget?.succeeded()
+    return answer
+  }) as MaybePromise<Answer>
+}
+
+/** One call: its first try, and a second one when that is slow. Who commits first answers. */
+class Race<Request, Answer> implements Expiring {
+  deadlineSlot = NOT_WAITING
+  readonly #hedges: Hedges
+  readonly #next: Handler<Request, Answer>
+  readonly #request: Request
+  readonly #context: Context
+  readonly #times: Samples
+  readonly #since = now()
+  readonly #first: Try
+  #delayMs = 0
+  #second: Try | undefined
+  #place: Place | undefined
+  #isOver = false
+  #resolve!: (answer: Answer) => void
+  #reject!: (error: unknown) => void
+  #wake!: () => void
+
+  constructor(
+    hedges: Hedges,
+    next: Handler<Request, Answer>,
+    request: Request,
+    context: Context,
+    times: Samples,
+  ) {
+    this.#hedges = hedges
+    this.#next = next
+    this.#request = request
+    this.#context = context
+    this.#times = times
+    this.#first = new Try(this, context)
+  }
+
+  /** Runs the call, which is slow when it has no answer after `delayMs`. */
+  run(delayMs: number): Promise<Answer> {
+    this.#delayMs = delayMs
+    const answer = new Promise<Answer>((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.#hedges.begin()
+    this.#begin(this.#first, () => {
+      const inward = this.#context.derive({ cancel: this.#first, meta: this.#first.meta })
+      return this.#next(this.#request, inward)
+    })
+    if (!this.#isOver && !this.#first.aborted) this.#watch()
+    return answer
+  }
+
+  expire(): void {
+    this.#wake()
+  }
+
+  /** By way of a promise, which keeps the caller's async context: timers are of nobody. */
+  #watch(): void {
+    deadlines.set(this, this.#since + this.#delayMs)
+    const slow = new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    void slow.then(() => this.#tryAgain())
+  }
+
+  #begin(tried: Try, ask: () => MaybePromise<unknown>): void {
+    try {
+      void proceed(
+        ask(),
+        (answer) => this.#answered(tried, answer as Answer),
+        (error) => this.#failed(tried, error),
+      )
+    } catch (error) {
+      this.#failed(tried, error)
+    }
+  }
+
+  /** The first try is slow. */
+  #tryAgain(): void {
+    const { cancel, closing } = this.#context
+    if (this.#isOver || cancel.aborted || closing.aborted) return
+    if (!hasIdentity(this.#request, this.#context)) return
+    const place = this.#hedges.placeFor(this.#request, this.#context, this.#first.meta)
+    if (place === undefined) return
+    this.#place = place
+    if (!this.#hedges.take(this.#times, this.#context)) return this.#tell('refused')
+    this.#begin(this.#startSecond(place.model), () => this.#askAt(place))
+  }
+
+  #startSecond(model: string | undefined): Try {
+    const second = new Try(this, this.#context)
+    second.meta.set(ANSWERED_BY, { model })
+    this.#second = second
+    return second
+  }
+
+  #askAt({ destination, request, elsewhere }: Place): MaybePromise<unknown> {
+    const second = this.#second as Try
+    const inward = this.#context.derive({
+      cancel: second,
+      meta: second.meta,
+      optional: true,
+      elsewhere,
+    })
+    return destination.ask(this.#next as Handler<never>, request, inward, this.#hedges.id)
+  }
+
+  #answered(tried: Try, answer: Answer): void {
+    if (this.#isOver) return void streamOf(answer)?.abort(tried.reason)
+    // Of a first try that was beaten it is known that it would have taken longer.
+    this.#times.add(now() - this.#since)
+    this.#end(tried, true)
+    if (this.#second !== undefined) this.#noteAnswer(tried)
+    this.#resolve(onEnd(answer, tried))
+  }
+
+  /** A failure is no answer as long as the other try may give one. */
+  #failed(tried: Try, error: unknown): void {
+    if (this.#isOver) return
+    tried.hasFailed = true
+    tried.error = error
+    const wasRefused = isStackError(error) && error.refused
+    if (tried === this.#second) this.#decide(wasRefused ? 'refused' : 'lost')
+    const isFinal =
+      this.#context.cancel.aborted || (!wasRefused && endsBoth(error, this.#haveSameKey))
+    const other = this.#otherThan(tried)
+    if (!isFinal && other !== undefined && !other.hasFailed) return tried.dispose()
+    const last = isFinal ? tried : this.#first
+    this.#end(last, false)
+    last.dispose()
+    this.#reject(last.error)
+  }
+
+  /** The call goes on as this try does; the other one is aborted. */
+  #end(last: Try, isAnswered: boolean): void {
+    this.#isOver = true
+    deadlines.clear(this)
+    const { meta } = this.#context
+    const second = this.#second
+    const other = this.#otherThan(last)
+    if (second !== undefined && !second.hasFailed)
+      this.#decide(isAnswered && last === second ? 'won' : 'lost')
+    if (other !== undefined && !other.hasFailed) other.abort(beaten())
+    other?.dispose()
+    takeNotes(meta, last.meta)
+    if (other !== undefined) addAttempts(meta, other.meta)
+    this.#hedges.end(isAnswered)
+  }
+
+  #otherThan(tried: Try): Try | undefined {
+    return tried === this.#first ? this.#second : this.#first
+  }
+
+  /** Another client or member has a key of its own, which may be good where this one is not. */
+  get #haveSameKey(): boolean {
+    const place = this.#place
+    const { base } = this.#context
+    if (place === undefined || base.ownKey(this.#request) === true) return true
+    return !place.destination.isElsewhere && place.elsewhere.length === 0
+  }
+
+  #decide(outcome: 'won' | 'lost' | 'refused'): void {
+    this.#hedges.secondEnded(outcome === 'refused', this.#context)
+    this.#tell(outcome)
+  }
+
+  #tell(outcome: 'won' | 'lost' | 'refused'): void {
+    const { stats, name } = this.#hedges
+    stats[outcome]++
+    if (outcome !== 'refused') stats.hedged++
+    this.#context.trace?.hedge(name, outcome, this.#delayMs, this.#place?.model)
+  }
+
+  #noteAnswer(tried: Try): void {
+    const { meta, base } = this.#context
+    const by = meta.get(ANSWERED_BY)
+    if (tried === this.#first && (!isRecord(by) || by.model === undefined))
+      meta.set(ANSWERED_BY, { ...(isRecord(by) && by), model: base.model?.(this.#request) })
+    meta.set(this.#hedges.name, { won: tried === this.#second, delayMs: this.#delayMs })
+  }
+}
+
+const beaten = () =>
+  new DOMException('Aborted: the other try of this call has answered first.', 'AbortError')
