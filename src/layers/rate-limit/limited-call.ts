@@ -119,7 +119,7 @@ export class LimitedCall {
   /** At a whole answer, or a chunk of one. */
   #look(part: unknown, charactersIn: (part: unknown) => number): void {
     const usage = this.context.base.usage(part)
-    if (usage !== undefined && isAmount(usage.input) && isAmount(usage.output)) this.#usage = usage
+    if (isAmount(usage?.input) && isAmount(usage?.output)) this.#usage = usage
     else if (this.#usage === undefined) this.#characters += charactersIn(part)
   }
 
