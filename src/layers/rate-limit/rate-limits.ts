@@ -179,7 +179,8 @@ export class RateLimits implements CallLimits, LineLimits {
     if (note === undefined) return
     // The limits further out are not upstream's.
     context.meta.delete(UPSTREAM_PAUSE)
-    const { until, unit } = note as UpstreamPause
+    // The map may be the caller's own, so anything may be in it.
+    const { until, unit } = (note ?? {}) as Partial<UpstreamPause>
     // What upstream says of a key that the call brought itself is no concern of the others.
     if (typeof until !== 'number' || context.base.ownKey(request) === true) return
     const last = Math.min(until, now() + LONGEST_PAUSE_MS)
