@@ -28,7 +28,8 @@ export class Weight {
   /** Tokens that the request allows for its answer; `Infinity` when it says nothing of it. */
   readonly allowedOutput: number
   readonly amounts: Amounts
-  readonly model: string
+  /** The model that is asked, and from its answer on the one that has answered. */
+  model: string
   readonly #scales: Scales
   /** Undefined for a call that another key pays for. */
   readonly #cost: CostRule | undefined
