@@ -4,7 +4,13 @@ import { ConfigError } from './errors.js'
 import { type NestedStack, stackOf } from './nested.js'
 import type { CloseOptions, LayerDescription } from './stack-types.js'
 import type { BaseFacts } from './traits.js'
-import { ANSWERED_BY, type Context, type Handler, type MaybePromise } from './types.js'
+import {
+  ANSWERED_BY,
+  type Context,
+  type Handler,
+  type MaybePromise,
+  UPSTREAM_PAUSE,
+} from './types.js'
 
 /** A client, or a stack, to which a call may go. It is never closed there. */
 export interface TargetClient {
@@ -152,8 +158,12 @@ async function askStack(
     elsewhere: [],
     via: `${context.via}${via} `,
   })
+  // What it refuses is marked so; of all else a layer here may think that it ran.
+  context.countAttempt()
   try {
     const answer = await stack(request, inward)
+    // Its upstream's limits are not ours.
+    meta.delete(UPSTREAM_PAUSE)
     takeNotes(context.meta, meta, { overwrite: false })
     if (meta.has(ANSWERED_BY)) context.meta.set(ANSWERED_BY, meta.get(ANSWERED_BY))
     return answer

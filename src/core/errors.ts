@@ -261,10 +261,7 @@ export class ClosedError extends StackError {
 /** What a limit counts. */
 export type LimitUnit = 'requests' | 'tokens'
 
-/**
- * A rate limit: ours, before the call ran (`refused`), or upstream's. Code `RATE_LIMITED`, status
- * 429.
- */
+/** A rate limit: ours (`refused`: it never ran), or upstream's. Code `RATE_LIMITED`, status 429. */
 export class RateLimitError extends StackError {
   static override readonly kind: string = 'RateLimitError'
   /** How many `unit`s a `rateLimit()` allows in its interval; undefined of other limits. */

@@ -11,6 +11,7 @@ import {
   isStackError,
   onEnd,
   queue,
+  rateLimit,
   retry,
   stack,
   tap,
@@ -146,6 +147,29 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
     }
     const fails = what.startsWith('throws') || what === 'gives a promise that rejects'
     expect(typeof (await ask())).toBe(fails ? 'string' : typeof mishap())
+  })
+
+  it('as a callback of rateLimit, or a trait that it reads, costs no call', async () => {
+    const limits = {
+      requests: mishap,
+      tokens: { limit: mishap },
+      cost: { limit: mishap, per: 'day', price: mishap, onUnknownPrice: 'zero' },
+      countTokens: mishap,
+    } as const
+    const traits = { weigh: mishap, usage: mishap, model: mishap, ownKey: mishap }
+    for (const by of [mishap, 'model', 'all'] as const) {
+      const layers = [rateLimit({ ...limits, by }), rateLimit({ requests: 1e6, tokens: 1e9, by })]
+      for (const layer of layers) {
+        expect(
+          await stack(
+            base(async () => 'ok', traits),
+            layer,
+          )(),
+        ).toBe('ok')
+        expect(await collect(await stack(base(letters, traits), layer)())).toEqual(['a', 'b'])
+        expect(layer.stats()).toMatchObject({ waiting: 0, rejected: 0 })
+      }
+    }
   })
 
   it('as random leaves a backoff that lies between its bounds', async () => {

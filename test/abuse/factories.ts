@@ -33,6 +33,7 @@ export const factories: Record<string, (options: Anything) => unknown> = {
   cache: library.cache,
   dedupe: library.dedupe,
   batcher: library.batcher,
+  rateLimit: library.rateLimit,
   chaos,
   createBlossom,
   base: (options) => tellOf(async () => 1, options),

@@ -41,6 +41,16 @@ const numeric: Record<string, string[]> = {
   cache: ['ttlMs', 'staleMs', 'maxEntries', 'maxBytes', 'storeTimeoutMs'],
   dedupe: [],
   batcher: ['maxItems', 'maxDelayMs'],
+  rateLimit: [
+    'requests.limit',
+    'requests.intervalMs',
+    'requests.burst',
+    'tokens.limit',
+    'cost.limit',
+    'cost.per',
+    'maxWaiting',
+    'maxWaitMs',
+  ],
   chaos: [
     'failRate',
     'rateLimitRate',
@@ -63,6 +73,7 @@ const others: Record<string, string[]> = {
   breaker: ['key', 'counts', 'onStateChange', 'initialState'],
   cache: ['store', 'key'],
   chaos: ['error'],
+  rateLimit: ['mode', 'by', 'countTokens'],
   createBlossom: [
     'apiKey',
     'baseURL',
@@ -166,13 +177,20 @@ function unwrapped(drawn: unknown): Anything {
   )
 }
 
+/** What an object of options needs beside the one in question. */
+const BESIDE: Readonly<Record<string, object>> = {
+  rate: { limit: 1, intervalMs: 1 },
+  requests: { limit: 1 },
+  cost: { limit: 1, per: 'day', price: () => 1 },
+}
+
 /** Options with one value, at the place that a dotted name tells. */
 function withValue(name: string, value: Anything, required: object = {}): Anything {
   const [outer = '', inner] = name.split('.')
   // Without its `ms` a time limit is refused first.
   if (inner === undefined) return { ...(outer.endsWith('Ms') && required), [outer]: value }
   if (outer === 'members') return { members: [{ [inner]: value }] }
-  return { [outer]: { ...(outer === 'rate' && { limit: 1, intervalMs: 1 }), [inner]: value } }
+  return { [outer]: { ...BESIDE[outer], [inner]: value } }
 }
 
 function refusal(make: () => unknown): ConfigError {

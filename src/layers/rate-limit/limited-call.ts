@@ -1,4 +1,6 @@
 import {
+  ANSWERED_BY,
+  type AnsweredBy,
   type Context,
   type Handler,
   isStackError,
@@ -88,6 +90,7 @@ export class LimitedCall {
     this.#limits.readPause(this)
     try {
       if (this.#weight === undefined) return onEnd(answer, this)
+      this.#noteModel(this.#weight)
       const stream = streamOf(answer)
       if (stream === undefined) this.#look(answer, charactersInAnswer)
       else stream.tap((chunk) => this.#look(chunk, charactersInChunk))
@@ -97,6 +100,12 @@ export class LimitedCall {
       notifyEnd(this, { outcome: 'failed', error })
       throw error
     }
+  }
+
+  /** Another model than was asked may have answered, at another price. */
+  #noteModel(weight: Weight): void {
+    const note = this.context.notes?.get(ANSWERED_BY) as AnsweredBy | null | undefined
+    if (typeof note?.model === 'string') weight.model = note.model
   }
 
   #failed(error: unknown): never {
@@ -119,7 +128,7 @@ export class LimitedCall {
   /** At a whole answer, or a chunk of one. */
   #look(part: unknown, charactersIn: (part: unknown) => number): void {
     const usage = this.context.base.usage(part)
-    if (usage !== undefined && isAmount(usage.input) && isAmount(usage.output)) this.#usage = usage
+    if (isAmount(usage?.input) && isAmount(usage?.output)) this.#usage = usage
     else if (this.#usage === undefined) this.#characters += charactersIn(part)
   }
 

@@ -53,7 +53,7 @@ const SLACK = 1e-3
 export const countable = (amount: number): number => Math.min(amount, LARGEST)
 
 /** An amount of the operator's unit in millionths, rounded up. */
-export const millionths = (amount: number): number =>
+const millionths = (amount: number): number =>
   Math.max(0, Math.ceil(countable(amount) * MILLIONTHS - SLACK))
 
 export const fromMillionths = (amount: number): number => amount / MILLIONTHS

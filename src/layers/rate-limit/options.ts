@@ -1,4 +1,4 @@
-import { ConfigError, type Context, check, rules, type TokenUsage } from '../../core/index.js'
+import { type Context, check, rules, type TokenUsage } from '../../core/index.js'
 
 /**
  * A limit that differs from key to key, such as a plan. `Infinity` is no limit, 0 lets nothing
@@ -123,16 +123,13 @@ export interface LimitOptions {
 /** Reads the three limits in whatever form they were given. */
 export function readLimits({ requests, tokens, cost }: RateLimitSettings): LimitOptions {
   return {
-    requests: readRate('requests', requests),
-    tokens: readRate('tokens', tokens),
+    requests: readRate(requests),
+    tokens: readRate(tokens),
     cost: cost && readCost(cost),
   }
 }
 
-const fail = (sentence: string) => new ConfigError(sentence, { layer: 'rateLimit' })
-
 function readRate(
-  option: 'requests' | 'tokens',
   given: number | LimitPlan | LimitRateOptions | undefined,
 ): LimitRateOptions | undefined {
   if (given === undefined) return undefined
@@ -142,7 +139,7 @@ function readRate(
     intervalMs: rules.duration(60_000),
     burst: rules.number(undefined, { min: 1 }),
   }
-  return check(`rateLimit: ${option}`, given, checks, fail)
+  return check('rateLimit', given, checks)
 }
 
 function readCost(given: LimitCostOptions): LimitCostOptions {
@@ -154,5 +151,5 @@ function readCost(given: LimitCostOptions): LimitCostOptions {
     price: rules.required(rules.callback<LimitCostOptions['price']>()),
     onUnknownPrice: rules.oneOf(['reject', 'zero'], 'reject' as const),
   }
-  return check('rateLimit: cost', given, checks, fail)
+  return check('rateLimit', given, checks)
 }

@@ -19,7 +19,7 @@ import type { LimitOptions, RateLimitOptions } from './options.js'
 import { outOfBudget, overLimit, tooLate, tooManyWaiting, unknownPrice } from './refusals.js'
 import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
 import { type LineLimits, WaitingLine } from './waiting-line.js'
-import { type Scales, Weight } from './weight.js'
+import { modelOf, type Scales, Weight } from './weight.js'
 
 /** Upstream's own limits are kept for no longer, whatever it reports. */
 const LONGEST_PAUSE_MS = 24 * 3_600_000
@@ -179,7 +179,8 @@ export class RateLimits implements CallLimits, LineLimits {
     if (note === undefined) return
     // The limits further out are not upstream's.
     context.meta.delete(UPSTREAM_PAUSE)
-    const { until, unit } = note as UpstreamPause
+    // The map may be the caller's own, so anything may be in it.
+    const { until, unit } = (note ?? {}) as Partial<UpstreamPause>
     // What upstream says of a key that the call brought itself is no concern of the others.
     if (typeof until !== 'number' || context.base.ownKey(request) === true) return
     const last = Math.min(until, now() + LONGEST_PAUSE_MS)
@@ -221,7 +222,7 @@ export class RateLimits implements CallLimits, LineLimits {
 /** Whose call it is; undefined for one that is not limited. */
 function keyOf(by: By, request: unknown, context: Context): string | undefined {
   if (by === 'all') return ''
-  if (by === 'model') return context.base.model?.(request) ?? ''
+  if (by === 'model') return modelOf(request, context.base)
   if (by === 'tenant') {
     if (context.tenant === undefined)
       warn(

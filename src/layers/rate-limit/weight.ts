@@ -1,4 +1,10 @@
-import { atOnce, type Context, hookFailed, type TokenUsage } from '../../core/index.js'
+import {
+  atOnce,
+  type BaseFacts,
+  type Context,
+  hookFailed,
+  type TokenUsage,
+} from '../../core/index.js'
 import type { OutputEstimates } from './estimates.js'
 import { type Amounts, type CostRule, countable, isAmount, type Limits } from './limits.js'
 
@@ -22,7 +28,8 @@ export class Weight {
   /** Tokens that the request allows for its answer; `Infinity` when it says nothing of it. */
   readonly allowedOutput: number
   readonly amounts: Amounts
-  readonly model: string
+  /** The model that is asked, and from its answer on the one that has answered. */
+  model: string
   readonly #scales: Scales
   /** Undefined for a call that another key pays for. */
   readonly #cost: CostRule | undefined
@@ -32,7 +39,7 @@ export class Weight {
   constructor(scales: Scales, request: unknown, { base }: Context, limits: Limits) {
     this.#scales = scales
     this.#cost = base.ownKey(request) === true ? undefined : scales.cost
-    this.model = base.model?.(request) ?? ''
+    this.model = modelOf(request, base)
     const weighed = base.weigh(request)
     this.input = countable(counted(scales.countTokens, request) ?? amountOf(weighed?.input) ?? 0)
     const allowed = amountOf(weighed?.output)
@@ -69,6 +76,12 @@ export class Weight {
     if (this.#cost === undefined) return 0
     return this.#cost.price(this.model, usage) ?? (this.#cost.refusesUnknown ? undefined : 0)
   }
+}
+
+/** The model that answers a request; empty where the base does not know it. */
+export function modelOf(request: unknown, { model }: BaseFacts): string {
+  const name: unknown = model?.(request)
+  return typeof name === 'string' ? name : ''
 }
 
 const amountOf = (value: unknown): number | undefined => (isAmount(value) ? value : undefined)

@@ -133,7 +133,8 @@ describe('a limit that upstream reports as used up', () => {
     const { ask } = limited({ mode: 'reject' })
     await ask({ pausesMs: -5 })
     await ask({ pausesMs: Number.NaN })
-    await ask({}, { meta: new Map([[UPSTREAM_PAUSE, { until: 'soon' }]]) })
+    for (const note of [{ until: 'soon' }, null, 5])
+      await ask({}, { meta: new Map([[UPSTREAM_PAUSE, note]]) })
     expect(await ask({})).toBe('ok')
   })
 

@@ -150,9 +150,9 @@ describe('rateLimit', () => {
   it.each([
     [{ requests: 0 }, /option "requests" must be a number above 0, a function, or an object/],
     [{ tokens: '5' }, /option "tokens" must be/],
-    [{ requests: { limit: -1 } }, /rateLimit: requests: option "limit" must be/],
+    [{ requests: { limit: -1 } }, /rateLimit: option "limit" must be/],
     [{ requests: { limit: 1, intervalMs: 0 } }, /option "intervalMs" must be a duration/],
-    [{ tokens: { limit: 1, burst: 0.5 } }, /rateLimit: tokens: option "burst" must be/],
+    [{ tokens: { limit: 1, burst: 0.5 } }, /rateLimit: option "burst" must be/],
     [{ tokens: { limit: 1, window: 5 } }, /option "window" is unknown/],
     [{ requests: {} }, /option "limit" must be/],
     [{ requests: 1, mode: 'drop' }, /option "mode" must be one of "wait", "reject"/],
@@ -163,7 +163,7 @@ describe('rateLimit', () => {
     [{ requests: 1, maxWaiting: -1 }, /option "maxWaiting"/],
     [{ requests: 1, shared: {} }, /option "shared" is unknown/],
     [{ cost: 5 }, /option "cost" must be an object/],
-    [{ cost: { limit: 1, per: 'week', price: () => 1 } }, /rateLimit: cost: option "per" must be/],
+    [{ cost: { limit: 1, per: 'week', price: () => 1 } }, /rateLimit: option "per" must be/],
     [{ cost: { limit: 1, per: 'day' } }, /option "price" must be a function/],
   ])('refuses %o', (options, message) => {
     expect(() => rateLimit(options as never)).toThrow(message)
