@@ -50,6 +50,7 @@ const numeric: Record<string, string[]> = {
 const others: Record<string, string[]> = {
   retry: ['when', 'accept', 'onRetry', 'random'],
   breaker: ['key', 'counts', 'onStateChange', 'initialState'],
+  queue: ['fairness', 'weights'],
   cache: ['store', 'key'],
   chaos: ['error'],
   createBlossom: [
