@@ -299,12 +299,24 @@ describe("the pages' tables", () => {
         : `src/layers/${layer.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}/README.md`,
     )
   const names = (cell: string) => [...cell.matchAll(/`(\w+)`/g)].map((match) => match[1]!)
-  const { timeout, retry, fallback, breaker, queue, rateLimit, pool, cache, dedupe, batcher } =
-    library
+  const {
+    timeout,
+    retry,
+    fallback,
+    hedge,
+    breaker,
+    queue,
+    rateLimit,
+    pool,
+    cache,
+    dedupe,
+    batcher,
+  } = library
   const layers = {
     timeout,
     retry,
     fallback,
+    hedge,
     breaker,
     queue,
     rateLimit,

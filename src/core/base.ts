@@ -99,6 +99,7 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     conversation: traits.conversation ? orUnknown('conversation()', traits.conversation) : unknown,
     weigh: traits.weigh ? orUnknown('weigh()', traits.weigh) : weighJson,
     usage: traits.usage ? orUnknown('usage()', traits.usage) : unknown,
+    countsTokens: traits.weigh !== undefined || traits.usage !== undefined,
     commits: answering(traits.commits) ?? firstChunkCommits,
     complete: answering(traits.complete) ?? always,
     valid: answering(traits.valid) ?? always,

@@ -1,5 +1,5 @@
 import { isThenable } from './shape.js'
-import { notifyEnd, type OnEnd, onEnd } from './stream/index.js'
+import { notifyEnd, type OnEnd, onEnd, type StreamEnd } from './stream/index.js'
 import type { Context, Handler, MaybePromise } from './types.js'
 
 /**
@@ -17,6 +17,17 @@ export function proceed<Answer, Result>(
     : ok(answer)
 }
 
+/** A layer's record of a call, which follows it to the end of its answer. */
+export interface Follower {
+  /**
+   * The answer is there: a value, or a stream at its commit. Returns the answer to pass on. It must
+   * not throw.
+   */
+  answered?<Answer>(answer: Answer): Answer
+  /** The answer has ended. */
+  ended(end: StreamEnd): void
+}
+
 /**
  * Calls the next handler, and `listener` once with how its answer ended: at once for a value or a
  * failure, for a stream at its end. This is the whole of what most layers do with an answer.
@@ -25,7 +36,7 @@ export function follow<Request, Answer>(
   next: Handler<Request, Answer>,
   request: Request,
   context: Context,
-  listener: OnEnd,
+  listener: OnEnd | Follower,
 ): MaybePromise<Answer> {
   let answer: MaybePromise<Answer>
   try {
@@ -35,10 +46,16 @@ export function follow<Request, Answer>(
   }
   return isThenable(answer)
     ? Promise.resolve(answer).then(
-        (value) => onEnd(value, listener),
+        (value) => arrive(listener, value),
         (error) => fail(listener, error),
       )
-    : onEnd(answer, listener)
+    : arrive(listener, answer)
+}
+
+function arrive<Answer>(listener: OnEnd | Follower, answer: Answer): Answer {
+  const follower = listener as Follower
+  const given = follower.answered === undefined ? answer : follower.answered(answer)
+  return onEnd(given, listener)
 }
 
 function fail(listener: OnEnd, error: unknown): never {

@@ -13,7 +13,7 @@ export {
   type TimelineEntry,
 } from './events/index.js'
 export { Notes, type Trace } from './events/trace.js'
-export { follow, proceed } from './follow.js'
+export { type Follower, follow, proceed } from './follow.js'
 export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js'
 export { digest, stableKey } from './key.js'
 export {

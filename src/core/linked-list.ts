@@ -24,6 +24,10 @@ export class LinkedList<Place extends Linked> {
     return this.#first as Place | undefined
   }
 
+  get last(): Place | undefined {
+    return this.#last as Place | undefined
+  }
+
   add(place: Place): void {
     place.list = this
     place.before = this.#last

@@ -195,6 +195,8 @@ export interface BaseFacts {
     request: unknown,
   ) => { readonly input: number; readonly output?: number | undefined } | undefined
   readonly usage: (answer: unknown) => TokenUsage | undefined
+  /** Whether the base knows tokens: it has stated `weigh` or `usage`. */
+  readonly countsTokens: boolean
   readonly commits: (chunk: unknown) => boolean
   readonly complete: (chunks: readonly unknown[]) => boolean
   readonly valid: (answer: unknown) => boolean

@@ -1,7 +1,7 @@
-// p-queue's `PriorityQueue` keeps the bands in order, one band for each priority in use. The calls
-// of a band are ours, in a linked list: p-queue walks through all who wait to take one out, and its
-// place in the line costs a promise, a closure and an abort signal. When somebody is called is for
-// the layer to say: `PQueue` itself would call as soon as its own count of running tasks allows.
+// p-queue's `PriorityQueue` keeps the bands in order, one band for each priority in use, and the
+// tenants within a band. The calls are ours, in linked lists: p-queue walks through all who wait to
+// take one out, and its place in the line costs a promise, a closure and an abort signal. When
+// somebody is called is for the layer to decide: `PQueue` would, as soon as its own count allows.
 
 import { PriorityQueue } from 'p-queue'
 import {
@@ -19,51 +19,71 @@ import {
 } from '../core/index.js'
 
 /**
- * A call whose turn comes in the last moment before its deadline could not be done in time, so it
- * is refused then: whoever watches the deadline further out only knows that it took too long, not
- * that it never ran. Two milliseconds, as Node's timers have a grain of one at each end.
+ * A call whose turn comes in the last moment before its deadline is refused: who watches the deadline
+ * further out cannot tell that it never ran. Node's timers have a grain of 1 ms at each end.
  */
 const TOO_LATE_MS = 2
 
 /** Options of a `WaitingRoom`. */
-export interface WaitingRoomOptions {
+export interface WaitingRoomOptions<Claim = undefined> {
   /** Name of the layer, for its errors and events. */
   layer: string
   /** Calls that may wait. */
   maxWaiting: number
   /** Longest wait. Milliseconds. @default none */
   maxWaitMs?: number | undefined
+  /** The band for a priority that nobody has who waits. @default one in order of arrival */
+  bandOf?: ((priority: number) => Band<Claim>) | undefined
+}
+
+/** The calls of one priority, and which of them goes next. */
+export interface Band<Claim> {
+  readonly priority: number
+  readonly size: number
+  /** How many of them go before a newcomer. */
+  ahead(claim: Claim | undefined): number
+  add(waiter: Waiter<Claim>): void
+  remove(waiter: Waiter<Claim>): void
+  /** Decides whose turn it is; that one is called at once. */
+  next(): Waiter<Claim>
 }
 
 /**
- * Where calls wait for their turn: larger priority first, in order of arrival within one. Coming,
- * being called and leaving cost the same however many wait.
+ * Where calls wait for their turn: larger priority first, and within one as their band decides.
+ * Coming, being called and leaving cost the same however many wait.
  */
-export class WaitingRoom {
+export class WaitingRoom<Claim = undefined> {
   readonly layer: string
   readonly #maxWaiting: number
   readonly #maxWaitMs: number
+  readonly #bandOf: (priority: number) => Band<Claim>
   /** By priority. None of them is empty. */
-  readonly #bands = new Map<number, Band>()
-  /** The band of the largest priority. */
-  #first: Band | undefined
-  readonly #others = new PriorityQueue() as unknown as BandQueue
+  readonly #bands = new Map<number, Band<Claim>>()
+  readonly #order = new Ranking<Band<Claim>>()
   #waiting = 0
 
-  constructor({ layer, maxWaiting, maxWaitMs }: WaitingRoomOptions) {
+  constructor({ layer, maxWaiting, maxWaitMs, bandOf }: WaitingRoomOptions<Claim>) {
     this.layer = layer
     this.#maxWaiting = maxWaiting
     this.#maxWaitMs = maxWaitMs ?? Number.POSITIVE_INFINITY
+    this.#bandOf = bandOf ?? ((priority) => new ArrivalBand(priority))
   }
 
   get waiting(): number {
     return this.#waiting
   }
 
+  get isFull(): boolean {
+    return this.#waiting >= this.#maxWaiting
+  }
+
   /** How many of those who wait go before a newcomer of this priority. */
-  ahead(priority: number): number {
+  ahead(priority: number, claim?: Claim): number {
     let ahead = 0
-    for (const band of this.#bands.values()) if (band.priority >= priority) ahead += band.size
+    for (const band of this.#bands.values()) {
+      if (band.priority > priority) ahead += band.size
+      else if (band.priority === priority) ahead += band.ahead(claim)
+    }
     return ahead
   }
 
@@ -74,18 +94,18 @@ export class WaitingRoom {
 
   /** Throws when the room is full. */
   admit(retryAfter?: number): void {
-    if (this.#waiting >= this.#maxWaiting)
-      throw new QueueFullError(this.#maxWaiting, { layer: this.layer, retryAfter })
+    if (!this.isFull) return
+    throw new QueueFullError(this.#maxWaiting, { layer: this.layer, retryAfter })
   }
 
   /**
    * Resolves when the call's turn has come. Rejects, and leaves the room at once, when it is
    * aborted, when its deadline or `maxWaitMs` passes (`TimeoutError`, phase `queue`), or when its
-   * stack closes (`ClosedError`). `since`: when it came.
+   * stack closes (`ClosedError`). `since`: when it came. `claim`: what its band goes by.
    */
-  wait(context: Context, since = now()): Promise<void> {
+  wait(context: Context, since = now(), claim?: Claim): Promise<void> {
     return new Promise((resolve, reject) => {
-      const waiter = new Waiter(this, context, since, resolve, reject)
+      const waiter = new Waiter(this, context, since, claim, resolve, reject)
       this.#enter(waiter, context.priority)
       waiter.watch()
     })
@@ -93,79 +113,105 @@ export class WaitingRoom {
 
   /** Lets the first one go, before it returns. False when nobody waits. */
   callNext(): boolean {
-    if (this.#first === undefined) return false
-    this.#first.next().call()
+    const band = this.#order.first
+    if (band === undefined) return false
+    band.next().call()
     return true
   }
 
-  #enter(waiter: Waiter, priority: number): void {
-    let band = this.#bands.get(priority)
-    if (band === undefined) {
-      band = new Band(priority)
-      this.#bands.set(priority, band)
-      this.#line(band)
-    }
-    band.add(waiter)
+  #enter(waiter: Waiter<Claim>, priority: number): void {
     this.#waiting++
-  }
-
-  /** Puts a new band in its place among the others. */
-  #line(band: Band): void {
-    const first = this.#first
-    if (first !== undefined && first.priority >= band.priority)
-      return this.#others.enqueue(band, band)
-    this.#first = band
-    if (first !== undefined) this.#others.enqueue(first, first)
+    const known = this.#bands.get(priority)
+    if (known !== undefined) return known.add(waiter)
+    const band = this.#bandOf(priority)
+    this.#bands.set(priority, band)
+    this.#order.add(band)
+    band.add(waiter)
   }
 
   /** @internal */
-  leave(waiter: Waiter, priority: number): void {
+  leave(waiter: Waiter<Claim>, priority: number): void {
     this.#waiting--
-    const band = this.#bands.get(priority) as Band
+    const band = this.#bands.get(priority) as Band<Claim>
     band.remove(waiter)
     if (band.size > 0) return
     this.#bands.delete(priority)
-    if (band === this.#first) this.#first = this.#others.dequeue()
-    else this.#others.remove(band)
+    this.#order.remove(band)
   }
 }
 
-/** What is used of p-queue's `PriorityQueue`, which is typed for functions and holds anything. */
-interface BandQueue {
-  enqueue(band: Band, at: { readonly priority: number }): void
-  dequeue(): Band | undefined
-  remove(band: Band): void
+/** p-queue's `PriorityQueue` is typed for functions and holds anything. */
+interface AnyPriorityQueue<Item> {
+  enqueue(item: Item, at: { readonly priority: number }): void
+  dequeue(): Item | undefined
+  remove(item: Item): void
 }
 
-/** The calls of one priority. Who of them goes first is decided here: who came first. */
-class Band {
+/**
+ * Items with the largest priority first. The first is kept apart, as p-queue does not show it
+ * without taking it out. While an item is in it, its priority must not change.
+ */
+export class Ranking<Item extends { readonly priority: number }> {
+  #first: Item | undefined
+  readonly #others = new PriorityQueue() as unknown as AnyPriorityQueue<Item>
+
+  get first(): Item | undefined {
+    return this.#first
+  }
+
+  add(item: Item): void {
+    const first = this.#first
+    if (first !== undefined && first.priority >= item.priority)
+      return this.#others.enqueue(item, item)
+    this.#first = item
+    if (first !== undefined) this.#others.enqueue(first, first)
+  }
+
+  removeFirst(): void {
+    this.#first = this.#others.dequeue()
+  }
+
+  /** Walks through the items, unless it is the first. */
+  remove(item: Item): void {
+    if (item === this.#first) this.removeFirst()
+    else this.#others.remove(item)
+  }
+}
+
+/** Who came first goes first. */
+class ArrivalBand<Claim> implements Band<Claim> {
   readonly priority: number
   size = 0
-  readonly #line = new LinkedList<Waiter>()
+  readonly #line = new LinkedList<Waiter<Claim>>()
 
   constructor(priority: number) {
     this.priority = priority
   }
 
-  add(waiter: Waiter): void {
+  ahead(): number {
+    return this.size
+  }
+
+  add(waiter: Waiter<Claim>): void {
     this.#line.add(waiter)
     this.size++
   }
 
-  remove(waiter: Waiter): void {
+  remove(waiter: Waiter<Claim>): void {
     this.#line.remove(waiter)
     this.size--
   }
 
-  next(): Waiter {
-    return this.#line.first as Waiter
+  next(): Waiter<Claim> {
+    return this.#line.first as Waiter<Claim>
   }
 }
 
 /** One call while it waits. */
-class Waiter extends Link implements Expiring, AbortListener {
+export class Waiter<Claim = undefined> extends Link implements Expiring, AbortListener {
   deadlineSlot = NOT_WAITING
-  readonly #room: WaitingRoom
+  readonly claim: Claim | undefined
+  readonly #room: WaitingRoom<Claim>
   readonly #context: Context
   readonly #resolve: () => void
   readonly #reject: (reason: unknown) => void
@@ -173,9 +219,10 @@ class Waiter extends Link implements Expiring, AbortListener {
   #limit = Number.POSITIVE_INFINITY
 
   constructor(
-    room: WaitingRoom,
+    room: WaitingRoom<Claim>,
     context: Context,
     since: number,
+    claim: Claim | undefined,
     resolve: () => void,
     reject: (reason: unknown) => void,
   ) {
@@ -183,6 +230,7 @@ class Waiter extends Link implements Expiring, AbortListener {
     this.#room = room
     this.#context = context
     this.#since = since
+    this.claim = claim
     this.#resolve = resolve
     this.#reject = reject
   }
@@ -206,9 +254,9 @@ class Waiter extends Link implements Expiring, AbortListener {
     const { cancel } = this.#context
     if (!cancel.aborted) {
       const sentence = 'The stack was closed while the call waited for its turn.'
-      this.#fail(new ClosedError(sentence, { layer: this.#room.layer }))
+      this.refuse(new ClosedError(sentence, { layer: this.#room.layer }))
     } else if (cancel.reason instanceof TimeoutError) this.#tooLate(cancel.reason)
-    else this.#fail(cancel.reason)
+    else this.refuse(cancel.reason)
   }
 
   expire(): void {
@@ -231,10 +279,11 @@ class Waiter extends Link implements Expiring, AbortListener {
 
   #tooLate(cause?: unknown): void {
     const { layer } = this.#room
-    this.#fail(new TimeoutError(now() - this.#since, { phase: 'queue', layer, cause }))
+    this.refuse(new TimeoutError(now() - this.#since, { phase: 'queue', layer, cause }))
   }
 
-  #fail(reason: unknown): void {
+  /** It goes without its turn, and rejects with the reason. */
+  refuse(reason: unknown): void {
     this.#leave()
     this.#reject(reason)
   }

@@ -71,6 +71,7 @@ const others: Record<string, string[]> = {
   fallback: ['to', 'when', 'accept'],
   hedge: ['to'],
   breaker: ['key', 'counts', 'onStateChange', 'initialState'],
+  queue: ['fairness', 'weights'],
   cache: ['store', 'key'],
   chaos: ['error'],
   rateLimit: ['mode', 'by', 'countTokens'],

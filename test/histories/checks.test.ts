@@ -289,7 +289,7 @@ describe('the invariants', () => {
     stored.clear()
     const storms = plan(layers.filter((plans) => plans.some((layer) => layer.kind === kind)))
     const found = new Set<string>()
-    for (const storm of fc.sample(storms, { numRuns: 60, seed: 7 })) {
+    for (const storm of fc.sample(storms, { numRuns: 300, seed: 7 })) {
       const history = await record(storm, clock, make)
       for (const wrong of wrongs(history)) found.add(wrong.split(':', 1)[0] as string)
       if (found.has(noticed)) break

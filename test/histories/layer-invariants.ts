@@ -81,7 +81,7 @@ function overtaken(
   one: Passed,
   outside: readonly Passed[],
   went: Map<Passed | undefined, Passed>,
-  { maxWaitMs }: LayerPlans['queue'],
+  { maxWaitMs, fairness = true }: LayerPlans['queue'],
 ): string[] {
   const { from, began } = one
   if (from === undefined) return []
@@ -95,6 +95,9 @@ function overtaken(
       (other.settled?.place ?? Number.POSITIVE_INFINITY) > began.place
     if (other === from || !waits || !isBefore || other.context.priority < from.context.priority)
       return []
+    // Tenants take turns, each with its own calls in order.
+    const isEqual = other.context.priority === from.context.priority
+    if (fairness && isEqual && other.context.tenant !== from.context.tenant) return []
     // Whose turn has come takes some steps to begin; who matters more may come just then.
     if (other.began.place > from.began.place && other.began.at === began.at) return []
     // So may who comes when there is room for both.
@@ -285,6 +288,9 @@ export const sharingCounts: Invariant = (history) => [
 ]
 
 const GAUGES = new Set([
+  'concurrency',
+  'tenants',
+  'fairnessIndex',
   'running',
   'waiting',
   'active',

@@ -43,6 +43,7 @@ const options: { readonly [K in Kind]: fc.Arbitrary<LayerPlans[K]> } = {
       maxWaiting: between(0, 6),
       maxWaitMs: between(5, 80),
       rate: fc.record({ limit: between(1, 4), intervalMs: between(10, 60) }),
+      fairness: fc.boolean(),
     },
     { requiredKeys: ['concurrency', 'maxWaiting'] },
   ) as fc.Arbitrary<LayerPlans['queue']>,

@@ -6,6 +6,7 @@ import { ServiceTime } from '../../src/layers/queue/service-time.js'
 import { type Gate, gate } from '../support/gate.js'
 import { HistoryClock, settle } from '../support/history-clock.js'
 import { type Watched, watch } from '../support/watch.js'
+import { type Place, ReferenceTurns } from './reference-turns.js'
 
 let clock: HistoryClock
 
@@ -23,15 +24,10 @@ interface Rules {
   readonly maxWaiting: number
   readonly maxWaitMs: number
   readonly rate: { limit: number; intervalMs: number } | undefined
-}
-interface Place {
-  readonly id: number
-  readonly priority: number
-  readonly deadline: number
-  /** When it leaves by itself. */
-  readonly until: number
+  readonly fairness: boolean
 }
 
+const WEIGHTS = { gold: 2 }
 /** A call that would get its turn this shortly before its deadline is refused. */
 const TOO_LATE_MS = 2
 
@@ -40,7 +36,8 @@ class Reference {
   readonly started: number[] = []
   readonly refused = new Map<number, string>()
   readonly stats = { running: 0, completed: 0, failed: 0, rejected: 0 }
-  waiting: Place[] = []
+  displaced = 0
+  readonly turns = new ReferenceTurns(WEIGHTS)
   #starts: number[] = []
   readonly #began = new Map<number, number>()
   /** The estimate itself is tried elsewhere. */
@@ -49,6 +46,10 @@ class Reference {
 
   constructor(rules: Rules) {
     this.#rules = rules
+  }
+
+  get waiting(): readonly Place[] {
+    return this.turns.waiting
   }
 
   /** The moment from which one more may start by the rate, when `ahead` others go first. */
@@ -63,21 +64,31 @@ class Reference {
     return starts.at(-1) as number
   }
 
-  enter(id: number, priority: number, timeoutMs: number): void {
-    const { maxWaiting, maxWaitMs, concurrency } = this.#rules
+  enter(id: number, priority: number, timeoutMs: number, named: string | undefined): void {
+    const { maxWaiting, maxWaitMs, concurrency, fairness } = this.#rules
+    const tenant = fairness ? named : undefined
     const now = performance.now()
     const until = now + Math.min(timeoutMs - TOO_LATE_MS, maxWaitMs)
     const begins =
       this.waiting.length === 0 && this.stats.running < concurrency && this.#turn(0) <= now
-    const ahead = this.waiting.filter((place) => place.priority >= priority).length
-    if (begins) return this.#start(id)
-    if (this.waiting.length >= maxWaiting) return this.#refuse(id, 'QUEUE_FULL')
+    const ahead = this.turns.ahead(priority, tenant)
+    if (begins) {
+      this.turns.pass(priority, tenant)
+      return this.#start(id)
+    }
+    const isFull = this.waiting.length >= maxWaiting
+    const displaced = isFull ? this.turns.displaced(priority, tenant, maxWaiting) : undefined
+    if (isFull && displaced === undefined) return this.#refuse(id, 'QUEUE_FULL')
     const waitMs = ((ahead + 1) / concurrency) * this.#service.meanMs
     if (this.#isLate(now + timeoutMs, waitMs, 0.9)) return this.#refuse(id, 'QUEUE_FULL')
     if (this.#turn(ahead) > now && this.#turn(ahead) >= until)
       return this.#refuse(id, 'RATE_LIMITED')
+    if (displaced !== undefined) {
+      this.displaced++
+      this.#refuse(displaced.id, 'QUEUE_FULL')
+    }
     if (until <= now) return this.#refuse(id, 'TIMEOUT')
-    this.waiting.push({ id, priority, deadline: now + timeoutMs, until })
+    this.turns.add({ id, priority, tenant, deadline: now + timeoutMs, until })
   }
 
   abort(id: number): void {
@@ -104,14 +115,12 @@ class Reference {
       this.stats.running < this.#rules.concurrency &&
       this.#turn(0) <= performance.now()
     ) {
-      const [first] = this.waiting.toSorted((a, b) => b.priority - a.priority || a.id - b.id) as [
-        Place,
-      ]
-      this.waiting = this.waiting.filter((place) => place !== first)
+      const first = this.turns.next()
       // Looked at again at the head, unless the rate has counted the start.
-      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0, 0.25))
+      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0, 0.25)) {
+        this.turns.refund(first)
         this.#refuse(first.id, 'QUEUE_FULL')
-      else this.#start(first.id)
+      } else this.#start(first.id)
     }
   }
 
@@ -130,7 +139,8 @@ class Reference {
   }
 
   #refuse(id: number, code: string): void {
-    this.waiting = this.waiting.filter((place) => place.id !== id)
+    const place = this.waiting.find((place) => place.id === id)
+    if (place !== undefined) this.turns.remove(place)
     this.refused.set(id, code)
     this.stats.rejected++
   }
@@ -167,21 +177,20 @@ class Enter implements fc.AsyncCommand<Model, Real> {
   constructor(
     readonly priority: number,
     readonly timeoutMs: number,
+    readonly tenant: string | undefined,
   ) {}
   check = () => true
   async run(model: Model, real: Real): Promise<void> {
     const id = model.calls.length
     const caller = new AbortController()
-    const { priority, timeoutMs } = this
-    model.reference.enter(id, priority, timeoutMs)
-    model.calls.push({
-      caller,
-      result: watch(real.ask(id, { priority, timeoutMs, signal: caller.signal })),
-    })
+    const { priority, timeoutMs, tenant } = this
+    model.reference.enter(id, priority, timeoutMs, tenant)
+    const options = { priority, timeoutMs, tenant, signal: caller.signal }
+    model.calls.push({ caller, result: watch(real.ask(id, options)) })
     await settle()
     compare(model, real)
   }
-  toString = () => `enter(${this.priority}, ${this.timeoutMs} ms)`
+  toString = () => `enter(${this.priority}, ${this.timeoutMs} ms, ${this.tenant})`
 }
 
 class Abort implements fc.AsyncCommand<Model, Real> {
@@ -239,10 +248,15 @@ describe('queue', () => {
     async () => {
       const between = (min: number, max: number) => fc.integer({ min, max })
       const enter = fc
-        .tuple(between(-1, 1), fc.oneof(between(1, 40), fc.constant(10_000)))
+        .tuple(
+          between(-1, 1),
+          fc.oneof(between(1, 40), fc.constant(10_000)),
+          fc.constantFrom('gold', 'a', 'a', 'a', 'b'),
+        )
         .map((of) => new Enter(...of))
       const commands = fc.commands(
         [
+          enter,
           enter,
           enter,
           fc.nat(20).map((which) => new Abort(which)),
@@ -263,7 +277,9 @@ describe('queue', () => {
           undefined,
           undefined,
         ),
+        fairness: fc.constantFrom(true, true, false),
       })
+      let displaced = 0
       const codes = new Set<string>()
       await fc.assert(
         fc.asyncProperty(rules, commands, async (rules, commands) => {
@@ -276,21 +292,26 @@ describe('queue', () => {
             works.set(id, work)
             return work.promise
           }
-          const ask = stack(base, queue(rules))
+          const ask = stack(base, queue({ ...rules, weights: WEIGHTS }))
           const model: Model = { reference: new Reference(rules), calls: [] }
-          await fc.asyncModelRun(
-            () => ({ model, real: { ask, stats: ask.stats, started, works } }),
-            commands,
-          )
+          try {
+            await fc.asyncModelRun(
+              () => ({ model, real: { ask, stats: ask.stats, started, works } }),
+              commands,
+            )
+          } finally {
+            for (const work of works.values()) work.open('over')
+            await ask.close()
+          }
+          displaced += model.reference.displaced
           for (const code of model.reference.refused.values()) codes.add(code)
-          for (const work of works.values()) work.open('over')
-          await ask.close()
           expect(clock.timers).toBe(0)
         }),
-        { numRuns: 80 },
+        { numRuns: 160 },
       )
       // The histories were worth having.
       expect([...codes].sort()).toEqual(['ABORTED', 'QUEUE_FULL', 'RATE_LIMITED', 'TIMEOUT'])
+      expect(displaced).toBeGreaterThan(5)
     },
     MINIMIZE_MS,
   )

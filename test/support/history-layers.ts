@@ -34,6 +34,7 @@ export interface LayerPlans {
     maxWaiting: number
     maxWaitMs?: number
     rate?: { limit: number; intervalMs: number }
+    fairness?: boolean
   }
   readonly pool: { connections: number; maxWaiting: number }
   readonly batcher: { maxItems: number; maxDelayMs: number }

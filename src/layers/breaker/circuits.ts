@@ -69,7 +69,7 @@ export class Circuits<Request> {
     }
     const { slowMs } = this.#options
     const call = new JudgedCall(this, circuit, permit, request, context, slowMs)
-    return follow(call.timed(next), request, context, call)
+    return follow(next, request, context, call)
   }
 
   #circuitOf(request: Request, context: Context): Circuit {

@@ -166,7 +166,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
     slowRate: slowMs === undefined ? Number.POSITIVE_INFINITY : (slowRate ?? SLOW_RATE),
   })
   if (initialState !== undefined) circuits.restore(initialState)
-  const layer = defineLayer<Name, BreakerStats, Request>({
+  const layer: Layer<Name, BreakerStats, Request> = defineLayer({
     name: checked.name,
     kind: 'breaker',
     outside: {

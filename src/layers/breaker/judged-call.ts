@@ -1,4 +1,4 @@
-import { type Context, type Handler, now, proceed, type StreamEnd } from '../../core/index.js'
+import { type Context, type Follower, now, type StreamEnd } from '../../core/index.js'
 import type { Circuit } from './circuit.js'
 import type { Permit } from './trials.js'
 
@@ -13,17 +13,16 @@ interface Judge {
 }
 
 /** A call that was let through, until the verdict on it. */
-export class JudgedCall {
+export class JudgedCall implements Follower {
   readonly #judge: Judge
   readonly #circuit: Circuit
   readonly #permit: Permit
   readonly #request: unknown
   readonly #context: Context
-  readonly #slowMs: number
   /** The moment from which on it is slow. */
-  #slowAt = Number.POSITIVE_INFINITY
-  /** When its answer was there: of a stream, its commit. */
-  #answeredAt: number | undefined
+  readonly #slowAt: number
+  /** Whether its answer was slow; undefined while it is not there. */
+  #isSlow: boolean | undefined
 
   constructor(
     judge: Judge,
@@ -38,24 +37,21 @@ export class JudgedCall {
     this.#permit = permit
     this.#request = request
     this.#context = context
-    this.#slowMs = slowMs
+    this.#slowAt = slowMs === Number.POSITIVE_INFINITY ? slowMs : now() + slowMs
   }
 
-  /** The same handler, with a look at the clock where slow calls count. */
-  timed<Request, Answer>(next: Handler<Request, Answer>): Handler<Request, Answer> {
-    if (this.#slowMs === Number.POSITIVE_INFINITY) return next
-    this.#slowAt = now() + this.#slowMs
-    return (request, context) =>
-      proceed(next(request, context), (answer) => {
-        this.#answeredAt = now()
-        return answer
-      }) as ReturnType<typeof next>
+  answered<Answer>(answer: Answer): Answer {
+    this.#isSlow = this.#isLate
+    return answer
   }
 
   ended(end: StreamEnd): void {
-    const isSlow =
-      this.#slowAt !== Number.POSITIVE_INFINITY && (this.#answeredAt ?? now()) > this.#slowAt
+    const isSlow = this.#isSlow ?? this.#isLate
     const verdict = this.#judge.judge(end, this.#request, this.#context, isSlow)
     this.#circuit.settle(this.#permit, verdict, isSlow, this.#context.trace)
+  }
+
+  get #isLate(): boolean {
+    return this.#slowAt !== Number.POSITIVE_INFINITY && now() > this.#slowAt
   }
 }

@@ -11,16 +11,19 @@ import {
   RateLimitError,
   type StreamEnd,
 } from '../../core/index.js'
-import { WaitingRoom } from '../waiting-room.js'
+import { type Waiter, WaitingRoom } from '../waiting-room.js'
+import { type Claim, Fairness } from './fairness/index.js'
 import { HoldTimes } from './hold-times.js'
 import type { RateWindow } from './rate-window.js'
-import type { ServiceTime } from './service-time.js'
+import { Slot } from './slot.js'
 
 export interface CallQueueOptions {
   name: string
   concurrency: number
   maxWaiting: number
   maxWaitMs: number | undefined
+  fairness: boolean
+  weights: ReadonlyMap<string, number>
 }
 
 /** The calls of one `queue()`: who runs, who waits, and when the next may begin. */
@@ -28,8 +31,10 @@ export class CallQueue implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #name: string
   readonly #concurrency: number
+  readonly #maxWaiting: number
   readonly #rate: RateWindow | undefined
-  readonly #room: WaitingRoom
+  readonly #fairness: Fairness | undefined
+  readonly #room: WaitingRoom<Claim>
   readonly #times: HoldTimes
   #running = 0
   #completed = 0
@@ -37,13 +42,17 @@ export class CallQueue implements Expiring {
   #rejected = 0
 
   constructor(
-    { name, concurrency, maxWaiting, maxWaitMs }: CallQueueOptions,
+    { name, concurrency, maxWaiting, maxWaitMs, fairness, weights }: CallQueueOptions,
     rate: RateWindow | undefined,
   ) {
     this.#name = name
     this.#concurrency = concurrency
+    this.#maxWaiting = maxWaiting
     this.#rate = rate
-    this.#room = new WaitingRoom({ layer: name, maxWaiting, maxWaitMs })
+    const shares = fairness ? new Fairness({ maxWaiting, weights }) : undefined
+    this.#fairness = shares
+    const bandOf = shares && ((priority: number) => shares.bandOf(priority))
+    this.#room = new WaitingRoom({ layer: name, maxWaiting, maxWaitMs, bandOf })
     this.#times = new HoldTimes(name, concurrency)
   }
 
@@ -53,9 +62,22 @@ export class CallQueue implements Expiring {
     request: Request,
     context: Context,
   ): MaybePromise<Answer> {
-    if (this.#room.waiting > 0 || !this.#mayBegin()) return this.#runLater(next, request, context)
+    const claim = this.#fairness?.claim(request, context)
+    if (this.#room.waiting > 0 || !this.#mayBegin())
+      return this.#runLater(next, request, context, claim)
     this.#begin()
-    return follow(next, request, context, this.#slot(request, context))
+    claim?.pass()
+    return this.#go(next, request, context, claim)
+  }
+
+  #go<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    context: Context,
+    claim: Claim | undefined,
+  ): MaybePromise<Answer> {
+    const slot = new Slot(this, this.#times.of(request, context), context, claim)
+    return follow(next, request, context, slot)
   }
 
   /** Not `async`: what that keeps of a waiting call would be half of its memory. */
@@ -63,18 +85,19 @@ export class CallQueue implements Expiring {
     next: Handler<Request, Answer>,
     request: Request,
     context: Context,
+    claim: Claim | undefined,
   ): Promise<Answer> {
     if (context.optional) throw this.#refusal()
     const since = now()
-    this.#admit(request, context, since)
-    const turn = this.#room.wait(context, since)
+    this.#admit(request, context, since, claim)
+    const turn = this.#room.wait(context, since, claim)
     // It may be there already: the rate may have opened since anybody looked.
     this.#callWaiting()
     return turn.then(
       () => {
         this.#hasWaited(context, since)
-        this.#lookAgain(request, context)
-        return follow(next, request, context, this.#slot(request, context))
+        this.#lookAgain(request, context, claim)
+        return this.#go(next, request, context, claim)
       },
       (error) => {
         this.#hasWaited(context, since)
@@ -98,16 +121,25 @@ export class CallQueue implements Expiring {
   }
 
   /** Refuses at once whose turn would never come, or come too late. */
-  #admit(request: unknown, context: Context, since: number): void {
+  #admit(request: unknown, context: Context, since: number, claim: Claim | undefined): void {
     try {
-      this.#room.admit(this.#times.untilFree(this.#room.waiting))
-      const ahead = this.#room.ahead(context.priority)
+      const retryAfter = this.#times.untilFree(this.#room.waiting)
+      const displaced = this.#displaced(claim)
+      if (displaced === undefined) this.#room.admit(retryAfter)
+      const ahead = this.#room.ahead(context.priority, claim)
       this.#times.admit(request, context, ahead)
       this.#admitByRate(context, since, ahead)
+      displaced?.refuse(new QueueFullError(this.#maxWaiting, { layer: this.#name, retryAfter }))
     } catch (error) {
       this.#rejected++
       throw error
     }
+  }
+
+  /** Who has to go for a call of a tenant with less than its share of a full room. */
+  #displaced(claim: Claim | undefined): Waiter<Claim> | undefined {
+    if (claim === undefined || !this.#room.isFull) return undefined
+    return this.#fairness?.displacedBy(claim)
   }
 
   #admitByRate(context: Context, since: number, ahead: number): void {
@@ -119,7 +151,7 @@ export class CallQueue implements Expiring {
   }
 
   /** At the head of the queue, as an estimate may have been wrong. */
-  #lookAgain(request: unknown, context: Context): void {
+  #lookAgain(request: unknown, context: Context, claim: Claim | undefined): void {
     // A start that the rate has counted is not thrown away.
     if (this.#rate !== undefined) return
     try {
@@ -127,6 +159,7 @@ export class CallQueue implements Expiring {
     } catch (error) {
       this.#rejected++
       this.#running--
+      claim?.cancel()
       this.#callWaiting()
       throw error
     }
@@ -158,12 +191,8 @@ export class CallQueue implements Expiring {
     this.#callWaiting()
   }
 
-  #slot(request: unknown, context: Context): Slot {
-    return new Slot(this, this.#times.of(request, context))
-  }
-
   /** @internal */
-  ended(outcome: StreamEnd['outcome'], heldMs: number, kind: ServiceTime): void {
+  ended({ kind }: Slot, { outcome }: StreamEnd, heldMs: number): void {
     this.#times.add(heldMs, kind)
     this.#running--
     if (outcome === 'failed') this.#failed++
@@ -179,22 +208,7 @@ export class CallQueue implements Expiring {
       completed: this.#completed,
       failed: this.#failed,
       rejected: this.#rejected,
+      ...(this.#fairness?.stats() ?? { tenants: 0, fairnessIndex: 1 }),
     }
-  }
-}
-
-/** What a running call holds, to the end of its answer. */
-class Slot {
-  readonly #queue: CallQueue
-  readonly #kind: ServiceTime
-  readonly #since = now()
-
-  constructor(queue: CallQueue, kind: ServiceTime) {
-    this.#queue = queue
-    this.#kind = kind
-  }
-
-  ended({ outcome }: StreamEnd): void {
-    this.#queue.ended(outcome, now() - this.#since, this.#kind)
   }
 }

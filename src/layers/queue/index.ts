@@ -12,6 +12,16 @@ export interface QueueOptions<Name extends string = 'queue'> {
   maxWaitMs?: number | undefined
   /** At most `limit` calls begin within any `intervalMs`. @default none */
   rate?: { limit: number; intervalMs: number } | undefined
+  /**
+   * Shares turns between tenants, the `tenant` of each call: within a priority the one goes next
+   * that has had the least service, in tokens where the base counts them, else in calls. When the
+   * room is full, a call of a tenant with less than its share of it takes the place of the latest
+   * call of the one with most more. Without a tenant in any call nothing changes.
+   * @default true
+   */
+  fairness?: boolean | undefined
+  /** Shares of tenants beside the others, such as `{ gold: 3 }`. From 0.001. @default 1 each */
+  weights?: Readonly<Record<string, number>> | undefined
   /** Key in `stats()`. @default 'queue' */
   name?: Name | undefined
 }
@@ -29,12 +39,19 @@ export interface QueueStats {
   readonly failed: number
   /** Calls that never ran: refused, timed out or aborted while they waited. */
   readonly rejected: number
+  /** Gauge: tenants with calls in progress or waiting. */
+  readonly tenants: number
+  /**
+   * Gauge: Jain's index of the service, by weight, of the tenants that wait. 1 when all have had
+   * the same, 1 / n when one of n has had everything.
+   */
+  readonly fairnessIndex: number
 }
 
 /**
  * Bounds the calls in progress (a bulkhead) and the calls that wait for it. Larger `priority` goes
  * first. A slot is held to the end of the answer, for a stream to its last chunk; a waiting call
- * that is aborted leaves at once.
+ * that is aborted leaves at once. Tenants take turns, however many calls one of them has waiting.
  *
  * A call that carries a deadline and, going by how long calls have taken, would not be done before
  * it, is refused at once, and again at the head of the queue: under overload the slots then go to
@@ -50,7 +67,7 @@ export interface QueueStats {
 export function queue<const Name extends string = 'queue'>(
   options: QueueOptions<Name> = {},
 ): Layer<Name, QueueStats> {
-  const { rate, ...checked } = check('queue', options, {
+  const { rate, weights, ...checked } = check('queue', options, {
     concurrency: rules.integer(5, { min: 1 }),
     maxWaiting: rules.integer(1_000, { min: 0 }),
     maxWaitMs: rules.duration(undefined),
@@ -59,9 +76,18 @@ export function queue<const Name extends string = 'queue'>(
       undefined,
       (value) => typeof value === 'object' && value !== null,
     ),
+    fairness: rules.flag(true),
+    weights: rules.custom<Readonly<Record<string, number>>, Record<never, never>>(
+      'an object of numbers from 0.001 to 1000000, by tenant',
+      {},
+      isWeights,
+    ),
     name: rules.layerName<Name>('queue'),
   })
-  const calls = new CallQueue(checked, rate === undefined ? undefined : rateWindow(rate))
+  const calls = new CallQueue(
+    { ...checked, weights: new Map(Object.entries(weights)) },
+    rate === undefined ? undefined : rateWindow(rate),
+  )
   return defineLayer({
     name: checked.name,
     kind: 'queue',
@@ -77,4 +103,11 @@ function rateWindow(options: { limit: number; intervalMs: number }): RateWindow 
     intervalMs: rules.required(rules.duration(undefined)),
   })
   return new RateWindow(limit, intervalMs)
+}
+
+function isWeights(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.values(value).every(
+    (weight) => typeof weight === 'number' && weight >= 0.001 && weight <= 1_000_000,
+  )
 }

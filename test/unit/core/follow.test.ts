@@ -83,6 +83,32 @@ describe('follow', () => {
     expect(ends).toEqual([{ outcome: 'failed', error }])
   })
 
+  it('shows an answer before its end, and passes on what comes back', async () => {
+    const seen: unknown[] = []
+    const follower = {
+      answered<Answer>(answer: Answer): Answer {
+        seen.push(answer, ends.length)
+        return `${answer}!` as Answer
+      },
+      ended: record.ended,
+    }
+    ends.length = 0
+    expect(follow(() => 'now', 'request', context, follower)).toBe('now!')
+    expect(await follow(async () => 'later', 'request', context, follower)).toBe('later!')
+    expect(seen).toEqual(['now', 0, 'later', 1])
+    const fails = async () => {
+      throw new Error('no')
+    }
+    await expect(follow(fails, 'request', context, follower)).rejects.toThrow('no')
+    expect(seen).toHaveLength(4)
+  })
+
+  it('takes a function as well', () => {
+    ends.length = 0
+    follow(() => 'now', 'request', context, record.ended)
+    expect(ends).toEqual([{ outcome: 'complete' }])
+  })
+
   it('keeps an answer whose listener throws', async () => {
     const warnings = catchWarnings()
     const angry = {

@@ -63,6 +63,8 @@ describe('queue', () => {
       completed: 0,
       failed: 0,
       rejected: 0,
+      tenants: 0,
+      fairnessIndex: 1,
     })
     await end('b')
     expect(started).toEqual(['a', 'b', 'c'])
@@ -81,6 +83,8 @@ describe('queue', () => {
       completed: 4,
       failed: 0,
       rejected: 0,
+      tenants: 0,
+      fairnessIndex: 1,
     })
   })
 

@@ -1,0 +1,197 @@
+import { type Context, LinkedList, now, type TokenUsage } from '../../../core/index.js'
+import type { Waiter } from '../../waiting-room.js'
+import { jainIndex } from './jain.js'
+import { LongestLines } from './longest-lines.js'
+import { Service } from './service.js'
+import { Claim, type ClaimOwner, type LinesBand, Tenant, TenantLine } from './tenant.js'
+import { type BandOwner, TenantBand } from './tenant-band.js'
+
+export type { Claim } from './tenant.js'
+
+/** Service counts half after this time. */
+const HALF_LIFE_MS = 60_000
+/**
+ * Instead of all that was charged getting less, what is charged gets more: that keeps the order and
+ * costs nothing. After so many half-lives the numbers are brought down again.
+ */
+const HALF_LIVES = 500
+
+/** Tenants that are remembered when they have no calls. */
+const IDLE_KEPT = 1_000
+/** Lines of a tenant that are remembered when they have no calls. */
+const LINES_KEPT = 4
+
+export interface FairnessOptions {
+  maxWaiting: number
+  /** Of tenants; all others have 1. */
+  weights: ReadonlyMap<string, number>
+}
+
+/** Shares the turns of a queue between tenants by the service that they have had. */
+export class Fairness implements BandOwner, ClaimOwner {
+  readonly #options: FairnessOptions
+  readonly #tenants = new Map<string, Tenant>()
+  /** Stands for all calls without a tenant. */
+  readonly #nobody = new Tenant(undefined, 1)
+  readonly #bands = new Map<number, TenantBand>()
+  readonly #service = new Service()
+  readonly #longest = new LongestLines()
+  /** The one that has had no calls for the longest time comes first. */
+  readonly #idle = new LinkedList<Tenant>()
+  #idleCount = 0
+  /** Whether any call has named a tenant. */
+  #isInUse = false
+  /** When one unit of service was worth one. */
+  #origin = now()
+
+  constructor(options: FairnessOptions) {
+    this.#options = options
+  }
+
+  /** A call's claim; undefined while no call has named a tenant. */
+  claim(request: unknown, { tenant, priority, base }: Context): Claim | undefined {
+    if (tenant !== undefined) this.#isInUse = true
+    else if (!this.#isInUse) return undefined
+    const line = this.#lineOf(tenant, this.bandOf(priority))
+    return new Claim(this, line, this.#service.expected(base, request))
+  }
+
+  /** The call that has to go when the room is full and this one comes. */
+  displacedBy({ line: { band, tenant } }: Claim): Waiter<Claim> | undefined {
+    const other = this.#longest.above(tenant, this.#options.maxWaiting)
+    let last: TenantLine | undefined
+    for (const line of other?.lines ?? [])
+      if (line.size > 0 && (last === undefined || line.band.priority < last.band.priority))
+        last = line
+    return last === undefined || last.band.priority > band.priority ? undefined : last.calls.last
+  }
+
+  bandOf(priority: number): TenantBand {
+    let band = this.#bands.get(priority)
+    if (band === undefined) {
+      band = new TenantBand(priority, this)
+      this.#bands.set(priority, band)
+    }
+    return band
+  }
+
+  #lineOf(name: string | undefined, band: LinesBand): TenantLine {
+    const tenant = name === undefined ? this.#nobody : this.#tenantOf(name)
+    let line = tenant.lineIn(band)
+    if (line === undefined) {
+      line = new TenantLine(band, tenant)
+      tenant.lines.push(line)
+      band.lines++
+    }
+    return line
+  }
+
+  #tenantOf(name: string): Tenant {
+    let tenant = this.#tenants.get(name)
+    if (tenant === undefined) {
+      tenant = new Tenant(name, this.#options.weights.get(name) ?? 1)
+      this.#tenants.set(name, tenant)
+      this.#rest(tenant)
+    }
+    return tenant
+  }
+
+  /** The tenant has no calls. */
+  #rest(tenant: Tenant): void {
+    if (tenant === this.#nobody) return
+    this.#idle.add(tenant)
+    if (this.#idleCount < IDLE_KEPT) this.#idleCount++
+    else this.#forget(this.#idle.first as Tenant)
+  }
+
+  #wake(tenant: Tenant): void {
+    if (this.#idle.remove(tenant)) this.#idleCount--
+  }
+
+  #forget(tenant: Tenant): void {
+    this.#idle.remove(tenant)
+    this.#tenants.delete(tenant.name as string)
+    for (const line of tenant.lines) this.#forgetLine(line)
+  }
+
+  #forgetLine({ band }: TenantLine): void {
+    if (--band.lines === 0) this.#bands.delete(band.priority)
+  }
+
+  /** @internal */
+  waits(line: TenantLine, change: number): void {
+    const { tenant } = line
+    const before = tenant.waiting
+    if (tenant.isIdle) this.#wake(tenant)
+    tenant.waiting += change
+    this.#longest.moved(tenant, before)
+    this.#tidy(line)
+  }
+
+  /** @internal */
+  runs(line: TenantLine, change: 1 | -1): void {
+    const { tenant } = line
+    if (tenant.isIdle) this.#wake(tenant)
+    tenant.running += change
+    line.running += change
+    this.#tidy(line)
+  }
+
+  #tidy(line: TenantLine): void {
+    if (line.size > 0 || line.running > 0) return
+    const { tenant } = line
+    if (tenant.lines.length > LINES_KEPT) {
+      tenant.lines.splice(tenant.lines.indexOf(line), 1)
+      this.#forgetLine(line)
+    }
+    if (tenant.isIdle) this.#rest(tenant)
+  }
+
+  /** @internal */
+  unclaimedLine(band: LinesBand): TenantLine {
+    return this.#lineOf(undefined, band)
+  }
+
+  /** @internal */
+  unclaimedCharge(): number {
+    return this.#service.usual * this.worth(now())
+  }
+
+  /** @internal */
+  serviceOf(usage: TokenUsage): number {
+    return this.#service.counted(usage)
+  }
+
+  /** @internal */
+  worth(at: number): number {
+    const halfLives = (at - this.#origin) / HALF_LIFE_MS
+    if (halfLives < HALF_LIVES) return 2 ** halfLives
+    this.#rescale(Math.floor(halfLives))
+    return this.worth(at)
+  }
+
+  #rescale(halfLives: number): void {
+    const factor = 2 ** -halfLives
+    this.#origin += halfLives * HALF_LIFE_MS
+    for (const { lines } of [...this.#tenants.values(), this.#nobody])
+      for (const line of lines) line.service *= factor
+    for (const band of this.#bands.values()) band.rescale(factor)
+  }
+
+  stats(): { tenants: number; fairnessIndex: number } {
+    let tenants = 0
+    const shares = new Map<LinesBand, number[]>()
+    for (const tenant of [...this.#tenants.values(), this.#nobody]) {
+      if (!tenant.isIdle && tenant !== this.#nobody) tenants++
+      for (const line of tenant.lines) {
+        if (line.size === 0) continue
+        const others = shares.get(line.band)
+        if (others === undefined) shares.set(line.band, [line.band.shareOf(line)])
+        else others.push(line.band.shareOf(line))
+      }
+    }
+    // Of the band whose tenants have shared it the least evenly.
+    const fairnessIndex = Math.min(1, ...[...shares.values()].map(jainIndex))
+    return { tenants, fairnessIndex }
+  }
+}

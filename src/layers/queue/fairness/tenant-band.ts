@@ -1,0 +1,161 @@
+import { LinkedList } from '../../../core/index.js'
+import { type Band, Ranking, type Waiter } from '../../waiting-room.js'
+import type { Claim, LinesBand, TenantLine } from './tenant.js'
+
+/** What a band must know of the others. */
+export interface BandOwner {
+  /** The line of calls without a tenant. */
+  unclaimedLine(band: LinesBand): TenantLine
+  /** The charge for a call that came before any had a tenant. */
+  unclaimedCharge(): number
+  /** So many calls more of the line wait, or less. */
+  waits(line: TenantLine, change: number): void
+}
+
+/**
+ * The calls of one priority: the tenant with the least service for its weight goes next, and within
+ * a tenant who came first. A tenant that comes, or comes back after a while, starts at the least of
+ * those who wait: what it did not use is not saved up for it. It goes before those with the same,
+ * so with n tenants it starts within n turns, however many calls of the others wait.
+ */
+export class TenantBand implements Band<Claim>, LinesBand {
+  readonly priority: number
+  size = 0
+  lines = 0
+  readonly #owner: BandOwner
+  /** Those with no more service than the least of the others, in order of arrival. */
+  readonly #newcomers = new LinkedList<TenantLine>()
+  /** The others. Some may have no calls any more: they go when they come to the head. */
+  readonly #ranking = new Ranking<TenantLine>()
+  /** The most service that a line had when a call of it began. */
+  #served = 0
+  /** The weights of all lines with calls. */
+  #weights = 0
+  /** Of calls that came before any had a tenant. While there are no others, they just take turns. */
+  #unclaimed: TenantLine | undefined
+  #isShared = false
+
+  constructor(priority: number, owner: BandOwner) {
+    this.priority = priority
+    this.#owner = owner
+  }
+
+  /** Going by turns; lines with much service behind them wait for longer. */
+  ahead(claim: Claim | undefined): number {
+    if (claim === undefined) return this.size
+    const { line } = claim
+    const { weight } = line.tenant
+    const others = this.#weights - (line.size > 0 ? weight : 0)
+    const turns = Math.ceil(((line.size + 1) * others) / weight)
+    return Math.min(this.size, line.size + turns)
+  }
+
+  add(waiter: Waiter<Claim>): void {
+    if (waiter.claim !== undefined && !this.#isShared) this.#share()
+    const line = this.#lineOf(waiter.claim)
+    line.calls.add(waiter)
+    line.size++
+    this.size++
+    if (this.#isShared) this.#noteMore(line, 1)
+  }
+
+  remove(waiter: Waiter<Claim>): void {
+    const line = this.#lineOf(waiter.claim)
+    line.calls.remove(waiter)
+    line.size--
+    this.size--
+    if (this.#isShared) this.#noteLess(line)
+  }
+
+  next(): Waiter<Claim> {
+    if (!this.#isShared) return this.#unclaimed?.calls.first as Waiter<Claim>
+    const line = this.#newcomers.first ?? this.#takeLeast()
+    if (this.#newcomers.remove(line)) line.service = Math.max(line.service, this.#least)
+    const waiter = line.calls.first as Waiter<Claim>
+    if (waiter.claim === undefined) this.charge(line, this.#owner.unclaimedCharge())
+    else waiter.claim.begin()
+    if (line.size > 1) this.#ranking.add(line.ranked())
+    return waiter
+  }
+
+  /** From now on tenants take turns, those who came before any as one of them. */
+  #share(): void {
+    this.#isShared = true
+    const earlier = this.#unclaimed
+    if (earlier !== undefined && earlier.size > 0) this.#noteMore(earlier, earlier.size)
+  }
+
+  /** So many calls of the line have come. */
+  #noteMore(line: TenantLine, count: number): void {
+    this.#owner.waits(line, count)
+    if (line.size > count) return
+    this.#weights += line.tenant.weight
+    if (line.isRanked) return
+    if (line.service <= this.#least) this.#newcomers.add(line)
+    else this.#ranking.add(line.ranked())
+  }
+
+  /** A call of the line has left, for its turn or for good. */
+  #noteLess(line: TenantLine): void {
+    if (line.size === 0) {
+      this.#weights = this.size === 0 ? 0 : this.#weights - line.tenant.weight
+      this.#newcomers.remove(line)
+    }
+    this.#owner.waits(line, -1)
+  }
+
+  shareOf({ service }: TenantLine): number {
+    return Math.max(service, this.#least)
+  }
+
+  pass(line: TenantLine): void {
+    line.service = Math.max(line.service, this.#least)
+  }
+
+  charge(line: TenantLine, service: number): void {
+    this.#served = Math.max(this.#served, line.service)
+    line.service += service
+  }
+
+  /** The unit of all service has changed, that of the lines already. */
+  rescale(factor: number): void {
+    this.#served *= factor
+    const lines: TenantLine[] = []
+    for (let line = this.#ranking.first; line !== undefined; line = this.#ranking.first) {
+      this.#dropFirst(line)
+      if (line.size > 0) lines.push(line)
+    }
+    for (const line of lines) this.#ranking.add(line.ranked())
+  }
+
+  #lineOf(claim: Claim | undefined): TenantLine {
+    if (claim !== undefined) return claim.line
+    this.#unclaimed ??= this.#owner.unclaimedLine(this)
+    return this.#unclaimed
+  }
+
+  /** The least service of those who wait, newcomers aside. */
+  get #least(): number {
+    let first = this.#ranking.first
+    while (first !== undefined && first.size === 0) {
+      this.#dropFirst(first)
+      first = this.#ranking.first
+    }
+    return first === undefined ? this.#served : Math.min(first.service, -first.priority)
+  }
+
+  #takeLeast(): TenantLine {
+    for (;;) {
+      const line = this.#ranking.first as TenantLine
+      this.#dropFirst(line)
+      if (line.size === 0) continue
+      if (!line.isAhead) return line
+      this.#ranking.add(line.ranked())
+    }
+  }
+
+  #dropFirst(line: TenantLine): void {
+    this.#ranking.removeFirst()
+    line.isRanked = false
+  }
+}
