@@ -3,6 +3,7 @@ import { type BreakerLayer, type BreakerOptions, breaker } from './layers/breake
 import { type CacheLayer, type CacheOptions, cache } from './layers/cache/index.js'
 import { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
 import { type FallbackOptions, type FallbackStats, fallback } from './layers/fallback/index.js'
+import { type HedgeOptions, type HedgeStats, hedge } from './layers/hedge/index.js'
 import { type PoolOptions, type PoolStats, pool } from './layers/pool/index.js'
 import { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
 import { type RateLimitLayer, type RateLimitOptions, rateLimit } from './layers/rate-limit/index.js'
@@ -27,6 +28,8 @@ export interface StandardOptions {
   fallback?: Omit<FallbackOptions, 'name'> | false | undefined
   /** Options of `retry()`. @default those of the layer */
   retry?: Omit<RetryOptions, 'name'> | false | undefined
+  /** When a second try is made elsewhere: options of `hedge()`. @default not in the stack */
+  hedge?: Omit<HedgeOptions, 'name'> | false | undefined
   /** Options of `breaker()`. @default those of the layer, and `key: 'model'` */
   breaker?: Omit<BreakerOptions, 'name'> | false | undefined
   /** Options of `queue()`. @default those of the layer */
@@ -60,6 +63,7 @@ export type StandardLayers<Options> = readonly [
   ...Unless<ChoiceOf<Options, 'timeout'>, Layer<'timeout', TimeoutStats>>,
   ...When<ChoiceOf<Options, 'fallback'>, Layer<'fallback', FallbackStats>>,
   ...Unless<ChoiceOf<Options, 'retry'>, Layer<'retry', RetryStats>>,
+  ...When<ChoiceOf<Options, 'hedge'>, Layer<'hedge', HedgeStats>>,
   ...Unless<ChoiceOf<Options, 'breaker'>, BreakerLayer<'breaker'>>,
   ...Unless<ChoiceOf<Options, 'queue'>, Layer<'queue', QueueStats>>,
   ...When<ChoiceOf<Options, 'providerLimit'>, RateLimitLayer<'providerLimit'>>,
@@ -121,6 +125,7 @@ const RULES = {
   timeout: choice<TimeoutOptions>(),
   fallback: choice<FallbackOptions>(),
   retry: choice<RetryOptions>(),
+  hedge: choice<HedgeOptions>(),
   breaker: choice<BreakerOptions>(),
   queue: choice<QueueOptions>(),
   providerLimit: choice<RateLimitOptions>(),
@@ -130,7 +135,7 @@ const RULES = {
 
 /**
  * The layers in the recommended order: cache, dedupe, rateLimit (when given), timeout (of the call),
- * fallback (when given), retry, breaker (one circuit for each model), queue, rateLimit (when given as `providerLimit`),
+ * fallback (when given), retry, hedge (when given), breaker (one circuit for each model), queue, rateLimit (when given as `providerLimit`),
  * timeout (of the attempt, named `attempt`), pool. A call may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token
  * and 60 s of silence.
  *
@@ -148,6 +153,7 @@ export function standard<Options extends StandardOptions = Record<never, never>>
     chosen.timeout !== false && timeout(over('timeout', TIMEOUT, chosen.timeout)),
     isGiven(chosen.fallback) && fallback(over('fallback', EMPTY, chosen.fallback)),
     chosen.retry !== false && retry(over('retry', {}, chosen.retry)),
+    isGiven(chosen.hedge) && hedge(over('hedge', {}, chosen.hedge)),
     chosen.breaker !== false && breaker(over('breaker', BREAKER, chosen.breaker)),
     chosen.queue !== false && queue(over('queue', {}, chosen.queue)),
     isGiven(chosen.providerLimit) &&

@@ -282,7 +282,8 @@ describe('the pages', () => {
       expect([body, refused.status]).toEqual([body, 400])
       expect(await refused.json()).toMatchObject({ code: 'VALIDATION' })
     }
-    expect((await post('/stream', 'no JSON')).status).toBe(400)
+    for (const body of ['no JSON', 'null'])
+      expect([body, (await post('/stream', body)).status]).toEqual([body, 400])
     child.kill('SIGKILL')
     await ended
   })

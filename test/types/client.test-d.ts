@@ -155,6 +155,16 @@ describe('use', () => {
 const useStandard = () => blossom.use(...standard())
 
 describe('standard', () => {
+  it('has the limits, the fallback and the hedge that are given, and no others', () => {
+    const stats = blossom
+      .use(...standard({ rateLimit: { requests: 60 }, fallback: { to: ['mistral'] }, hedge: {} }))
+      .stats()
+    expectTypeOf(stats.rateLimit.admitted).toEqualTypeOf<number>()
+    expectTypeOf(stats.fallback.used).toEqualTypeOf<number>()
+    expectTypeOf(stats.hedge.won).toEqualTypeOf<number>()
+    expectTypeOf(stats).not.toHaveProperty('providerLimit')
+  })
+
   it('has stats of just the layers in use', () => {
     const few = blossom.use(
       ...standard({ cache: false, queue: { concurrency: 20 }, attempt: false, pool: undefined }),
@@ -193,7 +203,7 @@ describe('standard', () => {
 
   it('refuses what it does not know', () => {
     // @ts-expect-error no such layer
-    standard({ hedge: {} })
+    standard({ batcher: {} })
     // @ts-expect-error true is no options
     standard({ cache: true })
     // @ts-expect-error no such option of the layer

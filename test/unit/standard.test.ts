@@ -46,11 +46,12 @@ describe('standard', () => {
     expect(namesOf({ [name]: false })).toEqual(NAMES.filter((one) => one !== name))
   })
 
-  it('takes in the limits and the fallback that are given, each in its place', () => {
+  it('takes in the layers that are given, each in its place', () => {
     const given = {
       rateLimit: { requests: 60 },
       providerLimit: { tokens: 1_000 },
       fallback: { to: ['mistral'] },
+      hedge: {},
     }
     expect(namesOf(given)).toEqual([
       'cache',
@@ -59,13 +60,14 @@ describe('standard', () => {
       'timeout',
       'fallback',
       'retry',
+      'hedge',
       'breaker',
       'queue',
       'providerLimit',
       'attempt',
       'pool',
     ])
-    expect(namesOf({ rateLimit: false, fallback: false })).toEqual(NAMES)
+    expect(namesOf({ rateLimit: false, fallback: false, hedge: false })).toEqual(NAMES)
     expect(namesOf({ rateLimit: undefined, fallback: undefined })).toEqual(NAMES)
   })
 
@@ -86,7 +88,7 @@ describe('standard', () => {
   it('notes nothing odd in its order', () => {
     const limits = { rateLimit: { requests: 60 }, providerLimit: { tokens: 1_000 } }
     const layers = createBlossom()
-      .use(...standard({ ...limits, fallback: { to: ['mistral'] } }))
+      .use(...standard({ ...limits, fallback: { to: ['mistral'] }, hedge: {} }))
       .describe()
     expect(layers.filter(({ note }) => note !== undefined)).toEqual([])
   })

@@ -22,6 +22,18 @@ describe('the page of the gateway', () => {
     expect(tableOf(name)).toBe(fieldsTable(components.schemas[name]!))
   })
 
+  it('has the options of the gateway', () => {
+    const table = /^## Options\n[^|]*((?:^\|.*\n)*)/m.exec(page)?.[1] ?? ''
+    const rows = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
+    let refusal = ''
+    try {
+      createGateway(createBlossom(), { nonsense: true } as never)
+    } catch (error) {
+      refusal = (error as Error).message
+    }
+    expect(rows).toEqual(refusal.replace(/^.*expected one of |\.$/g, '').split(', '))
+  })
+
   it('has the environment variables', () => {
     expect(tableOf('Environment')).toBe(variablesTable(ClientVariables, GatewayVariables))
   })
