@@ -4,6 +4,7 @@ import type {
   LimitPlan,
   RateLimitLayer,
   RateLimitSettings,
+  RateLimitStats,
   StackEvent,
 } from '../../src/core.js'
 import {
@@ -13,7 +14,6 @@ import {
   type Layer,
   RateLimitError,
   type RateLimitOptions,
-  type RateLimitStats,
   rateLimit,
   type StackError,
   stack,
