@@ -85,7 +85,14 @@ export {
   type PoolStats,
   pool,
 } from './layers/pool/index.js'
-export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+export {
+  type AdaptiveConcurrency,
+  type QueueLayer,
+  type QueueOptions,
+  type QueueSettings,
+  type QueueStats,
+  queue,
+} from './layers/queue/index.js'
 export type { RetryBudgetOptions } from './layers/retry/budget.js'
 export { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
 export { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'

@@ -1,7 +1,7 @@
 export { base } from './base.js'
 export { Running, type Work } from './call/running.js'
 export * as rules from './check.js'
-export { check } from './check.js'
+export { check, type Rule } from './check.js'
 export * from './errors.js'
 export {
   type EventListener,

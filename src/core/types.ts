@@ -139,6 +139,13 @@ export interface Context {
   readonly elsewhere: readonly number[]
   /** What a `retry()` further out still allows; undefined without one. */
   readonly retryBudget: RetryAllowance | undefined
+  /**
+   * How long the call has waited for its turns and at limits so far: what it takes beside that is
+   * upstream's time. Milliseconds.
+   */
+  readonly waitedMs: number
+  /** Adds a wait to that. */
+  addWait(ms: number): void
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
   /**

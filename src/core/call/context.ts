@@ -42,6 +42,7 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   readonly settings: CallSettings
   /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
   trace: Trace | undefined = undefined
+  waitedMs = 0
   #meta: Map<string, unknown> | undefined
   #asked: unknown
   #key: string | undefined
@@ -98,6 +99,10 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
 
   get retryBudget(): RetryAllowance | undefined {
     return undefined
+  }
+
+  addWait(ms: number): void {
+    this.waitedMs += ms
   }
 
   get meta(): Map<string, unknown> {
@@ -186,6 +191,14 @@ class DerivedContext implements Context {
 
   get cache(): CacheMode {
     return this.#call.cache
+  }
+
+  get waitedMs(): number {
+    return this.#call.waitedMs
+  }
+
+  addWait(ms: number): void {
+    this.#call.addWait(ms)
   }
 
   get trace(): Trace | undefined {
