@@ -97,7 +97,14 @@ export {
   type PoolStats,
   pool,
 } from './layers/pool/index.js'
-export { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+export {
+  type AdaptiveConcurrency,
+  type QueueLayer,
+  type QueueOptions,
+  type QueueSettings,
+  type QueueStats,
+  queue,
+} from './layers/queue/index.js'
 export {
   type LimitCostOptions,
   type LimitLevel,

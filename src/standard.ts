@@ -5,7 +5,7 @@ import { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/in
 import { type FallbackOptions, type FallbackStats, fallback } from './layers/fallback/index.js'
 import { type HedgeOptions, type HedgeStats, hedge } from './layers/hedge/index.js'
 import { type PoolOptions, type PoolStats, pool } from './layers/pool/index.js'
-import { type QueueOptions, type QueueStats, queue } from './layers/queue/index.js'
+import { type QueueLayer, type QueueOptions, queue } from './layers/queue/index.js'
 import { type RateLimitLayer, type RateLimitOptions, rateLimit } from './layers/rate-limit/index.js'
 import { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
 import { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
@@ -65,7 +65,7 @@ export type StandardLayers<Options> = readonly [
   ...Unless<ChoiceOf<Options, 'retry'>, Layer<'retry', RetryStats>>,
   ...When<ChoiceOf<Options, 'hedge'>, Layer<'hedge', HedgeStats>>,
   ...Unless<ChoiceOf<Options, 'breaker'>, BreakerLayer<'breaker'>>,
-  ...Unless<ChoiceOf<Options, 'queue'>, Layer<'queue', QueueStats>>,
+  ...Unless<ChoiceOf<Options, 'queue'>, QueueLayer<'queue'>>,
   ...When<ChoiceOf<Options, 'providerLimit'>, RateLimitLayer<'providerLimit'>>,
   ...Unless<ChoiceOf<Options, 'attempt'>, Layer<'attempt', TimeoutStats>>,
   ...Unless<ChoiceOf<Options, 'pool'>, Layer<'pool', PoolStats>>,

@@ -2,7 +2,7 @@ export { base } from './base.js'
 export { addAttempts, forkNotes, takeNotes } from './call/notes.js'
 export { Running, type Work } from './call/running.js'
 export * as rules from './check.js'
-export { check } from './check.js'
+export { check, type Rule } from './check.js'
 export { Destination, type Target } from './destination.js'
 export * from './errors.js'
 export {

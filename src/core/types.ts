@@ -172,6 +172,13 @@ export interface Context {
    * stacks that stand in for each other must not do so in a circle. @internal
    */
   readonly via: string
+  /**
+   * How long the call has waited for its turns and at limits so far: what it takes beside that is
+   * upstream's time. Milliseconds.
+   */
+  readonly waitedMs: number
+  /** Adds a wait to that. */
+  addWait(ms: number): void
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
   /** The base is called. @internal */

@@ -4,25 +4,10 @@
 // somebody is called is for the layer to decide: `PQueue` would, as soon as its own count allows.
 
 import { PriorityQueue } from 'p-queue'
-import {
-  type AbortListener,
-  ClosedError,
-  type Context,
-  deadlines,
-  type Expiring,
-  Link,
-  LinkedList,
-  NOT_WAITING,
-  now,
-  QueueFullError,
-  TimeoutError,
-} from '../core/index.js'
+import { type Context, LinkedList, now, QueueFullError } from '../core/index.js'
+import { giveUpAt, Waiter } from './waiter.js'
 
-/**
- * A call whose turn comes in the last moment before its deadline is refused: who watches the deadline
- * further out cannot tell that it never ran. Node's timers have a grain of 1 ms at each end.
- */
-const TOO_LATE_MS = 2
+export type { Waiter } from './waiter.js'
 
 /** Options of a `WaitingRoom`. */
 export interface WaitingRoomOptions<Claim = undefined> {
@@ -55,7 +40,7 @@ export interface Band<Claim> {
 export class WaitingRoom<Claim = undefined> {
   readonly layer: string
   readonly #maxWaiting: number
-  readonly #maxWaitMs: number
+  readonly maxWaitMs: number
   readonly #bandOf: (priority: number) => Band<Claim>
   /** By priority. None of them is empty. */
   readonly #bands = new Map<number, Band<Claim>>()
@@ -65,7 +50,7 @@ export class WaitingRoom<Claim = undefined> {
   constructor({ layer, maxWaiting, maxWaitMs, bandOf }: WaitingRoomOptions<Claim>) {
     this.layer = layer
     this.#maxWaiting = maxWaiting
-    this.#maxWaitMs = maxWaitMs ?? Number.POSITIVE_INFINITY
+    this.maxWaitMs = maxWaitMs ?? Number.POSITIVE_INFINITY
     this.#bandOf = bandOf ?? ((priority) => new ArrivalBand(priority))
   }
 
@@ -89,7 +74,7 @@ export class WaitingRoom<Claim = undefined> {
 
   /** The moment at which a call gives up that has waited since `since`. */
   limit(context: Context, since: number): number {
-    return Math.min(context.deadline - TOO_LATE_MS, since + this.#maxWaitMs)
+    return giveUpAt(context, since, this.maxWaitMs)
   }
 
   /** Throws when the room is full. */
@@ -204,96 +189,5 @@ class ArrivalBand<Claim> implements Band<Claim> {
 
   next(): Waiter<Claim> {
     return this.#line.first as Waiter<Claim>
-  }
-}
-
-/** One call while it waits. */
-export class Waiter<Claim = undefined> extends Link implements Expiring, AbortListener {
-  deadlineSlot = NOT_WAITING
-  readonly claim: Claim | undefined
-  readonly #room: WaitingRoom<Claim>
-  readonly #context: Context
-  readonly #resolve: () => void
-  readonly #reject: (reason: unknown) => void
-  readonly #since: number
-  #limit = Number.POSITIVE_INFINITY
-
-  constructor(
-    room: WaitingRoom<Claim>,
-    context: Context,
-    since: number,
-    claim: Claim | undefined,
-    resolve: () => void,
-    reject: (reason: unknown) => void,
-  ) {
-    super()
-    this.#room = room
-    this.#context = context
-    this.#since = since
-    this.claim = claim
-    this.#resolve = resolve
-    this.#reject = reject
-  }
-
-  /** From now on it leaves by itself when it must. */
-  watch(): void {
-    const { closing, cancel } = this.#context
-    closing.add(this)
-    if (this.#isWaiting) cancel.add(this)
-    if (this.#isWaiting) this.#waitUntil(this.#room.limit(this.#context, this.#since))
-  }
-
-  /** Its turn has come. */
-  call(): void {
-    this.#leave()
-    this.#resolve()
-  }
-
-  /** Its caller has aborted it, or its stack closes. */
-  abort(): void {
-    const { cancel } = this.#context
-    if (!cancel.aborted) {
-      const sentence = 'The stack was closed while the call waited for its turn.'
-      this.refuse(new ClosedError(sentence, { layer: this.#room.layer }))
-    } else if (cancel.reason instanceof TimeoutError) this.#tooLate(cancel.reason)
-    else this.refuse(cancel.reason)
-  }
-
-  expire(): void {
-    // The deadline of shared work moves when callers join it.
-    const limit = this.#room.limit(this.#context, this.#since)
-    if (limit > this.#limit) this.#waitUntil(limit)
-    else this.#tooLate()
-  }
-
-  get #isWaiting(): boolean {
-    return this.list !== undefined
-  }
-
-  #waitUntil(limit: number): void {
-    this.#limit = limit
-    if (limit === Number.POSITIVE_INFINITY) return
-    if (limit > now()) deadlines.set(this, limit)
-    else this.#tooLate()
-  }
-
-  #tooLate(cause?: unknown): void {
-    const { layer } = this.#room
-    this.refuse(new TimeoutError(now() - this.#since, { phase: 'queue', layer, cause }))
-  }
-
-  /** It goes without its turn, and rejects with the reason. */
-  refuse(reason: unknown): void {
-    this.#leave()
-    this.#reject(reason)
-  }
-
-  #leave(): void {
-    const { closing, cancel, priority, trace } = this.#context
-    this.#room.leave(this, priority)
-    deadlines.clear(this)
-    closing.remove(this)
-    cancel.remove(this)
-    trace?.queued(this.#room.layer, now() - this.#since)
   }
 }

@@ -1,5 +1,11 @@
 import { describe, expectTypeOf, it } from 'vitest'
-import { type BreakerLayer, type BreakerSnapshot, breaker } from '../../src/core.js'
+import {
+  type BreakerLayer,
+  type BreakerSnapshot,
+  breaker,
+  type QueueLayer,
+  queue,
+} from '../../src/core.js'
 
 describe('breaker', () => {
   it('gives a layer that can be worked by hand', () => {
@@ -17,5 +23,18 @@ describe('breaker', () => {
     breaker({ resetMs: (openings) => openings * 1_000, initialState: {} as BreakerSnapshot })
     // @ts-expect-error what it returns is no duration
     breaker({ resetMs: () => '5 s' })
+  })
+})
+
+describe('queue', () => {
+  it('gives a layer that can be changed at run time', () => {
+    const layer = queue({ concurrency: { min: 2, max: 50 }, weights: { gold: 3 }, name: 'slots' })
+    expectTypeOf(layer).toEqualTypeOf<QueueLayer<'slots'>>()
+    expectTypeOf(layer.set).toBeCallableWith({ concurrency: 'adaptive' })
+    expectTypeOf(layer.set).toBeCallableWith({ concurrency: 5 })
+    // @ts-expect-error what cannot be changed
+    layer.set({ maxWaiting: 5 })
+    // @ts-expect-error a concurrency in words
+    queue({ concurrency: 'many' })
   })
 })

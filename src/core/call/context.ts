@@ -11,6 +11,7 @@ import type {
   SharedWork,
   Transport,
 } from '../types.js'
+import { Places } from './places.js'
 import type { Work } from './running.js'
 import type { Branch, CallSettings, StackScope } from './settings.js'
 
@@ -29,6 +30,7 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
   trace: Trace | undefined = undefined
   attempts = 0
+  waitedMs = 0
   #meta: Map<string, unknown> | undefined
   #asked: unknown
   #key: string | undefined
@@ -89,6 +91,10 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
 
   get retryBudget(): RetryAllowance | undefined {
     return undefined
+  }
+
+  addWait(ms: number): void {
+    this.waitedMs += ms
   }
 
   get meta(): Map<string, unknown> {
@@ -195,6 +201,14 @@ class DerivedContext implements Context {
     return this.#call.cache
   }
 
+  get waitedMs(): number {
+    return this.#call.waitedMs
+  }
+
+  addWait(ms: number): void {
+    this.#call.addWait(ms)
+  }
+
   get trace(): Trace | undefined {
     return this.#call.trace
   }
@@ -231,9 +245,7 @@ function settingsOf(context: Context): CallSettings {
 
 /** Work that several callers share: a call of its own, with the latest of their deadlines. */
 class SharedCallWork extends CallContext implements SharedWork {
-  // Most work has one caller ever, who needs no collection.
-  #first: Place | undefined
-  #more: Set<Place> | undefined
+  readonly #places = new Places()
   #isOver = false
   readonly #begunBy: CallContext
 
@@ -253,31 +265,18 @@ class SharedCallWork extends CallContext implements SharedWork {
   }
 
   get callers(): number {
-    return (this.#first === undefined ? 0 : 1) + (this.#more?.size ?? 0)
+    return this.#places.count
   }
 
   join(place: Place): void {
-    if (this.#first === undefined) this.#first = place
-    else {
-      this.#more ??= new Set()
-      this.#more.add(place)
-    }
-    this.#settleDeadline()
+    this.#places.add(place)
+    this.deadline = this.#places.latestDeadline
   }
 
   leave(place: Place, reason?: unknown): void {
-    if (this.#isOver) return
-    if (this.#first === place) this.#first = undefined
-    else if (!this.#more?.delete(place)) return
-    if (this.callers > 0) return this.#settleDeadline()
-    this.abort(reason ?? new DOMException(ABANDONED, 'AbortError'))
-  }
-
-  #settleDeadline(): void {
-    let latest = this.#first?.context.deadline ?? 0
-    if (this.#more)
-      for (const { context } of this.#more) latest = Math.max(latest, context.deadline)
-    this.deadline = latest
+    if (this.#isOver || !this.#places.remove(place)) return
+    if (this.callers > 0) this.deadline = this.#places.latestDeadline
+    else this.abort(reason ?? new DOMException(ABANDONED, 'AbortError'))
   }
 
   tell(caller: Context): void {

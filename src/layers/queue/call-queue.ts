@@ -4,6 +4,7 @@ import {
   type Expiring,
   follow,
   type Handler,
+  isOfOwnKey,
   type MaybePromise,
   NOT_WAITING,
   now,
@@ -12,6 +13,7 @@ import {
   type StreamEnd,
 } from '../../core/index.js'
 import { type Waiter, WaitingRoom } from '../waiting-room.js'
+import { type Concurrency, isOverload, type Limit, limitOf } from './concurrency/index.js'
 import { type Claim, Fairness } from './fairness/index.js'
 import { HoldTimes } from './hold-times.js'
 import type { RateWindow } from './rate-window.js'
@@ -19,7 +21,7 @@ import { Slot } from './slot.js'
 
 export interface CallQueueOptions {
   name: string
-  concurrency: number
+  concurrency: Concurrency
   maxWaiting: number
   maxWaitMs: number | undefined
   fairness: boolean
@@ -30,7 +32,7 @@ export interface CallQueueOptions {
 export class CallQueue implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #name: string
-  readonly #concurrency: number
+  #limit: Limit
   readonly #maxWaiting: number
   readonly #rate: RateWindow | undefined
   readonly #fairness: Fairness | undefined
@@ -46,14 +48,14 @@ export class CallQueue implements Expiring {
     rate: RateWindow | undefined,
   ) {
     this.#name = name
-    this.#concurrency = concurrency
+    this.#limit = limitOf(concurrency)
     this.#maxWaiting = maxWaiting
     this.#rate = rate
     const shares = fairness ? new Fairness({ maxWaiting, weights }) : undefined
     this.#fairness = shares
     const bandOf = shares && ((priority: number) => shares.bandOf(priority))
     this.#room = new WaitingRoom({ layer: name, maxWaiting, maxWaitMs, bandOf })
-    this.#times = new HoldTimes(name, concurrency)
+    this.#times = new HoldTimes(name, () => this.#limit.current)
   }
 
   /** Runs the call, at once or when its turn has come. */
@@ -76,7 +78,7 @@ export class CallQueue implements Expiring {
     context: Context,
     claim: Claim | undefined,
   ): MaybePromise<Answer> {
-    const slot = new Slot(this, this.#times.of(request, context), context, claim)
+    const slot = new Slot(this, this.#times.of(request, context), request, context, claim)
     return follow(next, request, context, slot)
   }
 
@@ -166,7 +168,7 @@ export class CallQueue implements Expiring {
   }
 
   #mayBegin(): boolean {
-    if (this.#running >= this.#concurrency) return false
+    if (this.#running >= this.#limit.current) return false
     return this.#rate === undefined || this.#rate.opensAt() <= now()
   }
 
@@ -177,7 +179,7 @@ export class CallQueue implements Expiring {
 
   /** Lets waiting calls begin as far as slots and the rate allow. */
   #callWaiting(): void {
-    while (this.#room.waiting > 0 && this.#running < this.#concurrency) {
+    while (this.#room.waiting > 0 && this.#running < this.#limit.current) {
       const opensAt = this.#rate?.opensAt()
       if (opensAt !== undefined && opensAt > now()) return deadlines.set(this, opensAt)
       this.#begin()
@@ -191,18 +193,43 @@ export class CallQueue implements Expiring {
     this.#callWaiting()
   }
 
+  /** How many calls may be in progress from now on. Those that are stay. */
+  setConcurrency(concurrency: Concurrency): void {
+    this.#limit = limitOf(concurrency)
+    this.#callWaiting()
+  }
+
   /** @internal */
-  ended({ kind }: Slot, { outcome }: StreamEnd, heldMs: number): void {
-    this.#times.add(heldMs, kind)
-    this.#running--
-    if (outcome === 'failed') this.#failed++
-    else this.#completed++
+  answered(slot: Slot): void {
+    if (!this.#limit.isAdaptive) return
+    const { request, context, since, heldMs } = slot
+    const { base } = context
+    const kind = `${base.streams?.(request) === true ? 'stream' : 'plain'} ${base.model?.(request)}`
+    this.#limit.answered({ beganAt: since, ms: heldMs, kind }, this.#running)
     if (this.#room.waiting > 0) this.#callWaiting()
+  }
+
+  /** @internal */
+  ended(slot: Slot, { outcome, error }: StreamEnd): void {
+    this.#times.add(slot.heldMs, slot.times)
+    if (outcome === 'failed') {
+      this.#failed++
+      this.#judge(slot, error)
+    } else this.#completed++
+    this.#running--
+    if (this.#room.waiting > 0) this.#callWaiting()
+  }
+
+  /** What a failure says of upstream. An abort from outside says nothing, nor does a key refused. */
+  #judge({ request, context, hasAnswer }: Slot, error: unknown): void {
+    if (!this.#limit.isAdaptive || context.cancel.aborted) return
+    if (isOverload(error, hasAnswer) && !isOfOwnKey(error, request, context))
+      this.#limit.overloaded(this.#running)
   }
 
   stats() {
     return {
-      concurrency: this.#concurrency,
+      concurrency: this.#limit.current,
       running: this.#running,
       waiting: this.#room.waiting,
       completed: this.#completed,

@@ -16,14 +16,15 @@ const A_FEW = 0.25
  */
 export class HoldTimes {
   readonly #layer: string
-  readonly #concurrency: number
+  /** What it is now. */
+  readonly #concurrency: () => number
   /** Waits go by all calls. */
   readonly #all = new ServiceTime()
   // What a call itself takes goes by its kind: streams take many times as long.
   readonly #plain = new ServiceTime()
   readonly #streamed = new ServiceTime()
 
-  constructor(layer: string, concurrency: number) {
+  constructor(layer: string, concurrency: () => number) {
     this.#layer = layer
     this.#concurrency = concurrency
   }
@@ -41,7 +42,7 @@ export class HoldTimes {
   /** When a newcomer could begin behind so many; undefined while nothing is known. Milliseconds. */
   untilFree(waiting: number): number | undefined {
     const { meanMs } = this.#all
-    return meanMs === 0 ? undefined : (meanMs * (waiting + 1)) / this.#concurrency
+    return meanMs === 0 ? undefined : (meanMs * (waiting + 1)) / this.#concurrency()
   }
 
   /** Refuses a newcomer that would not be done in time behind those `ahead` of it. */

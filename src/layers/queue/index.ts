@@ -1,11 +1,18 @@
-import { check, defineLayer, type Layer, rules } from '../../core/index.js'
+import { ConfigError, check, defineLayer, type Layer, rules } from '../../core/index.js'
 import { CallQueue } from './call-queue.js'
+import { concurrencyRule } from './concurrency/index.js'
 import { RateWindow } from './rate-window.js'
 
 /** Options of `queue()`. */
 export interface QueueOptions<Name extends string = 'queue'> {
-  /** Calls in progress at once, a stream until its end. @default 5 */
-  concurrency?: number | undefined
+  /**
+   * Calls in progress at once, a stream until its end. `'adaptive'`, or bounds within which it is
+   * found: it begins at `start` (4) and grows while calls succeed that use what there is. It gives
+   * way when upstream answers 429, 503 or 529, does not connect, or sends no first token in time,
+   * and when first tokens take twice as long as usual. It stays between `min` (1) and `max` (200).
+   * @default 5
+   */
+  concurrency?: number | 'adaptive' | AdaptiveConcurrency | undefined
   /** Calls that may wait; one more is refused at once. 0: nobody waits. @default 1000 */
   maxWaiting?: number | undefined
   /** Longest wait. Milliseconds. @default none */
@@ -26,8 +33,31 @@ export interface QueueOptions<Name extends string = 'queue'> {
   name?: Name | undefined
 }
 
+/** Bounds of a concurrency that finds its own way. */
+export interface AdaptiveConcurrency {
+  /** @default 1 */
+  min?: number | undefined
+  /** What it begins with. @default 4, within the others */
+  start?: number | undefined
+  /** @default 200 */
+  max?: number | undefined
+}
+
+/** What may be changed of a `queue()` at run time. */
+export interface QueueSettings {
+  /** As the option. Calls in progress above it go on. */
+  concurrency?: number | 'adaptive' | AdaptiveConcurrency | undefined
+}
+
+/** A queue can also be changed at run time. */
+export interface QueueLayer<Name extends string = 'queue'> extends Layer<Name, QueueStats> {
+  /** @throws ConfigError when a setting is unknown or not what it should be */
+  set(settings: QueueSettings): void
+}
+
 /** What `queue()` has counted, and who runs and waits. */
 export interface QueueStats {
+  /** Gauge: what it is now. */
   readonly concurrency: number
   /** Gauge: calls in progress. */
   readonly running: number
@@ -66,9 +96,9 @@ export interface QueueStats {
  */
 export function queue<const Name extends string = 'queue'>(
   options: QueueOptions<Name> = {},
-): Layer<Name, QueueStats> {
+): QueueLayer<Name> {
   const { rate, weights, ...checked } = check('queue', options, {
-    concurrency: rules.integer(5, { min: 1 }),
+    concurrency: concurrencyRule(5),
     maxWaiting: rules.integer(1_000, { min: 0 }),
     maxWaitMs: rules.duration(undefined),
     rate: rules.custom<{ limit: number; intervalMs: number }, undefined>(
@@ -88,12 +118,20 @@ export function queue<const Name extends string = 'queue'>(
     { ...checked, weights: new Map(Object.entries(weights)) },
     rate === undefined ? undefined : rateWindow(rate),
   )
-  return defineLayer({
+  const layer: Layer<Name, QueueStats> = defineLayer({
     name: checked.name,
     kind: 'queue',
     outside: { pool: 'a call that waits in the queue holds a connection; put queue outside.' },
     wrap: (next) => (request, context) => calls.run(next, request, context),
     stats: () => calls.stats(),
+  })
+  return Object.assign(layer, {
+    set(settings: QueueSettings) {
+      const fail = (sentence: string) => new ConfigError(sentence, { layer: checked.name })
+      const rule = { concurrency: concurrencyRule(undefined) }
+      const { concurrency } = check<QueueSettings>('queue.set', settings, rule, fail)
+      if (concurrency !== undefined) calls.setConcurrency(concurrency)
+    },
   })
 }
 

@@ -12,27 +12,48 @@ import type { ServiceTime } from './service-time.js'
 
 /** Who gets the slot back. */
 interface SlotOwner {
-  ended(slot: Slot, end: StreamEnd, heldMs: number): void
+  /** The answer has begun. */
+  answered(slot: Slot): void
+  ended(slot: Slot, end: StreamEnd): void
 }
 
 /** What a running call holds, to the end of its answer. */
 export class Slot implements Follower {
-  readonly kind: ServiceTime
+  /** Where its time is kept. */
+  readonly times: ServiceTime
+  readonly request: unknown
+  readonly context: Context
+  readonly since = now()
+  hasAnswer = false
   readonly #queue: SlotOwner
-  readonly #context: Context
   readonly #claim: Claim | undefined
-  readonly #since = now()
+  readonly #waitedBefore: number
   #usage: TokenUsage | undefined
 
-  constructor(queue: SlotOwner, kind: ServiceTime, context: Context, claim: Claim | undefined) {
+  constructor(
+    queue: SlotOwner,
+    times: ServiceTime,
+    request: unknown,
+    context: Context,
+    claim: Claim | undefined,
+  ) {
     this.#queue = queue
-    this.kind = kind
-    this.#context = context
+    this.times = times
+    this.request = request
+    this.context = context
     this.#claim = claim
+    this.#waitedBefore = context.waitedMs
+  }
+
+  /** How long it has been held, without what the call has waited for further in. Milliseconds. */
+  get heldMs(): number {
+    return now() - this.since - (this.context.waitedMs - this.#waitedBefore)
   }
 
   answered<Answer>(answer: Answer): Answer {
-    const { base } = this.#context
+    this.hasAnswer = true
+    this.#queue.answered(this)
+    const { base } = this.context
     if (this.#claim === undefined || !base.countsTokens) return answer
     if (isStream(answer)) return tap(answer, (chunk) => this.#see(base.usage(chunk)))
     this.#see(base.usage(answer))
@@ -46,6 +67,6 @@ export class Slot implements Follower {
 
   ended(end: StreamEnd): void {
     this.#claim?.end(this.#usage)
-    this.#queue.ended(this, end, now() - this.#since)
+    this.#queue.ended(this, end)
   }
 }

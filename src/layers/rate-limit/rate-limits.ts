@@ -143,8 +143,10 @@ export class RateLimits implements CallLimits, LineLimits {
   }
 
   #hasWaited({ context }: LimitedCall, since: number): void {
+    const waitedMs = now() - since
+    context.addWait(waitedMs)
     const note = context.meta.get(this.name)
-    if (note instanceof Note) note.waitedMs = now() - since
+    if (note instanceof Note) note.waitedMs = waitedMs
   }
 
   #reject(error: unknown): never {

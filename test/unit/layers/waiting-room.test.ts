@@ -23,6 +23,7 @@ function caller(of: { deadline?: number; priority?: number } = {}) {
     closing: new Cancel(),
     deadline: Number.POSITIVE_INFINITY,
     priority: 0,
+    addWait: () => {},
     ...of,
   }
 }

@@ -53,6 +53,16 @@ describe('Context', () => {
     expect(context.closing.aborted).toBe(false)
   })
 
+  it('adds up for how long its call has waited, wherever that is reported', async () => {
+    const context = await contextOf()
+    expect(context.waitedMs).toBe(0)
+    context.addWait(30)
+    const inner = context.derive({ priority: 1 }).derive({ deadline: 5 })
+    inner.addWait(12)
+    expect([context.waitedMs, inner.waitedMs]).toEqual([42, 42])
+    expect((await contextOf()).waitedMs).toBe(0)
+  })
+
   it('has one map of notes for all contexts of a call, and one for each call', async () => {
     const context = await contextOf()
     context.derive({ priority: 1 }).meta.set('retry', { attempts: 2 })
