@@ -2,13 +2,13 @@ import { type BaseTraits, Frame, isBytes, isJson, isRecord, Json } from '../core
 import type { BlossomAnswer, JsonAnswer } from './types.js'
 import { ChoiceProgress, choicesOf, isWorthKeeping } from './wire/choices.js'
 import { commits, isCompletion } from './wire/completion.js'
-import { fromChunks } from './wire/from-chunks.js'
+import { fromChunks } from './wire/completion-from-chunks.js'
+import { toChunks } from './wire/completion-to-chunks.js'
 import { fromValue } from './wire/from-value.js'
 import { divideEmbeddings, inputsOf, mergeEmbeddings } from './wire/merged-embeddings.js'
 import { modelOf, withModel } from './wire/models.js'
 import type { Outgoing } from './wire/outgoing.js'
 import { asksForUsage, EMBEDDINGS } from './wire/shapes.js'
-import { toChunks } from './wire/to-chunks.js'
 import { conversation, tokenUsage, weigh } from './wire/tokens.js'
 
 /**

@@ -39,7 +39,7 @@ export {
   isSignal,
   isThenable,
 } from './shape.js'
-export { isJsonData, type Shared, SharedJson, share, shareList } from './share.js'
+export { isJsonData, type Shared, SharedJson, share, shareList } from './shared-value.js'
 export { composeStack, stack } from './stack.js'
 export * from './stack-types.js'
 export * from './stream/index.js'

@@ -9,7 +9,7 @@ const LINE_WIDTH = 100
 
 /** The files that may be longer, at most two, and why. */
 const LONG_FILES: Readonly<Record<string, string>> = {
-  'src/core/stream/log.ts': 'the log and its cursors share their private fields',
+  'src/core/stream/chunk-log.ts': 'the log and its cursors share their private fields',
 }
 
 interface Sized {

@@ -1,7 +1,7 @@
 import { isRecord, parseJson } from '../../core/index.js'
 import { ChoiceProgress } from './choices.js'
 import { eventKind } from './completion.js'
-import { fromChunks } from './from-chunks.js'
+import { fromChunks } from './completion-from-chunks.js'
 import { readEvents } from './sse.js'
 
 /** How an event stream may begin: with a field of an event, or with a comment. */

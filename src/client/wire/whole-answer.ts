@@ -5,6 +5,7 @@ import { answerInEvents } from './answer-in-events.js'
 import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
 import { isWorthKeeping } from './choices.js'
 import { isCompletion } from './completion.js'
+import { toChunks } from './completion-to-chunks.js'
 import { inTheFormAskedFor } from './embeddings.js'
 import {
   errorInBytes,
@@ -16,7 +17,6 @@ import {
 } from './failure.js'
 import { mayBeNotice, noticeInAnswer, noticeInText } from './notice.js'
 import { asksForUsage, EMBEDDINGS, isChat, wrongWith } from './shapes.js'
-import { toChunks } from './to-chunks.js'
 
 /** Longer text is none. Bytes. */
 const LONGEST_NOTICE = 4_096

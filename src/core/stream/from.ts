@@ -1,7 +1,7 @@
 import { isReadableStream } from '../shape.js'
 import { runHook } from '../warn.js'
+import type { Log, StreamSource } from './chunk-log.js'
 import { NOTHING } from './iterator.js'
-import type { Log, StreamSource } from './log.js'
 import { Stream, type StreamOptions } from './stream.js'
 
 /** Options of `streamFrom()`. */

@@ -3,9 +3,9 @@ import type { AbortListener, Cancel } from '../time/cancel.js'
 import { now } from '../time/clock.js'
 import { Timer } from '../time/timer.js'
 import { hookFailed, watchHook } from '../warn.js'
+import { type Cursor, Log, type LogOptions, type Sharing, type StreamSource } from './chunk-log.js'
 import type { Frame } from './frame.js'
 import { NOTHING, type Nothing, StreamIterator } from './iterator.js'
-import { type Cursor, Log, type LogOptions, type Sharing, type StreamSource } from './log.js'
 import { notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
 
 /** How one reader reads. */

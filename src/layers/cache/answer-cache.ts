@@ -21,7 +21,7 @@ import {
 } from '../../core/index.js'
 import { type CacheNote, Note } from './note.js'
 import type { Entry, EntryStore } from './store.js'
-import { chunksOf, type StoredAnswer, streamToStore, valuesOf } from './stored-answer.js'
+import { chunksOf, type StoredAnswer, streamToStore, valuesOf } from './stored-form.js'
 
 /** What `cache()` has counted, and what it holds. */
 export interface CacheStats {

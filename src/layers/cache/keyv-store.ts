@@ -1,7 +1,7 @@
 import Keyv from 'keyv'
 import { digest, now, Timer, wallTime, warn } from '../../core/index.js'
 import type { Entry, EntryStore } from './store.js'
-import { read, type StoredAnswer, type Written, write } from './stored-answer.js'
+import { read, type StoredAnswer, type Written, write } from './stored-form.js'
 
 /** What a store outside the cache must do: a `Keyv`, any Keyv store, a `Map`. */
 export interface CacheStore {

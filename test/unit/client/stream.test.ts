@@ -3,8 +3,8 @@ import { Agent } from 'undici'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { BlossomAnswer, ChatChunk } from '../../../src/client/index.js'
 import { clientTraits } from '../../../src/client/traits.js'
+import { fromChunks } from '../../../src/client/wire/completion-from-chunks.js'
 import { Exchange } from '../../../src/client/wire/exchange.js'
-import { fromChunks } from '../../../src/client/wire/from-chunks.js'
 import { Outgoing } from '../../../src/client/wire/outgoing.js'
 import {
   base,

@@ -8,8 +8,8 @@ import {
   textOf,
   usageOf,
 } from '../../../../src/client/wire/completion.js'
-import { fromChunks } from '../../../../src/client/wire/from-chunks.js'
-import { toChunks } from '../../../../src/client/wire/to-chunks.js'
+import { fromChunks } from '../../../../src/client/wire/completion-from-chunks.js'
+import { toChunks } from '../../../../src/client/wire/completion-to-chunks.js'
 import { chunk } from '../../../support/wire.js'
 
 describe('commits', () => {

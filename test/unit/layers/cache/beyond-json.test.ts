@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { base, collect, Json, replay, share, stack } from '../../../../src/core/index.js'
 import { odditiesIn, withOddities } from '../../../../src/layers/cache/beyond-json.js'
 import { type CacheStore, cache } from '../../../../src/layers/cache/index.js'
-import { write } from '../../../../src/layers/cache/stored-answer.js'
+import { write } from '../../../../src/layers/cache/stored-form.js'
 import { OddStore } from '../../../support/store.js'
 import { turn } from '../../../support/watch.js'
 

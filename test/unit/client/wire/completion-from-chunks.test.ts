@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ChatCompletion } from '../../../../src/client/index.js'
 import { eventKind, finishReasonOf, textOf } from '../../../../src/client/wire/completion.js'
-import { fromChunks } from '../../../../src/client/wire/from-chunks.js'
-import { toChunks } from '../../../../src/client/wire/to-chunks.js'
+import { fromChunks } from '../../../../src/client/wire/completion-from-chunks.js'
+import { toChunks } from '../../../../src/client/wire/completion-to-chunks.js'
 import { chunk, completion } from '../../../support/wire.js'
 
 const text = fc.string({ unit: 'grapheme' })

@@ -1,5 +1,5 @@
 import { StackError } from '../errors.js'
-import { type Shared, share } from '../share.js'
+import { type Shared, share } from '../shared-value.js'
 import { Timer } from '../time/timer.js'
 import type { BaseFacts } from '../traits.js'
 
