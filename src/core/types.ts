@@ -72,6 +72,8 @@ export interface ContextPatch {
   /** Members of a pool that it must not go to. */
   elsewhere?: readonly number[] | undefined
   retryBudget?: RetryAllowance | undefined
+  /** Whether a layer finds by itself how many calls may be in progress. */
+  adapts?: boolean | undefined
 }
 
 /** The repeats that all calls of a `retry()` may make together. */
@@ -139,6 +141,11 @@ export interface Context {
   readonly elsewhere: readonly number[]
   /** What a `retry()` further out still allows; undefined without one. */
   readonly retryBudget: RetryAllowance | undefined
+  /**
+   * Whether a layer further out finds by itself how many calls may be in progress: after a pause
+   * that upstream has asked for, the layers inside need not be careful then.
+   */
+  readonly adapts: boolean
   /**
    * How long the call has waited for its turns and at limits so far: what it takes beside that is
    * upstream's time. Milliseconds.

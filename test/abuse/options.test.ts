@@ -50,7 +50,8 @@ const numeric: Record<string, string[]> = {
 const others: Record<string, string[]> = {
   retry: ['when', 'accept', 'onRetry', 'random'],
   breaker: ['key', 'counts', 'onStateChange', 'initialState'],
-  queue: ['fairness', 'weights'],
+  queue: ['fairness', 'weights', 'gate'],
+  pool: ['gate', 'affinity'],
   cache: ['store', 'key'],
   chaos: ['error'],
   createBlossom: [

@@ -101,6 +101,10 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
     return undefined
   }
 
+  get adapts(): boolean {
+    return false
+  }
+
   addWait(ms: number): void {
     this.waitedMs += ms
   }
@@ -147,6 +151,7 @@ class DerivedContext implements Context {
   readonly optional: boolean
   readonly elsewhere: readonly number[]
   readonly retryBudget: RetryAllowance | undefined
+  readonly adapts: boolean
 
   constructor(
     call: CallContext,
@@ -163,6 +168,7 @@ class DerivedContext implements Context {
     this.optional = patch.optional ?? outer.optional
     this.elsewhere = patch.elsewhere ?? outer.elsewhere
     this.retryBudget = patch.retryBudget ?? outer.retryBudget
+    this.adapts = patch.adapts ?? outer.adapts
   }
 
   get signal(): AbortSignal {
