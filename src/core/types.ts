@@ -77,6 +77,8 @@ export interface ContextPatch {
   retryBudget?: RetryAllowance | undefined
   /** @internal */
   via?: string | undefined
+  /** Whether a layer finds by itself how many calls may be in progress. */
+  adapts?: boolean | undefined
 }
 
 /** The repeats that all calls of a `retry()` may make together. */
@@ -172,6 +174,11 @@ export interface Context {
    * stacks that stand in for each other must not do so in a circle. @internal
    */
   readonly via: string
+  /**
+   * Whether a layer further out finds by itself how many calls may be in progress: after a pause
+   * that upstream has asked for, the layers inside need not be careful then.
+   */
+  readonly adapts: boolean
   /**
    * How long the call has waited for its turns and at limits so far: what it takes beside that is
    * upstream's time. Milliseconds.

@@ -17,11 +17,11 @@ import {
 const TOO_LATE_MS = 2
 
 /** Where a call waits. */
-interface Room<Claim> {
+interface Room<Ticket> {
   readonly layer: string
   /** Longest wait. Milliseconds. */
   readonly maxWaitMs: number
-  leave(waiter: Waiter<Claim>, priority: number): void
+  leave(waiter: Waiter<Ticket>, priority: number): void
 }
 
 /** The moment at which a call gives up that has waited since `since`. */
@@ -30,10 +30,10 @@ export function giveUpAt(context: Context, since: number, maxWaitMs: number): nu
 }
 
 /** One call while it waits. */
-export class Waiter<Claim = undefined> extends Link implements Expiring, AbortListener {
+export class Waiter<Ticket = undefined> extends Link implements Expiring, AbortListener {
   deadlineSlot = NOT_WAITING
-  readonly claim: Claim | undefined
-  readonly #room: Room<Claim>
+  readonly ticket: Ticket | undefined
+  readonly #room: Room<Ticket>
   readonly #context: Context
   readonly #resolve: () => void
   readonly #reject: (reason: unknown) => void
@@ -41,10 +41,10 @@ export class Waiter<Claim = undefined> extends Link implements Expiring, AbortLi
   #limit = Number.POSITIVE_INFINITY
 
   constructor(
-    room: Room<Claim>,
+    room: Room<Ticket>,
     context: Context,
     since: number,
-    claim: Claim | undefined,
+    ticket: Ticket | undefined,
     resolve: () => void,
     reject: (reason: unknown) => void,
   ) {
@@ -52,7 +52,7 @@ export class Waiter<Claim = undefined> extends Link implements Expiring, AbortLi
     this.#room = room
     this.#context = context
     this.#since = since
-    this.claim = claim
+    this.ticket = ticket
     this.#resolve = resolve
     this.#reject = reject
   }

@@ -10,7 +10,7 @@ import { giveUpAt, Waiter } from './waiter.js'
 export type { Waiter } from './waiter.js'
 
 /** Options of a `WaitingRoom`. */
-export interface WaitingRoomOptions<Claim = undefined> {
+export interface WaitingRoomOptions<Ticket = undefined> {
   /** Name of the layer, for its errors and events. */
   layer: string
   /** Calls that may wait. */
@@ -18,36 +18,38 @@ export interface WaitingRoomOptions<Claim = undefined> {
   /** Longest wait. Milliseconds. @default none */
   maxWaitMs?: number | undefined
   /** The band for a priority that nobody has who waits. @default one in order of arrival */
-  bandOf?: ((priority: number) => Band<Claim>) | undefined
+  bandOf?: ((priority: number) => Band<Ticket>) | undefined
 }
 
 /** The calls of one priority, and which of them goes next. */
-export interface Band<Claim> {
+export interface Band<Ticket> {
   readonly priority: number
   readonly size: number
   /** How many of them go before a newcomer. */
-  ahead(claim: Claim | undefined): number
-  add(waiter: Waiter<Claim>): void
-  remove(waiter: Waiter<Claim>): void
+  ahead(ticket: Ticket | undefined): number
+  add(waiter: Waiter<Ticket>): void
+  remove(waiter: Waiter<Ticket>): void
   /** Decides whose turn it is; that one is called at once. */
-  next(): Waiter<Claim>
+  next(): Waiter<Ticket>
+  /** All who wait. */
+  all(): readonly Waiter<Ticket>[]
 }
 
 /**
  * Where calls wait for their turn: larger priority first, and within one as their band decides.
  * Coming, being called and leaving cost the same however many wait.
  */
-export class WaitingRoom<Claim = undefined> {
+export class WaitingRoom<Ticket = undefined> {
   readonly layer: string
   readonly #maxWaiting: number
   readonly maxWaitMs: number
-  readonly #bandOf: (priority: number) => Band<Claim>
+  readonly #bandOf: (priority: number) => Band<Ticket>
   /** By priority. None of them is empty. */
-  readonly #bands = new Map<number, Band<Claim>>()
-  readonly #order = new Ranking<Band<Claim>>()
+  readonly #bands = new Map<number, Band<Ticket>>()
+  readonly #order = new Ranking<Band<Ticket>>()
   #waiting = 0
 
-  constructor({ layer, maxWaiting, maxWaitMs, bandOf }: WaitingRoomOptions<Claim>) {
+  constructor({ layer, maxWaiting, maxWaitMs, bandOf }: WaitingRoomOptions<Ticket>) {
     this.layer = layer
     this.#maxWaiting = maxWaiting
     this.maxWaitMs = maxWaitMs ?? Number.POSITIVE_INFINITY
@@ -63,11 +65,11 @@ export class WaitingRoom<Claim = undefined> {
   }
 
   /** How many of those who wait go before a newcomer of this priority. */
-  ahead(priority: number, claim?: Claim): number {
+  ahead(priority: number, ticket?: Ticket): number {
     let ahead = 0
     for (const band of this.#bands.values()) {
       if (band.priority > priority) ahead += band.size
-      else if (band.priority === priority) ahead += band.ahead(claim)
+      else if (band.priority === priority) ahead += band.ahead(ticket)
     }
     return ahead
   }
@@ -86,25 +88,34 @@ export class WaitingRoom<Claim = undefined> {
   /**
    * Resolves when the call's turn has come. Rejects, and leaves the room at once, when it is
    * aborted, when its deadline or `maxWaitMs` passes (`TimeoutError`, phase `queue`), or when its
-   * stack closes (`ClosedError`). `since`: when it came. `claim`: what its band goes by.
+   * stack closes (`ClosedError`). `since`: when it came. `ticket`: what its band goes by.
    */
-  wait(context: Context, since = now(), claim?: Claim): Promise<void> {
+  wait(context: Context, since = now(), ticket?: Ticket): Promise<void> {
     return new Promise((resolve, reject) => {
-      const waiter = new Waiter(this, context, since, claim, resolve, reject)
+      const waiter = new Waiter(this, context, since, ticket, resolve, reject)
       this.#enter(waiter, context.priority)
       waiter.watch()
     })
   }
 
-  /** Lets the first one go, before it returns. False when nobody waits. */
-  callNext(): boolean {
-    const band = this.#order.first
-    if (band === undefined) return false
-    band.next().call()
-    return true
+  /** Decides whose turn it is: whoever asks calls that one. Undefined when nobody waits. */
+  next(): Waiter<Ticket> | undefined {
+    return this.#order.first?.next()
   }
 
-  #enter(waiter: Waiter<Claim>, priority: number): void {
+  /** Lets the first one go, before it returns. False when nobody waits. */
+  callNext(): boolean {
+    const waiter = this.next()
+    waiter?.call()
+    return waiter !== undefined
+  }
+
+  /** All who wait. */
+  all(): Waiter<Ticket>[] {
+    return [...this.#bands.values()].flatMap((band) => band.all())
+  }
+
+  #enter(waiter: Waiter<Ticket>, priority: number): void {
     this.#waiting++
     const known = this.#bands.get(priority)
     if (known !== undefined) return known.add(waiter)
@@ -115,9 +126,9 @@ export class WaitingRoom<Claim = undefined> {
   }
 
   /** @internal */
-  leave(waiter: Waiter<Claim>, priority: number): void {
+  leave(waiter: Waiter<Ticket>, priority: number): void {
     this.#waiting--
-    const band = this.#bands.get(priority) as Band<Claim>
+    const band = this.#bands.get(priority) as Band<Ticket>
     band.remove(waiter)
     if (band.size > 0) return
     this.#bands.delete(priority)
@@ -164,10 +175,10 @@ export class Ranking<Item extends { readonly priority: number }> {
 }
 
 /** Who came first goes first. */
-class ArrivalBand<Claim> implements Band<Claim> {
+class ArrivalBand<Ticket> implements Band<Ticket> {
   readonly priority: number
   size = 0
-  readonly #line = new LinkedList<Waiter<Claim>>()
+  readonly #line = new LinkedList<Waiter<Ticket>>()
 
   constructor(priority: number) {
     this.priority = priority
@@ -177,17 +188,21 @@ class ArrivalBand<Claim> implements Band<Claim> {
     return this.size
   }
 
-  add(waiter: Waiter<Claim>): void {
+  add(waiter: Waiter<Ticket>): void {
     this.#line.add(waiter)
     this.size++
   }
 
-  remove(waiter: Waiter<Claim>): void {
+  remove(waiter: Waiter<Ticket>): void {
     this.#line.remove(waiter)
     this.size--
   }
 
-  next(): Waiter<Claim> {
-    return this.#line.first as Waiter<Claim>
+  next(): Waiter<Ticket> {
+    return this.#line.first as Waiter<Ticket>
+  }
+
+  all(): readonly Waiter<Ticket>[] {
+    return this.#line.all()
   }
 }

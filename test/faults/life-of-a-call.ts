@@ -126,8 +126,8 @@ export const life: Group = {
       play: stream(begun, 'silence'),
       text: BEGUN,
     }),
-    aborted('during the wait before a retry', failedOnce, {
-      play: (line) => json('{"error":{"retryAfterSeconds":30}}', 429)(line),
+    aborted('during the wait that 429 asked for', failedOnce, {
+      play: (line) => json('{"error":{"retryAfterSeconds":2}}', 429)(line),
     }),
     aborted('during the wait that 503 asked for', failedOnce, {
       play: json('{"retryAfterSeconds":30}', 503),

@@ -1,11 +1,14 @@
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { answers } from '../support/fault-plays.js'
 import type { Play } from '../support/fault-upstream.js'
 import type { Group, Row } from './row.js'
 
 /** What retries wait by themselves in these tests, at most. Milliseconds. */
 const OWN_MS = 2
-const OWN = [0, OWN_MS] as const
+/** How long an account rests that has named no time. */
+const OWN = [1_000, 1_250 + OWN_MS] as const
+/** How long it rests at most. */
+const LONGEST_MS = 60_000
 
 /** The wait between the first two attempts, on a clock that is the test's. */
 const waits =
@@ -47,6 +50,7 @@ const refusing = (fault: string, asked: Asked, rest: Partial<Row> = {}): Row => 
   requests: 1,
   breaker: {},
   also: ({ began, settled }) => expect(settled - began).toBeLessThan(1_000),
+  after: () => vi.advanceTimersByTimeAsync(LONGEST_MS),
   ...rest,
 })
 
@@ -82,7 +86,10 @@ export const retryAfter: Group = {
     waiting('Retry-After: garbage', after('soon, I hope'), OWN),
     waiting('Retry-After: hex', after('0x10'), OWN),
     waiting('a negative wait in the body', { body: '{"retryAfterSeconds":-4}' }, OWN),
-    waiting('a huge negative exponent in the body', { body: '{"retryAfterSeconds":1e-300}' }, OWN),
+    waiting('a huge negative exponent in the body', { body: '{"retryAfterSeconds":1e-300}' }, [
+      0,
+      OWN_MS,
+    ]),
     refusing('Retry-After: 61', after('61')),
     refusing('Retry-After: 3600', after('3600')),
     refusing('Retry-After: 2147484 (more than a timer holds)', after('2147484')),

@@ -120,6 +120,7 @@ export const statuses: Group = {
     {
       fault: '429 twice, and then an answer',
       play: [json(ERROR, 429), json(ERROR, 429)],
+      clock: true,
       ends: 'answer',
       requests: 3,
       breaker: { successes: 1 },
@@ -127,6 +128,7 @@ export const statuses: Group = {
     {
       fault: '429 for ever',
       play: json(ERROR, 429),
+      clock: true,
       ends: 'RATE_LIMITED',
       requests: 3,
       breaker: {},

@@ -312,7 +312,7 @@ describe('breaker', () => {
           await ask.close()
           expect(clock.timers).toBe(0)
         }),
-        { numRuns: 80 },
+        { numRuns: 160 },
       )
       // The histories were worth having.
       for (const count of Object.values(seen)) expect(count).toBeGreaterThan(5)

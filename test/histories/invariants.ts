@@ -184,7 +184,8 @@ export const honestErrors: Invariant = (history) =>
       ({ behaviour: { error: said, does } }) =>
         said === code || (code === 'STREAM' && does === 'cut'),
     )
-    const limited = code === 'RATE_LIMITED' && error.refused && has(history, 'queue')
+    const mayLimit = has(history, 'queue') || has(history, 'pool')
+    const limited = code === 'RATE_LIMITED' && error.refused && mayLimit
     return !(made[code] ?? (told || limited)) && `gave ${code}, which nobody said`
   })
 

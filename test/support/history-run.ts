@@ -182,10 +182,16 @@ const restOf = (layers: readonly LayerPlan[]): number =>
   200 +
   Math.max(
     0,
-    ...layers.map(({ kind, options }) =>
-      kind === 'breaker' ? 2 * options.resetMs + options.windowMs : 0,
-    ),
+    ...layers.map(({ kind, options }) => {
+      if (kind === 'breaker') return 2 * options.resetMs + options.windowMs
+      return kind === 'queue' || kind === 'pool' ? LONGEST_PAUSE_MS : 0
+    }),
   )
+
+/** After refusals that name no time: 8 s, and a quarter of it. */
+const LONGEST_PAUSE_MS = 10_000
+/** After so many successes a gate that was shut is open for more than a probe asks for. */
+const SUCCESSES = 4
 
 function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
   const caller = plan.abortAfterMs === undefined ? undefined : new AbortController()
@@ -291,6 +297,10 @@ async function probed(
   }
   const first = watch(call())
   await clock.passUntil(() => first.state !== 'pending', 3_000)
+  for (let i = 1; i < SUCCESSES; i++) {
+    const next = watch(call())
+    await clock.passUntil(() => next.state !== 'pending', 3_000)
+  }
   // What a rate has counted is forgotten by then.
   await clock.pass(200)
   const limit = Math.min(limitOf(layers), 8)

@@ -93,6 +93,10 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
     return undefined
   }
 
+  get adapts(): boolean {
+    return false
+  }
+
   addWait(ms: number): void {
     this.waitedMs += ms
   }
@@ -144,6 +148,7 @@ class DerivedContext implements Context {
   readonly elsewhere: readonly number[]
   readonly retryBudget: RetryAllowance | undefined
   readonly via: string
+  readonly adapts: boolean
 
   constructor(
     call: CallContext,
@@ -163,6 +168,7 @@ class DerivedContext implements Context {
     this.elsewhere = patch.elsewhere ?? outer.elsewhere
     this.retryBudget = patch.retryBudget ?? outer.retryBudget
     this.via = patch.via ?? outer.via
+    this.adapts = patch.adapts ?? outer.adapts
   }
 
   get signal(): AbortSignal {

@@ -1,17 +1,18 @@
 import {
-  ANSWERED_BY,
   type Context,
-  ELSEWHERE,
+  deadlines,
+  type Expiring,
   follow,
   type Handler,
-  isOfOwnKey,
-  isRecord,
   type MaybePromise,
+  NOT_WAITING,
+  now,
   QueueFullError,
-  type StreamEnd,
-  TimeoutError,
+  RateLimitError,
 } from '../../core/index.js'
-import { WaitingRoom } from '../waiting-room.js'
+import { type Waiter, WaitingRoom } from '../waiting-room.js'
+import type { Affinity } from './affinity.js'
+import { Lease } from './lease.js'
 import { Member, type PoolMember } from './member.js'
 
 export interface LeasesOptions {
@@ -19,29 +20,25 @@ export interface LeasesOptions {
   connections: number
   maxWaiting: number
   members: readonly PoolMember[]
-}
-
-/** What the pool remembers of one call, in its `meta`. */
-interface Note {
-  readonly member: number
-  readonly failed: Set<number>
+  gate: 'member' | 'model'
+  affinity: Affinity | undefined
 }
 
 /** The connections of one `pool()`: who has one, who waits for one, and which member is next. */
-export class Leases {
-  readonly #name: string
+export class Leases implements Expiring {
+  deadlineSlot = NOT_WAITING
+  readonly name: string
+  readonly #options: LeasesOptions
   readonly #members: readonly Member[]
-  readonly #max: number
-  readonly #room: WaitingRoom
-  /** Connections leased, or promised to a waiting call that has been called in. */
-  #taken = 0
+  /** Where calls wait; one for each model when models have gates of their own. */
+  readonly #rooms = new Map<string, WaitingRoom<Lease>>()
   #turn = 0
 
-  constructor({ name, connections, maxWaiting, members }: LeasesOptions) {
-    this.#name = name
+  constructor(options: LeasesOptions) {
+    const { name, connections, members } = options
+    this.name = name
+    this.#options = options
     this.#members = members.map((member, index) => new Member(index, member, connections))
-    this.#max = connections * members.length
-    this.#room = new WaitingRoom({ layer: name, maxWaiting })
   }
 
   /** Runs the call, at once or when there is a connection for it. */
@@ -50,144 +47,236 @@ export class Leases {
     request: Request,
     context: Context,
   ): MaybePromise<Answer> {
-    if (context.optional || context.elsewhere.length > 0) this.#admitAtOnce(context)
-    // While somebody waits, all are taken.
-    if (this.#taken >= this.#max) return this.#runLater(next, request, context)
-    this.#taken++
-    return this.#lease(next, request, context)
+    const { gate, affinity } = this.#options
+    const model = gate === 'model' ? (context.base.model?.(request) ?? '') : ''
+    const hasOthers = this.#members.length > 1
+    const conversation = hasOthers ? affinity?.conversationOf(request, context) : undefined
+    const lease = new Lease(this, request, context, { model, hasOthers, conversation })
+    // Nobody overtakes those who wait.
+    const isFirst = !this.#rooms.get(model)?.waiting
+    const member = isFirst ? this.#choose(lease) : undefined
+    this.#checkOptional(context, member)
+    if (member === undefined) return this.#runLater(next, request, lease)
+    this.#give(lease, member)
+    return follow(next, request, lease.inward, lease)
   }
 
   /** Refuses a call that may not wait, when no member is ready for it. */
-  #admitAtOnce({ elsewhere }: Context): void {
-    const isFit = (member: Member) => member.isFit && !elsewhere.includes(member.index)
-    if (this.#taken >= this.#max || !this.#members.some(isFit))
-      throw new QueueFullError(this.#room.waiting, { layer: this.#name })
+  #checkOptional({ optional, elsewhere }: Context, member: Member | undefined): void {
+    const mustBeFit = optional || elsewhere.length > 0
+    if (mustBeFit && (member === undefined || member.isEjected))
+      throw new QueueFullError(this.#waiting, { layer: this.name })
   }
 
   #runLater<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
-    context: Context,
+    lease: Lease,
   ): Promise<Answer> {
-    this.#room.admit()
-    return this.#room.wait(context).then(() => this.#lease(next, request, context))
+    const room = this.#admit(lease)
+    const turn = room.wait(lease.context, lease.arrivedAt, lease)
+    this.#callWaiting()
+    return turn.then(
+      () => {
+        this.#tidy(lease.model)
+        return follow(next, request, lease.inward, lease)
+      },
+      (error) => {
+        this.#tidy(lease.model)
+        throw error
+      },
+    )
   }
 
-  #lease<Request, Answer>(
-    next: Handler<Request, Answer>,
-    request: Request,
-    context: Context,
-  ): MaybePromise<Answer> {
-    const failed = this.#members.length > 1 ? failedIn(context.meta.get(this.#name)) : undefined
-    const member = this.#choose(failed, context.elsewhere)
-    member.active++
-    if (failed) this.#note(context, member.index, failed)
-    const inward = context.derive({ transport: member.transport })
-    return follow(next, request, inward, new Lease(this, member, request, context, failed))
+  /** Where the call may wait. Throws when it may not. */
+  #admit(lease: Lease): WaitingRoom<Lease> {
+    const { name, maxWaiting } = this.#options
+    const opensAt = this.#opensAt(lease)
+    // Where nobody may wait it is the pause that keeps the call out.
+    if (maxWaiting === 0 && opensAt > 0) throw this.#pauseError(opensAt)
+    if (this.#waiting >= maxWaiting) throw new QueueFullError(maxWaiting, { layer: name })
+    let room = this.#rooms.get(lease.model)
+    if (room === undefined) {
+      room = new WaitingRoom({ layer: name, maxWaiting: Number.POSITIVE_INFINITY })
+      this.#rooms.set(lease.model, room)
+    }
+    if (opensAt >= room.limit(lease.context, lease.arrivedAt)) throw this.#pauseError(opensAt)
+    return room
   }
 
-  #note({ meta }: Context, member: number, failed: Set<number>): void {
-    meta.set(this.#name, { member, failed } satisfies Note)
-    const by = meta.get(ANSWERED_BY)
-    meta.set(ANSWERED_BY, { ...(isRecord(by) && by), member })
+  /** Those who waited have gone. */
+  #tidy(model: string): void {
+    if (this.#rooms.get(model)?.waiting === 0) this.#rooms.delete(model)
+    if (this.#rooms.size === 0) deadlines.clear(this)
   }
 
-  /** The free member with the least load for its weight; one that does badly only in need. */
-  #choose(failed: ReadonlySet<number> | undefined, elsewhere: readonly number[]): Member {
+  get #waiting(): number {
+    let waiting = 0
+    for (const room of this.#rooms.values()) waiting += room.waiting
+    return waiting
+  }
+
+  /**
+   * The member that has a connection for the call now: of those that may take it the one with the
+   * least load for its weight, one that does badly only in need.
+   */
+  #choose(lease: Lease): Member | undefined {
+    const preferred = this.#preferredBy(lease)
+    if (preferred !== undefined) return preferred
     let best: Member | undefined
     let bestRank = Number.POSITIVE_INFINITY
     for (const member of this.#members) {
-      if (!member.isFree || elsewhere.includes(member.index)) continue
-      const rank = avoidance(member, failed) * 1e9 + member.active / member.weight
+      if (!member.isFree || !lease.mayGoTo(member)) continue
+      const rank = avoidance(member, lease.failed) * 1e9 + member.active / member.weight
       if (best === undefined || rank < bestRank || (rank === bestRank && member.turn < best.turn)) {
         best = member
         bestRank = rank
       }
     }
-    // No more are taken than the members have together.
-    const chosen = best as Member
+    return best?.isEjected && this.#opensAt(lease) > 0 ? undefined : best
+  }
+
+  /** The member that the call's conversation is with. */
+  #preferredBy(lease: Lease): Member | undefined {
+    const { affinity } = this.#options
+    if (affinity === undefined || lease.conversation === undefined) return undefined
+    const isFit = (member: Member) =>
+      member.isFree &&
+      !member.isEjected &&
+      lease.mayGoTo(member) &&
+      lease.failed?.has(member.index) !== true
+    return affinity.choose(lease.conversation, this.#members, isFit)
+  }
+
+  #give(lease: Lease, member: Member): void {
     // Turns go round by weight; one that was left out for a while has none to catch up on.
-    this.#turn = Math.max(this.#turn, chosen.turn)
-    chosen.turn = this.#turn + 1 / chosen.weight
-    return chosen
+    this.#turn = Math.max(this.#turn, member.turn)
+    member.turn = this.#turn + 1 / member.weight
+    if (lease.conversation !== undefined)
+      this.#options.affinity?.remember(lease.conversation, member)
+    lease.take(member)
+  }
+
+  /** Lets waiting calls begin as far as there are connections and members that may take them. */
+  #callWaiting(): void {
+    while (this.#callNext());
+    const opensAt = this.#earliest
+    if (opensAt === undefined) deadlines.clear(this)
+    else deadlines.set(this, opensAt)
+  }
+
+  /** Whether there was one. Of several models the one goes first that matters more, or came first. */
+  #callNext(): boolean {
+    let first: Waiter<Lease> | undefined
+    let member: Member | undefined
+    for (const room of this.#rooms.values()) {
+      const waiter = room.next()
+      if (waiter === undefined || !isBefore(waiter, first)) continue
+      const chosen = this.#choose(waiter.ticket as Lease)
+      if (chosen === undefined) continue
+      first = waiter
+      member = chosen
+    }
+    if (first === undefined || member === undefined) return false
+    this.#give(first.ticket as Lease, member)
+    first.call()
+    return true
+  }
+
+  /** The moment at which one opens who keeps waiting calls out; undefined when nobody does. */
+  get #earliest(): number | undefined {
+    let earliest = Number.POSITIVE_INFINITY
+    for (const [model, room] of this.#rooms) {
+      if (room.waiting === 0) continue
+      for (const member of this.#members) {
+        const gate = member.gateOf(model)
+        if (gate.isShut) earliest = Math.min(earliest, gate.opensAt)
+      }
+    }
+    return earliest === Number.POSITIVE_INFINITY ? undefined : earliest
+  }
+
+  /** A member opens. */
+  expire(): void {
+    this.#callWaiting()
+  }
+
+  /**
+   * The moment at which the first member opens for the call; 0 when one is open that is not
+   * ejected, whether or not it has a connection.
+   */
+  #opensAt(lease: Lease): number {
+    let earliest = 0
+    for (const member of this.#members) {
+      if (member.isEjected) continue
+      const gate = member.gateOf(lease.model)
+      if (lease.isOfOwnKey || !gate.isShut) return 0
+      if (earliest === 0 || gate.opensAt < earliest) earliest = gate.opensAt
+    }
+    return earliest
+  }
+
+  /** @internal */
+  succeeded(): void {
+    if (this.#rooms.size > 0) this.#callWaiting()
+  }
+
+  /** Refuses those at once who cannot wait until a member opens. @internal */
+  paused(lease: Lease): void {
+    const opensAt = this.#opensAt(lease)
+    const waiters = this.#rooms.get(lease.model)?.all() ?? []
+    for (const waiter of waiters)
+      if (waiter.limit <= opensAt && waiter.ticket?.isOfOwnKey === false)
+        waiter.refuse(this.#pauseError(opensAt))
+  }
+
+  #pauseError(opensAt: number): RateLimitError {
+    const delayMs = opensAt - now()
+    const sentence = `Upstream limits calls: the next may begin in ${Math.ceil(delayMs)} ms, too late for this one; try again then.`
+    return new RateLimitError(sentence, { layer: this.name, refused: true, retryAfter: delayMs })
   }
 
   /** @internal */
   release(member: Member): void {
     member.active--
-    // The connection passes straight to the next one who waits.
-    if (!this.#room.callNext()) this.#taken--
+    if (this.#rooms.size > 0) this.#callWaiting()
   }
 
   /** Whether another attempt of a call would go to a member that has not failed it. @internal */
-  hasOther(failed: ReadonlySet<number>): boolean {
-    return this.#members.some((member) => !failed.has(member.index) && member.isFit)
+  hasOther(lease: Lease): boolean {
+    return this.#members.some(
+      (member) =>
+        lease.failed?.has(member.index) === false &&
+        member.isFree &&
+        !member.isEjected &&
+        lease.mayGoTo(member),
+    )
   }
 
   stats() {
+    const { connections } = this.#options
+    const max = connections * this.#members.length
     const active = this.#members.reduce((sum, member) => sum + member.active, 0)
     return {
-      max: this.#max,
+      max,
       active,
-      available: this.#max - active,
-      waiting: this.#room.waiting,
+      available: max - active,
+      waiting: this.#waiting,
       members: this.#members.map(({ active, state }) => ({ active, state })),
     }
   }
 }
 
-/** One call's connection, to the end of its answer. */
-class Lease {
-  readonly #leases: Leases
-  readonly #member: Member
-  readonly #request: unknown
-  readonly #context: Context
-  /** Who has failed the call, when there are others. */
-  readonly #failed: Set<number> | undefined
-
-  constructor(
-    leases: Leases,
-    member: Member,
-    request: unknown,
-    context: Context,
-    failed: Set<number> | undefined,
-  ) {
-    this.#leases = leases
-    this.#member = member
-    this.#request = request
-    this.#context = context
-    this.#failed = failed
-  }
-
-  ended({ outcome, error }: StreamEnd): void {
-    if (outcome === 'failed') this.#fail(error)
-    else if (outcome === 'complete') this.#member.succeeded()
-    this.#leases.release(this.#member)
-  }
-
-  #fail(error: unknown): void {
-    const { cancel, meta } = this.#context
-    if (cancel.aborted && !(cancel.reason instanceof TimeoutError)) return
-    if (isOfOwnKey(error, this.#request, this.#context)) {
-      // Another member would send the same key, so the wait that was asked for is for the next
-      // attempt as well.
-      meta.set(ELSEWHERE, false)
-      return
-    }
-    this.#member.failed(error)
-    if (this.#failed === undefined) return
-    this.#failed.add(this.#member.index)
-    meta.set(ELSEWHERE, this.#leases.hasOther(this.#failed))
-  }
+function avoidance({ index, isEjected }: Member, failed: ReadonlySet<number> | undefined): number {
+  if (isEjected) return 2
+  return failed?.has(index) ? 1 : 0
 }
 
-function avoidance({ index, state }: Member, failed: ReadonlySet<number> | undefined): number {
-  if (state === 'ready') return failed?.has(index) ? 1 : 0
-  return state === 'paused' ? 2 : 3
-}
-
-/** Who has failed this call already. The map may be the caller's own, so anything may be in it. */
-function failedIn(note: unknown): Set<number> {
-  const failed = (note as Partial<Note> | null | undefined)?.failed
-  return failed instanceof Set ? failed : new Set()
+function isBefore(waiter: Waiter<Lease>, other: Waiter<Lease> | undefined): boolean {
+  const [one, two] = [waiter.ticket as Lease, other?.ticket]
+  if (two === undefined) return true
+  const { priority } = one.context
+  return priority === two.context.priority
+    ? one.arrivedAt < two.arrivedAt
+    : priority > two.context.priority
 }

@@ -1,4 +1,6 @@
-import { isStackError, now, TimeoutError, type Transport } from '../../core/index.js'
+import { LRUCache } from 'lru-cache'
+import { digest, isStackError, now, TimeoutError, type Transport } from '../../core/index.js'
+import { Gate } from '../gate.js'
 
 /** One account or address that calls may go to. */
 export interface PoolMember {
@@ -14,8 +16,9 @@ export interface PoolMember {
 export interface PoolMemberStats {
   readonly active: number
   /**
-   * `paused` after a 429, `ejected` after failures; both are used only when no other member is
-   * free.
+   * `paused` after a 429, for the time that upstream asked for: nothing begins there (with `gate:
+   * 'model'`, nothing of the models that it limits). `ejected` after failures: it is used only when
+   * no other member is free.
    */
   readonly state: 'ready' | 'paused' | 'ejected'
 }
@@ -26,42 +29,61 @@ export interface PoolMemberStats {
  */
 const EJECT_AFTER = 5
 const EJECT_MS = 30_000
-/** After a 429 that names no time: what the gateway's own `Retry-After` for a busy account says. */
-const PAUSE_MS = 1_000
+
+/** Models whose gates are remembered. */
+const MODELS_KEPT = 100
 
 /** One account or address: how much it has to do, and whether it is fit for more. */
 export class Member {
   readonly index: number
   readonly weight: number
   readonly transport: Transport
+  /** The same in all processes with this member. */
+  readonly identity: string
   active = 0
   /** Whose turn it is among equally loaded members: the lowest. */
   turn = 0
   readonly #connections: number
+  /** For all calls whose model does not matter, or is not known. */
+  readonly #gate = new Gate()
+  readonly #byModel = new LRUCache<string, Gate>({ max: MODELS_KEPT })
   #failures = 0
   #ejectedUntil = 0
-  #pausedUntil = 0
 
   constructor(index: number, { apiKey, baseURL, weight = 1 }: PoolMember, connections: number) {
     this.index = index
     this.weight = weight
     this.#connections = connections
     this.transport = { member: index, apiKey, baseURL, connections }
+    // Of members without either, their place.
+    const isNamed = apiKey !== undefined || baseURL !== undefined
+    this.identity = isNamed ? digest(apiKey ?? '', baseURL ?? '') : `${index}`
+  }
+
+  /** The gate for calls of a model; `''`: of calls whose model does not matter. */
+  gateOf(model: string): Gate {
+    if (model === '') return this.#gate
+    let gate = this.#byModel.get(model)
+    if (gate === undefined) {
+      gate = new Gate()
+      this.#byModel.set(model, gate)
+    }
+    return gate
   }
 
   get state(): PoolMemberStats['state'] {
+    if (this.isEjected) return 'ejected'
+    const isPaused = this.#gate.isShut || [...this.#byModel.values()].some((gate) => gate.isShut)
+    return isPaused ? 'paused' : 'ready'
+  }
+
+  get isEjected(): boolean {
     // Of nearly every member always.
-    if (this.#ejectedUntil === 0 && this.#pausedUntil === 0) return 'ready'
-    const at = now()
-    return this.#ejectedUntil > at ? 'ejected' : this.#pausedUntil > at ? 'paused' : 'ready'
+    return this.#ejectedUntil > 0 && this.#ejectedUntil > now()
   }
 
   get isFree(): boolean {
     return this.active < this.#connections
-  }
-
-  get isFit(): boolean {
-    return this.isFree && this.state === 'ready'
   }
 
   succeeded(): void {
@@ -71,18 +93,12 @@ export class Member {
   failed(error: unknown): void {
     if (isStackError(error)) {
       if (error.refused) return
-      if (error.code === 'RATE_LIMITED') return this.#pause(error.retryAfter)
       // A member whose key is refused answers at once, so least-loaded choice would send it
       // everything.
       if (error.code === 'AUTH' || error.code === 'PAYMENT') return this.#eject()
       if (!isFault(error)) return
     }
     if (++this.#failures >= EJECT_AFTER) this.#eject()
-  }
-
-  /** The longest pause holds: one without a time does not shorten one that was asked for. */
-  #pause(ms = PAUSE_MS): void {
-    this.#pausedUntil = Math.max(this.#pausedUntil, now() + ms)
   }
 
   #eject(): void {

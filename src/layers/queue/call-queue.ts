@@ -1,23 +1,24 @@
 import {
   type Context,
   deadlines,
+  ELSEWHERE,
   type Expiring,
   follow,
   type Handler,
-  isOfOwnKey,
   type MaybePromise,
   NOT_WAITING,
   now,
-  QueueFullError,
-  RateLimitError,
   type StreamEnd,
 } from '../../core/index.js'
+import { Gate, refusalIn } from '../gate.js'
 import { type Waiter, WaitingRoom } from '../waiting-room.js'
+import { Admission } from './admission.js'
 import { type Concurrency, isOverload, type Limit, limitOf } from './concurrency/index.js'
-import { type Claim, Fairness } from './fairness/index.js'
+import { Fairness, type Ticket } from './fairness/index.js'
 import { HoldTimes } from './hold-times.js'
+import { ModelGate, ModelGates } from './model-gates.js'
+import { QueuedCall } from './queued-call.js'
 import type { RateWindow } from './rate-window.js'
-import { Slot } from './slot.js'
 
 export interface CallQueueOptions {
   name: string
@@ -26,6 +27,7 @@ export interface CallQueueOptions {
   maxWaitMs: number | undefined
   fairness: boolean
   weights: ReadonlyMap<string, number>
+  gate: 'member' | 'model'
 }
 
 /** The calls of one `queue()`: who runs, who waits, and when the next may begin. */
@@ -33,29 +35,37 @@ export class CallQueue implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #name: string
   #limit: Limit
-  readonly #maxWaiting: number
   readonly #rate: RateWindow | undefined
-  readonly #fairness: Fairness | undefined
-  readonly #room: WaitingRoom<Claim>
+  readonly #shares: Fairness | undefined
+  /** Its tickets are calls of this queue. */
+  readonly #room: WaitingRoom<Ticket>
   readonly #times: HoldTimes
+  readonly #admission: Admission
+  /** For all calls; never shut when there is one for each model. */
+  readonly #gate = new Gate()
+  readonly #modelGates: ModelGates | undefined
+  /** For calls with a key of their own: never shut. */
+  readonly #ownKeys = new Gate()
   #running = 0
   #completed = 0
   #failed = 0
   #rejected = 0
 
-  constructor(
-    { name, concurrency, maxWaiting, maxWaitMs, fairness, weights }: CallQueueOptions,
-    rate: RateWindow | undefined,
-  ) {
+  constructor(options: CallQueueOptions, rate: RateWindow | undefined) {
+    const { name, concurrency, maxWaiting, maxWaitMs, fairness, weights, gate } = options
     this.#name = name
     this.#limit = limitOf(concurrency)
-    this.#maxWaiting = maxWaiting
     this.#rate = rate
     const shares = fairness ? new Fairness({ maxWaiting, weights }) : undefined
-    this.#fairness = shares
     const bandOf = shares && ((priority: number) => shares.bandOf(priority))
-    this.#room = new WaitingRoom({ layer: name, maxWaiting, maxWaitMs, bandOf })
-    this.#times = new HoldTimes(name, () => this.#limit.current)
+    const room = new WaitingRoom({ layer: name, maxWaiting, maxWaitMs, bandOf })
+    const times = new HoldTimes(name, () => this.#limit.current)
+    const waiting = () => this.#waiting
+    if (gate === 'model') this.#modelGates = new ModelGates(name, maxWaitMs)
+    this.#admission = new Admission({ ...options, room, times, rate, shares, waiting })
+    this.#shares = shares
+    this.#room = room
+    this.#times = times
   }
 
   /** Runs the call, at once or when its turn has come. */
@@ -64,131 +74,162 @@ export class CallQueue implements Expiring {
     request: Request,
     context: Context,
   ): MaybePromise<Answer> {
-    const claim = this.#fairness?.claim(request, context)
-    if (this.#room.waiting > 0 || !this.#mayBegin())
-      return this.#runLater(next, request, context, claim)
-    this.#begin()
-    claim?.pass()
-    return this.#go(next, request, context, claim)
+    const claim = this.#shares?.claim(request, context)
+    const call = new QueuedCall(this, request, context, claim, this.#gateOf(request, context))
+    return call.gate instanceof ModelGate && !call.gate.lets(call)
+      ? this.#runBehindGate(next, request, call)
+      : this.#enter(next, request, call)
+  }
+
+  #gateOf(request: unknown, context: Context): Gate {
+    if (context.base.ownKey(request) === true) return this.#ownKeys
+    return this.#modelGates?.of(request, context) ?? this.#gate
+  }
+
+  #enter<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    call: QueuedCall,
+  ): MaybePromise<Answer> {
+    if (this.#room.waiting > 0 || !this.#mayBegin(call)) return this.#runLater(next, request, call)
+    this.#begin(call)
+    call.claim?.pass()
+    return this.#go(next, request, call)
   }
 
   #go<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
-    context: Context,
-    claim: Claim | undefined,
+    call: QueuedCall,
   ): MaybePromise<Answer> {
-    const slot = new Slot(this, this.#times.of(request, context), request, context, claim)
-    return follow(next, request, context, slot)
+    const { context } = call
+    const inward = this.#limit.isAdaptive ? context.derive({ adapts: true }) : context
+    return follow(next, request, inward, call)
   }
 
   /** Not `async`: what that keeps of a waiting call would be half of its memory. */
   #runLater<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
-    context: Context,
-    claim: Claim | undefined,
+    call: QueuedCall,
   ): Promise<Answer> {
-    if (context.optional) throw this.#refusal()
-    const since = now()
-    this.#admit(request, context, since, claim)
-    const turn = this.#room.wait(context, since, claim)
+    this.#admit(call)
+    const turn = this.#room.wait(call.context, call.arrivedAt, call)
     // It may be there already: the rate may have opened since anybody looked.
     this.#callWaiting()
     return turn.then(
       () => {
-        this.#hasWaited(context, since)
-        this.#lookAgain(request, context, claim)
-        return this.#go(next, request, context, claim)
+        this.#hasWaited(call)
+        // Its gate was shut while it waited here.
+        if (call.pass === undefined) return this.#runBehindGate(next, request, call)
+        this.#lookAgain(call)
+        call.start()
+        return this.#go(next, request, call)
+      },
+      (error) => this.#reject(call, error),
+    )
+  }
+
+  #runBehindGate<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    call: QueuedCall,
+  ): Promise<Answer> {
+    this.#admit(call)
+    const gate = call.gate as ModelGate
+    return gate.wait(call).then(
+      () => {
+        this.#hasWaited(call)
+        call.start()
+        return this.#enter(next, request, call)
       },
       (error) => {
-        this.#hasWaited(context, since)
-        this.#rejected++
-        throw error
+        gate.callWaiting()
+        return this.#reject(call, error)
       },
     )
   }
 
-  /** Of a call that runs only if that is possible at once. */
-  #refusal(): QueueFullError {
+  #reject(call: QueuedCall, error: unknown): never {
+    this.#hasWaited(call)
     this.#rejected++
-    const retryAfter = this.#times.untilFree(this.#room.waiting)
-    return new QueueFullError(this.#room.waiting, { layer: this.#name, retryAfter })
+    call.leaveGate()
+    this.#callOthers(call.gate)
+    throw error
   }
 
-  #hasWaited(context: Context, since: number): void {
-    context.meta.set(this.#name, { waitedMs: now() - since })
-    // Nobody is left to whom the rate could give a turn.
+  #hasWaited({ context, arrivedAt }: QueuedCall): void {
+    context.meta.set(this.#name, { waitedMs: now() - arrivedAt })
+    // Nobody is left to whom the rate or the gate could give a turn.
     if (this.#room.waiting === 0) deadlines.clear(this)
   }
 
-  /** Refuses at once whose turn would never come, or come too late. */
-  #admit(request: unknown, context: Context, since: number, claim: Claim | undefined): void {
+  /** Calls that wait, here or at the gate of their model. */
+  get #waiting(): number {
+    return this.#room.waiting + (this.#modelGates?.waiting ?? 0)
+  }
+
+  #admit(call: QueuedCall): void {
+    // It has been let in already, and was sent back.
+    if (call.isAdmitted) return
     try {
-      const retryAfter = this.#times.untilFree(this.#room.waiting)
-      const displaced = this.#displaced(claim)
-      if (displaced === undefined) this.#room.admit(retryAfter)
-      const ahead = this.#room.ahead(context.priority, claim)
-      this.#times.admit(request, context, ahead)
-      this.#admitByRate(context, since, ahead)
-      displaced?.refuse(new QueueFullError(this.#maxWaiting, { layer: this.#name, retryAfter }))
+      this.#admission.admit(call)
     } catch (error) {
       this.#rejected++
+      call.leaveGate()
+      this.#callOthers(call.gate)
       throw error
     }
-  }
-
-  /** Who has to go for a call of a tenant with less than its share of a full room. */
-  #displaced(claim: Claim | undefined): Waiter<Claim> | undefined {
-    if (claim === undefined || !this.#room.isFull) return undefined
-    return this.#fairness?.displacedBy(claim)
-  }
-
-  #admitByRate(context: Context, since: number, ahead: number): void {
-    const opensAt = this.#rate?.opensAt(ahead) ?? 0
-    if (opensAt <= since || opensAt < this.#room.limit(context, since)) return
-    const delayMs = opensAt - since
-    const sentence = `The rate allows the call to begin in ${Math.ceil(delayMs)} ms, too late for it; try again then.`
-    throw new RateLimitError(sentence, { layer: this.#name, refused: true, retryAfter: delayMs })
   }
 
   /** At the head of the queue, as an estimate may have been wrong. */
-  #lookAgain(request: unknown, context: Context, claim: Claim | undefined): void {
+  #lookAgain(call: QueuedCall): void {
     // A start that the rate has counted is not thrown away.
     if (this.#rate !== undefined) return
     try {
-      this.#times.admitAtHead(request, context)
+      this.#times.admitAtHead(call.request, call.context)
     } catch (error) {
       this.#rejected++
       this.#running--
-      claim?.cancel()
-      this.#callWaiting()
+      call.giveBack()
+      this.#callOthers(call.gate)
       throw error
     }
   }
 
-  #mayBegin(): boolean {
+  #mayBegin({ gate }: QueuedCall): boolean {
     if (this.#running >= this.#limit.current) return false
+    if (gate === this.#gate && !gate.isOpen) return false
     return this.#rate === undefined || this.#rate.opensAt() <= now()
   }
 
-  #begin(): void {
+  #begin(call: QueuedCall): void {
     this.#running++
     this.#rate?.take()
+    call.pass ??= call.gate.begin()
   }
 
-  /** Lets waiting calls begin as far as slots and the rate allow. */
+  /** Lets waiting calls begin as far as slots, the rate and the gate allow. */
   #callWaiting(): void {
     while (this.#room.waiting > 0 && this.#running < this.#limit.current) {
-      const opensAt = this.#rate?.opensAt()
-      if (opensAt !== undefined && opensAt > now()) return deadlines.set(this, opensAt)
-      this.#begin()
-      this.#room.callNext()
+      const opensAt = Math.max(this.#rate?.opensAt() ?? 0, this.#gate.opensAt)
+      if (opensAt > now()) return deadlines.set(this, opensAt)
+      // Those that have begun since it was shut let more through as they succeed.
+      if (!this.#gate.isOpen) return
+      this.#callNext()
     }
     if (this.#room.waiting === 0) deadlines.clear(this)
   }
 
-  /** The rate allows another call to begin. */
+  #callNext(): void {
+    const waiter = this.#room.next() as Waiter<Ticket>
+    const call = waiter.ticket as QueuedCall
+    if (call.pass === undefined || call.gate.accepts(call.pass)) this.#begin(call)
+    else call.giveBack()
+    waiter.call()
+  }
+
+  /** The rate or the gate allows another call to begin. */
   expire(): void {
     this.#callWaiting()
   }
@@ -200,42 +241,58 @@ export class CallQueue implements Expiring {
   }
 
   /** @internal */
-  answered(slot: Slot): void {
-    if (!this.#limit.isAdaptive) return
-    const { request, context, since, heldMs } = slot
-    const { base } = context
-    const kind = `${base.streams?.(request) === true ? 'stream' : 'plain'} ${base.model?.(request)}`
-    this.#limit.answered({ beganAt: since, ms: heldMs, kind }, this.#running)
-    if (this.#room.waiting > 0) this.#callWaiting()
+  answered(call: QueuedCall): void {
+    const { request, context, startedAt, gate, pass } = call
+    gate.succeeded(pass as number)
+    if (this.#limit.isAdaptive) {
+      const { base } = context
+      const form = base.streams?.(request) === true ? 'stream' : 'plain'
+      const kind = `${form} ${base.model?.(request)}`
+      this.#limit.answered({ beganAt: startedAt, ms: call.heldMs, kind }, this.#running)
+    }
+    this.#callOthers(gate)
   }
 
   /** @internal */
-  ended(slot: Slot, { outcome, error }: StreamEnd): void {
-    this.#times.add(slot.heldMs, slot.times)
+  ended(call: QueuedCall, { outcome, error }: StreamEnd): void {
+    this.#times.add(call.heldMs, this.#times.of(call.request, call.context))
     if (outcome === 'failed') {
       this.#failed++
-      this.#judge(slot, error)
+      this.#judge(call, error)
     } else this.#completed++
     this.#running--
+    call.leaveGate()
+    this.#callOthers(call.gate)
+  }
+
+  #callOthers(gate: Gate): void {
+    if (gate instanceof ModelGate && gate.waiting > 0) gate.callWaiting()
     if (this.#room.waiting > 0) this.#callWaiting()
   }
 
-  /** What a failure says of upstream. An abort from outside says nothing, nor does a key refused. */
-  #judge({ request, context, hasAnswer }: Slot, error: unknown): void {
-    if (!this.#limit.isAdaptive || context.cancel.aborted) return
-    if (isOverload(error, hasAnswer) && !isOfOwnKey(error, request, context))
+  /** What a failure shows of upstream. What it says of a call's own key is no matter of others. */
+  #judge({ context, hasAnswer, gate, pass }: QueuedCall, error: unknown): void {
+    const refusal = refusalIn(error)
+    if (refusal !== undefined && gate === this.#ownKeys) return
+    const { isAdaptive } = this.#limit
+    if (isAdaptive && !context.cancel.aborted && isOverload(error, hasAnswer))
       this.#limit.overloaded(this.#running)
+    // A pool further in has gates of its own, one for each member.
+    if (refusal === undefined || context.meta.get(ELSEWHERE) !== undefined) return
+    // A concurrency that adapts knows how many may begin then.
+    const isLonger = gate.refused(pass as number, refusal.retryAfter, !isAdaptive)
+    if (isLonger) this.#admission.refuseLate(gate)
   }
 
   stats() {
     return {
       concurrency: this.#limit.current,
       running: this.#running,
-      waiting: this.#room.waiting,
+      waiting: this.#waiting,
       completed: this.#completed,
       failed: this.#failed,
       rejected: this.#rejected,
-      ...(this.#fairness?.stats() ?? { tenants: 0, fairnessIndex: 1 }),
+      ...(this.#shares?.stats() ?? { tenants: 0, fairnessIndex: 1 }),
     }
   }
 }

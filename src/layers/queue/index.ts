@@ -29,6 +29,14 @@ export interface QueueOptions<Name extends string = 'queue'> {
   fairness?: boolean | undefined
   /** Shares of tenants beside the others, such as `{ gold: 3 }`. From 0.001. @default 1 each */
   weights?: Readonly<Record<string, number>> | undefined
+  /**
+   * When upstream answers 429, no call begins for the time that it names (`Retry-After`), else for
+   * 1 s, doubled each time up to 8 s; at most for 60 s. Then one begins beside those in progress,
+   * and twice as many with each success. `'model'`: only calls of the same model wait. With a
+   * `pool` further in, this is for its members to do.
+   * @default 'member': all calls wait
+   */
+  gate?: 'member' | 'model' | undefined
   /** Key in `stats()`. @default 'queue' */
   name?: Name | undefined
 }
@@ -88,8 +96,8 @@ export interface QueueStats {
  * calls that somebody still waits for.
  *
  * @throws QueueFullError code `QUEUE_FULL`, status 503, at once, with `retryAfter`
- * @throws RateLimitError code `RATE_LIMITED`, status 429, at once when the rate would let the call
- * begin only after its deadline or `maxWaitMs`
+ * @throws RateLimitError code `RATE_LIMITED`, status 429, with `retryAfter`, at once when the rate, or
+ * a pause that upstream has asked for, lets the call begin only after its deadline or `maxWaitMs`
  * @throws TimeoutError code `TIMEOUT`, phase `queue`, when `maxWaitMs` or the deadline passes while
  * the call waits
  * @example queue({ concurrency: 5, maxWaiting: 100, rate: { limit: 60, intervalMs: 60_000 } })
@@ -112,6 +120,7 @@ export function queue<const Name extends string = 'queue'>(
       {},
       isWeights,
     ),
+    gate: rules.oneOf(['member', 'model'], 'member' as const),
     name: rules.layerName<Name>('queue'),
   })
   const calls = new CallQueue(

@@ -3,10 +3,17 @@ import type { Waiter } from '../../waiting-room.js'
 import { jainIndex } from './jain.js'
 import { LongestLines } from './longest-lines.js'
 import { Service } from './service.js'
-import { Claim, type ClaimOwner, type LinesBand, Tenant, TenantLine } from './tenant.js'
+import {
+  Claim,
+  type ClaimOwner,
+  type LinesBand,
+  Tenant,
+  TenantLine,
+  type Ticket,
+} from './tenant.js'
 import { type BandOwner, TenantBand } from './tenant-band.js'
 
-export type { Claim } from './tenant.js'
+export type { Claim, Ticket } from './tenant.js'
 
 /** Service counts half after this time. */
 const HALF_LIFE_MS = 60_000
@@ -57,7 +64,7 @@ export class Fairness implements BandOwner, ClaimOwner {
   }
 
   /** The call that has to go when the room is full and this one comes. */
-  displacedBy({ line: { band, tenant } }: Claim): Waiter<Claim> | undefined {
+  displacedBy({ line: { band, tenant } }: Claim): Waiter<Ticket> | undefined {
     const other = this.#longest.above(tenant, this.#options.maxWaiting)
     let last: TenantLine | undefined
     for (const line of other?.lines ?? [])
@@ -145,6 +152,16 @@ export class Fairness implements BandOwner, ClaimOwner {
       this.#forgetLine(line)
     }
     if (tenant.isIdle) this.#rest(tenant)
+  }
+
+  /** @internal */
+  linesIn(band: LinesBand): TenantLine[] {
+    const lines: TenantLine[] = []
+    for (const tenant of [...this.#tenants.values(), this.#nobody]) {
+      const line = tenant.lineIn(band)
+      if (line !== undefined) lines.push(line)
+    }
+    return lines
   }
 
   /** @internal */

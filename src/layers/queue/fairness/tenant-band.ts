@@ -1,6 +1,6 @@
 import { LinkedList } from '../../../core/index.js'
 import { type Band, Ranking, type Waiter } from '../../waiting-room.js'
-import type { Claim, LinesBand, TenantLine } from './tenant.js'
+import type { Claim, LinesBand, TenantLine, Ticket } from './tenant.js'
 
 /** What a band must know of the others. */
 export interface BandOwner {
@@ -10,6 +10,7 @@ export interface BandOwner {
   unclaimedCharge(): number
   /** So many calls more of the line wait, or less. */
   waits(line: TenantLine, change: number): void
+  linesIn(band: LinesBand): TenantLine[]
 }
 
 /**
@@ -18,7 +19,7 @@ export interface BandOwner {
  * those who wait: what it did not use is not saved up for it. It goes before those with the same,
  * so with n tenants it starts within n turns, however many calls of the others wait.
  */
-export class TenantBand implements Band<Claim>, LinesBand {
+export class TenantBand implements Band<Ticket>, LinesBand {
   readonly priority: number
   size = 0
   lines = 0
@@ -41,41 +42,48 @@ export class TenantBand implements Band<Claim>, LinesBand {
   }
 
   /** Going by turns; lines with much service behind them wait for longer. */
-  ahead(claim: Claim | undefined): number {
-    if (claim === undefined) return this.size
-    const { line } = claim
+  ahead(ticket: Ticket | undefined): number {
+    if (ticket?.claim === undefined) return this.size
+    const { line } = ticket.claim
     const { weight } = line.tenant
     const others = this.#weights - (line.size > 0 ? weight : 0)
     const turns = Math.ceil(((line.size + 1) * others) / weight)
     return Math.min(this.size, line.size + turns)
   }
 
-  add(waiter: Waiter<Claim>): void {
-    if (waiter.claim !== undefined && !this.#isShared) this.#share()
-    const line = this.#lineOf(waiter.claim)
+  add(waiter: Waiter<Ticket>): void {
+    const claim = waiter.ticket?.claim
+    if (claim !== undefined && !this.#isShared) this.#share()
+    const line = this.#lineOf(claim)
     line.calls.add(waiter)
     line.size++
     this.size++
     if (this.#isShared) this.#noteMore(line, 1)
   }
 
-  remove(waiter: Waiter<Claim>): void {
-    const line = this.#lineOf(waiter.claim)
+  remove(waiter: Waiter<Ticket>): void {
+    const line = this.#lineOf(waiter.ticket?.claim)
     line.calls.remove(waiter)
     line.size--
     this.size--
     if (this.#isShared) this.#noteLess(line)
   }
 
-  next(): Waiter<Claim> {
-    if (!this.#isShared) return this.#unclaimed?.calls.first as Waiter<Claim>
+  next(): Waiter<Ticket> {
+    if (!this.#isShared) return this.#unclaimed?.calls.first as Waiter<Ticket>
     const line = this.#newcomers.first ?? this.#takeLeast()
     if (this.#newcomers.remove(line)) line.service = Math.max(line.service, this.#least)
-    const waiter = line.calls.first as Waiter<Claim>
-    if (waiter.claim === undefined) this.charge(line, this.#owner.unclaimedCharge())
-    else waiter.claim.begin()
+    const waiter = line.calls.first as Waiter<Ticket>
+    const claim = waiter.ticket?.claim
+    if (claim === undefined) this.charge(line, this.#owner.unclaimedCharge())
+    else claim.begin()
     if (line.size > 1) this.#ranking.add(line.ranked())
     return waiter
+  }
+
+  all(): readonly Waiter<Ticket>[] {
+    const lines = this.#isShared ? this.#owner.linesIn(this) : [this.#lineOf(undefined)]
+    return lines.flatMap((line) => line.calls.all())
   }
 
   /** From now on tenants take turns, those who came before any as one of them. */

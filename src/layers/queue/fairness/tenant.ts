@@ -47,7 +47,7 @@ export interface LinesBand {
 export class TenantLine extends Link {
   readonly band: LinesBand
   readonly tenant: Tenant
-  readonly calls = new LinkedList<Waiter<Claim>>()
+  readonly calls = new LinkedList<Waiter<Ticket>>()
   size = 0
   running = 0
   /** By weight, in the unit of its time. */
@@ -77,6 +77,11 @@ export class TenantLine extends Link {
     this.#rankedAt = this.service
     return this
   }
+}
+
+/** What waits in a band: something with a claim, unless no call has named a tenant yet. */
+export interface Ticket {
+  readonly claim: Claim | undefined
 }
 
 /** What a claim must know of the fairness that it is part of. */

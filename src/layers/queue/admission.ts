@@ -1,0 +1,86 @@
+import { now, QueueFullError, RateLimitError } from '../../core/index.js'
+import type { Gate } from '../gate.js'
+import type { Waiter, WaitingRoom } from '../waiting-room.js'
+import type { Fairness, Ticket } from './fairness/index.js'
+import type { HoldTimes } from './hold-times.js'
+import { ModelGate } from './model-gates.js'
+import type { QueuedCall } from './queued-call.js'
+import type { RateWindow } from './rate-window.js'
+
+export interface AdmissionOptions {
+  name: string
+  maxWaiting: number
+  room: WaitingRoom<Ticket>
+  times: HoldTimes
+  rate: RateWindow | undefined
+  shares: Fairness | undefined
+  /** Calls that wait, at gates as well. */
+  waiting(): number
+}
+
+/** Who may wait: refuses at once whose turn would never come, or come too late. */
+export class Admission {
+  readonly #options: AdmissionOptions
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+  }
+
+  /** Lets the call in to wait, or throws. */
+  admit(call: QueuedCall): void {
+    const { maxWaiting, room, times, shares } = this.#options
+    const { request, context, claim } = call
+    const waiting = this.#options.waiting()
+    const retryAfter = times.untilFree(waiting)
+    // It runs only if that is possible at once.
+    if (context.optional)
+      throw new QueueFullError(waiting, { layer: this.#options.name, retryAfter })
+    const isFull = waiting >= maxWaiting
+    // A tenant with less than its share of a full room takes the place of another.
+    const displaced = isFull && claim !== undefined ? shares?.displacedBy(claim) : undefined
+    // Where nobody may wait it is the pause that keeps the call out.
+    if (maxWaiting === 0 && call.gate.isShut) throw this.#pauseError(call.gate)
+    if (isFull && displaced === undefined) throw this.#fullError(retryAfter)
+    const ahead = room.ahead(context.priority, call)
+    times.admit(request, context, ahead)
+    this.#admitByRate(call, ahead)
+    this.#admitByGate(call)
+    displaced?.refuse(this.#fullError(retryAfter))
+    call.isAdmitted = true
+  }
+
+  #admitByRate({ context, arrivedAt }: QueuedCall, ahead: number): void {
+    const { name, rate, room } = this.#options
+    const opensAt = rate?.opensAt(ahead) ?? 0
+    if (opensAt <= arrivedAt || opensAt < room.limit(context, arrivedAt)) return
+    const delayMs = opensAt - arrivedAt
+    const sentence = `The rate allows the call to begin in ${Math.ceil(delayMs)} ms, too late for it; try again then.`
+    throw new RateLimitError(sentence, { layer: name, refused: true, retryAfter: delayMs })
+  }
+
+  #admitByGate({ gate, context, arrivedAt }: QueuedCall): void {
+    if (!gate.isShut || gate.opensAt < this.#options.room.limit(context, arrivedAt)) return
+    throw this.#pauseError(gate)
+  }
+
+  /** Refuses those who wait already and cannot do so until the gate opens. */
+  refuseLate(gate: Gate): void {
+    const atGate: readonly Waiter<Ticket>[] = gate instanceof ModelGate ? gate.all() : []
+    for (const waiter of [...atGate, ...this.#options.room.all()]) {
+      const call = waiter.ticket as QueuedCall
+      if (call.gate === gate && waiter.limit <= gate.opensAt) waiter.refuse(this.#pauseError(gate))
+    }
+  }
+
+  #fullError(retryAfter: number | undefined): QueueFullError {
+    const { name, maxWaiting } = this.#options
+    return new QueueFullError(maxWaiting, { layer: name, retryAfter })
+  }
+
+  #pauseError({ opensAt }: Gate): RateLimitError {
+    const delayMs = opensAt - now()
+    const sentence = `Upstream limits calls: the next may begin in ${Math.ceil(delayMs)} ms, too late for this one; try again then.`
+    const layer = this.#options.name
+    return new RateLimitError(sentence, { layer, refused: true, retryAfter: delayMs })
+  }
+}
