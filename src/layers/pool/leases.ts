@@ -202,16 +202,17 @@ export class Leases implements Expiring {
   }
 
   /**
-   * The moment at which the first member opens for the call; 0 when one is open that is not
-   * ejected, whether or not it has a connection.
+   * The moment at which the first member opens for the call, of those that do well while there are
+   * any; 0 when one is open, whether or not it has a connection.
    */
   #opensAt(lease: Lease): number {
-    let earliest = 0
-    for (const member of this.#members) {
-      if (member.isEjected) continue
+    if (lease.isOfOwnKey) return 0
+    const fit = this.#members.filter(({ isEjected }) => !isEjected)
+    let earliest = Number.POSITIVE_INFINITY
+    for (const member of fit.length > 0 ? fit : this.#members) {
       const gate = member.gateOf(lease.model)
-      if (lease.isOfOwnKey || !gate.isShut) return 0
-      if (earliest === 0 || gate.opensAt < earliest) earliest = gate.opensAt
+      if (!gate.isShut) return 0
+      earliest = Math.min(earliest, gate.opensAt)
     }
     return earliest
   }

@@ -158,6 +158,16 @@ describe('the gate of a pool member', () => {
     expect([c.value, used]).toEqual(['done', [0, 1, 0]])
   })
 
+  it('refuses at once who cannot wait for the only member, ejected or not', async () => {
+    const errors = [upstreamError('AUTH'), limited(5_000)]
+    const ask = stack(() => Promise.reject(errors.shift()), pool())
+    for (let i = 0; i < 2; i++) await failure(ask())
+    expect(await failure(ask(undefined, { timeoutMs: 1_000 }))).toMatchObject({
+      code: 'RATE_LIMITED',
+      retryAfter: 5_000,
+    })
+  })
+
   it('takes the wait out of the hands of retry and of a queue further out', async () => {
     const used: number[] = []
     const ask = stack(
