@@ -1,6 +1,9 @@
 import { type CallOptions, sleep, Timer } from '../../src/core/index.js'
 import type { Ask } from './upstream.js'
 
+/** How long callers wait after a failure, before they ask again. Milliseconds. */
+const PAUSE_MS = 1_000
+
 type Call = (ask: Ask, options?: CallOptions) => Promise<unknown>
 
 /** Callers of one tenant, or of none. */
@@ -28,8 +31,7 @@ export class Callers {
       this.completed++
     } catch {
       this.failed++
-      // Nobody asks again in the same moment.
-      await sleep(1)
+      await sleep(PAUSE_MS)
     }
   }
 
