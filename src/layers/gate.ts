@@ -1,4 +1,4 @@
-import { isStackError, now } from '../core/index.js'
+import { isStackError, now, RateLimitError } from '../core/index.js'
 
 /** After a refusal that names no time: doubled each time up to the longest. Milliseconds. */
 const PAUSE_MS = 1_000
@@ -92,6 +92,13 @@ export class Gate {
     const ms = Math.min(LONGEST_PAUSE_MS, PAUSE_MS * 2 ** this.#inARow)
     return ms * (1 + JITTER * this.#random())
   }
+}
+
+/** Why a call is refused that cannot wait until its gate opens. */
+export function shutError(layer: string, opensAt: number): RateLimitError {
+  const delayMs = opensAt - now()
+  const sentence = `Upstream limits calls: the next may begin in ${Math.ceil(delayMs)} ms, too late for this one; try again then.`
+  return new RateLimitError(sentence, { layer, refused: true, retryAfter: delayMs })
 }
 
 /** What upstream asked for when it refused a call for their number; undefined for another failure. */

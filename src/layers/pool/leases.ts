@@ -6,10 +6,9 @@ import {
   type Handler,
   type MaybePromise,
   NOT_WAITING,
-  now,
   QueueFullError,
-  RateLimitError,
 } from '../../core/index.js'
+import { shutError } from '../gate.js'
 import { type Waiter, WaitingRoom } from '../waiting-room.js'
 import type { Affinity } from './affinity.js'
 import { Lease } from './lease.js'
@@ -93,14 +92,14 @@ export class Leases implements Expiring {
     const { name, maxWaiting } = this.#options
     const opensAt = this.#opensAt(lease)
     // Where nobody may wait it is the pause that keeps the call out.
-    if (maxWaiting === 0 && opensAt > 0) throw this.#pauseError(opensAt)
+    if (maxWaiting === 0 && opensAt > 0) throw shutError(this.name, opensAt)
     if (this.#waiting >= maxWaiting) throw new QueueFullError(maxWaiting, { layer: name })
     let room = this.#rooms.get(lease.model)
     if (room === undefined) {
       room = new WaitingRoom({ layer: name, maxWaiting: Number.POSITIVE_INFINITY })
       this.#rooms.set(lease.model, room)
     }
-    if (opensAt >= room.limit(lease.context, lease.arrivedAt)) throw this.#pauseError(opensAt)
+    if (opensAt >= room.limit(lease.context, lease.arrivedAt)) throw shutError(this.name, opensAt)
     return room
   }
 
@@ -228,13 +227,7 @@ export class Leases implements Expiring {
     const waiters = this.#rooms.get(lease.model)?.all() ?? []
     for (const waiter of waiters)
       if (waiter.limit <= opensAt && waiter.ticket?.isOfOwnKey === false)
-        waiter.refuse(this.#pauseError(opensAt))
-  }
-
-  #pauseError(opensAt: number): RateLimitError {
-    const delayMs = opensAt - now()
-    const sentence = `Upstream limits calls: the next may begin in ${Math.ceil(delayMs)} ms, too late for this one; try again then.`
-    return new RateLimitError(sentence, { layer: this.name, refused: true, retryAfter: delayMs })
+        waiter.refuse(shutError(this.name, opensAt))
   }
 
   /** @internal */

@@ -1,5 +1,5 @@
-import { now, QueueFullError, RateLimitError } from '../../core/index.js'
-import type { Gate } from '../gate.js'
+import { QueueFullError, RateLimitError } from '../../core/index.js'
+import { type Gate, shutError } from '../gate.js'
 import type { Waiter, WaitingRoom } from '../waiting-room.js'
 import type { Fairness, Ticket } from './fairness/index.js'
 import type { HoldTimes } from './hold-times.js'
@@ -39,7 +39,7 @@ export class Admission {
     // A tenant with less than its share of a full room takes the place of another.
     const displaced = isFull && claim !== undefined ? shares?.displacedBy(claim) : undefined
     // Where nobody may wait it is the pause that keeps the call out.
-    if (maxWaiting === 0 && call.gate.isShut) throw this.#pauseError(call.gate)
+    if (maxWaiting === 0 && call.gate.isShut) throw shutError(this.#options.name, call.gate.opensAt)
     if (isFull && displaced === undefined) throw this.#fullError(retryAfter)
     const ahead = room.ahead(context.priority, call)
     times.admit(request, context, ahead)
@@ -60,7 +60,7 @@ export class Admission {
 
   #admitByGate({ gate, context, arrivedAt }: QueuedCall): void {
     if (!gate.isShut || gate.opensAt < this.#options.room.limit(context, arrivedAt)) return
-    throw this.#pauseError(gate)
+    throw shutError(this.#options.name, gate.opensAt)
   }
 
   /** Refuses those who wait already and cannot do so until the gate opens. */
@@ -68,19 +68,13 @@ export class Admission {
     const atGate: readonly Waiter<Ticket>[] = gate instanceof ModelGate ? gate.all() : []
     for (const waiter of [...atGate, ...this.#options.room.all()]) {
       const call = waiter.ticket as QueuedCall
-      if (call.gate === gate && waiter.limit <= gate.opensAt) waiter.refuse(this.#pauseError(gate))
+      if (call.gate === gate && waiter.limit <= gate.opensAt)
+        waiter.refuse(shutError(this.#options.name, gate.opensAt))
     }
   }
 
   #fullError(retryAfter: number | undefined): QueueFullError {
     const { name, maxWaiting } = this.#options
     return new QueueFullError(maxWaiting, { layer: name, retryAfter })
-  }
-
-  #pauseError({ opensAt }: Gate): RateLimitError {
-    const delayMs = opensAt - now()
-    const sentence = `Upstream limits calls: the next may begin in ${Math.ceil(delayMs)} ms, too late for this one; try again then.`
-    const layer = this.#options.name
-    return new RateLimitError(sentence, { layer, refused: true, retryAfter: delayMs })
   }
 }
