@@ -3,7 +3,9 @@ import { ConfigError } from './errors.js'
 import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
 import { processWide } from './process-wide.js'
+import { slices } from './slices.js'
 import { isStream, onEnd, Stream, streamFrom } from './stream/index.js'
+import { tokensOf } from './tokens.js'
 import type { BaseFacts, BaseTraits } from './traits.js'
 import type { Context, Handler, MaybePromise } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
@@ -117,10 +119,9 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
   }
 }
 
-/** A token is about four characters of English. */
 function weighJson(request: unknown): { input: number } {
   const text = typeof request === 'string' ? request : stableKey(request)
-  return { input: Math.ceil((text?.length ?? 0) / 4) }
+  return { input: tokensOf(text?.length ?? 0) }
 }
 
 /** The trait, which may throw: whoever asks it must mind that. */
@@ -232,10 +233,7 @@ function mergeArrays(requests: readonly unknown[]) {
 }
 
 function divideArray(request: unknown, size: number) {
-  const requests: unknown[][] = []
-  const inputs = request as unknown[]
-  for (let from = 0; from < inputs.length; from += size)
-    requests.push(inputs.slice(from, from + size))
+  const requests = slices(request as unknown[], size)
   return {
     requests,
     join: (answers: readonly unknown[]) =>

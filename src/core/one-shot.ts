@@ -1,5 +1,4 @@
 import type { BaseFacts } from './traits.js'
-
 import { warn } from './warn.js'
 
 /**

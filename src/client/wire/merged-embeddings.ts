@@ -1,4 +1,4 @@
-import { isJson, isRecord, Json } from '../../core/index.js'
+import { isJson, isRecord, Json, slices } from '../../core/index.js'
 import type { BlossomAnswer, JsonAnswer, WireUsage } from '../types.js'
 import { itemsIn } from './embeddings.js'
 import type { Outgoing } from './outgoing.js'
@@ -22,9 +22,7 @@ export function mergeEmbeddings(requests: readonly Outgoing[]) {
 
 /** One embeddings call as several of at most `size` inputs, and how to join their answers. */
 export function divideEmbeddings(request: Outgoing, size: number) {
-  const inputs = inputsOf(request.body?.input) ?? []
-  const parts: (readonly string[])[] = []
-  for (let from = 0; from < inputs.length; from += size) parts.push(inputs.slice(from, from + size))
+  const parts = slices(inputsOf(request.body?.input) ?? [], size)
   return {
     requests: parts.map((input) => withInput(request, input)),
     join: (answers: readonly BlossomAnswer[]) => joined(answers, parts),

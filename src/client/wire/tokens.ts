@@ -1,13 +1,10 @@
-import { isJson, isRecord, type TokenUsage } from '../../core/index.js'
+import { isJson, isRecord, type TokenUsage, tokensOf } from '../../core/index.js'
 import type { BlossomRequest } from '../types.js'
 import { textIn } from './completion.js'
 import { isChat } from './shapes.js'
 
 /** What a picture or a sound counts for, whose tokens nobody can tell beforehand. */
 const MEDIA_TOKENS = 300
-
-/** A token is about four characters of English. */
-const CHARACTERS_A_TOKEN = 4
 
 /** The tokens that a request holds, by its characters, and those that it allows for its answer. */
 export function weigh({ path, body }: BlossomRequest): {
@@ -25,8 +22,6 @@ export function weigh({ path, body }: BlossomRequest): {
     output: Array.isArray(messages) ? allowedOutput(body) : 0,
   }
 }
-
-const tokensOf = (characters: number): number => Math.ceil(characters / CHARACTERS_A_TOKEN)
 
 function addMessage(sum: number, message: unknown): number {
   if (!isRecord(message)) return sum

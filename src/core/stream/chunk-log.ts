@@ -2,7 +2,6 @@ import { StackError } from '../errors.js'
 import { type Shared, share } from '../shared-value.js'
 import { Timer } from '../time/timer.js'
 import type { BaseFacts } from '../traits.js'
-
 import { hookFailed, runHook } from '../warn.js'
 import type { Frame } from './frame.js'
 import { COMPLETE, type StreamEnd } from './stream-end.js'

@@ -11,15 +11,13 @@ import {
   type StreamEnd,
   streamOf,
   type TokenUsage,
+  tokensOf,
 } from '../../core/index.js'
 import { charactersInAnswer, charactersInChunk } from './characters.js'
 import { type Amounts, isAmount, NOTHING } from './limits.js'
 import type { Reservation } from './store.js'
 import { hasNoOutput } from './verdict.js'
 import type { Weight } from './weight.js'
-
-/** A token is about four characters of English. */
-const CHARACTERS_A_TOKEN = 4
 
 const ONE_REQUEST: Amounts = Object.freeze({ requests: 1, tokens: 0, cost: 0 })
 
@@ -142,7 +140,7 @@ export class LimitedCall {
 
   /** Without a report: the input, and what has come of what the request allows. */
   #estimate({ input, allowedOutput }: Weight): TokenUsage {
-    const came = Math.ceil(this.#characters / CHARACTERS_A_TOKEN)
+    const came = tokensOf(this.#characters)
     return { input, output: Math.min(came, allowedOutput) }
   }
 
