@@ -107,9 +107,6 @@ const PROVIDER_LIMIT: RateLimitOptions<'providerLimit'> = { name: 'providerLimit
 /** A model that fails must not stop the others. */
 const BREAKER: BreakerOptions = { key: 'model' }
 
-/** What has no default. */
-const EMPTY = {} as never
-
 const choice = <Options>() =>
   rules.custom<Omit<Options, 'name'> | false, undefined>(
     'an object of options, or false',
@@ -135,9 +132,10 @@ const RULES = {
 
 /**
  * The layers in the recommended order: cache, dedupe, rateLimit (when given), timeout (of the call),
- * fallback (when given), retry, hedge (when given), breaker (one circuit for each model), queue, rateLimit (when given as `providerLimit`),
- * timeout (of the attempt, named `attempt`), pool. A call may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its first token
- * and 60 s of silence.
+ * fallback (when given), retry, hedge (when given), breaker (one circuit for each model), queue,
+ * rateLimit (when given as `providerLimit`), timeout (of the attempt, named `attempt`), pool. A call
+ * may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its
+ * first token and 60 s of silence.
  *
  * @throws ConfigError for the name of a layer that is not in the stack, and for `true`
  * @example createBlossom({ apiKey }).use(...standard({ queue: { concurrency: 20 }, cache: false }))
@@ -151,7 +149,7 @@ export function standard<Options extends StandardOptions = Record<never, never>>
     chosen.dedupe !== false && dedupe(over('dedupe', {}, chosen.dedupe)),
     isGiven(chosen.rateLimit) && rateLimit(over('rateLimit', {}, chosen.rateLimit)),
     chosen.timeout !== false && timeout(over('timeout', TIMEOUT, chosen.timeout)),
-    isGiven(chosen.fallback) && fallback(over('fallback', EMPTY, chosen.fallback)),
+    isGiven(chosen.fallback) && fallback(over('fallback', {}, chosen.fallback)),
     chosen.retry !== false && retry(over('retry', {}, chosen.retry)),
     isGiven(chosen.hedge) && hedge(over('hedge', {}, chosen.hedge)),
     chosen.breaker !== false && breaker(over('breaker', BREAKER, chosen.breaker)),
@@ -169,11 +167,11 @@ function isGiven<Options extends object>(choice: Options | false | undefined): c
 }
 
 /** The options laid over the defaults; one that is `undefined` keeps its default. */
-function over<Options extends object>(
+function over<Defaults extends object, Options extends object>(
   layer: string,
-  defaults: Options,
-  options: Omit<Options, 'name'> | undefined,
-): Options {
+  defaults: Defaults,
+  options: Options | undefined,
+): Defaults & Options {
   let given: [string, unknown][]
   try {
     given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined)
@@ -182,5 +180,5 @@ function over<Options extends object>(
   }
   if (given.some(([name]) => name === 'name'))
     throw new ConfigError(`standard: the layer "${layer}" cannot be renamed.`)
-  return { ...defaults, ...Object.fromEntries(given) }
+  return { ...defaults, ...Object.fromEntries(given) } as Defaults & Options
 }

@@ -300,31 +300,18 @@ describe("the pages' tables", () => {
         : `src/layers/${layer.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}/README.md`,
     )
   const names = (cell: string) => [...cell.matchAll(/`(\w+)`/g)].map((match) => match[1]!)
-  const {
-    timeout,
-    retry,
-    fallback,
-    hedge,
-    breaker,
-    queue,
-    rateLimit,
-    pool,
-    cache,
-    dedupe,
-    batcher,
-  } = library
   const layers = {
-    timeout,
-    retry,
-    fallback,
-    hedge,
-    breaker,
-    queue,
-    rateLimit,
-    pool,
-    cache,
-    dedupe,
-    batcher,
+    timeout: library.timeout,
+    retry: library.retry,
+    fallback: library.fallback,
+    hedge: library.hedge,
+    breaker: library.breaker,
+    queue: library.queue,
+    rateLimit: library.rateLimit,
+    pool: library.pool,
+    cache: library.cache,
+    dedupe: library.dedupe,
+    batcher: library.batcher,
   } as unknown as Record<string, (options?: object) => library.Layer>
   const required: Readonly<Record<string, object>> = {
     timeout: { ms: 1 },

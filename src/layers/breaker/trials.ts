@@ -29,8 +29,8 @@ export class Trials {
   }
 
   /**
-   * A permit, or the milliseconds until the oldest trial has had no verdict for `timeoutMs`: then
-   * its permit goes to another call.
+   * A permit; or, when all are given, the milliseconds until another call may have the oldest
+   * trial's, which it loses when it has no verdict within `timeoutMs`.
    */
   enter(period: number, timeoutMs: number): Permit | number {
     const at = now()
