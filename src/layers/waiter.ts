@@ -1,20 +1,5 @@
-import {
-  type AbortListener,
-  ClosedError,
-  type Context,
-  deadlines,
-  type Expiring,
-  Link,
-  NOT_WAITING,
-  now,
-  TimeoutError,
-} from '../core/index.js'
-
-/**
- * A call whose turn comes in the last moment before its deadline is refused: who watches the deadline
- * further out cannot tell that it never ran. Node's timers have a grain of 1 ms at each end.
- */
-const TOO_LATE_MS = 2
+import { type Context, TimeoutError } from '../core/index.js'
+import { WaitingCall } from './waiting-call.js'
 
 /** Where a call waits. */
 interface Room<Ticket> {
@@ -24,21 +9,12 @@ interface Room<Ticket> {
   leave(waiter: Waiter<Ticket>, priority: number): void
 }
 
-/** The moment at which a call gives up that has waited since `since`. */
-export function giveUpAt(context: Context, since: number, maxWaitMs: number): number {
-  return Math.min(context.deadline - TOO_LATE_MS, since + maxWaitMs)
-}
-
-/** One call while it waits. */
-export class Waiter<Ticket = undefined> extends Link implements Expiring, AbortListener {
-  deadlineSlot = NOT_WAITING
+/** One call while it waits in a `WaitingRoom`. */
+export class Waiter<Ticket = undefined> extends WaitingCall {
   readonly ticket: Ticket | undefined
   readonly #room: Room<Ticket>
-  readonly #context: Context
   readonly #resolve: () => void
   readonly #reject: (reason: unknown) => void
-  readonly #since: number
-  #limit = Number.POSITIVE_INFINITY
 
   constructor(
     room: Room<Ticket>,
@@ -48,21 +24,23 @@ export class Waiter<Ticket = undefined> extends Link implements Expiring, AbortL
     resolve: () => void,
     reject: (reason: unknown) => void,
   ) {
-    super()
+    super(context, since)
     this.#room = room
-    this.#context = context
-    this.#since = since
     this.ticket = ticket
     this.#resolve = resolve
     this.#reject = reject
   }
 
-  /** From now on it leaves by itself when it must. */
-  watch(): void {
-    const { closing, cancel } = this.#context
-    closing.add(this)
-    if (this.#isWaiting) cancel.add(this)
-    if (this.#isWaiting) this.#waitUntil(this.limit)
+  protected get layer(): string {
+    return this.#room.layer
+  }
+
+  protected get maxWaitMs(): number {
+    return this.#room.maxWaitMs
+  }
+
+  protected timeUp(waitedMs: number, cause: unknown): Error {
+    return new TimeoutError(waitedMs, { phase: 'queue', layer: this.layer, cause })
   }
 
   /** Its turn has come. */
@@ -71,57 +49,13 @@ export class Waiter<Ticket = undefined> extends Link implements Expiring, AbortL
     this.#resolve()
   }
 
-  /** Its caller has aborted it, or its stack closes. */
-  abort(): void {
-    const { cancel } = this.#context
-    if (!cancel.aborted) {
-      const sentence = 'The stack was closed while the call waited for its turn.'
-      this.refuse(new ClosedError(sentence, { layer: this.#room.layer }))
-    } else if (cancel.reason instanceof TimeoutError) this.#tooLate(cancel.reason)
-    else this.refuse(cancel.reason)
-  }
-
-  expire(): void {
-    const { limit } = this
-    if (limit > this.#limit) this.#waitUntil(limit)
-    else this.#tooLate()
-  }
-
-  /** The moment at which it gives up. The deadline of shared work moves when callers join it. */
-  get limit(): number {
-    return giveUpAt(this.#context, this.#since, this.#room.maxWaitMs)
-  }
-
-  get #isWaiting(): boolean {
-    return this.list !== undefined
-  }
-
-  #waitUntil(limit: number): void {
-    this.#limit = limit
-    if (limit === Number.POSITIVE_INFINITY) return
-    if (limit > now()) deadlines.set(this, limit)
-    else this.#tooLate()
-  }
-
-  #tooLate(cause?: unknown): void {
-    const { layer } = this.#room
-    this.refuse(new TimeoutError(now() - this.#since, { phase: 'queue', layer, cause }))
-  }
-
-  /** It goes without its turn, and rejects with the reason. */
   refuse(reason: unknown): void {
     this.#leave()
     this.#reject(reason)
   }
 
   #leave(): void {
-    const context = this.#context
-    this.#room.leave(this, context.priority)
-    deadlines.clear(this)
-    context.closing.remove(this)
-    context.cancel.remove(this)
-    const waitedMs = now() - this.#since
-    context.addWait(waitedMs)
-    context.trace?.queued(this.#room.layer, waitedMs)
+    this.#room.leave(this, this.context.priority)
+    this.left()
   }
 }

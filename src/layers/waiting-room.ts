@@ -5,7 +5,8 @@
 
 import { PriorityQueue } from 'p-queue'
 import { type Context, LinkedList, now, QueueFullError } from '../core/index.js'
-import { giveUpAt, Waiter } from './waiter.js'
+import { Waiter } from './waiter.js'
+import { giveUpAt } from './waiting-call.js'
 
 export type { Waiter } from './waiter.js'
 

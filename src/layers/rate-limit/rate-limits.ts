@@ -115,11 +115,11 @@ export class RateLimits implements CallLimits, LineLimits {
     const line = this.#admit(call, refusal, since)
     return line.wait(call, since, refusal).then(
       (reservation) => {
-        this.#hasWaited(call, since)
+        this.#noteWait(call, since)
         return this.#begin(next, call, reservation)
       },
       (error) => {
-        this.#hasWaited(call, since)
+        this.#noteWait(call, since)
         return this.#reject(error)
       },
     )
@@ -142,11 +142,9 @@ export class RateLimits implements CallLimits, LineLimits {
     return line
   }
 
-  #hasWaited({ context }: LimitedCall, since: number): void {
-    const waitedMs = now() - since
-    context.addWait(waitedMs)
+  #noteWait({ context }: LimitedCall, since: number): void {
     const note = context.meta.get(this.name)
-    if (note instanceof Note) note.waitedMs = waitedMs
+    if (note instanceof Note) note.waitedMs = now() - since
   }
 
   #reject(error: unknown): never {

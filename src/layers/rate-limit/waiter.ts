@@ -1,14 +1,4 @@
-import {
-  type AbortListener,
-  ClosedError,
-  type Context,
-  deadlines,
-  type Expiring,
-  Link,
-  NOT_WAITING,
-  now,
-  TimeoutError,
-} from '../../core/index.js'
+import { WaitingCall } from '../waiting-call.js'
 import type { LimitedCall } from './limited-call.js'
 import { waitedInVain } from './refusals.js'
 import type { Refusal, Reservation } from './store.js'
@@ -17,25 +7,21 @@ import type { Refusal, Reservation } from './store.js'
 export interface Line {
   /** Name of the layer. */
   readonly layer: string
+  /** Longest wait. Milliseconds. */
+  readonly maxWaitMs: number
   /** Why, and how much longer, the first one waits. */
   readonly refusal: Refusal
-  /** The moment at which a call gives up that has waited since `since`. */
-  limitOf(context: Context, since: number): number
   /** Returns whether the next one must ask, as the first one has left. */
   leave(waiter: Waiter): boolean
   serve(): void
 }
 
-/** One call while it waits. */
-export class Waiter extends Link implements Expiring, AbortListener {
-  deadlineSlot = NOT_WAITING
+/** One call while it waits in a `WaitingLine`. */
+export class Waiter extends WaitingCall {
   readonly call: LimitedCall
-  readonly priority: number
   readonly #line: Line
-  readonly #since: number
   readonly #resolve: (reservation: Reservation) => void
   readonly #reject: (reason: unknown) => void
-  #limit = Number.POSITIVE_INFINITY
 
   constructor(
     line: Line,
@@ -44,25 +30,23 @@ export class Waiter extends Link implements Expiring, AbortListener {
     resolve: (reservation: Reservation) => void,
     reject: (reason: unknown) => void,
   ) {
-    super()
+    super(call.context, since)
     this.#line = line
     this.call = call
-    this.priority = call.context.priority
-    this.#since = since
     this.#resolve = resolve
     this.#reject = reject
   }
 
-  /** From now on it leaves by itself when it must. */
-  watch(): void {
-    const { closing, cancel } = this.call.context
-    closing.add(this)
-    if (this.isWaiting) cancel.add(this)
-    if (this.isWaiting) this.#waitUntil(this.#line.limitOf(this.call.context, this.#since))
+  protected get layer(): string {
+    return this.#line.layer
   }
 
-  get isWaiting(): boolean {
-    return this.list !== undefined
+  protected get maxWaitMs(): number {
+    return this.#line.maxWaitMs
+  }
+
+  protected timeUp(waitedMs: number, cause: unknown): Error {
+    return waitedInVain(this.#line.refusal, this.layer, waitedMs, cause)
   }
 
   /** Its turn has come. */
@@ -78,47 +62,14 @@ export class Waiter extends Link implements Expiring, AbortListener {
     return next
   }
 
-  /** Its caller has aborted it, or its stack closes. */
-  abort(): void {
-    const { cancel } = this.call.context
-    if (!cancel.aborted) {
-      const sentence = 'The stack was closed while the call waited for its limit.'
-      this.#give(new ClosedError(sentence, { layer: this.#line.layer }))
-    } else if (cancel.reason instanceof TimeoutError) this.#tooLate(cancel.reason)
-    else this.#give(cancel.reason)
-  }
-
-  expire(): void {
-    // The deadline of shared work moves when callers join it.
-    const limit = this.#line.limitOf(this.call.context, this.#since)
-    if (limit > this.#limit) this.#waitUntil(limit)
-    else this.#tooLate()
-  }
-
-  #waitUntil(limit: number): void {
-    this.#limit = limit
-    if (limit === Number.POSITIVE_INFINITY) return
-    if (limit > now()) deadlines.set(this, limit)
-    else this.#tooLate()
-  }
-
-  #tooLate(cause?: unknown): void {
-    const { layer, refusal } = this.#line
-    this.#give(waitedInVain(refusal, layer, now() - this.#since, cause))
-  }
-
   /** By itself: the next one may take less. */
-  #give(reason: unknown): void {
+  refuse(reason: unknown): void {
     if (this.fail(reason)) this.#line.serve()
   }
 
   #leave(): boolean {
-    const { closing, cancel, trace } = this.call.context
     const next = this.#line.leave(this)
-    deadlines.clear(this)
-    closing.remove(this)
-    cancel.remove(this)
-    trace?.queued(this.#line.layer, now() - this.#since)
+    this.left()
     return next
   }
 }

@@ -7,18 +7,12 @@ import {
   NOT_WAITING,
   now,
 } from '../../core/index.js'
+import { giveUpAt } from '../waiting-call.js'
 import type { LimitedCall } from './limited-call.js'
 import { type Amounts, NOTHING } from './limits.js'
 import { outOfBudget, overLimit } from './refusals.js'
 import type { LimitStore, Refusal, Reservation } from './store.js'
 import { type Line, Waiter } from './waiter.js'
-
-/**
- * A call whose turn comes in the last moment before its deadline could not be done in time, so it
- * is refused then: whoever watches the deadline further out only knows that it took too long, not
- * that it never ran. Two milliseconds, as Node's timers have a grain of one at each end.
- */
-const TOO_LATE_MS = 2
 
 /** What a line needs of its limits. */
 export interface LineLimits {
@@ -58,6 +52,10 @@ export class WaitingLine implements Expiring, Line {
     return this.#limits.name
   }
 
+  get maxWaitMs(): number {
+    return this.#limits.maxWaitMs
+  }
+
   /** What those take who go before a newcomer of this priority. */
   ahead(priority: number): Amounts {
     let requests = 0
@@ -72,7 +70,7 @@ export class WaitingLine implements Expiring, Line {
 
   /** The moment at which a call gives up that has waited since `since`. */
   limitOf(context: Context, since: number): number {
-    return Math.min(context.deadline - TOO_LATE_MS, since + this.#limits.maxWaitMs)
+    return giveUpAt(context, since, this.maxWaitMs)
   }
 
   /**
@@ -147,7 +145,7 @@ export class WaitingLine implements Expiring, Line {
   /** Returns whether the next one must ask, as the first one has left. @internal */
   leave(waiter: Waiter): boolean {
     const wasFirst = this.#first === waiter
-    const at = this.#bands.findIndex(({ priority }) => priority === waiter.priority)
+    const at = this.#bands.findIndex(({ priority }) => priority === waiter.context.priority)
     const band = this.#bands[at] as Band
     band.remove(waiter)
     if (band.requests === 0) this.#bands.splice(at, 1)
