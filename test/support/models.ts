@@ -1,4 +1,11 @@
-import { base, type Context } from '../../src/index.js'
+import {
+  base,
+  type Context,
+  type FallbackCandidate,
+  type FallbackOptions,
+  fallback,
+  stack,
+} from '../../src/index.js'
 import { type UpstreamCode, upstreamError } from './upstream.js'
 
 export interface Ask {
@@ -35,3 +42,13 @@ export const says =
   (text: unknown): Doing =>
   () =>
     text
+
+/** A fallback around such a function. */
+export function fallingBack(
+  doing: Record<string, Doing>,
+  to: readonly FallbackCandidate<Ask>[],
+  options: Omit<FallbackOptions<'fallback', Ask>, 'to' | 'name'> = {},
+) {
+  const { fn, asked } = models(doing)
+  return { ask: stack(fn, fallback({ to, ...options })), asked }
+}

@@ -1,15 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  type Context,
-  collect,
-  type FallbackCandidate,
-  type FallbackOptions,
-  fallback,
-  stack,
-  timeout,
-} from '../../../../src/index.js'
+import { type Context, collect, fallback, stack, timeout } from '../../../../src/index.js'
 import { never } from '../../../support/gate.js'
-import { type Ask, type Doing, fails, models } from '../../../support/models.js'
+import { type Ask, fails, fallingBack } from '../../../support/models.js'
 import { breaking, numbers } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
@@ -26,22 +18,13 @@ afterEach(() => {
 
 const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 
-const around = (
-  doing: Record<string, Doing>,
-  to: readonly FallbackCandidate<Ask>[],
-  options: Omit<FallbackOptions<'fallback', Ask>, 'to' | 'name'> = {},
-) => {
-  const { fn, asked } = models(doing)
-  return { ask: stack(fn, fallback({ to, ...options })), asked }
-}
-
 const FIRST: Ask = { model: 'first' }
 
 describe('fallback', () => {
   describe('a function as a candidate', () => {
     it('is given the request, the context and the error before', async () => {
       let seen: unknown[] = []
-      const { ask } = around({ first: fails() }, [
+      const { ask } = fallingBack({ first: fails() }, [
         (request, context, error) => {
           seen = [request, context.tenant, error]
           return 'value'
@@ -54,13 +37,13 @@ describe('fallback', () => {
 
     it('may answer with a promise, a stream, or fail like any other', async () => {
       const down = new Error('down')
-      const { ask } = around({ first: fails() }, [
+      const { ask } = fallingBack({ first: fails() }, [
         () => Promise.reject(down),
         () => breaking(0, down),
         () => numbers(2),
       ])
       expect(await collect((await ask(FIRST)) as AsyncIterable<number>)).toEqual([0, 1])
-      const second = around({ first: fails() }, [async () => undefined])
+      const second = fallingBack({ first: fails() }, [async () => undefined])
       expect(await second.ask(FIRST)).toBeUndefined()
     })
   })
@@ -75,7 +58,7 @@ describe('fallback', () => {
         },
         timeout({ ms: 5_000 }),
       )
-      const { ask } = around({ first: fails() }, [other, { client: other }])
+      const { ask } = fallingBack({ first: fails() }, [other, { client: other }])
       const options = { tenant: 'a', priority: 3, cache: 'no-store', timeoutMs: 1_000 } as const
       const meta = new Map<string, unknown>()
       expect(await ask(FIRST, { ...options, meta })).toBe('other first')
@@ -94,7 +77,7 @@ describe('fallback', () => {
         })
         return never()
       })
-      const { ask } = around({ first: fails() }, [other])
+      const { ask } = fallingBack({ first: fails() }, [other])
       const caller = new AbortController()
       const call = watch(ask(FIRST, { signal: caller.signal }))
       await tick()
@@ -105,7 +88,7 @@ describe('fallback', () => {
 
     it('may be asked for another model', async () => {
       const other = stack(async (request: Ask): Promise<unknown> => request.model)
-      const { ask } = around({ first: fails() }, [{ client: other, model: 'large' }])
+      const { ask } = fallingBack({ first: fails() }, [{ client: other, model: 'large' }])
       expect(await ask(FIRST)).toBe('large')
       expect(ask.stats().fallback.byCandidate).toEqual({ large: 1 })
     })
@@ -113,7 +96,7 @@ describe('fallback', () => {
     it('ends nothing when it is closed: the next one is asked', async () => {
       const other = stack(async (_: Ask): Promise<unknown> => 'other')
       await other.close()
-      const { ask } = around({ first: fails() }, [other, () => 'value'])
+      const { ask } = fallingBack({ first: fails() }, [other, () => 'value'])
       expect(await ask(FIRST)).toBe('value')
     })
 
@@ -136,7 +119,7 @@ describe('fallback', () => {
   describe('a call with a key of its own', () => {
     it('goes to other models of the same function only', async () => {
       const other = stack(async (_: Ask): Promise<unknown> => 'other')
-      const { ask, asked } = around({ first: fails('PAYMENT'), second: fails('PAYMENT') }, [
+      const { ask, asked } = fallingBack({ first: fails('PAYMENT'), second: fails('PAYMENT') }, [
         other,
         () => 'value',
         { client: other, model: 'second' },

@@ -2,8 +2,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   cache,
   collect,
-  type FallbackCandidate,
-  type FallbackOptions,
   fallback,
   onEvent,
   type StackEvent,
@@ -11,7 +9,7 @@ import {
   timeout,
 } from '../../../../src/index.js'
 import { gate, never } from '../../../support/gate.js'
-import { type Ask, type Doing, fails, models, says } from '../../../support/models.js'
+import { type Ask, type Doing, fails, fallingBack, models, says } from '../../../support/models.js'
 import { breaking, numbers } from '../../../support/streams.js'
 import { type UpstreamCode, upstreamError } from '../../../support/upstream.js'
 import { catchWarnings } from '../../../support/warnings.js'
@@ -32,24 +30,14 @@ afterEach(() => {
 
 const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 
-const around = (
-  doing: Record<string, Doing>,
-  to: readonly FallbackCandidate<Ask>[],
-  options: Omit<FallbackOptions<'fallback', Ask>, 'to' | 'name'> = {},
-) => {
-  const { fn, asked } = models(doing)
-  return { ask: stack(fn, fallback({ to, ...options })), asked }
-}
-
 const FIRST: Ask = { model: 'first' }
 
 describe('fallback', () => {
   it('asks the other models in order, each once, until one answers', async () => {
-    const { ask, asked } = around({ first: fails(), second: fails('NETWORK'), third: says('ok') }, [
-      'second',
-      'third',
-      'fourth',
-    ])
+    const { ask, asked } = fallingBack(
+      { first: fails(), second: fails('NETWORK'), third: says('ok') },
+      ['second', 'third', 'fourth'],
+    )
     const meta = new Map<string, unknown>()
     expect(await ask(FIRST, { meta })).toBe('ok')
     expect(asked).toEqual(['first', 'second', 'third'])
@@ -60,7 +48,7 @@ describe('fallback', () => {
   })
 
   it('asks nobody else when the first model answers, and notes that', async () => {
-    const { ask, asked } = around({ first: says('ok') }, ['second'])
+    const { ask, asked } = fallingBack({ first: says('ok') }, ['second'])
     const meta = new Map<string, unknown>()
     expect(await ask(FIRST, { meta })).toBe('ok')
     expect(asked).toEqual(['first'])
@@ -71,7 +59,7 @@ describe('fallback', () => {
   })
 
   it('does not ask the model that has failed again by its name', async () => {
-    const { ask, asked } = around({ first: fails(), second: fails() }, [
+    const { ask, asked } = fallingBack({ first: fails(), second: fails() }, [
       'first',
       'second',
       'second',
@@ -88,7 +76,7 @@ describe('fallback', () => {
     const throwing = (error: unknown) => () => {
       throw error
     }
-    const { ask } = around(
+    const { ask } = fallingBack(
       { first: throwing(one), second: throwing(two), third: throwing(three) },
       ['second', 'third'],
     )
@@ -108,7 +96,10 @@ describe('fallback', () => {
       await new Promise((resolve) => setTimeout(resolve, 40))
       throw upstreamError('SERVER')
     }
-    const { ask, asked } = around({ first: slow, second: slow, third: slow }, ['second', 'third'])
+    const { ask, asked } = fallingBack({ first: slow, second: slow, third: slow }, [
+      'second',
+      'third',
+    ])
     const call = watch(ask(FIRST, { timeoutMs: 100 }))
     await tick(99)
     expect(call.state).toBe('pending')
@@ -120,7 +111,7 @@ describe('fallback', () => {
   })
 
   it('asks nobody more once the deadline of the call has passed', async () => {
-    const { ask, asked } = around(
+    const { ask, asked } = fallingBack(
       {
         first: async () => {
           await new Promise((resolve) => setTimeout(resolve, 100))
@@ -136,7 +127,7 @@ describe('fallback', () => {
   })
 
   it("rejects with the caller's reason, and asks nobody more", async () => {
-    const { ask, asked } = around(
+    const { ask, asked } = fallingBack(
       {
         first: (_, { signal }) =>
           new Promise((_, reject) =>
@@ -158,7 +149,7 @@ describe('fallback', () => {
 
   it('asks nobody more while the stack closes', async () => {
     const { promise, fail } = gate()
-    const { ask, asked } = around({ first: () => promise }, ['second'])
+    const { ask, asked } = fallingBack({ first: () => promise }, ['second'])
     const call = watch(ask(FIRST))
     await tick()
     const closed = ask.close()
@@ -182,7 +173,7 @@ describe('fallback', () => {
   it('publishes each step, and why', async () => {
     const events: StackEvent[] = []
     const stop = onEvent((event) => events.push(event))
-    const { ask } = around({ first: fails(), second: fails('RATE_LIMITED') }, [
+    const { ask } = fallingBack({ first: fails(), second: fails('RATE_LIMITED') }, [
       'second',
       () => 'value',
     ])
@@ -210,7 +201,7 @@ describe('fallback', () => {
 
   describe('streams', () => {
     it('asks another before the commit', async () => {
-      const { ask } = around(
+      const { ask } = fallingBack(
         { first: () => breaking(0, upstreamError('STREAM')), second: () => numbers(3) },
         ['second'],
       )
@@ -219,9 +210,10 @@ describe('fallback', () => {
 
     it('asks nobody after the commit: the stream breaks as it is', async () => {
       const error = upstreamError('STREAM')
-      const { ask, asked } = around({ first: () => breaking(2, error), second: () => numbers(3) }, [
-        'second',
-      ])
+      const { ask, asked } = fallingBack(
+        { first: () => breaking(2, error), second: () => numbers(3) },
+        ['second'],
+      )
       const chunks: unknown[] = []
       const reading = (async () => {
         for await (const chunk of (await ask(FIRST)) as AsyncIterable<number>) chunks.push(chunk)
@@ -244,12 +236,12 @@ describe('fallback', () => {
       'PROTOCOL',
       'STREAM',
     ])('asks another after %s', async (code) => {
-      const { ask } = around({ first: fails(code), second: says('ok') }, ['second'])
+      const { ask } = fallingBack({ first: fails(code), second: says('ok') }, ['second'])
       expect(await ask(FIRST)).toBe('ok')
     })
 
     it.each<UpstreamCode>(['BAD_REQUEST', 'TOO_LARGE'])('asks nobody after %s', async (code) => {
-      const { ask, asked } = around({ first: fails(code) }, ['second'])
+      const { ask, asked } = fallingBack({ first: fails(code) }, ['second'])
       expect(await failure(ask(FIRST))).toMatchObject({ code })
       expect(asked).toEqual(['first'])
       expect(ask.stats().fallback.exhausted).toBe(0)
@@ -265,7 +257,7 @@ describe('fallback', () => {
 
     it('decides instead of the rule, with the place of who failed', async () => {
       const seen: unknown[] = []
-      const { ask, asked } = around(
+      const { ask, asked } = fallingBack(
         { first: fails('BAD_REQUEST'), second: fails() },
         ['second', 'third'],
         {
@@ -290,7 +282,7 @@ describe('fallback', () => {
         },
         async () => false,
       ] as never[]) {
-        const { ask } = around({ first: fails(), second: says('ok') }, ['second'], { when })
+        const { ask } = fallingBack({ first: fails(), second: says('ok') }, ['second'], { when })
         expect(await ask(FIRST)).toBe('ok')
       }
       expect(warnings.some((text) => text.includes('fallback: when()'))).toBe(true)
@@ -301,7 +293,7 @@ describe('fallback', () => {
     const accept = (answer: unknown) => answer === 'good'
 
     it('asks another when an answer is refused', async () => {
-      const { ask, asked } = around({ first: says('bad'), second: says('good') }, ['second'], {
+      const { ask, asked } = fallingBack({ first: says('bad'), second: says('good') }, ['second'], {
         accept,
       })
       const meta = new Map<string, unknown>()
@@ -311,7 +303,7 @@ describe('fallback', () => {
     })
 
     it('hands on the last answer when all are refused, which no cache keeps', async () => {
-      const { ask } = around({ first: says('1'), second: says('2') }, ['second'], { accept })
+      const { ask } = fallingBack({ first: says('1'), second: says('2') }, ['second'], { accept })
       const meta = new Map<string, unknown>()
       expect(await ask(FIRST, { meta })).toBe('2')
       expect(meta.get('keep')).toBe(0)
@@ -320,7 +312,7 @@ describe('fallback', () => {
     })
 
     it('hands on what it refused rather than a failure after it', async () => {
-      const { ask } = around({ first: says('bad'), second: fails() }, ['second'], { accept })
+      const { ask } = fallingBack({ first: says('bad'), second: fails() }, ['second'], { accept })
       const meta = new Map<string, unknown>()
       expect(await ask(FIRST, { meta })).toBe('bad')
       expect(meta.get('keep')).toBe(0)
@@ -330,7 +322,7 @@ describe('fallback', () => {
 
     it('rejects with the reason of a caller who leaves after it', async () => {
       const caller = new AbortController()
-      const { ask, asked } = around({ first: says('bad'), second: says('bad') }, ['second'], {
+      const { ask, asked } = fallingBack({ first: says('bad'), second: says('bad') }, ['second'], {
         accept: () => {
           caller.abort('left')
           return false
@@ -342,7 +334,7 @@ describe('fallback', () => {
     })
 
     it('judges no stream, and takes an answer when it throws', async () => {
-      const { ask } = around({ first: () => numbers(1), second: says('x') }, ['second'], {
+      const { ask } = fallingBack({ first: () => numbers(1), second: says('x') }, ['second'], {
         accept: () => {
           throw new Error('x')
         },

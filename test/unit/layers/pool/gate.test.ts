@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { base, type CallOptions, type Context, stack } from '../../../../src/core/index.js'
+import { type CallOptions, type Context, stack } from '../../../../src/core/index.js'
 import { type PoolMember, type PoolOptions, pool } from '../../../../src/layers/pool/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { type Gate, gate } from '../../../support/gate.js'
+import { type HeldAsk, held } from '../../../support/held.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
@@ -22,44 +23,18 @@ const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const limited = (retryAfter?: number) => upstreamError('RATE_LIMITED', { retryAfter })
 const TWO: PoolMember[] = [{ apiKey: 'sk_first' }, { apiKey: 'sk_second' }]
 
-interface Ask {
-  readonly id: string
-  readonly model?: string
-  readonly own?: boolean
-}
-
 /** A pool around work that the test ends one by one. */
-function held(options: PoolOptions<'pool', Ask> = {}) {
-  const works = new Map<string, Gate<string>>()
-  const started: string[] = []
-  const ask = stack(
-    base(
-      ({ id }: Ask, { transport }: Context) => {
-        const work = gate<string>()
-        works.set(id, work)
-        started.push(`${id}@${transport?.member}`)
-        return work.promise
-      },
-      { ownKey: ({ own }) => own === true, model: ({ model }) => model },
-    ),
-    pool({ connections: 4, ...options }),
-  )
-  const call = (of: string | Ask, options?: CallOptions) =>
+function around(options: PoolOptions<'pool', HeldAsk> = {}) {
+  const { fn, ...work } = held(({ id }, { transport }) => `${id}@${transport?.member}`)
+  const ask = stack(fn, pool({ connections: 4, ...options }))
+  const call = (of: string | HeldAsk, options?: CallOptions) =>
     watch(ask(typeof of === 'string' ? { id: of } : of, options))
-  const end = async (...ids: string[]) => {
-    for (const id of ids) works.get(id)!.open('done')
-    await tick()
-  }
-  const refuse = async (id: string, retryAfter?: number) => {
-    works.get(id)!.fail(limited(retryAfter))
-    await tick()
-  }
-  return { ask, call, end, refuse, started, stats: () => ask.stats().pool }
+  return { ...work, ask, call, stats: () => ask.stats().pool }
 }
 
 describe('the gate of a pool member', () => {
   it('keeps calls waiting while no member is open, and lets one begin then', async () => {
-    const { call, end, refuse, started, stats } = held()
+    const { call, end, refuse, started, stats } = around()
     call('a')
     await refuse('a', 5_000)
     for (const id of ['b', 'c', 'd']) call(id)
@@ -75,7 +50,7 @@ describe('the gate of a pool member', () => {
   })
 
   it('sends calls to another member meanwhile', async () => {
-    const { call, end, refuse, started } = held({ members: TWO })
+    const { call, end, refuse, started } = around({ members: TWO })
     call('a')
     await refuse('a', 5_000)
     for (const id of ['b', 'c', 'd']) call(id)
@@ -84,7 +59,7 @@ describe('the gate of a pool member', () => {
   })
 
   it('opens for the one that opens first when all are paused', async () => {
-    const { call, end, refuse, started } = held({ members: TWO })
+    const { call, end, refuse, started } = around({ members: TWO })
     call('a')
     call('b')
     await refuse('a', 9_000)
@@ -98,7 +73,7 @@ describe('the gate of a pool member', () => {
   })
 
   it('refuses at once who cannot wait so long, also those who wait already', async () => {
-    const { ask, call, end, refuse, stats } = held({ connections: 1, members: TWO })
+    const { ask, call, end, refuse, stats } = around({ connections: 1, members: TWO })
     call('a')
     call('b')
     const hurried = call('c', { timeoutMs: 3_000 })
@@ -125,7 +100,7 @@ describe('the gate of a pool member', () => {
   })
 
   it('is not shut by a call with a key of its own, and does not stop one', async () => {
-    const { call, end, refuse, started } = held()
+    const { call, end, refuse, started } = around()
     call({ id: 'a', own: true })
     await refuse('a', 5_000)
     call('b')
@@ -210,7 +185,7 @@ describe('the gate of a pool member', () => {
   })
 
   it('keeps no timer when the last who waited has left', async () => {
-    const { call, refuse } = held()
+    const { call, refuse } = around()
     const caller = new AbortController()
     call('a')
     await refuse('a', 60_000)
@@ -225,7 +200,7 @@ describe('the gate of a pool member', () => {
 
 describe("gate: 'model'", () => {
   it('keeps calls of one model alone from a member', async () => {
-    const { call, end, refuse, started, stats } = held({ gate: 'model', connections: 2 })
+    const { call, end, refuse, started, stats } = around({ gate: 'model', connections: 2 })
     call({ id: 'a1', model: 'a' })
     await refuse('a1', 5_000)
     call({ id: 'a2', model: 'a' })
@@ -240,7 +215,7 @@ describe("gate: 'model'", () => {
   })
 
   it('sends calls of that model to another member', async () => {
-    const { call, end, refuse, started } = held({ gate: 'model', members: TWO })
+    const { call, end, refuse, started } = around({ gate: 'model', members: TWO })
     call({ id: 'a1', model: 'a' })
     await refuse('a1', 5_000)
     for (const id of ['a2', 'a3', 'b1', 'b2']) call({ id, model: id[0] as string })
@@ -249,7 +224,7 @@ describe("gate: 'model'", () => {
   })
 
   it('hands connections on by priority and arrival among all models', async () => {
-    const { call, end, started } = held({ gate: 'model', connections: 1 })
+    const { call, end, started } = around({ gate: 'model', connections: 1 })
     call({ id: 'first', model: 'a' })
     await tick(1)
     call({ id: 'b1', model: 'b' })
@@ -262,7 +237,7 @@ describe("gate: 'model'", () => {
   })
 
   it('counts all who wait against maxWaiting', async () => {
-    const { ask, call, end } = held({ gate: 'model', connections: 1, maxWaiting: 2 })
+    const { ask, call, end } = around({ gate: 'model', connections: 1, maxWaiting: 2 })
     call({ id: 'a1', model: 'a' })
     call({ id: 'a2', model: 'a' })
     call({ id: 'b1', model: 'b' })

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { base, type CallOptions, stack } from '../../../../src/core/index.js'
+import { type CallOptions, stack } from '../../../../src/core/index.js'
 import { pool } from '../../../../src/layers/pool/index.js'
 import { type QueueOptions, queue } from '../../../../src/layers/queue/index.js'
-import { type Gate, gate } from '../../../support/gate.js'
+import { type HeldAsk, held } from '../../../support/held.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
@@ -20,45 +20,18 @@ afterEach(() => {
 const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const limited = (retryAfter?: number) => upstreamError('RATE_LIMITED', { retryAfter })
 
-interface Ask {
-  readonly id: string
-  readonly model?: string
-  readonly own?: boolean
-}
-
 /** A queue around work that the test ends one by one. */
-function held(options: QueueOptions = {}, ...inside: never[]) {
-  const works = new Map<string, Gate<string>>()
-  const started: string[] = []
-  const ask = stack(
-    base(
-      ({ id }: Ask) => {
-        const work = gate<string>()
-        works.set(id, work)
-        started.push(id)
-        return work.promise
-      },
-      { ownKey: ({ own }) => own === true, model: ({ model }) => model },
-    ),
-    queue({ concurrency: 4, ...options }),
-    ...inside,
-  )
-  const call = (of: string | Ask, options?: CallOptions) =>
+function around(options: QueueOptions = {}) {
+  const { fn, ...work } = held()
+  const ask = stack(fn, queue({ concurrency: 4, ...options }))
+  const call = (of: string | HeldAsk, options?: CallOptions) =>
     watch(ask(typeof of === 'string' ? { id: of } : of, options))
-  const end = async (...ids: string[]) => {
-    for (const id of ids) works.get(id)!.open('done')
-    await tick()
-  }
-  const refuse = async (id: string, retryAfter?: number) => {
-    works.get(id)!.fail(limited(retryAfter))
-    await tick()
-  }
-  return { ask, call, end, refuse, started, stats: () => ask.stats().queue }
+  return { ...work, ask, call, stats: () => ask.stats().queue }
 }
 
 describe('the gate of a queue', () => {
   it('lets nobody begin for as long as upstream asked, and then one beside those in progress', async () => {
-    const { call, end, refuse, started, stats } = held()
+    const { call, end, refuse, started, stats } = around()
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) call(id)
     await refuse('d', 5_000)
     expect(started).toHaveLength(4)
@@ -77,7 +50,7 @@ describe('the gate of a queue', () => {
   })
 
   it('waits a second when no time was named, and twice as long when it is refused again', async () => {
-    const { call, end, refuse, started } = held({ concurrency: 1 })
+    const { call, end, refuse, started } = around({ concurrency: 1 })
     for (const id of ['a', 'b', 'c']) call(id)
     await refuse('a')
     await tick(999)
@@ -92,7 +65,7 @@ describe('the gate of a queue', () => {
   })
 
   it('keeps a newcomer waiting although slots are free', async () => {
-    const { call, end, refuse, started } = held()
+    const { call, end, refuse, started } = around()
     call('a')
     await refuse('a', 1_000)
     call('b')
@@ -103,7 +76,7 @@ describe('the gate of a queue', () => {
   })
 
   it('refuses at once who cannot wait so long, and says when to try again', async () => {
-    const { ask, call, end, refuse, stats } = held({ maxWaitMs: 20_000 })
+    const { ask, call, end, refuse, stats } = around({ maxWaitMs: 20_000 })
     call('a')
     await refuse('a', 30_000)
     await tick(1_000)
@@ -127,7 +100,7 @@ describe('the gate of a queue', () => {
   })
 
   it('refuses at once those who wait already and cannot wait so long', async () => {
-    const { call, end, refuse, stats } = held({ concurrency: 1 })
+    const { call, end, refuse, stats } = around({ concurrency: 1 })
     call('a')
     const hurried = call('b', { timeoutMs: 8_000, tenant: 'acme' })
     const patient = call('c', { timeoutMs: 60_000, priority: -1 })
@@ -142,7 +115,7 @@ describe('the gate of a queue', () => {
   })
 
   it('is not shut by a call with a key of its own, and does not stop one', async () => {
-    const { call, end, refuse, started } = held()
+    const { call, end, refuse, started } = around()
     call({ id: 'a', own: true })
     await refuse('a', 5_000)
     call('b')
@@ -181,7 +154,7 @@ describe('the gate of a queue', () => {
   })
 
   it('opens for all at once when the concurrency adapts', async () => {
-    const { call, end, refuse, started } = held({ concurrency: { start: 4, min: 4 } })
+    const { call, end, refuse, started } = around({ concurrency: { start: 4, min: 4 } })
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) call(id)
     await refuse('a', 1_000)
     await end('b', 'c', 'd')
@@ -192,7 +165,7 @@ describe('the gate of a queue', () => {
   })
 
   it('keeps no timer when the last who waited has left', async () => {
-    const { call, refuse } = held()
+    const { call, refuse } = around()
     const caller = new AbortController()
     call('a')
     await refuse('a', 60_000)
@@ -205,7 +178,7 @@ describe('the gate of a queue', () => {
   })
 
   it('ends a wait when the stack closes', async () => {
-    const { ask, call, refuse } = held()
+    const { ask, call, refuse } = around()
     call('a')
     await refuse('a', 60_000)
     const b = call('b')
@@ -215,7 +188,7 @@ describe('the gate of a queue', () => {
 })
 
 describe("gate: 'model'", () => {
-  const models = (options: QueueOptions = {}) => held({ gate: 'model', ...options })
+  const models = (options: QueueOptions = {}) => around({ gate: 'model', ...options })
 
   it('stops calls of one model alone', async () => {
     const { call, end, refuse, started, stats } = models()
