@@ -2,7 +2,7 @@
  * Tests of a Hono app with the testing kit: copy them, and put your own app in. Nothing here needs
  * the network or a key.
  */
-import { type Blossom, breaker, createBlossom, queue, timeout } from 'blossom-stack'
+import { type Blossom, breaker, createBlossom, rateLimit, timeout } from 'blossom-stack'
 import { createGateway } from 'blossom-stack/http'
 import { type LocalBlossom, startLocalBlossom } from 'blossom-stack/testing'
 import type { Hono } from 'hono'
@@ -22,7 +22,7 @@ describe('the Hono app', () => {
     blossom = createBlossom({ apiKey: 'test', baseURL: upstream.url }).use(
       timeout({ ms: 1_000 }),
       breaker({ minimumCalls: 3 }),
-      queue({ rate: { limit: 20, intervalMs: 60_000 } }),
+      rateLimit({ by: 'all', requests: { limit: 20, burst: 20 } }),
     )
     app = createApp(blossom, createGateway(blossom))
   })
@@ -67,7 +67,7 @@ describe('the Hono app', () => {
     expect(await answer.json()).toEqual({ total: 3, processed: 2, results })
   })
 
-  it('refuses what is beyond its rate, and says when to come back', async () => {
+  it('refuses what is beyond its limit, and says when to come back', async () => {
     for (let call = 1; call <= 20; call++)
       expect((await post('/hand/text', { prompt: `Call ${call}` })).status).toBe(200)
     const answer = await post('/hand/text', { prompt: 'One too many' })

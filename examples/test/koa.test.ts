@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type Blossom, breaker, createBlossom, queue, timeout } from 'blossom-stack'
+import { type Blossom, breaker, createBlossom, rateLimit, timeout } from 'blossom-stack'
 import { createGateway } from 'blossom-stack/http'
 import { type LocalBlossom, startLocalBlossom } from 'blossom-stack/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -25,7 +25,7 @@ describe('the Koa app', () => {
     blossom = createBlossom({ apiKey: 'test', baseURL: upstream.url }).use(
       timeout({ ms: 1_000 }),
       breaker({ minimumCalls: 3 }),
-      queue({ rate: { limit: 20, intervalMs: 60_000 } }),
+      rateLimit({ by: 'all', requests: { limit: 20, burst: 20 } }),
     )
     server = createApp(blossom, createGateway(blossom)).listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -74,7 +74,7 @@ describe('the Koa app', () => {
     expect(await answer.json()).toEqual({ total: 3, processed: 2, results })
   })
 
-  it('refuses what is beyond its rate, and says when to come back', async () => {
+  it('refuses what is beyond its limit, and says when to come back', async () => {
     for (let call = 1; call <= 20; call++)
       expect((await post('/hand/text', { prompt: `Call ${call}` })).status).toBe(200)
     const answer = await post('/hand/text', { prompt: 'One too many' })

@@ -9,6 +9,7 @@ import {
   isStackError,
   pool,
   queue,
+  rateLimit,
   retry,
   stack,
   TimeoutError,
@@ -102,11 +103,11 @@ describe.each([
     await ask.close()
   })
 
-  it("leaves a queue's rate and a pool's pause as they are", async () => {
+  it("leaves a limit's rate and a pool's pause as they are", async () => {
     const begun: number[] = []
     const ask = stack(
       async () => void begun.push(performance.now()),
-      queue({ concurrency: 9, rate: { limit: 2, intervalMs: 1_000 } }),
+      rateLimit({ by: 'all', requests: { limit: 2, intervalMs: 2_000, burst: 2 } }),
     )
     const since = performance.now()
     const all = Promise.all([ask(), ask(), ask(), ask()])
@@ -114,9 +115,9 @@ describe.each([
     jump()
     await pass(599)
     expect(begun).toHaveLength(2)
-    await pass(1)
+    await pass(1_001)
     await all
-    expect(begun.map((at) => at - since)).toEqual([0, 0, 1_000, 1_000])
+    expect(begun.map((at) => at - since)).toEqual([0, 0, 1_000, 2_000])
     const asked: (number | undefined)[] = []
     const members = stack(
       async (_: string, { transport }) => {
@@ -231,7 +232,7 @@ describe('an event loop that was blocked', () => {
     expect([...asked.values()].every((attempts) => attempts === 3)).toBe(true)
   })
 
-  it('lets no more calls run than a queue allows, begins none that was too late, and keeps the rate', async () => {
+  it('lets no more calls run than a queue allows, begins none that was too late, and keeps a limit', async () => {
     let running = 0
     let most = 0
     const begun: number[] = []
@@ -239,10 +240,11 @@ describe('an event loop that was blocked', () => {
       async (_: number) => {
         begun.push(performance.now())
         most = Math.max(most, ++running)
-        await pause(5)
+        await pause(90)
         running--
       },
-      queue({ concurrency: 3, rate: { limit: 4, intervalMs: 100 }, maxWaitMs: 10_000 }),
+      rateLimit({ by: 'all', requests: { limit: 4, intervalMs: 100, burst: 1 } }),
+      queue({ concurrency: 3 }),
     )
     const calls = Array.from({ length: 12 }, (_, n) => ask(n))
     const late = failure(ask(99, { timeoutMs: 30 }))
@@ -252,7 +254,7 @@ describe('an event loop that was blocked', () => {
     expect(isStackError(await late)).toBe(true)
     expect(begun).toHaveLength(12)
     expect(most).toBe(3)
-    // Never more than four in any window; they are seen a little after they begin.
+    // Never more than four in any 100 ms; they are seen a little after they begin.
     for (let i = 4; i < begun.length; i++) expect(begun[i]! - begun[i - 4]!).toBeGreaterThan(50)
     expect(ask.stats().queue).toMatchObject({ running: 0, waiting: 0 })
   })

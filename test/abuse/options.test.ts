@@ -36,7 +36,7 @@ const numeric: Record<string, string[]> = {
     'budget.perSuccess',
   ],
   breaker: ['failureRate', 'minimumCalls', 'windowMs', 'resetMs', 'trials', 'slowMs', 'slowRate'],
-  queue: ['concurrency', 'maxWaiting', 'maxWaitMs', 'rate.limit', 'rate.intervalMs'],
+  queue: ['concurrency', 'maxWaiting', 'maxWaitMs'],
   pool: ['connections', 'maxWaiting', 'members.weight'],
   cache: ['ttlMs', 'staleMs', 'maxEntries', 'maxBytes', 'storeTimeoutMs'],
   dedupe: [],
@@ -181,7 +181,6 @@ function unwrapped(drawn: unknown): Anything {
 
 /** What an object of options needs beside the one in question. */
 const BESIDE: Readonly<Record<string, object>> = {
-  rate: { limit: 1, intervalMs: 1 },
   requests: { limit: 1 },
   cost: { limit: 1, per: 'day', price: () => 1 },
 }

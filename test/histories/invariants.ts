@@ -57,10 +57,7 @@ export const everythingSettles: Invariant = ({ plan, called, left }) => [
  */
 export const slotsComeBack: Invariant = ({ plan, probe }) => {
   if (probe === undefined) return []
-  const rates = plan.layers.map(({ kind, options }) =>
-    kind === 'queue' && options.rate ? options.rate.limit : Number.POSITIVE_INFINITY,
-  )
-  const limit = Math.min(limitOf(plan.layers), ...rates)
+  const limit = limitOf(plan.layers)
   const [most, mostOfAll] = [Math.min(limit, 8), Math.min(limit, 9)]
   const refusals = ['QUEUE_FULL', 'RATE_LIMITED', 'TIMEOUT', 'BREAKER_OPEN']
   return [

@@ -43,13 +43,12 @@ function mostAtOnce(passed: readonly Passed[]): number {
   return most
 }
 
-/** A queue loses no call and invents none; it keeps its bound, its order and its rate. */
+/** A queue loses no call and invents none; it keeps its bound and its order. */
 export const queueKeepsOrder: Invariant = ofEach(
   'queue',
   ({ outside, inside, plan: { options } }, stats) => {
-    const { concurrency, rate } = options
+    const { concurrency } = options
     const went = new Map(inside.map((one) => [one.from, one]))
-    const starts = inside.map(({ began }) => began.at)
     return [
       ...(mostAtOnce(inside) <= concurrency
         ? []
@@ -62,13 +61,6 @@ export const queueKeepsOrder: Invariant = ofEach(
       ...equal('completed and failed', (stats.completed ?? 0) + (stats.failed ?? 0), inside.length),
       ...equal('failed', stats.failed, inside.filter(({ outcome }) => outcome === 'failed').length),
       ...(went.size === inside.length ? [] : ['a call went on twice, or one that never came']),
-      ...(rate
-        ? starts.filter(
-            (at, i) =>
-              i >= rate.limit && at - (starts[i - rate.limit] as number) < rate.intervalMs - 1,
-          )
-        : []
-      ).map((at) => `a call began at ${at} against the rate`),
       ...inside.flatMap((one) => overtaken(one, outside, went, options)),
     ]
   },

@@ -42,7 +42,6 @@ const options: { readonly [K in Kind]: fc.Arbitrary<LayerPlans[K]> } = {
       concurrency: between(1, 4),
       maxWaiting: between(0, 6),
       maxWaitMs: between(5, 80),
-      rate: fc.record({ limit: between(1, 4), intervalMs: between(10, 60) }),
       fairness: fc.boolean(),
     },
     { requiredKeys: ['concurrency', 'maxWaiting'] },

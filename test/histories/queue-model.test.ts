@@ -23,7 +23,6 @@ interface Rules {
   readonly concurrency: number
   readonly maxWaiting: number
   readonly maxWaitMs: number
-  readonly rate: { limit: number; intervalMs: number } | undefined
   readonly fairness: boolean
 }
 
@@ -38,7 +37,6 @@ class Reference {
   readonly stats = { running: 0, completed: 0, failed: 0, rejected: 0 }
   displaced = 0
   readonly turns = new ReferenceTurns(WEIGHTS)
-  #starts: number[] = []
   readonly #began = new Map<number, number>()
   /** The estimate itself is tried elsewhere. */
   readonly #service = new ServiceTime()
@@ -52,25 +50,12 @@ class Reference {
     return this.turns.waiting
   }
 
-  /** The moment from which one more may start by the rate, when `ahead` others go first. */
-  #turn(ahead: number): number {
-    if (this.#rules.rate === undefined) return performance.now()
-    const { limit, intervalMs } = this.#rules.rate
-    const starts = [...this.#starts]
-    for (let i = 0; i <= ahead; i++)
-      starts.push(
-        Math.max(performance.now(), (starts.at(-limit) ?? Number.NEGATIVE_INFINITY) + intervalMs),
-      )
-    return starts.at(-1) as number
-  }
-
   enter(id: number, priority: number, timeoutMs: number, named: string | undefined): void {
     const { maxWaiting, maxWaitMs, concurrency, fairness } = this.#rules
     const tenant = fairness ? named : undefined
     const now = performance.now()
     const until = now + Math.min(timeoutMs - TOO_LATE_MS, maxWaitMs)
-    const begins =
-      this.waiting.length === 0 && this.stats.running < concurrency && this.#turn(0) <= now
+    const begins = this.waiting.length === 0 && this.stats.running < concurrency
     const ahead = this.turns.ahead(priority, tenant)
     if (begins) {
       this.turns.pass(priority, tenant)
@@ -81,8 +66,6 @@ class Reference {
     if (isFull && displaced === undefined) return this.#refuse(id, 'QUEUE_FULL')
     const waitMs = ((ahead + 1) / concurrency) * this.#service.meanMs
     if (this.#isLate(now + timeoutMs, waitMs, 0.9)) return this.#refuse(id, 'QUEUE_FULL')
-    if (this.#turn(ahead) > now && this.#turn(ahead) >= until)
-      return this.#refuse(id, 'RATE_LIMITED')
     if (displaced !== undefined) {
       this.displaced++
       this.#refuse(displaced.id, 'QUEUE_FULL')
@@ -110,14 +93,10 @@ class Reference {
   }
 
   callWaiting(): void {
-    while (
-      this.waiting.length > 0 &&
-      this.stats.running < this.#rules.concurrency &&
-      this.#turn(0) <= performance.now()
-    ) {
+    while (this.waiting.length > 0 && this.stats.running < this.#rules.concurrency) {
       const first = this.turns.next()
-      // Looked at again at the head, unless the rate has counted the start.
-      if (this.#rules.rate === undefined && this.#isLate(first.deadline, 0, 0.25)) {
+      // Looked at again at the head, as an estimate may have been wrong.
+      if (this.#isLate(first.deadline, 0, 0.25)) {
         this.turns.refund(first)
         this.#refuse(first.id, 'QUEUE_FULL')
       } else this.#start(first.id)
@@ -134,7 +113,6 @@ class Reference {
   #start(id: number): void {
     this.#began.set(id, performance.now())
     this.started.push(id)
-    this.#starts.push(performance.now())
     this.stats.running++
   }
 
@@ -271,12 +249,6 @@ describe('queue', () => {
         concurrency: between(1, 3),
         maxWaiting: between(0, 5),
         maxWaitMs: fc.constantFrom(10, 30, 5_000),
-        rate: fc.constantFrom(
-          { limit: 2, intervalMs: 15 },
-          { limit: 3, intervalMs: 8 },
-          undefined,
-          undefined,
-        ),
         fairness: fc.constantFrom(true, true, false),
       })
       let displaced = 0
@@ -310,7 +282,7 @@ describe('queue', () => {
         { numRuns: 160 },
       )
       // The histories were worth having.
-      expect([...codes].sort()).toEqual(['ABORTED', 'QUEUE_FULL', 'RATE_LIMITED', 'TIMEOUT'])
+      expect([...codes].sort()).toEqual(['ABORTED', 'QUEUE_FULL', 'TIMEOUT'])
       expect(displaced).toBeGreaterThan(5)
     },
     MINIMIZE_MS,

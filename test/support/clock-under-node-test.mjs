@@ -21,12 +21,16 @@ test('a backoff on the fake clock', async () => {
   clock.restore()
 })
 
-test('a rate on the fake clock', async () => {
+test('a limit on the fake clock', async () => {
   const clock = fakeClock()
-  for (const { queue, stack } of [esModule, commonJs]) {
+  for (const { rateLimit, stack } of [esModule, commonJs]) {
     const begun = []
-    const rate = { limit: 1, intervalMs: 60_000 }
-    const ask = stack(async (n) => begun.push(n), queue({ rate }))
+    const layer = rateLimit({
+      by: 'all',
+      requests: { limit: 1, intervalMs: 60_000 },
+      maxWaitMs: 120_000,
+    })
+    const ask = stack(async (n) => begun.push(n), layer)
     const calls = [1, 2, 3].map((n) => ask(n))
     await clock.advance(60_000)
     assert.deepEqual(begun, [1, 2])

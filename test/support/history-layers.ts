@@ -33,7 +33,6 @@ export interface LayerPlans {
     concurrency: number
     maxWaiting: number
     maxWaitMs?: number
-    rate?: { limit: number; intervalMs: number }
     fairness?: boolean
   }
   readonly pool: { connections: number; maxWaiting: number }

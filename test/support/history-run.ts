@@ -301,8 +301,6 @@ async function probed(
     const next = watch(call())
     await clock.passUntil(() => next.state !== 'pending', 3_000)
   }
-  // What a rate has counted is forgotten by then.
-  await clock.pass(200)
   const limit = Math.min(limitOf(layers), 8)
   const release = upstream.hold()
   const calls = Array.from({ length: limit }, call)

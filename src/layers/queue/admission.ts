@@ -1,18 +1,16 @@
-import { QueueFullError, RateLimitError } from '../../core/index.js'
+import { QueueFullError } from '../../core/index.js'
 import { type Gate, shutError } from '../gate.js'
 import type { Waiter, WaitingRoom } from '../waiting-room.js'
 import type { Fairness, Ticket } from './fairness/index.js'
 import type { HoldTimes } from './hold-times.js'
 import { ModelGate } from './model-gates.js'
 import type { QueuedCall } from './queued-call.js'
-import type { RateWindow } from './rate-window.js'
 
 export interface AdmissionOptions {
   name: string
   maxWaiting: number
   room: WaitingRoom<Ticket>
   times: HoldTimes
-  rate: RateWindow | undefined
   shares: Fairness | undefined
   /** Calls that wait, at gates as well. */
   waiting(): number
@@ -41,21 +39,10 @@ export class Admission {
     // Where nobody may wait it is the pause that keeps the call out.
     if (maxWaiting === 0 && call.gate.isShut) throw shutError(this.#options.name, call.gate.opensAt)
     if (isFull && displaced === undefined) throw this.#fullError(retryAfter)
-    const ahead = room.ahead(context.priority, call)
-    times.admit(request, context, ahead)
-    this.#admitByRate(call, ahead)
+    times.admit(request, context, room.ahead(context.priority, call))
     this.#admitByGate(call)
     displaced?.refuse(this.#fullError(retryAfter))
     call.isAdmitted = true
-  }
-
-  #admitByRate({ context, arrivedAt }: QueuedCall, ahead: number): void {
-    const { name, rate, room } = this.#options
-    const opensAt = rate?.opensAt(ahead) ?? 0
-    if (opensAt <= arrivedAt || opensAt < room.limit(context, arrivedAt)) return
-    const delayMs = opensAt - arrivedAt
-    const sentence = `The rate allows the call to begin in ${Math.ceil(delayMs)} ms, too late for it; try again then.`
-    throw new RateLimitError(sentence, { layer: name, refused: true, retryAfter: delayMs })
   }
 
   #admitByGate({ gate, context, arrivedAt }: QueuedCall): void {

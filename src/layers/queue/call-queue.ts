@@ -18,7 +18,6 @@ import { Fairness, type Ticket } from './fairness/index.js'
 import { HoldTimes } from './hold-times.js'
 import { ModelGate, ModelGates } from './model-gates.js'
 import { QueuedCall } from './queued-call.js'
-import type { RateWindow } from './rate-window.js'
 
 export interface CallQueueOptions {
   name: string
@@ -35,7 +34,6 @@ export class CallQueue implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #name: string
   #limit: Limit
-  readonly #rate: RateWindow | undefined
   readonly #shares: Fairness | undefined
   /** Its tickets are calls of this queue. */
   readonly #room: WaitingRoom<Ticket>
@@ -51,18 +49,17 @@ export class CallQueue implements Expiring {
   #failed = 0
   #rejected = 0
 
-  constructor(options: CallQueueOptions, rate: RateWindow | undefined) {
+  constructor(options: CallQueueOptions) {
     const { name, concurrency, maxWaiting, maxWaitMs, fairness, weights, gate } = options
     this.#name = name
     this.#limit = limitOf(concurrency)
-    this.#rate = rate
     const shares = fairness ? new Fairness({ maxWaiting, weights }) : undefined
     const bandOf = shares && ((priority: number) => shares.bandOf(priority))
     const room = new WaitingRoom({ layer: name, maxWaiting, maxWaitMs, bandOf })
     const times = new HoldTimes(name, () => this.#limit.current)
     const waiting = () => this.#waiting
     if (gate === 'model') this.#modelGates = new ModelGates(name, maxWaitMs)
-    this.#admission = new Admission({ ...options, room, times, rate, shares, waiting })
+    this.#admission = new Admission({ ...options, room, times, shares, waiting })
     this.#shares = shares
     this.#room = room
     this.#times = times
@@ -115,7 +112,7 @@ export class CallQueue implements Expiring {
   ): Promise<Answer> {
     this.#admit(call)
     const turn = this.#room.wait(call.context, call.arrivedAt, call)
-    // It may be there already: the rate may have opened since anybody looked.
+    // It may be there already: the gate may have opened since anybody looked.
     this.#callWaiting()
     return turn.then(
       () => {
@@ -160,7 +157,7 @@ export class CallQueue implements Expiring {
 
   #hasWaited({ context, arrivedAt }: QueuedCall): void {
     context.meta.set(this.#name, { waitedMs: now() - arrivedAt })
-    // Nobody is left to whom the rate or the gate could give a turn.
+    // Nobody is left to whom the gate could give a turn.
     if (this.#room.waiting === 0) deadlines.clear(this)
   }
 
@@ -184,8 +181,6 @@ export class CallQueue implements Expiring {
 
   /** At the head of the queue, as an estimate may have been wrong. */
   #lookAgain(call: QueuedCall): void {
-    // A start that the rate has counted is not thrown away.
-    if (this.#rate !== undefined) return
     try {
       this.#times.admitAtHead(call.request, call.context)
     } catch (error) {
@@ -198,21 +193,18 @@ export class CallQueue implements Expiring {
   }
 
   #mayBegin({ gate }: QueuedCall): boolean {
-    if (this.#running >= this.#limit.current) return false
-    if (gate === this.#gate && !gate.isOpen) return false
-    return this.#rate === undefined || this.#rate.opensAt() <= now()
+    return this.#running < this.#limit.current && (gate !== this.#gate || gate.isOpen)
   }
 
   #begin(call: QueuedCall): void {
     this.#running++
-    this.#rate?.take()
     call.pass ??= call.gate.begin()
   }
 
-  /** Lets waiting calls begin as far as slots, the rate and the gate allow. */
+  /** Lets waiting calls begin as far as slots and the gate allow. */
   #callWaiting(): void {
     while (this.#room.waiting > 0 && this.#running < this.#limit.current) {
-      const opensAt = Math.max(this.#rate?.opensAt() ?? 0, this.#gate.opensAt)
+      const { opensAt } = this.#gate
       if (opensAt > now()) return deadlines.set(this, opensAt)
       // Those that have begun since it was shut let more through as they succeed.
       if (!this.#gate.isOpen) return
@@ -229,7 +221,7 @@ export class CallQueue implements Expiring {
     waiter.call()
   }
 
-  /** The rate or the gate allows another call to begin. */
+  /** The gate lets another call begin. */
   expire(): void {
     this.#callWaiting()
   }

@@ -1,7 +1,6 @@
 import { ConfigError, check, defineLayer, type Layer, rules } from '../../core/index.js'
 import { CallQueue } from './call-queue.js'
 import { concurrencyRule } from './concurrency/index.js'
-import { RateWindow } from './rate-window.js'
 
 /** Options of `queue()`. */
 export interface QueueOptions<Name extends string = 'queue'> {
@@ -17,8 +16,6 @@ export interface QueueOptions<Name extends string = 'queue'> {
   maxWaiting?: number | undefined
   /** Longest wait. Milliseconds. @default none */
   maxWaitMs?: number | undefined
-  /** At most `limit` calls begin within any `intervalMs`. @default none */
-  rate?: { limit: number; intervalMs: number } | undefined
   /**
    * Shares turns between tenants, the `tenant` of each call: within a priority the one goes next
    * that has had the least service, in tokens where the base counts them, else in calls. When the
@@ -96,24 +93,19 @@ export interface QueueStats {
  * calls that somebody still waits for.
  *
  * @throws QueueFullError code `QUEUE_FULL`, status 503, at once, with `retryAfter`
- * @throws RateLimitError code `RATE_LIMITED`, status 429, with `retryAfter`, at once when the rate, or
- * a pause that upstream has asked for, lets the call begin only after its deadline or `maxWaitMs`
+ * @throws RateLimitError code `RATE_LIMITED`, status 429, with `retryAfter`, at once when a pause that
+ * upstream has asked for lets the call begin only after its deadline or `maxWaitMs`
  * @throws TimeoutError code `TIMEOUT`, phase `queue`, when `maxWaitMs` or the deadline passes while
  * the call waits
- * @example queue({ concurrency: 5, maxWaiting: 100, rate: { limit: 60, intervalMs: 60_000 } })
+ * @example queue({ concurrency: 5, maxWaiting: 100, maxWaitMs: 10_000 })
  */
 export function queue<const Name extends string = 'queue'>(
   options: QueueOptions<Name> = {},
 ): QueueLayer<Name> {
-  const { rate, weights, ...checked } = check('queue', options, {
+  const { weights, ...checked } = check('queue', options, {
     concurrency: concurrencyRule(5),
     maxWaiting: rules.integer(1_000, { min: 0 }),
     maxWaitMs: rules.duration(undefined),
-    rate: rules.custom<{ limit: number; intervalMs: number }, undefined>(
-      'an object { limit, intervalMs }',
-      undefined,
-      (value) => typeof value === 'object' && value !== null,
-    ),
     fairness: rules.flag(true),
     weights: rules.custom<Readonly<Record<string, number>>, Record<never, never>>(
       'an object of numbers from 0.001 to 1000000, by tenant',
@@ -123,10 +115,7 @@ export function queue<const Name extends string = 'queue'>(
     gate: rules.oneOf(['member', 'model'], 'member' as const),
     name: rules.layerName<Name>('queue'),
   })
-  const calls = new CallQueue(
-    { ...checked, weights: new Map(Object.entries(weights)) },
-    rate === undefined ? undefined : rateWindow(rate),
-  )
+  const calls = new CallQueue({ ...checked, weights: new Map(Object.entries(weights)) })
   const layer: Layer<Name, QueueStats> = defineLayer({
     name: checked.name,
     kind: 'queue',
@@ -142,14 +131,6 @@ export function queue<const Name extends string = 'queue'>(
       if (concurrency !== undefined) calls.setConcurrency(concurrency)
     },
   })
-}
-
-function rateWindow(options: { limit: number; intervalMs: number }): RateWindow {
-  const { limit, intervalMs } = check('queue', options, {
-    limit: rules.required(rules.integer(undefined, { min: 1, max: 1_000_000 })),
-    intervalMs: rules.required(rules.duration(undefined)),
-  })
-  return new RateWindow(limit, intervalMs)
 }
 
 function isWeights(value: unknown): boolean {

@@ -57,8 +57,7 @@ describe('layerContract', () => {
     hedge: () => hedge({ delayMs: 5_000 }),
     'hedge that knows no delay yet': () => hedge(),
     breaker: () => breaker(),
-    queue: () =>
-      queue({ concurrency: 3, maxWaitMs: 5_000, rate: { limit: 1_000, intervalMs: 10 } }),
+    queue: () => queue({ concurrency: 3, maxWaitMs: 5_000 }),
     pool: () => pool({ connections: 3 }),
     'pool with several members': () =>
       pool({ connections: 3, members: [{ weight: 1 }, { weight: 2 }] }),

@@ -48,13 +48,6 @@ describe('a call that runs only if that is possible at once', () => {
     expect(running.value).toBe('x')
   })
 
-  it('is refused by a queue whose rate is used up', async () => {
-    const layer = queue({ concurrency: 5, rate: { limit: 1, intervalMs: 1_000 } })
-    const { ask } = around(layer)
-    watch(ask({}))
-    expect(await failure(ask(optional))).toMatchObject({ code: 'QUEUE_FULL', refused: true })
-  })
-
   it('is refused by a pool without a free connection', async () => {
     const layer = pool({ connections: 1 })
     const { ask } = around(layer)

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { breaker, cache, collect, queue, retry, stack, timeout } from '../../../src/index.js'
+import { breaker, cache, collect, rateLimit, retry, stack, timeout } from '../../../src/index.js'
 import { chunkSource, type FakeClock, fakeClock, scripted } from '../../../src/testing/index.js'
 import { never } from '../../support/gate.js'
 import { failure, watch } from '../../support/watch.js'
@@ -46,16 +46,20 @@ describe('fakeClock', () => {
     expect(call.value).toBe('Hello')
   })
 
-  it("drives a queue's rate and longest wait", async () => {
+  it('drives a limit and its longest wait', async () => {
     const begun: number[] = []
     const start = clock.now()
     const ask = stack(
       async () => void begun.push(clock.now() - start),
-      queue({ rate: { limit: 2, intervalMs: 1_000 }, maxWaitMs: 2_500 }),
+      rateLimit({
+        by: 'all',
+        requests: { limit: 2, intervalMs: 1_000, burst: 1 },
+        maxWaitMs: 2_500,
+      }),
     )
     const calls = [1, 2, 3, 4, 5, 6, 7].map(() => watch(ask()))
     await clock.advance(10_000)
-    expect(begun).toEqual([0, 0, 1_000, 1_000, 2_000, 2_000])
+    expect(begun).toEqual([0, 500, 1_000, 1_500, 2_000, 2_500])
     expect(calls[6]?.error).toMatchObject({ code: 'RATE_LIMITED' })
   })
 

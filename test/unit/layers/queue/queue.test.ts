@@ -638,203 +638,6 @@ describe('queue', () => {
     })
   })
 
-  describe('rate', () => {
-    const rate = { limit: 2, intervalMs: 100 }
-
-    it('lets calls begin as soon as the window allows, and none before', async () => {
-      const { call, works, at } = held({ concurrency: 10, rate })
-      for (const request of ['a', 'b', 'c', 'd', 'e', 'f']) call(request)
-      await tick(1_000)
-      expect(at).toEqual([0, 0, 100, 100, 200, 200])
-      for (const work of works.values()) work.open('')
-      await tick()
-    })
-
-    it('slides: no double share at the turn of an interval', async () => {
-      const { call, works, at } = held({ concurrency: 10, rate })
-      call('a')
-      await tick(90)
-      for (const request of ['b', 'c', 'd', 'e']) call(request)
-      await tick(1_000)
-      expect(at).toEqual([0, 90, 100, 190, 200])
-      for (const work of works.values()) work.open('')
-      await tick()
-    })
-
-    it('holds back calls for which a slot is free, and slots those which the rate would let go', async () => {
-      const { call, end, started, stats } = held({ concurrency: 1, rate })
-      for (const request of ['a', 'b', 'c']) call(request)
-      await end('a')
-      expect(started).toEqual(['a', 'b'])
-      await end('b')
-      expect(started).toEqual(['a', 'b'])
-      expect(stats()).toMatchObject({ running: 0, waiting: 1 })
-      await tick(100)
-      expect(started).toEqual(['a', 'b', 'c'])
-      await end('c')
-    })
-
-    it('counts calls that have failed, as they have begun', async () => {
-      const ask = stack(
-        async () => {
-          throw new Error('failed')
-        },
-        queue({ rate: { limit: 1, intervalMs: 100 } }),
-      )
-      await failure(ask())
-      const second = watch(ask())
-      await tick(99)
-      expect(second.state).toBe('pending')
-      await tick(1)
-      expect(second.state).toBe('rejected')
-    })
-
-    it('refuses at once a call whose turn comes after its deadline, and says when it would', async () => {
-      const { ask, call, end, stats } = held({
-        concurrency: 10,
-        rate: { limit: 1, intervalMs: 1_000 },
-      })
-      call('a')
-      await tick(300)
-      const error = await failure(ask('b', { timeoutMs: 600 }))
-      expect(error).toMatchObject({
-        code: 'RATE_LIMITED',
-        status: 429,
-        refused: true,
-        retryAfter: 700,
-        layer: 'queue',
-      })
-      expect(performance.now()).toBe(300)
-      expect(stats()).toMatchObject({ waiting: 0, rejected: 1 })
-      const c = call('c', { timeoutMs: 800 })
-      await tick(700)
-      await end('a', 'c')
-      expect(c.value).toBe('answer to c')
-    })
-
-    it('refuses at once a call whose turn comes after maxWaitMs', async () => {
-      const { ask, call, end } = held({
-        concurrency: 10,
-        maxWaitMs: 500,
-        rate: { limit: 1, intervalMs: 1_000 },
-      })
-      call('a')
-      expect(await failure(ask('b'))).toMatchObject({
-        code: 'RATE_LIMITED',
-        refused: true,
-        retryAfter: 1_000,
-      })
-      await tick(501)
-      const c = call('c')
-      await tick(499)
-      await end('a', 'c')
-      expect(c.value).toBe('answer to c')
-    })
-
-    it('reckons with those who wait already', async () => {
-      const { ask, call, works } = held({ concurrency: 10, rate: { limit: 1, intervalMs: 100 } })
-      for (const request of ['a', 'b', 'c', 'd']) call(request)
-      expect(await failure(ask('e', { timeoutMs: 350 }))).toMatchObject({
-        code: 'RATE_LIMITED',
-        retryAfter: 400,
-      })
-      await tick(300)
-      for (const work of works.values()) work.open('')
-      await tick()
-    })
-
-    it('does not count those against a call which it goes before', async () => {
-      const { call, works, started } = held({
-        concurrency: 10,
-        rate: { limit: 1, intervalMs: 100 },
-      })
-      for (const request of ['a', 'b', 'c', 'd']) call(request)
-      const urgent = call('urgent', { priority: 1, timeoutMs: 150 })
-      await tick(100)
-      expect(started).toEqual(['a', 'urgent'])
-      works.get('urgent')!.open('in time')
-      await tick(300)
-      expect(urgent.value).toBe('in time')
-      for (const work of works.values()) work.open('')
-      await tick()
-    })
-
-    it('lets no newcomer overtake those who wait, not in the moment the window opens', async () => {
-      const { call, works, started } = held({
-        concurrency: 10,
-        rate: { limit: 1, intervalMs: 100 },
-      })
-      // Set before the queue's own timer for the same moment.
-      setTimeout(() => call('newcomer'), 100)
-      call('a')
-      call('b')
-      await tick(100)
-      expect(started).toEqual(['a', 'b'])
-      await tick(100)
-      expect(started).toEqual(['a', 'b', 'newcomer'])
-      for (const work of works.values()) work.open('')
-      await tick()
-    })
-
-    it('stops its clock when the last who waited has left', async () => {
-      const { call, end } = held({ rate: { limit: 1, intervalMs: 100 } })
-      const caller = new AbortController()
-      call('a')
-      call('b', { signal: caller.signal })
-      await tick()
-      expect(vi.getTimerCount()).toBe(1)
-      caller.abort()
-      await tick()
-      expect(vi.getTimerCount()).toBe(0)
-      await end('a')
-    })
-
-    it('goes by a clock that nobody can set', async () => {
-      const { call, works, at } = held({ concurrency: 10, rate })
-      for (const request of ['a', 'b', 'c', 'd', 'e']) call(request)
-      vi.setSystemTime(Date.now() + 24 * 3_600_000)
-      await tick(100)
-      vi.setSystemTime(0)
-      await tick(100)
-      expect(at).toEqual([0, 0, 100, 100, 200])
-      for (const work of works.values()) work.open('')
-      await tick()
-    })
-
-    it('never lets more begin than its limit, and keeps nobody longer than need be, for any arrivals', async () => {
-      await fc.assert(
-        fc.asyncProperty(
-          fc.integer({ min: 1, max: 4 }),
-          fc.integer({ min: 5, max: 100 }),
-          fc.array(fc.integer({ min: 0, max: 50 }), { maxLength: 40 }),
-          async (limit, intervalMs, pauses) => {
-            const starts: number[] = []
-            const ask = stack(
-              async () => {
-                starts.push(performance.now())
-              },
-              queue({ concurrency: 1_000, rate: { limit, intervalMs } }),
-            )
-            const arrivals: number[] = []
-            for (const pause of pauses) {
-              await tick(pause)
-              arrivals.push(performance.now())
-              watch(ask())
-            }
-            await tick(intervalMs * (pauses.length + 1))
-            const expected: number[] = []
-            for (const arrival of arrivals)
-              expected.push(
-                Math.max(arrival, expected.length < limit ? 0 : expected.at(-limit)! + intervalMs),
-              )
-            expect(starts).toEqual(expected)
-          },
-        ),
-        { numRuns: 50 },
-      )
-    })
-  })
-
   it('notes in meta how long a call has waited, under its name', async () => {
     const works: Gate[] = []
     const ask = stack(
@@ -870,7 +673,7 @@ describe('queue', () => {
         await new Promise((resolve) => setTimeout(resolve, 10))
         seen.push(`${request} out ${caller.getStore()}`)
       },
-      queue({ concurrency: 1, rate: { limit: 2, intervalMs: 100 } }),
+      queue({ concurrency: 1 }),
     )
     for (const name of ['a', 'b', 'c', 'd']) caller.run(name, () => void watch(ask(name)))
     await tick(500)
@@ -934,11 +737,8 @@ describe('queue', () => {
       ['slots without end', { concurrency: Number.POSITIVE_INFINITY }, '"concurrency"'],
       ['a negative maxWaiting', { maxWaiting: -1 }, '"maxWaiting"'],
       ['a maxWaitMs of 0', { maxWaitMs: 0 }, '"maxWaitMs"'],
-      ['a rate that is a number', { rate: 5 }, '"rate"'],
-      ['a rate without an interval', { rate: { limit: 5 } }, '"intervalMs"'],
-      ['a rate without a limit', { rate: { intervalMs: 5 } }, '"limit"'],
-      ['a rate of 0', { rate: { limit: 0, intervalMs: 5 } }, '"limit"'],
       ["p-queue's own options", { intervalCap: 5 }, '"intervalCap"'],
+      ['a rate, which rateLimit limits', { rate: { limit: 5, intervalMs: 5 } }, '"rate"'],
     ])('refuses %s', (_, options, words) => {
       expect(() => queue(options as never)).toThrow(
         expect.objectContaining({

@@ -9,6 +9,7 @@ import {
 import { type QueueOptions, queue } from '../../../../../src/layers/queue/index.js'
 import { type Gate, gate } from '../../../../support/gate.js'
 import { driven } from '../../../../support/streams.js'
+import { upstreamError } from '../../../../support/upstream.js'
 import { failure, type Watched, watch } from '../../../../support/watch.js'
 
 beforeEach(() => {
@@ -49,8 +50,13 @@ function tenants(options: QueueOptions = {}) {
       await tick()
     }
   }
+  /** The oldest that runs fails. */
+  const fail = async (error: Error) => {
+    works.shift()!.work.fail(error)
+    await tick()
+  }
   const endAll = () => end(Number.POSITIVE_INFINITY)
-  return { ask, call, calls, end, endAll, started, stats: () => ask.stats().queue }
+  return { ask, call, calls, end, endAll, fail, started, stats: () => ask.stats().queue }
 }
 
 /** The tenants in the order in which their calls began. */
@@ -471,11 +477,10 @@ describe('a full room', () => {
   })
 
   it('gives up nobody for a call that is refused for another reason', async () => {
-    const { ask, calls, stats } = tenants({
-      maxWaiting: 2,
-      rate: { limit: 1, intervalMs: 1_000 },
-    })
-    calls('a', 3)
+    const { ask, calls, fail, stats } = tenants({ maxWaiting: 2 })
+    calls('a', 1)
+    await fail(upstreamError('RATE_LIMITED', { retryAfter: 1_000 }))
+    calls('a', 2)
     expect(await failure(ask('b0', { tenant: 'b', timeoutMs: 50 }))).toMatchObject({
       code: 'RATE_LIMITED',
     })
