@@ -1,6 +1,9 @@
 import { LinkedList } from '../../../core/index.js'
 import { type Band, Ranking, type Waiter } from '../../waiting-room.js'
-import type { Claim, LinesBand, TenantLine, Ticket } from './tenant.js'
+import type { Claim, LinesBand, Place, TenantLine, Ticket } from './tenant.js'
+
+/** So many void places more than lines may be kept: they cost memory, and no turn. */
+const VOID_KEPT = 16
 
 /** What a band must know of the others. */
 export interface BandOwner {
@@ -26,8 +29,9 @@ export class TenantBand implements Band<Ticket>, LinesBand {
   readonly #owner: BandOwner
   /** Those with no more service than the least of the others, in order of arrival. */
   readonly #newcomers = new LinkedList<TenantLine>()
-  /** The others. Some may have no calls any more: they go when they come to the head. */
-  readonly #ranking = new Ranking<TenantLine>()
+  /** The places of the others. Those that are void go when they come to the head. */
+  readonly #ranking = new Ranking<Place>()
+  #voidPlaces = 0
   /** The most service that a line had when a call of it began. */
   #served = 0
   /** The weights of all lines with calls. */
@@ -77,7 +81,7 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     const claim = waiter.ticket?.claim
     if (claim === undefined) this.charge(line, this.#owner.unclaimedCharge())
     else claim.begin()
-    if (line.size > 1) this.#ranking.add(line.ranked())
+    if (line.size > 1) this.#ranking.add(line.takePlace())
     return waiter
   }
 
@@ -98,9 +102,9 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     this.#owner.waits(line, count)
     if (line.size > count) return
     this.#weights += line.tenant.weight
-    if (line.isRanked) return
+    if (line.place !== undefined) return
     if (line.service <= this.#least) this.#newcomers.add(line)
-    else this.#ranking.add(line.ranked())
+    else this.#ranking.add(line.takePlace())
   }
 
   /** A call of the line has left, for its turn or for good. */
@@ -125,15 +129,28 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     line.service += service
   }
 
+  /** A line that was charged too much must not wait for what it did not have. */
+  corrected(line: TenantLine): void {
+    if (line.place === undefined || line.service >= -line.place.priority) return
+    line.place = undefined
+    if (line.size > 0) this.#ranking.add(line.takePlace())
+    if (++this.#voidPlaces > this.lines + VOID_KEPT) this.#rank()
+  }
+
   /** The unit of all service has changed, that of the lines already. */
   rescale(factor: number): void {
     this.#served *= factor
+    this.#rank()
+  }
+
+  /** Gives all lines their places anew. */
+  #rank(): void {
     const lines: TenantLine[] = []
-    for (let line = this.#ranking.first; line !== undefined; line = this.#ranking.first) {
-      this.#dropFirst(line)
-      if (line.size > 0) lines.push(line)
+    for (let place = this.#first; place !== undefined; place = this.#first) {
+      lines.push(place.line)
+      this.#dropFirst(place)
     }
-    for (const line of lines) this.#ranking.add(line.ranked())
+    for (const line of lines) this.#ranking.add(line.takePlace())
   }
 
   #lineOf(claim: Claim | undefined): TenantLine {
@@ -142,28 +159,34 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     return this.#unclaimed
   }
 
-  /** The least service of those who wait, newcomers aside. */
-  get #least(): number {
+  /** The first place of a line with calls. */
+  get #first(): Place | undefined {
     let first = this.#ranking.first
-    while (first !== undefined && first.size === 0) {
+    while (first !== undefined && !first.isValid) {
       this.#dropFirst(first)
       first = this.#ranking.first
     }
-    return first === undefined ? this.#served : Math.min(first.service, -first.priority)
+    return first
+  }
+
+  /** The least service of those who wait, newcomers aside. */
+  get #least(): number {
+    const first = this.#first
+    return first === undefined ? this.#served : Math.min(first.line.service, -first.priority)
   }
 
   #takeLeast(): TenantLine {
     for (;;) {
-      const line = this.#ranking.first as TenantLine
-      this.#dropFirst(line)
-      if (line.size === 0) continue
-      if (!line.isAhead) return line
-      this.#ranking.add(line.ranked())
+      const first = this.#first as Place
+      this.#dropFirst(first)
+      if (!first.isAhead) return first.line
+      this.#ranking.add(first.line.takePlace())
     }
   }
 
-  #dropFirst(line: TenantLine): void {
+  #dropFirst(first: Place): void {
     this.#ranking.removeFirst()
-    line.isRanked = false
+    if (first.line.place === first) first.line.place = undefined
+    else this.#voidPlaces--
   }
 }

@@ -41,6 +41,8 @@ export interface LinesBand {
   pass(line: TenantLine): void
   /** A call of the line begins. `service`: by its weight, in the unit of now. */
   charge(line: TenantLine, service: number): void
+  /** The service of a line has been corrected. */
+  corrected(line: TenantLine): void
 }
 
 /** A tenant's calls in one band, in order of arrival, and the service that it has had there. */
@@ -52,9 +54,8 @@ export class TenantLine extends Link {
   running = 0
   /** By weight, in the unit of its time. */
   service = 0
-  /** Whether it stands among the others of its band, and by which service. */
-  isRanked = false
-  #rankedAt = 0
+  /** Where it stands among the others of its band. */
+  place: Place | undefined
 
   constructor(band: LinesBand, tenant: Tenant) {
     super()
@@ -62,20 +63,32 @@ export class TenantLine extends Link {
     this.tenant = tenant
   }
 
+  /** Takes a place by the service of now. An earlier one is void. */
+  takePlace(): Place {
+    this.place = new Place(this)
+    return this.place
+  }
+}
+
+/** A place of a line in the ranking of its band, which never moves. */
+export class Place {
+  readonly line: TenantLine
   /** The less service, the earlier. */
-  get priority(): number {
-    return -this.#rankedAt
+  readonly priority: number
+
+  constructor(line: TenantLine) {
+    this.line = line
+    this.priority = -line.service
   }
 
-  /** Whether it has been charged since it took its place. */
+  /** Whether the line has taken no other since, and has calls. */
+  get isValid(): boolean {
+    return this.line.place === this && this.line.size > 0
+  }
+
+  /** Whether the line has been charged since it took it. */
   get isAhead(): boolean {
-    return this.service > this.#rankedAt
-  }
-
-  ranked(): this {
-    this.isRanked = true
-    this.#rankedAt = this.service
-    return this
+    return this.line.service > -this.priority
   }
 }
 
@@ -135,6 +148,7 @@ export class Claim {
   #correct(service: number): void {
     const more = this.#byWeight(service - this.#expected)
     this.line.service = Math.max(0, this.line.service + more)
+    this.line.band.corrected(this.line)
   }
 
   /** As charged at the beginning of the call. */

@@ -287,7 +287,7 @@ describe('service', () => {
     const started: string[] = []
     const ask = stack(
       base(
-        ({ id, usage }: { id: string; usage?: TokenUsage }): unknown => {
+        ({ id, usage }: { id: string; usage?: TokenUsage; expected?: number }): unknown => {
           started.push(id)
           if (!streams) {
             const work = gate<unknown>()
@@ -306,15 +306,15 @@ describe('service', () => {
           return stream
         },
         {
-          weigh: () => ({ input: 10, output: 10 }),
+          weigh: ({ expected = 10 }) => ({ input: expected, output: 10 }),
           usage: (answer) => (answer as { usage?: TokenUsage }).usage,
         },
       ),
       queue({ concurrency: 1, ...options }),
     )
-    const call = (tenant: string, usage?: TokenUsage) => {
-      const answer = watch(ask({ id: tenant, ...(usage && { usage }) }, { tenant }))
-      return answer
+    const call = (tenant: string, usage?: TokenUsage, expected?: number) => {
+      const asked = { id: tenant, ...(usage && { usage }), ...(expected && { expected }) }
+      return watch(ask(asked, { tenant }))
     }
     const end = async (times = 1) => {
       for (let i = 0; i < times; i++) {
@@ -389,6 +389,15 @@ describe('service', () => {
     await end(2)
     expect(started.slice(before)).toContain('b')
     await end(200)
+  })
+
+  it('keeps no tenant waiting whose calls were thought to be dear and were not', async () => {
+    const { call, end, started } = tokens()
+    for (let i = 0; i < 20; i++) call('dear', cost(1, 0), 1_000)
+    for (let i = 0; i < 20; i++) call('cheap', cost(1, 0))
+    await end(19)
+    expect(Math.abs(share(started, 'dear') - share(started, 'cheap'))).toBeLessThanOrEqual(1)
+    await end(21)
   })
 
   it('is as expected when the answer reports none', async () => {
