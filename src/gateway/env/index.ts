@@ -3,6 +3,7 @@ import { ConfigError } from '../../core/index.js'
 import { standard } from '../../standard.js'
 import type { GatewayOptions, RequestLog } from '../options.js'
 import { redisStore } from '../redis-store.js'
+import { limitsFrom, othersFrom, protectionFrom } from './layers.js'
 import { ClientVariables, type Environment, GatewayVariables, readVariables } from './variables.js'
 
 export type { Environment } from './variables.js'
@@ -25,29 +26,21 @@ export function blossomFromEnv(env: Environment = process.env) {
       'The environment variable POLLINATIONS_API_KEY must be set to the API key (or BLOSSOM_API_KEY).',
     )
   }
-  const { BLOSSOM_FALLBACK_MODELS: to } = read
   const store =
     read.BLOSSOM_CACHE && read.REDIS_URL !== undefined ? redisStore(read.REDIS_URL) : undefined
   const blossom = createBlossom({ apiKey, baseURL: read.BLOSSOM_BASE_URL }).use(
     ...standard({
       cache: read.BLOSSOM_CACHE && { ttlMs: read.BLOSSOM_CACHE_TTL_MS, store },
-      rateLimit: perMinute(read.BLOSSOM_TENANT_LIMIT_PER_MINUTE),
       timeout: { ms: read.BLOSSOM_TIMEOUT_MS, firstTokenMs: MINUTE_MS },
-      fallback: to !== undefined && { to },
       retry: { retries: read.BLOSSOM_RETRIES },
-      queue: {
-        concurrency: read.BLOSSOM_QUEUE_CONCURRENCY,
-        maxWaiting: read.BLOSSOM_QUEUE_MAX_WAITING,
-      },
-      providerLimit: perMinute(read.BLOSSOM_RATE_LIMIT_PER_MINUTE),
       attempt: { ms: read.BLOSSOM_ATTEMPT_TIMEOUT_MS },
-      pool: { connections: read.BLOSSOM_POOL_CONNECTIONS },
+      ...limitsFrom(read),
+      ...othersFrom(read),
+      ...protectionFrom(read),
     }),
   )
   return store === undefined ? blossom : closesWith(blossom, () => store.disconnect())
 }
-
-const perMinute = (requests: number) => requests > 0 && { requests }
 
 /** The client, whose `close()` also closes what belongs to it. */
 function closesWith<Client extends Blossom<readonly unknown[]>>(

@@ -2,76 +2,14 @@ import * as v from 'valibot'
 import { DEFAULT_BASE_URL, readBaseURL } from '../../client/settings.js'
 import { ConfigError } from '../../core/index.js'
 import { isOrigin } from '../options.js'
+import { readBudget, readPrice } from './budget.js'
+import { choice, integer, integerOr, LONGEST_MS, list, onOrOff, pairs, text } from './values.js'
 
 /** Environment variables: `process.env`, or another record in tests. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 // The contract of the environment. Each schema is the validator, the TypeScript type and the table
-// of variables in the README. A message is what the value must be.
-
-/** Ten years, which is also the limit of the layers. */
-const LONGEST_MS = 10 * 365 * 24 * 3_600_000
-
-function integer(fallback: number, min: number, max: number, description: string) {
-  const expected = `an integer from ${min} to ${max}`
-  const value = v.pipe(
-    v.string(),
-    v.regex(/^\d{1,15}$/, expected),
-    v.transform(Number),
-    v.minValue(min, expected),
-    v.maxValue(max, expected),
-    v.metadata({ expected, description }),
-  )
-  return v.optional(value, String(fallback))
-}
-
-function choice<const Word extends string>(
-  fallback: NoInfer<Word>,
-  words: readonly Word[],
-  description: string,
-) {
-  const expected = `one of ${words.join(', ')}`
-  return v.optional(
-    v.pipe(v.picklist(words, expected), v.metadata({ expected, description })),
-    fallback,
-  )
-}
-
-const onOrOff = (fallback: 'on' | 'off', description: string) =>
-  v.pipe(
-    choice(fallback, ['on', 'off'], description),
-    v.transform((word) => word === 'on'),
-  )
-
-function text(
-  expected: string,
-  accepts: (value: string) => boolean,
-  description: string,
-  fallback?: string,
-) {
-  const value = v.pipe(
-    v.string(),
-    v.check(accepts, expected),
-    v.metadata({ expected, description }),
-  )
-  return v.optional(value, fallback)
-}
-
-function list(
-  expected: string,
-  readItem: (item: string) => string,
-  accepts: (item: string) => boolean,
-  description: string,
-) {
-  return v.optional(
-    v.pipe(
-      v.string(),
-      v.transform((value) => value.split(',').map((item) => readItem(item.trim()))),
-      v.everyItem(accepts, expected),
-      v.metadata({ expected, description }),
-    ),
-  )
-}
+// of variables in the README.
 
 const apiKey = (description: string) =>
   text(
@@ -91,6 +29,32 @@ function isBaseURL(value: string): boolean {
 
 const isRedisURL = (value: string): boolean =>
   /^rediss?:\/\/\S+$/.test(value) && URL.canParse(value)
+
+const models = (description: string) =>
+  list(
+    'names of models, separated by commas',
+    (name) => name,
+    (name) => /^[\x21-\x7e]+$/.test(name),
+    description,
+  )
+
+const perMinute = (description: string, max: number) => integer(0, 0, max, description)
+
+const BUDGET = 'an amount above 0 for a day or a month, such as 5/day or 99.50/month'
+const budget = (description: string) =>
+  v.optional(
+    v.pipe(
+      v.string(),
+      v.transform(readBudget),
+      v.check((read) => read !== undefined, BUDGET),
+      v.metadata({ expected: BUDGET, description }),
+    ),
+  )
+
+function readWeight(text: string): number | undefined {
+  const weight = /^\d{1,7}(\.\d{1,3})?$/.test(text) ? Number(text) : 0
+  return weight >= 0.001 && weight <= 1_000_000 ? weight : undefined
+}
 
 const forwardKeys = onOrOff(
   'off',
@@ -113,25 +77,71 @@ export const ClientVariables = v.object({
   BLOSSOM_ATTEMPT_TIMEOUT_MS: integer(30_000, 1, LONGEST_MS, 'Longest time of one attempt.'),
   BLOSSOM_RETRIES: integer(2, 0, 100, 'Attempts after the first.'),
   BLOSSOM_POOL_CONNECTIONS: integer(10, 1, 100_000, 'Connections to upstream.'),
-  BLOSSOM_QUEUE_CONCURRENCY: integer(5, 1, 100_000, 'Calls in progress at a time.'),
+  BLOSSOM_POOL_GATE: choice(
+    'member',
+    ['member', 'model'],
+    'What waits after a 429: all calls (`member`), or those of the same model.',
+  ),
+  BLOSSOM_QUEUE_CONCURRENCY: integerOr(
+    'adaptive',
+    5,
+    1,
+    100_000,
+    'Calls in progress at a time; `adaptive` finds what upstream takes.',
+  ),
   BLOSSOM_QUEUE_MAX_WAITING: integer(1_000, 0, 10_000_000, 'Calls that may wait.'),
-  BLOSSOM_RATE_LIMIT_PER_MINUTE: integer(
+  BLOSSOM_QUEUE_WEIGHTS: pairs(
+    'tenants with numbers from 0.001 to 1000000, such as gold=3, separated by commas',
+    readWeight,
+    'Shares of tenants while calls wait; all others have 1.',
+  ),
+  BLOSSOM_BREAKER_SLOW_MS: integer(
     0,
     0,
-    1_000_000,
+    LONGEST_MS,
+    'From when on an answer, or the first token of a stream, is slow: half of them being so stops the calls of a model as failures do; 0 for never.',
+  ),
+  BLOSSOM_BREAKER_TRIALS: integer(1, 1, 1_000, 'Calls on trial before a model is used again.'),
+  BLOSSOM_RATE_LIMIT_PER_MINUTE: perMinute(
     'Calls a minute that may go upstream, a sixth of them at once; 0 for no limit.',
-  ),
-  BLOSSOM_TENANT_LIMIT_PER_MINUTE: integer(
-    0,
-    0,
     1_000_000,
-    'Calls a minute of each tenant, a sixth of them at once; 0 for no limit.',
   ),
-  BLOSSOM_FALLBACK_MODELS: list(
-    'names of models, separated by commas',
-    (name) => name,
-    (name) => /^[\x21-\x7e]+$/.test(name),
+  BLOSSOM_TOKEN_LIMIT_PER_MINUTE: perMinute(
+    'Tokens a minute of these calls; 0 for no limit.',
+    1_000_000_000,
+  ),
+  BLOSSOM_BUDGET: budget('What all calls together may cost, by `BLOSSOM_PRICES`; in UTC.'),
+  BLOSSOM_TENANT_LIMIT_PER_MINUTE: perMinute(
+    'Calls a minute of each tenant, a sixth of them at once; 0 for no limit.',
+    1_000_000,
+  ),
+  BLOSSOM_TENANT_TOKEN_LIMIT_PER_MINUTE: perMinute(
+    'Tokens a minute of each tenant; 0 for no limit.',
+    1_000_000_000,
+  ),
+  BLOSSOM_TENANT_BUDGET: budget('What the calls of each tenant may cost; in UTC.'),
+  BLOSSOM_TENANT_LIMIT_MODE: choice(
+    'wait',
+    ['wait', 'reject'],
+    'What becomes of calls above the limits of a tenant. Above a budget they are rejected.',
+  ),
+  BLOSSOM_PRICES: pairs(
+    'models with the prices of a million tokens of input, output and, if it differs, cached input, such as openai=0.15/0.6/0.075, separated by commas',
+    readPrice,
+    'What budgets go by; `*` stands for all other models. Calls without a price are rejected.',
+  ),
+  BLOSSOM_FALLBACK_MODELS: models(
     'Models that answer chats when the one asked for fails, in this order.',
+  ),
+  BLOSSOM_HEDGE_MODELS: models(
+    'Models of which the first that differs from the one asked for is asked as well when a chat is slow; who begins first answers.',
+  ),
+  BLOSSOM_HEDGE_DELAY_MS: integerOr(
+    'p95',
+    'p95',
+    1,
+    LONGEST_MS,
+    'When a chat is slow; `p95`: when it takes longer than 95 % of the last ones.',
   ),
   BLOSSOM_CACHE: onOrOff('on', 'Whether answers are cached.'),
   BLOSSOM_CACHE_TTL_MS: integer(30 * 60_000, 1, LONGEST_MS, 'How long an answer is cached.'),

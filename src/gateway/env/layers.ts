@@ -1,0 +1,57 @@
+import type * as v from 'valibot'
+import { ConfigError } from '../../core/index.js'
+import type { RateLimitSettings } from '../../layers/rate-limit/index.js'
+import { costOf } from './budget.js'
+import type { ClientVariables } from './variables.js'
+
+type Variables = v.InferOutput<typeof ClientVariables>
+/** The limits of each tenant and of all together. */
+export function limitsFrom(read: Variables) {
+  const { BLOSSOM_PRICES: prices, BLOSSOM_TENANT_LIMIT_MODE: mode } = read
+  if (prices === undefined && (read.BLOSSOM_BUDGET ?? read.BLOSSOM_TENANT_BUDGET) !== undefined)
+    throw new ConfigError('The environment variable BLOSSOM_PRICES must be set for a budget.')
+  const rateLimit = {
+    requests: read.BLOSSOM_TENANT_LIMIT_PER_MINUTE || undefined,
+    tokens: read.BLOSSOM_TENANT_TOKEN_LIMIT_PER_MINUTE || undefined,
+    cost: costOf(read.BLOSSOM_TENANT_BUDGET, prices),
+  }
+  const providerLimit = {
+    requests: read.BLOSSOM_RATE_LIMIT_PER_MINUTE || undefined,
+    tokens: read.BLOSSOM_TOKEN_LIMIT_PER_MINUTE || undefined,
+    cost: costOf(read.BLOSSOM_BUDGET, prices),
+  }
+  return {
+    rateLimit: isSome(rateLimit) && { ...rateLimit, mode },
+    providerLimit: isSome(providerLimit) && providerLimit,
+  }
+}
+
+const isSome = (limits: RateLimitSettings): boolean =>
+  Object.values(limits).some((limit) => limit !== undefined)
+
+/** Who answers beside the model that is asked for. */
+export function othersFrom(read: Variables) {
+  const { BLOSSOM_FALLBACK_MODELS: fallbacks, BLOSSOM_HEDGE_MODELS: hedges } = read
+  return {
+    fallback: fallbacks !== undefined && { to: fallbacks },
+    hedge: hedges !== undefined && { to: hedges, delayMs: read.BLOSSOM_HEDGE_DELAY_MS },
+  }
+}
+
+/** What keeps calls from upstream while it cannot take them. */
+export function protectionFrom(read: Variables) {
+  const gate = read.BLOSSOM_POOL_GATE
+  return {
+    breaker: {
+      slowMs: read.BLOSSOM_BREAKER_SLOW_MS || undefined,
+      trials: read.BLOSSOM_BREAKER_TRIALS,
+    },
+    queue: {
+      concurrency: read.BLOSSOM_QUEUE_CONCURRENCY,
+      maxWaiting: read.BLOSSOM_QUEUE_MAX_WAITING,
+      weights: Object.fromEntries(read.BLOSSOM_QUEUE_WEIGHTS ?? []),
+      gate,
+    },
+    pool: { connections: read.BLOSSOM_POOL_CONNECTIONS, gate },
+  }
+}
