@@ -30,10 +30,7 @@ export async function passTime<T>(scene: Scene, work: Promise<T>, delivered?: st
   const since = process.hrtime.bigint()
   while (!done) {
     for (let i = 0; i < 3; i++) await turn()
-    const { upstream, attempts } = scene
-    const idle =
-      upstream.reached >= attempts.length &&
-      (delivered === undefined || scene.delivered === delivered)
+    const idle = scene.isIdle && (delivered === undefined || scene.delivered === delivered)
     if (!scene.still) await vi.advanceTimersByTimeAsync(idle ? LEAP_MS : 1)
     if (Number(process.hrtime.bigint() - since) / 1e6 > PATIENCE_MS)
       throw new Error('Time passed, and nothing came of it.')

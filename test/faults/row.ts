@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici'
+import type { BreakerState, TargetClient } from '../../src/core.js'
 import type { BlossomCallOptions, ErrorCode } from '../../src/index.js'
 import type { AcceptPlay, FaultUpstream, Play } from '../support/fault-upstream.js'
+import type { RowLayers } from './layers.js'
 import type { Outcome, Scene } from './scene.js'
 
 export type Method =
@@ -34,8 +36,18 @@ export interface Row {
   readonly requests: number
   /** Requests that the client tries to make. @default `requests` */
   readonly attempts?: number
-  /** Verdicts that the breaker counts. */
-  readonly breaker: { readonly failures?: number; readonly successes?: number }
+  /** Options of the layers that the fault is about; `other`: a client with an upstream of its own. */
+  readonly layers?: RowLayers | ((other: TargetClient) => RowLayers)
+  /** What the upstream of the other client does, and the requests that it sees. @default 0 */
+  readonly other?: { readonly play?: Play | readonly Play[]; readonly requests: number }
+  /** Calls in progress that the layers let through. @default 1 */
+  readonly slots?: number
+  /** Verdicts that the breaker counts, and its state behind the call. @default 'closed' */
+  readonly breaker: {
+    readonly failures?: number
+    readonly successes?: number
+    readonly state?: BreakerState
+  }
   /** More of the error. */
   readonly error?: object
   /**

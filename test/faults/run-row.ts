@@ -18,6 +18,7 @@ export async function runRow(row: Row, token: string): Promise<void> {
   try {
     await row.before?.(scene)
     scene.upstream.fault(row)
+    scene.other.fault({ play: row.other?.play })
     const outcome = await time(
       row.act === undefined ? scene.ask(methodOf(row), token, row.options) : row.act(scene),
       row.call?.endsWith('stream') ? textOf(row, token) : undefined,
@@ -61,43 +62,43 @@ function expectSilence(said: string): void {
 
 /** Slots, places and connections are back, and upstream has nothing to do any more. */
 async function expectRest(scene: Scene): Promise<void> {
-  const { upstream, blossom } = scene
-  await became(() => scene.held === 0 && upstream.busy === 0)
-  expect({ held: scene.held, busy: upstream.busy }).toEqual({ held: 0, busy: 0 })
+  const { blossom } = scene
+  await became(() => scene.held === 0 && scene.busy === 0)
+  expect({ held: scene.held, busy: scene.busy }).toEqual({ held: 0, busy: 0 })
   expectSilence(JSON.stringify([blossom.stats(), blossom.describe()]))
 }
 
-function expectCounts(row: Row, { blossom, upstream, attempts, token }: Scene): void {
+function expectCounts(row: Row, scene: Scene): void {
+  const { blossom, upstream, other, attempts, otherAttempts, token } = scene
   const { failures, successes, state } = blossom.stats().breaker
-  const { failures: failed = 0, successes: succeeded = 0 } = row.breaker
   const seen = {
     requests: upstream.requests.length,
     attempts: attempts.length,
-    failures,
-    successes,
-    state,
+    other: other.requests.length,
+    breaker: { failures, successes, state },
   }
   expect(seen).toEqual({
     requests: row.requests,
     attempts: attemptsOf(row),
-    failures: failed,
-    successes: succeeded,
-    state: 'closed',
+    other: row.other?.requests ?? 0,
+    breaker: { failures: 0, successes: 0, state: 'closed', ...row.breaker },
   })
-  expect(attempts.every(({ ends }) => ends === 1)).toBe(true)
-  expect(upstream.requests.every((request) => request.token.startsWith(token))).toBe(true)
+  expect([...attempts, ...otherAttempts].every(({ ends }) => ends === 1)).toBe(true)
+  const requests = [...upstream.requests, ...other.requests]
+  expect(requests.every((request) => request.token.startsWith(token))).toBe(true)
 }
 
-/** The same call again is answered truly, and so are others, one at a time through the one slot. */
+/** The same call again is answered truly, and so are others, no more at a time than there are slots. */
 async function expectHealth(
   row: Row,
   scene: Scene,
   time: <T>(work: Promise<T>) => Promise<T>,
 ): Promise<void> {
   const { upstream, token } = scene
-  const { kept = row.ends === 'answer' } = row
+  const { kept = row.ends === 'answer', slots = 1 } = row
   await row.after?.(scene)
   upstream.heal()
+  scene.other.heal()
   const ask = async (method: Parameters<Scene['ask']>[0], mark: string) => {
     const { ok, text, error } = await time(scene.ask(method, mark))
     if (!ok) throw error
@@ -118,6 +119,7 @@ async function expectHealth(
   for (const { ok, error } of outcomes) if (!ok) throw error
   expect(outcomes.map(({ text }) => text)).toEqual([goodText(`${token}.a`), goodText(`${token}.b`)])
   if (row.call?.endsWith('stream')) await ask('text.stream', `${token}.c`)
-  expect(upstream.mostBusy).toBe(1)
+  expect(upstream.mostBusy).toBe(Math.min(slots, outcomes.length))
+  expect(scene.blossom.stats().breaker.state).toBe('closed')
   await time(expectRest(scene))
 }

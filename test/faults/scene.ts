@@ -1,20 +1,9 @@
 import type { Agent, Dispatcher } from 'undici'
-import {
-  type BlossomCallOptions,
-  breaker,
-  cache,
-  createBlossom,
-  dedupe,
-  defineLayer,
-  onEnd,
-  pool,
-  queue,
-  retry,
-  timeout,
-} from '../../src/index.js'
+import { type BlossomCallOptions, createBlossom, retry } from '../../src/index.js'
 import { FaultUpstream } from '../support/fault-upstream.js'
-import { promptOf, tokenOf } from '../support/good-answers.js'
+import { promptOf } from '../support/good-answers.js'
 import { KEY } from '../support/secrets.js'
+import { type Attempt, layersOf, watch } from './layers.js'
 import type { Method, Row } from './row.js'
 import { became, tally } from './tally.js'
 
@@ -28,58 +17,6 @@ export interface Outcome {
   readonly settled: number
 }
 
-/** One attempt, as the innermost layer saw it. */
-export interface Attempt {
-  readonly token: string
-  readonly at: number
-  ends: number
-}
-
-const MINUTE = 60_000
-/** Limits of the call and of an attempt. With a real clock none is ever reached. */
-const REAL = { call: { ms: 2 * MINUTE }, attempt: { ms: MINUTE } }
-const FAKE = {
-  call: { ms: 100_000, streamMs: 400_000 },
-  attempt: { ms: 10_000, streamMs: MINUTE, firstTokenMs: 10_000, idleMs: 5_000 },
-}
-
-/**
- * The recommended layers with one slot and quick retries, and a last one that writes down every
- * attempt.
- */
-function layersOf({ clock, attempts }: { clock?: boolean; attempts: Attempt[] }) {
-  const limits = clock ? FAKE : REAL
-  const watch = defineLayer({
-    name: 'watch',
-    wrap: (next) => async (request, context) => {
-      const { path, payload = '' } = request as { path: string; payload?: string }
-      const attempt: Attempt = {
-        token: tokenOf({ path, body: payload }),
-        at: performance.now(),
-        ends: 0,
-      }
-      attempts.push(attempt)
-      try {
-        return onEnd(await next(request, context), () => attempt.ends++)
-      } catch (error) {
-        attempt.ends++
-        throw error
-      }
-    },
-  })
-  return [
-    cache(),
-    dedupe(),
-    timeout(limits.call),
-    retry({ minDelayMs: 1, maxDelayMs: 2 }),
-    breaker(),
-    queue({ concurrency: 1 }),
-    timeout({ name: 'attempt', ...limits.attempt }),
-    pool({ connections: 1 }),
-    watch,
-  ] as const
-}
-
 type Client = ReturnType<typeof clientOf>
 const clientOf = (
   baseURL: string,
@@ -87,10 +24,20 @@ const clientOf = (
   layers: ReturnType<typeof layersOf>,
 ) => createBlossom({ baseURL, apiKey: KEY, dispatcher }).use(...layers)
 
+/** Another client, with an upstream and a key of its own. */
+const otherOf = (baseURL: string, attempts: Attempt[]) =>
+  createBlossom({ baseURL, apiKey: 'sk_Of_the_other_client' }).use(
+    retry({ retries: 0 }),
+    watch(attempts),
+  )
+
 /** An upstream, a client with the whole stack in front of it, and what both have seen. */
 export class Scene {
   readonly attempts: Attempt[] = []
   readonly blossom: Client
+  /** Of the other client. */
+  readonly otherAttempts: Attempt[] = []
+  readonly #otherClient: ReturnType<typeof otherOf>
   #reading = { text: '' }
   /** Whether the test's clock stands still. */
   still = false
@@ -102,18 +49,28 @@ export class Scene {
     readonly row: Row,
     readonly token: string,
     readonly upstream: FaultUpstream,
+    /** That of the other client. */
+    readonly other: FaultUpstream,
   ) {
     this.#dispatcher = row.dispatcher?.(upstream)
-    const { clock = false } = row
+    this.#otherClient = otherOf(other.url, this.otherAttempts)
+    const { clock = false, layers = {} } = row
     this.blossom = clientOf(
       row.baseURL?.(upstream) ?? upstream.url,
       this.#dispatcher,
-      layersOf({ clock, attempts: this.attempts }),
+      layersOf(
+        { clock, attempts: this.attempts },
+        typeof layers === 'function' ? layers(this.#otherClient) : layers,
+      ),
     )
   }
 
   static async open(row: Row, token: string): Promise<Scene> {
-    return new Scene(row, token, await FaultUpstream.start({ secure: row.secure ?? false }))
+    const [upstream, other] = await Promise.all([
+      FaultUpstream.start({ secure: row.secure ?? false }),
+      FaultUpstream.start(),
+    ])
+    return new Scene(row, token, upstream, other)
   }
 
   /** Makes a call and reads its answer to the end; a failure is an outcome, too. */
@@ -183,8 +140,23 @@ export class Scene {
 
   /** What the stack holds at this moment. */
   get held(): number {
-    const { queue, pool, dedupe } = this.blossom.stats()
-    return queue.running + queue.waiting + pool.active + pool.waiting + dedupe.inFlight
+    const { queue, pool, dedupe, rateLimit, providerLimit } = this.blossom.stats()
+    const slots = queue.running + queue.waiting + pool.active + pool.waiting + dedupe.inFlight
+    const reserved = [rateLimit, providerLimit].map(
+      ({ waiting, admitted, settled }) => waiting + admitted - settled,
+    )
+    return reserved.reduce((sum, one) => sum + one, slots)
+  }
+
+  /** Requests that an upstream has not done with. */
+  get busy(): number {
+    return this.upstream.busy + this.other.busy
+  }
+
+  /** Whether upstream has done to every attempt all it will do. */
+  get isIdle(): boolean {
+    const { upstream, other, attempts, otherAttempts } = this
+    return upstream.reached + other.reached >= attempts.length + otherAttempts.length
   }
 
   requestsOf(token: string): number {
@@ -193,24 +165,29 @@ export class Scene {
 
   /** Closes all, and adds up what was lost, doubled or left behind. */
   async close(): Promise<void> {
-    const { upstream, attempts } = this
-    await became(() => this.held === 0 && upstream.busy === 0)
-    tally.leaked += this.held + upstream.busy
+    const { upstream, other } = this
+    await became(() => this.held === 0 && this.busy === 0)
+    tally.leaked += this.held + this.busy
     await this.blossom.close({ timeoutMs: 0 })
+    await this.#otherClient.close({ timeoutMs: 0 })
     await (this.#dispatcher as Agent | undefined)?.destroy()
-    await became(() => upstream.open === 0)
-    tally.leaked += upstream.open
-    tally.requests += upstream.requests.length
+    await became(() => upstream.open + other.open === 0)
+    tally.leaked += upstream.open + other.open
+    this.#count(upstream, this.attempts)
+    this.#count(other, this.otherAttempts)
+    await Promise.all([upstream[Symbol.asyncDispose](), other[Symbol.asyncDispose]()])
+  }
+
+  #count({ requests }: FaultUpstream, attempts: readonly Attempt[]): void {
+    tally.requests += requests.length
     for (const { ends } of attempts) {
       if (ends === 0) tally.endless++
       if (ends > 1) tally.doubled++
     }
-    for (const token of new Set(upstream.requests.map((request) => request.token))) {
-      tally.doubled += Math.max(
-        0,
-        this.requestsOf(token) - attempts.filter((attempt) => attempt.token === token).length,
-      )
+    for (const token of new Set(requests.map((request) => request.token))) {
+      const made = requests.filter((request) => request.token === token).length
+      const tried = attempts.filter((attempt) => attempt.token === token).length
+      tally.doubled += Math.max(0, made - tried)
     }
-    await upstream[Symbol.asyncDispose]()
   }
 }
