@@ -1,6 +1,6 @@
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import { turn } from '../support/watch.js'
-import type { Scene } from './scene.js'
+import type { Outcome, Scene } from './scene.js'
 
 /** Far below every limit of the scene's layers. Milliseconds. */
 const LEAP_MS = 250
@@ -37,3 +37,11 @@ export async function passTime<T>(scene: Scene, work: Promise<T>, delivered?: st
   }
   return work
 }
+
+/** A call that took so many seconds, within one. */
+export const waitedFor =
+  (seconds: number) =>
+  ({ began, settled }: Pick<Outcome, 'began' | 'settled'>) => {
+    expect(settled - began).toBeGreaterThanOrEqual(seconds * 1_000 - 1_000)
+    expect(settled - began).toBeLessThanOrEqual(seconds * 1_000 + 1_000)
+  }

@@ -5,11 +5,15 @@ import { connecting, names } from './connecting.js'
 import { cuts } from './cuts.js'
 import { head } from './head.js'
 import { life } from './life-of-a-call.js'
+import { limits } from './limits.js'
 import { EXPECTED_WARNINGS, circles as fewCircles } from './many-calls.js'
+import { otherModels } from './other-models.js'
 import { openOther, redirects } from './redirects.js'
+import { reportedLimits } from './reported-limits.js'
 import { retryAfter } from './retry-after.js'
 import { type Group, methodOf } from './row.js'
 import { runRow } from './run-row.js'
+import { secondTries } from './second-tries.js'
 import { statuses } from './statuses.js'
 import { streams } from './streams.js'
 import { pageOf } from './table.js'
@@ -24,6 +28,10 @@ const groups: readonly Group[] = [
   bodies,
   streams,
   life,
+  otherModels,
+  secondTries,
+  limits,
+  reportedLimits,
 ]
 const circles = [...fewCircles, ...cuts]
 

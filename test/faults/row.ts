@@ -1,9 +1,9 @@
 import type { Dispatcher } from 'undici'
 import type { BreakerState, TargetClient } from '../../src/core.js'
-import type { BlossomCallOptions, ErrorCode } from '../../src/index.js'
+import type { ErrorCode } from '../../src/index.js'
 import type { AcceptPlay, FaultUpstream, Play } from '../support/fault-upstream.js'
 import type { RowLayers } from './layers.js'
-import type { Outcome, Scene } from './scene.js'
+import type { AskOptions, Outcome, Scene } from './scene.js'
 
 export type Method =
   | 'text.generate'
@@ -19,7 +19,7 @@ export interface Row {
   readonly fault: string
   /** @default 'text.generate' */
   readonly call?: Method
-  readonly options?: BlossomCallOptions
+  readonly options?: AskOptions
   /**
    * What upstream does with each request of the call; of a list, with one each, and those that
    * follow are answered properly.
@@ -40,7 +40,7 @@ export interface Row {
   readonly layers?: RowLayers | ((other: TargetClient) => RowLayers)
   /** What the upstream of the other client does, and the requests that it sees. @default 0 */
   readonly other?: { readonly play?: Play | readonly Play[]; readonly requests: number }
-  /** Calls in progress that the layers let through. @default 1 */
+  /** Calls in progress that the layers let through behind the fault. @default 1 */
   readonly slots?: number
   /** Verdicts that the breaker counts, and its state behind the call. @default 'closed' */
   readonly breaker: {

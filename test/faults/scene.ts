@@ -7,6 +7,9 @@ import { type Attempt, layersOf, watch } from './layers.js'
 import type { Method, Row } from './row.js'
 import { became, tally } from './tally.js'
 
+/** Options of a call; the model is for texts alone. */
+export type AskOptions = BlossomCallOptions & { readonly model?: string }
+
 /** What came of a call, as its caller saw it. */
 export interface Outcome {
   readonly ok: boolean
@@ -74,7 +77,7 @@ export class Scene {
   }
 
   /** Makes a call and reads its answer to the end; a failure is an outcome, too. */
-  ask(method: Method, token: string, options: BlossomCallOptions = {}): Promise<Outcome> {
+  ask(method: Method, token: string, options: AskOptions = {}): Promise<Outcome> {
     return this.call((read) => this.#read(method, promptOf(token), options, read))
   }
 
@@ -104,7 +107,7 @@ export class Scene {
   async #read(
     method: Method,
     prompt: string,
-    options: BlossomCallOptions,
+    options: AskOptions,
     read: { text: string },
   ): Promise<void> {
     const { text, chat, image, embeddings } = this.blossom

@@ -114,3 +114,28 @@ export const stream = (events: (request: Received) => string, ending: Ending = '
 export const begun = (request: Received): string => goodEvents(request).slice(0, 2).join('')
 /** What the reader has of it. */
 export const BEGUN = 'An '
+
+/** The model that a request asks for. */
+export const modelIn = ({ body }: Received): string =>
+  String((JSON.parse(body) as { model?: unknown }).model ?? 'openai')
+
+/** Plays by the model that is asked for; the others answer properly, in words of their own. */
+export const byModel =
+  (plays: Readonly<Record<string, Play>>): Play =>
+  (line) =>
+    (plays[modelIn(line.request)] ?? inOtherWords)(line)
+
+/** A proper answer in other words: another model's. */
+const inOtherWords = goodBut((bytes) => bytes.replaceAll('"An ', '"My '))
+/** The whole of it, and what a reader has when one chunk has been committed. */
+export const otherWords = (text: string): string => text.replace(/^An /, 'My ')
+export const OTHER_BEGUN = otherWords(BEGUN)
+export const otherBegun = (request: Received): string => begun(request).replaceAll('"An ', '"My ')
+
+/** Plays this when so much time has passed. */
+export const after =
+  (ms: number, play: Play): Play =>
+  (line) => {
+    const timer = setTimeout(() => play(line), ms)
+    line.socket.once('close', () => clearTimeout(timer))
+  }

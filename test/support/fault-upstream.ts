@@ -169,6 +169,8 @@ export class FaultUpstream implements AsyncDisposable {
 
   #listen(socket: Socket): void {
     let text = ''
+    // Each request listens for the end of its connection.
+    socket.setMaxListeners(0)
     socket.on('error', () => {})
     // Whoever half-closes wants nothing more.
     socket.on('end', () => socket.destroy())
