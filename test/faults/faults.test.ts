@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { bodies } from './bodies.js'
+import { openCircuits } from './circuits.js'
 import { takeClock } from './clock.js'
 import { connecting, names } from './connecting.js'
 import { cuts } from './cuts.js'
+import { gatesAndTurns } from './gates.js'
 import { head } from './head.js'
 import { life } from './life-of-a-call.js'
 import { limits } from './limits.js'
@@ -32,6 +34,8 @@ const groups: readonly Group[] = [
   secondTries,
   limits,
   reportedLimits,
+  gatesAndTurns,
+  openCircuits,
 ]
 const circles = [...fewCircles, ...cuts]
 

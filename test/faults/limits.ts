@@ -1,7 +1,7 @@
 import { expect, vi } from 'vitest'
 import type { RateLimitNote } from '../../src/core.js'
 import type { RateLimitOptions } from '../../src/index.js'
-import { answers, BEGUN, begun, goodBut, hangUp, json, stream } from '../support/fault-plays.js'
+import { BEGUN, begun, goodBut, hangUp, json, stream } from '../support/fault-plays.js'
 import type { Play } from '../support/fault-upstream.js'
 import { goodCompletion } from '../support/good-answers.js'
 import { answer } from '../support/wire.js'
