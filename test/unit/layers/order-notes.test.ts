@@ -1,0 +1,126 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type LayerOf, stack } from '../../../src/core/index.js'
+import { batcher } from '../../../src/layers/batcher/index.js'
+import { cache } from '../../../src/layers/cache/index.js'
+import { queue } from '../../../src/layers/queue/index.js'
+import { rateLimit } from '../../../src/layers/rate-limit/index.js'
+import { retry } from '../../../src/layers/retry/index.js'
+import { timeout } from '../../../src/layers/timeout.js'
+import { standard } from '../../../src/standard.js'
+import { OTHERS, SEVEN } from '../../support/layer-orders.js'
+import { catchWarnings } from '../../support/warnings.js'
+
+let warnings: string[]
+
+beforeEach(() => {
+  warnings = catchWarnings()
+})
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+describe('describe', () => {
+  const all = {
+    ...SEVEN,
+    ...OTHERS,
+    batcher: (name?: string) => batcher({ name }),
+    rateLimit: (name?: string) => rateLimit({ requests: 60, by: 'tenant', name }),
+  }
+  type Any = keyof typeof all
+  /** What is odd: the outer layer, and those that are better placed outside it. */
+  const ODD: Partial<Record<Any, Any[]>> = {
+    queue: ['cache', 'dedupe', 'retry', 'breaker', 'batcher', 'rateLimit', 'fallback', 'hedge'],
+    pool: [
+      'cache',
+      'dedupe',
+      'retry',
+      'breaker',
+      'batcher',
+      'queue',
+      'rateLimit',
+      'fallback',
+      'hedge',
+    ],
+    rateLimit: ['cache', 'dedupe'],
+    breaker: ['cache', 'fallback', 'hedge'],
+    hedge: ['retry', 'fallback'],
+    retry: ['fallback'],
+    batcher: ['cache'],
+  }
+  const kinds = Object.keys(all) as Any[]
+  const pairs = kinds.flatMap((outer) =>
+    kinds.filter((inner) => inner !== outer).map((inner) => ({ outer, inner })),
+  )
+  const describeOf = (...layers: LayerOf<string, unknown>[]) =>
+    stack(async (request: string): Promise<unknown> => request, ...layers).describe()
+
+  it.each(pairs)(
+    'says of $inner inside $outer whether that is odd, and why',
+    ({ outer, inner }) => {
+      const [first, second] = describeOf(
+        all[outer]() as LayerOf<string, unknown>,
+        all[inner]() as LayerOf<string, unknown>,
+      )
+      expect(first).not.toHaveProperty('note')
+      if (ODD[outer]?.includes(inner)) {
+        expect(second!.note).toMatch(
+          new RegExp(`^${inner} is inside ${outer}: .+; put ${inner} outside\\.$`),
+        )
+      } else expect(second).not.toHaveProperty('note')
+    },
+  )
+
+  it('goes by the kind of a layer, not by its name', () => {
+    const [, second] = describeOf(
+      queue({ name: 'bulkhead' }),
+      timeout({ ms: 1_000 }),
+      cache({ name: 'memory' }),
+    ).filter(({ name }) => name !== 'timeout')
+    expect(second).toMatchObject({
+      name: 'memory',
+      note: expect.stringMatching(/^memory is inside bulkhead: a hit waits for a slot/),
+    })
+    expect(
+      describeOf(cache({ name: 'queue' }), queue({ name: 'cache' })).some(
+        (layer) => 'note' in layer,
+      ),
+    ).toBe(false)
+  })
+
+  it('warns of an odd order once, with the reason', () => {
+    const odd = () => describeOf(queue({ name: 'warned' }), retry({ name: 'again' }))
+    odd()
+    expect(warnings).toEqual([
+      'again is inside warned: a call in backoff holds its slot; put retry outside.',
+    ])
+    odd()
+    expect(warnings.length).toBe(1)
+  })
+
+  it('has nothing to say about the recommended order', () => {
+    const described = describeOf(...(standard() as unknown as LayerOf<string, unknown>[]))
+    expect(described.map(({ name }) => name)).toEqual([
+      'cache',
+      'dedupe',
+      'timeout',
+      'retry',
+      'breaker',
+      'queue',
+      'attempt',
+      'pool',
+    ])
+    expect(described.filter(({ note }) => note !== undefined)).toEqual([])
+    expect(warnings).toEqual([])
+  })
+
+  it('tells live stats with each layer', async () => {
+    const ask = stack(async (request: string) => request, cache(), queue({ concurrency: 7 }))
+    await ask('x')
+    await ask('x')
+    expect(ask.describe()).toEqual([
+      { name: 'cache', stats: expect.objectContaining({ hits: 1, misses: 1 }) },
+      { name: 'queue', stats: expect.objectContaining({ concurrency: 7, completed: 1 }) },
+    ])
+  })
+})
