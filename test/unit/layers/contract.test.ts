@@ -56,11 +56,19 @@ describe('layerContract', () => {
     fallback: () => fallback({ to: [() => 'another answer'] }),
     hedge: () => hedge({ delayMs: 5_000 }),
     'hedge that knows no delay yet': () => hedge(),
+    'hedge without a budget': () => hedge({ delayMs: 5_000, budget: false }),
     breaker: () => breaker(),
+    'breaker with trials and slow calls': () =>
+      breaker({ key: 'model', trials: 3, slowMs: 5_000, resetMs: (openings) => openings * 1_000 }),
     queue: () => queue({ concurrency: 3, maxWaitMs: 5_000 }),
+    'queue with adaptive concurrency': () => queue({ concurrency: { start: 3 } }),
+    'queue with a gate for each model': () =>
+      queue({ concurrency: 3, gate: 'model', fairness: false }),
     pool: () => pool({ connections: 3 }),
     'pool with several members': () =>
       pool({ connections: 3, members: [{ weight: 1 }, { weight: 2 }] }),
+    'pool with gates by model and affinity': () =>
+      pool({ connections: 3, members: [{}, {}], gate: 'model', affinity: () => 'conversation' }),
     cache: () => cache(),
     'cache with a store outside': () => cache({ store: new Map() }),
     dedupe: () => dedupe(),
@@ -73,6 +81,8 @@ describe('layerContract', () => {
         by: 'all',
       }),
     'rateLimit of requests alone': () => rateLimit({ requests: 1e6, mode: 'reject' }),
+    'rateLimit with plans': () =>
+      rateLimit({ requests: () => 1e6, tokens: () => Number.POSITIVE_INFINITY, by: 'model' }),
   }
   for (const [name, make] of Object.entries(alone)) describe(name, () => run(layerContract(make)))
 
@@ -83,6 +93,19 @@ describe('layerContract', () => {
   })
 
   describe('standard()', () => run(layerContract(standard)))
+
+  describe('standard() with all layers', () =>
+    run(
+      layerContract(() =>
+        standard({
+          rateLimit: { requests: 1e6, tokens: 1e9 },
+          fallback: { to: [() => 'another answer'], when: () => false },
+          hedge: { delayMs: 5_000 },
+          queue: { concurrency: 'adaptive' },
+          providerLimit: { cost: { limit: 1e9, per: 'day', price: () => 1 } },
+        }),
+      ),
+    ))
 
   describe('a layer made with defineLayer', () => run(layerContract(counter)))
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type LayerOf, stack } from '../../../src/core/index.js'
 import { batcher } from '../../../src/layers/batcher/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
+import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
 import { rateLimit } from '../../../src/layers/rate-limit/index.js'
 import { retry } from '../../../src/layers/retry/index.js'
@@ -70,6 +71,43 @@ describe('describe', () => {
       } else expect(second).not.toHaveProperty('note')
     },
   )
+
+  it.each([
+    ['tenant', true],
+    ['model', true],
+    [() => 'key', true],
+    ['all', false],
+  ] as const)('says of a limit by %s inside queue whether its waits hold slots', (by, isOdd) => {
+    const notes = describeOf(queue(), rateLimit({ requests: 60, by })).map(({ note }) => note)
+    expect(notes).toEqual([
+      undefined,
+      isOdd
+        ? 'rateLimit is inside queue: a call that waits for its limit holds a slot that others could use; put rateLimit outside.'
+        : undefined,
+    ])
+  })
+
+  it('has nothing to say of a limit that nobody waits for', () => {
+    const limit = rateLimit({ requests: 60, by: 'tenant', mode: 'reject' })
+    expect(describeOf(queue(), pool(), limit).filter(({ note }) => note !== undefined)).toEqual([])
+  })
+
+  it('says that a limit for all calls holds connections', () => {
+    const [, inner] = describeOf(pool(), rateLimit({ requests: 60, by: 'all' }))
+    expect(inner?.note).toBe(
+      'rateLimit is inside pool: a call that waits for its limit holds a connection; put rateLimit outside.',
+    )
+  })
+
+  it.each([
+    ['tenant', 1],
+    ['all', 0],
+  ] as const)('says of providerLimit by %s in standard() so many odd things: %i', (by, count) => {
+    const limits = { providerLimit: { requests: 60, by } }
+    const layers = standard(limits) as unknown as LayerOf<string, unknown>[]
+    const notes = describeOf(...layers).filter(({ note }) => note !== undefined)
+    expect(notes.map(({ name }) => name)).toEqual(Array(count).fill('providerLimit'))
+  })
 
   it('goes by the kind of a layer, not by its name', () => {
     const [, second] = describeOf(
