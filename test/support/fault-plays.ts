@@ -116,7 +116,7 @@ export const begun = (request: Received): string => goodEvents(request).slice(0,
 export const BEGUN = 'An '
 
 /** The model that a request asks for. */
-export const modelIn = ({ body }: Received): string =>
+const modelIn = ({ body }: Received): string =>
   String((JSON.parse(body) as { model?: unknown }).model ?? 'openai')
 
 /** Plays by the model that is asked for; the others answer properly, in words of their own. */
