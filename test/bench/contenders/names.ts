@@ -45,3 +45,14 @@ export const SLOT = 'slot free ms'
 export const REFUSAL = 'refusal ms'
 export const BYTES = 'bytes/call'
 export const UNDICI_MODULES = 'undici modules'
+
+/** Layers of their own, in `layers.bench.ts`. */
+export const TENANTS = '1,000 tenants'
+export const REQUEST_LIMIT = 'rateLimit, requests'
+export const TOKEN_LIMIT = 'rateLimit, requests and tokens'
+export const FALLBACK = 'fallback'
+export const HEDGE = 'hedge'
+export const FAIR_QUEUE = `queue, ${TENANTS}`
+export const ADAPTIVE_QUEUE = 'queue, adaptive concurrency'
+/** How many wait. */
+export const WAITING = ['100', '10,000', '100,000'] as const
