@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { LastValues } from '../last-values.js'
 
 /** Answers that are remembered of a model. */
 const KEPT = 100
@@ -13,45 +14,15 @@ const MODELS_KEPT = 1_000
 
 /** The lengths of a model's last answers. */
 class RecentOutputs {
-  /** In the order in which they came, the oldest overwritten first. */
-  readonly #came: number[] = []
-  readonly #sorted: number[] = []
-  #next = 0
+  readonly #outputs = new LastValues(KEPT)
 
   add(output: number): void {
-    const oldest = this.#came[this.#next]
-    const at = oldest === undefined ? this.#sorted.length : placeOf(oldest, this.#sorted)
-    this.#move(at, output)
-    this.#came[this.#next] = output
-    this.#next = (this.#next + 1) % KEPT
-  }
-
-  /** Puts a value in the place of another, or of none, and then where it belongs. */
-  #move(from: number, value: number): void {
-    const sorted = this.#sorted
-    let at = from
-    for (; at > 0 && (sorted[at - 1] as number) > value; at--) sorted[at] = sorted[at - 1] as number
-    for (; at + 1 < sorted.length && (sorted[at + 1] as number) < value; at++)
-      sorted[at] = sorted[at + 1] as number
-    sorted[at] = value
+    this.#outputs.add(output)
   }
 
   get estimate(): number {
-    const { length } = this.#sorted
-    return length < ENOUGH ? UNKNOWN : (this.#sorted[Math.ceil(length * SHARE) - 1] as number)
+    return this.#outputs.count < ENOUGH ? UNKNOWN : this.#outputs.quantile(SHARE)
   }
-}
-
-/** The first place in a sorted list whose value is not below this one. */
-function placeOf(value: number, sorted: readonly number[]): number {
-  let from = 0
-  let to = sorted.length
-  while (from < to) {
-    const middle = (from + to) >> 1
-    if ((sorted[middle] as number) < value) from = middle + 1
-    else to = middle
-  }
-  return from
 }
 
 /** How long the answers of each model will probably be, by those that were. */

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { LastValues } from '../../last-values.js'
 import { Baseline } from './baseline.js'
 
 /** Times that are compared with the baseline. */
@@ -21,8 +22,7 @@ const KINDS = 100
 export class FirstTokenTimes {
   readonly #baselines = new LRUCache<string, Baseline>({ max: KINDS })
   /** How many times its baseline each of the last calls took. */
-  #recent: number[] = []
-  #count = 0
+  readonly #recent = new LastValues(RECENT)
   /** Calls that began before are not among them. */
   #since = Number.NEGATIVE_INFINITY
   /** Of the last calls, in baselines; 0 while there are none. */
@@ -40,23 +40,22 @@ export class FirstTokenTimes {
   }
 
   #compare(ratio: number): void {
-    this.#recent[this.#count++ % RECENT] = ratio
-    const sorted = this.#recent.toSorted((a, b) => a - b)
-    this.median = sorted[sorted.length >> 1] as number
+    this.#recent.add(ratio)
+    this.median = this.#recent.at(this.#recent.count >> 1)
   }
 
   /** Whether the last calls took far longer than usual. */
   get isLate(): boolean {
-    return this.#count >= RECENT && this.median > LATE
+    return this.#recent.count >= RECENT && this.median > LATE
   }
 
   /** The same, of fewer calls. */
   get seemsLate(): boolean {
-    return this.#count >= FEW && this.median > LATE
+    return this.#recent.count >= FEW && this.median > LATE
   }
 
   get isUsual(): boolean {
-    return this.#count >= FEW && this.median <= USUAL
+    return this.#recent.count >= FEW && this.median <= USUAL
   }
 
   /** Whether nothing shows that they take any longer. */
@@ -67,8 +66,7 @@ export class FirstTokenTimes {
   /** Only calls that begin from now on are compared. */
   restart(at: number): void {
     this.#since = at
-    this.#recent = []
-    this.#count = 0
+    this.#recent.clear()
     this.median = 0
   }
 
