@@ -28,10 +28,10 @@ class Try extends Scope {
   hasFailed = false
   error: unknown = undefined
 
-  constructor(race: Expiring, { cancel, meta }: Context) {
+  constructor(race: Expiring, { cancel, notes }: Context) {
     super(cancel)
     this.#race = race
-    this.meta = forkNotes(meta)
+    this.meta = notes === undefined ? new Map() : forkNotes(notes)
   }
 
   override abort(reason: unknown): void {
@@ -200,15 +200,15 @@ class Race<Request, Answer> implements Expiring {
   #end(last: Try, isAnswered: boolean): void {
     this.#isOver = true
     deadlines.clear(this)
-    const { meta } = this.#context
     const second = this.#second
     const other = this.#otherThan(last)
     if (second !== undefined && !second.hasFailed)
       this.#decide(isAnswered && last === second ? 'won' : 'lost')
     if (other !== undefined && !other.hasFailed) other.abort(beaten())
     other?.dispose()
-    takeNotes(meta, last.meta)
-    if (other !== undefined) addAttempts(meta, other.meta)
+    // Asked for, the call's own map is made, which most calls can do without.
+    if (last.meta.size > 0) takeNotes(this.#context.meta, last.meta)
+    if (other !== undefined) addAttempts(this.#context.meta, other.meta)
     this.#hedges.end(isAnswered)
   }
 

@@ -238,8 +238,9 @@ export class CallQueue implements Expiring {
     gate.succeeded(pass as number)
     if (this.#limit.isAdaptive) {
       const { base } = context
-      const form = base.streams?.(request) === true ? 'stream' : 'plain'
-      const kind = `${form} ${base.model?.(request)}`
+      const model = base.model?.(request) ?? ''
+      // A text made anew for each call would cost more than the rest of this.
+      const kind = base.streams?.(request) === true ? `stream ${model}` : model
       this.#limit.answered({ beganAt: startedAt, ms: call.heldMs, kind }, this.#running)
     }
     this.#callOthers(gate)

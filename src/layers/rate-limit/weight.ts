@@ -47,7 +47,8 @@ export class Weight {
     const estimate = allowed ?? scales.estimates.of(this.model)
     const cap = limits.tokens === undefined ? Number.POSITIVE_INFINITY : limits.tokens.limit
     const output = allowed ?? Math.min(estimate, cap * LARGEST_ESTIMATE)
-    this.#reserved = this.#price({ input: this.input, output: countable(estimate) })
+    this.#reserved =
+      this.#cost === undefined ? 0 : this.#price({ input: this.input, output: countable(estimate) })
     this.amounts = {
       requests: 1,
       tokens: countable(this.input + output),
