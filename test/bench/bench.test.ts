@@ -98,11 +98,13 @@ describe('Run', () => {
     expect(run.ratio('table', 'one', 'base')).toBe(3)
     expect(run.addedRatio('table', 'one', 'other', 'base')).toBe(2)
     expect(run.added('table', 'one', 'base')).toBe(4)
+    expect(run.least('table', 'one')).toBe(3)
   })
 
   it('knows nothing of what was not measured', () => {
     expect(run.ratio('table', 'nobody', 'base')).toBeNaN()
     expect(run.value('no table', 'one')).toBeNaN()
+    expect(run.least('no table', 'one')).toBeNaN()
   })
 })
 

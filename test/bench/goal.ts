@@ -17,6 +17,11 @@ export class Run {
   value(table: string, contender: string, unit?: string): number {
     return median(this.rounds(table, contender, unit))
   }
+  /** Of all rounds: what a busy machine adds is in none of them to the full. */
+  least(table: string, contender: string, unit?: string): number {
+    const rounds = this.rounds(table, contender, unit)
+    return rounds.length === 0 ? Number.NaN : Math.min(...rounds)
+  }
   ratio(table: string, contender: string, beside: string, unit?: string): number {
     return ratioOf(this.rounds(table, contender, unit), this.rounds(table, beside, unit))
   }

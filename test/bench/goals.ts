@@ -1,4 +1,6 @@
 import {
+  ADAPTIVE_QUEUE,
+  BARE,
   BATCH_BY_HAND,
   BOUND,
   BREAKER,
@@ -9,7 +11,10 @@ import {
   DIRECT,
   DISPATCH,
   ESTIMATED,
+  FAIR_QUEUE,
+  FALLBACK,
   GROUPS,
+  HEDGE,
   HONO,
   HONO_PIPE,
   IN_ORDER,
@@ -28,9 +33,11 @@ import {
   RAW,
   REFUSAL,
   REPLAYED,
+  REQUEST_LIMIT,
   SHORT_LINE,
   SLOT,
   SOCKET,
+  TOKEN_LIMIT,
   UNDICI_MODULES,
   UNTOLD,
   VERCEL,
@@ -47,6 +54,7 @@ export function goalsOf(results: Results): Goal[] {
   return [
     ...calls(run),
     ...inProcess(run),
+    ...layers(run),
     failures(run),
     hits(run),
     ...streams(run),
@@ -96,6 +104,35 @@ function inProcess(run: Run): Goal[] {
       'The same with a fresh signal, which is made in that time, too',
       [atMost(13, signalled(OURS), 'µs')],
       peers(signalled, ...POLICIES),
+    ),
+  ]
+}
+
+function layers(run: Run): Goal[] {
+  // All of it happens in one thread and waits for nobody, so CPU time is what it takes.
+  const least = (part: string, name: string) => run.least(`layers.${part}`, name, CPU)
+  const added = (name: string) => least('added', name) - least('added', BARE)
+  const beside = (part: string, count: string, other: string) => {
+    const [layer = ''] = part.split('.')
+    const of = (count: string) => least(part, `${layer}, ${count} waiting`)
+    return atMost(1.5, of(count) / of(other))
+  }
+  return [
+    goal(
+      'One layer around a no-op: rateLimit of requests, of tokens too, fallback, hedge, adaptive queue',
+      [REQUEST_LIMIT, TOKEN_LIMIT, FALLBACK, HEDGE, ADAPTIVE_QUEUE].map((name) =>
+        atMost(0.7, added(name), 'µs'),
+      ),
+    ),
+    goal('A fair queue around a no-op, 1,000 tenants', [atMost(1.5, added(FAIR_QUEUE), 'µs')]),
+    goal(
+      'A call that comes to queue, to rateLimit, and is aborted: 100,000 waiting beside 100',
+      ['queue.abort', 'rateLimit.abort'].map((part) => beside(part, '100,000', '100')),
+    ),
+    goal(
+      'The same while the first one goes: 100,000 waiting beside 10,000',
+      // A hundred are gone before the garbage collector would move them.
+      ['queue.go', 'rateLimit.go'].map((part) => beside(part, '100,000', '10,000')),
     ),
   ]
 }

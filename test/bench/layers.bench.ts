@@ -153,7 +153,7 @@ type Turns = Readonly<Record<string, () => Promise<Sample>>>
 
 /** What newer layers add to a call, and what those who wait cost those who come and go. */
 export async function run(bench: Bench): Promise<void> {
-  const settings = { ms: bench.ms(300), warmUpMs: bench.ms(1_500), share: bench.count(1, 0.01) }
+  const settings = { ms: bench.ms(200), warmUpMs: bench.ms(1_500), share: bench.count(1, 0.01) }
   const timed = async (
     part: string,
     title: string,
@@ -164,7 +164,10 @@ export async function run(bench: Bench): Promise<void> {
     const processes = await Processes.start('layers', names, settings)
     for (const [kind, what] of Object.entries(kinds)) {
       const turns: Turns = processes.turns(kind)
-      await bench.table(`${part}${kind}`, `${title}${what}`, 'µs', turns, { warmUps: 2, rounds: 9 })
+      await bench.table(`${part}${kind}`, `${title}${what}`, 'µs', turns, {
+        warmUps: 2,
+        rounds: 15,
+      })
     }
     await processes.close()
   }

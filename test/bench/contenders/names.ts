@@ -47,12 +47,11 @@ export const BYTES = 'bytes/call'
 export const UNDICI_MODULES = 'undici modules'
 
 /** Layers of their own, in `layers.bench.ts`. */
-export const TENANTS = '1,000 tenants'
 export const REQUEST_LIMIT = 'rateLimit, requests'
 export const TOKEN_LIMIT = 'rateLimit, requests and tokens'
 export const FALLBACK = 'fallback'
 export const HEDGE = 'hedge'
-export const FAIR_QUEUE = `queue, ${TENANTS}`
+export const FAIR_QUEUE = 'queue, 1,000 tenants'
 export const ADAPTIVE_QUEUE = 'queue, adaptive concurrency'
 /** How many wait. */
 export const WAITING = ['100', '10,000', '100,000'] as const
