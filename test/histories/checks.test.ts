@@ -11,7 +11,8 @@ import {
   streamOf,
 } from '../../src/core/index.js'
 import { HistoryClock } from '../support/history-clock.js'
-import { type Kind, type LayerPlan, type Make, makeLayer } from '../support/history-layers.js'
+import { type Make, makeLayer } from '../support/history-layers.js'
+import { type Kind, type LayerPlan, widthOf } from '../support/history-plans.js'
 import { record } from '../support/history-run.js'
 import type { Ask, Chunk, Part } from '../support/history-upstream.js'
 import { catchWarnings } from '../support/warnings.js'
@@ -89,9 +90,8 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
     instead('queue', (next) => {
       let running = 0
       const waiting: (() => void)[] = []
-      return async (ask, context, { options }) => {
-        if (running >= (options as { concurrency: number }).concurrency)
-          await new Promise<void>((resolve) => waiting.push(resolve))
+      return async (ask, context, plan) => {
+        if (running >= widthOf(plan)) await new Promise<void>((resolve) => waiting.push(resolve))
         running++
         try {
           return await next(ask, context)
@@ -108,9 +108,8 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
     'queue',
     instead('queue', (next) => {
       let running = 0
-      return async (ask, context, { options }) => {
-        if (running >= (options as { concurrency: number }).concurrency)
-          await sleep(1_000, context.cancel)
+      return async (ask, context, plan) => {
+        if (running >= widthOf(plan)) await sleep(1_000, context.cancel)
         running++
         const answer = await next(ask, context)
         running--
@@ -125,9 +124,8 @@ const MISTAKES: readonly [mistake: string, kind: Kind, make: Make, noticed: stri
     instead('queue', (next) => {
       let running = 0
       const waiting: (() => void)[] = []
-      return async (ask, context, { options }) => {
-        if (running >= (options as { concurrency: number }).concurrency)
-          await new Promise<void>((resolve) => waiting.push(resolve))
+      return async (ask, context, plan) => {
+        if (running >= widthOf(plan)) await new Promise<void>((resolve) => waiting.push(resolve))
         running++
         try {
           const answer = await next(ask, context)

@@ -1,40 +1,28 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isStackError, TimeoutError } from '../../src/core/index.js'
 import type { CacheNote } from '../../src/layers/cache/index.js'
-import type { Kind } from '../support/history-layers.js'
-import { type Called, limitOf, REASON, type Recorded } from '../support/history-run.js'
-import { CHUNKS, chunksOf, type Part, partsOf, type Served } from '../support/history-upstream.js'
-
-/**
- * What must hold of any history. Each gives what is wrong with one, in words; nothing when all is
- * well.
- */
-export type Invariant = (history: Recorded) => string[]
-
-/** Timers have a grain of one millisecond at each end. */
-export const GRAIN_MS = 2
-
-const each = (
-  called: readonly Called[],
-  judge: (call: Called) => string | undefined | false,
-): string[] =>
-  called.flatMap((call, i) => {
-    const wrong = judge(call)
-    return wrong
-      ? [`call ${i} (${call.plan.prompt}${call.plan.stream ? ', stream' : ''}) ${wrong}`]
-      : []
-  })
-
-const has = ({ plan }: Recorded, kind: Kind) => plan.layers.some((layer) => layer.kind === kind)
-const placeOf = ({ plan }: Recorded, kind: Kind) =>
-  plan.layers.findIndex((layer) => layer.kind === kind)
-const isOwn = ({ plan }: Called) => plan.prompt.startsWith('own')
-const show = (error: unknown) => (isStackError(error) ? error.code : String(error))
+import { type LayerPlan, mostInFlight, targetsOf } from '../support/history-plans.js'
+import { PROBED } from '../support/history-probe.js'
+import { type Called, REASON, type Recorded } from '../support/history-run.js'
+import { CHUNKS, chunksOf, partsOf } from '../support/history-traits.js'
+import type { Part, Served } from '../support/history-upstream.js'
+import { each, GRAIN_MS, has, type Invariant, isOwn, show } from './judging.js'
 
 /** Never more upstream than the narrowest layer lets through, a stream until its end. */
-export const boundedInFlight: Invariant = ({ plan, peak }) => {
-  const limit = limitOf(plan.layers, true)
-  return peak > limit ? [`${peak} requests were upstream at once, ${limit} allowed`] : []
+export const boundedInFlight: Invariant = ({ plan: { layers }, peak }) => {
+  const limit = mostInFlight(layers)
+  // What goes elsewhere passes only the layers further out.
+  const limitElsewhere = layers.reduce(
+    (sum, plan, i) =>
+      targetsOf(plan).length > 0 ? sum + mostInFlight(layers.slice(0, i + 1)) : sum,
+    0,
+  )
+  return [
+    ...(peak.here > limit ? [`${peak.here} requests were upstream, ${limit} allowed`] : []),
+    ...(peak.elsewhere > limitElsewhere
+      ? [`${peak.elsewhere} requests were elsewhere, ${limitElsewhere} allowed`]
+      : []),
+  ]
 }
 
 /** Every call settles, every stream that is read ends, nothing stays at work. */
@@ -55,10 +43,12 @@ export const everythingSettles: Invariant = ({ plan, called, left }) => [
  * After any storm the slots are all there, and not one more; a breaker has closed again, no call is
  * stuck.
  */
-export const slotsComeBack: Invariant = ({ plan, probe }) => {
+export const slotsComeBack: Invariant = ({ plan: { layers }, probe }) => {
   if (probe === undefined) return []
-  const limit = limitOf(plan.layers)
-  const [most, mostOfAll] = [Math.min(limit, 8), Math.min(limit, 9)]
+  const most = Math.min(probe.fits, PROBED)
+  // A call that is refused may be answered by another model, which has a limit of its own.
+  const goesOn = layers.some(({ kind }) => kind === 'fallback')
+  const mostOfAll = Math.min(goesOn ? probe.fits + 1 : probe.fits, PROBED + 1)
   const refusals = ['QUEUE_FULL', 'RATE_LIMITED', 'TIMEOUT', 'BREAKER_OPEN']
   return [
     ...(probe.alone === CHUNKS
@@ -71,12 +61,20 @@ export const slotsComeBack: Invariant = ({ plan, probe }) => {
       ? []
       : [`with one call more ${probe.over} ran at once, ${mostOfAll} should`]),
     ...(probe.outcomes.length > most ? [] : ['the calls after the storm never ended']),
-    ...probe.outcomes.flatMap((outcome, i) =>
-      outcome === CHUNKS || (i >= most && refusals.includes(String(outcome)))
+    ...probe.outcomes.flatMap((outcome, i) => {
+      const isFine = outcome === CHUNKS || (i >= most && refusals.includes(String(outcome)))
+      return isFine || (i >= most && goesOn)
         ? []
-        : [`call ${i} after the storm gave ${String(outcome)}`],
-    ),
+        : [`call ${i} after the storm gave ${String(outcome)}`]
+    }),
   ]
+}
+
+/** Tries that a layer makes of one call at most. */
+function triesOf({ kind, options }: LayerPlan): number {
+  if (kind === 'retry') return options.retries + 1
+  if (kind === 'fallback') return options.to.length + 1
+  return kind === 'hedge' ? 2 : 1
 }
 
 /**
@@ -85,10 +83,7 @@ export const slotsComeBack: Invariant = ({ plan, probe }) => {
  */
 export const boundedAttempts: Invariant = (history) => {
   const { plan, called, served, atRest } = history
-  const attempts = plan.layers.reduce(
-    (product, { kind, options }) => product * (kind === 'retry' ? options.retries + 1 : 1),
-    1,
-  )
+  const attempts = plan.layers.reduce((product, plan) => product * triesOf(plan), 1)
   // Halving a refused batch asks for an input again at each level; the largest batch has five.
   const halvings = has(history, 'batcher') ? 4 : 1
   const renewals = Number(atRest.cache?.stale ?? 0)
@@ -156,6 +151,9 @@ function closing(
   ]
 }
 
+/** Layers that refuse calls with `RATE_LIMITED`. */
+const LIMITING = ['queue', 'pool', 'rateLimit'] as const
+
 /** Errors are the caller's own reason, upstream's, or a refusal by a layer that is there. */
 export const honestErrors: Invariant = (history) =>
   each(history.called, ({ error, aborted, settled, readEnded, reading, plan }) => {
@@ -181,14 +179,15 @@ export const honestErrors: Invariant = (history) =>
       ({ behaviour: { error: said, does } }) =>
         said === code || (code === 'STREAM' && does === 'cut'),
     )
-    const mayLimit = has(history, 'queue') || has(history, 'pool')
+    const mayLimit = LIMITING.some((kind) => has(history, kind))
     const limited = code === 'RATE_LIMITED' && error.refused && mayLimit
     return !(made[code] ?? (told || limited)) && `gave ${code}, which nobody said`
   })
 
 /** Every answer is the whole, faultless answer to its own request, for its own tenant. */
-export const trueAnswers: Invariant = ({ called, served }) =>
-  each(called, ({ plan, answer, reading, chunks, meta, behind }) => {
+export const trueAnswers: Invariant = ({ called, served, plan: { layers } }) => {
+  const others = new Set(layers.flatMap(targetsOf))
+  return each(called, ({ plan, answer, reading, chunks, meta, behind }) => {
     if (answer === undefined) return false
     const from = plan.stream ? chunks[0]?.chunk : (answer as Part[])[0]
     const source: Served | undefined = from && served[from.serial]
@@ -200,6 +199,8 @@ export const trueAnswers: Invariant = ({ called, served }) =>
     }
     if (!source.prompts.includes(plan.prompt))
       return `was given the answer to ${source.prompts.join()}`
+    if (source.model !== plan.model && !others.has(source.model))
+      return `asked ${plan.model} and was answered by ${source.model}`
     if (source.tenant !== plan.tenant) return `was given an answer of tenant ${source.tenant}`
     const stored = (meta.get('cache') as CacheNote | undefined)?.status
     if ((stored === 'hit' || stored === 'stale') && source.outcome !== 'complete')
@@ -225,6 +226,7 @@ export const trueAnswers: Invariant = ({ called, served }) =>
       )
     return behind.length > 0 && 'went on after its end'
   })
+}
 
 /** A stream may be empty when upstream's was. */
 const emptyIsFine = (served: readonly Served[], prompt: string) =>
@@ -247,88 +249,6 @@ export const backPressure: Invariant = ({ called, served, atRest }) => {
     return sent > most + 2 ? [`request ${serial} sent ${sent} chunks when ${most} were read`] : []
   })
 }
-
-/**
- * What is stored is served in its time only, never from before a clear(), and not to calls that do
- * not want it.
- */
-export const trueCache: Invariant = (history) => {
-  const plan = history.plan.layers.find((layer) => layer.kind === 'cache')
-  const { called, served, cleared } = history
-  const serialOf = ({ plan: { stream }, answer, chunks }: Called): number | undefined =>
-    stream ? chunks[0]?.chunk.serial : (answer as Part[] | undefined)?.[0]?.serial
-  const statusOf = ({ meta }: Called) => (meta.get('cache') as CacheNote | undefined)?.status
-  const private_ = new Set(called.filter((call) => call.plan.cache === 'no-store').map(serialOf))
-  return each(called, (call) => {
-    const status = statusOf(call)
-    const serial = serialOf(call)
-    const { cache } = call.plan
-    if (cache === 'no-store' && (call.meta.has('cache') || call.meta.has('dedupe')))
-      return 'wanted nothing shared'
-    if (cache !== 'no-store' && serial !== undefined && private_.has(serial))
-      return 'was given what was not to be stored'
-    if (status !== 'hit' && status !== 'stale') return false
-    if (cache === 'reload') return 'wanted nothing stored'
-    const source = serial === undefined ? undefined : served[serial]
-    if (plan?.kind !== 'cache' || call.settled === undefined || source?.ended === undefined)
-      return false
-    // Who joins a stream in progress is served later than the cache was asked.
-    if (call.meta.has('dedupe')) return false
-    if (cleared && call.settled.place > cleared.place && source.began.place < cleared.place)
-      return 'was given what had been cleared'
-    const readers = called.filter(
-      (other) => serialOf(other) === serial && statusOf(other) === 'miss',
-    )
-    // Who is deaf has ended for upstream before his answer is there.
-    const answered =
-      source.behaviour.does === 'deaf' ? source.began.at + source.behaviour.ms : source.ended.at
-    const stored = Math.max(
-      answered,
-      ...readers.map(({ settled, readEnded }) => Math.max(settled?.at ?? 0, readEnded?.at ?? 0)),
-    )
-    const age = call.settled.at - stored
-    const { ttlMs, staleMs } = plan.options
-    return (
-      age > ttlMs + (status === 'stale' ? staleMs : 0) + GRAIN_MS &&
-      `was given an answer of ${age} ms as ${status}`
-    )
-  })
-}
-
-/** With a dedupe layer at most one request for the same thing at a time. */
-export const singleFlight: Invariant = (history) => {
-  const dedupe = placeOf(history, 'dedupe')
-  const batcher = placeOf(history, 'batcher')
-  const cache = placeOf(history, 'cache')
-  // A batch is a request of its own, and a cache further in renews its entries behind dedupe's
-  // back.
-  if (
-    dedupe < 0 ||
-    (batcher >= 0 && batcher < dedupe) ||
-    (cache > dedupe && Number(history.atRest.cache?.stale) > 0)
-  )
-    return []
-  const keyed = history.served.filter(({ cache }) => cache !== 'no-store')
-  return keyed.flatMap((first) =>
-    keyed.flatMap((second) => {
-      const same = ({ prompts, tenant, stream, cache }: Served) =>
-        JSON.stringify([prompts.toSorted(), tenant, stream, cache])
-      if (
-        second.serial <= first.serial ||
-        prompted(first, second) === 0 ||
-        same(first) !== same(second)
-      )
-        return []
-      const overlaps = second.began.place < (first.ended?.place ?? Number.POSITIVE_INFINITY)
-      return overlaps
-        ? [`requests ${first.serial} and ${second.serial} for the same thing overlap`]
-        : []
-    }),
-  )
-}
-
-const prompted = (one: Served, other: Served) =>
-  one.prompts.filter((prompt) => other.prompts.includes(prompt)).length
 
 /** Nothing is left behind: no timer, no listener on the caller's signal, no work. */
 export const nothingLeft: Invariant = ({ left, closed }) => [

@@ -1,11 +1,18 @@
 import fc from 'fast-check'
-import type { Kind, LayerPlan, LayerPlans } from '../support/history-layers.js'
+import type { Kind, LayerPlan, LayerPlans } from '../support/history-plans.js'
 import type { CallPlan, Plan, Reading } from '../support/history-run.js'
-import { type Behaviour, CHUNKS } from '../support/history-upstream.js'
+import { CHUNKS } from '../support/history-traits.js'
+import type { Behaviour } from '../support/history-upstream.js'
 
 const between = (min: number, max: number) => fc.integer({ min, max })
 const maybe = <T>(arbitrary: fc.Arbitrary<T>, freq = 2) =>
   fc.option(arbitrary, { nil: undefined, freq })
+
+const rate = (limit: fc.Arbitrary<number>, burst: fc.Arbitrary<number>) =>
+  fc.record(
+    { limit, intervalMs: between(20, 100), burst },
+    { requiredKeys: ['limit', 'intervalMs'] },
+  )
 
 const options: { readonly [K in Kind]: fc.Arbitrary<LayerPlans[K]> } = {
   cache: fc.record({
@@ -31,23 +38,71 @@ const options: { readonly [K in Kind]: fc.Arbitrary<LayerPlans[K]> } = {
       windowMs: fc.constantFrom(50, 200, 1_000),
     }),
   }),
-  breaker: fc.record({
-    failureRate: fc.constantFrom(0.3, 0.5, 1),
-    minimumCalls: between(1, 4),
-    windowMs: fc.constantFrom(50, 200, 500),
-    resetMs: between(20, 120),
-  }),
+  breaker: fc.record(
+    {
+      failureRate: fc.constantFrom(0.3, 0.5, 1),
+      minimumCalls: between(1, 4),
+      windowMs: fc.constantFrom(50, 200, 500),
+      resetMs: between(20, 120),
+      trials: between(1, 3),
+      slowMs: between(5, 60),
+      key: fc.constant('model' as const),
+    },
+    { requiredKeys: ['failureRate', 'minimumCalls', 'windowMs', 'resetMs', 'trials'] },
+  ) as fc.Arbitrary<LayerPlans['breaker']>,
   queue: fc.record(
     {
-      concurrency: between(1, 4),
+      concurrency: fc.oneof(
+        between(1, 4),
+        fc.constantFrom({ min: 1, start: 1, max: 3 }, { min: 1, start: 2, max: 6 }),
+      ),
       maxWaiting: between(0, 6),
       maxWaitMs: between(5, 80),
       fairness: fc.boolean(),
     },
     { requiredKeys: ['concurrency', 'maxWaiting'] },
   ) as fc.Arbitrary<LayerPlans['queue']>,
-  pool: fc.record({ connections: between(1, 4), maxWaiting: between(0, 6) }),
+  pool: fc.record(
+    {
+      connections: between(1, 4),
+      maxWaiting: between(0, 6),
+      members: fc.constant([{ weight: 1 }, { weight: 1 }]),
+    },
+    { requiredKeys: ['connections', 'maxWaiting'] },
+  ) as fc.Arbitrary<LayerPlans['pool']>,
   batcher: fc.record({ maxItems: between(2, 5), maxDelayMs: between(0, 8) }),
+  rateLimit: fc
+    .record(
+      {
+        requests: rate(between(1, 12), between(1, 12)),
+        tokens: rate(between(20, 400), between(20, 200)),
+        by: fc.constantFrom('tenant', 'model', 'all'),
+        mode: fc.constantFrom('wait', 'wait', 'reject'),
+        maxWaiting: between(0, 6),
+        maxWaitMs: fc.constantFrom(20, 80, 1_000),
+      },
+      { requiredKeys: ['by', 'mode', 'maxWaiting', 'maxWaitMs'] },
+    )
+    .map((chosen) =>
+      chosen.requests === undefined && chosen.tokens === undefined
+        ? { ...chosen, requests: { limit: 5, intervalMs: 50 } }
+        : chosen,
+    ) as fc.Arbitrary<LayerPlans['rateLimit']>,
+  fallback: fc.record({
+    to: fc.shuffledSubarray(['spare', 'second', 'elsewhere', 'value', 'nothing'], {
+      minLength: 1,
+      maxLength: 3,
+    }),
+  }),
+  hedge: fc.record({
+    delayMs: between(2, 30),
+    to: fc.shuffledSubarray(['spare', 'second', 'elsewhere'], { maxLength: 2 }),
+    budget: fc.constantFrom(
+      false as const,
+      { size: 10, start: 1, perSuccess: 0.05 },
+      { size: 2, start: 2, perSuccess: 0.5 },
+    ),
+  }),
 }
 
 const layer = (kind: Kind): fc.Arbitrary<LayerPlan> =>
@@ -56,10 +111,14 @@ const layer = (kind: Kind): fc.Arbitrary<LayerPlan> =>
 const RECOMMENDED: Kind[] = [
   'cache',
   'dedupe',
+  'rateLimit',
   'timeout',
+  'fallback',
   'retry',
+  'hedge',
   'breaker',
   'queue',
+  'rateLimit',
   'timeout',
   'pool',
 ]
@@ -76,6 +135,10 @@ const ANY: Kind[] = [
   'retry',
   'queue',
   'breaker',
+  'rateLimit',
+  'fallback',
+  'hedge',
+  'rateLimit',
 ]
 
 /** The recommended order, a part of it, or any order of any layers. */
@@ -112,6 +175,7 @@ const call = (index: number): fc.Arbitrary<CallPlan> =>
       { weight: 2, arbitrary: fc.constant(`own ${index}`) },
       { weight: 3, arbitrary: fc.constantFrom('shared a', 'shared b') },
     ),
+    model: fc.constantFrom('first', 'first', 'first', 'second'),
     stream: fc.boolean(),
     priority: between(-1, 1),
     tenant: fc.constantFrom(undefined, undefined, 'alice', 'bob'),
@@ -145,6 +209,7 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.record({
     'RATE_LIMITED',
     'BAD_REQUEST',
     'AUTH',
+    'NOT_FOUND',
     'PROTOCOL',
     'foreign',
     'mistake',

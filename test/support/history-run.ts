@@ -1,21 +1,10 @@
 import { getEventListeners } from 'node:events'
-import {
-  type CacheMode,
-  type CallOptions,
-  isStackError,
-  onEnd,
-  stack,
-} from '../../src/core/index.js'
-import { type HistoryClock, type Moment, now, settle } from './history-clock.js'
-import { type LayerPlan, type Make, type Watched, watchedStack } from './history-layers.js'
-import {
-  type Ask,
-  type Behaviour,
-  type Chunk,
-  HistoryUpstream,
-  type Served,
-} from './history-upstream.js'
-import { watch } from './watch.js'
+import { type CacheMode, onEnd, stack } from '../../src/core/index.js'
+import { type HistoryClock, type Moment, now } from './history-clock.js'
+import { type Make, type Watched, watchedStack } from './history-layers.js'
+import type { LayerPlan } from './history-plans.js'
+import { type Asked, type Probe, probed, restOf } from './history-probe.js'
+import { type Behaviour, type Chunk, HistoryUpstream, type Served } from './history-upstream.js'
 
 /** How a caller reads a stream: `whole`, `take` chunks and then leave, or not at all. */
 export interface Reading {
@@ -26,6 +15,7 @@ export interface Reading {
 export interface CallPlan {
   readonly atMs: number
   readonly prompt: string
+  readonly model: string
   readonly stream: boolean
   readonly priority: number
   readonly tenant: string | undefined
@@ -78,36 +68,11 @@ export interface Recorded {
   readonly atRest: Stats
   readonly cleared: Moment | undefined
   readonly closed: { readonly began: Moment; readonly ended: Moment | undefined } | undefined
-  readonly peak: number
+  readonly peak: HistoryUpstream['peak']
   readonly left: { timers: number; listeners: number; active: number }
 }
 
-interface Probe {
-  readonly alone: unknown
-  /** Requests upstream while as many calls as fit were made, and with one call more. */
-  readonly full: number
-  readonly over: number
-  readonly outcomes: readonly unknown[]
-}
-
 export const REASON = new Error('the caller has left')
-
-/** The calls that may be upstream at once, by the plan; Infinity when no layer bounds them. */
-export function limitOf(layers: readonly LayerPlan[], renewing = false): number {
-  const limits = layers.map((plan, i) => {
-    // A renewal behind a stale hit has no caller who would hold a place further out.
-    const renews = layers
-      .slice(i)
-      .some(({ kind, options }) => kind === 'cache' && options.staleMs > 0)
-    if (renewing && renews) return Number.POSITIVE_INFINITY
-    return plan.kind === 'queue'
-      ? plan.options.concurrency
-      : plan.kind === 'pool'
-        ? plan.options.connections
-        : Number.POSITIVE_INFINITY
-  })
-  return Math.min(...limits)
-}
 
 /** Lets a plan happen on the clock, and writes down what callers and upstream saw. */
 export async function record(plan: Plan, clock: HistoryClock, make?: Make): Promise<Recorded> {
@@ -116,8 +81,8 @@ export async function record(plan: Plan, clock: HistoryClock, make?: Make): Prom
   let draws = 0
   const random = () => plan.jitter[draws++ % plan.jitter.length] ?? 0
   const sample = () => samples.push(ask.stats() as Stats)
-  const { watched, layers } = watchedStack(plan.layers, random, sample, make)
-  const ask = stack(upstream.base, ...layers) as unknown as Asked
+  const { watched, layers, others } = watchedStack(plan.layers, upstream, random, sample, make)
+  const ask = stack(upstream.baseAt('here'), ...layers) as unknown as Asked
   upstream.onChange = sample
   const shared = new AbortController()
   const called: Called[] = []
@@ -147,10 +112,11 @@ export async function record(plan: Plan, clock: HistoryClock, make?: Make): Prom
   if (plan.close === undefined) {
     upstream.recover()
     await clock.pass(restOf(plan.layers))
-    probe = await probed(clock, ask, upstream, plan.layers)
+    probe = await probed({ clock, ask, upstream, watched })
     close(1_000)
   }
   await clock.passUntil(() => closed?.ended !== undefined, 5_000)
+  for (const other of others) void other.close({ timeoutMs: 100 })
   await clock.pass(500)
   return {
     plan,
@@ -166,32 +132,10 @@ export async function record(plan: Plan, clock: HistoryClock, make?: Make): Prom
     left: {
       timers: clock.timers,
       listeners: getEventListeners(shared.signal, 'abort').length,
-      active: upstream.active,
+      active: upstream.active.here + upstream.active.elsewhere,
     },
   }
 }
-
-interface Asked {
-  (request: Ask, options: CallOptions): Promise<unknown>
-  stats(): object
-  close(options: { timeoutMs: number }): Promise<void>
-}
-
-/** The time after which nothing of the storm may be felt any more. */
-const restOf = (layers: readonly LayerPlan[]): number =>
-  200 +
-  Math.max(
-    0,
-    ...layers.map(({ kind, options }) => {
-      if (kind === 'breaker') return 2 * options.resetMs + options.windowMs
-      return kind === 'queue' || kind === 'pool' ? LONGEST_PAUSE_MS : 0
-    }),
-  )
-
-/** After refusals that name no time: 8 s, and a quarter of it. */
-const LONGEST_PAUSE_MS = 10_000
-/** After so many successes a gate that was shut is open for more than a probe asks for. */
-const SUCCESSES = 4
 
 function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
   const caller = plan.abortAfterMs === undefined ? undefined : new AbortController()
@@ -215,7 +159,7 @@ function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
       caller.abort(REASON)
     }, plan.abortAfterMs)
   }
-  const { priority, tenant, cache, timeoutMs, stream, prompt } = plan
+  const { priority, tenant, cache, timeoutMs, stream, prompt, model } = plan
   const options = {
     signal: caller?.signal ?? shared,
     priority,
@@ -224,7 +168,7 @@ function begin(ask: Asked, plan: CallPlan, shared: AbortSignal): Called {
     timeoutMs,
     meta: called.meta,
   }
-  ask({ prompts: [prompt], stream }, options).then(
+  ask({ prompts: [prompt], stream, model }, options).then(
     (answer) => {
       called.settled = now()
       called.answer = answer
@@ -272,45 +216,4 @@ async function read(stream: AsyncGenerator<Chunk, undefined>, called: Called): P
       (error: unknown) => called.behind.push(error),
     )
   }
-}
-
-/**
- * Makes as many calls as fit, then one more, of a stack that has come to rest. Streams, as a
- * batcher would merge plain calls.
- */
-async function probed(
-  clock: HistoryClock,
-  ask: Asked,
-  upstream: HistoryUpstream,
-  layers: readonly LayerPlan[],
-): Promise<Probe> {
-  let made = 0
-  const call = async (): Promise<unknown> => {
-    const chunks: Chunk[] = []
-    try {
-      const stream = await ask({ prompts: [`probe ${++made}`], stream: true }, { timeoutMs: 2_000 })
-      for await (const chunk of stream as AsyncIterable<Chunk>) chunks.push(chunk)
-      return chunks.length
-    } catch (error) {
-      return isStackError(error) ? error.code : error
-    }
-  }
-  const first = watch(call())
-  await clock.passUntil(() => first.state !== 'pending', 3_000)
-  for (let i = 1; i < SUCCESSES; i++) {
-    const next = watch(call())
-    await clock.passUntil(() => next.state !== 'pending', 3_000)
-  }
-  const limit = Math.min(limitOf(layers), 8)
-  const release = upstream.hold()
-  const calls = Array.from({ length: limit }, call)
-  await settle()
-  const full = upstream.active
-  calls.push(call())
-  await settle()
-  const over = upstream.active
-  release()
-  const all = watch(Promise.all(calls))
-  await clock.passUntil(() => all.state !== 'pending', 5_000)
-  return { alone: first.value, full, over, outcomes: all.value ?? [] }
 }

@@ -1,18 +1,20 @@
-import type { CacheMode, Context } from '../../src/core/index.js'
-import { type BaseTraits, base } from '../../src/core/index.js'
+import { base, type CacheMode, type Context } from '../../src/core/index.js'
 import { type Moment, now } from './history-clock.js'
+import { chunksOf, partsOf, TRAITS } from './history-traits.js'
 import { type UpstreamCode, upstreamError } from './upstream.js'
 
 /** A request: several prompts when a batcher has merged calls. */
 export interface Ask {
   readonly prompts: readonly string[]
   readonly stream: boolean
+  readonly model: string
 }
 
 /** An answer to one prompt. It says itself whose it is. */
 export interface Part {
   readonly prompt: string
   readonly tenant: string | undefined
+  readonly model: string
   /** Which upstream request it comes from. */
   readonly serial: number
 }
@@ -36,11 +38,20 @@ export interface Behaviour {
   readonly retryAfter: number | undefined
 }
 
+/**
+ * Who served a request: upstream, another one that a `fallback` or `hedge` goes to, or a function
+ * that gives a value.
+ */
+export type Site = 'here' | 'elsewhere' | 'value'
+
 /** One request as upstream saw it. */
 export interface Served extends Ask {
   readonly serial: number
+  readonly site: Site
   readonly tenant: string | undefined
   readonly cache: CacheMode
+  /** Whether it is a second try beside a slow first one. */
+  readonly optional: boolean
   readonly behaviour: Behaviour
   readonly began: Moment
   /** When its work was over: answered, failed, or told to stop. */
@@ -50,7 +61,6 @@ export interface Served extends Ask {
   sent: number
 }
 
-export const CHUNKS = 4
 const ANSWER: Behaviour = {
   does: 'answer',
   ms: 1,
@@ -65,8 +75,8 @@ const ANSWER: Behaviour = {
  */
 export class HistoryUpstream {
   readonly served: Served[] = []
-  active = 0
-  peak = 0
+  readonly active = { here: 0, elsewhere: 0, value: 0 }
+  readonly peak = { here: 0, elsewhere: 0, value: 0 }
   /** Told at every beginning and end. */
   onChange = () => {}
   #script: Behaviour[]
@@ -91,21 +101,31 @@ export class HistoryUpstream {
     }
   }
 
-  /** The function to put layers around. */
-  get base(): (request: Ask, context: Context) => Promise<unknown> {
+  /** The function to put layers around, here or elsewhere. */
+  baseAt(site: Site): (request: Ask, context: Context) => Promise<unknown> {
     return base(
-      (request: Ask, context: Context) => this.#serve(request, context),
+      (request: Ask, context: Context) => this.#serve(request, context, site),
       TRAITS as never,
     ) as never
   }
 
-  async #serve({ prompts, stream }: Ask, context: Context): Promise<unknown> {
-    const behaviour = this.#script.shift() ?? ANSWER
+  /** Gives a value in place of an answer. */
+  give(request: Ask, context: Context): Part[] {
+    const served = this.#begin({ ...request, model: 'value', stream: false }, context, 'value')
+    this.#end(served, 'complete')
+    return partsOf(served)
+  }
+
+  #begin({ prompts, stream, model }: Ask, context: Context, site: Site): Served {
+    const behaviour = (site === 'value' ? undefined : this.#script.shift()) ?? ANSWER
     const served: Served = {
       prompts,
       stream,
+      model,
+      site,
       tenant: context.tenant,
       cache: context.cache,
+      optional: context.optional,
       serial: this.served.length,
       behaviour,
       began: now(),
@@ -114,9 +134,16 @@ export class HistoryUpstream {
       sent: 0,
     }
     this.served.push(served)
-    this.active++
-    this.peak = Math.max(this.peak, this.active)
+    this.active[site]++
+    this.peak[site] = Math.max(this.peak[site], this.active[site])
     this.onChange()
+    return served
+  }
+
+  async #serve(request: Ask, context: Context, site: Site): Promise<unknown> {
+    const { stream } = request
+    const served = this.#begin(request, context, site)
+    const { behaviour } = served
     const { signal } = context
     const onAbort = () => this.#end(served, 'stopped')
     signal.addEventListener('abort', onAbort, { once: true })
@@ -148,7 +175,7 @@ export class HistoryUpstream {
     if (served.ended !== undefined) return
     served.ended = now()
     served.outcome = outcome
-    this.active--
+    this.active[served.site]--
     this.onChange()
   }
 
@@ -188,51 +215,6 @@ export class HistoryUpstream {
       }),
     }
   }
-}
-
-const UNREAD_MS = 150
-
-const TRAITS: BaseTraits<Ask, unknown, Chunk> = {
-  streams: ({ stream }) => stream,
-  key: ({ prompts, stream }, use) => JSON.stringify([prompts, use === 'dedupe' && stream]),
-  commits: ({ index }) => index > 0,
-  complete: (chunks) => chunks.at(-1)?.last === true,
-  toStream: (answer, { prompts }) =>
-    prompts.length === 1 ? converted((answer as Part[])[0] as Part) : undefined,
-  fromStream: ([first]) => first && [partOf(first)],
-  split: ({ prompts, stream }) => (stream ? undefined : { group: '', size: prompts.length }),
-  merge: (requests) => ({
-    request: { prompts: requests.flatMap(({ prompts }) => prompts), stream: false },
-    part: (answer, from, size) => (answer as Part[]).slice(from, from + size),
-  }),
-  unreadMs: UNREAD_MS,
-}
-
-const partOf = ({ prompt, tenant, serial }: Part): Part => ({ prompt, tenant, serial })
-
-/** The whole plain answer to a request. */
-export const partsOf = ({
-  prompts,
-  tenant,
-  serial,
-}: Pick<Served, 'prompts' | 'tenant' | 'serial'>): Part[] =>
-  prompts.map((prompt) => ({ prompt, tenant, serial }))
-
-/** A plain answer as a stream: one chunk of content behind the empty one. */
-const converted = (part: Part): Chunk[] =>
-  [0, 1].map((index) => ({ ...partOf(part), index, last: index === 1 }))
-
-/** All chunks that a stream of this request has when it is whole. */
-export const chunksOf = ({
-  prompts,
-  tenant,
-  serial,
-  stream,
-}: Pick<Served, 'prompts' | 'tenant' | 'serial' | 'stream'>): Chunk[] => {
-  const part = { prompt: prompts[0] as string, tenant, serial }
-  return stream
-    ? Array.from({ length: CHUNKS }, (_, index) => ({ ...part, index, last: index === CHUNKS - 1 }))
-    : converted(part)
 }
 
 function failureOf(error: Behaviour['error'], retryAfter: number | undefined): Error {
