@@ -258,7 +258,13 @@ async function fill(
 }
 
 /** For layers that are not among these. */
-const NOWHERE = { stack: stack(async () => undefined), give: () => undefined }
+const NOWHERE: Parameters<typeof makeLayer>[4] = {
+  stack: stack(async (_: unknown) => undefined as unknown),
+  give: () => undefined,
+  fail: () => {
+    throw new Error('Nobody is asked.')
+  },
+}
 
 describe('client', () => {
   it('keeps its promises in random storms over real sockets', async () => {

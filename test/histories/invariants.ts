@@ -129,17 +129,17 @@ export const keepsTime: Invariant = ({ called, served, closed, plan }) => [
 ]
 
 function closing(
-  { began, ended }: NonNullable<Recorded['closed']>,
+  { began: closedAt, ended }: NonNullable<Recorded['closed']>,
   timeoutMs: number,
   called: readonly Called[],
 ): string[] {
-  const limit = began.at + timeoutMs + GRAIN_MS
+  const limit = closedAt.at + timeoutMs + GRAIN_MS
   return [
     ...(ended !== undefined && ended.at <= limit + 1_000
       ? []
       : ['close() took longer than its limit']),
-    ...each(called, ({ settled, readEnded, plan }) => {
-      if (settled && settled.at > Math.max(limit, plan.atMs)) return 'was not cut by close()'
+    ...each(called, ({ began, settled, readEnded, plan }) => {
+      if (settled && settled.at > Math.max(limit, began.at)) return 'was not cut by close()'
       return (
         plan.reading.pauseMs === 0 &&
         plan.reading.take !== 'nothing' &&

@@ -54,7 +54,7 @@ export const equal = (what: string, got: number | undefined, expected: number): 
   got === expected ? [] : [`${what} is ${got}, not ${expected}`]
 
 /** Most calls that were past a place at the same time. */
-export function mostAtOnce(passed: readonly Passed[]): number {
+export function mostAtOnce(passed: readonly Pick<Passed, 'began' | 'ended'>[]): number {
   const steps = passed.flatMap(({ began, ended }) => [
     { place: began.place, step: 1 },
     { place: ended?.place ?? Number.POSITIVE_INFINITY, step: -1 },

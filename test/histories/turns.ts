@@ -56,6 +56,8 @@ export function waitedBeforeRun(
   if (began.at > from.began.at) return [`a second try waited until ${began.at}`]
   const waits = outside.some((other) => {
     const until = went.get(other)?.began ?? other.settled
+    // Who matters more waits for none of the others.
+    if (other.context.priority < context.priority) return false
     return other.began.at < began.at && (until?.at ?? Number.POSITIVE_INFINITY) > began.at
   })
   return waits ? [`a second try went on at ${began.at} before others that waited`] : []

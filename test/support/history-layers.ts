@@ -55,7 +55,9 @@ export interface Log {
 /** Where a layer can send a call instead of inward. */
 export interface Elsewhere {
   readonly stack: Stack<Ask, unknown, readonly []>
+  /** Functions in place of an answer: one that gives a value, and one that has none. */
   give(request: Ask, context: Context): unknown
+  fail(request: Ask, context: Context): never
 }
 
 /** A layer under test between two places where all that passes is written down. */
@@ -120,13 +122,10 @@ export const makeLayer: Make = (
   return { layer: retry({ name, ...options, random, onRetry }) }
 }
 
-function candidateOf(target: string, { stack, give }: Elsewhere): FallbackCandidate<Ask> {
+function candidateOf(target: string, { stack, give, fail }: Elsewhere): FallbackCandidate<Ask> {
   if (target === 'elsewhere') return stack
   if (target === 'value') return give
-  if (target !== 'nothing') return target
-  return () => {
-    throw new Error('the function has no value')
-  }
+  return target === 'nothing' ? fail : target
 }
 
 export const retryAfterOf = (error: unknown): number =>
@@ -201,6 +200,13 @@ export function watchedStack(
         const value = upstream.give(ask, context)
         Object.assign(one, { settled: now(), ended: now(), outcome: 'complete' })
         return value
+      },
+      fail: (ask, context) => {
+        const error = new Error('the function has no value')
+        const one = passes(ask, context, 'nothing')
+        elsewhere.push(one)
+        Object.assign(one, { settled: now(), ended: now(), outcome: 'failed', error })
+        throw error
       },
     }
     const made = make(plan, name, log, random, away)

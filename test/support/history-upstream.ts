@@ -39,10 +39,10 @@ export interface Behaviour {
 }
 
 /**
- * Who served a request: upstream, another one that a `fallback` or `hedge` goes to, or a function
- * that gives a value.
+ * Who served a request: upstream, another one that a `fallback` or `hedge` goes to, a function that
+ * gives a value, or one that has none.
  */
-export type Site = 'here' | 'elsewhere' | 'value'
+export type Site = 'here' | 'elsewhere' | 'value' | 'nothing'
 
 /** One request as upstream saw it. */
 export interface Served extends Ask {
@@ -75,8 +75,8 @@ const ANSWER: Behaviour = {
  */
 export class HistoryUpstream {
   readonly served: Served[] = []
-  readonly active = { here: 0, elsewhere: 0, value: 0 }
-  readonly peak = { here: 0, elsewhere: 0, value: 0 }
+  readonly active = { here: 0, elsewhere: 0, value: 0, nothing: 0 }
+  readonly peak = { here: 0, elsewhere: 0, value: 0, nothing: 0 }
   /** Told at every beginning and end. */
   onChange = () => {}
   #script: Behaviour[]
