@@ -3,6 +3,7 @@ import { isObserved } from '../events/index.js'
 import { Trace } from '../events/trace.js'
 import { proceed } from '../follow.js'
 import { COMPLETE, type Stream, type StreamEnd, streamOf } from '../stream/index.js'
+import { now } from '../time/clock.js'
 import { type Expiring, NOT_WAITING } from '../time/deadline-heap.js'
 import { deadlines } from '../time/deadlines.js'
 import type { CallOptions, Handler } from '../types.js'
@@ -24,7 +25,7 @@ export class Call extends CallContext implements Expiring {
   readonly #settlers: Settlers
 
   private constructor(stack: StackScope, options: CheckedOptions, settlers: Settlers) {
-    super(stack, options.deadline, options, options.meta)
+    super(stack, options, options.meta)
     this.#options = options
     this.#settlers = settlers
   }
@@ -49,6 +50,10 @@ export class Call extends CallContext implements Expiring {
     call.#run(handler as Handler, request)
   }
 
+  get deadline(): number {
+    return this.#options.deadline
+  }
+
   /** The caller has gone, the stack was closed over it, or its time is over. */
   override abort(reason: unknown): void {
     if (this.aborted) return
@@ -61,6 +66,7 @@ export class Call extends CallContext implements Expiring {
 
   /** @internal Its own limit has passed. */
   expire(): void {
+    if (this.deadline > now()) return this.#waitForDeadline()
     const ms = this.#options.limitMs
     this.trace?.timeout(undefined, 'total', ms)
     this.abort(new TimeoutError(ms))
@@ -74,7 +80,7 @@ export class Call extends CallContext implements Expiring {
   }
 
   #run(handler: Handler, request: unknown): void {
-    if (this.deadline !== Number.POSITIVE_INFINITY) deadlines.set(this, this.deadline)
+    this.#waitForDeadline()
     const trace = this.#observe()
     try {
       const answer =
@@ -87,6 +93,11 @@ export class Call extends CallContext implements Expiring {
     } catch (error) {
       this.#failed(error)
     }
+  }
+
+  /** The deadline may move if the call is that of another stack's shared work. */
+  #waitForDeadline(): void {
+    if (this.deadline !== Number.POSITIVE_INFINITY) deadlines.set(this, this.deadline)
   }
 
   #observe(): Trace | undefined {

@@ -24,8 +24,11 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   before: Linked | undefined = undefined
   after: Linked | undefined = undefined
   readonly stack: StackScope
-  /** Of shared work it moves as callers come and go; of a caller's own call it stays. */
-  deadline: number
+  /**
+   * Of shared work it moves as callers come and go, and with it that of all work further in; of a
+   * caller's own call it stays. So it is read whenever it matters.
+   */
+  abstract readonly deadline: number
   readonly settings: CallSettings
   /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
   trace: Trace | undefined = undefined
@@ -35,15 +38,9 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   #asked: unknown
   #key: string | undefined
 
-  constructor(
-    stack: StackScope,
-    deadline: number,
-    settings: CallSettings,
-    meta: Map<string, unknown> | undefined,
-  ) {
+  constructor(stack: StackScope, settings: CallSettings, meta: Map<string, unknown> | undefined) {
     super()
     this.stack = stack
-    this.deadline = deadline
     this.settings = settings
     this.#meta = meta
     stack.running.add(this)
@@ -252,11 +249,13 @@ function settingsOf(context: Context): CallSettings {
 /** Work that several callers share: a call of its own, with the latest of their deadlines. */
 class SharedCallWork extends CallContext implements SharedWork {
   readonly #places = new Places()
+  /** As long as nobody has joined, and when nobody is left: the last one. */
+  #deadline = Number.POSITIVE_INFINITY
   #isOver = false
   readonly #begunBy: CallContext
 
   constructor(begunBy: CallContext, settings: CallSettings) {
-    super(begunBy.stack, Number.POSITIVE_INFINITY, settings, undefined)
+    super(begunBy.stack, settings, undefined)
     this.#begunBy = begunBy
   }
 
@@ -274,15 +273,18 @@ class SharedCallWork extends CallContext implements SharedWork {
     return this.#places.count
   }
 
+  get deadline(): number {
+    if (this.callers > 0 && !this.#isOver) this.#deadline = this.#places.latestDeadline
+    return this.#deadline
+  }
+
   join(place: Place): void {
     this.#places.add(place)
-    this.deadline = this.#places.latestDeadline
   }
 
   leave(place: Place, reason?: unknown): void {
     if (this.#isOver || !this.#places.remove(place)) return
-    if (this.callers > 0) this.deadline = this.#places.latestDeadline
-    else this.abort(reason ?? new DOMException(ABANDONED, 'AbortError'))
+    if (this.callers === 0) this.abort(reason ?? new DOMException(ABANDONED, 'AbortError'))
   }
 
   tell(caller: Context): void {

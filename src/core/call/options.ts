@@ -147,13 +147,19 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
 }
 
 function takeOver(context: Context): CheckedOptions {
-  const { cancel, deadline, priority, tenant, cache, meta, transport, trace } = context
+  const { cancel, priority, tenant, cache, meta, transport, trace } = context
+  const since = now()
   // Of an earlier version's context neither is known.
   const { optional = false, via = '' } = context
   return {
     parent: cancel,
-    deadline,
-    limitMs: deadline - now(),
+    // Looked up: of shared work it moves.
+    get deadline() {
+      return context.deadline
+    },
+    get limitMs() {
+      return context.deadline - since
+    },
     priority,
     tenant,
     cache,
