@@ -91,7 +91,9 @@ export class WaitingLine implements Expiring, Line {
   serve(): void {
     while (!this.#isAsking) {
       const first = this.#first
-      if (first === undefined) return
+      // Calls learn one after the other that their stack closes: this one is about to leave, and
+      // then the next one is asked.
+      if (first === undefined || first.context.closing.aborted) return
       const decision = this.#limits.ask(first.call, NOTHING)
       if (isThenable(decision)) this.#serveLater(first, decision)
       else if (!this.#decide(first, decision)) return
