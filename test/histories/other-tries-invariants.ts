@@ -106,7 +106,8 @@ function goesSecond(
   return [
     ...(began.at >= first.began.at + delayMs ? [] : ['a second try came too early']),
     ...(began.place < (call.settled ?? NEVER).place ? [] : ['a second try came after the answer']),
-    ...(began.place < (first.settled ?? NEVER).place ? [] : ['a second try came after a failure']),
+    // Both may be due at the same moment.
+    ...(began.at <= (first.settled ?? NEVER).at ? [] : ['a second try came after a failure']),
     ...(began.at <= context.deadline ? [] : ['a second try came after the deadline']),
     ...(context.optional || !isHere ? [] : ['a second try may wait']),
     ...((to.length > 0 && to[0] === where) ||

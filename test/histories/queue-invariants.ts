@@ -43,10 +43,13 @@ export const closingEndsWaitsForLimits: Invariant = ofEach('rateLimit', endsWait
 
 function endsWaits({ outside, inside }: Watched, _: object, { closed, plan }: Recorded): string[] {
   if (closed === undefined || plan.close === undefined) return []
-  const went = new Set(inside.map(({ from }) => from))
+  const went = new Map(inside.map(({ from, began }) => [from, began]))
   return outside.flatMap((one) => {
+    const began = went.get(one)
+    if (began !== undefined && one.began.at < began.at && began.at > closed.began.at)
+      return ['a call that had waited went on while the stack closed']
     const waited =
-      !went.has(one) &&
+      began === undefined &&
       one.began.place < closed.began.place &&
       (one.settled?.place ?? 0) > closed.began.place
     if (!waited) return []
