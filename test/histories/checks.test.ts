@@ -1,9 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ClosedError, isStackError, isStream, sleep, streamOf } from '../../src/core/index.js'
+import {
+  ClosedError,
+  isStackError,
+  isStream,
+  type LayerOf,
+  sleep,
+  streamOf,
+} from '../../src/core/index.js'
+import type { BreakerLayer } from '../../src/layers/breaker/index.js'
 import { HistoryClock } from '../support/history-clock.js'
-import { makeLayer } from '../support/history-layers.js'
-import { widthOf } from '../support/history-plans.js'
-import type { Chunk, Part } from '../support/history-upstream.js'
+import { type Make, makeLayer } from '../support/history-layers.js'
+import { type Kind, widthOf } from '../support/history-plans.js'
+import type { Ask, Chunk, Part } from '../support/history-upstream.js'
 import { catchWarnings } from '../support/warnings.js'
 import { around, disguised, instead, type Mistake, type Next, noticing } from './wrong-layers.js'
 
@@ -18,6 +26,17 @@ afterEach(() => {
   vi.unstubAllGlobals()
   vi.restoreAllMocks()
 })
+
+/** The right layer, which some calls go around. */
+const aside =
+  (kind: Kind, wrap: (layer: LayerOf<Ask, unknown>, next: Next) => Next): Make =>
+  (plan, name, ...rest) => {
+    const made = makeLayer(plan, name, ...rest)
+    if (plan.kind !== kind) return made
+    return { ...made, layer: disguised(made.layer, name, (next) => wrap(made.layer, next)) }
+  }
+
+const WIDE = { min: 1, start: 9, max: 9 }
 
 const stored = new Map<string, unknown>()
 
@@ -116,21 +135,46 @@ const MISTAKES: readonly Mistake[] = [
   [
     'a breaker lets calls through while it is open',
     'breaker',
-    (plan, name, ...rest) => {
-      const made = makeLayer(plan, name, ...rest)
-      if (plan.kind !== 'breaker') return made
-      const { layer } = made
-      return {
-        layer: disguised(layer, name, (next) => {
-          const right = layer(next) as Next
-          const leak = (error: unknown) =>
-            isStackError(error, 'BREAKER_OPEN') ? undefined : Promise.reject(error)
-          return async (ask, context) =>
-            (await Promise.resolve(right(ask, context)).catch(leak)) ?? next(ask, context)
-        }),
-      }
-    },
+    aside('breaker', (layer, next) => {
+      const right = layer(next) as Next
+      const leak = (error: unknown) =>
+        isStackError(error, 'BREAKER_OPEN') ? undefined : Promise.reject(error)
+      return async (ask, context) =>
+        (await Promise.resolve(right(ask, context)).catch(leak)) ?? next(ask, context)
+    }),
     'breakerKeepsSilence',
+  ],
+  [
+    'a breaker lets all calls through while it is on trial',
+    'breaker',
+    aside('breaker', (layer, next) => {
+      const right = layer(next) as Next
+      return async (ask, context) => {
+        const isOnTrial = (layer as BreakerLayer).state() === 'half-open'
+        return isOnTrial ? next(ask, context) : right(ask, context)
+      }
+    }),
+    'breakerKeepsSilence',
+  ],
+  [
+    'a breaker counts every call as slow',
+    'breaker',
+    (plan, ...rest) =>
+      plan.kind === 'breaker'
+        ? {
+            ...makeLayer({ ...plan, options: { ...plan.options, slowMs: 1 } }, ...rest),
+          }
+        : makeLayer(plan, ...rest),
+    'breakerKeepsSilence',
+  ],
+  [
+    'a concurrency grows above its bound',
+    'queue',
+    (plan, ...rest) =>
+      plan.kind === 'queue'
+        ? makeLayer({ ...plan, options: { ...plan.options, concurrency: WIDE } }, ...rest)
+        : makeLayer(plan, ...rest),
+    'queueKeepsOrder',
   ],
   [
     'a time limit does not heed the body',
