@@ -1,5 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Cancel, type Context, isStackError, isStream, onEnd } from '../../src/core/index.js'
+import {
+  ANSWERED_BY,
+  Cancel,
+  type Context,
+  isStackError,
+  isStream,
+  onEnd,
+} from '../../src/core/index.js'
 import { HistoryClock } from '../support/history-clock.js'
 import type { LayerPlan } from '../support/history-plans.js'
 import type { Ask, Chunk } from '../support/history-upstream.js'
@@ -191,6 +198,26 @@ const MISTAKES: readonly Mistake[] = [
       }),
     ),
     'trueAnswers',
+  ],
+  [
+    'a fallback notes the first model whoever answers',
+    'fallback',
+    around('fallback', (next) => async (request, context) => {
+      const answer = await next(request, context)
+      context.meta.set(ANSWERED_BY, { model: request.model })
+      return answer
+    }),
+    'notesTellWhoAnswered',
+  ],
+  [
+    'a second try goes to the same member of a pool',
+    'pool',
+    around(
+      'pool',
+      (next) => (request, context) => next(request, context.derive({ transport: { member: 0 } })),
+      true,
+    ),
+    'poolKeepsBound',
   ],
   [
     'a hedge counts no second try',

@@ -1,7 +1,9 @@
-import { isStackError } from '../../src/core/index.js'
+import { ANSWERED_BY, type AnsweredBy, isStackError } from '../../src/core/index.js'
+import type { CacheNote } from '../../src/layers/cache/index.js'
 import type { Moment } from '../support/history-clock.js'
 import type { Passed } from '../support/history-layers.js'
-import { equal, type Invariant, mostAtOnce, type Of, ofEach } from './judging.js'
+import type { Part } from '../support/history-upstream.js'
+import { each, equal, type Invariant, mostAtOnce, type Of, ofEach } from './judging.js'
 
 /** All tries that a layer has made of each call, whether inward or elsewhere, in order. */
 function triesOf({ outside, inside, elsewhere }: Of<'fallback' | 'hedge'>): Map<Passed, Passed[]> {
@@ -144,6 +146,18 @@ function endsOnce(call: Passed, first: Passed, second: Passed): string[] {
 
 const earlier = (one: Moment = NEVER, other: Moment = NEVER): Moment =>
   one.place < other.place ? one : other
+
+/** Notes tell which model has answered. What comes out of a cache has none of its own. */
+export const notesTellWhoAnswered: Invariant = ({ called, served }) =>
+  each(called, ({ plan: { stream }, answer, chunks, meta }) => {
+    const by = meta.get(ANSWERED_BY) as AnsweredBy | undefined
+    const from = stream ? chunks[0]?.chunk : (answer as Part[] | undefined)?.[0]
+    const status = (meta.get('cache') as CacheNote | undefined)?.status
+    if (by?.model === undefined || from === undefined || status === 'hit' || status === 'stale')
+      return false
+    const source = served[from.serial]
+    return source?.model !== by.model && `was answered by ${source?.model}, not by ${by.model}`
+  })
 
 /** Second tries are counted, and keep within the budget. */
 export const hedgeKeepsBudget: Invariant = ofEach('hedge', (layer, stats) => {

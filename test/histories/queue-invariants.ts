@@ -33,6 +33,11 @@ export const poolKeepsBound: Invariant = ofEach('pool', ({ outside, inside, plan
     ? []
     : [`${mostAtOnce(inside)} ran at once, ${widthOf(plan)} may`]),
   ...(inside.length <= outside.length ? [] : ['more calls went on than came']),
+  ...inside.flatMap(({ context: { elsewhere, transport } }) =>
+    elsewhere.includes(transport?.member ?? -1)
+      ? [`a second try went to member ${transport?.member}, as the first did`]
+      : [],
+  ),
 ])
 
 /** What ends a wait for a slot when the stack closes: at once, with CLOSED. */
