@@ -31,6 +31,9 @@ export interface Place {
 /** The function that the stack is around. */
 const HERE = new Destination()
 
+/** Beyond the 95th percentile: whoever takes just as long as the others is not slow. Milliseconds. */
+const BEYOND_MS = 1
+
 /** Of all copies of the library: a call may go from one to the other. */
 const layers = processWide('hedge-layers', () => ({ count: 0 }))
 
@@ -62,7 +65,7 @@ export class Hedges {
     const { delayMs, minDelayMs, maxDelayMs } = this.#options
     if (delayMs !== 'p95') return delayMs
     const p95 = times.quantile(0.95)
-    return p95 && Math.min(maxDelayMs, Math.max(minDelayMs, p95))
+    return p95 && Math.min(maxDelayMs, Math.max(minDelayMs, p95 + BEYOND_MS))
   }
 
   begin(): void {

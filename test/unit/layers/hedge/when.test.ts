@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { sleep } from '../../../../src/core/index.js'
 import {
   base,
   breaker,
@@ -10,6 +11,7 @@ import {
   retry,
   stack,
 } from '../../../../src/index.js'
+import { fakeClock } from '../../../../src/testing/fake-clock.js'
 import { answers, calls, settleAfter } from '../../../support/slow.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
@@ -89,10 +91,22 @@ describe("hedge({ delayMs: 'p95' })", () => {
     )
     expect(await secondTryOf(ask, contexts, { ms: 3_000 })).toBeUndefined()
     expect(await secondTryOf(ask, contexts, { ms: 600 })).toBeUndefined()
-    expect(await secondTryOf(ask, contexts, { ms: 20_000 })).toBe(600)
+    expect(await secondTryOf(ask, contexts, { ms: 20_000 })).toBe(601)
   })
 
-  it('is the 95th percentile of the last 100', async () => {
+  it('lets calls end that all take just as long', async () => {
+    const clock = fakeClock()
+    const ask = stack((_: number, { cancel }: Context) => sleep(700, cancel), hedge())
+    for (let i = 0; i < 60; i++) {
+      const call = ask(i)
+      await clock.advance(700)
+      await call
+    }
+    clock.restore()
+    expect(ask.stats().hedge).toEqual({ hedged: 0, won: 0, lost: 0, refused: 0 })
+  })
+
+  it('is just above the 95th percentile of the last 100', async () => {
     const { fn, contexts } = timed()
     const ask = stack(fn, hedge({ budget: false }))
     await learn(
@@ -103,7 +117,7 @@ describe("hedge({ delayMs: 'p95' })", () => {
       ask,
       times(100, (i) => 1_000 + i),
     )
-    expect(await secondTryOf(ask, contexts, { ms: 20_000 })).toBe(1_094)
+    expect(await secondTryOf(ask, contexts, { ms: 20_000 })).toBe(1_095)
   })
 
   it('lies between minDelayMs and maxDelayMs', async () => {
@@ -132,9 +146,9 @@ describe("hedge({ delayMs: 'p95' })", () => {
     await learn(ask, of({ model: 'b' }, 2_000))
     await learn(ask, of({ model: 'b', stream: true }, 900))
     const delayOf = (more: Partial<Ask>) => secondTryOf(ask, contexts, { ms: 30_000, ...more })
-    expect(await delayOf({ model: 'a' })).toBe(700)
-    expect(await delayOf({ model: 'b' })).toBe(2_000)
-    expect(await delayOf({ model: 'b', stream: true })).toBe(900)
+    expect(await delayOf({ model: 'a' })).toBe(701)
+    expect(await delayOf({ model: 'b' })).toBe(2_001)
+    expect(await delayOf({ model: 'b', stream: true })).toBe(901)
     expect(await delayOf({ model: 'c' })).toBeUndefined()
     expect(await delayOf({ model: 'a', stream: true })).toBeUndefined()
   })
