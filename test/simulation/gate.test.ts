@@ -52,8 +52,8 @@ describe('a queue with more slots than upstream takes', () => {
 describe('a pool of accounts that run one call at a time', () => {
   it('keeps them all busy', async () => {
     const accounts = Array.from({ length: 4 }, () => upstreamOf(1, 2_000, 1_000))
-    const answer = (ask: Ask, { transport }: Context) =>
-      accounts[transport?.member ?? 0]!.answer(ask)
+    const answer = (ask: Ask, context: Context) =>
+      accounts[context.transport?.member ?? 0]!.answer(ask, context)
     const members = accounts.map((_, i) => ({ apiKey: `sk_${i}` }))
     const callers = new Callers(stack(answer, pool({ connections: 3, members }))).keep(50)
     const start = clock.now()

@@ -1,4 +1,4 @@
-import { now, sleep, type TokenUsage } from '../../src/core/index.js'
+import { type Cancel, type Context, now, sleep, type TokenUsage } from '../../src/core/index.js'
 import { upstreamError } from '../support/upstream.js'
 
 /** How long calls take, around a mean. */
@@ -7,6 +7,7 @@ export type Distribution = (mean: number, random: () => number) => number
 export const DISTRIBUTIONS = {
   fixed: (mean) => mean,
   uniform: (mean, random) => mean * (0.5 + random()),
+  exponential: (mean, random) => -mean * Math.log(1 - random()),
   /** Many short ones and a few long ones, as answers of a model are. */
   lognormal: (mean, random) => {
     const deviation = 0.6
@@ -14,6 +15,12 @@ export const DISTRIBUTIONS = {
     return mean * Math.exp(deviation * normal - deviation ** 2 / 2)
   },
 } satisfies Record<string, Distribution>
+
+/** As `usual`, but `share` of the calls take so many times as long. */
+export const withTail =
+  (usual: Distribution, share: number, times: number): Distribution =>
+  (mean, random) =>
+    (random() < share ? times : 1) * usual(mean, random)
 
 export interface UpstreamOptions {
   /** Calls that it works on at once. */
@@ -38,6 +45,7 @@ const REFUSAL_MS = 10
 /** An upstream with so many servers, on the clock of core/time. */
 export class SimulatedUpstream {
   capacity: number
+  meanMs: number
   /** Calls that are here, whether it works on them or not. */
   inProgress = 0
   mostInProgress = 0
@@ -54,38 +62,59 @@ export class SimulatedUpstream {
   constructor(options: UpstreamOptions) {
     this.#options = options
     this.capacity = options.capacity
+    this.meanMs = options.meanMs
   }
 
-  /** The function to put a stack around. */
-  readonly answer = async (ask: Ask): Promise<Ask> => {
+  /** The function to put a stack around. A call that is aborted leaves its server at once. */
+  readonly answer = async (ask: Ask, { cancel }: Pick<Context, 'cancel'>): Promise<Ask> => {
     this.requests++
     this.inProgress++
     this.mostInProgress = Math.max(this.mostInProgress, this.inProgress)
     try {
-      if (this.#working >= this.capacity) await this.#excess()
+      if (this.#working >= this.capacity) await this.#excess(cancel)
       else this.#working++
-      await this.#work()
+      await this.#work(cancel)
       return ask
     } finally {
       this.inProgress--
     }
   }
 
-  async #excess(): Promise<void> {
+  async #excess(cancel: Cancel): Promise<void> {
     const { excess, retryAfter } = this.#options
-    if (excess === 'queues') return new Promise((resolve) => this.#line.push(resolve))
+    if (excess === 'queues') return this.#waitInLine(cancel)
     this.refused++
-    await sleep(REFUSAL_MS)
+    await sleep(REFUSAL_MS, cancel)
     throw upstreamError('RATE_LIMITED', { retryAfter })
   }
 
-  async #work(): Promise<void> {
-    const { meanMs, distribution, random } = this.#options
+  #waitInLine(cancel: Cancel): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = {
+        abort: (reason: unknown) => {
+          this.#line.splice(this.#line.indexOf(begin), 1)
+          reject(reason)
+        },
+      }
+      const begin = () => {
+        cancel.remove(leave)
+        resolve()
+      }
+      this.#line.push(begin)
+      cancel.add(leave)
+    })
+  }
+
+  async #work(cancel: Cancel): Promise<void> {
+    const { distribution, random } = this.#options
     if (this.#working >= 0.8 * this.capacity) this.requestsUntilBusy ??= this.requests
-    await sleep(distribution(meanMs, random))
-    this.ends.push(now())
-    this.#working--
-    this.#next()
+    try {
+      await sleep(distribution(this.meanMs, random), cancel)
+      this.ends.push(now())
+    } finally {
+      this.#working--
+      this.#next()
+    }
   }
 
   #next(): void {
@@ -104,6 +133,6 @@ export class SimulatedUpstream {
   /** Calls done in this time, of those that it could have done. */
   busyFrom(fromMs: number, untilMs: number): number {
     const done = this.ends.filter((at) => at >= fromMs && at < untilMs).length
-    return (done * this.#options.meanMs) / (this.capacity * (untilMs - fromMs))
+    return (done * this.meanMs) / (this.capacity * (untilMs - fromMs))
   }
 }
