@@ -1,3 +1,4 @@
+import { inXml, svgOf } from '../support/svg.js'
 import { type Comparison, calls, policies, streams, worseRun } from './comparisons.js'
 import {
   BY_HAND,
@@ -26,7 +27,6 @@ interface Bar {
   readonly label: string
 }
 
-const inXml = (text: string) => text.replace(/[&<>]/g, (sign) => `&#${sign.charCodeAt(0)};`)
 const kindOf = (name: string) =>
   [OURS, STANDARD, PLAIN].includes(name) ? 'ours' : [RAW, DISPATCH].includes(name) ? 'raw' : 'other'
 
@@ -93,24 +93,15 @@ export function draw(runs: readonly Results[]): string {
   const height = top - 2
   const { node, machine, date } = runs.at(-1) as Results
   const foot = `<text class="foot" x="${MARGIN}" y="${height - 14}">${inXml(`Node ${node}, ${machine}, ${date}. Upstream in another process; every call is a miss.`)}</text>`
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="about">
-<title id="about">blossom-stack beside undici, policy libraries and SDKs: calls, stream chunks and in-process cost</title>
-<style>
-.card { fill: #ffffff; stroke: #d0d7de }
-text { fill: #1f2328; font: 12px system-ui, -apple-system, "Segoe UI", sans-serif }
-.title { font-size: 14px; font-weight: 600 }
-.foot { fill: #59636e; font-size: 11px }
-.ours { fill: #bf3989 } .ours-name { font-weight: 600 } .raw { fill: #57606a } .other { fill: #9aa4af }
-@media (prefers-color-scheme: dark) {
-.card { fill: #0d1117; stroke: #3d444d }
-text { fill: #f0f6fc }
-.foot { fill: #9198a1 }
-.ours { fill: #e275ad } .raw { fill: #b7bdc8 } .other { fill: #656c76 }
-}
-</style>
-<rect class="card" x="0.5" y="0.5" width="${WIDTH - 1}" height="${height - 1}" rx="8"/>
-${svg.join('\n')}
-${foot}
-</svg>
-`
+  return svgOf({
+    width: WIDTH,
+    height,
+    title:
+      'blossom-stack beside undici, policy libraries and SDKs: calls, stream chunks and in-process cost',
+    style: `.foot { fill: #59636e; font-size: 11px }
+.ours { fill: #bf3989 } .ours-name { font-weight: 600 } .raw { fill: #57606a } .other { fill: #9aa4af }`,
+    darkStyle: `.foot { fill: #9198a1 }
+.ours { fill: #e275ad } .raw { fill: #b7bdc8 } .other { fill: #656c76 }`,
+    parts: [...svg, foot],
+  })
 }
