@@ -1,10 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { stack } from '../../src/core/index.js'
-import { queue } from '../../src/layers/queue/index.js'
 import { type FakeClock, fakeClock } from '../../src/testing/fake-clock.js'
-import { randomFrom } from '../../src/testing/random.js'
-import { Callers } from './callers.js'
-import { DISTRIBUTIONS, SimulatedUpstream, type UpstreamOptions } from './upstream.js'
+import { adapting } from './adapting.js'
+import { DISTRIBUTIONS } from './upstream.js'
 
 let clock: FakeClock
 
@@ -16,33 +13,7 @@ afterEach(() => {
   clock.restore()
 })
 
-const MEAN_MS = 2_000
-
-/** Callers without end before a queue that adapts, before an upstream. */
-function simulate(
-  options: Partial<UpstreamOptions> & Pick<UpstreamOptions, 'capacity' | 'excess'>,
-) {
-  const random = randomFrom(7)
-  const upstream = new SimulatedUpstream({
-    meanMs: MEAN_MS,
-    distribution: DISTRIBUTIONS.lognormal,
-    random,
-    ...options,
-  })
-  const ask = stack(upstream.answer, queue({ concurrency: 'adaptive' }))
-  const callers = new Callers(ask).keep(300)
-  const start = clock.now()
-  /** Lets seconds pass. */
-  const pass = (seconds: number) => clock.advance(seconds * 1_000)
-  /** Which part of what upstream could do it has done between two seconds from the start. */
-  const busy = (from: number, until: number) =>
-    upstream.busyFrom(start + from * 1_000, start + until * 1_000)
-  const stop = async () => {
-    callers.stop()
-    await clock.advance(100_000)
-  }
-  return { upstream, ask, pass, busy, stop, limit: () => ask.stats().queue.concurrency }
-}
+const simulate = (options: Parameters<typeof adapting>[1]) => adapting(clock, options)
 
 const kinds = Object.entries(DISTRIBUTIONS)
 
@@ -94,6 +65,21 @@ describe('adaptive concurrency before an upstream that only slows', () => {
       await stop()
     },
   )
+})
+
+describe('adaptive concurrency before one or two servers that only slow', () => {
+  // It begins with four, so it never sees a time of a call that waits for no other.
+  it.each(
+    kinds.flatMap(([kind, distribution]) =>
+      [1, 2].map((capacity) => ({ kind, capacity, distribution })),
+    ),
+  )('never has more than 20 calls in progress ($capacity, $kind)', async (upstreamOptions) => {
+    const { upstream, pass, busy, stop } = simulate({ ...upstreamOptions, excess: 'queues' })
+    await pass(600)
+    expect(upstream.mostInProgress).toBeLessThanOrEqual(20)
+    expect(busy(30, 600)).toBeGreaterThan(0.8)
+    await stop()
+  })
 })
 
 describe('adaptive concurrency after the capacity has changed', () => {
