@@ -50,7 +50,7 @@ export class Callers {
     const next = () => {
       if (this.#isOver) return
       void this.once()
-      new Timer((-Math.log(1 - random()) * 1_000) / perSecond, next)
+      new Timer(1 + Math.floor((-Math.log(1 - random()) * 1_000) / perSecond), next)
     }
     next()
     return this

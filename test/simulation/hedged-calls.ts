@@ -82,7 +82,7 @@ export async function hedgedCalls(clock: FakeClock, options: HedgedOptions) {
   let calls = 0
   const come = () => {
     void once(calls++)
-    const gap = (-Math.log(1 - random()) * 1_000) / options.perSecond
+    const gap = 1 + Math.floor((-Math.log(1 - random()) * 1_000) / options.perSecond)
     if (now() + gap - start < seconds * 1_000) new Timer(gap, come)
   }
   come()
