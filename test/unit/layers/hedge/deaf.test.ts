@@ -1,0 +1,67 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { type Context, collect, stack } from '../../../../src/core/index.js'
+import { hedge } from '../../../../src/layers/hedge/index.js'
+import { queue } from '../../../../src/layers/queue/index.js'
+import { gate } from '../../../support/gate.js'
+import { driven } from '../../../support/streams.js'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+})
+
+/** A function that hears no abort, beside another one that answers. */
+function deaf() {
+  const late = gate<unknown>()
+  let signal: AbortSignal | undefined
+  const ask = stack(
+    (_: string, context: Context) => {
+      signal = context.signal
+      return late.promise
+    },
+    hedge({
+      to: [stack(async (_: string): Promise<unknown> => 'elsewhere')],
+      delayMs: 100,
+      budget: { start: 10 },
+    }),
+    queue({ concurrency: 1 }),
+  )
+  return { ask, late, signal: () => signal }
+}
+
+it('answers in time though the first try hears no abort, which keeps its slot until it ends', async () => {
+  const { ask, late, signal } = deaf()
+  const answer = ask('a')
+  await vi.advanceTimersByTimeAsync(100)
+  expect(await answer).toBe('elsewhere')
+  expect(signal()?.aborted).toBe(true)
+  expect(ask.stats()).toMatchObject({ hedge: { won: 1 }, queue: { running: 1 } })
+  late.open('too late')
+  await vi.advanceTimersByTimeAsync(0)
+  expect(ask.stats().queue.running).toBe(0)
+})
+
+it('leaves the stream that comes too late of a first try that hears no abort', async () => {
+  const { ask, late } = deaf()
+  const answer = ask('a')
+  await vi.advanceTimersByTimeAsync(100)
+  expect(await answer).toBe('elsewhere')
+  const { stream } = driven<string>({ committed: true })
+  late.open(stream)
+  await vi.advanceTimersByTimeAsync(0)
+  await expect(collect(stream)).rejects.toMatchObject({ name: 'AbortError' })
+  expect(ask.stats().queue.running).toBe(0)
+})
+
+it('counts no failure of the first try that comes too late', async () => {
+  const { ask, late } = deaf()
+  const answer = ask('a')
+  await vi.advanceTimersByTimeAsync(100)
+  expect(await answer).toBe('elsewhere')
+  late.fail(new Error('too late'))
+  await vi.advanceTimersByTimeAsync(0)
+  expect(ask.stats()).toMatchObject({ hedge: { won: 1, lost: 0 }, queue: { running: 0 } })
+})
