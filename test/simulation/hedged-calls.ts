@@ -4,7 +4,7 @@ import type { FakeClock } from '../../src/testing/fake-clock.js'
 import { randomFrom } from '../../src/testing/random.js'
 import { type Distribution, SimulatedUpstream } from './upstream.js'
 
-export const MEAN_MS = 1_000
+const MEAN_MS = 1_000
 
 export interface HedgedOptions {
   distribution: Distribution
@@ -23,7 +23,7 @@ export interface HedgedOptions {
 }
 
 /** One call that has been answered. */
-export interface Heard {
+interface Heard {
   /** When it came. Milliseconds from the start. */
   readonly at: number
   /** How long its answer took, of a stream the first token. Milliseconds. */
@@ -33,7 +33,7 @@ export interface Heard {
 }
 
 /** What upstream has been asked. */
-export interface Try {
+interface Try {
   readonly at: number
   readonly isSecond: boolean
 }

@@ -49,7 +49,7 @@ export class Ledger extends RecordingStore {
 }
 
 /** How calls come. */
-export type Arrivals = 'evenly' | 'at the edge' | 'in floods'
+type Arrivals = 'evenly' | 'at the edge' | 'in floods'
 
 /** One call of a schedule. */
 interface Ask {

@@ -41,7 +41,7 @@ export interface Passed {
 }
 
 /** What is written down of one layer beside what passes. */
-export interface Log {
+interface Log {
   /** Of a breaker, by the key of the circuit. */
   readonly states: {
     readonly state: BreakerState
@@ -53,7 +53,7 @@ export interface Log {
 }
 
 /** Where a layer can send a call instead of inward. */
-export interface Elsewhere {
+interface Elsewhere {
   readonly stack: Stack<Ask, unknown, readonly []>
   /** Functions in place of an answer: one that gives a value, and one that has none. */
   give(request: Ask, context: Context): unknown

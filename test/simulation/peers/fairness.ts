@@ -1,7 +1,7 @@
 import Bottleneck from 'bottleneck'
 import { bulkhead } from 'cockatiel'
 import pLimit from 'p-limit'
-import { stack } from '../../../src/core/index.js'
+import { Cancel, stack } from '../../../src/core/index.js'
 import { type QueueOptions, queue } from '../../../src/layers/queue/index.js'
 import { Callers, evenness } from '../callers.js'
 import { DISTRIBUTIONS, SimulatedUpstream, type UpstreamOptions } from '../upstream.js'
@@ -70,7 +70,9 @@ function tenantsOf({ random }: World, queued: Queued) {
   })
   const all: Callers[] = []
   const keep = (tenant: string, calls: number) => {
-    const callers = new Callers(() => queued(() => upstream.answer({}), tenant)).keep(calls)
+    const callers = new Callers(() =>
+      queued(() => upstream.answer({}, { cancel: new Cancel() }), tenant),
+    ).keep(calls)
     all.push(callers)
     return callers
   }
@@ -94,7 +96,7 @@ const untilNewcomer = (make: () => Queued) =>
       let after: number | undefined
       const newcomer = queued(() => {
         after = upstream.ends.length
-        return upstream.answer({})
+        return upstream.answer({}, { cancel: new Cancel() })
       }, `newcomer ${i}`)
       while (after === undefined) await world.clock.advance(1_000)
       most = Math.max(most, after - before)
@@ -157,7 +159,9 @@ const guess = (make: () => Queued, options: Pick<UpstreamOptions, 'capacity' | '
       random,
       ...options,
     })
-    const callers = new Callers(() => queued(() => upstream.answer({}), 'only')).keep(200)
+    const callers = new Callers(() =>
+      queued(() => upstream.answer({}, { cancel: new Cancel() }), 'only'),
+    ).keep(200)
     await clock.advance(60_000)
     const start = clock.now()
     await clock.advance(600_000)
