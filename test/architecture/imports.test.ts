@@ -102,6 +102,7 @@ describe('layers', () => {
   const layerOf = (path: string) => /^src\/layers\/([^/]+?)(\/|\.ts$)/.exec(path)?.[1] ?? path
   const SHARED = [
     'src/layers/gate.ts',
+    'src/layers/last-values.ts',
     'src/layers/waiter.ts',
     'src/layers/waiting-call.ts',
     'src/layers/waiting-room.ts',
