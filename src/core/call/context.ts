@@ -24,10 +24,7 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
   before: Linked | undefined = undefined
   after: Linked | undefined = undefined
   readonly stack: StackScope
-  /**
-   * Of shared work it moves as callers come and go, and with it that of all work further in; of a
-   * caller's own call it stays. So it is read whenever it matters.
-   */
+  /** Of shared work, and of work further in, it moves as callers come and go: it is read anew. */
   abstract readonly deadline: number
   readonly settings: CallSettings
   /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
