@@ -31,7 +31,7 @@ export interface FakeClock {
  * @throws ConfigError code `CONFIG`, when such a clock is in use already
  * @example
  * const clock = fakeClock()
- * const answer = ask('Hello') // waits in queue({ rate: { limit: 1, intervalMs: 1_000 } })
+ * const answer = ask('Hello') // waits in rateLimit({ requests: { limit: 1, intervalMs: 1_000 } })
  * await clock.advance(1_000)
  * clock.restore()
  */
@@ -78,6 +78,11 @@ class StandingClock implements Clock {
     return () => {
       if (timer.deadlineSlot !== NOT_WAITING) this.#timers.remove(timer)
     }
+  }
+
+  /** No socket's business is waited for, and a moment has an end: it is a timer like any other. */
+  runSoon(run: () => void): () => void {
+    return this.startTimer(run, 0)
   }
 
   advance(ms: number): Promise<void> {

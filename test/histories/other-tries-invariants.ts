@@ -156,8 +156,6 @@ export const notesTellWhoAnswered: Invariant = ({ called, served }) =>
     if (by?.model === undefined || from === undefined || status === 'hit' || status === 'stale')
       return false
     const source = served[from.serial]
-    // A hedge around a fallback that gave a value notes the model that was asked.
-    if (source?.site === 'value') return false
     return source?.model !== by.model && `was answered by ${source?.model}, not by ${by.model}`
   })
 

@@ -22,6 +22,10 @@ export class StillClock implements Clock, Disposable {
     throw new Error('Nothing was to wait.')
   }
 
+  runSoon(): () => void {
+    return this.startTimer()
+  }
+
   [Symbol.dispose](): void {
     setClock(undefined)
   }

@@ -3,7 +3,6 @@ import { isObserved } from '../events/index.js'
 import { Trace } from '../events/trace.js'
 import { proceed } from '../follow.js'
 import { COMPLETE, type Stream, type StreamEnd, streamOf } from '../stream/index.js'
-import { now } from '../time/clock.js'
 import { type Expiring, NOT_WAITING } from '../time/deadline-heap.js'
 import { deadlines } from '../time/deadlines.js'
 import type { CallOptions, Handler } from '../types.js'
@@ -23,6 +22,8 @@ export class Call extends CallContext implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #options: CheckedOptions
   readonly #settlers: Settlers
+  /** The deadline that is waited for. */
+  #due = 0
 
   private constructor(stack: StackScope, options: CheckedOptions, settlers: Settlers) {
     super(stack, options, options.meta)
@@ -66,7 +67,8 @@ export class Call extends CallContext implements Expiring {
 
   /** @internal Its own limit has passed. */
   expire(): void {
-    if (this.deadline > now()) return this.#waitForDeadline()
+    // The deadline moves if the call is that of another stack's shared work.
+    if (this.deadline > this.#due) return this.#waitForDeadline()
     const ms = this.#options.limitMs
     this.trace?.timeout(undefined, 'total', ms)
     this.abort(new TimeoutError(ms))
@@ -95,9 +97,9 @@ export class Call extends CallContext implements Expiring {
     }
   }
 
-  /** The deadline may move if the call is that of another stack's shared work. */
   #waitForDeadline(): void {
-    if (this.deadline !== Number.POSITIVE_INFINITY) deadlines.set(this, this.deadline)
+    this.#due = this.deadline
+    if (this.#due !== Number.POSITIVE_INFINITY) deadlines.set(this, this.#due)
   }
 
   #observe(): Trace | undefined {

@@ -11,6 +11,8 @@ export interface Clock {
    * does not keep the process alive.
    */
   startTimer(run: () => void, ms: number, ref: boolean): () => void
+  /** Runs `run` once behind what the sockets have brought, and returns what stops it. */
+  runSoon(run: () => void): () => void
 }
 
 // The globals are looked up at each use, as vitest, Jest and `node:test` replace them.
@@ -22,6 +24,11 @@ const systemClock: Clock = {
     const timer = setTimeout(run, ms)
     if (!ref) timer.unref()
     return () => stop(timer)
+  },
+  runSoon(run) {
+    const stop = clearImmediate
+    const immediate = setImmediate(run)
+    return () => stop(immediate)
   },
 }
 

@@ -98,9 +98,7 @@ export class Deadlines {
   }
 
   #expireSoon(): void {
-    const stop = clearImmediate
-    const immediate = setImmediate(() => this.#expire())
-    this.#stopTimer = () => stop(immediate)
+    this.#stopTimer = currentClock().runSoon(() => this.#expire())
   }
 
   #expire(): void {

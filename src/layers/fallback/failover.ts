@@ -220,8 +220,11 @@ class Failover<Request, Answer> {
       meta.set(KEEP, 0)
       return handed
     }
-    meta.delete(this.#fallbacks.name)
-    meta.delete(ANSWERED_BY)
+    // When the call was aborted a layer further out may have gone on, with notes of its own.
+    if (!cancel.aborted) {
+      meta.delete(this.#fallbacks.name)
+      meta.delete(ANSWERED_BY)
+    }
     throw this.#hasError ? this.#error : cancel.reason
   }
 }

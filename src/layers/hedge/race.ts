@@ -206,10 +206,19 @@ class Race<Request, Answer> implements Expiring {
       this.#decide(isAnswered && last === second ? 'won' : 'lost')
     if (other !== undefined && !other.hasFailed) other.abort(beaten())
     other?.dispose()
-    // Asked for, the call's own map is made, which most calls can do without.
-    if (last.meta.size > 0) takeNotes(this.#context.meta, last.meta)
-    if (other !== undefined) addAttempts(this.#context.meta, other.meta)
+    this.#copyNotes(last, other)
     this.#hedges.end(isAnswered)
+  }
+
+  #copyNotes(last: Try, other: Try | undefined): void {
+    const { cancel } = this.#context
+    // Asked for, the call's own map is made, which most calls can do without.
+    if (last.meta.size > 0) {
+      // When the call was aborted a layer further out may have gone on, with notes of its own.
+      if (cancel.aborted) addAttempts(this.#context.meta, last.meta)
+      else takeNotes(this.#context.meta, last.meta)
+    }
+    if (other !== undefined) addAttempts(this.#context.meta, other.meta)
   }
 
   #otherThan(tried: Try): Try | undefined {
@@ -239,7 +248,8 @@ class Race<Request, Answer> implements Expiring {
   #noteAnswer(tried: Try): void {
     const { meta, base } = this.#context
     const by = meta.get(ANSWERED_BY)
-    if (tried === this.#first && (!isRecord(by) || by.model === undefined))
+    // A fallback further in has named it, or has given a value that is of no model.
+    if (tried === this.#first && !(isRecord(by) && 'model' in by))
       meta.set(ANSWERED_BY, { ...(isRecord(by) && by), model: base.model?.(this.#request) })
     meta.set(this.#hedges.name, { won: tried === this.#second, delayMs: this.#delayMs })
   }

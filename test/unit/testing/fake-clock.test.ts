@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Timer } from '../../../src/core/index.js'
 import { breaker, cache, collect, rateLimit, retry, stack, timeout } from '../../../src/index.js'
 import { chunkSource, type FakeClock, fakeClock, scripted } from '../../../src/testing/index.js'
 import { never } from '../../support/gate.js'
@@ -24,6 +25,27 @@ describe('fakeClock', () => {
 
   it('begins at the real time, so that deadlines of calls may be taken from either', () => {
     expect(Math.abs(clock.now() - performance.now())).toBeLessThan(1_000)
+  })
+
+  it('lets timers of no time at all run one after the other, while time goes on', async () => {
+    const start = clock.now()
+    const ran: number[] = []
+    let left = 5
+    const again = () => {
+      ran.push(clock.now() - start)
+      if (--left > 0) new Timer(0, again)
+    }
+    new Timer(0, again)
+    await clock.advance(10)
+    expect(ran).toEqual([1, 2, 3, 4, 5])
+    let polls = 0
+    const poll = () => {
+      polls++
+      new Timer(0, poll)
+    }
+    poll()
+    await clock.advance(100)
+    expect(polls).toBe(101)
   })
 
   it("drives a call's time limit to the millisecond", async () => {
