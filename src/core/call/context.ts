@@ -271,8 +271,7 @@ class SharedCallWork extends CallContext implements SharedWork {
   }
 
   get deadline(): number {
-    if (this.callers > 0 && !this.#isOver) this.#deadline = this.#places.latestDeadline
-    return this.#deadline
+    return this.callers > 0 ? this.#places.latestDeadline : this.#deadline
   }
 
   join(place: Place): void {
@@ -280,7 +279,9 @@ class SharedCallWork extends CallContext implements SharedWork {
   }
 
   leave(place: Place, reason?: unknown): void {
+    const { deadline } = this
     if (this.#isOver || !this.#places.remove(place)) return
+    this.#deadline = deadline
     if (this.callers === 0) this.abort(reason ?? new DOMException(ABANDONED, 'AbortError'))
   }
 
