@@ -19,6 +19,7 @@ const entry = {
   client: 'src/client/index.ts',
   core: 'src/core.ts',
   http: 'src/gateway/index.ts',
+  redis: 'src/redis/index.ts',
   testing: 'src/testing/index.ts',
 }
 

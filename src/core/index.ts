@@ -39,6 +39,14 @@ export {
   isSignal,
   isThenable,
 } from './shape.js'
+export {
+  ALONE,
+  type EntriesWatcher,
+  isSharedState,
+  type SharedEntries,
+  type SharedState,
+  sharedState,
+} from './shared-state.js'
 export { isJsonData, type Shared, SharedJson, share, shareList } from './shared-value.js'
 export { slices } from './slices.js'
 export { composeStack, stack } from './stack.js'

@@ -24,9 +24,10 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
   'src/core.ts': { parts: ['core', 'layers', 'streams', 'src/standard.ts'], packages: [] },
   'src/index.ts': { parts: ['client', 'src/core.ts'], packages: [] },
   gateway: {
-    parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'],
-    packages: ['@keyv/redis', '@valibot/to-json-schema', 'redis', 'valibot', 'ws'],
+    parts: ['core', 'layers', 'streams', 'client', 'redis', 'src/standard.ts'],
+    packages: ['@valibot/to-json-schema', 'valibot', 'ws'],
   },
+  redis: { parts: ['core'], packages: ['redis'] },
   testing: { parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'], packages: [] },
 }
 

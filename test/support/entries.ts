@@ -4,5 +4,6 @@ export const entries: Readonly<Record<string, string>> = {
   'blossom-stack/client': 'src/client/index.ts',
   'blossom-stack/core': 'src/core.ts',
   'blossom-stack/http': 'src/gateway/index.ts',
+  'blossom-stack/redis': 'src/redis/index.ts',
   'blossom-stack/testing': 'src/testing/index.ts',
 }

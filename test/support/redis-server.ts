@@ -54,6 +54,10 @@ export class RedisServer {
     redis.stdout?.resume()
   }
 
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
   async kill(): Promise<void> {
     const redis = this.#process
     if (redis === undefined) return

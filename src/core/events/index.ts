@@ -78,6 +78,10 @@ export interface StackEventDetails {
     readonly spent: number
     readonly limit: number
   }
+  /**
+   * The other processes could not be asked in time, so the layer has decided as if there were none.
+   */
+  alone: { readonly layer: string }
   /** A limit has cut the call; without `layer` it was the call's own `timeoutMs` or `deadline`. */
   timeout: { readonly layer?: string; readonly phase: TimeoutPhase; readonly limitMs: number }
   /** A stream's first token (its commit): the stream is handed out. */
@@ -154,6 +158,7 @@ const fallback = of('fallback')
 const hedge = of('hedge')
 const breaker = of('breaker')
 const budget = of('budget')
+const alone = of('alone')
 const timeout = of('timeout')
 const firstToken = of('first-token')
 const callEnd = of('call:end')
@@ -171,6 +176,7 @@ export const channels: Readonly<Record<StackEventType, ReturnType<typeof of>>> =
   hedge,
   breaker,
   budget,
+  alone,
   timeout,
   'first-token': firstToken,
   'call:end': callEnd,
@@ -201,6 +207,7 @@ export function isObserved(): boolean {
     hedge.hasSubscribers ||
     breaker.hasSubscribers ||
     budget.hasSubscribers ||
+    alone.hasSubscribers ||
     timeout.hasSubscribers ||
     firstToken.hasSubscribers ||
     callEnd.hasSubscribers ||

@@ -148,6 +148,10 @@ export class Trace {
     this.#tell('hedge', { layer, outcome, delayMs, model })
   }
 
+  alone(layer: string): void {
+    this.#tell('alone', { layer })
+  }
+
   breaker(layer: string, state: StackEventDetails['breaker']['state']): void {
     this.#tell('breaker', { layer, state })
   }

@@ -1,4 +1,5 @@
 import {
+  ALONE,
   atOnce,
   type BaseFacts,
   type Context,
@@ -47,7 +48,7 @@ export interface AnswerCacheOptions {
   /** The largest answer that is kept. */
   readonly maxBytes: number
   readonly store: EntryStore
-  /** Whether others may write to the store: what comes from there is judged again. */
+  /** Whether other processes have the same store, so that keys must tell functions apart there. */
   readonly isOutside: boolean
   readonly keyOf: ((request: unknown, context: Context) => unknown) | undefined
 }
@@ -74,6 +75,9 @@ export class AnswerCache {
 
   constructor(options: AnswerCacheOptions) {
     this.#options = options
+    options.store.onCleared?.(() => {
+      this.#generation++
+    })
   }
 
   answer<Request, Answer>(
@@ -110,11 +114,12 @@ export class AnswerCache {
     return this.#options.store.delete(key)
   }
 
-  #found(call: CachedCall, entry: Entry | undefined): unknown {
+  #found(call: CachedCall, entry: Entry | undefined | typeof ALONE): unknown {
     const { context, key } = call
     const { ttlMs, keepMs } = this.#options
     context.cancel.throwIfAborted()
-    const served = entry && entry.ageMs <= keepMs ? this.#serve(entry.answer, call) : NOT_SERVED
+    if (entry === ALONE) return this.#miss(call, true)
+    const served = entry && entry.ageMs <= keepMs ? this.#serve(entry, call) : NOT_SERVED
     if (entry === undefined || served === NOT_SERVED) return this.#miss(call)
     this.#counts.hits++
     const status = entry.ageMs <= ttlMs ? 'hit' : 'stale'
@@ -126,20 +131,21 @@ export class AnswerCache {
     return served
   }
 
-  #miss(call: CachedCall): unknown {
+  #miss(call: CachedCall, alone = false): unknown {
     const { next, request, context, key } = call
     this.#counts.misses++
-    this.#note(context, 'miss', key)
+    this.#note(context, 'miss', key, alone)
     const since = this.#generation
     // Notes of another call with the same map say nothing of this one.
     context.meta.delete(KEEP)
     return proceed(next(request, context), (answer) => this.#keep(call, answer, context, since))
   }
 
-  #note(context: Context, status: CacheNote['status'], key: string): void {
+  #note(context: Context, status: CacheNote['status'], key: string, alone = false): void {
     const { name } = this.#options
-    context.meta.set(name, new Note(status, key))
+    context.meta.set(name, new Note(status, key, alone))
     context.trace?.cache(name, status)
+    if (alone) context.trace?.alone(name)
   }
 
   #keyOf(request: unknown, context: Context): string | undefined {
@@ -160,10 +166,14 @@ export class AnswerCache {
   }
 
   /** A stored answer in the form that the request asks for. */
-  #serve(answer: StoredAnswer, { request, context }: CachedCall): unknown {
+  #serve(entry: Entry, { request, context, key }: CachedCall): unknown {
+    const { answer, isForeign } = entry
     const { streams, toStream, fromStream, replay: replayed, unreadMs } = context.base
     try {
-      if (this.#options.isOutside && !isSound(answer, context.base)) return NOT_SERVED
+      if (isForeign) {
+        if (!isSound(answer, context.base)) return NOT_SERVED
+        this.#options.store.proved?.(key, entry)
+      }
       const wantsStream = streams?.(request) ?? answer.form !== 'value'
       if (!wantsStream) {
         if (answer.form === 'value') return answer.value.take()

@@ -1,8 +1,8 @@
 import { isBytes, isPlain } from '../../core/index.js'
 
-// A store outside the process holds JSON and bytes. JSON has no word for some values that answers do
-// have, such as a field that is `undefined`: they are listed beside the content, by their places. An
-// answer that holds anything else is not stored.
+// A store outside the process holds JSON, and bytes unless it holds text only. JSON has no word for
+// some values that answers do have, such as a field that is `undefined`: they are listed beside the
+// content, by their places. An answer that holds anything else is not stored.
 
 const WORDS: Readonly<Record<string, unknown>> = {
   undefined,
@@ -14,6 +14,8 @@ const WORDS: Readonly<Record<string, unknown>> = {
 
 /** Of an object without a prototype. */
 const BARE = 'bare'
+/** Of bytes, where they are written as text. */
+const BYTES = 'bytes'
 
 /** A place in a value, and what is there. */
 export type Oddity = readonly [path: readonly (string | number)[], what: string]
@@ -22,18 +24,37 @@ export type Oddity = readonly [path: readonly (string | number)[], what: string]
 const DEEPEST = 256
 const MOST_VALUES = 1_000_000
 
-/** What of a value JSON cannot say; undefined when a store cannot hold the value at all. */
-export function odditiesIn(value: unknown): readonly Oddity[] | undefined {
-  const search = new Search()
+/**
+ * What of a value JSON cannot say; undefined when a store cannot hold the value at all. `asText`:
+ * whether the store holds text only, so that bytes are none of its own.
+ */
+export function odditiesIn(value: unknown, asText = false): readonly Oddity[] | undefined {
+  const search = new Search(asText)
   return search.isStorable(value) ? search.found : undefined
 }
 
+/** JSON in which bytes are written in base64. */
+export function textOf(value: unknown): string {
+  return JSON.stringify(value, function (this: Record<string, unknown>, key, written) {
+    const bytes = this[key]
+    return isBytes(bytes) ? base64Of(bytes) : written
+  })
+}
+
+const base64Of = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('base64')
+
 class Search {
   readonly found: Oddity[] = []
+  readonly #asText: boolean
   readonly #path: (string | number)[] = []
   /** The objects around the one that is looked at. */
   readonly #around = new Set<object>()
   #values = 0
+
+  constructor(asText: boolean) {
+    this.#asText = asText
+  }
 
   isStorable(value: unknown): boolean {
     if (++this.#values > MOST_VALUES || this.#path.length > DEEPEST) return false
@@ -48,7 +69,9 @@ class Search {
           ? true
           : this.#add(value === 0 ? '-0' : String(value))
       case 'object':
-        return value === null || isBytes(value) || this.#holds(value)
+        if (value === null) return true
+        if (isBytes(value)) return !this.#asText || this.#add(BYTES)
+        return this.#holds(value)
       default:
         return false
     }
@@ -100,12 +123,17 @@ function putBack(root: object, path: readonly (string | number)[], what: string)
   // Own fields only, or a store could reach into prototypes.
   for (const key of path.slice(0, -1)) at = own(at, key) as typeof at
   if (what === BARE) return void bare(own(at, last))
+  if (what === BYTES) return put(at, last, Buffer.from(String(own(at, last)), 'base64'))
   if (!Object.hasOwn(WORDS, what)) throw new TypeError('Unknown oddity.')
   const value = WORDS[what]
   // A Keyv may keep live objects, in which all is as it was.
   if (Object.hasOwn(at, last) && Object.is(at[last], value)) return
   if (Array.isArray(at)) own(at, last)
-  Object.defineProperty(at, last, {
+  put(at, last, value)
+}
+
+function put(at: object, key: string | number, value: unknown): void {
+  Object.defineProperty(at, key, {
     value,
     enumerable: true,
     writable: true,

@@ -4,12 +4,16 @@ import {
   type Context,
   check,
   defineLayer,
+  isSharedState,
   type Layer,
   rules,
+  type SharedState,
 } from '../../core/index.js'
 import { AnswerCache, type CacheStats } from './answer-cache.js'
 import { type CacheStore, KeyvStore } from './keyv-store.js'
 import { MemoryStore } from './memory-store.js'
+import { SharedStore } from './shared-store.js'
+import type { EntryStore } from './store.js'
 
 export type { CacheStats } from './answer-cache.js'
 export type { CacheStore } from './keyv-store.js'
@@ -40,6 +44,13 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
    * @default 250
    */
   storeTimeoutMs?: number | undefined
+  /**
+   * What the processes of a service have together, made by `redisShared()`: a second level behind
+   * the one in memory. Caches of the same `name` share their entries. As with `store`, the function
+   * must have a name there, or a `key`.
+   * @default none: each process has entries of its own
+   */
+  shared?: SharedState | undefined
   /**
    * The request's identity; when it gives none, or throws, the call bypasses the cache. The tenant
    * is always added. In a `store`, keys of functions without a name must differ as well.
@@ -83,23 +94,26 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     maxBytes: rules.integer(64 * 1024 * 1024, { min: 1 }),
     store: rules.custom<CacheStore, undefined>('a Keyv, a Keyv store or a Map', undefined, isStore),
     storeTimeoutMs: rules.duration(250),
+    shared: rules.custom<SharedState, undefined>(
+      'what redisShared() returns',
+      undefined,
+      isSharedState,
+    ),
     key: rules.callback<(request: Request, context: Context) => string | undefined>(),
     name: rules.layerName<Name>('cache'),
   })
-  const { ttlMs, staleMs, maxEntries, maxBytes, store, storeTimeoutMs, name } = checked
-  const keepMs = ttlMs + staleMs
+  const { ttlMs, staleMs, maxBytes, store, shared, name } = checked
+  if (store !== undefined && shared !== undefined)
+    throw new ConfigError('cache: give either store or shared, not both.', { layer: name })
+  const isOutside = store !== undefined || shared !== undefined
   const answers = new AnswerCache({
     name,
     ttlMs,
-    keepMs,
+    keepMs: ttlMs + staleMs,
     maxBytes,
-    isOutside: store !== undefined,
+    isOutside,
     keyOf: checked.key as ((request: unknown, context: Context) => unknown) | undefined,
-    store:
-      store === undefined
-        ? new MemoryStore(keepMs, maxEntries, maxBytes)
-        : // Redis, for one, refuses a part of a millisecond.
-          new KeyvStore(store, Math.ceil(keepMs), storeTimeoutMs),
+    store: storeOf(checked),
   })
   const layer = defineLayer({
     name,
@@ -111,7 +125,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
       breaker: 'hits are refused while the breaker is open; put cache outside.',
       batcher: 'inputs are looked up by the batch, never one by one; put cache outside.',
     },
-    checkBase: store !== undefined && checked.key === undefined ? checkNamed : undefined,
+    checkBase: isOutside && checked.key === undefined ? checkNamed : undefined,
     wrap: (next) => (request, context) => answers.answer(next, request, context),
     stats: () => answers.stats(),
   })
@@ -121,11 +135,31 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   })
 }
 
+interface StoreOptions {
+  readonly name: string
+  readonly ttlMs: number
+  readonly staleMs: number
+  readonly maxEntries: number
+  readonly maxBytes: number
+  readonly store: CacheStore | undefined
+  readonly storeTimeoutMs: number
+  readonly shared: SharedState | undefined
+}
+
+function storeOf(options: StoreOptions): EntryStore {
+  const { name, ttlMs, staleMs, maxEntries, maxBytes, store, storeTimeoutMs, shared } = options
+  const keepMs = ttlMs + staleMs
+  // Redis, for one, refuses a part of a millisecond.
+  if (store !== undefined) return new KeyvStore(store, Math.ceil(keepMs), storeTimeoutMs)
+  const memory = new MemoryStore(keepMs, maxEntries, maxBytes)
+  return shared === undefined ? memory : new SharedStore(memory, shared.entries(name), keepMs)
+}
+
 /** A function's name in its source does not identify it: two may have the same name, or none. */
 function checkNamed({ sharedScope }: BaseFacts): void {
   if (sharedScope !== undefined) return
   throw new ConfigError(
-    'cache: with a store, the function needs a name, as in base(fn, { name: "ask" }), or a key; otherwise it could be served the answers of another function.',
+    'cache: with a store, or shared, the function needs a name, as in base(fn, { name: "ask" }), or a key; otherwise it could be served the answers of another function.',
     { layer: 'cache' },
   )
 }

@@ -1,7 +1,8 @@
 import Keyv from 'keyv'
 import { digest, now, Timer, wallTime, warn } from '../../core/index.js'
+import { opened, sealed } from './envelope.js'
 import type { Entry, EntryStore } from './store.js'
-import { read, type StoredAnswer, type Written, write } from './stored-form.js'
+import type { StoredAnswer } from './stored-form.js'
 
 /** What a store outside the cache must do: a `Keyv`, any Keyv store, a `Map`. */
 export interface CacheStore {
@@ -13,24 +14,6 @@ export interface CacheStore {
   delete(key: string): unknown
   /** Forgets all values. */
   clear(): unknown
-}
-
-/**
- * What is written to a store outside the process. Its own key is in it, so that an entry in the
- * wrong place is not believed.
- */
-interface Envelope {
-  readonly v: 2
-  readonly k: string
-  readonly f: Written['form']
-  readonly at: number
-  /** The share of its time that it is kept for, where that is below 1. */
-  readonly s?: number
-  readonly d: unknown
-  /** What JSON cannot say of the content, where there is such. */
-  readonly o?: Written['oddities']
-  /** In which variant a stream was asked for, where there are several. */
-  readonly w?: unknown
 }
 
 /**
@@ -67,14 +50,8 @@ export class KeyvStore implements EntryStore {
     const known = digest(key)
     const found = await this.#attempt<unknown>(() => this.#keyv.get(known), undefined)
     try {
-      if (!isEnvelope(found, known) || found.at < this.#clearedAt) return undefined
-      const answer = read({
-        form: found.f,
-        content: found.d,
-        oddities: found.o,
-        variant: found.w,
-      })
-      return answer && { answer, ageMs: Math.max(0, wallTime() - found.at) / (found.s ?? 1) }
+      const entry = opened(found, known)
+      return entry === undefined || entry.at < this.#clearedAt ? undefined : entry
     } catch {
       // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
       storeFailed()
@@ -84,19 +61,9 @@ export class KeyvStore implements EntryStore {
 
   set(key: string, answer: StoredAnswer, keep: number): void {
     if (this.#isResting) return
-    const written = write(answer)
-    if (written === undefined) return
     const known = digest(key)
-    const envelope: Envelope = {
-      v: 2,
-      k: known,
-      f: written.form,
-      at: wallTime(),
-      ...(keep < 1 && { s: keep }),
-      d: written.content,
-      ...(written.oddities && { o: written.oddities }),
-      ...(written.variant !== undefined && { w: written.variant }),
-    }
+    const envelope = sealed(known, answer, keep)
+    if (envelope === undefined) return
     const keepMs = keep < 1 ? Math.ceil(this.#keepMs * keep) : this.#keepMs
     // Nobody waits for a write.
     void this.#attempt<unknown>(() => this.#keyv.set(known, envelope, keepMs), undefined)
@@ -151,11 +118,4 @@ function storeFailed(): void {
   warn(
     'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.',
   )
-}
-
-function isEnvelope(found: unknown, key: string): found is Envelope {
-  if (typeof found !== 'object' || found === null) return false
-  const { v, k, f, at, s = 1 } = found as Partial<Envelope>
-  const isWhole = v === 2 && k === key && typeof f === 'string' && Number.isFinite(at)
-  return isWhole && typeof s === 'number' && s > 0 && s <= 1
 }

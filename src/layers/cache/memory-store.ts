@@ -34,13 +34,14 @@ export class MemoryStore implements EntryStore {
     const found = this.#kept.get(key)
     if (found === undefined) return undefined
     const ageMs = (now() - found.at) / found.keep
-    if (ageMs <= this.#keepMs) return { answer: found.answer, ageMs }
+    const { answer, keep } = found
+    if (ageMs <= this.#keepMs) return { answer, ageMs, isForeign: false, keep }
     this.#kept.delete(key)
     return undefined
   }
 
-  set(key: string, answer: StoredAnswer, keep: number): void {
-    this.#kept.set(key, { answer, at: now(), keep })
+  set(key: string, answer: StoredAnswer, keep: number, ageMs = 0): void {
+    this.#kept.set(key, { answer, at: now() - ageMs * keep, keep })
   }
 
   /** Looks through all keys: it is called by hand, now and then. */

@@ -5,16 +5,20 @@ export interface CacheNote {
   readonly status: 'hit' | 'miss' | 'stale'
   /** The entry's key, for `delete`. */
   readonly key: string
+  /** The other processes could not be asked: nothing that they have stored was looked at. */
+  readonly alone?: true
 }
 
 /** A class, as a getter of an object's own takes as long as the rest of a miss. */
 export class Note implements CacheNote {
   readonly status: CacheNote['status']
+  readonly alone?: true
   readonly #identity: string
 
-  constructor(status: CacheNote['status'], identity: string) {
+  constructor(status: CacheNote['status'], identity: string, alone: boolean) {
     this.status = status
     this.#identity = identity
+    if (alone) this.alone = true
   }
 
   get key(): string {

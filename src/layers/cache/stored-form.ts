@@ -54,7 +54,7 @@ export interface Written {
 }
 
 /** An answer for a store; undefined when it would not come back as it is. */
-export function write(answer: StoredAnswer): Written | undefined {
+export function write(answer: StoredAnswer, asText = false): Written | undefined {
   if (answer.form === 'frames') {
     const { form, transcript, variant } = answer
     return { form, content: transcript.toStored(), variant }
@@ -63,18 +63,19 @@ export function write(answer: StoredAnswer): Written | undefined {
   if (shared instanceof SharedJson) {
     // The place of the text is in `rest`, and nothing in it.
     const { data: _, ...rest } = shared.rest as { data?: unknown }
-    return written('json', { text: shared.text, rest })
+    return written('json', { text: shared.text, rest }, asText)
   }
   const variant = answer.form === 'stream' ? answer.variant : undefined
-  return written(answer.form, shared.take(), variant)
+  return written(answer.form, shared.take(), asText, variant)
 }
 
 function written(
   form: Written['form'],
   content: unknown,
+  asText: boolean,
   variant?: string | undefined,
 ): Written | undefined {
-  const oddities = odditiesIn(content)
+  const oddities = odditiesIn(content, asText)
   if (oddities === undefined) return undefined
   return oddities.length === 0 ? { form, content, variant } : { form, content, variant, oddities }
 }

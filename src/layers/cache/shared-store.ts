@@ -1,0 +1,87 @@
+import { ALONE, digest, type SharedEntries, wallTime } from '../../core/index.js'
+import { opened, sealedText } from './envelope.js'
+import type { MemoryStore } from './memory-store.js'
+import type { Entry, EntryStore } from './store.js'
+import type { StoredAnswer } from './stored-form.js'
+
+/**
+ * Two levels: what is in memory is served from there, anything else is asked of what the processes
+ * have together.
+ */
+export class SharedStore implements EntryStore {
+  readonly #near: MemoryStore
+  readonly #far: SharedEntries
+  readonly #keepMs: number
+  /** By the date. Entries from before are not believed, wherever they come from. */
+  #clearedAt = 0
+  #onCleared: (() => void) | undefined
+
+  constructor(near: MemoryStore, far: SharedEntries, keepMs: number) {
+    this.#near = near
+    this.#far = far
+    this.#keepMs = keepMs
+    far.watch({
+      deleted: (key) => void near.delete(key),
+      cleared: () => {
+        this.#forget()
+        this.#onCleared?.()
+      },
+      // What is in memory may have been forgotten elsewhere in the meantime.
+      missed: () => near.clear(),
+    })
+  }
+
+  get(key: string): Entry | Promise<Entry | undefined | typeof ALONE> {
+    return this.#near.get(key) ?? this.#fetch(digest(key))
+  }
+
+  proved(key: string, { answer, keep, ageMs }: Entry): void {
+    this.#near.set(key, answer, keep, ageMs)
+  }
+
+  set(key: string, answer: StoredAnswer, keep: number): void {
+    this.#near.set(key, answer, keep)
+    const known = digest(key)
+    const text = sealedText(known, answer, keep)
+    if (text !== undefined) this.#far.set(known, text, Math.ceil(this.#keepMs * keep))
+  }
+
+  async delete(of: string): Promise<boolean> {
+    const wasNear = this.#near.delete(of)
+    return (await this.#far.delete(of)) || wasNear
+  }
+
+  clear(): Promise<void> {
+    this.#forget()
+    return this.#far.clear()
+  }
+
+  onCleared(listener: () => void): void {
+    this.#onCleared = listener
+  }
+
+  entries(): number {
+    return this.#near.entries()
+  }
+
+  bytes(): number {
+    return this.#near.bytes()
+  }
+
+  async #fetch(known: string): Promise<Entry | undefined | typeof ALONE> {
+    const text = await this.#far.get(known)
+    if (text === undefined || text === ALONE) return text
+    try {
+      const entry = opened(JSON.parse(text), known)
+      return entry === undefined || entry.at < this.#clearedAt ? undefined : entry
+    } catch {
+      // Anything may be there, and it counts as nothing.
+      return undefined
+    }
+  }
+
+  #forget(): void {
+    this.#clearedAt = wallTime()
+    this.#near.clear()
+  }
+}

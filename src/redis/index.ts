@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto'
+import { ConfigError, check, rules, type SharedState, sharedState } from '../core/index.js'
+import { isRedisClient, type RedisClient } from './client.js'
+import { Connection } from './connection.js'
+import { RedisEntries } from './entries.js'
+import { Messages } from './messages.js'
+
+/** Options of `redisShared()`: either `url` or `client`. */
+export interface RedisSharedOptions {
+  /** Address of a Redis or Valkey server: `redis://user:password@host:6379/0`. */
+  url?: string | undefined
+  /**
+   * A connected client of the package `redis` (5 or later), of a server or a cluster. It stays
+   * open when the shared state is closed.
+   */
+  client?: object | undefined
+  /** Beginning of all keys and channels. Services with the same one share their state. @default 'blossom' */
+  prefix?: string | undefined
+  /** Longest wait for one operation; then the process decides alone. Milliseconds. @default 75 */
+  timeoutMs?: number | undefined
+}
+
+/** What the processes of a service have together in Redis. */
+export interface RedisShared extends SharedState {
+  /** What has been asked of Redis, and what came of it. */
+  stats(): RedisSharedStats
+  /** Ends the connections that are its own. Layers that have it decide alone from then on. */
+  close(): Promise<void>
+}
+
+/** What `redisShared()` has counted. */
+export interface RedisSharedStats {
+  /** Operations that were begun. */
+  readonly operations: number
+  /** Of them, those that failed or took too long. */
+  readonly failures: number
+  /** Decisions of this process alone, as Redis could not be asked or did not answer in time. */
+  readonly alone: number
+  /** Gauge: processes that have been heard in the last 10 s, this one among them. */
+  readonly processes: number
+}
+
+/**
+ * State that the processes of a service have together, in Redis or Valkey: give it to layers as
+ * their option `shared`. A Redis that is down, slow, frozen, full or wiped costs a miss or a
+ * decision of the process alone, never a call: each operation has its own time limit, and after
+ * three failures within 10 s Redis is not asked for 5 s.
+ *
+ * Needs the package `redis`, 5 or later.
+ *
+ * @throws ConfigError for a wrong option
+ * @example
+ * const shared = redisShared({ url: process.env.REDIS_URL })
+ * const blossom = createBlossom().use(cache({ shared }), retry())
+ */
+export function redisShared(options: RedisSharedOptions): RedisShared {
+  const checked = check('redisShared', options, {
+    url: {
+      ...rules.custom<string, undefined>('a redis:// or rediss:// address', undefined, isAddress),
+      secret: true,
+    },
+    client: rules.custom<object, undefined>('a client of redis', undefined, isRedisClient),
+    prefix: rules.text('blossom'),
+    timeoutMs: rules.duration(75),
+  })
+  const { url, client, prefix, timeoutMs } = checked
+  if ((url === undefined) === (client === undefined))
+    throw new ConfigError('redisShared: give either url or client.')
+  const connection = new Connection({ url, client: client as RedisClient | undefined, timeoutMs })
+  const messages = new Messages(connection, `${prefix}:messages`, randomUUID())
+  return sharedState({
+    entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
+    stats: () => ({ ...connection.counts, processes: messages.processes }),
+    async close() {
+      messages.close()
+      connection.close()
+    },
+  })
+}
+
+function isAddress(value: unknown): boolean {
+  return typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value)
+}

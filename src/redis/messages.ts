@@ -1,0 +1,112 @@
+import { now, Timer } from '../core/index.js'
+import type { Connection } from './connection.js'
+
+/** How often a process says that it is there, and after how long it is forgotten. Milliseconds. */
+const BEAT_MS = 3_000
+const FORGOTTEN_MS = 10_000
+
+/** What one process tells the others. */
+export type Message =
+  | { readonly type: 'beat'; readonly count: number }
+  | { readonly type: 'deleted'; readonly cache: string; readonly key: string }
+  | { readonly type: 'cleared'; readonly cache: string }
+
+type Sent = Message & { readonly from: string }
+
+/** Hears the messages of the other processes. */
+export interface Listener {
+  heard(message: Message): void
+  /** There may have been messages that nobody has heard. */
+  missed(): void
+}
+
+/**
+ * Messages between the processes of a service, by Redis' publish and subscribe, which loses what is
+ * sent while a connection is down. So each process hears its own heartbeats as well: where one is
+ * missing, other messages may be missing, too.
+ */
+export class Messages {
+  readonly #connection: Connection
+  readonly #channel: string
+  readonly #id: string
+  readonly #listeners: Listener[] = []
+  /** When each process was heard last. */
+  readonly #heardAt = new Map<string, number>()
+  #beats = 0
+  #lastHeard = 0
+  #timer: Timer | undefined
+
+  constructor(connection: Connection, channel: string, id: string) {
+    this.#connection = connection
+    this.#channel = channel
+    this.#id = id
+    connection.subscribe(channel, {
+      heard: (text) => this.#heard(text),
+      missed: () => this.#missed(),
+    })
+    this.#beat()
+  }
+
+  listen(listener: Listener): void {
+    this.#listeners.push(listener)
+  }
+
+  /** Nobody waits for it, and it may be lost. */
+  send(message: Message): void {
+    const text = JSON.stringify({ ...message, from: this.#id })
+    void this.#connection.run((client) => client.publish(this.#channel, text))
+  }
+
+  /** How many processes there are, this one among them. */
+  get processes(): number {
+    const since = now() - FORGOTTEN_MS
+    for (const [id, at] of this.#heardAt) if (at < since) this.#heardAt.delete(id)
+    return Math.max(1, this.#heardAt.size)
+  }
+
+  close(): void {
+    this.#timer?.stop()
+    this.#timer = undefined
+  }
+
+  #beat(): void {
+    this.send({ type: 'beat', count: ++this.#beats })
+    this.#timer = new Timer(BEAT_MS, () => this.#beat()).unref()
+  }
+
+  #heard(text: string): void {
+    const message = read(text)
+    if (message === undefined) return
+    this.#heardAt.set(message.from, now())
+    if (message.type === 'beat') {
+      if (message.from === this.#id) this.#heardMyself(message.count)
+      return
+    }
+    if (message.from !== this.#id) for (const listener of this.#listeners) listener.heard(message)
+  }
+
+  #heardMyself(count: number): void {
+    const isNext = count === this.#lastHeard + 1
+    this.#lastHeard = count
+    if (!isNext) this.#missed()
+  }
+
+  #missed(): void {
+    for (const listener of this.#listeners) listener.missed()
+  }
+}
+
+/** Anybody may send to the channel. */
+function read(text: string): Sent | undefined {
+  try {
+    const { type, from, count, cache, key } = JSON.parse(text)
+    if (typeof from !== 'string') return undefined
+    if (type === 'beat' && Number.isSafeInteger(count)) return { type, from, count }
+    if (type === 'cleared' && typeof cache === 'string') return { type, from, cache }
+    if (type === 'deleted' && typeof cache === 'string' && typeof key === 'string')
+      return { type, from, cache, key }
+  } catch {
+    // It is none of ours.
+  }
+  return undefined
+}

@@ -1,0 +1,96 @@
+import { ALONE, now, Timer, warn } from '../core/index.js'
+
+/** So many failures within so long, and Redis is not asked for a while. Milliseconds. */
+const FAILURES = 3
+const WINDOW_MS = 10_000
+const REST_MS = 5_000
+
+/** What has been asked of Redis. */
+export interface OperationCounts {
+  /** Operations that were begun. */
+  readonly operations: number
+  /** Of them, those that failed or took too long. */
+  readonly failures: number
+  /** Decisions of this process alone, as Redis could not be asked or did not answer in time. */
+  readonly alone: number
+}
+
+/**
+ * Operations of Redis, each with a time limit, behind a breaker of their own: a Redis that is down,
+ * slow or frozen costs a few calls that time, and then nobody.
+ */
+export class Operations {
+  readonly #limitMs: number
+  readonly #counts = { operations: 0, failures: 0, alone: 0 }
+  /** When the last ones failed, oldest first. */
+  #failedAt: number[] = []
+  #restUntil = 0
+  /** After a rest one operation goes ahead, and the others wait for what becomes of it. */
+  #hasTrial = false
+
+  constructor(limitMs: number) {
+    this.#limitMs = limitMs
+  }
+
+  /** What the operation gives; `ALONE` when it was not tried, failed, or took too long. */
+  async run<T>(operation: () => Promise<T>): Promise<T | typeof ALONE> {
+    const isTrial = this.#restUntil > 0
+    if (isTrial && (this.#hasTrial || now() < this.#restUntil)) return this.alone()
+    this.#hasTrial = isTrial
+    this.#counts.operations++
+    const result = await inTime(operation, this.#limitMs)
+    if (isTrial) this.#hasTrial = false
+    if (result === ALONE) return this.#failed(isTrial)
+    if (isTrial) this.recovered()
+    return result
+  }
+
+  /** Redis is known to be back. */
+  recovered(): void {
+    this.#restUntil = 0
+    this.#failedAt = []
+  }
+
+  /** Counts a decision of this process alone. */
+  alone(): typeof ALONE {
+    this.#counts.alone++
+    return ALONE
+  }
+
+  get counts(): OperationCounts {
+    return { ...this.#counts }
+  }
+
+  #failed(isTrial: boolean): typeof ALONE {
+    const at = now()
+    this.#counts.failures++
+    this.#failedAt = [...this.#failedAt.slice(1 - FAILURES), at]
+    const isBurst =
+      this.#failedAt.length === FAILURES && at - (this.#failedAt[0] as number) < WINDOW_MS
+    if (isTrial || isBurst) this.#restUntil = at + REST_MS
+    warn(
+      'redisShared: Redis failed or did not answer in time; this process decides alone until it is back.',
+    )
+    return this.alone()
+  }
+}
+
+/** What an operation gives; `ALONE` when it fails or takes longer. */
+export async function inTime<T>(
+  operation: () => Promise<T>,
+  limitMs: number,
+): Promise<T | typeof ALONE> {
+  let timer: Timer | undefined
+  try {
+    return await Promise.race([
+      operation(),
+      new Promise<typeof ALONE>((resolve) => {
+        timer = new Timer(limitMs, () => resolve(ALONE))
+      }),
+    ])
+  } catch {
+    return ALONE
+  } finally {
+    timer?.stop()
+  }
+}

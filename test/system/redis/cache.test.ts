@@ -1,0 +1,244 @@
+import { createClient } from 'redis'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { base, cache, createBlossom, stack } from '../../../src/index.js'
+import { type RedisShared, redisShared } from '../../../src/redis/index.js'
+import { startLocalBlossom } from '../../../src/testing/index.js'
+import { RedisServer } from '../../support/redis-server.js'
+import { catchWarnings } from '../../support/warnings.js'
+
+let redis: RedisServer
+let client: ReturnType<typeof createClient>
+let opened: RedisShared[]
+const asked: string[] = []
+
+beforeEach(async () => {
+  catchWarnings()
+  asked.length = 0
+  opened = []
+  redis = await RedisServer.start()
+  client = createClient({ url: redis.url, socket: { reconnectStrategy: 50 } })
+  client.on('error', () => {})
+  await client.connect()
+})
+afterEach(async () => {
+  for (const shared of opened) await shared.close()
+  client.destroy()
+  await redis.remove()
+  vi.restoreAllMocks()
+})
+
+const ask = base(
+  async (request: string) => {
+    asked.push(request)
+    return { answer: `to ${request}`, none: undefined, bytes: new Uint8Array([1, 2, 3]) }
+  },
+  { name: 'ask', key: (request) => request },
+)
+
+/** One of several processes: a stack with shared state of its own. */
+async function join() {
+  const shared = redisShared({ url: redis.url })
+  opened.push(shared)
+  const layer = cache({ shared })
+  const handler = stack(ask, layer)
+  // Until it is heard it would miss the messages of the others.
+  await expect.poll(async () => (await subscribers()) >= opened.length).toBe(true)
+  return { shared, layer, handler }
+}
+
+const subscribers = async () =>
+  Object.values(await client.pubSubNumSub('blossom:messages')).reduce((sum, one) => sum + one, 0)
+const keys = () => client.keys('blossom:cache:*')
+const stored = (count: number) => expect.poll(async () => (await keys()).length).toBe(count)
+
+/** Commands that the server has run for caches so far. */
+async function commands(): Promise<number> {
+  const text = await client.info('commandstats')
+  return ['get', 'set', 'unlink'].reduce(
+    (sum, name) => sum + Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(text)?.[1] ?? 0),
+    0,
+  )
+}
+
+describe('a cache that several processes share', () => {
+  it('serves what another has stored, as it was', async () => {
+    const [one, two] = [await join(), await join()]
+    await one.handler('Hi')
+    await stored(1)
+    expect(await two.handler('Hi')).toEqual({
+      answer: 'to Hi',
+      none: undefined,
+      bytes: Buffer.from([1, 2, 3]),
+    })
+    expect(asked).toEqual(['Hi'])
+    expect(two.handler.stats().cache).toMatchObject({ hits: 1, misses: 0, entries: 1 })
+  })
+
+  it('asks Redis nothing for what is in memory, be it its own or fetched', async () => {
+    const [one, two] = [await join(), await join()]
+    await one.handler('Hi')
+    await stored(1)
+    await two.handler('Hi')
+    const before = await commands()
+    for (let i = 0; i < 20; i++) {
+      await one.handler('Hi')
+      await two.handler('Hi')
+    }
+    expect(await commands()).toBe(before)
+    expect(asked).toEqual(['Hi'])
+  })
+
+  it('keeps the age that an entry has had elsewhere', async () => {
+    const { handler } = await join()
+    await handler('Hi')
+    await stored(1)
+    const [key = ''] = await keys()
+    const entry = JSON.parse((await client.get(key)) ?? '')
+    await client.set(key, JSON.stringify({ ...entry, at: entry.at - 30 * 60_000 + 400 }))
+    const late = await join()
+    await late.handler('Hi')
+    expect(late.handler.stats().cache.hits).toBe(1)
+    await expect
+      .poll(async () => {
+        await late.handler('Hi')
+        return asked.length
+      })
+      .toBe(2)
+  })
+
+  it('keeps streams for plain calls, and neither prompt nor key in the clear', async () => {
+    const upstream = await startLocalBlossom()
+    const make = (shared: RedisShared) =>
+      createBlossom({ apiKey: 'sk_secret_of_ours', baseURL: upstream.url }).use(cache({ shared }))
+    const [one, two] = [make((await join()).shared), make((await join()).shared)]
+    let text = ''
+    for await (const piece of await one.text.stream('a very private prompt')) text += piece.text
+    await stored(1)
+    expect(await two.text.generate('a very private prompt')).toMatchObject({
+      text,
+      cached: true,
+      attempts: 0,
+    })
+    const [key] = await keys()
+    expect(key).not.toMatch(/private|secret/)
+    expect(await client.get(key ?? '')).not.toMatch(/very private prompt|secret/)
+    for (const blossom of [one, two]) await blossom.close()
+    await upstream.close()
+  })
+
+  it('forgets in all processes what one deletes or clears, and nothing else', async () => {
+    await client.set('of another application', '1')
+    const [one, two] = [await join(), await join()]
+    for (const request of ['a', 'b']) {
+      await one.handler(request)
+      await expect.poll(async () => (await keys()).length).toBeGreaterThan(0)
+    }
+    await stored(2)
+    for (const request of ['a', 'b']) await two.handler(request)
+    const meta = new Map<string, unknown>()
+    await two.handler('a', { meta })
+    expect(await two.layer.delete((meta.get('cache') as { key: string }).key)).toBe(true)
+    await expect.poll(() => one.handler.stats().cache.entries).toBe(1)
+    await one.handler('b')
+    expect(asked).toEqual(['a', 'b'])
+    await one.handler('a')
+    expect(asked).toEqual(['a', 'b', 'a'])
+    await one.layer.clear()
+    expect(await client.keys('*')).toEqual(['of another application'])
+    await expect.poll(() => two.handler.stats().cache.entries).toBe(0)
+    await two.handler('b')
+    expect(asked).toEqual(['a', 'b', 'a', 'b'])
+  })
+
+  it('does not store an answer that was under way when another process cleared it', async () => {
+    let open = (_: string) => {}
+    const slow = base((_: string) => new Promise<string>((resolve) => (open = resolve)), {
+      name: 'slow',
+    })
+    const [one, two] = [await join(), await join()]
+    const handler = stack(slow, two.layer)
+    const answer = handler('Hi')
+    await one.layer.clear()
+    await expect.poll(() => two.shared.stats().processes).toBeGreaterThan(0)
+    const marker = stack(ask, one.layer)
+    await marker('after the message')
+    await stored(1)
+    open('late')
+    expect(await answer).toBe('late')
+    expect(two.handler.stats().cache.entries).toBe(0)
+    await stored(1)
+  })
+
+  it('tells apart functions of different names, and wants one', async () => {
+    const { shared } = await join()
+    const of = (name: string) =>
+      stack(
+        base(async () => name, { name }),
+        cache({ shared }),
+      )
+    expect([await of('a')(), await of('b')()]).toEqual(['a', 'b'])
+    expect(() => stack(async () => 'x', cache({ shared }))).toThrow(/needs a name/)
+  })
+})
+
+describe('a shared cache whose Redis fails', () => {
+  it('costs a miss while Redis is gone, says so, and shares again when it is back', async () => {
+    const [one, two] = [await join(), await join()]
+    await one.handler('Hi')
+    await stored(1)
+    await redis.kill()
+    const meta = new Map<string, unknown>()
+    expect(await two.handler('Hi', { meta })).toMatchObject({ answer: 'to Hi' })
+    expect(meta.get('cache')).toMatchObject({ status: 'miss', alone: true })
+    expect(meta.get('timeline')).toContainEqual(
+      expect.objectContaining({ type: 'alone', layer: 'cache' }),
+    )
+    await redis.start()
+    await one.handler('again')
+    await expect
+      .poll(
+        async () => {
+          await one.handler(`again ${asked.length}`)
+          return (await keys()).length
+        },
+        { timeout: 20_000, interval: 200 },
+      )
+      .toBeGreaterThan(0)
+  })
+
+  it('makes no call wait for a frozen Redis after the first ones', async () => {
+    const { handler, shared } = await join()
+    await handler('Hi')
+    await stored(1)
+    redis.freeze()
+    const { operations } = shared.stats()
+    for (let i = 0; i < 50; i++) expect(await handler(`frozen ${i}`)).toBeDefined()
+    // A read and a write fail each, and after three failures nothing is asked for 5 s.
+    expect(shared.stats().operations - operations).toBeLessThanOrEqual(6)
+    expect(shared.stats().failures).toBeGreaterThanOrEqual(3)
+    redis.thaw()
+    await expect
+      .poll(
+        async () => {
+          await handler(`thawed ${asked.length}`)
+          return (await keys()).length
+        },
+        { timeout: 20_000, interval: 200 },
+      )
+      .toBeGreaterThan(1)
+  })
+
+  it.each([
+    ['wiped', async () => void (await client.flushAll())],
+    ['full', async () => void (await client.configSet('maxmemory', '1'))],
+    ['read-only', async () => void (await client.configSet('min-replicas-to-write', '3'))],
+  ])('answers every call while Redis is %s', async (_, fail) => {
+    const [one, two] = [await join(), await join()]
+    await one.handler('Hi')
+    await stored(1)
+    await fail()
+    for (const { handler } of [one, two])
+      for (let i = 0; i < 10; i++)
+        expect(await handler(`question ${i}`)).toMatchObject({ answer: `to question ${i}` })
+  })
+})
