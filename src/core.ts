@@ -30,7 +30,17 @@ export {
 } from './core/events/index.js'
 export { Json } from './core/json.js'
 export { defineLayer, type Layer, type LayerDefinition, type LayerOf } from './core/layer.js'
-export type { EntriesWatcher, SharedEntries, SharedState } from './core/shared-state.js'
+export type {
+  BucketTerms,
+  EntriesWatcher,
+  LimitCorrection,
+  LimitOrder,
+  LimitReply,
+  SharedEntries,
+  SharedLimits,
+  SharedState,
+  WindowTerms,
+} from './core/shared-state.js'
 export { stack } from './core/stack.js'
 export type {
   CloseOptions,

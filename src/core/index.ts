@@ -41,11 +41,17 @@ export {
 } from './shape.js'
 export {
   ALONE,
+  type BucketTerms,
   type EntriesWatcher,
   isSharedState,
+  type LimitCorrection,
+  type LimitOrder,
+  type LimitReply,
   type SharedEntries,
+  type SharedLimits,
   type SharedState,
   sharedState,
+  type WindowTerms,
 } from './shared-state.js'
 export { isJsonData, type Shared, SharedJson, share, shareList } from './shared-value.js'
 export { slices } from './slices.js'

@@ -5,6 +5,8 @@ export interface RedisClient {
   get(key: string): Promise<string | null>
   set(key: string, value: string, options: { PX: number }): Promise<unknown>
   unlink(keys: string | string[]): Promise<number>
+  evalSha(sha: string, options: ScriptOptions): Promise<unknown>
+  eval(script: string, options: ScriptOptions): Promise<unknown>
   publish(channel: string, message: string): Promise<number>
   subscribe(channel: string, listener: (message: string) => void): Promise<void>
   on(event: 'ready' | 'error' | 'end', listener: () => void): unknown
@@ -17,6 +19,11 @@ export interface RedisClient {
   nodeClient?(node: unknown): RedisClient | Promise<RedisClient>
   /** Of one server. */
   scanIterator?(options: { MATCH: string; COUNT: number }): AsyncIterable<string | string[]>
+}
+
+interface ScriptOptions {
+  keys: string[]
+  arguments: string[]
 }
 
 /** Longest time for a connection to be made. Milliseconds. */
@@ -55,7 +62,7 @@ export function isRedisClient(value: unknown): boolean {
   return (
     typeof client === 'object' &&
     client !== null &&
-    (['get', 'set', 'unlink', 'publish', 'on', 'duplicate'] as const).every(
+    (['get', 'set', 'unlink', 'eval', 'evalSha', 'publish', 'on', 'duplicate'] as const).every(
       (method) => typeof client[method] === 'function',
     )
   )

@@ -46,6 +46,11 @@ export class Connection {
     )
   }
 
+  /** Resolves when the first attempt to connect has been made; never when there can be none. */
+  get opened(): Promise<unknown> {
+    return this.#client.catch(() => new Promise(() => {}))
+  }
+
   /** An operation in its time; `ALONE` when it was not tried or did not come about. */
   async run<T>(operation: (client: RedisClient) => Promise<T>): Promise<T | typeof ALONE> {
     if (this.#isClosed) return ALONE

@@ -3,6 +3,7 @@ import { ConfigError, check, rules, type SharedState, sharedState } from '../cor
 import { isRedisClient, type RedisClient } from './client.js'
 import { Connection } from './connection.js'
 import { RedisEntries } from './entries.js'
+import { RedisLimits } from './limits.js'
 import { Messages } from './messages.js'
 
 /** Options of `redisShared()`: either `url` or `client`. */
@@ -68,11 +69,18 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
     throw new ConfigError('redisShared: give either url or client.')
   const connection = new Connection({ url, client: client as RedisClient | undefined, timeoutMs })
   const messages = new Messages(connection, `${prefix}:messages`, randomUUID())
+  const limits = new Map<string, RedisLimits>()
   return sharedState({
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
+    limits(name: string) {
+      const known = limits.get(name) ?? new RedisLimits(connection, messages, prefix, name)
+      limits.set(name, known)
+      return known
+    },
     stats: () => ({ ...connection.counts, processes: messages.processes }),
     async close() {
       messages.close()
+      await Promise.all([...limits.values()].map((one) => one.flush()))
       connection.close()
     },
   })

@@ -35,6 +35,7 @@ export class Messages {
   #beats = 0
   #lastHeard = 0
   #timer: Timer | undefined
+  #isClosed = false
 
   constructor(connection: Connection, channel: string, id: string) {
     this.#connection = connection
@@ -44,7 +45,7 @@ export class Messages {
       heard: (text) => this.#heard(text),
       missed: () => this.#missed(),
     })
-    this.#beat()
+    void connection.opened.then(() => this.#beat())
   }
 
   listen(listener: Listener): void {
@@ -57,19 +58,23 @@ export class Messages {
     void this.#connection.run((client) => client.publish(this.#channel, text))
   }
 
-  /** How many processes there are, this one among them. */
+  /**
+   * How many processes there are, this one among them. While nothing is heard, not even by itself,
+   * those that were there stay.
+   */
   get processes(): number {
-    const since = now() - FORGOTTEN_MS
+    const since = (this.#heardAt.get(this.#id) ?? 0) - FORGOTTEN_MS
     for (const [id, at] of this.#heardAt) if (at < since) this.#heardAt.delete(id)
     return Math.max(1, this.#heardAt.size)
   }
 
   close(): void {
+    this.#isClosed = true
     this.#timer?.stop()
-    this.#timer = undefined
   }
 
   #beat(): void {
+    if (this.#isClosed) return
     this.send({ type: 'beat', count: ++this.#beats })
     this.#timer = new Timer(BEAT_MS, () => this.#beat()).unref()
   }

@@ -4,7 +4,7 @@ import type { LimitCostOptions } from './options.js'
 const DAY = 24 * 3_600_000
 
 /** At this share of the limit the operator is warned. */
-const WARNING_SHARE = 0.8
+export const WARNING_SHARE = 0.8
 
 /** Where the window begins and ends that a moment is in. All of them since the epoch, in UTC. */
 export function windowOf(

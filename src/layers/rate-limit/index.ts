@@ -3,12 +3,16 @@ import {
   check,
   defineLayer,
   type Handler,
+  isSharedState,
   type Layer,
   rules,
+  type SharedState,
 } from '../../core/index.js'
 import { MemoryStore } from './memory-store.js'
 import { type RateLimitOptions, type RateLimitSettings, readLimits, SETTINGS } from './options.js'
 import { RateLimits } from './rate-limits.js'
+import { SharedStore } from './shared-store.js'
+import type { LimitStore } from './store.js'
 
 export type { RateLimitNote } from './note.js'
 export type {
@@ -76,6 +80,12 @@ export function rateLimit<const Name extends string = 'rateLimit', Request = unk
       rules.oneOf(['tenant', 'model', 'all'], 'tenant' as const),
       rules.callback<Extract<RateLimitOptions['by'], (...asked: never[]) => unknown>>(),
     ),
+    shared: rules.custom<SharedState, undefined>(
+      'what redisShared() returns',
+      undefined,
+      isSharedState,
+    ),
+    exact: rules.flag(false),
     countTokens: rules.callback<(request: unknown) => number>(),
     name: rules.layerName<Name>('rateLimit'),
   })
@@ -85,13 +95,15 @@ export function rateLimit<const Name extends string = 'rateLimit', Request = unk
     throw new ConfigError('rateLimit: one of requests, tokens or cost is required.', {
       layer: 'rateLimit',
     })
-  const all = new RateLimits({ ...checked, ...limits, by: by as By }, new MemoryStore())
+  const store = storeOf(checked)
+  const all = new RateLimits({ ...checked, ...limits, by: by as By }, store)
   const layer = defineLayer({
     name,
     kind: 'rateLimit',
     outside: mode === 'wait' ? WAITS[by === 'all' ? 'forAll' : 'forKeys'] : {},
     wrap: (next) => (request, context) => all.run(next as Handler, request, context),
     stats: () => all.stats(),
+    close: store.close && (() => store.close?.()),
   })
   return Object.assign(layer, {
     set: (settings: RateLimitSettings) => {
@@ -99,6 +111,18 @@ export function rateLimit<const Name extends string = 'rateLimit', Request = unk
       all.set({ ...change, ...readLimits(change) })
     },
   }) as unknown as RateLimitLayer<Name, Request>
+}
+
+function storeOf(options: {
+  readonly name: string
+  readonly shared: SharedState | undefined
+  readonly exact: boolean
+}): LimitStore {
+  const { name, shared, exact } = options
+  const memory = new MemoryStore()
+  return shared === undefined
+    ? memory
+    : new SharedStore(shared.limits(name), { exact, alone: memory })
 }
 
 const HOLDS_CONNECTION =

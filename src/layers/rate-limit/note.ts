@@ -7,11 +7,14 @@ export interface RateLimitNote {
   readonly waitedMs: number
   /** What is left of the limits of requests and tokens, as of the reading. */
   readonly limits: readonly LimitLevel[]
+  /** The other processes could not be asked: this one has decided alone. */
+  readonly alone?: true
 }
 
 /** Looks up what is left only when somebody reads it. */
 export class Note implements RateLimitNote {
   waitedMs = 0
+  alone?: true
   readonly #store: LimitStore
   readonly #key: string
   readonly #limits: Limits

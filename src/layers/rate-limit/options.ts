@@ -1,4 +1,4 @@
-import { type Context, check, rules, type TokenUsage } from '../../core/index.js'
+import { type Context, check, rules, type SharedState, type TokenUsage } from '../../core/index.js'
 
 /**
  * A limit that differs from key to key, such as a plan. `Infinity` is no limit, 0 lets nothing
@@ -72,6 +72,19 @@ export interface RateLimitOptions<Name extends string = 'rateLimit', Request = u
     | 'all'
     | ((request: Request, context: Context) => string | undefined)
     | undefined
+  /**
+   * What the processes of a service have together, made by `redisShared()`: they share one limit.
+   * Limits of the same `name` are the same.
+   * @default none: each process has a limit of its own
+   */
+  shared?: SharedState | undefined
+  /**
+   * With `shared`: asks for every call. Otherwise a process borrows a twentieth of the limit for
+   * 2 s at most and decides alone inside it, so that all of them together may let through that much
+   * more for each.
+   * @default false
+   */
+  exact?: boolean | undefined
   /** Counts the tokens of a request, its input alone. @default the base's trait `weigh` */
   countTokens?: ((request: Request) => number) | undefined
   /** Key in `stats()`. @default 'rateLimit' */

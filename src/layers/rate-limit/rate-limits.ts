@@ -101,6 +101,7 @@ export class RateLimits implements CallLimits, LineLimits {
     call: LimitedCall,
     decision: Reservation | Refusal,
   ): MaybePromise<unknown> {
+    if (decision.alone) this.#noteAlone(call)
     return decision.granted ? this.#begin(next, call, decision) : this.#wait(next, call, decision)
   }
 
@@ -116,6 +117,7 @@ export class RateLimits implements CallLimits, LineLimits {
     return line.wait(call, since, refusal).then(
       (reservation) => {
         this.#noteWait(call, since)
+        if (reservation.alone) this.#noteAlone(call)
         return this.#begin(next, call, reservation)
       },
       (error) => {
@@ -140,6 +142,12 @@ export class RateLimits implements CallLimits, LineLimits {
       return this.#reject(tooLate(refusal, this.name))
     this.#lines.set(key, line)
     return line
+  }
+
+  #noteAlone({ context }: LimitedCall): void {
+    const note = context.meta.get(this.name)
+    if (note instanceof Note) note.alone = true
+    context.trace?.alone(this.name)
   }
 
   #noteWait({ context }: LimitedCall, since: number): void {

@@ -17,6 +17,8 @@ export interface LimitLevel {
 /** What a store has granted to a call. It goes back to the store once, when the call has ended. */
 export interface Reservation {
   readonly granted: true
+  /** This process has decided alone, as the others could not be asked. */
+  readonly alone?: boolean
 }
 
 /** That a call would take more than there is. Nothing was taken. */
@@ -28,6 +30,8 @@ export interface Refusal {
   readonly rate: Rate | undefined
   /** When the call would be granted if nothing came back before; `Infinity`: never. Milliseconds. */
   readonly retryAfterMs: number
+  /** This process has decided alone, as the others could not be asked. */
+  readonly alone?: boolean
 }
 
 /** What has been spent in a window of `cost`, in the operator's unit. */
@@ -60,4 +64,6 @@ export interface LimitStore {
   settle(reservation: Reservation, taken: Amounts): MaybePromise<Spent | undefined>
   /** What is left of the limits of requests and tokens, as far as this process knows. */
   levels(key: string, limits: Limits): readonly LimitLevel[]
+  /** Nobody asks any more. */
+  close?(): void
 }
