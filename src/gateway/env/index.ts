@@ -1,9 +1,9 @@
 import { type Blossom, createBlossom } from '../../client/client.js'
 import { ConfigError } from '../../core/index.js'
+import { redisShared } from '../../redis/index.js'
 import { standard } from '../../standard.js'
 import type { GatewayOptions, RequestLog } from '../options.js'
-import { redisStore } from '../redis-store.js'
-import { limitsFrom, othersFrom, protectionFrom } from './layers.js'
+import { limitsFrom, othersFrom, protectionFrom, sharesSomething } from './layers.js'
 import { ClientVariables, type Environment, GatewayVariables, readVariables } from './variables.js'
 
 export type { Environment } from './variables.js'
@@ -26,20 +26,23 @@ export function blossomFromEnv(env: Environment = process.env) {
       'The environment variable POLLINATIONS_API_KEY must be set to the API key (or BLOSSOM_API_KEY).',
     )
   }
-  const store =
-    read.BLOSSOM_CACHE && read.REDIS_URL !== undefined ? redisStore(read.REDIS_URL) : undefined
+  const { REDIS_URL: url } = read
+  const shared = url !== undefined && sharesSomething(read) ? redisShared({ url }) : undefined
   const blossom = createBlossom({ apiKey, baseURL: read.BLOSSOM_BASE_URL }).use(
     ...standard({
-      cache: read.BLOSSOM_CACHE && { ttlMs: read.BLOSSOM_CACHE_TTL_MS, store },
+      cache: read.BLOSSOM_CACHE && {
+        ttlMs: read.BLOSSOM_CACHE_TTL_MS,
+        shared: read.BLOSSOM_SHARED_CACHE ? shared : undefined,
+      },
       timeout: { ms: read.BLOSSOM_TIMEOUT_MS, firstTokenMs: MINUTE_MS },
       retry: { retries: read.BLOSSOM_RETRIES },
       attempt: { ms: read.BLOSSOM_ATTEMPT_TIMEOUT_MS },
-      ...limitsFrom(read),
+      ...limitsFrom(read, read.BLOSSOM_SHARED_LIMITS ? shared : undefined),
       ...othersFrom(read),
       ...protectionFrom(read),
     }),
   )
-  return store === undefined ? blossom : closesWith(blossom, () => store.disconnect())
+  return shared === undefined ? blossom : closesWith(blossom, () => shared.close())
 }
 
 /** The client, whose `close()` also closes what belongs to it. */

@@ -1,12 +1,22 @@
 import type * as v from 'valibot'
-import { ConfigError } from '../../core/index.js'
+import { ConfigError, type SharedState } from '../../core/index.js'
 import type { RateLimitSettings } from '../../layers/rate-limit/index.js'
 import { costOf } from './budget.js'
 import type { ClientVariables } from './variables.js'
 
 type Variables = v.InferOutput<typeof ClientVariables>
+
+/** Whether there is anything that servers would share. */
+export function sharesSomething(read: Variables): boolean {
+  const { rateLimit, providerLimit } = limitsFrom(read, undefined)
+  const hasLimits = rateLimit !== false || providerLimit !== false
+  return (
+    (read.BLOSSOM_CACHE && read.BLOSSOM_SHARED_CACHE) || (hasLimits && read.BLOSSOM_SHARED_LIMITS)
+  )
+}
+
 /** The limits of each tenant and of all together. */
-export function limitsFrom(read: Variables) {
+export function limitsFrom(read: Variables, shared: SharedState | undefined) {
   const { BLOSSOM_PRICES: prices, BLOSSOM_TENANT_LIMIT_MODE: mode } = read
   if (prices === undefined && (read.BLOSSOM_BUDGET ?? read.BLOSSOM_TENANT_BUDGET) !== undefined)
     throw new ConfigError('The environment variable BLOSSOM_PRICES must be set for a budget.')
@@ -21,8 +31,8 @@ export function limitsFrom(read: Variables) {
     cost: costOf(read.BLOSSOM_BUDGET, prices),
   }
   return {
-    rateLimit: isSome(rateLimit) && { ...rateLimit, mode },
-    providerLimit: isSome(providerLimit) && providerLimit,
+    rateLimit: isSome(rateLimit) && { ...rateLimit, mode, shared },
+    providerLimit: isSome(providerLimit) && { ...providerLimit, shared },
   }
 }
 

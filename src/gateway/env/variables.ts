@@ -148,7 +148,12 @@ export const ClientVariables = v.object({
   REDIS_URL: text(
     'an address such as redis://127.0.0.1:6379',
     isRedisURL,
-    'Keeps the cache in Redis. Needs the packages `redis` and `@keyv/redis`.',
+    'Redis, in which several servers share their cache and their limits. Needs the package `redis`.',
+  ),
+  BLOSSOM_SHARED_CACHE: onOrOff('on', 'Whether servers with one `REDIS_URL` share their cache.'),
+  BLOSSOM_SHARED_LIMITS: onOrOff(
+    'on',
+    'Whether servers with one `REDIS_URL` share their limits and budgets.',
   ),
   BLOSSOM_FORWARD_KEYS: forwardKeys,
 })

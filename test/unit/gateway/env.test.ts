@@ -165,7 +165,7 @@ describe('blossomFromEnv', () => {
     })
     expect((await blossom.text.generate('one')).cached).toBe(false)
     expect((await blossom.text.generate('one')).cached).toBe(false)
-    await vi.waitFor(() => expect(warnings.join('\n')).toMatch(/cache/i))
+    await vi.waitFor(() => expect(warnings.join('\n')).toMatch(/Redis/))
     await Promise.all([blossom.close(), blossom.close()])
     await blossom.close()
   })
