@@ -40,8 +40,6 @@ export {
   isThenable,
 } from './shape.js'
 export {
-  ALONE,
-  type BucketTerms,
   type EntriesWatcher,
   isSharedState,
   type LimitCorrection,
@@ -51,7 +49,6 @@ export {
   type SharedLimits,
   type SharedState,
   sharedState,
-  type WindowTerms,
 } from './shared-state.js'
 export { isJsonData, type Shared, SharedJson, share, shareList } from './shared-value.js'
 export { slices } from './slices.js'

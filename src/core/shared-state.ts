@@ -1,18 +1,12 @@
 const SHARED_STATE: unique symbol = Symbol.for('blossom-stack.shared-state') as never
 
 /**
- * In place of what the processes know together: they could not be asked in time, so this one
- * decides alone.
- */
-export const ALONE: unique symbol = Symbol.for('blossom-stack.alone') as never
-
-/**
  * What the processes of a service know together. `redisShared()` makes one, and layers take it as
  * their option `shared`. Nothing here rejects or throws, and nothing takes longer than its own time
- * limit: whoever gets `ALONE` goes on as if it were the only process.
+ * limit: whoever gets `null`, as the others could not be asked in time, goes on as if it were the only
+ * process.
  */
 export interface SharedState {
-  readonly [SHARED_STATE]: true
   /** The entries of a cache. Caches of one name share them. */
   entries(name: string): SharedEntries
   /** The levels of the limits of all keys. Limits of one name share them. */
@@ -21,8 +15,8 @@ export interface SharedState {
 
 /** The entries of a cache that several processes have together. */
 export interface SharedEntries {
-  /** What was set; undefined when there is nothing. */
-  get(key: string): Promise<string | undefined | typeof ALONE>
+  /** What was set; undefined when there is nothing, null when that is not known. */
+  get(key: string): Promise<string | undefined | null>
   /** Nobody waits for it. `ttlMs` is at least 1. */
   set(key: string, text: string, ttlMs: number): void
   /** Forgets one entry, in all processes. Resolves with whether it was there. */
@@ -55,18 +49,23 @@ export interface LimitOrder {
   readonly of: BucketTerms | WindowTerms
 }
 
+/** A bucket that fills evenly. */
 export interface BucketTerms {
+  /** How much it holds. */
   readonly capacity: number
+  /** How much comes in a millisecond. */
   readonly perMs: number
   /** No correction takes it further below 0. */
   readonly debt: number
 }
 
+/** A calendar window, or one of a fixed length. */
 export interface WindowTerms {
   /** Its start, in milliseconds since the epoch. */
   readonly start: number
   /** Milliseconds since the epoch. */
   readonly end: number
+  /** How much may be spent in it. */
   readonly limit: number
 }
 
@@ -91,8 +90,11 @@ export interface LimitCorrection {
 export interface SharedLimits {
   /** How many processes there are, or were when last heard of. */
   readonly processes: number
-  /** Takes from all of the limits, or nothing from any of them. A reply for each order. */
-  take(key: string, orders: readonly LimitOrder[]): Promise<readonly LimitReply[] | typeof ALONE>
+  /**
+   * Takes from all of the limits, or nothing from any of them. A reply for each order; null when
+   * nobody could be asked.
+   */
+  take(key: string, orders: readonly LimitOrder[]): Promise<readonly LimitReply[] | null>
   /**
    * Corrects what was taken, once, unless nobody can be reached for a minute. Resolves with what has been
    * spent in a window, once a window, when four fifths of it are.
@@ -101,8 +103,8 @@ export interface SharedLimits {
 }
 
 /** Marks an object as shared state, for layers of any copy of the library. */
-export const sharedState = <T extends object>(methods: T): T & { readonly [SHARED_STATE]: true } =>
-  Object.assign(methods, { [SHARED_STATE]: true as const })
+export const sharedState = <T extends SharedState>(methods: T): T =>
+  Object.assign(methods, { [SHARED_STATE]: true })
 
 /** Whether a value is shared state, made by this copy of the library or another. */
 export function isSharedState(value: unknown): value is SharedState {

@@ -1,6 +1,6 @@
-import { ALONE, ConfigError, warn } from '../core/index.js'
+import { ConfigError, warn } from '../core/index.js'
 import { createRedisClient, type RedisClient } from './client.js'
-import { inTime, type OperationCounts, Operations } from './operations.js'
+import { ALONE, inTime, type OperationCounts, Operations } from './operations.js'
 
 /** Hears what comes by a channel. */
 export interface ChannelListener {

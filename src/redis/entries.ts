@@ -1,7 +1,8 @@
-import { ALONE, type EntriesWatcher, type SharedEntries } from '../core/index.js'
+import type { EntriesWatcher, SharedEntries } from '../core/index.js'
 import type { RedisClient } from './client.js'
 import type { Connection } from './connection.js'
 import type { Messages } from './messages.js'
+import { ALONE } from './operations.js'
 
 /** Keys that are looked at, and forgotten, in one go. */
 const PAGE = 500
@@ -20,9 +21,9 @@ export class RedisEntries implements SharedEntries {
     this.#prefix = `${prefix}:cache:${cache}:`
   }
 
-  async get(key: string): Promise<string | undefined | typeof ALONE> {
+  async get(key: string): Promise<string | undefined | null> {
     const found = await this.#connection.run((client) => client.get(this.#prefix + key))
-    return found ?? undefined
+    return found === ALONE ? null : (found ?? undefined)
   }
 
   set(key: string, text: string, ttlMs: number): void {

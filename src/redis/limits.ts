@@ -1,6 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
 import {
-  ALONE,
   digest,
   type LimitCorrection,
   type LimitOrder,
@@ -11,6 +10,7 @@ import {
 import type { RedisClient } from './client.js'
 import type { Connection } from './connection.js'
 import type { Messages } from './messages.js'
+import { ALONE } from './operations.js'
 import { CORRECT, TAKE } from './scripts.js'
 
 /** Corrections are collected for so long. Milliseconds. */
@@ -38,13 +38,10 @@ export class RedisLimits implements SharedLimits {
     return this.#messages.processes
   }
 
-  async take(
-    key: string,
-    orders: readonly LimitOrder[],
-  ): Promise<readonly LimitReply[] | typeof ALONE> {
+  async take(key: string, orders: readonly LimitOrder[]): Promise<readonly LimitReply[] | null> {
     const asked = orders.flatMap(({ unit, need, want, of }) => [unit, need, want, ...termsOf(of)])
     const replies = await this.#run(TAKE, [this.#account(key)], asked)
-    if (replies === ALONE) return ALONE
+    if (replies === ALONE) return null
     return orders.map((_, i) => {
       const [given, waitMs, level] = replies.slice(3 * i, 3 * i + 3).map(Number)
       return {

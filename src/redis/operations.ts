@@ -1,4 +1,7 @@
-import { ALONE, now, Timer, warn } from '../core/index.js'
+import { now, Timer, warn } from '../core/index.js'
+
+/** In place of a result: Redis was not asked, failed, or took too long. */
+export const ALONE: unique symbol = Symbol('alone')
 
 /** So many failures within so long, and Redis is not asked for a while. Milliseconds. */
 const FAILURES = 3

@@ -73,9 +73,9 @@ const others: Record<string, string[]> = {
   breaker: ['key', 'counts', 'onStateChange', 'initialState'],
   queue: ['fairness', 'weights', 'gate'],
   pool: ['gate', 'affinity'],
-  cache: ['store', 'key'],
+  cache: ['store', 'shared', 'key'],
   chaos: ['error'],
-  rateLimit: ['mode', 'by', 'countTokens'],
+  rateLimit: ['mode', 'by', 'countTokens', 'shared', 'exact'],
   createBlossom: [
     'apiKey',
     'baseURL',

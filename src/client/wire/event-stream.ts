@@ -73,9 +73,21 @@ export class EventStream implements BodyReader, StreamSource {
 
   data(bytes: Buffer): void {
     const { log } = this.#stream
+    const wasCommitted = log.committed
     this.#read(bytes)
     log.flush()
-    if (this.#isPaused || this.#linger !== undefined || log.wants(AHEAD_CHARACTERS)) return
+    if (this.#isPaused || this.#linger !== undefined) return
+    if (!wasCommitted && log.committed) this.#letReaderBegin()
+    else if (!log.wants(AHEAD_CHARACTERS)) this.#pause()
+  }
+
+  /** What came in the same packets is looked through when the reader has what it waits for. */
+  #letReaderBegin(): void {
+    this.#pause()
+    queueMicrotask(() => process.nextTick(() => this.pull()))
+  }
+
+  #pause(): void {
     this.#isPaused = true
     this.#exchange.pause()
   }

@@ -279,9 +279,8 @@ class SharedCallWork extends CallContext implements SharedWork {
   }
 
   leave(place: Place, reason?: unknown): void {
-    const { deadline } = this
+    if (this.callers === 1) this.#deadline = this.deadline
     if (this.#isOver || !this.#places.remove(place)) return
-    this.#deadline = deadline
     if (this.callers === 0) this.abort(reason ?? new DOMException(ABANDONED, 'AbortError'))
   }
 

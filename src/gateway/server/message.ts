@@ -103,11 +103,14 @@ export async function readJson(
   )
 }
 
+/** Fails for bytes that are no UTF-8. */
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
 function parse(bytes: Uint8Array, limit: number): unknown {
   if (bytes.byteLength > limit) throw tooLarge(limit)
   if (isTooDeep(bytes)) throw new ValidationError('The body is nested too deep.')
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return JSON.parse(utf8.decode(bytes))
   } catch {
     throw new ValidationError('The body is not valid JSON.')
   }

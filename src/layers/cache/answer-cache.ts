@@ -1,5 +1,4 @@
 import {
-  ALONE,
   atOnce,
   type BaseFacts,
   type Context,
@@ -21,8 +20,9 @@ import {
   Timer,
 } from '../../core/index.js'
 import { type CacheNote, Note } from './note.js'
+import { isSound, judge } from './soundness.js'
 import type { Entry, EntryStore } from './store.js'
-import { chunksOf, type StoredAnswer, streamToStore, valuesOf } from './stored-form.js'
+import { chunksOf, streamToStore, valuesOf } from './stored-form.js'
 
 /** What `cache()` has counted, and what it holds. */
 export interface CacheStats {
@@ -114,11 +114,11 @@ export class AnswerCache {
     return this.#options.store.delete(key)
   }
 
-  #found(call: CachedCall, entry: Entry | undefined | typeof ALONE): unknown {
+  #found(call: CachedCall, entry: Entry | undefined | null): unknown {
     const { context, key } = call
     const { ttlMs, keepMs } = this.#options
     context.cancel.throwIfAborted()
-    if (entry === ALONE) return this.#miss(call, true)
+    if (entry === null) return this.#miss(call, true)
     const served = entry && entry.ageMs <= keepMs ? this.#serve(entry, call) : NOT_SERVED
     if (entry === undefined || served === NOT_SERVED) return this.#miss(call)
     this.#counts.hits++
@@ -285,18 +285,3 @@ function keptShare({ meta }: Context): number {
 }
 
 const NOT_SERVED: unique symbol = Symbol('not served')
-
-/** What comes from outside the process is judged as if it had come from the base. */
-function isSound(answer: StoredAnswer, { valid, complete }: BaseFacts): boolean {
-  if (answer.form === 'value') return valid(answer.value.take())
-  return complete(valuesOf(chunksOf(answer)))
-}
-
-function judge(name: string, ask: () => boolean): boolean {
-  try {
-    return ask()
-  } catch (error) {
-    hookFailed(`cache: ${name}`, error)
-    return false
-  }
-}

@@ -1,4 +1,4 @@
-import { ALONE, digest, type SharedEntries, wallTime } from '../../core/index.js'
+import { digest, type SharedEntries, wallTime } from '../../core/index.js'
 import { opened, sealedText } from './envelope.js'
 import type { MemoryStore } from './memory-store.js'
 import type { Entry, EntryStore } from './store.js'
@@ -31,7 +31,7 @@ export class SharedStore implements EntryStore {
     })
   }
 
-  get(key: string): Entry | Promise<Entry | undefined | typeof ALONE> {
+  get(key: string): Entry | Promise<Entry | undefined | null> {
     return this.#near.get(key) ?? this.#fetch(digest(key))
   }
 
@@ -68,9 +68,9 @@ export class SharedStore implements EntryStore {
     return this.#near.bytes()
   }
 
-  async #fetch(known: string): Promise<Entry | undefined | typeof ALONE> {
+  async #fetch(known: string): Promise<Entry | undefined | null> {
     const text = await this.#far.get(known)
-    if (text === undefined || text === ALONE) return text
+    if (text === undefined || text === null) return text
     try {
       const entry = opened(JSON.parse(text), known)
       return entry === undefined || entry.at < this.#clearedAt ? undefined : entry

@@ -1,4 +1,3 @@
-import type { ALONE } from '../../core/index.js'
 import type { StoredAnswer } from './stored-form.js'
 
 /** A stored answer, and its age when it was read. */
@@ -17,8 +16,8 @@ export interface Entry {
  * entries.
  */
 export interface EntryStore {
-  /** The entry, or a promise of it; `ALONE` when the other processes could not be asked. */
-  get(key: string): Entry | undefined | Promise<Entry | undefined | typeof ALONE>
+  /** The entry, or a promise of it; null when the other processes could not be asked. */
+  get(key: string): Entry | undefined | Promise<Entry | undefined | null>
   /** An entry that came from outside has been judged and is sound. */
   proved?(key: string, entry: Entry): void
   /** @param keep for which share of its time, above 0 to 1: it ages so much faster */

@@ -8,7 +8,7 @@ export interface RateLimitNote {
   /** What is left of the limits of requests and tokens, as of the reading. */
   readonly limits: readonly LimitLevel[]
   /** The other processes could not be asked: this one has decided alone. */
-  readonly alone?: true
+  readonly alone?: true | undefined
 }
 
 /** Looks up what is left only when somebody reads it. */

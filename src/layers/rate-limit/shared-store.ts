@@ -1,14 +1,13 @@
 import {
-  ALONE,
   type LimitCorrection,
   type LimitOrder,
   type LimitReply,
-  now,
   type SharedLimits,
   Timer,
   wallTime,
 } from '../../core/index.js'
-import { WARNING_SHARE, windowOf } from './cost-window.js'
+import { windowOf } from './cost-window.js'
+import { LentAccount, termsOf, UNITS } from './lent-account.js'
 import { type Amounts, fromMillionths, type Limits, type Rate } from './limits.js'
 import type { MemoryStore } from './memory-store.js'
 import type { LimitLevel, LimitStore, Refusal, Reservation, Spent } from './store.js'
@@ -19,9 +18,6 @@ const LENT_MS = 2_000
 
 /** Keys that are remembered. */
 const KEYS_KEPT = 10_000
-
-const UNITS = ['requests', 'tokens', 'cost'] as const
-type Unit = (typeof UNITS)[number]
 
 export interface SharedStoreOptions {
   /** Every call is asked for: nothing is borrowed. */
@@ -38,7 +34,7 @@ export class SharedStore implements LimitStore {
   readonly #shared: SharedLimits
   readonly #exact: boolean
   readonly #alone: MemoryStore
-  readonly #accounts = new Map<string, Account>()
+  readonly #accounts = new Map<string, LentAccount>()
 
   constructor(shared: SharedLimits, { exact, alone }: SharedStoreOptions) {
     this.#shared = shared
@@ -89,14 +85,14 @@ export class SharedStore implements LimitStore {
     for (const account of this.#accounts.values()) this.#giveBack(account)
   }
 
-  async #ask(account: Account, amounts: Amounts, limits: Limits): Promise<Granted | Refusal> {
+  async #ask(account: LentAccount, amounts: Amounts, limits: Limits): Promise<Granted | Refusal> {
     // While one of its calls borrows, the others ask for themselves only.
     const borrows = !this.#exact && !account.isBorrowing
     const orders = ordersOf(amounts, limits, borrows)
     if (borrows) account.isBorrowing = true
     const replies = await this.#shared.take(account.key, orders)
     if (borrows) account.isBorrowing = false
-    if (replies === ALONE) return this.#decideAlone(account, amounts, limits)
+    if (replies === null) return this.#decideAlone(account, amounts, limits)
     account.heard(orders, replies)
     const refusal = refusalIn(orders, replies, limits)
     if (refusal !== undefined) return refusal
@@ -105,7 +101,7 @@ export class SharedStore implements LimitStore {
     return new Granted(account, amounts, limits)
   }
 
-  #decideAlone(account: Account, amounts: Amounts, limits: Limits): Granted | Refusal {
+  #decideAlone(account: LentAccount, amounts: Amounts, limits: Limits): Granted | Refusal {
     const share = shareOf(limits, this.#shared.processes)
     const decision = this.#alone.reserve(account.key, amounts, share, NOBODY)
     return decision.granted
@@ -113,12 +109,12 @@ export class SharedStore implements LimitStore {
       : { ...decision, alone: true }
   }
 
-  #giveBack(account: Account): void {
+  #giveBack(account: LentAccount): void {
     const corrections = account.takeBack()
     if (corrections.length > 0) void this.#shared.correct(account.key, corrections)
   }
 
-  #accountOf(key: string): Account {
+  #accountOf(key: string): LentAccount {
     let account = this.#accounts.get(key)
     if (account === undefined) {
       const [oldest] = this.#accounts.values()
@@ -126,7 +122,7 @@ export class SharedStore implements LimitStore {
         this.#giveBack(oldest)
         this.#accounts.delete(oldest.key)
       }
-      account = new Account(key)
+      account = new LentAccount(key)
       this.#accounts.set(key, account)
     }
     return account
@@ -137,7 +133,7 @@ const NOBODY: Amounts = Object.freeze({ requests: 0, tokens: 0, cost: 0 })
 
 class Granted implements Reservation {
   readonly granted = true
-  readonly account: Account
+  readonly account: LentAccount
   readonly amounts: Amounts
   readonly limits: Limits
   /** Which window the cost is of. */
@@ -145,7 +141,7 @@ class Granted implements Reservation {
   /** By this process alone. */
   readonly local: Reservation | undefined
 
-  constructor(account: Account, amounts: Amounts, limits: Limits, local?: Reservation) {
+  constructor(account: LentAccount, amounts: Amounts, limits: Limits, local?: Reservation) {
     this.account = account
     this.amounts = amounts
     this.limits = limits
@@ -158,115 +154,6 @@ class Granted implements Reservation {
   }
 }
 
-/** What was last heard of a bucket. */
-interface Heard {
-  readonly level: number
-  readonly at: number
-}
-
-/** What this process has borrowed for one key, and what it knows of the key's levels. */
-class Account {
-  readonly key: string
-  isBorrowing = false
-  /** Of the window of `cost` that was last asked for. */
-  windowStart = 0
-  readonly #lent = { requests: 0, tokens: 0, cost: 0 }
-  /** As it was borrowed. */
-  #orders: readonly LimitOrder[] = []
-  #heard: Partial<Record<Unit, Heard>> = {}
-  /** The window in which most of the budget was found to be gone. */
-  #reachedIn = -1
-
-  constructor(key: string) {
-    this.key = key
-  }
-
-  /** Takes a call's amounts of what is borrowed, when all of them are there. */
-  takes(amounts: Amounts, limits: Limits): boolean {
-    const lent = this.#lent
-    for (const unit of UNITS)
-      if (limits[unit] !== undefined && lent[unit] < amounts[unit]) return false
-    if (this.#orders.length === 0) return false
-    for (const unit of UNITS) if (limits[unit] !== undefined) lent[unit] -= amounts[unit]
-    return true
-  }
-
-  /** Whether most of a budget is gone for the first time in a window, as far as is known. */
-  reaches({ cost }: Limits, windowStart: number): boolean {
-    const { level = 0 } = this.#heard.cost ?? {}
-    if (cost === undefined || windowStart === this.#reachedIn) return false
-    if (level < cost.limit * WARNING_SHARE) return false
-    this.#reachedIn = windowStart
-    return true
-  }
-
-  heard(orders: readonly LimitOrder[], replies: readonly LimitReply[]): void {
-    const at = now()
-    for (const [i, { unit, of }] of orders.entries()) {
-      const { level } = replies[i] as LimitReply
-      this.#heard[unit as Unit] = { level, at }
-      if ('start' in of) this.windowStart = of.start
-    }
-  }
-
-  /** Keeps what a call was given beyond what it takes. Returns whether that begins a loan. */
-  lend(orders: readonly LimitOrder[], replies: readonly LimitReply[], amounts: Amounts): boolean {
-    let isMore = false
-    for (const [i, { unit }] of orders.entries()) {
-      const more = (replies[i] as LimitReply).given - amounts[unit as Unit]
-      this.#lent[unit as Unit] += more
-      isMore ||= more > 0
-    }
-    if (!isMore || this.#orders.length > 0) return false
-    this.#orders = orders
-    return true
-  }
-
-  /** What goes back. */
-  takeBack(): LimitCorrection[] {
-    const corrections = this.#orders
-      .map(({ unit, of }) => ({ unit, of, amount: -this.#lent[unit as Unit] }))
-      .filter(({ amount }) => amount < 0)
-    for (const unit of UNITS) this.#lent[unit] = 0
-    this.#orders = []
-    return corrections
-  }
-
-  /** For a call behind others, by what was last heard. */
-  refusalBehind(amounts: Amounts, limits: Limits, ahead: Amounts): Refusal {
-    let longest: Refusal = { granted: false, unit: 'requests', rate: undefined, retryAfterMs: 1 }
-    for (const unit of ['requests', 'tokens'] as const) {
-      const rate = limits[unit]
-      if (rate === undefined) continue
-      const missing = ahead[unit] + Math.min(amounts[unit], rate.capacity) - this.#level(unit, rate)
-      const retryAfterMs = Math.max(
-        1,
-        rate.perMs === 0 ? Number.POSITIVE_INFINITY : missing / rate.perMs,
-      )
-      if (longest.rate === undefined || retryAfterMs > longest.retryAfterMs)
-        longest = { granted: false, unit, rate, retryAfterMs }
-    }
-    return longest
-  }
-
-  levels(limits: Limits): LimitLevel[] {
-    return (['requests', 'tokens'] as const).flatMap((unit) => {
-      const rate = limits[unit]
-      if (rate === undefined || this.#heard[unit] === undefined) return []
-      const level = this.#level(unit, rate)
-      const { limit, intervalMs, capacity, perMs } = rate
-      const remaining = Math.max(0, Math.floor(level + this.#lent[unit]))
-      return { unit, limit, intervalMs, remaining, resetMs: (capacity - level) / perMs }
-    })
-  }
-
-  /** What a bucket holds, going by what was last heard of it. */
-  #level(unit: 'requests' | 'tokens', { capacity, perMs }: Rate): number {
-    const { level, at } = this.#heard[unit] ?? { level: 0, at: now() }
-    return Math.min(capacity, level + (now() - at) * perMs)
-  }
-}
-
 function ordersOf(amounts: Amounts, limits: Limits, borrows: boolean): LimitOrder[] {
   const { start } = limits.cost === undefined ? { start: 0 } : windowOf(limits.cost.per, wallTime())
   return UNITS.flatMap((unit): LimitOrder[] => {
@@ -276,16 +163,6 @@ function ordersOf(amounts: Amounts, limits: Limits, borrows: boolean): LimitOrde
     const lent = borrows ? Math.floor((limits[unit]?.limit ?? 0) * LENT_SHARE) : 0
     return [{ unit, need, want: Math.max(need, lent), of }]
   })
-}
-
-function termsOf(unit: Unit, limits: Limits, windowStart: number): LimitOrder['of'] | undefined {
-  if (unit === 'cost') {
-    const { cost } = limits
-    if (cost === undefined) return undefined
-    return { start: windowStart, end: windowOf(cost.per, windowStart).end, limit: cost.limit }
-  }
-  const rate = limits[unit]
-  return rate && { capacity: rate.capacity, perMs: rate.perMs, debt: rate.limit }
 }
 
 /** The limit that keeps the call longest; undefined when none does. */

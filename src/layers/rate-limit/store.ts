@@ -18,7 +18,7 @@ export interface LimitLevel {
 export interface Reservation {
   readonly granted: true
   /** This process has decided alone, as the others could not be asked. */
-  readonly alone?: boolean
+  readonly alone?: boolean | undefined
 }
 
 /** That a call would take more than there is. Nothing was taken. */
@@ -31,7 +31,7 @@ export interface Refusal {
   /** When the call would be granted if nothing came back before; `Infinity`: never. Milliseconds. */
   readonly retryAfterMs: number
   /** This process has decided alone, as the others could not be asked. */
-  readonly alone?: boolean
+  readonly alone?: boolean | undefined
 }
 
 /** What has been spent in a window of `cost`, in the operator's unit. */

@@ -164,7 +164,7 @@ describe('blossomFromEnv', () => {
       REDIS_URL: 'redis://127.0.0.1:1',
     })
     expect((await blossom.text.generate('one')).cached).toBe(false)
-    expect((await blossom.text.generate('one')).cached).toBe(false)
+    expect((await blossom.text.generate('one')).cached).toBe(true)
     await vi.waitFor(() => expect(warnings.join('\n')).toMatch(/Redis/))
     await Promise.all([blossom.close(), blossom.close()])
     await blossom.close()

@@ -28,13 +28,19 @@ it('pauses the socket beyond 64 KiB that nobody has read, and resumes it for a r
   const ask = stack(async (_: string, context: Context) => {
     const exchange = exchangeOf(context)
     const body = new EventStream(exchange)
-    let parts = 0
+    const settled = new Promise<BlossomAnswer>((resolve) => {
+      vi.mocked(exchange.settle).mockImplementationOnce(resolve)
+    })
+    let parts = 1
+    body.data(PART)
+    await turn()
+    vi.clearAllMocks()
     for (; (parts + 1) * PART.length < 64 * 1024; parts++) body.data(PART)
     await turn()
     expect(exchange.pause).not.toHaveBeenCalled()
     for (const end = parts + 5; parts < end; parts++) body.data(PART)
     expect(exchange.pause).toHaveBeenCalledTimes(1)
-    const [answer] = vi.mocked(exchange.settle).mock.calls[0] as [BlossomAnswer]
+    const answer = await settled
     const reader = (answer as unknown as AsyncIterable<unknown>)[Symbol.asyncIterator]()
     for (; parts > 0; parts--) await reader.next()
     expect(exchange.resume).not.toHaveBeenCalled()
@@ -42,6 +48,35 @@ it('pauses the socket beyond 64 KiB that nobody has read, and resumes it for a r
     expect(exchange.resume).toHaveBeenCalledTimes(1)
     await Promise.all([next, reader.return?.()])
     expect(exchange.cut).toHaveBeenCalledTimes(1)
+    return ''
+  })
+  await ask('q')
+})
+
+it('lets the reader have the first text before it looks at what came with it', async () => {
+  const happened: string[] = []
+  const ask = stack(async (_: string, context: Context) => {
+    const exchange = exchangeOf(context)
+    const body = new EventStream(exchange)
+    vi.mocked(exchange.pause).mockImplementation(() => void happened.push('paused'))
+    vi.mocked(exchange.resume).mockImplementation(() => void happened.push('resumed'))
+    const answer = new Promise<BlossomAnswer>((resolve) => {
+      vi.mocked(exchange.settle).mockImplementationOnce(resolve)
+    })
+    const reading = (async () => {
+      const reader = ((await answer) as unknown as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+      await reader.next()
+      happened.push('read')
+      return reader
+    })()
+    body.data(PART)
+    expect(happened).toEqual(['paused'])
+    await turn()
+    expect(happened).toEqual(['paused', 'read', 'resumed'])
+    body.data(PART)
+    await turn()
+    expect(happened).toHaveLength(3)
+    await (await reading).return?.()
     return ''
   })
   await ask('q')

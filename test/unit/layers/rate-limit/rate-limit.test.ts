@@ -161,7 +161,7 @@ describe('rateLimit', () => {
       /option "by" must be one of "tenant", "model", "all" or a function/,
     ],
     [{ requests: 1, maxWaiting: -1 }, /option "maxWaiting"/],
-    [{ requests: 1, shared: {} }, /option "shared" is unknown/],
+    [{ requests: 1, shared: {} }, /option "shared" must be what redisShared\(\) returns/],
     [{ cost: 5 }, /option "cost" must be an object/],
     [{ cost: { limit: 1, per: 'week', price: () => 1 } }, /rateLimit: option "per" must be/],
     [{ cost: { limit: 1, per: 'day' } }, /option "price" must be a function/],
