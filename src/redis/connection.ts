@@ -67,23 +67,29 @@ export class Connection {
 
   /** Listens to a channel, by a connection of its own. */
   subscribe(channel: string, listener: ChannelListener): void {
-    this.#client
-      .then(async (client) => {
-        if (this.#isClosed) return
-        const subscriber = client.duplicate()
-        this.#subscriber = subscriber
-        let times = 0
-        subscriber.on('error', () => {})
-        subscriber.on('ready', () => {
-          if (++times > 1) listener.missed()
-        })
-        await subscriber.connect()
-        await subscriber.subscribe(channel, (text) => listener.heard(text))
+    this.#client.then(
+      (client) => this.#listen(client, channel, listener),
+      // That there is no client has been said.
+      () => {},
+    )
+  }
+
+  async #listen(client: RedisClient, channel: string, listener: ChannelListener): Promise<void> {
+    if (this.#isClosed) return
+    try {
+      const subscriber = client.duplicate()
+      this.#subscriber = subscriber
+      let times = 0
+      subscriber.on('error', () => {})
+      subscriber.on('ready', () => {
+        if (++times > 1) listener.missed()
       })
-      .catch(() => {
-        // Until it is subscribed nothing is heard, and memory goes by its own times.
-        if (!this.#isClosed) warn('redisShared: messages of other processes cannot be received.')
-      })
+      await subscriber.connect()
+      await subscriber.subscribe(channel, (text) => listener.heard(text))
+    } catch {
+      // Until it is subscribed nothing is heard, and memory goes by its own times.
+      if (!this.#isClosed) warn('redisShared: messages of other processes cannot be received.')
+    }
   }
 
   get counts(): OperationCounts {
