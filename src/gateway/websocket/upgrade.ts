@@ -1,4 +1,5 @@
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { rejection } from '../rejection.js'
 import { securityHeaders } from '../server/headers.js'
@@ -110,6 +111,8 @@ export function serveWithoutUpgrade(
   socket: Duplex,
   head: Buffer,
 ): void {
+  // Node 26 parses the body as well, which older ones leave on the socket.
+  if (!req.complete || req.readableLength > 0) return serveParsed(server, req, socket)
   const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`]
   for (let i = 0; i < req.rawHeaders.length; i += 2) {
     const [name = '', given = ''] = req.rawHeaders.slice(i, i + 2)
@@ -119,6 +122,24 @@ export function serveWithoutUpgrade(
   const request = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
   socket.unshift(Buffer.concat([request, head]))
   beginAnew(server, socket)
+}
+
+/** Serves a request of which only the answer is left to be written; the connection ends with it. */
+function serveParsed(server: Accepting, req: IncomingMessage, socket: Connection): void {
+  if (socket._httpMessage) {
+    socket._httpMessage.once('finish', () => serveParsed(server, req, socket))
+    return
+  }
+  const res = new ServerResponse(req)
+  res.shouldKeepAlive = false
+  res.assignSocket(socket as Socket)
+  socket.once('error', () => socket.destroy())
+  res.once('finish', () => {
+    res.detachSocket(socket as Socket)
+    socket.end()
+  })
+  const all = server as { emit(event: string, ...about: object[]): unknown }
+  all.emit('request', req, res)
 }
 
 /** What Node keeps on a socket: the answer that is under way to an earlier request. */
