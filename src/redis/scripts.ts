@@ -10,19 +10,20 @@ local function text(number) return string.format('%.17g', number) end
 local function fullAt(unit)
   return math.max(now, tonumber(redis.call('HGET', account, unit) or '0'))
 end
-local function spent(unit, start)
+local function keepUntil(moment)
+  local ms = math.ceil(moment - now) + 1000
+  if ms > redis.call('PTTL', account) then redis.call('PEXPIRE', account, ms) end
+end
+local function spent(unit, start, ends)
   local known = tonumber(redis.call('HGET', account, unit .. ':start') or '-1')
   if known > start then return nil end
   if known < start then
     redis.call('HDEL', account, unit .. ':warned')
     redis.call('HSET', account, unit .. ':start', text(start), unit .. ':spent', '0')
+    keepUntil(ends)
     return 0
   end
   return tonumber(redis.call('HGET', account, unit .. ':spent'))
-end
-local function keepUntil(moment)
-  local ms = math.ceil(moment - now) + 1000
-  if ms > redis.call('PTTL', account) then redis.call('PEXPIRE', account, ms) end
 end
 `
 
@@ -32,7 +33,6 @@ end
  * given, how long to wait (-1: for ever), and the level.
  */
 export const TAKE = `${ACCOUNT}
-local wall = now
 local refused = false
 local orders = {}
 for i = 1, #ARGV, 7 do
@@ -51,7 +51,7 @@ for i = 1, #ARGV, 7 do
     order.give = math.max(order.need, math.min(order.want, math.floor(order.level)))
   else
     order.start, order.ends = a, b
-    local before = spent(order.unit, a)
+    local before = spent(order.unit, a, b)
     order.level = before or 0
     if before == nil then
       -- A window that is over, by a clock that is late: the next one is asked for soon.
@@ -59,7 +59,7 @@ for i = 1, #ARGV, 7 do
     elseif order.need > c then
       order.wait = -1
     elseif order.need > 0 and before + order.need > c then
-      order.wait = math.max(1, b - wall)
+      order.wait = math.max(1, b - now)
     end
     order.give = math.max(order.need, math.min(order.want, c - order.level))
   end
@@ -110,7 +110,7 @@ for i = 1, #ARGV, 6 do
       keepUntil(after)
     end
   else
-    local before = spent(unit, a)
+    local before = spent(unit, a, b)
     -- What belongs to a window that is over is no concern of the new one.
     if before then
       local after = math.max(0, before + amount)

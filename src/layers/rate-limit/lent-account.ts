@@ -104,7 +104,8 @@ export class LentAccount {
       const level = this.#level(unit, rate)
       const { limit, intervalMs, capacity, perMs } = rate
       const remaining = Math.max(0, Math.floor(level + this.#lent[unit]))
-      return { unit, limit, intervalMs, remaining, resetMs: (capacity - level) / perMs }
+      const resetMs = level >= capacity ? 0 : (capacity - level) / perMs
+      return { unit, limit, intervalMs, remaining, resetMs }
     })
   }
 

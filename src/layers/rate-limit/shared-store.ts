@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import {
   type LimitCorrection,
   type LimitOrder,
@@ -8,7 +9,7 @@ import {
 } from '../../core/index.js'
 import { windowOf } from './cost-window.js'
 import { LentAccount, termsOf, UNITS } from './lent-account.js'
-import { type Amounts, fromMillionths, type Limits, type Rate } from './limits.js'
+import { type Amounts, fromMillionths, type Limits, NOTHING, type Rate } from './limits.js'
 import type { MemoryStore } from './memory-store.js'
 import type { LimitLevel, LimitStore, Refusal, Reservation, Spent } from './store.js'
 
@@ -34,7 +35,10 @@ export class SharedStore implements LimitStore {
   readonly #shared: SharedLimits
   readonly #exact: boolean
   readonly #alone: MemoryStore
-  readonly #accounts = new Map<string, LentAccount>()
+  readonly #accounts = new LRUCache<string, LentAccount>({
+    max: KEYS_KEPT,
+    dispose: (account) => this.#giveBack(account),
+  })
 
   constructor(shared: SharedLimits, { exact, alone }: SharedStoreOptions) {
     this.#shared = shared
@@ -77,7 +81,7 @@ export class SharedStore implements LimitStore {
   }
 
   levels(key: string, limits: Limits): readonly LimitLevel[] {
-    return this.#accounts.get(key)?.levels(limits) ?? []
+    return this.#accounts.peek(key)?.levels(limits) ?? []
   }
 
   /** Gives back what is borrowed. */
@@ -103,7 +107,7 @@ export class SharedStore implements LimitStore {
 
   #decideAlone(account: LentAccount, amounts: Amounts, limits: Limits): Granted | Refusal {
     const share = shareOf(limits, this.#shared.processes)
-    const decision = this.#alone.reserve(account.key, amounts, share, NOBODY)
+    const decision = this.#alone.reserve(account.key, amounts, share, NOTHING)
     return decision.granted
       ? new Granted(account, amounts, limits, decision)
       : { ...decision, alone: true }
@@ -117,19 +121,12 @@ export class SharedStore implements LimitStore {
   #accountOf(key: string): LentAccount {
     let account = this.#accounts.get(key)
     if (account === undefined) {
-      const [oldest] = this.#accounts.values()
-      if (oldest !== undefined && this.#accounts.size >= KEYS_KEPT) {
-        this.#giveBack(oldest)
-        this.#accounts.delete(oldest.key)
-      }
       account = new LentAccount(key)
       this.#accounts.set(key, account)
     }
     return account
   }
 }
-
-const NOBODY: Amounts = Object.freeze({ requests: 0, tokens: 0, cost: 0 })
 
 class Granted implements Reservation {
   readonly granted = true
@@ -190,16 +187,20 @@ function shareOf({ requests, tokens, cost }: Limits, processes: number): Limits 
   return {
     requests: requests && rateOf(requests, processes),
     tokens: tokens && rateOf(tokens, processes),
-    cost: cost && { ...cost, limit: Math.max(1, Math.floor(cost.limit / processes)) },
+    cost: cost && { ...cost, limit: Math.floor(partOf(cost.limit, processes)) },
   }
 }
 
+/** At least 1, or the processes could do nothing; but never more than there is for all. */
+const partOf = (limit: number, processes: number): number =>
+  Math.min(limit, Math.max(1, limit / processes))
+
 function rateOf({ limit, intervalMs, capacity }: Rate, processes: number): Rate {
-  const share = Math.max(1, limit / processes)
+  const share = partOf(limit, processes)
   return {
     limit: share,
     intervalMs,
-    capacity: Math.max(1, capacity / processes),
+    capacity: partOf(capacity, processes),
     perMs: share / intervalMs,
   }
 }

@@ -145,6 +145,16 @@ describe('a limit that several processes share', () => {
     stop()
   })
 
+  it('leaves nothing in Redis for good, not for a call that is refused at once either', async () => {
+    const price = (_: string, { input }: TokenUsage) => input
+    const cost = { limit: 10, per: 'day', price } as const
+    const { handler } = await join({ cost, tokens: slow(100), by: 'tenant', exact: true })
+    expect(await failure(handler({ input: 11 }, { tenant: 'a' }))).toMatchObject({ code: 'BUDGET' })
+    await handler({ input: 1, allows: 5 }, { tenant: 'b' })
+    await expect.poll(async () => (await client.keys('*')).length).toBeGreaterThan(2)
+    for (const key of await client.keys('*')) expect(await client.pTTL(key)).toBeGreaterThan(0)
+  })
+
   it('keeps no name of a tenant in Redis', async () => {
     const { handler } = await join({ requests: 60, by: 'tenant' })
     await handler(ONE, { tenant: 'a-secret-tenant' })

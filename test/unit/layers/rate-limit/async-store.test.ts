@@ -80,13 +80,14 @@ describe('a store outside the process', () => {
   })
 
   it('gets back what it has granted to a call that was aborted before it could wait', async () => {
-    const { ask, log } = limited(ONE)
+    const { ask, log, started } = limited(ONE)
     const caller = new AbortController()
     const left = failure(ask('x', { signal: caller.signal }))
     caller.abort()
     await left
     await tick(100)
     expect(log.map(({ taken }) => taken)).toEqual([[{ requests: 0, tokens: 0, cost: 0 }]])
+    expect(started).toEqual([])
   })
 
   it('is asked for one that comes with larger priority while another is asked for', async () => {
