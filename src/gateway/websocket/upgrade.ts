@@ -1,6 +1,7 @@
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { Timer } from '../../core/index.js'
 import { rejection } from '../rejection.js'
 import { securityHeaders } from '../server/headers.js'
 import type { Incoming, Reply } from '../server/message.js'
@@ -124,6 +125,9 @@ export function serveWithoutUpgrade(
   beginAnew(server, socket)
 }
 
+/** Longest time for the body to come, which is Node's `requestTimeout`. Milliseconds. */
+const BODY_MS = 300_000
+
 /** Serves a request of which only the answer is left to be written; the connection ends with it. */
 function serveParsed(server: Accepting, req: IncomingMessage, socket: Connection): void {
   if (socket._httpMessage) {
@@ -134,6 +138,10 @@ function serveParsed(server: Accepting, req: IncomingMessage, socket: Connection
   res.shouldKeepAlive = false
   res.assignSocket(socket as Socket)
   socket.once('error', () => socket.destroy())
+  // Node's own limit does not hold on such a socket.
+  const limit = new Timer(BODY_MS, () => socket.destroy()).unref()
+  req.once('end', () => limit.stop())
+  socket.once('close', () => limit.stop())
   res.once('finish', () => {
     res.detachSocket(socket as Socket)
     socket.end()
