@@ -60,6 +60,7 @@ export { type Clock, currentClock, now, setClock, wallTime } from './time/clock.
 export { DeadlineHeap, type Expiring, NOT_WAITING } from './time/deadline-heap.js'
 export { backgroundDeadlines, Deadlines, deadlines, remaining } from './time/deadlines.js'
 export { IdleTimer } from './time/idle-timer.js'
+export { inTime } from './time/in-time.js'
 export { abortScope, Scope } from './time/scope.js'
 export { cancelOf } from './time/signals.js'
 export { sleep } from './time/sleep.js'

@@ -1,6 +1,6 @@
 import { ConfigError, warn } from '../core/index.js'
 import { createRedisClient, type RedisClient } from './client.js'
-import { ALONE, inTime, type OperationCounts, Operations } from './operations.js'
+import { ALONE, attempt, type OperationCounts, Operations } from './operations.js'
 
 /** Hears what comes by a channel. */
 export interface ChannelListener {
@@ -54,7 +54,7 @@ export class Connection {
   /** An operation in its time; `ALONE` when it was not tried or did not come about. */
   async run<T>(operation: (client: RedisClient) => Promise<T>): Promise<T | typeof ALONE> {
     if (this.#isClosed) return ALONE
-    const client = this.#ready ?? (await inTime(() => this.#client, this.#timeoutMs))
+    const client = this.#ready ?? (await attempt(() => this.#client, this.#timeoutMs))
     if (client === ALONE || this.#isClosed) return this.#operations.alone()
     return this.#operations.run(() => operation(client))
   }
@@ -62,7 +62,7 @@ export class Connection {
   /** An operation that walks through many keys, which nobody's call waits for. */
   async runLong(operation: (client: RedisClient) => Promise<unknown>): Promise<void> {
     const client = this.#ready
-    if (client !== undefined && !this.#isClosed) await inTime(() => operation(client), LONG_MS)
+    if (client !== undefined && !this.#isClosed) await attempt(() => operation(client), LONG_MS)
   }
 
   /** Listens to a channel, by a connection of its own. */

@@ -58,13 +58,8 @@ export class Messages {
     void this.#connection.run((client) => client.publish(this.#channel, text))
   }
 
-  /**
-   * How many processes there are, this one among them. While nothing is heard, not even by itself,
-   * those that were there stay.
-   */
+  /** How many processes there are, this one among them. */
   get processes(): number {
-    const since = (this.#heardAt.get(this.#id) ?? 0) - FORGOTTEN_MS
-    for (const [id, at] of this.#heardAt) if (at < since) this.#heardAt.delete(id)
     return Math.max(1, this.#heardAt.size)
   }
 
@@ -91,6 +86,9 @@ export class Messages {
   }
 
   #heardMyself(count: number): void {
+    // Only now: while nothing is heard, not even by itself, those that were there stay.
+    const since = now() - FORGOTTEN_MS
+    for (const [id, at] of this.#heardAt) if (at < since) this.#heardAt.delete(id)
     const isNext = count === this.#lastHeard + 1
     this.#lastHeard = count
     if (!isNext) this.#missed()

@@ -1,4 +1,4 @@
-import { now, Timer, warn } from '../core/index.js'
+import { inTime, now, warn } from '../core/index.js'
 
 /** In place of a result: Redis was not asked, failed, or took too long. */
 export const ALONE: unique symbol = Symbol('alone')
@@ -41,7 +41,7 @@ export class Operations {
     if (isTrial && (this.#hasTrial || now() < this.#restUntil)) return this.alone()
     this.#hasTrial = isTrial
     this.#counts.operations++
-    const result = await inTime(operation, this.#limitMs)
+    const result = await attempt(operation, this.#limitMs)
     if (isTrial) this.#hasTrial = false
     if (result === ALONE) return this.#failed(isTrial)
     if (isTrial) this.recovered()
@@ -79,21 +79,13 @@ export class Operations {
 }
 
 /** What an operation gives; `ALONE` when it fails or takes longer. */
-export async function inTime<T>(
+export async function attempt<T>(
   operation: () => Promise<T>,
   limitMs: number,
 ): Promise<T | typeof ALONE> {
-  let timer: Timer | undefined
   try {
-    return await Promise.race([
-      operation(),
-      new Promise<typeof ALONE>((resolve) => {
-        timer = new Timer(limitMs, () => resolve(ALONE))
-      }),
-    ])
+    return await inTime(operation, limitMs, () => ALONE)
   } catch {
     return ALONE
-  } finally {
-    timer?.stop()
   }
 }

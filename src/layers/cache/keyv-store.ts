@@ -1,5 +1,5 @@
 import Keyv from 'keyv'
-import { digest, now, Timer, wallTime, warn } from '../../core/index.js'
+import { digest, inTime, now, wallTime, warn } from '../../core/index.js'
 import { opened, sealed } from './envelope.js'
 import type { Entry, EntryStore } from './store.js'
 import type { StoredAnswer } from './stored-form.js'
@@ -93,23 +93,15 @@ export class KeyvStore implements EntryStore {
   }
 
   async #attempt<T>(operation: () => Promise<T>, otherwise: T): Promise<T> {
-    let timer: Timer | undefined
     try {
-      return await Promise.race([
-        operation(),
-        new Promise<T>((resolve) => {
-          timer = new Timer(this.#limitMs, () => {
-            this.#restUntil = now() + REST_MS
-            storeFailed()
-            resolve(otherwise)
-          })
-        }),
-      ])
+      return await inTime(operation, this.#limitMs, () => {
+        this.#restUntil = now() + REST_MS
+        storeFailed()
+        return otherwise
+      })
     } catch {
       storeFailed()
       return otherwise
-    } finally {
-      timer?.stop()
     }
   }
 }

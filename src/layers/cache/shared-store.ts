@@ -4,6 +4,11 @@ import type { MemoryStore } from './memory-store.js'
 import type { Entry, EntryStore } from './store.js'
 import type { StoredAnswer } from './stored-form.js'
 
+/** An entry as it came, and how much had changed when it was asked for. */
+interface Fetched extends Entry {
+  readonly changes: number
+}
+
 /**
  * Two levels: what is in memory is served from there, anything else is asked of what the processes
  * have together.
@@ -14,6 +19,8 @@ export class SharedStore implements EntryStore {
   readonly #keepMs: number
   /** By the date. Entries from before are not believed, wherever they come from. */
   #clearedAt = 0
+  /** Grows with whatever may have made what is being fetched out of date. */
+  #changes = 0
   #onCleared: (() => void) | undefined
 
   constructor(near: MemoryStore, far: SharedEntries, keepMs: number) {
@@ -21,13 +28,16 @@ export class SharedStore implements EntryStore {
     this.#far = far
     this.#keepMs = keepMs
     far.watch({
-      deleted: (key) => void near.delete(key),
+      deleted: (key) => this.#forgetOne(key),
       cleared: () => {
         this.#forget()
         this.#onCleared?.()
       },
       // What is in memory may have been forgotten elsewhere in the meantime.
-      missed: () => near.clear(),
+      missed: () => {
+        this.#changes++
+        near.clear()
+      },
     })
   }
 
@@ -35,8 +45,10 @@ export class SharedStore implements EntryStore {
     return this.#near.get(key) ?? this.#fetch(digest(key))
   }
 
-  proved(key: string, { answer, keep, ageMs }: Entry): void {
-    this.#near.set(key, answer, keep, ageMs)
+  proved(key: string, entry: Entry): void {
+    const { answer, keep, ageMs } = entry
+    // What was forgotten while it was on its way must not stay in memory.
+    if ((entry as Fetched).changes === this.#changes) this.#near.set(key, answer, keep, ageMs)
   }
 
   set(key: string, answer: StoredAnswer, keep: number): void {
@@ -47,7 +59,7 @@ export class SharedStore implements EntryStore {
   }
 
   async delete(of: string): Promise<boolean> {
-    const wasNear = this.#near.delete(of)
+    const wasNear = this.#forgetOne(of)
     return (await this.#far.delete(of)) || wasNear
   }
 
@@ -68,19 +80,26 @@ export class SharedStore implements EntryStore {
     return this.#near.bytes()
   }
 
-  async #fetch(known: string): Promise<Entry | undefined | null> {
+  async #fetch(known: string): Promise<Fetched | undefined | null> {
+    const changes = this.#changes
     const text = await this.#far.get(known)
     if (text === undefined || text === null) return text
     try {
       const entry = opened(JSON.parse(text), known)
-      return entry === undefined || entry.at < this.#clearedAt ? undefined : entry
+      return entry === undefined || entry.at < this.#clearedAt ? undefined : { ...entry, changes }
     } catch {
       // Anything may be there, and it counts as nothing.
       return undefined
     }
   }
 
+  #forgetOne(known: string): boolean {
+    this.#changes++
+    return this.#near.delete(known)
+  }
+
   #forget(): void {
+    this.#changes++
     this.#clearedAt = wallTime()
     this.#near.clear()
   }
