@@ -1,30 +1,14 @@
-import { createClient } from 'redis'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { base, cache, createBlossom, stack } from '../../../src/index.js'
-import { type RedisShared, redisShared } from '../../../src/redis/index.js'
+import type { RedisShared } from '../../../src/redis/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
-import { RedisServer } from '../../support/redis-server.js'
-import { catchWarnings } from '../../support/warnings.js'
+import { sharedRedis } from './shared-redis.js'
 
-let redis: RedisServer
-let client: ReturnType<typeof createClient>
-let opened: RedisShared[]
+const redis = sharedRedis()
 const asked: string[] = []
 
-beforeEach(async () => {
-  catchWarnings()
+beforeEach(() => {
   asked.length = 0
-  opened = []
-  redis = await RedisServer.start()
-  client = createClient({ url: redis.url, socket: { reconnectStrategy: 50 } })
-  client.on('error', () => {})
-  await client.connect()
-})
-afterEach(async () => {
-  for (const shared of opened) await shared.close()
-  client.destroy()
-  await redis.remove()
-  vi.restoreAllMocks()
 })
 
 const ask = base(
@@ -37,23 +21,25 @@ const ask = base(
 
 /** One of several processes: a stack with shared state of its own. */
 async function join() {
-  const shared = redisShared({ url: redis.url })
-  opened.push(shared)
+  const shared = redis.open()
   const layer = cache({ shared })
   const handler = stack(ask, layer)
   // Until it is heard it would miss the messages of the others.
-  await expect.poll(async () => (await subscribers()) >= opened.length).toBe(true)
+  await expect.poll(async () => (await subscribers()) >= redis.processes).toBe(true)
   return { shared, layer, handler }
 }
 
 const subscribers = async () =>
-  Object.values(await client.pubSubNumSub('blossom:messages')).reduce((sum, one) => sum + one, 0)
-const keys = () => client.keys('blossom:cache:*')
+  Object.values(await redis.client.pubSubNumSub('blossom:messages')).reduce(
+    (sum, one) => sum + one,
+    0,
+  )
+const keys = () => redis.client.keys('blossom:cache:*')
 const stored = (count: number) => expect.poll(async () => (await keys()).length).toBe(count)
 
 /** Commands that the server has run for caches so far. */
 async function commands(): Promise<number> {
-  const text = await client.info('commandstats')
+  const text = await redis.client.info('commandstats')
   return ['get', 'set', 'unlink'].reduce(
     (sum, name) => sum + Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(text)?.[1] ?? 0),
     0,
@@ -93,8 +79,8 @@ describe('a cache that several processes share', () => {
     await handler('Hi')
     await stored(1)
     const [key = ''] = await keys()
-    const entry = JSON.parse((await client.get(key)) ?? '')
-    await client.set(key, JSON.stringify({ ...entry, at: entry.at - 30 * 60_000 + 400 }))
+    const entry = JSON.parse((await redis.client.get(key)) ?? '')
+    await redis.client.set(key, JSON.stringify({ ...entry, at: entry.at - 30 * 60_000 + 400 }))
     const late = await join()
     await late.handler('Hi')
     expect(late.handler.stats().cache.hits).toBe(1)
@@ -121,13 +107,13 @@ describe('a cache that several processes share', () => {
     })
     const [key] = await keys()
     expect(key).not.toMatch(/private|secret/)
-    expect(await client.get(key ?? '')).not.toMatch(/very private prompt|secret/)
+    expect(await redis.client.get(key ?? '')).not.toMatch(/very private prompt|secret/)
     for (const blossom of [one, two]) await blossom.close()
     await upstream.close()
   })
 
   it('forgets in all processes what one deletes or clears, and nothing else', async () => {
-    await client.set('of another application', '1')
+    await redis.client.set('of another application', '1')
     const [one, two] = [await join(), await join()]
     for (const request of ['a', 'b']) {
       await one.handler(request)
@@ -144,7 +130,7 @@ describe('a cache that several processes share', () => {
     await one.handler('a')
     expect(asked).toEqual(['a', 'b', 'a'])
     await one.layer.clear()
-    expect(await client.keys('*')).toEqual(['of another application'])
+    expect(await redis.client.keys('*')).toEqual(['of another application'])
     await expect.poll(() => two.handler.stats().cache.entries).toBe(0)
     await two.handler('b')
     expect(asked).toEqual(['a', 'b', 'a', 'b'])
@@ -186,14 +172,14 @@ describe('a shared cache whose Redis fails', () => {
     const [one, two] = [await join(), await join()]
     await one.handler('Hi')
     await stored(1)
-    await redis.kill()
+    await redis.server.kill()
     const meta = new Map<string, unknown>()
     expect(await two.handler('Hi', { meta })).toMatchObject({ answer: 'to Hi' })
     expect(meta.get('cache')).toMatchObject({ status: 'miss', alone: true })
     expect(meta.get('timeline')).toContainEqual(
       expect.objectContaining({ type: 'alone', layer: 'cache' }),
     )
-    await redis.start()
+    await redis.server.start()
     await one.handler('again')
     await expect
       .poll(
@@ -206,17 +192,27 @@ describe('a shared cache whose Redis fails', () => {
       .toBeGreaterThan(0)
   })
 
+  it('lets go of what is in memory once Redis is back, as messages may have been missed', async () => {
+    const { handler } = await join()
+    await handler('Hi')
+    await redis.server.kill()
+    await handler('Hi')
+    expect(handler.stats().cache).toMatchObject({ hits: 1, entries: 1 })
+    await redis.server.start()
+    await expect.poll(() => handler.stats().cache.entries, { timeout: 20_000 }).toBe(0)
+  })
+
   it('makes no call wait for a frozen Redis after the first ones', async () => {
     const { handler, shared } = await join()
     await handler('Hi')
     await stored(1)
-    redis.freeze()
+    redis.server.freeze()
     const { operations } = shared.stats()
     for (let i = 0; i < 50; i++) expect(await handler(`frozen ${i}`)).toBeDefined()
     // A read and a write fail each, and after three failures nothing is asked for 5 s.
     expect(shared.stats().operations - operations).toBeLessThanOrEqual(6)
     expect(shared.stats().failures).toBeGreaterThanOrEqual(3)
-    redis.thaw()
+    redis.server.thaw()
     await expect
       .poll(
         async () => {
@@ -229,9 +225,9 @@ describe('a shared cache whose Redis fails', () => {
   })
 
   it.each([
-    ['wiped', async () => void (await client.flushAll())],
-    ['full', async () => void (await client.configSet('maxmemory', '1'))],
-    ['read-only', async () => void (await client.configSet('min-replicas-to-write', '3'))],
+    ['wiped', async () => void (await redis.client.flushAll())],
+    ['full', async () => void (await redis.client.configSet('maxmemory', '1'))],
+    ['read-only', async () => void (await redis.client.configSet('min-replicas-to-write', '3'))],
   ])('answers every call while Redis is %s', async (_, fail) => {
     const [one, two] = [await join(), await join()]
     await one.handler('Hi')

@@ -1,31 +1,11 @@
-import { createClient } from 'redis'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { TokenUsage } from '../../../src/core/index.js'
 import { base, onEvent, rateLimit, type StackEvent, stack } from '../../../src/index.js'
 import type { RateLimitOptions } from '../../../src/layers/rate-limit/index.js'
-import { type RedisShared, redisShared } from '../../../src/redis/index.js'
-import { RedisServer } from '../../support/redis-server.js'
-import { catchWarnings } from '../../support/warnings.js'
 import { failure } from '../../support/watch.js'
+import { sharedRedis } from './shared-redis.js'
 
-let redis: RedisServer
-let client: ReturnType<typeof createClient>
-let opened: RedisShared[]
-
-beforeEach(async () => {
-  catchWarnings()
-  opened = []
-  redis = await RedisServer.start()
-  client = createClient({ url: redis.url, socket: { reconnectStrategy: 50 } })
-  client.on('error', () => {})
-  await client.connect()
-})
-afterEach(async () => {
-  for (const shared of opened) await shared.close()
-  client.destroy()
-  await redis.remove()
-  vi.restoreAllMocks()
-})
+const redis = sharedRedis()
 
 interface Ask {
   readonly input: number
@@ -37,8 +17,7 @@ interface Ask {
 
 /** One of several processes: a stack with shared state of its own. */
 async function join(options: RateLimitOptions<'rateLimit', Ask>) {
-  const shared = redisShared({ url: redis.url })
-  opened.push(shared)
+  const shared = redis.open()
   const layer = rateLimit({ mode: 'reject', by: 'all', ...options, shared })
   const ask = base(
     async ({ input, output = 0, fails }: Ask) => {
@@ -151,14 +130,15 @@ describe('a limit that several processes share', () => {
     const { handler } = await join({ cost, tokens: slow(100), by: 'tenant', exact: true })
     expect(await failure(handler({ input: 11 }, { tenant: 'a' }))).toMatchObject({ code: 'BUDGET' })
     await handler({ input: 1, allows: 5 }, { tenant: 'b' })
-    await expect.poll(async () => (await client.keys('*')).length).toBeGreaterThan(2)
-    for (const key of await client.keys('*')) expect(await client.pTTL(key)).toBeGreaterThan(0)
+    await expect.poll(async () => (await redis.client.keys('*')).length).toBeGreaterThan(2)
+    for (const key of await redis.client.keys('*'))
+      expect(await redis.client.pTTL(key)).toBeGreaterThan(0)
   })
 
   it('keeps no name of a tenant in Redis', async () => {
     const { handler } = await join({ requests: 60, by: 'tenant' })
     await handler(ONE, { tenant: 'a-secret-tenant' })
-    const keys = await client.keys('*')
+    const keys = await redis.client.keys('*')
     expect(keys).toHaveLength(1)
     expect(keys[0]).toMatch(/^blossom:limit:/)
     expect(keys[0]).not.toContain('tenant')
@@ -173,29 +153,29 @@ describe('a shared limit whose Redis fails', () => {
       .poll(() => [one, two].map(({ shared }) => shared.stats().processes), { timeout: 15_000 })
       .toEqual([2, 2])
     expect(await admitted(one, 30)).toBe(30)
-    await redis.kill()
+    await redis.server.kill()
     const meta = new Map<string, unknown>()
     await one.handler(ONE, { meta })
     expect(meta.get('rateLimit')).toMatchObject({ alone: true })
     expect(await admitted(one, 100)).toBe(49)
     expect(await admitted(two, 100)).toBe(50)
-    await redis.start()
+    await redis.server.start()
     await expect.poll(() => admitted(one, 1), { timeout: 20_000, interval: 200 }).toBe(1)
   })
 
   it('keeps no call for longer than its time limit while Redis is frozen', async () => {
     const process = await join({ requests: slow(1_000), exact: true })
-    redis.freeze()
+    redis.server.freeze()
     const { operations } = process.shared.stats()
     for (let i = 0; i < 50; i++) await process.handler(ONE)
     expect(process.shared.stats().operations - operations).toBeLessThanOrEqual(6)
-    redis.thaw()
+    redis.server.thaw()
   })
 
   it('forgets its levels with a wiped Redis, and goes on', async () => {
     const process = await join({ requests: slow(10), exact: true })
     expect(await admitted(process, 20)).toBe(10)
-    await client.flushAll()
+    await redis.client.flushAll()
     expect(await admitted(process, 20)).toBe(10)
   })
 })

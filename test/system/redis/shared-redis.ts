@@ -1,0 +1,44 @@
+import { createClient } from 'redis'
+import { afterEach, beforeEach, vi } from 'vitest'
+import { type RedisShared, redisShared } from '../../../src/redis/index.js'
+import { RedisServer } from '../../support/redis-server.js'
+import { catchWarnings } from '../../support/warnings.js'
+
+/** A Redis for each test, a client to look into it, and shared states as of several processes. */
+export function sharedRedis() {
+  let server: RedisServer
+  let client: ReturnType<typeof createClient>
+  let opened: RedisShared[]
+  beforeEach(async () => {
+    catchWarnings()
+    opened = []
+    server = await RedisServer.start()
+    client = createClient({ url: server.url, socket: { reconnectStrategy: 50 } })
+    client.on('error', () => {})
+    await client.connect()
+  })
+  afterEach(async () => {
+    for (const shared of opened) await shared.close()
+    client.destroy()
+    await server.remove()
+    vi.restoreAllMocks()
+  })
+  return {
+    get server() {
+      return server
+    },
+    get client() {
+      return client
+    },
+    /** How many have been opened. */
+    get processes() {
+      return opened.length
+    },
+    /** The shared state of one more process. */
+    open() {
+      const shared = redisShared({ url: server.url })
+      opened.push(shared)
+      return shared
+    },
+  }
+}
