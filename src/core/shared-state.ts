@@ -3,8 +3,8 @@ const SHARED_STATE: unique symbol = Symbol.for('blossom-stack.shared-state') as 
 /**
  * What the processes of a service know together. `redisShared()` makes one, and layers take it as
  * their option `shared`. Nothing here rejects or throws, and nothing takes longer than its own time
- * limit: whoever gets `null`, as the others could not be asked in time, goes on as if it were the only
- * process.
+ * limit: whoever gets `null`, as the others could not be asked in time, goes on as if it were the
+ * only process.
  */
 export interface SharedState {
   /** The entries of a cache. Caches of one name share them. */
@@ -96,8 +96,8 @@ export interface SharedLimits {
    */
   take(key: string, orders: readonly LimitOrder[]): Promise<readonly LimitReply[] | null>
   /**
-   * Corrects what was taken, once, unless nobody can be reached for a minute. Resolves with what has been
-   * spent in a window, once a window, when four fifths of it are.
+   * Corrects what was taken, once, unless nobody can be reached for a minute. Resolves with what
+   * has been spent in a window, once a window, when four fifths of it are.
    */
   correct(key: string, corrections: readonly LimitCorrection[]): Promise<number | undefined>
 }

@@ -15,9 +15,15 @@ export interface RedisSharedOptions {
    * open when the shared state is closed.
    */
   client?: object | undefined
-  /** Beginning of all keys and channels. Services with the same one share their state. @default 'blossom' */
+  /**
+   * Beginning of all keys and channels. Services with the same one share their state.
+   * @default 'blossom'
+   */
   prefix?: string | undefined
-  /** Longest wait for one operation; then the process decides alone. Milliseconds. @default 75 */
+  /**
+   * Longest wait for one operation; then the process decides alone. Milliseconds.
+   * @default 75
+   */
   timeoutMs?: number | undefined
 }
 

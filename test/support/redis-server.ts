@@ -13,12 +13,16 @@ export class RedisServer {
   readonly #folder = mkdtempSync(join(tmpdir(), 'blossom-redis-'))
   #process: ChildProcess | undefined
 
-  private constructor(port: number) {
+  readonly #more: readonly string[]
+
+  private constructor(port: number, more: readonly string[]) {
     this.port = port
+    this.#more = more
   }
 
-  static async start(): Promise<RedisServer> {
-    const server = new RedisServer(await freePort())
+  /** `more`: further settings of the program. */
+  static async start(...more: string[]): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), more)
     await server.start()
     return server
   }
@@ -35,6 +39,7 @@ export class RedisServer {
       'no',
       '--dir',
       this.#folder,
+      ...this.#more,
     ]
     const redis = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#process = redis
@@ -79,7 +84,7 @@ export class RedisServer {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
