@@ -102,8 +102,10 @@ describe('layers', () => {
   /** The layer a file belongs to: its folder, or its own name. */
   const layerOf = (path: string) => /^src\/layers\/([^/]+?)(\/|\.ts$)/.exec(path)?.[1] ?? path
   const SHARED = [
+    'src/layers/beyond-json.ts',
     'src/layers/gate.ts',
     'src/layers/last-values.ts',
+    'src/layers/stored-form.ts',
     'src/layers/waiter.ts',
     'src/layers/waiting-call.ts',
     'src/layers/waiting-room.ts',

@@ -19,10 +19,10 @@ import {
   TimeoutError,
   Timer,
 } from '../../core/index.js'
+import { chunksOf, streamToStore, valuesOf } from '../stored-form.js'
 import { type CacheNote, Note } from './note.js'
 import { isSound, judge } from './soundness.js'
 import type { Entry, EntryStore } from './store.js'
-import { chunksOf, streamToStore, valuesOf } from './stored-form.js'
 
 /** What `cache()` has counted, and what it holds. */
 export interface CacheStats {

@@ -1,7 +1,7 @@
 import { wallTime } from '../../core/index.js'
-import { textOf } from './beyond-json.js'
+import { textOf } from '../beyond-json.js'
+import { read, type StoredAnswer, type Written, write } from '../stored-form.js'
 import type { Entry } from './store.js'
-import { read, type StoredAnswer, type Written, write } from './stored-form.js'
 
 /**
  * What is written to a store outside the process. Its own key is in it, so that an entry in the

@@ -1,8 +1,8 @@
 import Keyv from 'keyv'
 import { digest, inTime, now, wallTime, warn } from '../../core/index.js'
+import type { StoredAnswer } from '../stored-form.js'
 import { opened, sealed } from './envelope.js'
 import type { Entry, EntryStore } from './store.js'
-import type { StoredAnswer } from './stored-form.js'
 
 /** What a store outside the cache must do: a `Keyv`, any Keyv store, a `Map`. */
 export interface CacheStore {

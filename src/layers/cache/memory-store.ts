@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { digest, now } from '../../core/index.js'
+import { type StoredAnswer, sizeOf } from '../stored-form.js'
 import type { Entry, EntryStore } from './store.js'
-import { type StoredAnswer, sizeOf } from './stored-form.js'
 
 /** Bookkeeping of an entry beside its content, roughly. Bytes. */
 const ENTRY_BYTES = 200

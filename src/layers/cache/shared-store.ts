@@ -1,8 +1,8 @@
 import { digest, type SharedEntries, wallTime } from '../../core/index.js'
+import type { StoredAnswer } from '../stored-form.js'
 import { opened, sealedText } from './envelope.js'
 import type { MemoryStore } from './memory-store.js'
 import type { Entry, EntryStore } from './store.js'
-import type { StoredAnswer } from './stored-form.js'
 
 /** An entry as it came, and how much had changed when it was asked for. */
 interface Fetched extends Entry {

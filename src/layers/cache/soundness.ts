@@ -1,5 +1,5 @@
 import { type BaseFacts, hookFailed } from '../../core/index.js'
-import { chunksOf, type StoredAnswer, valuesOf } from './stored-form.js'
+import { chunksOf, type StoredAnswer, valuesOf } from '../stored-form.js'
 
 /** What comes from outside the process is judged as if it had come from the base. */
 export function isSound(answer: StoredAnswer, { valid, complete }: BaseFacts): boolean {

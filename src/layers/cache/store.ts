@@ -1,4 +1,4 @@
-import type { StoredAnswer } from './stored-form.js'
+import type { StoredAnswer } from '../stored-form.js'
 
 /** A stored answer, and its age when it was read. */
 export interface Entry {

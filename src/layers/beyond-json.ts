@@ -1,4 +1,4 @@
-import { isBytes, isPlain } from '../../core/index.js'
+import { isBytes, isPlain } from '../core/index.js'
 
 // A store outside the process holds JSON, and bytes unless it holds text only. JSON has no word for
 // some values that answers do have, such as a field that is `undefined`: they are listed beside the

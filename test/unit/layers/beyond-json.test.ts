@@ -3,12 +3,12 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import Keyv from 'keyv'
 import { describe, expect, it } from 'vitest'
-import { base, collect, Json, replay, share, stack } from '../../../../src/core/index.js'
-import { odditiesIn, withOddities } from '../../../../src/layers/cache/beyond-json.js'
-import { type CacheStore, cache } from '../../../../src/layers/cache/index.js'
-import { write } from '../../../../src/layers/cache/stored-form.js'
-import { OddStore } from '../../../support/store.js'
-import { turn } from '../../../support/watch.js'
+import { base, collect, Json, replay, share, stack } from '../../../src/core/index.js'
+import { odditiesIn, withOddities } from '../../../src/layers/beyond-json.js'
+import { type CacheStore, cache } from '../../../src/layers/cache/index.js'
+import { write } from '../../../src/layers/stored-form.js'
+import { OddStore } from '../../support/store.js'
+import { turn } from '../../support/watch.js'
 
 /** An answer, and what a second call gets of it from a store outside the process. */
 async function throughStore(answer: unknown, store: CacheStore = new OddStore()) {

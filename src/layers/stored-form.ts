@@ -7,7 +7,7 @@ import {
   share,
   shareList,
   Transcript,
-} from '../../core/index.js'
+} from '../core/index.js'
 import { type Oddity, odditiesIn, withOddities } from './beyond-json.js'
 
 /**
