@@ -7,6 +7,10 @@ export interface RedisClient {
   unlink(keys: string | string[]): Promise<number>
   evalSha(sha: string, options: ScriptOptions): Promise<unknown>
   eval(script: string, options: ScriptOptions): Promise<unknown>
+  xRead(
+    stream: { key: string; id: string },
+    options: { BLOCK: number; COUNT: number },
+  ): Promise<readonly StreamPart[] | null>
   publish(channel: string, message: string): Promise<number>
   subscribe(channel: string, listener: (message: string) => void): Promise<void>
   on(event: 'ready' | 'error' | 'end', listener: () => void): unknown
@@ -19,6 +23,14 @@ export interface RedisClient {
   nodeClient?(node: unknown): RedisClient | Promise<RedisClient>
   /** Of one server. */
   scanIterator?(options: { MATCH: string; COUNT: number }): AsyncIterable<string | string[]>
+}
+
+/** What was read of one stream. */
+interface StreamPart {
+  readonly messages: readonly {
+    readonly id: string
+    readonly message: Readonly<Record<string, string>>
+  }[]
 }
 
 interface ScriptOptions {

@@ -30,7 +30,8 @@ export class Connection {
   #ready: RedisClient | undefined
   readonly #isOwn: boolean
   #own: RedisClient | undefined
-  #subscriber: RedisClient | undefined
+  /** Those that are used for one thing only. */
+  readonly #dedicated: RedisClient[] = []
   #isClosed = false
 
   constructor({ url, client, timeoutMs }: ConnectionOptions) {
@@ -65,6 +66,29 @@ export class Connection {
     if (client !== undefined && !this.#isClosed) await attempt(() => operation(client), LONG_MS)
   }
 
+  /** An operation behind all that have been asked, however long they take; nobody's call waits. */
+  async later<T>(operation: (client: RedisClient) => Promise<T>): Promise<T | typeof ALONE> {
+    try {
+      return this.#isClosed ? ALONE : await operation(await this.#client)
+    } catch {
+      return ALONE
+    }
+  }
+
+  /** A connection for one thing only, such as waiting; undefined when there can be none. */
+  async dedicated(): Promise<RedisClient | undefined> {
+    try {
+      const client = (await this.#client).duplicate()
+      if (this.#isClosed) return undefined
+      this.#dedicated.push(client)
+      client.on('error', () => {})
+      await client.connect()
+      return client
+    } catch {
+      return undefined
+    }
+  }
+
   /** Listens to a channel, by a connection of its own. */
   subscribe(channel: string, listener: ChannelListener): void {
     this.#client.then(
@@ -78,7 +102,7 @@ export class Connection {
     if (this.#isClosed) return
     try {
       const subscriber = client.duplicate()
-      this.#subscriber = subscriber
+      this.#dedicated.push(subscriber)
       let times = 0
       subscriber.on('error', () => {})
       subscriber.on('ready', () => {
@@ -99,7 +123,7 @@ export class Connection {
   close(): void {
     this.#isClosed = true
     // Not awaited: a connection that never comes must not hold up the close.
-    destroy(this.#subscriber)
+    for (const client of this.#dedicated) destroy(client)
     if (this.#isOwn) destroy(this.#own)
   }
 

@@ -4,6 +4,8 @@ import { isRedisClient, type RedisClient } from './client.js'
 import { Connection } from './connection.js'
 import { RedisEntries } from './entries.js'
 import { RedisLimits } from './limits.js'
+import { Inbox } from './logs/inbox.js'
+import { RedisLogs } from './logs/index.js'
 import { Messages } from './messages.js'
 
 /** Options of `redisShared()`: either `url` or `client`. */
@@ -74,7 +76,9 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   if ((url === undefined) === (client === undefined))
     throw new ConfigError('redisShared: give either url or client.')
   const connection = new Connection({ url, client: client as RedisClient | undefined, timeoutMs })
-  const messages = new Messages(connection, `${prefix}:messages`, randomUUID())
+  const id = randomUUID()
+  const messages = new Messages(connection, `${prefix}:messages`, id)
+  const inbox = new Inbox(connection, prefix, id)
   const limits = new Map<string, RedisLimits>()
   return sharedState({
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
@@ -83,9 +87,11 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
       limits.set(name, known)
       return known
     },
+    logs: (name: string) => new RedisLogs(connection, inbox, prefix, name),
     stats: () => ({ ...connection.counts, processes: messages.processes }),
     async close() {
       messages.close()
+      inbox.close()
       await Promise.all([...limits.values()].map((one) => one.flush()))
       connection.close()
     },

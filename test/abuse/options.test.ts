@@ -74,6 +74,7 @@ const others: Record<string, string[]> = {
   queue: ['fairness', 'weights', 'gate'],
   pool: ['gate', 'affinity'],
   cache: ['store', 'shared', 'key'],
+  dedupe: ['shared'],
   chaos: ['error'],
   rateLimit: ['mode', 'by', 'countTokens', 'shared', 'exact'],
   createBlossom: [

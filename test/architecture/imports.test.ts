@@ -105,6 +105,7 @@ describe('layers', () => {
     'src/layers/beyond-json.ts',
     'src/layers/gate.ts',
     'src/layers/last-values.ts',
+    'src/layers/named-base.ts',
     'src/layers/stored-form.ts',
     'src/layers/waiter.ts',
     'src/layers/waiting-call.ts',

@@ -35,6 +35,8 @@ export interface Cursor<T> {
   readonly waitingSince: number
   /** Whether anything looks at the chunks. */
   readonly isWatched: boolean
+  /** Takes what is there, and never has the source go on. */
+  readonly isPassive: boolean
   /** There is more to read. */
   readable(): void
   hasCommitted(): void
@@ -190,7 +192,8 @@ export class Log<T> {
     if (!this.committed) return true
     if (this.#isStalled) return false
     let fastest = 0
-    for (const { bytesRead } of this.#cursors) fastest = Math.max(fastest, bytesRead)
+    for (const { bytesRead, isPassive } of this.#cursors)
+      if (!isPassive) fastest = Math.max(fastest, bytesRead)
     return this.#bytes - fastest < ahead
   }
 

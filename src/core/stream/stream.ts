@@ -17,6 +17,8 @@ export interface ReaderOptions {
    * @default never
    */
   unreadMs?: number | undefined
+  /** Takes what others have the source send, until it is made active. @default false */
+  isPassive?: boolean | undefined
 }
 
 export interface StreamOptions<T> extends LogOptions<T>, ReaderOptions {}
@@ -34,6 +36,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
   bytesRead = 0
   /** How the stream ended for this reader; undefined while it has not. */
   ended: StreamEnd | undefined
+  isPassive: boolean
   #waitingSince = 0
   #isShared = false
   #isDropped = false
@@ -44,10 +47,11 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
   #unread: Timer | undefined
   #hasAsked = false
 
-  constructor(log: Log<T>, { cancel, unreadMs }: ReaderOptions = {}) {
+  constructor(log: Log<T>, { cancel, unreadMs, isPassive = false }: ReaderOptions = {}) {
     super()
     this.log = log
     this.#unreadMs = unreadMs
+    this.isPassive = isPassive
     log.add(this)
     const { sourceEnd } = log
     // What has ended without a chunk, or failed, ends for a newcomer at once.
@@ -134,7 +138,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
 
   ask(): void {
     this.#noteReader()
-    if (this.ended !== undefined) return
+    if (this.ended !== undefined || this.isPassive) return
     // A test's clock may stand at 0, which would mean that nobody waits.
     this.#waitingSince = now() || Number.MIN_VALUE
     this.log.ask()

@@ -1,5 +1,4 @@
 import {
-  type BaseFacts,
   ConfigError,
   type Context,
   check,
@@ -9,6 +8,7 @@ import {
   rules,
   type SharedState,
 } from '../../core/index.js'
+import { checkNamed } from '../named-base.js'
 import { AnswerCache, type CacheStats } from './answer-cache.js'
 import { type CacheStore, KeyvStore } from './keyv-store.js'
 import { MemoryStore } from './memory-store.js'
@@ -125,7 +125,10 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
       breaker: 'hits are refused while the breaker is open; put cache outside.',
       batcher: 'inputs are looked up by the batch, never one by one; put cache outside.',
     },
-    checkBase: isOutside && checked.key === undefined ? checkNamed : undefined,
+    checkBase:
+      isOutside && checked.key === undefined
+        ? checkNamed('cache', 'a store, or shared', ', or a key')
+        : undefined,
     wrap: (next) => (request, context) => answers.answer(next, request, context),
     stats: () => answers.stats(),
   })
@@ -153,15 +156,6 @@ function storeOf(options: StoreOptions): EntryStore {
   if (store !== undefined) return new KeyvStore(store, Math.ceil(keepMs), storeTimeoutMs)
   const memory = new MemoryStore(keepMs, maxEntries, maxBytes)
   return shared === undefined ? memory : new SharedStore(memory, shared.entries(name), keepMs)
-}
-
-/** A function's name in its source does not identify it: two may have the same name, or none. */
-function checkNamed({ sharedScope }: BaseFacts): void {
-  if (sharedScope !== undefined) return
-  throw new ConfigError(
-    'cache: with a store, or shared, the function needs a name, as in base(fn, { name: "ask" }), or a key; otherwise it could be served the answers of another function.',
-    { layer: 'cache' },
-  )
 }
 
 function isStore(value: unknown): boolean {

@@ -5,15 +5,26 @@ import {
   digest,
   type Handler,
   hookFailed,
+  isSharedState,
   type Layer,
   OneShotBases,
   rules,
+  type SharedLogs,
+  type SharedState,
   TransientMap,
 } from '../../core/index.js'
-import { SharedCall } from './shared-call.js'
+import { checkNamed } from '../named-base.js'
+import { OtherProcesses } from './other-processes.js'
+import { type CallsInProgress, SharedCall } from './shared-call.js'
 
 /** Options of `dedupe()`. */
 export interface DedupeOptions<Name extends string = 'dedupe'> {
+  /**
+   * Lets calls in other processes share the answer, too, by state from `redisShared()`. The function
+   * needs a name then. When the others cannot be asked, the call is made.
+   * @default only this process is known
+   */
+  shared?: SharedState | undefined
   /** Key in `stats()`. @default 'dedupe' */
   name?: Name | undefined
 }
@@ -22,6 +33,8 @@ export interface DedupeOptions<Name extends string = 'dedupe'> {
 export interface DedupeStats {
   /** Calls that shared the answer of one already in progress. */
   readonly joined: number
+  /** Calls that another process made, with `shared`; those who joined them here are not counted. */
+  readonly elsewhere: number
   /** Gauge: different calls in progress. */
   readonly inFlight: number
   /** Calls without an identity, which bypassed it. */
@@ -42,8 +55,15 @@ export interface DedupeStats {
 export function dedupe<const Name extends string = 'dedupe'>(
   options: DedupeOptions<Name> = {},
 ): Layer<Name, DedupeStats> {
-  const { name } = check('dedupe', options, { name: rules.layerName<Name>('dedupe') })
-  const dedupes = new Dedupe(name)
+  const { name, shared } = check('dedupe', options, {
+    shared: rules.custom<SharedState, undefined>(
+      'what redisShared() returns',
+      undefined,
+      isSharedState,
+    ),
+    name: rules.layerName<Name>('dedupe'),
+  })
+  const dedupes = new Dedupe(name, shared?.logs(`dedupe ${name}`))
   return defineLayer({
     name,
     kind: 'dedupe',
@@ -54,35 +74,42 @@ export function dedupe<const Name extends string = 'dedupe'>(
         'each caller that joins is counted, though only the first costs anything; put dedupe outside.',
       pool: 'each caller that joins holds a connection while it waits for the first; put dedupe outside.',
     },
+    checkBase: shared && checkNamed('dedupe', 'shared'),
     wrap: (next) => dedupes.wrap(next),
     stats: () => ({ ...dedupes.stats }),
   })
 }
 
 class Dedupe {
-  readonly stats = { joined: 0, inFlight: 0, unkeyed: 0, oneShot: 0 }
+  readonly stats = { joined: 0, elsewhere: 0, inFlight: 0, unkeyed: 0, oneShot: 0 }
   readonly #oneShots = new OneShotBases()
   readonly #name: string
+  readonly #others: OtherProcesses | undefined
 
-  constructor(name: string) {
+  constructor(name: string, logs: SharedLogs | undefined) {
     this.#name = name
+    this.#others =
+      logs &&
+      new OtherProcesses({
+        layer: name,
+        logs,
+        joined: (context) => {
+          this.stats.elsewhere++
+          context.meta.set(name, { joined: true, elsewhere: true })
+          context.trace?.joined(name, undefined)
+        },
+        alone: (context) => {
+          context.meta.set(name, { alone: true })
+          context.trace?.alone(name)
+        },
+      })
   }
 
   wrap<Request, Answer>(next: Handler<Request, Answer>): Handler<Request, Answer> {
     // Of each stack its own: the same request to another base is another call.
     const common = new TransientMap<SharedCall>()
     const others = new TransientMap<SharedCall>()
-    const inProgress = {
-      layer: this.#name,
-      ended: () => {
-        this.stats.inFlight--
-      },
-      wasOneShot: (context: Context) => this.#oneShots.add(context.base),
-      left: (context: Context) => {
-        this.stats.oneShot++
-        context.meta.delete(this.#name)
-      },
-    }
+    const inProgress = this.#callsInProgress()
     return (request, context) => {
       if (context.cache === 'no-store') return next(request, context)
       if (this.#oneShots.has(context.base)) {
@@ -102,8 +129,22 @@ class Dedupe {
       const call = new SharedCall(work, calls, key, inProgress, next as Handler, request)
       // Joined before it begins: the work must know its deadline.
       const answer = call.join(context)
-      call.start()
+      call.start(isOfAll(context) ? this.#others : undefined)
       return answer as Promise<Answer>
+    }
+  }
+
+  #callsInProgress(): CallsInProgress {
+    return {
+      layer: this.#name,
+      ended: () => {
+        this.stats.inFlight--
+      },
+      wasOneShot: (context: Context) => this.#oneShots.add(context.base),
+      left: (context: Context) => {
+        this.stats.oneShot++
+        context.meta.delete(this.#name)
+      },
     }
   }
 
@@ -120,6 +161,12 @@ class Dedupe {
     return identity
   }
 }
+
+/**
+ * Whether calls in other processes can share it. What another stack has handed on is known here only,
+ * and what is refused where others would wait may be refused because of this process.
+ */
+const isOfAll = ({ via, optional }: Context): boolean => via === '' && !optional
 
 /**
  * What sets a call apart from others that ask for the same, if anything does. What another stack has

@@ -14,6 +14,8 @@ import {
   type Trace,
   type TransientMap,
 } from '../../core/index.js'
+import type { OtherProcesses, OwnedCall } from './other-processes.js'
+import type { Outlet } from './outlet.js'
 
 /** What the calls of one layer have in common. */
 export interface CallsInProgress {
@@ -28,7 +30,7 @@ export interface CallsInProgress {
 }
 
 /** One call in progress, and the callers that share its answer. */
-export class SharedCall implements AbortListener, Sharing {
+export class SharedCall implements AbortListener, Sharing, OwnedCall {
   readonly #work: SharedWork
   readonly #calls: TransientMap<SharedCall>
   readonly #key: string
@@ -39,6 +41,8 @@ export class SharedCall implements AbortListener, Sharing {
   #waiters: Waiter[] | undefined
   /** The answer, when it is a stream that has begun. */
   #stream: Stream<unknown> | undefined
+  /** Stands for the callers in other processes. */
+  #outlet: Outlet | undefined
   #isOver = false
 
   constructor(
@@ -89,8 +93,9 @@ export class SharedCall implements AbortListener, Sharing {
   /** Counts a caller in. Settles with its answer, or with its abort. */
   join(context: Context): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const waiter = new Waiter(context, this.#work, resolve, reject)
+      const waiter = new Waiter(context, this, resolve, reject)
       this.#work.join(waiter)
+      this.#outlet?.joined()
       // At once: by the next turn the start of the stream may be gone.
       if (this.#stream !== undefined) return this.#serveStream(waiter, this.#stream)
       if (this.#waiters === undefined) this.#waiters = [waiter]
@@ -99,11 +104,29 @@ export class SharedCall implements AbortListener, Sharing {
     })
   }
 
-  /** Begins the work. */
-  start(): void {
+  /** Serves callers in other processes, too. */
+  serve(outlet: Outlet): void {
+    this.#outlet = outlet
+    this.#work.join(outlet)
+  }
+
+  /** A caller goes, or all of those in other processes; with the last one the work stops. */
+  leave(place: Place, reason?: unknown): void {
+    if (place === this.#outlet) this.#outlet = undefined
+    this.#work.leave(place, reason)
+    if (this.#work.callers === 1 && !this.#isOver) this.#outlet?.leftAlone()
+  }
+
+  /** Begins the work, unless one of the `others` has begun it. */
+  start(others?: OtherProcesses): void {
+    const { context } = this.#work
     try {
+      const answer =
+        others === undefined
+          ? this.#next(this.#request, context)
+          : others.answer(this.#key, this, this.#next, this.#request, context)
       void proceed(
-        this.#next(this.#request, this.#work.context),
+        answer,
         (answer) => this.#answered(answer),
         (error) => this.#failed(error),
       )
@@ -117,7 +140,7 @@ export class SharedCall implements AbortListener, Sharing {
       const stream = streamOf(answer)
       if (stream !== undefined) return this.#shareStream(stream)
       const shared = share(answer)
-      if (shared.isOneShot) this.#serveFirst(answer)
+      if (shared.isOneShot) this.#serveFirst(shared, answer)
       else this.#serveAll(shared)
     } catch (error) {
       this.#failed(error)
@@ -125,6 +148,7 @@ export class SharedCall implements AbortListener, Sharing {
   }
 
   #serveAll(shared: Shared): void {
+    this.#outlet?.answered(shared)
     this.#finish()
     for (const { context, resolve } of this.#depart()) {
       this.#work.tell(context)
@@ -133,7 +157,8 @@ export class SharedCall implements AbortListener, Sharing {
   }
 
   /** Only one caller can read the answer; the others ask for one of their own. */
-  #serveFirst(answer: unknown): void {
+  #serveFirst(shared: Shared, answer: unknown): void {
+    this.#outlet?.answered(shared)
     this.#finish()
     const [first, ...others] = this.#depart()
     if (first !== undefined) {
@@ -159,9 +184,11 @@ export class SharedCall implements AbortListener, Sharing {
     stream.onEnd(() => this.#finish())
     this.#stream = stream
     for (const waiter of this.#depart()) this.#serveStream(waiter, stream)
+    this.#outlet?.streams(stream.join({ isPassive: true }))
   }
 
   #failed(error: unknown): void {
+    this.#outlet?.failed(error)
     this.#finish()
     for (const { context, reject } of this.#depart()) {
       this.#work.tell(context)
@@ -185,7 +212,7 @@ export class SharedCall implements AbortListener, Sharing {
     const reader = stream.join({ cancel: context.cancel, unreadMs: context.base.unreadMs })
     // The last to leave has ended the stream by then, so leaving aborts no work that is over.
     reader.onEnd(({ outcome, error }) => {
-      if (outcome !== 'complete') this.#work.leave(waiter, error)
+      if (outcome !== 'complete') this.leave(waiter, error)
     })
     waiter.resolve(reader)
   }
@@ -205,23 +232,23 @@ class Waiter implements AbortListener, Place {
   readonly resolve: (answer: unknown) => void
   readonly reject: (error: unknown) => void
   hasGone = false
-  readonly #work: SharedWork
+  readonly #call: SharedCall
 
   constructor(
     context: Context,
-    work: SharedWork,
+    call: SharedCall,
     resolve: (answer: unknown) => void,
     reject: (error: unknown) => void,
   ) {
     this.context = context
-    this.#work = work
+    this.#call = call
     this.resolve = resolve
     this.reject = reject
   }
 
   abort(reason: unknown): void {
     this.hasGone = true
-    this.#work.leave(this, reason)
+    this.#call.leave(this, reason)
     this.reject(reason)
   }
 }

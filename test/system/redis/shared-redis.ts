@@ -1,5 +1,5 @@
 import { createClient } from 'redis'
-import { afterEach, beforeEach, vi } from 'vitest'
+import { afterEach, beforeEach, expect, vi } from 'vitest'
 import { type RedisShared, redisShared } from '../../../src/redis/index.js'
 import { RedisServer } from '../../support/redis-server.js'
 import { catchWarnings } from '../../support/warnings.js'
@@ -38,6 +38,12 @@ export function sharedRedis() {
     open() {
       const shared = redisShared({ url: server.url })
       opened.push(shared)
+      return shared
+    },
+    /** The same, when it is connected. */
+    async connected() {
+      const shared = this.open()
+      await expect.poll(() => shared.entries('any').get('any')).toBeUndefined()
       return shared
     },
   }

@@ -59,7 +59,13 @@ describe.each(kinds)('%s', (_, make, read) => {
     const texts = await Promise.all(calls.map(async (call) => read((await call) as never)))
     expect(texts).toEqual(['1', '2', '3'])
     expect(await read((await deduped('q')) as never)).toBe('4')
-    expect(deduped.stats().dedupe).toEqual({ joined: 2, inFlight: 0, unkeyed: 0, oneShot: 3 })
+    expect(deduped.stats().dedupe).toEqual({
+      joined: 2,
+      elsewhere: 0,
+      inFlight: 0,
+      unkeyed: 0,
+      oneShot: 3,
+    })
   })
 
   it('bypasses the cache, in memory or outside', async () => {

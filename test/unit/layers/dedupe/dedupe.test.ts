@@ -53,12 +53,24 @@ describe('dedupe', () => {
       const shared = stack(ask, dedupe())
       const calls = Promise.all(Array.from({ length: 50 }, () => shared('q')))
       await flush()
-      expect(shared.stats().dedupe).toEqual({ joined: 49, inFlight: 1, unkeyed: 0, oneShot: 0 })
+      expect(shared.stats().dedupe).toEqual({
+        joined: 49,
+        elsewhere: 0,
+        inFlight: 1,
+        unkeyed: 0,
+        oneShot: 0,
+      })
       answer.open({ text: 'one' })
       const answers = await calls
       expect(ask.calls.length).toBe(1)
       expect(new Set(answers).size).toBe(1)
-      expect(shared.stats().dedupe).toEqual({ joined: 49, inFlight: 0, unkeyed: 0, oneShot: 0 })
+      expect(shared.stats().dedupe).toEqual({
+        joined: 49,
+        elsewhere: 0,
+        inFlight: 0,
+        unkeyed: 0,
+        oneShot: 0,
+      })
     })
 
     it('tells a call by its meta that it has joined another', async () => {
@@ -110,7 +122,13 @@ describe('dedupe', () => {
       const shared = stack(ask, dedupe())
       await Promise.all([shared({ at: new Date(0) }), shared({ at: new Date(0) })])
       expect(ask.calls.length).toBe(2)
-      expect(shared.stats().dedupe).toEqual({ joined: 0, inFlight: 0, unkeyed: 2, oneShot: 0 })
+      expect(shared.stats().dedupe).toEqual({
+        joined: 0,
+        elsewhere: 0,
+        inFlight: 0,
+        unkeyed: 2,
+        oneShot: 0,
+      })
     })
 
     it.each([
@@ -298,7 +316,13 @@ describe('dedupe', () => {
       const one = stack(async (q: string) => `one ${q}`, shared)
       const two = stack(async (q: string) => `two ${q}`, shared)
       expect(await Promise.all([one('q'), two('q'), one('q')])).toEqual(['one q', 'two q', 'one q'])
-      expect(one.stats().dedupe).toEqual({ joined: 1, inFlight: 0, unkeyed: 0, oneShot: 0 })
+      expect(one.stats().dedupe).toEqual({
+        joined: 1,
+        elsewhere: 0,
+        inFlight: 0,
+        unkeyed: 0,
+        oneShot: 0,
+      })
     })
   })
 
@@ -323,7 +347,13 @@ describe('dedupe', () => {
       expect(await late.next()).toEqual({ done: true, value: undefined })
       expect(await first.next()).toEqual({ done: true, value: undefined })
       expect(sources.length).toBe(1)
-      expect(ask.stats().dedupe).toEqual({ joined: 1, inFlight: 0, unkeyed: 0, oneShot: 0 })
+      expect(ask.stats().dedupe).toEqual({
+        joined: 1,
+        elsewhere: 0,
+        inFlight: 0,
+        unkeyed: 0,
+        oneShot: 0,
+      })
     })
 
     it('begins anew when the stream has ended, although readers are still behind', async () => {

@@ -1,0 +1,97 @@
+import {
+  type LogPart,
+  type LogReader,
+  StackError,
+  Stream,
+  type StreamSource,
+} from '../../core/index.js'
+import { type Entry, readEntry } from './entries.js'
+
+/** How much is fetched ahead of the reader; a log is closed to newcomers at that size. Bytes. */
+const AHEAD = 1024 * 1024
+
+/** The stream that another process writes to a log. `first` is what has been read of it. */
+export function remoteStream(reader: LogReader, first: LogPart, layer: string): Stream<unknown> {
+  const frames = readEntry(first.entries[0] ?? '')?.kind === 'frame'
+  const source = new LogSource(reader, layer)
+  const stream = Stream.over<unknown>(source, { committed: true, frames })
+  source.fill(stream, first)
+  return stream
+}
+
+class LogSource implements StreamSource {
+  readonly #reader: LogReader
+  readonly #layer: string
+  #stream: Stream<unknown> | undefined
+  #isPulled = false
+  #isReading = false
+
+  constructor(reader: LogReader, layer: string) {
+    this.#reader = reader
+    this.#layer = layer
+  }
+
+  fill(stream: Stream<unknown>, first: LogPart): void {
+    this.#stream = stream
+    if (this.#take(first)) void this.#readOn()
+  }
+
+  pull(): void {
+    this.#isPulled = true
+    void this.#readOn()
+  }
+
+  stop(): void {
+    this.#reader.leave()
+  }
+
+  async #readOn(): Promise<void> {
+    if (this.#isReading || this.#stream === undefined) return
+    this.#isReading = true
+    while (this.#isPulled || this.#stream.log.wants(AHEAD)) {
+      this.#isPulled = false
+      if (!this.#take(await this.#reader.read())) return
+    }
+    this.#isReading = false
+  }
+
+  /** Whether there may be more. */
+  #take({ entries, state }: LogPart): boolean {
+    for (const text of entries) if (!this.#put(readEntry(text))) return false
+    if (state !== 'open') {
+      this.#stream?.log.fail(ownerLost(this.#layer))
+      return false
+    }
+    this.#stream?.log.flush()
+    return true
+  }
+
+  #put(entry: Entry | undefined): boolean {
+    const log = this.#stream?.log
+    switch (entry?.kind) {
+      case 'frame':
+        log?.append(entry.frame)
+        return true
+      case 'chunk':
+        log?.append(entry.chunk)
+        return true
+      case 'end':
+        log?.end(entry.end)
+        return false
+      default:
+        this.#reader.leave()
+        log?.fail(entry?.kind === 'error' ? entry.error : ownerLost(this.#layer))
+        return false
+    }
+  }
+}
+
+/** The rest of the answer will not come. */
+function ownerLost(layer: string): StackError {
+  const cause = Object.assign(new Error('The log of the stream was not written to its end.'), {
+    code: 'OWNER_LOST',
+  })
+  const message =
+    'The process that received this answer for several others is gone, or cannot be followed. Repeat the call.'
+  return new StackError(message, { code: 'STREAM', status: 502, layer, cause })
+}

@@ -1,0 +1,129 @@
+import { type LogPart, type LogReader, now, Timer } from '../../core/index.js'
+import { ALONE } from '../operations.js'
+import type { ScriptReply } from '../run-script.js'
+import type { Note, NoteListener } from './inbox.js'
+import type { LogPlace } from './place.js'
+import { LEAVE, READ } from './scripts.js'
+
+/** Entries that are read in one go. */
+export const PAGE = 500
+/** How often it looks by itself: in case its writer has died, or when no messages come. */
+const LOOK_MS = 2_500
+const LOOK_ALONE_MS = 250
+/** How long it is tried to read on a log that some of has been read. Milliseconds. */
+const PATIENCE_MS = 2_000
+
+/** What a script tells of a log. */
+interface Look extends LogPart {
+  readonly generation: string
+  readonly writer: string
+}
+
+/** Reads one generation of a log. */
+export class RedisLogReader implements LogReader, NoteListener {
+  readonly #log: LogPlace
+  readonly #generation: string
+  #place: number
+  /** What has been looked up and not read. */
+  #known: LogPart | undefined
+  #hasRead = false
+  #failingSince: number | undefined
+  #isNoted = false
+  #wake: (() => void) | undefined
+  #hasLeft = false
+
+  constructor(log: LogPlace, from: number, reply: ScriptReply) {
+    const look = lookOf(reply, from)
+    this.#log = log
+    this.#generation = look.generation
+    this.#place = from + look.entries.length
+    this.#known = look
+    log.inbox.listen(log.key, this)
+    log.inbox.post(look.writer, log.key, 'joined')
+  }
+
+  async read(): Promise<LogPart> {
+    for (;;) {
+      const part = this.#known ?? (await this.#look())
+      this.#known = undefined
+      if (this.#hasLeft) return new Promise(() => {})
+      if (part !== undefined && (part.entries.length > 0 || part.state !== 'open'))
+        return this.#give(part)
+      await this.#noted()
+    }
+  }
+
+  leave(): void {
+    if (this.#hasLeft) return
+    this.#hasLeft = true
+    this.#wake?.()
+    const isLast = this.#log.inbox.unlisten(this.#log.key, this)
+    if (isLast) void this.#tellLeft()
+  }
+
+  noted(note: Note): void {
+    if (note !== 'more') return
+    this.#isNoted = true
+    this.#wake?.()
+  }
+
+  #give(part: LogPart): LogPart {
+    this.#hasRead = true
+    if (part.state !== 'open') this.leave()
+    return part
+  }
+
+  async #tellLeft(): Promise<void> {
+    const { inbox, key } = this.#log
+    const reply = await this.#log.run(LEAVE, inbox.id)
+    const writer = reply === ALONE ? '' : String(reply[0] ?? '')
+    if (writer !== '') inbox.post(writer, key, 'left')
+  }
+
+  /** Undefined when it has to be tried again. */
+  async #look(): Promise<LogPart | undefined> {
+    this.#isNoted = false
+    const { inbox } = this.#log
+    const reply = await this.#log.run(READ, this.#generation, this.#place, inbox.id, PAGE)
+    if (reply === ALONE) return this.#failed()
+    this.#failingSince = undefined
+    if (reply[0] === 'none') return LOST
+    const look = lookOf(reply, this.#place)
+    this.#place += look.entries.length
+    // There is more than one page.
+    if (look.entries.length === PAGE) this.#isNoted = true
+    return look
+  }
+
+  #failed(): LogPart | undefined {
+    this.#failingSince ??= now()
+    const isPatient = this.#hasRead && now() - this.#failingSince < PATIENCE_MS
+    return isPatient ? undefined : LOST
+  }
+
+  async #noted(): Promise<void> {
+    if (this.#isNoted || this.#hasLeft) return
+    const isAlone = this.#failingSince !== undefined || !this.#log.inbox.isUp
+    let timer: Timer | undefined
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      timer = new Timer(isAlone ? LOOK_ALONE_MS : LOOK_MS, resolve)
+    })
+    timer?.stop()
+    this.#wake = undefined
+  }
+}
+
+const LOST: LogPart = { entries: [], state: 'lost' }
+
+/** The reply of a script that reads. */
+function lookOf(reply: ScriptReply, from: number): Look {
+  const [, generation, writer, held, state, written, first, ...found] = reply
+  const entries = found.filter((_, i) => i % 2 === 1) as string[]
+  const isEnd = found.at(-2) === 'last' || (state === 'ended' && from >= Number(written))
+  const isOpen = held === 1 || entries.length === PAGE
+  const known = isEnd ? 'ended' : isOpen ? 'open' : 'lost'
+  const look = { generation: String(generation), writer: String(writer) }
+  if (Number(first) > from) return { ...look, entries: [], state: 'trimmed' }
+  return { ...look, entries, state: known }
+}

@@ -1,0 +1,206 @@
+import { type LogOptions, type LogWatcher, type LogWriter, now, Timer } from '../../core/index.js'
+import { ALONE } from '../operations.js'
+import type { Note, NoteListener } from './inbox.js'
+import type { LogPlace } from './place.js'
+import { ABANDON, APPEND } from './scripts.js'
+
+/** How long a lease lasts, and how often it is renewed. Milliseconds. */
+export const LEASE_MS = 15_000
+const RENEW_MS = 5_000
+/** Entries are collected for so long, or until there are so many. Milliseconds. */
+const COLLECT_MS = 25
+const COLLECTED = 16
+/** So much is written in one go. */
+const PAGE_ENTRIES = 500
+const PAGE_LENGTH = 256 * 1024
+/** Pause after an entry that could not be written, and how long it is tried. Milliseconds. */
+const AGAIN_MS = 100
+const PATIENCE_MS = 2_000
+
+/** Writes a log of which it holds the lease. */
+export class RedisLogWriter implements LogWriter, NoteListener {
+  readonly #log: LogPlace
+  readonly #token: string
+  readonly #options: LogOptions
+  #watcher: LogWatcher | undefined
+  #pending: string[] = []
+  /** How many have been written. */
+  #written = 0
+  #state: 'open' | 'closed' | 'ended' = 'open'
+  /** How long each entry is that is kept, and all of them together. */
+  #lengths: number[] = []
+  #length = 0
+  #trimmed = 0
+  #readers = 0
+  #isSending = false
+  #sentAt = 0
+  #failingSince: number | undefined
+  #timer: Timer | undefined
+  #isOver = false
+
+  constructor(log: LogPlace, token: string, options: LogOptions) {
+    this.#log = log
+    this.#token = token
+    this.#options = options
+    log.inbox.listen(log.key, this)
+    this.#sentAt = now()
+    this.#await(RENEW_MS)
+  }
+
+  append(text: string): void {
+    if (this.#isOver || this.#state === 'ended') return
+    this.#add(text)
+    this.#sendSoon()
+  }
+
+  end(text: string): void {
+    if (this.#isOver || this.#state === 'ended') return
+    this.#add(text)
+    this.#state = 'ended'
+    this.#send()
+  }
+
+  abandon(): void {
+    if (!this.#finish()) return
+    void this.#giveBack()
+  }
+
+  async abandonUnread(): Promise<boolean> {
+    if (this.#isOver || this.#state === 'ended') return false
+    const reply = await this.#log.run(ABANDON, this.#token, 1)
+    if (reply === ALONE) {
+      // Who reads cannot be asked, and reads nothing more.
+      this.abandon()
+      return true
+    }
+    const [what, ...inboxes] = reply
+    if (what === 'kept') return this.#heardReaders(inboxes.length)
+    this.#finish()
+    return true
+  }
+
+  watch(watcher: LogWatcher): void {
+    this.#watcher = watcher
+  }
+
+  noted(note: Note): void {
+    if (note === 'stop') this.#watcher?.stopped()
+    // How many there are comes with the next answer, so that nobody counts twice.
+    else if (note !== 'more') this.#send()
+  }
+
+  #add(text: string): void {
+    const { maxEntries, maxLength, whenFull } = this.#options
+    this.#pending.push(text)
+    this.#length += text.length
+    this.#lengths.push(text.length)
+    while (this.#lengths.length > maxEntries || this.#length > maxLength) {
+      if (whenFull === 'close') {
+        this.#state = 'closed'
+        return
+      }
+      // The newest one is kept, however long it is.
+      if (this.#lengths.length === 1) return
+      this.#length -= this.#lengths.shift() as number
+      this.#trimmed++
+    }
+  }
+
+  #sendSoon(): void {
+    if (this.#isSending || this.#failingSince !== undefined) return
+    const wait = this.#sentAt + COLLECT_MS - now()
+    if (wait <= 0 || this.#pending.length >= COLLECTED) this.#send()
+    else if (this.#pending.length === 1) this.#await(wait)
+  }
+
+  #await(ms: number): void {
+    this.#timer?.stop()
+    this.#timer = new Timer(ms, () => this.#send()).unref()
+  }
+
+  #send(): void {
+    if (!this.#isSending && !this.#isOver) void this.#write()
+  }
+
+  async #write(): Promise<void> {
+    this.#isSending = true
+    const texts = this.#page()
+    const isLast = texts.length === this.#pending.length
+    const { keepMs } = this.#options
+    const state = this.#state === 'ended' && !isLast ? 'open' : this.#state
+    const reply = await this.#log.run(
+      APPEND,
+      this.#token,
+      LEASE_MS,
+      state === 'ended' ? keepMs : LEASE_MS + keepMs,
+      state,
+      this.#written,
+      this.#trimmed === 0 ? -1 : this.#trimmed,
+      ...texts,
+    )
+    this.#isSending = false
+    this.#sentAt = now()
+    if (this.#isOver) return
+    if (reply === ALONE) return this.#failed()
+    const [what, ...inboxes] = reply
+    if (what === 'lost') return this.#lost()
+    this.#failingSince = undefined
+    this.#pending.splice(0, texts.length)
+    this.#written += texts.length
+    if (texts.length > 0) this.#wake(inboxes as string[])
+    if (state === 'ended') return void this.#finish()
+    this.#heardReaders(inboxes.length)
+    // Whoever hears of readers may have ended it.
+    if (this.#isOver) return
+    if (this.#state === 'ended' || this.#pending.length >= COLLECTED) this.#send()
+    else this.#await(this.#pending.length > 0 ? COLLECT_MS : RENEW_MS)
+  }
+
+  #page(): readonly string[] {
+    let length = 0
+    const end = this.#pending.findIndex((text, i) => {
+      length += text.length
+      return i > 0 && (i >= PAGE_ENTRIES || length > PAGE_LENGTH)
+    })
+    return this.#pending.slice(0, end === -1 ? undefined : end)
+  }
+
+  #failed(): void {
+    this.#failingSince ??= now()
+    if (now() - this.#failingSince < PATIENCE_MS) return this.#await(AGAIN_MS)
+    this.#lost()
+  }
+
+  #lost(): void {
+    if (!this.#finish()) return
+    void this.#giveBack()
+    this.#watcher?.lost()
+  }
+
+  async #giveBack(): Promise<void> {
+    const [, ...inboxes] = await this.#log.undo(ABANDON, this.#token, 0)
+    this.#wake(inboxes as string[])
+  }
+
+  #wake(inboxes: readonly string[]): void {
+    for (const inbox of inboxes) this.#log.inbox.post(inbox, this.#log.key, 'more')
+  }
+
+  #heardReaders(count: number): false {
+    if (count !== this.#readers) {
+      this.#readers = count
+      this.#watcher?.readers(count)
+    }
+    return false
+  }
+
+  /** Whether it was not over yet. */
+  #finish(): boolean {
+    if (this.#isOver) return false
+    this.#isOver = true
+    this.#pending = []
+    this.#timer?.stop()
+    this.#log.inbox.unlisten(this.#log.key, this)
+    return true
+  }
+}
