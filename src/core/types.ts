@@ -209,8 +209,8 @@ export interface Context {
 
 /** A caller's place in work that several share. One call may have several places. */
 export interface Place {
-  /** The caller's. */
-  readonly context: Context
+  /** The caller's: the work goes by the latest of the deadlines. */
+  readonly context: Pick<Context, 'deadline'>
 }
 
 /** Work that several callers share. It is aborted when the last caller who joined has left. */

@@ -66,7 +66,7 @@ export class OtherProcesses {
       if (claim === null) alone(context)
       if (claim === null || claim === 'full') break
       if (claim.writer) {
-        call.serve(new Outlet(context, claim.writer, call))
+        call.serve(new Outlet(context.deadline, claim.writer, call))
         break
       }
       const followed = await this.#follow(claim.reader, context)

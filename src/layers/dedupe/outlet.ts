@@ -1,5 +1,4 @@
 import {
-  type Context,
   type Frame,
   type LogWatcher,
   type LogWriter,
@@ -22,7 +21,8 @@ export interface OutletCall {
  * work going while any of them reads.
  */
 export class Outlet implements Place, Reader, LogWatcher {
-  readonly context: Context
+  /** How long callers elsewhere would wait is not known: it goes by those who began the call. */
+  readonly context: { readonly deadline: number }
   readonly #writer: LogWriter
   readonly #call: OutletCall
   #stream: Stream<unknown> | undefined
@@ -31,8 +31,8 @@ export class Outlet implements Place, Reader, LogWatcher {
   #isAsking = false
   #isOver = false
 
-  constructor(context: Context, writer: LogWriter, call: OutletCall) {
-    this.context = context
+  constructor(deadline: number, writer: LogWriter, call: OutletCall) {
+    this.context = { deadline }
     this.#writer = writer
     this.#call = call
     writer.watch(this)

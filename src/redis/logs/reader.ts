@@ -43,14 +43,16 @@ export class RedisLogReader implements LogReader, NoteListener {
   }
 
   async read(): Promise<LogPart> {
-    for (;;) {
+    // Who has left must not look: looking is what makes a reader known.
+    while (!this.#hasLeft) {
       const part = this.#known ?? (await this.#look())
       this.#known = undefined
-      if (this.#hasLeft) return new Promise(() => {})
+      if (this.#hasLeft) break
       if (part !== undefined && (part.entries.length > 0 || part.state !== 'open'))
         return this.#give(part)
       await this.#noted()
     }
+    return new Promise(() => {})
   }
 
   leave(): void {

@@ -33,6 +33,8 @@ export class RedisLogWriter implements LogWriter, NoteListener {
   #trimmed = 0
   #readers = 0
   #isSending = false
+  /** Somebody has come or gone since the last answer was asked for. */
+  #isNoted = false
   #sentAt = 0
   #failingSince: number | undefined
   #timer: Timer | undefined
@@ -86,7 +88,10 @@ export class RedisLogWriter implements LogWriter, NoteListener {
   noted(note: Note): void {
     if (note === 'stop') this.#watcher?.stopped()
     // How many there are comes with the next answer, so that nobody counts twice.
-    else if (note !== 'more') this.#send()
+    else if (note !== 'more') {
+      this.#isNoted = true
+      this.#send()
+    }
   }
 
   #add(text: string): void {
@@ -124,6 +129,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
 
   async #write(): Promise<void> {
     this.#isSending = true
+    this.#isNoted = false
     const texts = this.#page()
     const isLast = texts.length === this.#pending.length
     const { keepMs } = this.#options
@@ -152,7 +158,8 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     this.#heardReaders(inboxes.length)
     // Whoever hears of readers may have ended it.
     if (this.#isOver) return
-    if (this.#state === 'ended' || this.#pending.length >= COLLECTED) this.#send()
+    const isUrgent = this.#isNoted || this.#state === 'ended' || this.#pending.length >= COLLECTED
+    if (isUrgent) this.#send()
     else this.#await(this.#pending.length > 0 ? COLLECT_MS : RENEW_MS)
   }
 
