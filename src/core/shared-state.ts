@@ -130,8 +130,9 @@ export type LogClaim =
 export interface LogOptions {
   /** How long it can be read after its end. Milliseconds. */
   readonly keepMs: number
-  /** A log of so many entries, or of so many characters, is full. */
+  /** A log of so many entries is full. */
   readonly maxEntries: number
+  /** A log of so many characters is full. */
   readonly maxLength: number
   /** A full log lets nobody in who does not read it already, or forgets its oldest entries. */
   readonly whenFull: 'close' | 'trim'

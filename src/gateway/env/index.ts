@@ -34,6 +34,7 @@ export function blossomFromEnv(env: Environment = process.env) {
         ttlMs: read.BLOSSOM_CACHE_TTL_MS,
         shared: read.BLOSSOM_SHARED_CACHE ? shared : undefined,
       },
+      dedupe: { shared: read.BLOSSOM_SHARED_DEDUPE ? shared : undefined },
       timeout: { ms: read.BLOSSOM_TIMEOUT_MS, firstTokenMs: MINUTE_MS },
       retry: { retries: read.BLOSSOM_RETRIES },
       attempt: { ms: read.BLOSSOM_ATTEMPT_TIMEOUT_MS },

@@ -11,7 +11,9 @@ export function sharesSomething(read: Variables): boolean {
   const { rateLimit, providerLimit } = limitsFrom(read, undefined)
   const hasLimits = rateLimit !== false || providerLimit !== false
   return (
-    (read.BLOSSOM_CACHE && read.BLOSSOM_SHARED_CACHE) || (hasLimits && read.BLOSSOM_SHARED_LIMITS)
+    (read.BLOSSOM_CACHE && read.BLOSSOM_SHARED_CACHE) ||
+    read.BLOSSOM_SHARED_DEDUPE ||
+    (hasLimits && read.BLOSSOM_SHARED_LIMITS)
   )
 }
 

@@ -148,9 +148,13 @@ export const ClientVariables = v.object({
   REDIS_URL: text(
     'an address such as redis://127.0.0.1:6379',
     isRedisURL,
-    'Redis, in which several servers share their cache and their limits. Needs the package `redis`.',
+    'Redis, by which several servers share their cache, identical calls and limits. Needs the package `redis`.',
   ),
   BLOSSOM_SHARED_CACHE: onOrOff('on', 'Whether servers with one `REDIS_URL` share their cache.'),
+  BLOSSOM_SHARED_DEDUPE: onOrOff(
+    'on',
+    'Whether identical calls of servers with one `REDIS_URL` share one upstream call.',
+  ),
   BLOSSOM_SHARED_LIMITS: onOrOff(
     'on',
     'Whether servers with one `REDIS_URL` share their limits and budgets.',
