@@ -1,0 +1,118 @@
+import {
+  type LogClaim,
+  type LogOptions,
+  type LogReader,
+  type SharedLogs,
+  Timer,
+} from '../../core/index.js'
+import { type LogKeeper, MemoryLog } from './memory-log.js'
+
+/** What all logs together may take. Bytes. */
+const MAX_BYTES = 64 * 1024 * 1024
+
+/** Where a log is, and when it goes. */
+interface Place {
+  readonly key: string
+  timer: Timer | undefined
+}
+
+/**
+ * Logs in the memory of one process. Together they are bounded: what has ended first goes first,
+ * and when all of them are still written, the longest one forgets its older half.
+ */
+export class MemoryLogs implements SharedLogs, LogKeeper {
+  readonly #maxBytes: number
+  readonly #byKey = new Map<string, MemoryLog>()
+  /** Those that have ended come in the order in which they did. */
+  readonly #open = new Map<MemoryLog, Place>()
+  readonly #ended = new Map<MemoryLog, Place>()
+  #bytes = 0
+
+  constructor(maxBytes = MAX_BYTES) {
+    this.#maxBytes = maxBytes
+  }
+
+  /** What all of them take. Bytes. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  async claim(key: string, options: LogOptions): Promise<LogClaim> {
+    const known = this.#byKey.get(key)
+    if (known?.state === 'open') return known.isClosed ? 'full' : { reader: known.follow(0) }
+    this.delete(key)
+    const writer = new MemoryLog(options, this)
+    this.#byKey.set(key, writer)
+    this.#open.set(writer, { key, timer: undefined })
+    return { writer }
+  }
+
+  async follow(key: string, from: number): Promise<LogReader | undefined> {
+    return this.#byKey.get(key)?.follow(from)
+  }
+
+  async stop(key: string): Promise<boolean> {
+    const log = this.#byKey.get(key)
+    log?.stop()
+    return log !== undefined
+  }
+
+  /** The log of a key, as it is now. */
+  find(key: string): Pick<MemoryLog, 'first' | 'next' | 'state' | 'follow'> | undefined {
+    return this.#byKey.get(key)
+  }
+
+  /** Forgets a log. It is left to those who read it. */
+  delete(key: string): void {
+    const log = this.#byKey.get(key)
+    if (log === undefined) return
+    this.#remove(log)
+    log.release()
+  }
+
+  /** Forgets all of them. */
+  close(): void {
+    for (const key of [...this.#byKey.keys()]) this.delete(key)
+  }
+
+  /** @internal */
+  resized(by: number): void {
+    this.#bytes += by
+  }
+
+  /** @internal */
+  written(): void {
+    while (this.#bytes > this.#maxBytes && this.#makeRoom());
+  }
+
+  /** @internal */
+  ended(log: MemoryLog): void {
+    const place = this.#open.get(log)
+    if (place === undefined) return
+    this.#open.delete(log)
+    this.#ended.set(log, place)
+    place.timer = new Timer(log.keepMs, () => this.delete(place.key)).unref()
+  }
+
+  /** Whether there was anything to forget. */
+  #makeRoom(): boolean {
+    for (const log of this.#ended.keys()) {
+      this.#remove(log)
+      log.drop()
+      return true
+    }
+    let longest: MemoryLog | undefined
+    for (const log of this.#open.keys())
+      if (longest === undefined || log.bytes > longest.bytes) longest = log
+    return longest?.halve() === true
+  }
+
+  #remove(log: MemoryLog): void {
+    const place = this.#open.get(log) ?? this.#ended.get(log)
+    if (place === undefined) return
+    place.timer?.stop()
+    this.#open.delete(log)
+    this.#ended.delete(log)
+    this.#byKey.delete(place.key)
+  }
+}
