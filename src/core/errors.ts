@@ -23,6 +23,8 @@ export type ErrorCode =
   | 'BREAKER_OPEN'
   | 'BUDGET'
   | 'CLOSED'
+  | 'OWNER_LOST'
+  | 'STOPPED'
 
 export interface StackErrorOptions {
   code: ErrorCode

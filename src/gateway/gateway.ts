@@ -13,7 +13,7 @@ import { openApiRoute } from './openapi/index.js'
 import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } from './options.js'
 import { rejection } from './rejection.js'
 import { docsRoutes } from './routes/docs.js'
-import type { Route, RouteTools } from './routes/route.js'
+import type { Route, RouteCall, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
 import { preflightHeaders, requestIdOf } from './server/headers.js'
 import { InProgress } from './server/in-progress.js'
@@ -21,6 +21,8 @@ import { type Incoming, type Reply, readJson } from './server/message.js'
 import { RequestScope } from './server/request-scope.js'
 import { fromRequest, replyOf, toResponse } from './server/web.js'
 import { StackView } from './stack-view.js'
+import { ResumableStreams } from './streams/resumable-streams.js'
+import { streamRoutes } from './streams/routes.js'
 
 /** One web-standard function that serves all routes, in any framework. */
 export interface Gateway<Platform = unknown> {
@@ -54,6 +56,8 @@ export class GatewayCore implements RouteTools {
   readonly view: StackView
   readonly routing: Routing
   readonly inProgress = new InProgress()
+  /** Streams that can be resumed, if they are switched on. */
+  readonly streams: ResumableStreams | undefined
   readonly #closers = new Set<(finished: Promise<void>) => Promise<void>>()
   #draining = false
   #closing: Promise<void> | undefined
@@ -71,6 +75,7 @@ export class GatewayCore implements RouteTools {
     this.client = blossom as unknown as ClientInternals
     this.options = readGatewayOptions(options)
     this.view = new StackView(blossom)
+    this.streams = this.#streams()
     this.routing = new Routing(this.options, this.view, more(this))
   }
 
@@ -145,17 +150,29 @@ export class GatewayCore implements RouteTools {
     const { incoming, requestId } = scope
     const identity = route.anyone ? {} : await this.identify(incoming, platform)
     if (isResponse(identity)) return replyOf(identity)
+    const handle = (call: RouteCall['call']) =>
+      route.handle(
+        {
+          incoming,
+          requestId,
+          call,
+          json: () => this.#json(incoming, platform, route),
+          delivery: scope.delivery,
+        },
+        this,
+      )
     const call = scope.callFor(identity)
-    return route.handle(
-      {
-        incoming,
-        requestId,
-        call,
-        json: () => this.#json(incoming, platform, route),
-        delivery: scope.delivery,
-      },
-      this,
-    )
+    const isResumable = route.spends && incoming.header('x-stream-resumable') === 'true'
+    return isResumable && this.streams ? this.streams.begin(call, handle) : handle(call)
+  }
+
+  #streams(): ResumableStreams | undefined {
+    const { streams, routes } = this.options
+    // Without the route nobody could resume them.
+    if (streams === undefined || routes?.includes('v1-streams') === false) return undefined
+    const resumable = new ResumableStreams(streams, this.inProgress)
+    this.onClose((finished) => resumable.close(finished))
+    return resumable
   }
 
   #withoutRoute({ incoming, routes }: RequestScope): Reply {
@@ -209,7 +226,11 @@ export function createGateway<Platform = unknown>(
   const core = new GatewayCore(
     blossom as Blossom<readonly unknown[]>,
     options as GatewayOptions<never> | undefined,
-    (own) => [openApiRoute(own), ...docsRoutes(own)],
+    (own) => [
+      ...(own.streams ? streamRoutes(own.streams) : []),
+      openApiRoute(own),
+      ...docsRoutes(own),
+    ],
   )
   const gateway = async (request: Request, platform?: Platform): Promise<Response> => {
     const incoming = fromRequest(request)

@@ -3,5 +3,6 @@ export { blossomFromEnv, type Environment, gatewayOptionsFromEnv } from './env/i
 export { createGateway, type Gateway } from './gateway.js'
 export type { GatewayOptions, RequestLog, RouteName } from './options.js'
 export { type ToRequestOptions, toNode, toRequest } from './server/node.js'
+export type { StreamsOptions } from './streams/options.js'
 export { attachWebSocket, type UpgradableServer, type WebSocketHandle } from './websocket/index.js'
 export type { WebSocketOptions } from './websocket/options.js'

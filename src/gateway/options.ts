@@ -1,5 +1,12 @@
 import { ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
 import type { Caller } from './caller.js'
+import {
+  type CheckedStreamsOptions,
+  checkStreamRoutes,
+  readStreamsOptions,
+  type StreamsOptions,
+  streamsRule,
+} from './streams/options.js'
 
 /** The names for the option `routes`. */
 export const ROUTE_NAMES = [
@@ -23,6 +30,8 @@ export const ROUTE_NAMES = [
   'v1-models',
   'v1-images',
   'v1-speech',
+  'v1-streams',
+  'v1-streams-stop',
 ] as const
 /** A name for the option `routes`. */
 export type RouteName = (typeof ROUTE_NAMES)[number]
@@ -154,6 +163,12 @@ export interface GatewayOptions<Platform = unknown> {
    */
   writeTimeoutMs?: number | undefined
   /**
+   * Lets clients resume a stream that was cut, if they ask for it with the header
+   * `x-stream-resumable: true`; with `{ shared }` on other servers as well.
+   * @default false
+   */
+  streams?: boolean | StreamsOptions | undefined
+  /**
    * Lets `/health` make a tiny generation, which costs money, and answer 503 if it fails; the
    * result is kept for `everyMs`.
    * @default none
@@ -161,7 +176,8 @@ export interface GatewayOptions<Platform = unknown> {
   probe?: { everyMs: number; prompt?: string | undefined } | undefined
 }
 
-export interface CheckedGatewayOptions extends GatewayOptions<never> {
+export interface CheckedGatewayOptions extends Omit<GatewayOptions<never>, 'streams'> {
+  readonly streams: CheckedStreamsOptions | undefined
   readonly prefix: string
   readonly publicPath: string
   readonly bodyLimit: number
@@ -226,6 +242,7 @@ export function readGatewayOptions(
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),
     writeTimeoutMs: rules.duration(60_000, { max: 24 * 3_600_000 }),
+    streams: streamsRule,
     probe: rules.custom<{ everyMs: number; prompt?: string }, undefined>(
       'an object { everyMs, prompt } with everyMs of at least 1000',
       undefined,
@@ -239,8 +256,11 @@ export function readGatewayOptions(
   ) {
     throw new ConfigError('createGateway: option "adminToken" must not be an API key.')
   }
+  const streams = readStreamsOptions(checked.streams ?? false)
+  checkStreamRoutes(checked.routes, streams)
   return {
     ...checked,
+    streams,
     prefix: checked.prefix ?? '',
     publicPath: checked.publicPath ?? checked.prefix ?? '',
     mediaBodyLimit: checked.mediaBodyLimit ?? Math.max(20 * MIB, checked.bodyLimit ?? 0),

@@ -22,6 +22,8 @@ const CODES: Readonly<Record<ErrorCode | 'INTERNAL', string>> = {
   BREAKER_OPEN: 'upstream failed too often, so calls are refused for a while',
   BUDGET: 'the budget for calls is used up',
   CLOSED: 'the server is shutting down',
+  OWNER_LOST: 'the server that ran the stream was lost',
+  STOPPED: 'the stream was stopped',
   CONFIG: 'the server is misconfigured',
   INTERNAL: 'an unexpected error',
 }
@@ -179,6 +181,10 @@ export const ANSWERS = {
   ChatEvents: text(
     'One event `data: {"object": "chat.completion.chunk", …}` for each piece, then `data: [DONE]`. A failure after the first piece is ' +
       '`data: {"error": …}`, and there is no `[DONE]`.',
+  ),
+  ResumedEvents: text(
+    'The events that follow, as the client of the stream would have received them, each with its `id`. If the server that ran the stream was lost, ' +
+      'the last one is an error with the code `owner_lost`, and there is no `[DONE]`.',
   ),
   Embeddings: object(
     {

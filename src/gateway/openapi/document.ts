@@ -76,7 +76,7 @@ function operationOf(
   options: DocumentedOptions,
   responses: Record<string, Schema>,
 ): Schema {
-  const { summary, description, tag, request, needsAdmin } = OPERATIONS[route.name]
+  const { summary, description, tag, request, needsAdmin, parameters } = OPERATIONS[route.name]
   const bearer = needsAdmin
     ? [{ adminToken: [] }]
     : options.forwardKeys && takesKey(route)
@@ -88,6 +88,7 @@ function operationOf(
     ...(description && { description }),
     tags: [tag],
     ...(bearer && { security: bearer }),
+    ...(parameters && { parameters }),
     ...(request && {
       requestBody: {
         required: true,
@@ -110,13 +111,15 @@ function responsesOf(
   shared: Record<string, Schema>,
 ): Schema {
   const operation: Operation = OPERATIONS[route.name]
-  const all: Record<string, Schema> = {
-    200: {
+  const { success, empty, headers = [] } = operation
+  const all: Record<string, Schema> = {}
+  if (Object.keys(success).length > 0)
+    all[200] = {
       description: 'The answer.',
-      headers: headersOf(...(operation.headers ?? [])),
-      content: operation.success satisfies Record<string, Content>,
-    },
-  }
+      headers: headersOf(...headers),
+      content: success satisfies Record<string, Content>,
+    }
+  if (empty !== undefined) all[204] = { description: empty, headers: headersOf(...headers) }
   const keyFailures: readonly FailureStatus[] =
     forwardKeys && failsWithUpstream(route) ? [401, 402, 403] : []
   for (const status of [...operation.failures, ...keyFailures]) {

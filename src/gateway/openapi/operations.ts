@@ -3,6 +3,7 @@ import { MAX_PROMPTS } from '../schemas.js'
 import type { Schema } from './answers.js'
 import type { FailureStatus, HeaderName } from './responses.js'
 import { refTo, type SchemaName } from './schemas.js'
+import { STREAM_OPERATIONS } from './streams.js'
 
 /** The groups of routes in a viewer. */
 export const TAGS = {
@@ -33,6 +34,9 @@ export interface Operation {
   readonly unavailable?: { readonly schema: SchemaName; readonly description: string }
   readonly headers?: readonly HeaderName[]
   readonly needsAdmin?: boolean
+  readonly parameters?: readonly Schema[]
+  /** What an answer without a body means: status 204. */
+  readonly empty?: string
 }
 
 const PROMPT = 'Why do flowers bloom?'
@@ -205,4 +209,5 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     { input: ANSWER, voice: 'alloy' },
     { 'audio/*': {} },
   ),
+  ...STREAM_OPERATIONS,
 }

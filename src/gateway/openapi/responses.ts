@@ -23,6 +23,10 @@ export const HEADERS = {
     description: 'Whether the answer came from the cache.',
     schema: { type: 'string', enum: ['HIT', 'MISS', 'STALE'] },
   },
+  StreamId: {
+    description: 'By which the stream can be resumed.',
+    schema: { type: 'string' },
+  },
   RetryAfter: {
     description: 'Seconds to wait before another attempt, if known.',
     schema: { type: 'integer', minimum: 0 },
@@ -41,6 +45,7 @@ const FIELDS: Readonly<Record<HeaderName, string>> = {
   ProcessTime: 'X-Process-Time',
   ServerTiming: 'Server-Timing',
   Cache: 'X-Cache',
+  StreamId: 'X-Stream-Id',
   RetryAfter: 'Retry-After',
   ShouldRetry: 'X-Should-Retry',
   WwwAuthenticate: 'WWW-Authenticate',
@@ -65,6 +70,7 @@ const MEANINGS = {
   403: ['FORBIDDEN', 'The credential that was sent does not allow this.'],
   404: ['NOT_FOUND', 'There is no such model.'],
   408: ['TIMEOUT', 'The answer was not complete in time.'],
+  410: ['NOT_FOUND', 'The stream has expired, was stopped, or begins later than that.'],
   413: ['TOO_LARGE', 'The body is too large.'],
   415: ['VALIDATION', 'The body is not JSON.'],
   422: ['BAD_REQUEST', 'Upstream rejected the request.'],

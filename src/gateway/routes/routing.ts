@@ -56,7 +56,8 @@ export class Routing {
     if (path === undefined) return []
     const hasSlash =
       path.endsWith('/') && WITH_OR_WITHOUT_SLASH.some((beginning) => path.startsWith(beginning))
-    return this.#byPath.get(hasSlash ? path.slice(0, -1) : path) ?? []
+    const exact = hasSlash ? path.slice(0, -1) : path
+    return this.#byPath.get(exact) ?? this.#byPath.get(exact.replace(/[^/]+$/, '{id}')) ?? []
   }
 
   /**

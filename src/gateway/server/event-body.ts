@@ -26,6 +26,23 @@ export interface EventDelivery {
   cut(error: TimeoutError): void
 }
 
+/** The events of a stream as text, for the one who writes them to a client. */
+export interface EventText {
+  readonly delivery: EventDelivery
+  /** Whether the last event has been taken. */
+  readonly isOver: boolean
+  /** Makes `writer` the one who takes the text. */
+  attach(writer: Reader): void
+  /** Calls `listener` once, when the last event has been taken or the writer has gone. */
+  onEnd(listener: (end: StreamEnd) => void): void
+  /** All text that is there; empty when there is none: then the writer is notified of the next. */
+  take(): string
+  /** The writer goes before the end. */
+  leave(): void
+  /** The last event of a stream that fails so; empty for none. */
+  failureText?(error: unknown): string
+}
+
 /** A comment keeps proxies from closing a connection on which nothing is sent. */
 export const KEEP_ALIVE = ': keep-alive\n\n'
 
@@ -35,7 +52,7 @@ const DONE = frame({ data: '[DONE]' })
  * The events of a stream as text, for the one who writes them: all that is there at once, so that
  * what one read of the upstream's socket brought is one write. Nothing is held here.
  */
-export class EventBody implements Reader {
+export class EventBody implements EventText, Reader {
   readonly #source: StreamIterator<unknown>
   readonly #form: EventForm<never>
   readonly #listeners: ((end: StreamEnd) => void)[] = []
@@ -50,23 +67,19 @@ export class EventBody implements Reader {
     source.attach(this)
   }
 
-  /** Whether the last event has been taken. */
   get isOver(): boolean {
     return this.#end !== undefined
   }
 
-  /** Makes `writer` the one who takes the text. */
   attach(writer: Reader): void {
     this.#writer = writer
   }
 
-  /** Calls `listener` once, when the last event has been taken or the writer has gone. */
   onEnd(listener: (end: StreamEnd) => void): void {
     if (this.#end !== undefined) listener(this.#end)
     else this.#listeners.push(listener)
   }
 
-  /** All text that is there; empty when there is none: then the writer is notified of the next. */
   take(): string {
     if (this.#end !== undefined) return ''
     let text = this.#events()
@@ -79,11 +92,15 @@ export class EventBody implements Reader {
     this.#writer?.readable()
   }
 
-  /** The writer goes before the end. */
   leave(): void {
     if (this.#end !== undefined) return
     this.#source.leave()
     this.#finish({ outcome: 'left' })
+  }
+
+  failureText(error: unknown): string {
+    const event = this.#form.error(error)
+    return event === undefined ? '' : frame(event)
   }
 
   #events(): string {
@@ -104,8 +121,7 @@ export class EventBody implements Reader {
     const failure = this.#source.takeFailure()
     if (failure !== undefined) {
       this.#finish({ outcome: 'failed', error: failure.error })
-      const event = this.#form.error(failure.error)
-      return event === undefined ? '' : frame(event)
+      return this.failureText(failure.error)
     }
     // A stream that somebody else has left is not complete.
     const end = (this.#source as { ended?: StreamEnd }).ended ?? { outcome: 'complete' }

@@ -1,5 +1,5 @@
 import { IdleTimer, type Reader, TimeoutError } from '../../core/index.js'
-import { type EventBody, KEEP_ALIVE } from './event-body.js'
+import { type EventText, KEEP_ALIVE } from './event-body.js'
 
 type Controller = ReadableStreamDefaultController<Uint8Array>
 
@@ -8,12 +8,12 @@ const encoder = new TextEncoder()
 /**
  * Events as the body of a web `Response`: whatever is there in one chunk, asked for by the reader.
  */
-export function eventStream(body: EventBody): ReadableStream<Uint8Array> {
+export function eventStream(body: EventText): ReadableStream<Uint8Array> {
   return new ReadableStream(new PulledEvents(body), { highWaterMark: 0 })
 }
 
 class PulledEvents implements Reader {
-  readonly #body: EventBody
+  readonly #body: EventText
   /** The pull that waits for text. */
   #pull: { readonly controller: Controller; end(): void } | undefined
   #controller: Controller | undefined
@@ -21,7 +21,7 @@ class PulledEvents implements Reader {
   /** Stands while the reader has something to read. */
   readonly #unread: IdleTimer
 
-  constructor(body: EventBody) {
+  constructor(body: EventText) {
     this.#body = body
     body.attach(this)
     const { heartbeatMs, writeTimeoutMs } = body.delivery

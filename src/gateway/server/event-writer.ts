@@ -1,23 +1,23 @@
 import type { ServerResponse } from 'node:http'
 import { IdleTimer, type Reader, TimeoutError, Timer } from '../../core/index.js'
-import { type EventBody, KEEP_ALIVE } from './event-body.js'
+import { type EventText, KEEP_ALIVE } from './event-body.js'
 
 /**
  * Writes events to a client: whatever is there in one write, no more while the socket is full, and
  * a comment when nothing comes for long. A client that does not read in time is cut.
  */
-export function writeEvents(body: EventBody, response: ServerResponse): void {
+export function writeEvents(body: EventText, response: ServerResponse): void {
   new EventWriter(body, response).start()
 }
 
 class EventWriter implements Reader {
-  readonly #body: EventBody
+  readonly #body: EventText
   readonly #response: ServerResponse
   readonly #heartbeat: IdleTimer | undefined
   #full: Timer | undefined
   #isDue = false
 
-  constructor(body: EventBody, response: ServerResponse) {
+  constructor(body: EventText, response: ServerResponse) {
     this.#body = body
     this.#response = response
     body.attach(this)

@@ -1,6 +1,6 @@
 import { TooLargeError } from '../../client/errors.js'
 import { ConfigError, isBytes, StackError, ValidationError } from '../../core/index.js'
-import type { EventBody } from './event-body.js'
+import type { EventText } from './event-body.js'
 import { isTooDeep } from './json-depth.js'
 
 /** A request as the gateway sees it, from a web `Request` or from Node's own. */
@@ -36,7 +36,7 @@ export interface Reply {
   readonly cookies?: readonly string[]
   readonly body?: string | Uint8Array
   /** Instead of a body. Its class is never looked at: two copies of the library may meet here. */
-  readonly events?: EventBody
+  readonly events?: EventText
 }
 
 /** A field of a request that is wrong. */

@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { isError, isStackError, StreamIterator, streamFrom } from '../../core/index.js'
 import { type Problem, sseHeaders, toProblem } from '../../streams/index.js'
 import { isAbort } from '../../streams/source.js'
-import { EventBody, type EventDelivery, type EventForm } from './event-body.js'
+import { EventBody, type EventDelivery, type EventForm, type EventText } from './event-body.js'
 import type { Reply } from './message.js'
 import { upstreamWords } from './upstream-words.js'
 
@@ -27,8 +27,15 @@ export function events<Chunk>(
     error: (failure) => (isAbort(failure, undefined) ? undefined : error(failure)),
   }
   const body = new EventBody(stream as StreamIterator<unknown>, form as EventForm<never>, delivery)
-  return { status: 200, headers: { ...sseHeaders }, events: body }
+  return eventsReply(body, {})
 }
+
+/** Events that are there already. */
+export const eventsReply = (events: EventText, headers: Record<string, string>): Reply => ({
+  status: 200,
+  headers: { ...sseHeaders, ...headers },
+  events,
+})
 
 /** A stream of any make as one that can be read without a promise a chunk. */
 export function streamFor<Chunk>(answer: AsyncIterable<Chunk>): StreamIterator<Chunk> {

@@ -40,11 +40,16 @@ export class MemoryLogs implements SharedLogs, LogKeeper {
   async claim(key: string, options: LogOptions): Promise<LogClaim> {
     const known = this.#byKey.get(key)
     if (known?.state === 'open') return known.isClosed ? 'full' : { reader: known.follow(0) }
+    return { writer: this.begin(key, options) }
+  }
+
+  /** Begins a log anew, whatever there was before. */
+  begin(key: string, options: LogOptions): MemoryLog {
     this.delete(key)
-    const writer = new MemoryLog(options, this)
-    this.#byKey.set(key, writer)
-    this.#open.set(writer, { key, timer: undefined })
-    return { writer }
+    const log = new MemoryLog(options, this)
+    this.#byKey.set(key, log)
+    this.#open.set(log, { key, timer: undefined })
+    return log
   }
 
   async follow(key: string, from: number): Promise<LogReader | undefined> {

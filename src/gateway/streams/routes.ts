@@ -1,0 +1,77 @@
+import { rejection } from '../rejection.js'
+import type { Route, RouteCall } from '../routes/route.js'
+import { FieldsError, type Incoming, type Reply } from '../server/message.js'
+import { eventsReply, json, openAIError } from '../server/reply.js'
+import type { ResumableStreams } from './resumable-streams.js'
+
+const PATH = '/v1/streams/{id}'
+
+/** What a client reads of a stream that cannot be asked for at the moment. */
+const UNREACHABLE =
+  'It cannot be found out at the moment what has become of this stream. Try again.'
+
+/** The routes of streams that can be eventsReply. */
+export const streamRoutes = (streams: ResumableStreams): readonly Route[] => [
+  {
+    name: 'v1-streams',
+    method: 'GET',
+    path: PATH,
+    dialect: 'openai',
+    spends: false,
+    handle: (call) => resume(call, streams),
+  },
+  {
+    name: 'v1-streams-stop',
+    method: 'DELETE',
+    path: PATH,
+    dialect: 'openai',
+    spends: false,
+    handle: (call) => stop(call, streams),
+  },
+]
+
+async function resume(call: RouteCall, streams: ResumableStreams): Promise<Reply> {
+  const id = idOf(call.incoming)
+  const found = await streams.follow(
+    streams.keyOf(id, call.call.tenant),
+    startOf(call.incoming),
+    call,
+  )
+  if (typeof found !== 'string') return eventsReply(found, { 'x-stream-id': id })
+  if (found === 'over') return { status: 204, headers: { 'x-stream-id': id } }
+  if (found === 'gone') throw rejection('NOT_FOUND', 410, 'This stream is no longer kept.')
+  return missing(found)
+}
+
+async function stop({ incoming, call }: RouteCall, streams: ResumableStreams): Promise<Reply> {
+  const stopped = await streams.stop(streams.keyOf(idOf(incoming), call.tenant))
+  return stopped === 'stopped' ? { status: 204, headers: {} } : missing(stopped)
+}
+
+/** Another server may have it, and nobody can be asked: that is worth another try. */
+function missing(why: 'unknown' | 'unreachable'): Reply {
+  if (why === 'unknown') throw rejection('NOT_FOUND', 404, 'There is no such stream.')
+  const reply = json({ error: openAIError(503, 'NETWORK', UNREACHABLE) }, 503)
+  return { ...reply, headers: { ...reply.headers, 'retry-after': '1' } }
+}
+
+function idOf({ target }: Incoming): string {
+  const [path = ''] = target.split('?', 1)
+  return path.replace(/\/$/, '').replace(/^.*\//, '')
+}
+
+/** Index of the first event to send: after the last one that the client has. */
+function startOf(incoming: Incoming): number {
+  const query = new URLSearchParams(/\?(.*)$/.exec(incoming.target)?.[1])
+  // A browser's EventSource keeps its address when it reconnects: what its header says is newer.
+  const given = [
+    ['Last-Event-ID', incoming.header('last-event-id')],
+    ['after', query.get('after')],
+    ['starting_after', query.get('starting_after')],
+  ].find(([, value]) => value)
+  if (given === undefined) return 0
+  const [field, value] = given as [string, string]
+  if (!/^\d{1,15}$/.test(value))
+    throw new FieldsError([{ field, message: 'must be the id of an event, an integer from 0' }])
+  return Number(value) + 1
+}
