@@ -7,18 +7,24 @@ export class PacedStream {
   readonly #response: ServerResponse
   /** Whether the client has gone before the end. */
   wasLeft = false
+  /** Whether nothing can be sent any more. */
+  hasEnded = false
 
   constructor(response: ServerResponse) {
     this.#response = response
     response.once('close', () => {
       this.wasLeft = !response.writableFinished
+      this.hasEnded = true
     })
     response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
   }
 
   /** Sends text as one packet, and resolves when it has left. */
   send(text: string): Promise<void> {
-    return new Promise((resolve) => this.#response.write(text, () => resolve()))
+    return new Promise((resolve) => {
+      if (text === '') resolve()
+      else this.#response.write(text, () => resolve())
+    })
   }
 
   /** Sends the chunks of an answer, each in an event. */
@@ -29,6 +35,11 @@ export class PacedStream {
   /** Ends the answer as it should. */
   finish(): void {
     this.#response.end(LAST)
+  }
+
+  /** Ends the answer with what was sent. */
+  end(): void {
+    this.#response.end()
   }
 
   /** Breaks the connection. */

@@ -16,6 +16,10 @@ export interface Server extends AsyncDisposable {
 export class SharedMemory {
   readonly #byName = new Map<string, MemoryLogs>()
 
+  close(): void {
+    for (const logs of this.#byName.values()) logs.close()
+  }
+
   /** What one server sees of it. */
   forServer(): { shared: SharedState; processes: LogProcess[] } {
     const processes: LogProcess[] = []
@@ -171,3 +175,9 @@ export function lastIdIn(text: string): number | undefined {
   const id = /^id: (\d+)$/m.exec(completeEvents(text).at(-1) ?? '')?.[1]
   return id === undefined ? undefined : Number(id)
 }
+
+/** The events of a text, each with its place. */
+export const numbered = (text: string): string =>
+  completeEvents(text)
+    .map((event, i) => `id: ${i}\n${event}`)
+    .join('')
