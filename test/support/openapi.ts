@@ -141,6 +141,7 @@ export class Contract {
         faults.push(`${name}: ${value}`)
     }
     const type = response.headers.get('content-type')?.split(';', 1)[0] ?? ''
+    if (type === '' && answer.content === undefined) return faults
     const contents = answer.content ?? {}
     const content = contents[type] ?? contents[`${type.split('/', 1)[0]}/*`]
     if (content === undefined) return [...faults, `content type ${type} is not told of`]

@@ -5,6 +5,7 @@ import type { Schema } from './answers.js'
 import { type Content, OPERATIONS, type Operation, TAGS } from './operations.js'
 import { type FailureStatus, failure, failureName, HEADERS, headersOf } from './responses.js'
 import { referredBy, refTo } from './schemas.js'
+import { RESUMABLE } from './streams.js'
 
 const SECURITY = {
   adminToken: { type: 'http', scheme: 'bearer', description: "The operator's token." },
@@ -14,7 +15,7 @@ const SECURITY = {
 /** The options that the document depends on. */
 type DocumentedOptions = Pick<
   CheckedGatewayOptions,
-  'publicPath' | 'bodyLimit' | 'forwardKeys' | 'models' | 'call'
+  'publicPath' | 'bodyLimit' | 'forwardKeys' | 'models' | 'call' | 'streams'
 >
 
 /**
@@ -76,7 +77,8 @@ function operationOf(
   options: DocumentedOptions,
   responses: Record<string, Schema>,
 ): Schema {
-  const { summary, description, tag, request, needsAdmin, parameters } = OPERATIONS[route.name]
+  const { summary, description, tag, request, needsAdmin } = OPERATIONS[route.name]
+  const parameters = OPERATIONS[route.name].parameters ?? (canResume(route, options) && [RESUMABLE])
   const bearer = needsAdmin
     ? [{ adminToken: [] }]
     : options.forwardKeys && takesKey(route)
@@ -103,15 +105,21 @@ function operationOf(
 
 /** Whether it fails if upstream does; a batch does not. */
 const failsWithUpstream = ({ name }: Route): boolean => OPERATIONS[name].failures.includes(502)
+/** Whether its streams can be resumed. */
+const canResume = (route: Route, { streams }: DocumentedOptions): boolean =>
+  streams !== undefined && route.spends && 'text/event-stream' in OPERATIONS[route.name].success
 const takesKey = (route: Route): boolean => route.spends || failsWithUpstream(route)
 
 function responsesOf(
   route: Route,
-  { forwardKeys, call }: DocumentedOptions,
+  options: DocumentedOptions,
   shared: Record<string, Schema>,
 ): Schema {
+  const { forwardKeys, call } = options
   const operation: Operation = OPERATIONS[route.name]
-  const { success, empty, headers = [] } = operation
+  const { success, empty } = operation
+  const headers = [...(operation.headers ?? [])]
+  if (canResume(route, options)) headers.push('StreamId')
   const all: Record<string, Schema> = {}
   if (Object.keys(success).length > 0)
     all[200] = {

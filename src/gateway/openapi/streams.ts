@@ -9,6 +9,15 @@ const ID: Schema = {
   schema: { type: 'string' },
 }
 
+/** By which a client asks for a stream that can be resumed. */
+export const RESUMABLE: Schema = {
+  name: 'x-stream-resumable',
+  in: 'header',
+  description:
+    '`true`: a stream goes on for a while when its connection breaks, and can be resumed by its `X-Stream-Id`.',
+  schema: { type: 'string', enum: ['true', 'false'] },
+}
+
 const position = (name: string, place: 'header' | 'query', description: string): Schema => ({
   name,
   in: place,
@@ -26,8 +35,7 @@ export const STREAM_OPERATIONS = {
   'v1-streams': {
     summary: 'Resume a stream',
     description:
-      'Sends the rest of a stream, after the last event that the client has. A stream can be resumed if it was requested with the header `x-stream-resumable: true`: ' +
-      'the answer then has an `X-Stream-Id`, and each of its events an `id`. `Last-Event-ID` counts before `after`, and `after` before `starting_after`; without any of them the stream is sent from its beginning.',
+      'Sends the rest of a stream that was requested with `x-stream-resumable: true`, after the last event that the client has. `Last-Event-ID` counts before `after`, and `after` before `starting_after`; without any of them the stream is sent from its beginning.',
     tag: 'OpenAI',
     parameters: [
       ID,

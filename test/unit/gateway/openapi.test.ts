@@ -37,7 +37,12 @@ const contractOf = async (of: Gateway, prefix = ''): Promise<Contract> =>
 beforeAll(async () => {
   upstream = await startLocalBlossom({ reply: () => 'To be seen.', keys: ['good'] })
   blossom = createBlossom({ baseURL: upstream.url, apiKey: 'good' }).use(...standard())
-  gateway = createGateway(blossom, { adminToken, bodyLimit: 20_000, mediaBodyLimit: 20_000 })
+  gateway = createGateway(blossom, {
+    adminToken,
+    bodyLimit: 20_000,
+    mediaBodyLimit: 20_000,
+    streams: true,
+  })
   contract = await contractOf(gateway)
 })
 afterAll(async () => {
@@ -102,6 +107,7 @@ describe('GET /openapi.json', () => {
     const other = createGateway(blossom, {
       adminToken: 'another-of-these-tests',
       bodyLimit: 20_000,
+      streams: true,
     })
     const texts = await Promise.all(
       [gateway, gateway, other].map(async (of) => (await send(of, 'GET', '/openapi.json')).text()),
@@ -298,6 +304,8 @@ describe('real answers are as the document says', () => {
   it('for every route that answers well', async () => {
     const bodies: Record<string, unknown> = { '/generate/batch': { prompts: ['Hello', ''] } }
     for (const { method, path, described } of contract.operations) {
+      // What is at such a path depends on what was asked before.
+      if (path.includes('{id}')) continue
       const body = bodies[path] ?? described.requestBody?.content['application/json']?.example
       for (const _ of ['a miss', 'a hit'])
         expect([path, await ask(method, path, body, admin)]).toEqual([
@@ -307,6 +315,30 @@ describe('real answers are as the document says', () => {
     }
     const chat = { messages: [{ role: 'user', content: 'Hello' }], stream: true }
     expect(await ask('POST', '/v1/chat/completions', chat)).toEqual({ status: 200, faults: [] })
+  })
+
+  it('for streams that are resumed and stopped', async () => {
+    const chat = { messages: [{ role: 'user', content: 'Hello' }], stream: true }
+    const path = '/v1/streams/{id}'
+    const begun = await send(gateway, 'POST', '/v1/chat/completions', chat, {
+      'x-stream-resumable': 'true',
+    })
+    const id = begun.headers.get('x-stream-id') ?? ''
+    expect(await contract.faultsOf('POST', '/v1/chat/completions', begun)).toEqual([])
+    for (const [method, at, status] of [
+      ['GET', id, 200],
+      ['GET', `${id}?after=0`, 200],
+      ['GET', `${id}?after=1000`, 204],
+      ['GET', `${id}?after=no`, 400],
+      ['GET', 'unknown', 404],
+      ['DELETE', id, 204],
+      ['GET', id, 410],
+      ['DELETE', 'unknown', 404],
+    ] as const) {
+      const response = await send(gateway, method, path.replace('{id}', at))
+      expect([at, response.status]).toEqual([at, status])
+      expect([at, await contract.faultsOf(method, path, response)]).toEqual([at, []])
+    }
   })
 
   it.each([
@@ -450,7 +482,7 @@ describe('real answers are as the document says', () => {
     }
     const of = createGateway(blossom, { call })
     for (const { method, path } of contract.operations) {
-      if (path.startsWith('/health') || path === '/cache/clear') continue
+      if (path.startsWith('/health') || path === '/cache/clear' || path.includes('{id}')) continue
       expect([path, await ask(method, path, method === 'POST' ? body : undefined, { of })]).toEqual(
         [path, { status: 500, faults: [] }],
       )
