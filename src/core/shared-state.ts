@@ -146,7 +146,7 @@ export interface LogWriter {
   end(text: string): void
   /** Gives the lease back before the end: who reads it learns that its writer is lost. */
   abandon(): void
-  /** Does the same if nobody reads. Resolves with whether nobody did. */
+  /** Does the same if nobody reads. Resolves with whether nobody did, or it was over already. */
   abandonUnread(): Promise<boolean>
   /** Tells what others do with the log, from now on. */
   watch(watcher: LogWatcher): void

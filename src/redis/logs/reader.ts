@@ -69,10 +69,10 @@ export class RedisLogReader implements LogReader, NoteListener {
     this.#wake?.()
   }
 
-  #give(part: LogPart): LogPart {
+  #give({ entries, state }: LogPart): LogPart {
     this.#hasRead = true
-    if (part.state !== 'open') this.leave()
-    return part
+    if (state !== 'open') this.leave()
+    return { entries, state }
   }
 
   async #tellLeft(): Promise<void> {

@@ -63,12 +63,12 @@ export class RedisLogWriter implements LogWriter, NoteListener {
   }
 
   abandon(): void {
-    if (!this.#finish()) return
-    void this.#giveBack()
+    const pending = this.#pending
+    if (this.#finish()) void this.#giveBack(pending)
   }
 
   async abandonUnread(): Promise<boolean> {
-    if (this.#isOver || this.#state === 'ended') return false
+    if (this.#isOver || this.#state === 'ended') return true
     const reply = await this.#log.run(ABANDON, this.#token, 1)
     if (reply === ALONE) {
       // Who reads cannot be asked, and reads nothing more.
@@ -132,18 +132,8 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     this.#isNoted = false
     const texts = this.#page()
     const isLast = texts.length === this.#pending.length
-    const { keepMs } = this.#options
     const state = this.#state === 'ended' && !isLast ? 'open' : this.#state
-    const reply = await this.#log.run(
-      APPEND,
-      this.#token,
-      LEASE_MS,
-      state === 'ended' ? keepMs : LEASE_MS + keepMs,
-      state,
-      this.#written,
-      this.#trimmed === 0 ? -1 : this.#trimmed,
-      ...texts,
-    )
+    const reply = await this.#log.run(APPEND, ...this.#order(state, texts))
     this.#isSending = false
     this.#sentAt = now()
     if (this.#isOver) return
@@ -163,6 +153,13 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     else this.#await(this.#pending.length > 0 ? COLLECT_MS : RENEW_MS)
   }
 
+  /** The arguments of the script that appends. */
+  #order(state: string, texts: readonly string[]): (string | number)[] {
+    const keepMs = this.#options.keepMs + (state === 'ended' ? 0 : LEASE_MS)
+    const first = this.#trimmed === 0 ? -1 : this.#trimmed
+    return [this.#token, LEASE_MS, keepMs, state, this.#written, first, ...texts]
+  }
+
   #page(): readonly string[] {
     let length = 0
     const end = this.#pending.findIndex((text, i) => {
@@ -180,11 +177,13 @@ export class RedisLogWriter implements LogWriter, NoteListener {
 
   #lost(): void {
     if (!this.#finish()) return
-    void this.#giveBack()
+    void this.#giveBack([])
     this.#watcher?.lost()
   }
 
-  async #giveBack(): Promise<void> {
+  async #giveBack(pending: readonly string[]): Promise<void> {
+    // What is there is written first: who resumes it gets all of it.
+    if (pending.length > 0) await this.#log.undo(APPEND, ...this.#order('open', pending))
     const [, ...inboxes] = await this.#log.undo(ABANDON, this.#token, 0)
     this.#wake(inboxes as string[])
   }
