@@ -4,7 +4,7 @@ import {
   base,
   type Context,
   collect,
-  defineLayer,
+  type Handler,
   StackError,
   sharedState,
   sleep,
@@ -38,14 +38,13 @@ function processes() {
         logs: () => process,
       })
       const notes: unknown[] = []
-      const noted = defineLayer<'noted', object, string, Awaited<Answer>>({
-        name: 'noted',
-        wrap: (next) => async (request, context) => {
-          const answer = await next(request, context)
+      const noted =
+        <R, A>(next: Handler<R, A>): Handler<R, A> =>
+        async (request, context) => {
+          const given = await next(request, context)
           notes.push(context.meta.get('dedupe'))
-          return answer
-        },
-      })
+          return given
+        }
       const ask = stack(base(fn, { name: 'ask' }), noted, dedupe({ shared }))
       return { process, ask, notes }
     },
