@@ -4,7 +4,8 @@ import { redisShared } from '../../../src/redis/index.js'
 import type { Order, Report } from './process.js'
 
 const [redis = '', upstream = '', names = ''] = process.argv.slice(2)
-const shared = redisShared({ url: redis })
+// A busy machine must not make it decide alone.
+const shared = redisShared({ url: redis, timeoutMs: 5_000 })
 const LAYERS = {
   cache: () => cache({ shared }),
   dedupe: () => dedupe({ shared }),

@@ -5,6 +5,8 @@ import { Process } from './process.js'
 import { sharedRedis } from './shared-redis.js'
 
 const redis = sharedRedis()
+/** Longer than a lease lasts. */
+const LONG = { timeout: 30_000 }
 let upstream: LocalBlossom
 let started: Process[]
 
@@ -13,7 +15,7 @@ beforeEach(async () => {
   // Slow enough for calls of several processes to meet.
   upstream = await startLocalBlossom({
     latencyMs: 300,
-    chunkDelayMs: 15,
+    chunkDelayMs: ({ body }) => (JSON.stringify(body).includes('slowly') ? 400 : 15),
     words: 40,
     coalesce: false,
   })
@@ -68,6 +70,20 @@ describe('single-flight over four processes', () => {
     expect(requests()).toBe(1)
   })
 
+  it('takes over from an owner that has stood still, who then writes nothing into the new answer', async () => {
+    const [one, two, three] = (await start(3)) as [Process, Process, Process]
+    const first = one.ask('stream', 'What is the sea?')
+    await upstream.waitFor(() => requests() === 1)
+    const followers = [two, three].map((each) => each.ask('stream', 'What is the sea?'))
+    one.freeze()
+    await expect.poll(() => followers.some(({ pieces }) => pieces.length > 3), LONG).toBe(true)
+    one.thaw()
+    const [{ text }, ...others] = await Promise.all([first, ...followers].map(({ ended }) => ended))
+    for (const other of others) expect(other.text).toBe(text)
+    // Its own caller has its own answer.
+    expect(requests()).toBe(2)
+  })
+
   describe('whose owner is killed', () => {
     it('before it is answered: another one makes the call', async () => {
       const [one, two] = (await start(2)) as [Process, Process]
@@ -82,8 +98,8 @@ describe('single-flight over four processes', () => {
 
     it('after others have begun to read: their streams fail, and tell why', async () => {
       const [one, two] = (await start(2)) as [Process, Process]
-      one.ask('stream', 'What is the sea?')
-      const follower = two.ask('stream', 'What is the sea?')
+      one.ask('stream', 'What is the sea? Tell it slowly.')
+      const follower = two.ask('stream', 'What is the sea? Tell it slowly.')
       await expect.poll(() => follower.pieces.length).toBeGreaterThan(3)
       await one.kill()
       expect((await follower.ended).failed).toEqual({ code: 'STREAM', cause: 'OWNER_LOST' })
