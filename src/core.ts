@@ -32,12 +32,18 @@ export { Json } from './core/json.js'
 export { defineLayer, type Layer, type LayerDefinition, type LayerOf } from './core/layer.js'
 export type {
   BucketTerms,
+  CircuitOpening,
+  CircuitWatcher,
   EntriesWatcher,
   LimitCorrection,
   LimitOrder,
   LimitReply,
+  SharedCircuit,
+  SharedCircuits,
   SharedEntries,
   SharedLimits,
+  SharedSlot,
+  SharedSlots,
   SharedState,
   WindowTerms,
 } from './core/shared-state.js'

@@ -40,13 +40,19 @@ export {
   isThenable,
 } from './shape.js'
 export {
+  type CircuitOpening,
+  type CircuitWatcher,
   type EntriesWatcher,
   isSharedState,
   type LimitCorrection,
   type LimitOrder,
   type LimitReply,
+  type SharedCircuit,
+  type SharedCircuits,
   type SharedEntries,
   type SharedLimits,
+  type SharedSlot,
+  type SharedSlots,
   type SharedState,
   sharedState,
 } from './shared-state.js'

@@ -11,6 +11,10 @@ export interface SharedState {
   entries(name: string): SharedEntries
   /** The levels of the limits of all keys. Limits of one name share them. */
   limits(name: string): SharedLimits
+  /** The circuits of a breaker. Breakers of one name share them. */
+  circuits(name: string): SharedCircuits
+  /** The slots of a queue. Queues of one name share them. */
+  slots(name: string): SharedSlots
 }
 
 /** The entries of a cache that several processes have together. */
@@ -100,6 +104,71 @@ export interface SharedLimits {
    * has been spent in a window, once a window, when four fifths of it are.
    */
   correct(key: string, corrections: readonly LimitCorrection[]): Promise<number | undefined>
+}
+
+/** What several processes tell each other of the circuits of a breaker. Each decides by itself. */
+export interface SharedCircuits {
+  /** Takes part in the circuit of a key. What is known of it already is told before this returns. */
+  join(key: string, watcher: CircuitWatcher): SharedCircuit
+}
+
+/** How a circuit was opened. */
+export interface CircuitOpening {
+  /** Openings in a row. */
+  readonly openings: number
+  /** Milliseconds until the trials. */
+  readonly resetsInMs: number
+}
+
+/** Hears what other processes do with a circuit. */
+export interface CircuitWatcher {
+  opened(opening: CircuitOpening): void
+  /** A trial has closed it. */
+  closed(): void
+  /** The trial that another process had is over without a verdict. */
+  released(): void
+}
+
+/** The part of one process in a circuit. Nobody waits for what it tells the others. */
+export interface SharedCircuit {
+  opened(opening: CircuitOpening): void
+  /** A trial of this process has closed it. */
+  closed(): void
+  /**
+   * Asks for the trial, which one process has at a time, for `ms`. Resolves with 0 when this one has
+   * it, else with the milliseconds after which asking again is worth it; null when nobody could be
+   * asked.
+   */
+  claim(ms: number): Promise<number | null>
+  /** Gives the trial back, for another process to have. */
+  release(): void
+  /** Hears no more of it. */
+  leave(): void
+}
+
+/** A slot, from when it is asked for until it is given back. */
+export interface SharedSlot {
+  /** When whoever has it should be done: a moment of `now()`. It may move. */
+  readonly deadline: number
+}
+
+/** The slots that the queues of several processes have together. */
+export interface SharedSlots {
+  /** How many processes there are, or were when last heard of. */
+  readonly processes: number
+  /**
+   * Takes a slot unless `limit` are taken, or free for processes that have waited for longer.
+   * `waiting`: calls of this process that wait for it; 0: it waits for none, and is not kept one.
+   * Resolves with false when it has none. Null when nobody could be asked: it may be taken all the
+   * same, and must be given back like one that is.
+   */
+  take(slot: SharedSlot, limit: number, waiting: number): Promise<boolean | null>
+  /** Gives it back, once. Nobody waits for it. */
+  giveBack(slot: SharedSlot): void
+  /** No call of this process waits any more. */
+  leave(): void
+  /** `freed` is called when a slot may be free for this process, which waits. */
+  watch(freed: () => void): void
 }
 
 /** Marks an object as shared state, for layers of any copy of the library. */

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { ConfigError, check, rules, type SharedState, sharedState } from '../core/index.js'
+import { RedisCircuits } from './circuits.js'
 import { isRedisClient, type RedisClient } from './client.js'
 import { Connection } from './connection.js'
 import { RedisEntries } from './entries.js'
 import { RedisLimits } from './limits.js'
 import { Messages } from './messages.js'
+import { RedisSlots } from './slots.js'
 
 /** Options of `redisShared()`: either `url` or `client`. */
 export interface RedisSharedOptions {
@@ -76,6 +78,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   const connection = new Connection({ url, client: client as RedisClient | undefined, timeoutMs })
   const messages = new Messages(connection, `${prefix}:messages`, randomUUID())
   const limits = new Map<string, RedisLimits>()
+  const circuits = new Map<string, RedisCircuits>()
   return sharedState({
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
     limits(name: string) {
@@ -83,10 +86,18 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
       limits.set(name, known)
       return known
     },
+    circuits(name: string) {
+      const known = circuits.get(name) ?? new RedisCircuits(connection, messages, prefix, name)
+      circuits.set(name, known)
+      return known
+    },
+    slots: (name: string) => new RedisSlots(connection, messages, prefix, name),
     stats: () => ({ ...connection.counts, processes: messages.processes }),
     async close() {
       messages.close()
       await Promise.all([...limits.values()].map((one) => one.flush()))
+      // What layers have given back last is on its way.
+      await connection.idle
       connection.close()
     },
   })
