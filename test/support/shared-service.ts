@@ -29,10 +29,10 @@ interface Member {
 /** A circuit of all processes. */
 class Circuit {
   readonly members = new Set<Member>()
+  open: { readonly openings: number; readonly until: number } | undefined
   trial: { readonly of: Member; readonly until: number } | undefined
 
   tell(from: Member, tell: (watcher: CircuitWatcher) => void): void {
-    if (!from.process.isThere) return
     for (const { process, watcher } of this.members)
       if (process.isThere && process !== from.process) tell(watcher)
   }
@@ -77,14 +77,21 @@ export class Service {
         this.#circuits.set(`${name} ${key}`, circuit)
         const member = { process, watcher }
         circuit.members.add(member)
+        const { openings, until } = circuit.open ?? { openings: 0, until: 0 }
+        if (until > now()) watcher.opened({ openings, resetsInMs: until - now() })
         const { asked } = process
         return {
           opened: (opening) => {
             asked.push('opened')
+            if (!process.isThere) return
+            const { openings, resetsInMs } = opening
+            circuit.open = { openings, until: now() + resetsInMs }
             circuit.tell(member, (other) => other.opened(opening))
           },
           closed: () => {
             asked.push('closed')
+            if (!process.isThere) return
+            circuit.open = undefined
             circuit.trial = undefined
             circuit.tell(member, (other) => other.closed())
           },
