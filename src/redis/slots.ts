@@ -13,7 +13,7 @@ import { GIVE_BACK, KEEP, LEAVE, TAKE } from './slot-scripts.js'
  */
 const LEASE_MS = 30_000
 
-/** After so long slots that could not be given back are given back again. Milliseconds. */
+/** After so long Redis is told again of slots that it was told of in vain. Milliseconds. */
 const AGAIN_MS = 1_000
 /** Of these, as many by one command. */
 const AT_ONCE = 1_000
@@ -116,11 +116,12 @@ export class RedisSlots implements SharedSlots {
   #owe(ids: readonly string[]): void {
     const until = now() + 2 * this.#leaseMs
     for (const id of ids) if (!this.#owed.has(id)) this.#owed.set(id, until)
-    this.#again ??= new Timer(AGAIN_MS, () => this.#giveBackOwed()).unref()
   }
 
-  #giveBackOwed(): void {
+  /** Redis was asked in vain: it is told again what it may not know. */
+  #tryAgain(): void {
     this.#again = undefined
+    if (this.#failures > 0) void this.#renew()
     for (const [id, until] of this.#owed) if (until < now()) this.#owed.delete(id)
     for (const ids of slices([...this.#owed.keys()], AT_ONCE)) void this.#giveBack(ids)
   }
@@ -162,7 +163,10 @@ export class RedisSlots implements SharedSlots {
     const reply = await this.#connection.run((client) =>
       runScript<Reply>(client, script, this.#keys, asked.map(String)),
     )
-    if (reply === ALONE) this.#failures++
+    if (reply === ALONE) {
+      this.#failures++
+      this.#again ??= new Timer(AGAIN_MS, () => this.#tryAgain()).unref()
+    }
     return reply
   }
 }

@@ -1,9 +1,16 @@
-import { type SharedSlot, type SharedSlots, Timer } from '../../core/index.js'
+import { now, type SharedSlot, type SharedSlots, Timer } from '../../core/index.js'
 import { WaitingRoom, type WaitingRoomOptions } from '../waiting-room.js'
 import type { QueuedCall } from './queued-call.js'
 
 /** While calls wait, the others are asked at least so often. Milliseconds. */
 const POLL_MS = 250
+
+/**
+ * So many asks in a row without an answer, and processes have begun calls that the others do not know
+ * of. For so long after that each keeps to its part, until all of them are known. Milliseconds.
+ */
+const OUTAGE = 3
+const SETTLE_MS = 6_000
 
 /** What the turns must know of their queue. */
 export interface TurnsOwner {
@@ -55,8 +62,9 @@ export class SharedTurns {
   /** Whether they may keep a place for this process. */
   #isInLine = false
   #poll: Timer | undefined
-  /** Whether the others could not be asked when it was last tried. */
-  #isAlone = false
+  /** Asks without an answer, in a row. */
+  #unanswered = 0
+  #settlesAt = 0
 
   constructor(slots: SharedSlots, owner: TurnsOwner, { layer, maxWaitMs }: RoomOptions) {
     this.#slots = slots
@@ -91,7 +99,7 @@ export class SharedTurns {
   giveBack(slot: Slot): void {
     this.#slots.giveBack(slot)
     // Nobody tells those who wait here, so they are not kept from asking.
-    if (this.#isAlone) this.#stopPoll()
+    if (this.#unanswered > 0 || this.#isSettling) this.#stopPoll()
   }
 
   /**
@@ -121,7 +129,10 @@ export class SharedTurns {
 
   /** Calls wait: sees to it that they get slots. */
   want(): void {
-    if (!this.#isAsking && this.#poll === undefined) void this.#askForWaiting()
+    if (this.#isAsking || this.#poll !== undefined) return
+    if (!this.#isSettling || this.#hasPart) return void this.#askForWaiting()
+    this.#leaveLine()
+    this.#pollLater()
   }
 
   async #askForWaiting(): Promise<void> {
@@ -133,10 +144,13 @@ export class SharedTurns {
     const reply = await this.#slots.take(slot, concurrency, waiting)
     this.#isAsking = false
     if (reply === true && waiting === 1) this.#isInLine = false
-    if (!this.#receive(slot, reply) && !this.#mustAskAgain)
-      this.#poll = new Timer(POLL_MS, () => this.#askAgain())
+    if (!this.#receive(slot, reply) && !this.#mustAskAgain) this.#pollLater()
     this.#owner.callWaiting()
     this.#putBack()
+  }
+
+  #pollLater(): void {
+    this.#poll = new Timer(POLL_MS, () => this.#askAgain())
   }
 
   #askAgain(): void {
@@ -153,6 +167,10 @@ export class SharedTurns {
   /** No call can begin that waits. */
   rest(): void {
     this.#stopPoll()
+    this.#leaveLine()
+  }
+
+  #leaveLine(): void {
     if (!this.#isInLine || this.#isAsking) return
     this.#isInLine = false
     this.#slots.leave()
@@ -160,15 +178,25 @@ export class SharedTurns {
 
   /** Whether there is a slot now for whoever is next. */
   #receive(slot: Slot, reply: boolean | null): boolean {
-    this.#isAlone = reply === null
-    slot.isAlone = reply === null && this.#mayDecide
-    if (reply === true || slot.isAlone) this.#inHand = slot
-    else if (reply === null) this.#slots.giveBack(slot)
-    return this.hasSlot
+    if (reply === null) this.#unanswered++
+    else {
+      if (this.#unanswered >= OUTAGE) this.#settlesAt = now() + SETTLE_MS
+      this.#unanswered = 0
+    }
+    if (reply === false) return false
+    slot.isAlone = reply === null
+    const mayBegin = (reply === true && !this.#isSettling) || this.#hasPart
+    if (mayBegin) this.#inHand = slot
+    else this.#slots.giveBack(slot)
+    return mayBegin
   }
 
-  /** Whether one more may begin without the others: each process has its part. */
-  get #mayDecide(): boolean {
+  get #isSettling(): boolean {
+    return now() < this.#settlesAt
+  }
+
+  /** Whether fewer run than this process may have without the others. */
+  get #hasPart(): boolean {
     const { running, concurrency } = this.#owner
     return running < Math.max(1, Math.floor(concurrency / this.#slots.processes))
   }

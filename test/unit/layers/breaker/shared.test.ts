@@ -169,7 +169,12 @@ describe('a circuit that opens', () => {
     await tick(500)
     await one.ask({})
     await other.ask({})
-    expect(events.map(({ state, elsewhere }: never) => [state, elsewhere])).toEqual([
+    expect(
+      events.map((event) => {
+        const { state, elsewhere } = event as StackEvent & { type: 'breaker' }
+        return [state, elsewhere]
+      }),
+    ).toEqual([
       ['open', undefined],
       ['open', true],
       ['half-open', undefined],
