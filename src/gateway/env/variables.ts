@@ -148,12 +148,20 @@ export const ClientVariables = v.object({
   REDIS_URL: text(
     'an address such as redis://127.0.0.1:6379',
     isRedisURL,
-    'Redis, in which several servers share their cache and their limits. Needs the package `redis`.',
+    'Redis, in which several servers share their cache, their limits and what they know of upstream. Needs the package `redis`.',
   ),
   BLOSSOM_SHARED_CACHE: onOrOff('on', 'Whether servers with one `REDIS_URL` share their cache.'),
   BLOSSOM_SHARED_LIMITS: onOrOff(
     'on',
     'Whether servers with one `REDIS_URL` share their limits and budgets.',
+  ),
+  BLOSSOM_SHARED_BREAKER: onOrOff(
+    'on',
+    'Whether servers with one `REDIS_URL` tell each other when they stop the calls of a model.',
+  ),
+  BLOSSOM_SHARED_CONCURRENCY: onOrOff(
+    'off',
+    'Whether `BLOSSOM_QUEUE_CONCURRENCY`, a number then, is of all servers with one `REDIS_URL` together.',
   ),
   BLOSSOM_FORWARD_KEYS: forwardKeys,
 })

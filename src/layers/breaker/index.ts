@@ -131,6 +131,17 @@ const share = <Default>(fallback: Default) =>
     (value) => typeof value === 'number' && value > 0 && value <= 1,
   )
 
+const SNAPSHOT = rules.custom<BreakerSnapshot, undefined>(
+  'what exportState() has returned',
+  undefined,
+  isSnapshot,
+)
+
+const OUTSIDE = {
+  queue: 'a call waits for a slot before it learns that the breaker is open; put breaker outside.',
+  pool: 'a call waits for a connection before it learns that the breaker is open; put breaker outside.',
+}
+
 /**
  * Refuses calls for a while when too many have failed, then lets a few through on trial. The
  * verdict on a call falls at the end of its answer, so that a stream that breaks half-way counts.
@@ -164,11 +175,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
       ),
       counts: rules.callback<(error: unknown) => boolean>(),
       onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
-      initialState: rules.custom<BreakerSnapshot, undefined>(
-        'what exportState() has returned',
-        undefined,
-        isSnapshot,
-      ),
+      initialState: SNAPSHOT,
       shared: rules.custom<SharedState, undefined>(
         'what redisShared() returns',
         undefined,
@@ -190,11 +197,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
   const layer: Layer<Name, BreakerStats, Request> = defineLayer({
     name: checked.name,
     kind: 'breaker',
-    outside: {
-      queue:
-        'a call waits for a slot before it learns that the breaker is open; put breaker outside.',
-      pool: 'a call waits for a connection before it learns that the breaker is open; put breaker outside.',
-    },
+    outside: OUTSIDE,
     wrap: (next) => (request, context) => circuits.run(next, request, context),
     stats: () => circuits.stats(),
     close: () => circuits.close(),

@@ -9,7 +9,7 @@ import {
 } from '../../core/index.js'
 import type { Gate } from '../gate.js'
 import type { Claim } from './fairness/index.js'
-import type { Slot } from './shared-turns.js'
+import type { Slot } from './slot.js'
 
 /** Whose calls they are. */
 interface CallOwner {

@@ -1,6 +1,7 @@
-import { now, type SharedSlot, type SharedSlots, Timer } from '../../core/index.js'
+import { now, type SharedSlots, Timer } from '../../core/index.js'
 import { WaitingRoom, type WaitingRoomOptions } from '../waiting-room.js'
 import type { QueuedCall } from './queued-call.js'
+import { Slot } from './slot.js'
 
 /** While calls wait, the others are asked at least so often. Milliseconds. */
 const POLL_MS = 250
@@ -29,21 +30,6 @@ export interface TurnsOwner {
 }
 
 type RoomOptions = Pick<WaitingRoomOptions, 'layer' | 'maxWaitMs'>
-
-/** A slot of all processes together, and the call that has it. */
-export class Slot implements SharedSlot {
-  call: QueuedCall | undefined
-  /** The others could not be asked: this process has decided alone. */
-  isAlone = false
-
-  constructor(call?: QueuedCall) {
-    this.call = call
-  }
-
-  get deadline(): number {
-    return this.call?.context.deadline ?? 0
-  }
-}
 
 /**
  * Slots that a queue has together with those of other processes. The queue decides who is next, and
@@ -92,7 +78,7 @@ export class SharedTurns {
   use(call: QueuedCall): Slot {
     const slot = this.#inHand as Slot
     this.#inHand = undefined
-    slot.call = call
+    slot.context = call.context
     return slot
   }
 
@@ -113,7 +99,7 @@ export class SharedTurns {
   }
 
   async #askFor(call: QueuedCall): Promise<void> {
-    const slot = new Slot(call)
+    const slot = new Slot(call.context)
     this.#receive(slot, await this.#slots.take(slot, this.#owner.concurrency, 0))
     // Who waits by now has come before.
     this.#owner.callWaiting()
