@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   base,
   type CallOptions,
+  type LayerOf,
   onEvent,
   type StackEvent,
   stack,
@@ -360,6 +361,55 @@ describe('a process alone', () => {
     expect(one.started).toEqual(['a', 'b'])
     await one.end('b')
     await other.end('d')
+  })
+})
+
+describe('an outage', () => {
+  it('leaves each process its part until all calls of all are known again, and then everything', async () => {
+    const { one, other } = two({ concurrency: 4 })
+    one.process.isThere = other.process.isThere = false
+    for (const request of ['a', 'b', 'c', 'd']) one.call(request)
+    await tick(1_000)
+    expect(one.started).toEqual(['a', 'b'])
+    one.process.isThere = other.process.isThere = true
+    await tick(5_900)
+    // Nobody knows that the other one has none.
+    expect(one.started).toEqual(['a', 'b'])
+    // One that ends still makes room for the next.
+    await one.end('a')
+    expect(one.started).toEqual(['a', 'b', 'c'])
+    await tick(1_000)
+    expect(one.started).toEqual(['a', 'b', 'c', 'd'])
+    await one.end('b', 'c', 'd')
+  })
+
+  it('is not one answer that was missed', async () => {
+    const { one } = two({ concurrency: 4 })
+    one.process.isThere = false
+    one.call('a')
+    await tick()
+    one.process.isThere = true
+    for (const request of ['b', 'c', 'd']) one.call(request)
+    await tick()
+    expect(one.started).toEqual(['a', 'b', 'c', 'd'])
+    await one.end('a', 'b', 'c', 'd')
+  })
+})
+
+describe('a call that runs only if that is possible at once', () => {
+  it('is asked for once, and refused without a wait', async () => {
+    const service = new Service()
+    const one = joined(service, { concurrency: 1 })
+    const layer = queue({ concurrency: 1, shared: service.join() })
+    const optional: LayerOf<string, string> = (next) => (request, context) =>
+      next(request, context.derive({ optional: true }))
+    const ask = stack(async (request: string) => `answer to ${request}`, optional, layer)
+    expect(await ask('a')).toBe('answer to a')
+    one.call('b')
+    await tick()
+    expect(await failure(ask('c'))).toMatchObject({ code: 'QUEUE_FULL', refused: true })
+    expect(layer.stats()).toMatchObject({ running: 0, waiting: 0, completed: 1, rejected: 1 })
+    await one.end('b')
   })
 })
 
