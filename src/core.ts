@@ -32,6 +32,8 @@ export { Json } from './core/json.js'
 export { defineLayer, type Layer, type LayerDefinition, type LayerOf } from './core/layer.js'
 export type {
   BucketTerms,
+  CircuitOpening,
+  CircuitWatcher,
   EntriesWatcher,
   LimitCorrection,
   LimitOrder,
@@ -42,12 +44,16 @@ export type {
   LogReader,
   LogWatcher,
   LogWriter,
+  SharedCircuit,
+  SharedCircuits,
   SharedEntries,
   SharedLimits,
   SharedLogs,
+  SharedSlot,
+  SharedSlots,
   SharedState,
   WindowTerms,
-} from './core/shared-state.js'
+} from './core/shared-state/index.js'
 export { stack } from './core/stack.js'
 export type {
   CloseOptions,

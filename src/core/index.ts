@@ -40,6 +40,8 @@ export {
   isThenable,
 } from './shape.js'
 export {
+  type CircuitOpening,
+  type CircuitWatcher,
   type EntriesWatcher,
   isSharedState,
   type LimitCorrection,
@@ -51,12 +53,16 @@ export {
   type LogReader,
   type LogWatcher,
   type LogWriter,
+  type SharedCircuit,
+  type SharedCircuits,
   type SharedEntries,
   type SharedLimits,
   type SharedLogs,
+  type SharedSlot,
+  type SharedSlots,
   type SharedState,
   sharedState,
-} from './shared-state.js'
+} from './shared-state/index.js'
 export { isJsonData, type Shared, SharedJson, share, shareList } from './shared-value.js'
 export { slices } from './slices.js'
 export { composeStack, stack } from './stack.js'

@@ -116,6 +116,11 @@ export class Connection {
     }
   }
 
+  /** Resolves when nothing is on its way, or soon. */
+  get idle(): Promise<void> {
+    return this.#operations.idle
+  }
+
   get counts(): OperationCounts {
     return this.#operations.counts
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { ConfigError, check, rules, type SharedState, sharedState } from '../core/index.js'
+import { RedisCircuits } from './circuits.js'
 import { isRedisClient, type RedisClient } from './client.js'
 import { Connection } from './connection.js'
 import { RedisEntries } from './entries.js'
@@ -7,6 +8,7 @@ import { RedisLimits } from './limits.js'
 import { Inbox } from './logs/inbox.js'
 import { RedisLogs } from './logs/index.js'
 import { Messages } from './messages.js'
+import { RedisSlots } from './slots.js'
 
 /** Options of `redisShared()`: either `url` or `client`. */
 export interface RedisSharedOptions {
@@ -80,6 +82,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   const messages = new Messages(connection, `${prefix}:messages`, id)
   const inbox = new Inbox(connection, prefix, id)
   const limits = new Map<string, RedisLimits>()
+  const circuits = new Map<string, RedisCircuits>()
   return sharedState({
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
     limits(name: string) {
@@ -88,11 +91,19 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
       return known
     },
     logs: (name: string) => new RedisLogs(connection, inbox, prefix, name),
+    circuits(name: string) {
+      const known = circuits.get(name) ?? new RedisCircuits(connection, messages, prefix, name)
+      circuits.set(name, known)
+      return known
+    },
+    slots: (name: string) => new RedisSlots(connection, messages, prefix, name),
     stats: () => ({ ...connection.counts, processes: messages.processes }),
     async close() {
       messages.close()
       inbox.close()
       await Promise.all([...limits.values()].map((one) => one.flush()))
+      // What layers have given back last is on its way.
+      await connection.idle
       connection.close()
     },
   })

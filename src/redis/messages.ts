@@ -10,6 +10,30 @@ export type Message =
   | { readonly type: 'beat'; readonly count: number }
   | { readonly type: 'deleted'; readonly cache: string; readonly key: string }
   | { readonly type: 'cleared'; readonly cache: string }
+  | CircuitMessage
+  | FreedMessage
+
+/** What has become of a circuit; `key`: the digest of its own. `ms`: how long it stays open. */
+type CircuitMessage =
+  | {
+      readonly type: 'opened'
+      readonly breaker: string
+      readonly key: string
+      readonly openings: number
+      readonly ms: number
+    }
+  | {
+      readonly type: 'closed' | 'released'
+      readonly breaker: string
+      readonly key: string
+    }
+
+/** A slot of a queue may be free for the one that waits under that name. */
+interface FreedMessage {
+  readonly type: 'freed'
+  readonly queue: string
+  readonly to: string
+}
 
 type Sent = Message & { readonly from: string }
 
@@ -102,12 +126,19 @@ export class Messages {
 /** Anybody may send to the channel. */
 function read(text: string): Sent | undefined {
   try {
-    const { type, from, count, cache, key } = JSON.parse(text)
+    const { type, from, count, cache, key, breaker, openings, ms, queue, to } = JSON.parse(text)
     if (typeof from !== 'string') return undefined
     if (type === 'beat' && Number.isSafeInteger(count)) return { type, from, count }
     if (type === 'cleared' && typeof cache === 'string') return { type, from, cache }
     if (type === 'deleted' && typeof cache === 'string' && typeof key === 'string')
       return { type, from, cache, key }
+    if (typeof breaker === 'string' && typeof key === 'string') {
+      if (type === 'closed' || type === 'released') return { type, from, breaker, key }
+      if (type === 'opened' && Number.isSafeInteger(openings) && Number.isFinite(ms))
+        if (openings > 0 && ms > 0) return { type, from, breaker, key, openings, ms }
+    }
+    if (type === 'freed' && typeof queue === 'string' && typeof to === 'string')
+      return { type, from, queue, to }
   } catch {
     // It is none of ours.
   }

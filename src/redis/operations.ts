@@ -30,6 +30,8 @@ export class Operations {
   #restUntil = 0
   /** After a rest one operation goes ahead, and the others wait for what becomes of it. */
   #hasTrial = false
+  #running = 0
+  #onIdle: (() => void) | undefined
 
   constructor(limitMs: number) {
     this.#limitMs = limitMs
@@ -41,11 +43,23 @@ export class Operations {
     if (isTrial && (this.#hasTrial || now() < this.#restUntil)) return this.alone()
     this.#hasTrial = isTrial
     this.#counts.operations++
+    this.#running++
     const result = await attempt(operation, this.#limitMs)
+    if (--this.#running === 0) this.#onIdle?.()
     if (isTrial) this.#hasTrial = false
     if (result === ALONE) return this.#failed(isTrial)
     if (isTrial) this.recovered()
     return result
+  }
+
+  /** Resolves when no operation runs, or when each has had its time and one that follows it, too. */
+  get idle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve()
+    const emptied = () =>
+      new Promise<void>((resolve) => {
+        this.#onIdle = resolve
+      })
+    return inTime(emptied, 2 * this.#limitMs, () => {})
   }
 
   /** Redis is known to be back. */

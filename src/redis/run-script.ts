@@ -7,12 +7,12 @@ export type ScriptReply = readonly (string | number | ScriptReply)[]
 const digests = new Map<string, string>()
 
 /** Runs a script that Redis may know already. */
-export async function runScript(
+export async function runScript<Reply = ScriptReply>(
   client: RedisClient,
   script: string,
   keys: string[],
   args: readonly (string | number)[],
-): Promise<ScriptReply> {
+): Promise<Reply> {
   let sha = digests.get(script)
   if (sha === undefined) {
     // Redis knows scripts by this digest.
@@ -21,9 +21,9 @@ export async function runScript(
   }
   const options = { keys, arguments: args.map(String) }
   try {
-    return (await client.evalSha(sha, options)) as ScriptReply
+    return (await client.evalSha(sha, options)) as Reply
   } catch (error) {
     if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
-    return (await client.eval(script, options)) as ScriptReply
+    return (await client.eval(script, options)) as Reply
   }
 }

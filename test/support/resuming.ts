@@ -1,8 +1,9 @@
-import { type SharedState, sharedState } from '../../src/core/index.js'
+import type { SharedState } from '../../src/core/index.js'
 import { createGateway, type Gateway, type GatewayOptions } from '../../src/gateway/index.js'
 import { MemoryLogs } from '../../src/gateway/streams/memory-logs.js'
 import { type Blossom, type BlossomLayer, createBlossom } from '../../src/index.js'
 import { LogProcess } from './log-process.js'
+import { onlyShared } from './only-shared.js'
 
 /** A gateway by itself, as a function. */
 export interface Server extends AsyncDisposable {
@@ -23,12 +24,7 @@ export class SharedMemory {
   /** What one server sees of it. */
   forServer(): { shared: SharedState; processes: LogProcess[] } {
     const processes: LogProcess[] = []
-    const never = () => {
-      throw new Error('Only logs were to be asked for.')
-    }
-    const shared = sharedState({
-      entries: never,
-      limits: never,
+    const shared = onlyShared({
       logs: (name) => {
         const logs = this.#byName.get(name) ?? new MemoryLogs()
         this.#byName.set(name, logs)

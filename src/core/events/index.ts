@@ -66,8 +66,15 @@ export interface StackEventDetails {
     readonly delayMs: number
     readonly model?: string
   }
-  /** A breaker has changed, by the verdict on this call. */
-  breaker: { readonly layer: string; readonly state: 'closed' | 'open' | 'half-open' }
+  /**
+   * A breaker has changed, by the verdict on this call. `elsewhere`: by a verdict in another process,
+   * and this call is the first to meet it.
+   */
+  breaker: {
+    readonly layer: string
+    readonly state: 'closed' | 'open' | 'half-open'
+    readonly elsewhere?: true
+  }
   /**
    * This call has brought what a `rateLimit()` may cost to four fifths of it; once a window for each
    * of its keys.

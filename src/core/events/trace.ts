@@ -152,8 +152,9 @@ export class Trace {
     this.#tell('alone', { layer })
   }
 
-  breaker(layer: string, state: StackEventDetails['breaker']['state']): void {
-    this.#tell('breaker', { layer, state })
+  /** `elsewhere`: another process has changed it. */
+  breaker(layer: string, state: StackEventDetails['breaker']['state'], elsewhere?: true): void {
+    this.#tell('breaker', { layer, state, elsewhere })
   }
 
   budget(layer: string, tenant: string | undefined, spent: number, limit: number): void {

@@ -40,7 +40,7 @@ export function blossomFromEnv(env: Environment = process.env) {
       attempt: { ms: read.BLOSSOM_ATTEMPT_TIMEOUT_MS },
       ...limitsFrom(read, read.BLOSSOM_SHARED_LIMITS ? shared : undefined),
       ...othersFrom(read),
-      ...protectionFrom(read),
+      ...protectionFrom(read, shared),
     }),
   )
   return shared === undefined ? blossom : closesWith(blossom, () => shared.close())

@@ -8,12 +8,18 @@ type Variables = v.InferOutput<typeof ClientVariables>
 
 /** Whether there is anything that servers would share. */
 export function sharesSomething(read: Variables): boolean {
+  if (read.BLOSSOM_SHARED_CONCURRENCY && read.BLOSSOM_QUEUE_CONCURRENCY === 'adaptive')
+    throw new ConfigError(
+      'The environment variable BLOSSOM_QUEUE_CONCURRENCY must be an integer while BLOSSOM_SHARED_CONCURRENCY is on.',
+    )
   const { rateLimit, providerLimit } = limitsFrom(read, undefined)
   const hasLimits = rateLimit !== false || providerLimit !== false
   return (
     (read.BLOSSOM_CACHE && read.BLOSSOM_SHARED_CACHE) ||
     read.BLOSSOM_SHARED_DEDUPE ||
-    (hasLimits && read.BLOSSOM_SHARED_LIMITS)
+    (hasLimits && read.BLOSSOM_SHARED_LIMITS) ||
+    read.BLOSSOM_SHARED_BREAKER ||
+    read.BLOSSOM_SHARED_CONCURRENCY
   )
 }
 
@@ -51,18 +57,20 @@ export function othersFrom(read: Variables) {
 }
 
 /** What keeps calls from upstream while it cannot take them. */
-export function protectionFrom(read: Variables) {
+export function protectionFrom(read: Variables, shared: SharedState | undefined) {
   const gate = read.BLOSSOM_POOL_GATE
   return {
     breaker: {
       slowMs: read.BLOSSOM_BREAKER_SLOW_MS || undefined,
       trials: read.BLOSSOM_BREAKER_TRIALS,
+      shared: read.BLOSSOM_SHARED_BREAKER ? shared : undefined,
     },
     queue: {
       concurrency: read.BLOSSOM_QUEUE_CONCURRENCY,
       maxWaiting: read.BLOSSOM_QUEUE_MAX_WAITING,
       weights: Object.fromEntries(read.BLOSSOM_QUEUE_WEIGHTS ?? []),
       gate,
+      shared: read.BLOSSOM_SHARED_CONCURRENCY ? shared : undefined,
     },
     pool: { connections: read.BLOSSOM_POOL_CONNECTIONS, gate },
   }

@@ -148,7 +148,7 @@ export const ClientVariables = v.object({
   REDIS_URL: text(
     'an address such as redis://127.0.0.1:6379',
     isRedisURL,
-    'Redis, by which several servers share their cache, identical calls and limits. Needs the package `redis`.',
+    'Redis, by which several servers share their cache, identical calls, limits and what they know of upstream. Needs the package `redis`.',
   ),
   BLOSSOM_SHARED_CACHE: onOrOff('on', 'Whether servers with one `REDIS_URL` share their cache.'),
   BLOSSOM_SHARED_DEDUPE: onOrOff(
@@ -158,6 +158,14 @@ export const ClientVariables = v.object({
   BLOSSOM_SHARED_LIMITS: onOrOff(
     'on',
     'Whether servers with one `REDIS_URL` share their limits and budgets.',
+  ),
+  BLOSSOM_SHARED_BREAKER: onOrOff(
+    'on',
+    'Whether servers with one `REDIS_URL` tell each other when they stop the calls of a model.',
+  ),
+  BLOSSOM_SHARED_CONCURRENCY: onOrOff(
+    'off',
+    'Whether `BLOSSOM_QUEUE_CONCURRENCY`, a number then, is of all servers with one `REDIS_URL` together.',
   ),
   BLOSSOM_FORWARD_KEYS: forwardKeys,
 })

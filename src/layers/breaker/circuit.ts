@@ -9,9 +9,12 @@ import {
   type Expiring,
   NOT_WAITING,
   now,
+  type SharedCircuit,
+  type SharedCircuits,
   type Trace,
 } from '../../core/index.js'
 import type { Rates } from './rates.js'
+import { TrialLease } from './trial-lease.js'
 import { type Permit, Trials } from './trials.js'
 import { VerdictWindow } from './verdict-window.js'
 
@@ -26,8 +29,12 @@ export interface CircuitOptions extends Rates {
   trials: number
   /** How long it stays open after that many openings in a row. */
   resetMs(openings: number): number
-  /** `trace`: of the call whose verdict has opened or closed it. */
-  onStateChange(state: BreakerState, trace: Trace | undefined): void
+  /**
+   * `trace`: of the call whose verdict has opened or closed it. `isHeard`: another process has, and
+   * `onMet()` follows with the first call that meets it.
+   */
+  onStateChange(state: BreakerState, trace: Trace | undefined, isHeard: boolean): void
+  onMet?: ((state: BreakerState, trace: Trace | undefined) => void) | undefined
 }
 
 /** What must be kept of a circuit that is not closed. */
@@ -55,6 +62,13 @@ export class Circuit implements Expiring {
   #period = 0
   #trace: Trace | undefined
   #permit: Permit = { period: 0, trial: false }
+  /** Undefined while it is not shared. */
+  #shared: SharedCircuit | undefined
+  #lease: TrialLease | undefined
+  /** The moment until which another process has the trial. */
+  #triedUntil = 0
+  /** What another process has made of it, and no call has met. */
+  #heard: BreakerState | undefined
 
   constructor(options: CircuitOptions) {
     this.#options = options
@@ -84,7 +98,29 @@ export class Circuit implements Expiring {
       if (left > 0) return Math.max(1, left)
       this.#halfOpen()
     }
-    return this.#trials.enter(this.#period, this.#resetMs)
+    const left = this.#triedUntil - now()
+    return left > 0 ? Math.max(1, left) : this.#trials.enter(this.#period, this.#resetMs)
+  }
+
+  /** Whether other processes must be asked before the call may run. */
+  mustAsk({ trial }: Permit): boolean {
+    return trial && this.#lease !== undefined && !this.#lease.isHeld
+  }
+
+  /** Asks them for the trial of this permit. Resolves with what `enter()` returns. */
+  async ask(permit: Permit): Promise<Permit | number> {
+    const lease = this.#lease as TrialLease
+    const waitMs = await lease.ask(this.#resetMs)
+    if (permit.period !== this.#period) {
+      // Another process has opened or closed it meanwhile.
+      lease.release()
+      return this.enter(true)
+    }
+    if (waitMs === null) permit.alone = true
+    if (waitMs === null || waitMs === 0) return permit
+    this.#trials.settle(permit, undefined, false)
+    this.#triedUntil = now() + waitMs
+    return Math.max(1, waitMs)
   }
 
   /**
@@ -110,15 +146,21 @@ export class Circuit implements Expiring {
     trace: Trace | undefined,
   ): void {
     const next = this.#trials.settle(permit, verdict, isSlow)
-    if (next === 'open') this.#open(trace)
-    if (next === 'closed') this.#close(trace)
+    if (next === 'open') return this.#open(trace)
+    if (next === 'closed') {
+      this.#lease?.forget()
+      this.#close(trace)
+      this.#shared?.closed()
+    } else if (this.#trials.isIdle) this.#lease?.release()
   }
 
   #open(trace: Trace | undefined): void {
     this.#resetMs = this.#options.resetMs(++this.#openings)
     this.#resetsAt = now() + this.#resetMs
     backgroundDeadlines.set(this, this.#resetsAt)
+    this.#lease?.forget()
     this.#change('open', trace)
+    this.#shared?.opened({ openings: this.#openings, resetsInMs: this.#resetMs })
   }
 
   /** It is time for trials, whether or not a call asks for one. */
@@ -129,23 +171,66 @@ export class Circuit implements Expiring {
   #halfOpen(): void {
     backgroundDeadlines.clear(this)
     this.#state = 'half-open'
-    this.#options.onStateChange('half-open', this.#trace)
+    this.#options.onStateChange('half-open', this.#trace, false)
   }
 
   /** What was counted before is no sign of upstream's health now. */
-  #close(trace: Trace | undefined): void {
+  #close(trace: Trace | undefined, isHeard = false): void {
     this.#openings = 0
     this.#verdicts.clear()
-    this.#change('closed', trace)
+    this.#change('closed', trace, isHeard)
   }
 
-  #change(state: 'open' | 'closed', trace: Trace | undefined): void {
+  #change(state: 'open' | 'closed', trace: Trace | undefined, isHeard = false): void {
     const hasChanged = state !== this.#state
     this.#state = state
     this.#trials.clear()
+    this.#lease?.release()
+    this.#triedUntil = 0
     this.#trace = trace
     this.#permit = { period: ++this.#period, trial: false }
-    if (hasChanged) this.#options.onStateChange(state, trace)
+    if (!hasChanged) return
+    this.#heard = isHeard ? state : undefined
+    this.#options.onStateChange(state, trace, isHeard)
+  }
+
+  /** From now on other processes hear of it, and it of what they do with it. */
+  join(circuits: SharedCircuits, key: string): void {
+    this.#shared = circuits.join(key, {
+      opened: (opening) => this.#hearOpened(opening),
+      closed: () => this.#hearClosed(),
+      released: () => {
+        this.#triedUntil = 0
+      },
+    })
+    this.#lease = new TrialLease(this.#shared)
+  }
+
+  #hearOpened({ openings, resetsInMs }: OpenCircuit): void {
+    this.#openings = Math.max(this.#openings, openings)
+    const resetMs = this.#options.resetMs(this.#openings)
+    // It stays open for no longer than if it had opened here, whatever anybody sends.
+    const resetsAt = now() + Math.min(resetsInMs, resetMs)
+    if (this.#state === 'open' && this.#resetsAt >= resetsAt) return
+    this.#resetMs = resetMs
+    this.#resetsAt = resetsAt
+    backgroundDeadlines.set(this, resetsAt)
+    this.#change('open', undefined, true)
+  }
+
+  #hearClosed(): void {
+    // What an operator has opened here stays open.
+    if (this.#state === 'closed' || this.#resetsAt === Number.POSITIVE_INFINITY) return
+    backgroundDeadlines.clear(this)
+    this.#close(undefined, true)
+  }
+
+  /** A call has come: the first one tells what other processes have made of it. */
+  meet(trace: Trace | undefined): void {
+    if (this.#heard === undefined) return
+    this.#trace = trace
+    this.#options.onMet?.(this.#heard, trace)
+    this.#heard = undefined
   }
 
   /** Opens it until `reset()`. */
@@ -158,8 +243,10 @@ export class Circuit implements Expiring {
 
   /** Closes it, as if nothing had been counted. */
   reset(): void {
+    const isOpenElsewhere = this.#state !== 'closed' && this.#resetsAt !== Number.POSITIVE_INFINITY
     backgroundDeadlines.clear(this)
     this.#close(undefined)
+    if (isOpenElsewhere) this.#shared?.closed()
   }
 
   /** What must be kept of it; undefined when it is closed. */
@@ -183,5 +270,7 @@ export class Circuit implements Expiring {
   close(): void {
     this.#period++
     backgroundDeadlines.clear(this)
+    this.#lease?.release()
+    this.#shared?.leave()
   }
 }

@@ -10,6 +10,7 @@ import {
   isOfOwnKey,
   type MaybePromise,
   runHook,
+  type SharedCircuits,
   type StreamEnd,
   TimeoutError,
 } from '../../core/index.js'
@@ -18,6 +19,7 @@ import { Isolation } from './isolation.js'
 import { JudgedCall } from './judged-call.js'
 import type { Rates } from './rates.js'
 import { type BreakerSnapshot, type CircuitSnapshot, exported, imported } from './snapshot.js'
+import type { Permit } from './trials.js'
 import { isVerdict } from './verdict.js'
 
 /** Circuits that are remembered when there is one for each key. */
@@ -33,6 +35,7 @@ export interface CircuitsOptions<Request> extends Rates {
   resetMs(openings: number): number
   key: 'model' | ((request: Request, context: Context) => string) | undefined
   counts: ((error: unknown) => boolean) | undefined
+  shared: SharedCircuits | undefined
   onStateChange: ((state: BreakerState, key: string | undefined) => void) | undefined
 }
 
@@ -47,7 +50,7 @@ export class Circuits<Request> {
   readonly #only: Circuit | undefined
   /** Kept apart from the circuits, as a key that is isolated stays so however many others come. */
   readonly #isolation = new Isolation()
-  readonly #stats = { successes: 0, failures: 0, slow: 0, rejected: 0, opened: 0 }
+  readonly #stats = { successes: 0, failures: 0, slow: 0, rejected: 0, opened: 0, heard: 0 }
 
   constructor(options: CircuitsOptions<Request>) {
     this.#options = options
@@ -61,13 +64,49 @@ export class Circuits<Request> {
     context: Context,
   ): MaybePromise<Answer> {
     const circuit = this.#only ?? this.#circuitOf(request, context)
+    circuit.meet(context.trace)
     const permit = circuit.enter(context.optional)
+    return typeof permit !== 'number' && circuit.mustAsk(permit)
+      ? this.#runAsking(next, request, context, circuit, permit)
+      : this.#go(next, request, context, circuit, permit)
+  }
+
+  /** Runs a trial, unless another process has it. */
+  async #runAsking<R extends Request, Answer>(
+    next: Handler<R, Answer>,
+    request: R,
+    context: Context,
+    circuit: Circuit,
+    asked: Permit,
+  ): Promise<Answer> {
+    const permit = await circuit.ask(asked)
+    if (typeof permit !== 'number') {
+      if (context.cancel.aborted) circuit.settle(permit, undefined)
+      context.cancel.throwIfAborted()
+      if (permit.alone) this.#noteAlone(context)
+    }
+    return this.#go(next, request, context, circuit, permit)
+  }
+
+  #noteAlone({ meta, trace }: Context): void {
+    const { name } = this.#options
+    meta.set(name, { alone: true })
+    trace?.alone(name)
+  }
+
+  #go<R extends Request, Answer>(
+    next: Handler<R, Answer>,
+    request: R,
+    context: Context,
+    circuit: Circuit,
+    permit: Permit | number,
+  ): MaybePromise<Answer> {
+    const { name, slowMs } = this.#options
     if (typeof permit === 'number') {
       this.#stats.rejected++
       const retryAfter = Number.isFinite(permit) ? permit : undefined
-      throw new BreakerOpenError(retryAfter, { layer: this.#options.name })
+      throw new BreakerOpenError(retryAfter, { layer: name })
     }
-    const { slowMs } = this.#options
     const call = new JudgedCall(this, circuit, permit, request, context, slowMs)
     return follow(next, request, context, call)
   }
@@ -92,15 +131,19 @@ export class Circuits<Request> {
   }
 
   #make(key: string | undefined): Circuit {
-    const { name, onStateChange } = this.#options
-    return new Circuit({
+    const { name, shared, onStateChange } = this.#options
+    const circuit = new Circuit({
       ...this.#options,
-      onStateChange: (state, trace) => {
+      onStateChange: (state, trace, isHeard) => {
         if (state === 'open') this.#stats.opened++
+        if (state === 'open' && isHeard) this.#stats.heard++
         trace?.breaker(name, state)
         if (onStateChange) runHook('breaker: onStateChange()', () => onStateChange(state, key))
       },
+      onMet: (state, trace) => trace?.breaker(name, state, true),
     })
+    if (shared !== undefined) circuit.join(shared, key ?? '')
+    return circuit
   }
 
   /** The verdict that the end of an answer gives; undefined when it is ignored. @internal */

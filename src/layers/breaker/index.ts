@@ -5,8 +5,10 @@ import {
   check,
   defineLayer,
   hookFailed,
+  isSharedState,
   type Layer,
   rules,
+  type SharedState,
 } from '../../core/index.js'
 import type { BreakerState } from './circuit.js'
 import { Circuits } from './circuits.js'
@@ -64,6 +66,13 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
    * until their time has passed. @default all are closed
    */
   initialState?: BreakerSnapshot | undefined
+  /**
+   * What `redisShared()` returns. A circuit that opens in one process opens in all that have a
+   * breaker of the same `name`, and one process at a time runs its trials. Nothing is asked while a
+   * circuit is closed; when others cannot be asked, each process decides alone.
+   * @default each process by itself
+   */
+  shared?: SharedState | undefined
   /** Key in `stats()`. @default 'breaker' */
   name?: Name | undefined
 }
@@ -82,6 +91,8 @@ export interface BreakerStats {
   readonly rejected: number
   /** How often it has opened. */
   readonly opened: number
+  /** Of these, how often because it had in another process. */
+  readonly heard: number
   /** The circuits that are not closed, or had calls in the window. Without `key` at most one. */
   readonly circuits: { readonly open: number; readonly halfOpen: number; readonly total: number }
 }
@@ -120,6 +131,17 @@ const share = <Default>(fallback: Default) =>
     (value) => typeof value === 'number' && value > 0 && value <= 1,
   )
 
+const SNAPSHOT = rules.custom<BreakerSnapshot, undefined>(
+  'what exportState() has returned',
+  undefined,
+  isSnapshot,
+)
+
+const OUTSIDE = {
+  queue: 'a call waits for a slot before it learns that the breaker is open; put breaker outside.',
+  pool: 'a call waits for a connection before it learns that the breaker is open; put breaker outside.',
+}
+
 /**
  * Refuses calls for a while when too many have failed, then lets a few through on trial. The
  * verdict on a call falls at the end of its answer, so that a stream that breaks half-way counts.
@@ -133,34 +155,40 @@ const share = <Default>(fallback: Default) =>
 export function breaker<const Name extends string = 'breaker', Request = unknown>(
   options: BreakerOptions<Name, Request> = {},
 ): BreakerLayer<Name, Request> {
-  const { resetMs, slowMs, slowRate, initialState, ...checked } = check('breaker', options, {
-    failureRate: share(0.5),
-    minimumCalls: rules.integer(10, { min: 1 }),
-    windowMs: rules.duration(10_000, { min: 10, max: LONGEST_MS }),
-    resetMs: rules.either(
-      rules.duration(RESET_MS, { max: LONGEST_MS }),
-      rules.callback<(openings: number) => number>(),
-    ),
-    trials: rules.integer(1, { min: 1, max: 1_000 }),
-    slowMs: rules.duration(undefined),
-    slowRate: share(undefined),
-    key: rules.either(
-      rules.oneOf(['model'], undefined),
-      rules.callback<(request: Request, context: Context) => string>(),
-    ),
-    counts: rules.callback<(error: unknown) => boolean>(),
-    onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
-    initialState: rules.custom<BreakerSnapshot, undefined>(
-      'what exportState() has returned',
-      undefined,
-      isSnapshot,
-    ),
-    name: rules.layerName<Name>('breaker'),
-  })
+  const { resetMs, slowMs, slowRate, initialState, shared, ...checked } = check(
+    'breaker',
+    options,
+    {
+      failureRate: share(0.5),
+      minimumCalls: rules.integer(10, { min: 1 }),
+      windowMs: rules.duration(10_000, { min: 10, max: LONGEST_MS }),
+      resetMs: rules.either(
+        rules.duration(RESET_MS, { max: LONGEST_MS }),
+        rules.callback<(openings: number) => number>(),
+      ),
+      trials: rules.integer(1, { min: 1, max: 1_000 }),
+      slowMs: rules.duration(undefined),
+      slowRate: share(undefined),
+      key: rules.either(
+        rules.oneOf(['model'], undefined),
+        rules.callback<(request: Request, context: Context) => string>(),
+      ),
+      counts: rules.callback<(error: unknown) => boolean>(),
+      onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
+      initialState: SNAPSHOT,
+      shared: rules.custom<SharedState, undefined>(
+        'what redisShared() returns',
+        undefined,
+        isSharedState,
+      ),
+      name: rules.layerName<Name>('breaker'),
+    },
+  )
   if (slowRate !== undefined && slowMs === undefined)
     throw new ConfigError('breaker: option "slowRate" needs "slowMs".', { layer: 'breaker' })
   const circuits = new Circuits<Request>({
     ...checked,
+    shared: shared?.circuits(checked.name),
     resetMs: typeof resetMs === 'function' ? resetTime(resetMs) : () => resetMs ?? RESET_MS,
     slowMs: slowMs ?? Number.POSITIVE_INFINITY,
     slowRate: slowMs === undefined ? Number.POSITIVE_INFINITY : (slowRate ?? SLOW_RATE),
@@ -169,11 +197,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
   const layer: Layer<Name, BreakerStats, Request> = defineLayer({
     name: checked.name,
     kind: 'breaker',
-    outside: {
-      queue:
-        'a call waits for a slot before it learns that the breaker is open; put breaker outside.',
-      pool: 'a call waits for a connection before it learns that the breaker is open; put breaker outside.',
-    },
+    outside: OUTSIDE,
     wrap: (next) => (request, context) => circuits.run(next, request, context),
     stats: () => circuits.stats(),
     close: () => circuits.close(),

@@ -6,6 +6,8 @@ export interface Permit {
   /** The circuit's period it was given in. */
   readonly period: number
   readonly trial: boolean
+  /** A trial that other processes could not be asked for. */
+  alone?: boolean
 }
 
 /** The permit of a trial. */
@@ -44,6 +46,11 @@ export class Trials {
     const trial: Trial = { period, trial: true, at }
     this.#running.add(trial)
     return trial
+  }
+
+  /** Whether none runs, and none has had a verdict. */
+  get isIdle(): boolean {
+    return this.#ended === 0 && this.#running.size === 0
   }
 
   get #oldest(): Trial {

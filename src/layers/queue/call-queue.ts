@@ -1,23 +1,22 @@
 import {
   type Context,
-  deadlines,
   ELSEWHERE,
-  type Expiring,
   follow,
   type Handler,
   type MaybePromise,
-  NOT_WAITING,
   now,
+  type SharedSlots,
   type StreamEnd,
 } from '../../core/index.js'
 import { Gate, refusalIn } from '../gate.js'
-import { type Waiter, WaitingRoom } from '../waiting-room.js'
 import { Admission } from './admission.js'
-import { type Concurrency, isOverload, type Limit, limitOf } from './concurrency/index.js'
-import { Fairness, type Ticket } from './fairness/index.js'
+import { type Concurrency, isOverload } from './concurrency/index.js'
+import { Fairness } from './fairness/index.js'
 import { HoldTimes } from './hold-times.js'
 import { ModelGate, ModelGates } from './model-gates.js'
 import { QueuedCall } from './queued-call.js'
+import type { SharedTurns } from './shared-turns.js'
+import { Turns } from './turns.js'
 
 export interface CallQueueOptions {
   name: string
@@ -27,41 +26,35 @@ export interface CallQueueOptions {
   fairness: boolean
   weights: ReadonlyMap<string, number>
   gate: 'member' | 'model'
+  shared: SharedSlots | undefined
 }
 
-/** The calls of one `queue()`: who runs, who waits, and when the next may begin. */
-export class CallQueue implements Expiring {
-  deadlineSlot = NOT_WAITING
+/** The calls of one `queue()`: who runs, who waits, and what comes of them. */
+export class CallQueue {
   readonly #name: string
-  #limit: Limit
+  readonly #turns: Turns
   readonly #shares: Fairness | undefined
-  /** Its tickets are calls of this queue. */
-  readonly #room: WaitingRoom<Ticket>
   readonly #times: HoldTimes
   readonly #admission: Admission
-  /** For all calls; never shut when there is one for each model. */
-  readonly #gate = new Gate()
   readonly #modelGates: ModelGates | undefined
   /** For calls with a key of their own: never shut. */
   readonly #ownKeys = new Gate()
-  #running = 0
   #completed = 0
   #failed = 0
   #rejected = 0
 
   constructor(options: CallQueueOptions) {
-    const { name, concurrency, maxWaiting, maxWaitMs, fairness, weights, gate } = options
+    const { name, concurrency, maxWaiting, maxWaitMs, fairness, weights, gate, shared } = options
     this.#name = name
-    this.#limit = limitOf(concurrency)
     const shares = fairness ? new Fairness({ maxWaiting, weights }) : undefined
     const bandOf = shares && ((priority: number) => shares.bandOf(priority))
-    const room = new WaitingRoom({ layer: name, maxWaiting, maxWaitMs, bandOf })
-    const times = new HoldTimes(name, () => this.#limit.current)
+    const turns = new Turns({ layer: name, maxWaiting, maxWaitMs, bandOf, concurrency, shared })
+    const times = new HoldTimes(name, () => turns.share)
     const waiting = () => this.#waiting
     if (gate === 'model') this.#modelGates = new ModelGates(name, maxWaitMs)
-    this.#admission = new Admission({ ...options, room, times, shares, waiting })
+    this.#admission = new Admission({ ...options, room: turns.room, times, shares, waiting })
+    this.#turns = turns
     this.#shares = shares
-    this.#room = room
     this.#times = times
   }
 
@@ -80,7 +73,7 @@ export class CallQueue implements Expiring {
 
   #gateOf(request: unknown, context: Context): Gate {
     if (context.base.ownKey(request) === true) return this.#ownKeys
-    return this.#modelGates?.of(request, context) ?? this.#gate
+    return this.#modelGates?.of(request, context) ?? this.#turns.gate
   }
 
   #enter<Request, Answer>(
@@ -88,9 +81,10 @@ export class CallQueue implements Expiring {
     request: Request,
     call: QueuedCall,
   ): MaybePromise<Answer> {
-    if (this.#room.waiting > 0 || !this.#mayBegin(call)) return this.#runLater(next, request, call)
-    this.#begin(call)
-    call.claim?.pass()
+    const turns = this.#turns
+    if (!turns.mayBegin(call)) return this.#runLater(next, request, call)
+    if (turns.shared !== undefined) return this.#runAsking(next, request, call, turns.shared)
+    turns.pass(call)
     return this.#go(next, request, call)
   }
 
@@ -100,7 +94,7 @@ export class CallQueue implements Expiring {
     call: QueuedCall,
   ): MaybePromise<Answer> {
     const { context } = call
-    const inward = this.#limit.isAdaptive ? context.derive({ adapts: true }) : context
+    const inward = this.#turns.limit.isAdaptive ? context.derive({ adapts: true }) : context
     return follow(next, request, inward, call)
   }
 
@@ -111,15 +105,30 @@ export class CallQueue implements Expiring {
     call: QueuedCall,
   ): Promise<Answer> {
     this.#admit(call)
-    const turn = this.#room.wait(call.context, call.arrivedAt, call)
-    // It may be there already: the gate may have opened since anybody looked.
-    this.#callWaiting()
-    return turn.then(
+    return this.#turns.wait(call).then(
       () => {
         this.#hasWaited(call)
         // Its gate was shut while it waited here.
         if (call.pass === undefined) return this.#runBehindGate(next, request, call)
         this.#lookAgain(call)
+        call.start()
+        return this.#go(next, request, call)
+      },
+      (error) => this.#reject(call, error),
+    )
+  }
+
+  /** Other processes may have taken all slots. */
+  #runAsking<Request, Answer>(
+    next: Handler<Request, Answer>,
+    request: Request,
+    call: QueuedCall,
+    shared: SharedTurns,
+  ): Promise<Answer> {
+    return shared.ask(call).then(
+      () => {
+        this.#hasWaited(call)
+        if (call.slot === undefined) return this.#runLater(next, request, call)
         call.start()
         return this.#go(next, request, call)
       },
@@ -149,21 +158,27 @@ export class CallQueue implements Expiring {
 
   #reject(call: QueuedCall, error: unknown): never {
     this.#hasWaited(call)
+    return this.#refuse(call, error)
+  }
+
+  #refuse(call: QueuedCall, error: unknown): never {
     this.#rejected++
     call.leaveGate()
     this.#callOthers(call.gate)
     throw error
   }
 
-  #hasWaited({ context, arrivedAt }: QueuedCall): void {
-    context.meta.set(this.#name, { waitedMs: now() - arrivedAt })
-    // Nobody is left to whom the gate could give a turn.
-    if (this.#room.waiting === 0) deadlines.clear(this)
+  #hasWaited({ context, arrivedAt, slot }: QueuedCall): void {
+    const { meta, trace } = context
+    const waitedMs = now() - arrivedAt
+    meta.set(this.#name, slot?.isAlone ? { waitedMs, alone: true } : { waitedMs })
+    if (slot?.isAlone) trace?.alone(this.#name)
+    this.#turns.left()
   }
 
   /** Calls that wait, here or at the gate of their model. */
   get #waiting(): number {
-    return this.#room.waiting + (this.#modelGates?.waiting ?? 0)
+    return this.#turns.waiting + (this.#modelGates?.waiting ?? 0)
   }
 
   #admit(call: QueuedCall): void {
@@ -172,10 +187,7 @@ export class CallQueue implements Expiring {
     try {
       this.#admission.admit(call)
     } catch (error) {
-      this.#rejected++
-      call.leaveGate()
-      this.#callOthers(call.gate)
-      throw error
+      this.#refuse(call, error)
     }
   }
 
@@ -184,64 +196,27 @@ export class CallQueue implements Expiring {
     try {
       this.#times.admitAtHead(call.request, call.context)
     } catch (error) {
-      this.#rejected++
-      this.#running--
-      call.giveBack()
-      this.#callOthers(call.gate)
-      throw error
+      this.#turns.free(call)
+      call.claim?.cancel()
+      this.#refuse(call, error)
     }
   }
 
-  #mayBegin({ gate }: QueuedCall): boolean {
-    return this.#running < this.#limit.current && (gate !== this.#gate || gate.isOpen)
-  }
-
-  #begin(call: QueuedCall): void {
-    this.#running++
-    call.pass ??= call.gate.begin()
-  }
-
-  /** Lets waiting calls begin as far as slots and the gate allow. */
-  #callWaiting(): void {
-    while (this.#room.waiting > 0 && this.#running < this.#limit.current) {
-      const { opensAt } = this.#gate
-      if (opensAt > now()) return deadlines.set(this, opensAt)
-      // Those that have begun since it was shut let more through as they succeed.
-      if (!this.#gate.isOpen) return
-      this.#callNext()
-    }
-    if (this.#room.waiting === 0) deadlines.clear(this)
-  }
-
-  #callNext(): void {
-    const waiter = this.#room.next() as Waiter<Ticket>
-    const call = waiter.ticket as QueuedCall
-    if (call.pass === undefined || call.gate.accepts(call.pass)) this.#begin(call)
-    else call.giveBack()
-    waiter.call()
-  }
-
-  /** The gate lets another call begin. */
-  expire(): void {
-    this.#callWaiting()
-  }
-
-  /** How many calls may be in progress from now on. Those that are stay. */
   setConcurrency(concurrency: Concurrency): void {
-    this.#limit = limitOf(concurrency)
-    this.#callWaiting()
+    this.#turns.setConcurrency(concurrency)
   }
 
   /** @internal */
   answered(call: QueuedCall): void {
     const { request, context, startedAt, gate, pass } = call
     gate.succeeded(pass as number)
-    if (this.#limit.isAdaptive) {
+    const { limit, running } = this.#turns
+    if (limit.isAdaptive) {
       const { base } = context
       const model = base.model?.(request) ?? ''
       // A text made anew for each call would cost more than the rest of this.
       const kind = base.streams?.(request) === true ? `stream ${model}` : model
-      this.#limit.answered({ beganAt: startedAt, ms: call.heldMs, kind }, this.#running)
+      limit.answered({ beganAt: startedAt, ms: call.heldMs, kind }, running)
     }
     this.#callOthers(gate)
   }
@@ -253,23 +228,24 @@ export class CallQueue implements Expiring {
       this.#failed++
       this.#judge(call, error)
     } else this.#completed++
-    this.#running--
+    this.#turns.free(call)
     call.leaveGate()
     this.#callOthers(call.gate)
   }
 
   #callOthers(gate: Gate): void {
     if (gate instanceof ModelGate && gate.waiting > 0) gate.callWaiting()
-    if (this.#room.waiting > 0) this.#callWaiting()
+    if (this.#turns.waiting > 0) this.#turns.callWaiting()
   }
 
   /** What a failure shows of upstream. What it says of a call's own key is no matter of others. */
   #judge({ context, hasAnswer, gate, pass }: QueuedCall, error: unknown): void {
     const refusal = refusalIn(error)
     if (refusal !== undefined && gate === this.#ownKeys) return
-    const { isAdaptive } = this.#limit
+    const { limit, running } = this.#turns
+    const { isAdaptive } = limit
     if (isAdaptive && !context.cancel.aborted && isOverload(error, hasAnswer))
-      this.#limit.overloaded(this.#running)
+      limit.overloaded(running)
     // A pool further in has gates of its own, one for each member.
     if (refusal === undefined || context.meta.get(ELSEWHERE) !== undefined) return
     // A concurrency that adapts knows how many may begin then.
@@ -279,9 +255,9 @@ export class CallQueue implements Expiring {
 
   stats() {
     return {
-      concurrency: this.#limit.current,
-      running: this.#running,
-      waiting: this.#waiting,
+      concurrency: this.#turns.concurrency,
+      running: this.#turns.running,
+      waiting: this.#waiting + (this.#turns.shared?.asking ?? 0),
       completed: this.#completed,
       failed: this.#failed,
       rejected: this.#rejected,

@@ -1,6 +1,14 @@
-import { ConfigError, check, defineLayer, type Layer, rules } from '../../core/index.js'
+import {
+  ConfigError,
+  check,
+  defineLayer,
+  isSharedState,
+  type Layer,
+  rules,
+  type SharedState,
+} from '../../core/index.js'
 import { CallQueue } from './call-queue.js'
-import { concurrencyRule } from './concurrency/index.js'
+import { type Concurrency, concurrencyRule } from './concurrency/index.js'
 
 /** Options of `queue()`. */
 export interface QueueOptions<Name extends string = 'queue'> {
@@ -34,6 +42,14 @@ export interface QueueOptions<Name extends string = 'queue'> {
    * @default 'member': all calls wait
    */
   gate?: 'member' | 'model' | undefined
+  /**
+   * What `redisShared()` returns: `concurrency`, which must be a number, is then of all processes
+   * together that have a queue of the same `name`. A call asks for its slot once before it begins.
+   * Who is next is for each process to decide; processes take turns. When the others cannot be asked
+   * a process has `concurrency` / processes, at least 1.
+   * @default each process by itself
+   */
+  shared?: SharedState | undefined
   /** Key in `stats()`. @default 'queue' */
   name?: Name | undefined
 }
@@ -102,7 +118,7 @@ export interface QueueStats {
 export function queue<const Name extends string = 'queue'>(
   options: QueueOptions<Name> = {},
 ): QueueLayer<Name> {
-  const { weights, ...checked } = check('queue', options, {
+  const { weights, shared, ...checked } = check('queue', options, {
     concurrency: concurrencyRule(5),
     maxWaiting: rules.integer(1_000, { min: 0 }),
     maxWaitMs: rules.duration(undefined),
@@ -113,9 +129,24 @@ export function queue<const Name extends string = 'queue'>(
       isWeights,
     ),
     gate: rules.oneOf(['member', 'model'], 'member' as const),
+    shared: rules.custom<SharedState, undefined>(
+      'what redisShared() returns',
+      undefined,
+      isSharedState,
+    ),
     name: rules.layerName<Name>('queue'),
   })
-  const calls = new CallQueue({ ...checked, weights: new Map(Object.entries(weights)) })
+  const fail = (sentence: string) => new ConfigError(sentence, { layer: checked.name })
+  const checkShared = (concurrency: Concurrency) => {
+    if (shared === undefined || typeof concurrency === 'number') return
+    throw fail('queue: with "shared" option "concurrency" must be a number.')
+  }
+  checkShared(checked.concurrency)
+  const calls = new CallQueue({
+    ...checked,
+    weights: new Map(Object.entries(weights)),
+    shared: shared?.slots(checked.name),
+  })
   const layer: Layer<Name, QueueStats> = defineLayer({
     name: checked.name,
     kind: 'queue',
@@ -125,10 +156,11 @@ export function queue<const Name extends string = 'queue'>(
   })
   return Object.assign(layer, {
     set(settings: QueueSettings) {
-      const fail = (sentence: string) => new ConfigError(sentence, { layer: checked.name })
       const rule = { concurrency: concurrencyRule(undefined) }
       const { concurrency } = check<QueueSettings>('queue.set', settings, rule, fail)
-      if (concurrency !== undefined) calls.setConcurrency(concurrency)
+      if (concurrency === undefined) return
+      checkShared(concurrency)
+      calls.setConcurrency(concurrency)
     },
   })
 }

@@ -9,6 +9,7 @@ import {
 } from '../../core/index.js'
 import type { Gate } from '../gate.js'
 import type { Claim } from './fairness/index.js'
+import type { Slot } from './slot.js'
 
 /** Whose calls they are. */
 interface CallOwner {
@@ -27,6 +28,8 @@ export class QueuedCall implements Follower {
   readonly gate: Gate
   /** For the gate; undefined while it has not been let through. */
   pass: number | undefined
+  /** Of those that are shared; undefined while it has none. */
+  slot: Slot | undefined
   /** Whether it was let in to wait. */
   isAdmitted = false
   /** When it got its slot. */

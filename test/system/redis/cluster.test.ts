@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { createCluster } from 'redis'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { base, cache, rateLimit, stack } from '../../../src/index.js'
+import { base, breaker, cache, queue, rateLimit, stack } from '../../../src/index.js'
 import { redisShared } from '../../../src/redis/index.js'
+import { gate } from '../../support/gate.js'
 import { freePort, RedisServer } from '../../support/redis-server.js'
+import { watch } from '../../support/watch.js'
 
 let servers: RedisServer[]
 
@@ -20,12 +22,21 @@ afterAll(async () => {
   for (const server of servers) await server.remove()
 })
 
-/** One of several processes, with a client of its own. */
-async function join(asked: (request: string) => Promise<string>) {
+/** The shared state of one of several processes, with a client of its own. */
+async function open() {
   const client = createCluster({ rootNodes: [{ url: servers[0]!.url }] })
   client.on('error', () => {})
   await client.connect()
-  const shared = redisShared({ client })
+  const shared = redisShared({ client, timeoutMs: 2_000 })
+  const close = async () => {
+    await shared.close()
+    client.destroy()
+  }
+  return { client, shared, close }
+}
+
+async function join(asked: (request: string) => Promise<string>) {
+  const { shared, close } = await open()
   const layer = cache({ shared })
   const limit = rateLimit({
     by: 'all',
@@ -35,10 +46,6 @@ async function join(asked: (request: string) => Promise<string>) {
     exact: true,
   })
   const ask = stack(base(asked, { name: 'ask' }), layer, limit)
-  const close = async () => {
-    await shared.close()
-    client.destroy()
-  }
   return { ask, layer, shared, close }
 }
 
@@ -68,4 +75,75 @@ it('shares a cache, what is forgotten in it, and a limit, over all servers of a 
   const admitted = (await Promise.allSettled(others)).filter(({ status }) => status === 'fulfilled')
   expect(before + 1 + admitted.length).toBe(30)
   await Promise.all([one.close(), two.close()])
+})
+
+it('shares circuits and their trials', async () => {
+  const opened = [await open(), await open()]
+  const work = gate<string>()
+  let ran = 0
+  const layers = opened.map(({ shared }) =>
+    breaker({ key: 'model', minimumCalls: 2, resetMs: 2_000, shared }),
+  )
+  const stacks = layers.map((layer) =>
+    stack(
+      base(
+        async ({ fails }: { model: string; fails?: boolean }) => {
+          ran++
+          if (fails) throw new Error('the function failed')
+          return work.promise
+        },
+        { model: ({ model }) => model },
+      ),
+      layer,
+    ),
+  )
+  await expect
+    .poll(() => opened.map(({ shared }) => shared.stats().processes), { timeout: 20_000 })
+    .toEqual([2, 2])
+  for (const model of ['a', 'b', 'c', 'd', 'e', 'f'])
+    for (let i = 0; i < 2; i++) await stacks[0]!({ model, fails: true }).catch(() => {})
+  for (const model of ['a', 'b', 'c', 'd', 'e', 'f'])
+    await expect
+      .poll(() => stacks[1]!({ model, fails: true }).catch(({ code }) => code))
+      .toBe('BREAKER_OPEN')
+  await expect
+    .poll(() => layers.map((layer) => layer.state('a')), { timeout: 10_000 })
+    .toEqual(['half-open', 'half-open'])
+  const before = ran
+  const calls = stacks.map((ask) => watch(ask({ model: 'a' })))
+  await expect.poll(() => calls.map(({ state }) => state).sort()).toEqual(['pending', 'rejected'])
+  expect(ran - before).toBe(1)
+  work.open('done')
+  await expect.poll(() => layers.map((layer) => layer.state('a'))).toEqual(['closed', 'closed'])
+  for (const { close } of opened) await close()
+})
+
+it('shares the slots of a queue', async () => {
+  const opened = [await open(), await open()]
+  const works: (() => void)[] = []
+  let running = 0
+  let most = 0
+  const stacks = opened.map(({ shared }) =>
+    stack(
+      async () => {
+        most = Math.max(most, ++running)
+        await new Promise<void>((resolve) => works.push(resolve))
+        running--
+      },
+      queue({ concurrency: 3, shared }),
+    ),
+  )
+  const calls = Array.from({ length: 20 }, (_, i) => watch(stacks[i % 2]!(undefined)))
+  await expect
+    .poll(
+      () => {
+        for (const end of works.splice(0)) end()
+        return calls.filter(({ state }) => state === 'resolved').length
+      },
+      { timeout: 20_000, interval: 10 },
+    )
+    .toBe(20)
+  expect(most).toBe(3)
+  await expect.poll(() => opened[0]!.client.zCard('blossom:slots:{queue}')).toBe(0)
+  for (const { close } of opened) await close()
 })

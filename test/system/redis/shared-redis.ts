@@ -35,8 +35,8 @@ export function sharedRedis() {
       return opened.length
     },
     /** The shared state of one more process. */
-    open() {
-      const shared = redisShared({ url: server.url })
+    open(options: { timeoutMs?: number } = {}) {
+      const shared = redisShared({ url: server.url, ...options })
       opened.push(shared)
       return shared
     },

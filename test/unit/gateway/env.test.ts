@@ -165,15 +165,42 @@ describe('blossomFromEnv', () => {
     })
     expect((await blossom.text.generate('one')).cached).toBe(false)
     expect((await blossom.text.generate('one')).cached).toBe(true)
-    await vi.waitFor(() => expect(warnings.join('\n')).toMatch(/Redis/))
+    await vi.waitFor(() => expect(warnings.join('\n')).toMatch(/Redis/), { timeout: 20_000 })
     await Promise.all([blossom.close(), blossom.close()])
     await blossom.close()
   })
 
-  test('REDIS_URL is of no matter while the cache is off', () => {
-    expect(
-      namesOf({ ...key, REDIS_URL: 'redis://127.0.0.1:1', BLOSSOM_CACHE: 'off' }),
-    ).not.toContain('cache')
+  test('REDIS_URL is of no matter while nothing is shared', async () => {
+    const warnings = catchWarnings()
+    await using upstream = await startLocalBlossom()
+    await using blossom = blossomFromEnv({
+      ...key,
+      BLOSSOM_BASE_URL: upstream.url,
+      REDIS_URL: 'redis://127.0.0.1:1',
+      BLOSSOM_CACHE: 'off',
+      BLOSSOM_SHARED_BREAKER: 'off',
+    })
+    expect(blossom.describe().map(({ name }) => name)).not.toContain('cache')
+    await blossom.text.generate('one')
+    expect(warnings.join('\n')).not.toMatch(/Redis/)
+  })
+
+  test('BLOSSOM_SHARED_CONCURRENCY asks for a slot of all servers, and needs a number of them', async () => {
+    catchWarnings()
+    await using upstream = await startLocalBlossom()
+    const env = {
+      ...key,
+      BLOSSOM_BASE_URL: upstream.url,
+      REDIS_URL: 'redis://127.0.0.1:1',
+      BLOSSOM_SHARED_CONCURRENCY: 'on',
+    }
+    await using blossom = blossomFromEnv(env)
+    const meta = new Map<string, unknown>()
+    await blossom.text.generate('one', { meta })
+    expect(meta.get('queue')).toMatchObject({ alone: true })
+    expect(refusal(() => blossomFromEnv({ ...env, BLOSSOM_QUEUE_CONCURRENCY: 'adaptive' }))).toBe(
+      'The environment variable BLOSSOM_QUEUE_CONCURRENCY must be an integer while BLOSSOM_SHARED_CONCURRENCY is on.',
+    )
   })
 
   test('a wrong key stops the start, also when another one would be used', () => {
@@ -323,6 +350,8 @@ describe('a wrong value', () => {
       ['short', 'with spaces in the token', 'sixteen-but-ünïcode'],
       gatewayOptionsFromEnv,
     ],
+    ['BLOSSOM_SHARED_BREAKER', ['true', 'yes'], client],
+    ['BLOSSOM_SHARED_CONCURRENCY', ['5', 'adaptive'], client],
     ['BLOSSOM_FORWARD_KEYS', ['true', '1'], gatewayOptionsFromEnv],
     ['BLOSSOM_BODY_LIMIT', ['0', '1mb'], gatewayOptionsFromEnv],
     ['LOG_LEVEL', ['verbose', 'INFO'], gatewayOptionsFromEnv],

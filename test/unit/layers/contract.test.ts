@@ -14,6 +14,7 @@ import { retry } from '../../../src/layers/retry/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { standard } from '../../../src/standard.js'
 import { type LayerContractCase, layerContract } from '../../../src/testing/index.js'
+import { Service } from '../../support/shared-service.js'
 import { catchWarnings } from '../../support/warnings.js'
 import { failure } from '../../support/watch.js'
 
@@ -60,7 +61,9 @@ describe('layerContract', () => {
     breaker: () => breaker(),
     'breaker with trials and slow calls': () =>
       breaker({ key: 'model', trials: 3, slowMs: 5_000, resetMs: (openings) => openings * 1_000 }),
+    'breaker with other processes': () => breaker({ key: 'model', shared: new Service().join() }),
     queue: () => queue({ concurrency: 3, maxWaitMs: 5_000 }),
+    'queue with other processes': () => queue({ concurrency: 3, shared: new Service().join() }),
     'queue with adaptive concurrency': () => queue({ concurrency: { start: 3 } }),
     'queue with a gate for each model': () =>
       queue({ concurrency: 3, gate: 'model', fairness: false }),

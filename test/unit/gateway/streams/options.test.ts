@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { sharedState } from '../../../../src/core/index.js'
 import { createGateway, type GatewayOptions } from '../../../../src/gateway/index.js'
 import { MemoryLogs } from '../../../../src/gateway/streams/memory-logs.js'
 import { createBlossom } from '../../../../src/index.js'
+import { onlyShared } from '../../../support/only-shared.js'
 
 const blossom = createBlossom({ baseURL: 'http://127.0.0.1:9' })
 const make = (options: unknown) => createGateway(blossom, options as GatewayOptions)
@@ -11,9 +11,7 @@ const revoked = () => {
   revoke()
   return proxy
 }
-const shared = sharedState({
-  entries: () => undefined as never,
-  limits: () => undefined as never,
+const shared = onlyShared({
   logs: () => new MemoryLogs(),
 })
 

@@ -106,6 +106,7 @@ describe('breaker', () => {
       slow: 0,
       rejected: 0,
       opened: 0,
+      heard: 0,
       circuits: { open: 0, halfOpen: 0, total: 1 },
     })
   })
@@ -270,6 +271,7 @@ describe('breaker', () => {
         slow: 0,
         rejected: 0,
         opened: 0,
+        heard: 0,
         circuits: { open: 0, halfOpen: 0, total: 0 },
       })
       expect(state()).toBe('closed')
@@ -522,6 +524,7 @@ describe('breaker', () => {
         slow: 0,
         rejected: 0,
         opened: 0,
+        heard: 0,
         circuits: { open: 0, halfOpen: 0, total: 0 },
       })
     })

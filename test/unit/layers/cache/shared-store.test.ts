@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from 'vitest'
 import { base, type EntriesWatcher, type SharedEntries, stack } from '../../../../src/core/index.js'
-import { sharedState } from '../../../../src/core/shared-state.js'
 import { cache } from '../../../../src/layers/cache/index.js'
 import { gate } from '../../../support/gate.js'
+import { onlyShared } from '../../../support/only-shared.js'
 
 /** What other processes have, answered when the test likes. */
 class Others implements SharedEntries {
@@ -34,10 +34,8 @@ class Others implements SharedEntries {
 function processes() {
   const others = new Others()
   const asked = vi.fn(async (request: string) => `answer to ${request}`)
-  const shared = sharedState({
+  const shared = onlyShared({
     entries: () => others,
-    limits: () => expect.fail(),
-    logs: () => expect.fail(),
   })
   const make = () => stack(base(asked, { name: 'ask' }), cache({ shared }))
   return { others, asked, one: make(), two: make() }

@@ -6,13 +6,13 @@ import {
   collect,
   type Handler,
   StackError,
-  sharedState,
   sleep,
   stack,
 } from '../../../../src/core/index.js'
 import { MemoryLogs } from '../../../../src/gateway/streams/memory-logs.js'
 import { dedupe } from '../../../../src/layers/dedupe/index.js'
 import { LogProcess } from '../../../support/log-process.js'
+import { onlyShared } from '../../../support/only-shared.js'
 import { failure } from '../../../support/watch.js'
 
 beforeEach(() => {
@@ -32,9 +32,7 @@ function processes() {
     /** One more process with a stack around `fn`, and what the calls there are told. */
     join<Answer>(fn: (request: string, context: Context) => Promise<Answer>) {
       const process = new LogProcess(logs)
-      const shared = sharedState({
-        entries: () => expect.fail(),
-        limits: () => expect.fail(),
+      const shared = onlyShared({
         logs: () => process,
       })
       const notes: unknown[] = []
@@ -187,9 +185,7 @@ describe('identical calls of several processes', () => {
   })
 
   it('need a function that has a name', () => {
-    const shared = sharedState({
-      entries: () => expect.fail(),
-      limits: () => expect.fail(),
+    const shared = onlyShared({
       logs: () => new MemoryLogs(),
     })
     expect(() => stack(async (q: string) => q, dedupe({ shared }))).toThrow(

@@ -1,0 +1,41 @@
+import type { SharedCircuits } from './circuits.js'
+import type { SharedEntries } from './entries.js'
+import type { SharedLimits } from './limits.js'
+import type { SharedLogs } from './logs.js'
+import type { SharedSlots } from './slots.js'
+
+export * from './circuits.js'
+export * from './entries.js'
+export * from './limits.js'
+export * from './logs.js'
+export * from './slots.js'
+
+const SHARED_STATE: unique symbol = Symbol.for('blossom-stack.shared-state') as never
+
+/**
+ * What the processes of a service know together. `redisShared()` makes one, and layers take it as
+ * their option `shared`. Nothing here rejects or throws, and nothing takes longer than its own time
+ * limit: whoever gets `null`, as the others could not be asked in time, goes on as if it were the
+ * only process.
+ */
+export interface SharedState {
+  /** The entries of a cache. Caches of one name share them. */
+  entries(name: string): SharedEntries
+  /** The levels of the limits of all keys. Limits of one name share them. */
+  limits(name: string): SharedLimits
+  /** Logs that one process writes and others read. Those of one name are the same everywhere. */
+  logs(name: string): SharedLogs
+  /** The circuits of a breaker. Breakers of one name share them. */
+  circuits(name: string): SharedCircuits
+  /** The slots of a queue. Queues of one name share them. */
+  slots(name: string): SharedSlots
+}
+
+/** Marks an object as shared state, for layers of any copy of the library. */
+export const sharedState = <T extends SharedState>(methods: T): T =>
+  Object.assign(methods, { [SHARED_STATE]: true })
+
+/** Whether a value is shared state, made by this copy of the library or another. */
+export function isSharedState(value: unknown): value is SharedState {
+  return typeof value === 'object' && value !== null && SHARED_STATE in value
+}
