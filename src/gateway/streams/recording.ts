@@ -101,7 +101,8 @@ export class Recording implements Reader {
   stop(error: unknown, state: FinalState = 'ended'): void {
     const { body, call, log } = this.#options
     if (log.state !== 'open') return
-    this.#end = { outcome: 'failed', error }
+    // What its own client has stopped has not failed.
+    this.#end = state === 'stopped' ? { outcome: 'left' } : { outcome: 'failed', error }
     this.#finish(this.#form(error), state)
     call.abort(error)
     body.leave()

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { backgroundDeadlines, deadlines } from '../../../../src/core/index.js'
+import { backgroundDeadlines, deadlines, isStackError } from '../../../../src/core/index.js'
+import type { RequestLog } from '../../../../src/gateway/index.js'
 import { queue } from '../../../../src/index.js'
 import { type FakeClock, fakeClock } from '../../../../src/testing/index.js'
 import { chunkOf, LAST, PacedUpstream } from '../../../support/paced-upstream.js'
@@ -136,7 +137,12 @@ describe('a stream that all of its clients have left', () => {
 
 describe('a stream that is stopped by DELETE', () => {
   it('stops upstream, ends for all who read it, and is gone', async () => {
-    await using server = openServer(upstream.url)
+    const log: RequestLog[] = []
+    const errors: unknown[] = []
+    await using server = openServer(upstream.url, {
+      log: (entry) => void log.push(entry),
+      onError: (error) => void errors.push(error),
+    })
     const { reading, stream, id } = await started(server)
     const other = await resume(server, id)
     expect(await stop(server, id)).toBe(204)
@@ -150,6 +156,13 @@ describe('a stream that is stopped by DELETE', () => {
       expect((await resume(server, id, where)).status).toBe(410)
     expect(await stop(server, id)).toBe(204)
     expect(await stop(server, id)).toBe(204)
+    // To stop it is to leave it.
+    const readers = log.filter(({ method, status }) => method !== 'DELETE' && status < 500)
+    expect(readers.filter(({ status }) => status !== 410)).toMatchObject([
+      { route: '/v1/chat/completions', status: 499, level: 'warn' },
+      { route: '/v1/streams/{id}', status: 499, level: 'warn' },
+    ])
+    expect(errors.filter((error) => !isStackError(error, 'NOT_FOUND'))).toEqual([])
   })
 
   it('is gone as well if it had ended before', async () => {
