@@ -141,8 +141,12 @@ describe('the pages', () => {
       mkdirSync(dirname(path), { recursive: true })
       writeFileSync(path, toJavaScript(file, readFileSync(join(root, 'src', file), 'utf8')))
     }
-    const exports = Object.values(entries).map(
-      (path) => [path, `./${join('lib', path, 'index.js').replaceAll('\\', '/')}`] as const,
+    const exports = Object.entries(entries).map(
+      ([name, path]) =>
+        [
+          name.replace('blossom-stack', '.'),
+          `./${join('lib', path, 'index.js').replaceAll('\\', '/')}`,
+        ] as const,
     )
     writeFileSync(
       join(folder, 'package.json'),
