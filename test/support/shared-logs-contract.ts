@@ -220,7 +220,7 @@ export function sharedLogsContract(
         writer.append('late')
         expect(await part).toEqual({ entries: ['late'], state: 'open' })
         writer.end('last')
-        expect(await staying.read()).toEqual({ entries: ['last'], state: 'ended' })
+        expect(await readAll(staying)).toEqual({ entries: ['last'], state: 'ended' })
         await turn()
         expect(settled).toBe(false)
       }),
