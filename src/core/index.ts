@@ -39,6 +39,8 @@ export {
   isSignal,
   isThenable,
 } from './shape.js'
+export type * from './shared-jobs.js'
+export { jobIdOf } from './shared-jobs.js'
 export {
   type EntriesWatcher,
   isSharedState,

@@ -1,16 +1,20 @@
+import type { SharedJobs, SharedJobsOptions } from './shared-jobs.js'
+
 const SHARED_STATE: unique symbol = Symbol.for('blossom-stack.shared-state') as never
 
 /**
  * What the processes of a service know together. `redisShared()` makes one, and layers take it as
- * their option `shared`. Nothing here rejects or throws, and nothing takes longer than its own time
- * limit: whoever gets `null`, as the others could not be asked in time, goes on as if it were the
- * only process.
+ * their option `shared`. But for jobs nothing here rejects or throws, and nothing takes longer than
+ * its own time limit: whoever gets `null`, as the others could not be asked in time, goes on as if
+ * it were the only process.
  */
 export interface SharedState {
   /** The entries of a cache. Caches of one name share them. */
   entries(name: string): SharedEntries
   /** The levels of the limits of all keys. Limits of one name share them. */
   limits(name: string): SharedLimits
+  /** Batches of jobs that outlive the process. Those of one name share them. */
+  jobs(name: string, options: SharedJobsOptions): SharedJobs
 }
 
 /** The entries of a cache that several processes have together. */

@@ -3,6 +3,7 @@ import { ConfigError, check, rules, type SharedState, sharedState } from '../cor
 import { isRedisClient, type RedisClient } from './client.js'
 import { Connection } from './connection.js'
 import { RedisEntries } from './entries.js'
+import { RedisJobs } from './jobs/index.js'
 import { RedisLimits } from './limits.js'
 import { Messages } from './messages.js'
 
@@ -76,20 +77,33 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   const connection = new Connection({ url, client: client as RedisClient | undefined, timeoutMs })
   const messages = new Messages(connection, `${prefix}:messages`, randomUUID())
   const limits = new Map<string, RedisLimits>()
-  return sharedState({
+  const jobs = new Set<RedisJobs>()
+  const shared: RedisShared = {
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
     limits(name: string) {
       const known = limits.get(name) ?? new RedisLimits(connection, messages, prefix, name)
       limits.set(name, known)
       return known
     },
+    jobs(name, runner) {
+      const made = new RedisJobs(
+        { url, client: client as RedisClient | undefined },
+        prefix as string,
+        name,
+        runner,
+      )
+      jobs.add(made)
+      return made
+    },
     stats: () => ({ ...connection.counts, processes: messages.processes }),
     async close() {
       messages.close()
       await Promise.all([...limits.values()].map((one) => one.flush()))
+      await Promise.all([...jobs].map((one) => one.end()))
       connection.close()
     },
-  })
+  }
+  return sharedState(shared)
 }
 
 function isAddress(value: unknown): boolean {

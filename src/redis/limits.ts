@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   digest,
   type LimitCorrection,
@@ -7,10 +7,10 @@ import {
   type SharedLimits,
   Timer,
 } from '../core/index.js'
-import type { RedisClient } from './client.js'
 import type { Connection } from './connection.js'
 import type { Messages } from './messages.js'
 import { ALONE } from './operations.js'
+import { runScript } from './run-script.js'
 import { CORRECT, TAKE } from './scripts.js'
 
 /** Corrections are collected for so long. Milliseconds. */
@@ -96,7 +96,9 @@ export class RedisLimits implements SharedLimits {
     keys: string[],
     asked: readonly (string | number)[],
   ): Promise<readonly string[] | typeof ALONE> {
-    return this.#connection.run((client) => runScript(client, script, keys, asked.map(String)))
+    return this.#connection.run((client) =>
+      runScript<readonly string[]>(client, script, keys, asked.map(String)),
+    )
   }
 }
 
@@ -131,27 +133,3 @@ const termsOf = (of: LimitOrder['of']): (string | number)[] =>
   'start' in of
     ? ['window', of.start, of.end, of.limit]
     : ['bucket', of.capacity, of.perMs, of.debt]
-
-const digests = new Map<string, string>()
-
-/** Runs a script that Redis may know already. */
-async function runScript(
-  client: RedisClient,
-  script: string,
-  keys: string[],
-  args: string[],
-): Promise<readonly string[]> {
-  let sha = digests.get(script)
-  if (sha === undefined) {
-    // Redis knows scripts by this digest.
-    sha = createHash('sha1').update(script).digest('hex')
-    digests.set(script, sha)
-  }
-  const options = { keys, arguments: args }
-  try {
-    return (await client.evalSha(sha, options)) as string[]
-  } catch (error) {
-    if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
-    return (await client.eval(script, options)) as string[]
-  }
-}

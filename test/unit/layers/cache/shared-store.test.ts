@@ -34,7 +34,11 @@ class Others implements SharedEntries {
 function processes() {
   const others = new Others()
   const asked = vi.fn(async (request: string) => `answer to ${request}`)
-  const shared = sharedState({ entries: () => others, limits: () => expect.fail() })
+  const shared = sharedState({
+    entries: () => others,
+    limits: () => expect.fail(),
+    jobs: () => expect.fail(),
+  })
   const make = () => stack(base(asked, { name: 'ask' }), cache({ shared }))
   return { others, asked, one: make(), two: make() }
 }
