@@ -10,6 +10,7 @@ import {
   wallTime,
 } from '../../core/index.js'
 import { LocalBatch, type LocalLine, reasonNotToRun } from './batch.js'
+import { FilesOnceOpen } from './files.js'
 import { partOf, type ResultsOf, type Shelves } from './shelf.js'
 import { LocalWorker } from './worker.js'
 
@@ -29,6 +30,7 @@ export interface LocalJobsOptions {
 
 /** Batches of this process alone. */
 export class LocalJobs implements SharedJobs {
+  readonly files: SharedFiles
   readonly #shelves: Shelves
   readonly #runner: JobRunner
   readonly #mostRuns: number
@@ -49,12 +51,9 @@ export class LocalJobs implements SharedJobs {
     this.#runner = runner
     this.#mostRuns = mostRuns
     this.#opened = this.#open()
+    this.files = new FilesOnceOpen(shelves.files, this.#opened)
     // Whoever asks for something hears of it.
     this.#opened.catch(() => {})
-  }
-
-  get files(): SharedFiles {
-    return this.#shelves.files
   }
 
   async add(
