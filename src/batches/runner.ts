@@ -60,6 +60,7 @@ export class LineRunner implements JobRunner {
   }
 
   async run(job: Job, signal: AbortSignal): Promise<JobResult | { laterMs: number }> {
+    if (signal.aborted) return { laterMs: 0 }
     this.#counts.running++
     try {
       const { answer, requestId } = await this.#ask(job, signal)

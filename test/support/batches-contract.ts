@@ -14,7 +14,7 @@ type Ask = (
 
 /** A client that answers by a function. */
 export const clientOf = (ask: Ask): BatchClient => ({
-  request: async <Answer>(request: { body?: Body }, options: unknown) =>
+  request: async <Answer>(request: { body?: Body | undefined }, options?: unknown) =>
     (await ask(request.body as Body, options as never)) as Answer,
 })
 

@@ -23,7 +23,7 @@ const PART = 1024 * 1024
  */
 export class Journal {
   readonly #path: string
-  #file: FileHandle | undefined
+  #file: Promise<FileHandle> | undefined
   #size: number
   #hasRemains = false
   #pending: Entry[] = []
@@ -32,6 +32,11 @@ export class Journal {
   private constructor(path: string, size: number) {
     this.#path = path
     this.#size = size
+  }
+
+  /** A file that is only read. */
+  static reading(path: string): Journal {
+    return new Journal(path, 0)
   }
 
   /** `read` is called for each line that the file holds, with its place. */
@@ -62,24 +67,36 @@ export class Journal {
   }
 
   /** A part of the file. */
-  async read(at: number, bytes: number): Promise<string> {
-    const file = this.#file ?? (await this.#open())
-    const { buffer } = await file.read(Buffer.allocUnsafe(bytes), 0, bytes, at)
-    return buffer.toString('utf8')
+  async read({ at, bytes }: Place): Promise<string> {
+    const file = await this.#open()
+    try {
+      const { buffer } = await file.read(Buffer.allocUnsafe(bytes), 0, bytes, at)
+      return buffer.toString('utf8')
+    } catch (error) {
+      // It was given back in between.
+      if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error
+      return this.read({ at, bytes })
+    }
   }
 
   /** Gives the file back, behind what is still to be written. It is opened again for the next line. */
   async release(): Promise<void> {
     await this.#writing
-    const file = this.#file
+    const opened = this.#file
     this.#file = undefined
+    const file = await opened?.catch(() => undefined)
     await file?.close()
   }
 
   async #open(): Promise<FileHandle> {
     // Not for appending: there every write goes to the end, also behind a failed one.
-    this.#file ??= await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)
-    return this.#file
+    this.#file ??= open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)
+    try {
+      return await this.#file
+    } catch (error) {
+      this.#file = undefined
+      throw error
+    }
   }
 
   async #write(): Promise<void> {

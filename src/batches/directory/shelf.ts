@@ -28,32 +28,35 @@ export class FolderShelf implements Shelf {
   readonly #lines: Map<string, Place>
   /** Where the results stand in the log; undefined until it has been read. */
   #results: Record<ResultsOf, Place[]> | undefined
-  #log: Journal | undefined
-  #texts: Journal | undefined
+  #log: Promise<Journal> | undefined
+  readonly #texts: Journal
+  #hasEnded: boolean
 
   constructor(folder: string, header: BatchHeader, lines: Map<string, Place>) {
     this.#folder = folder
     this.#header = header
     this.#lines = lines
+    this.#texts = Journal.reading(join(folder, LINES))
+    this.#hasEnded = header.ended !== undefined
   }
 
   /** Reads the log, and hands each entry on. */
   async load(hear: (entry: LogEntry) => void): Promise<void> {
-    this.#log = await Journal.open(join(this.#folder, LOG), this.#reader(hear))
+    this.#log = Journal.open(join(this.#folder, LOG), this.#reader(hear))
+    await this.#log
   }
 
   async text(key: string): Promise<string> {
-    const { at, bytes } = this.#lines.get(key) as Place
-    this.#texts ??= await Journal.open(join(this.#folder, LINES), () => {})
-    return (JSON.parse(await this.#texts.read(at, bytes)) as { text: string }).text
+    const line = await this.#texts.read(this.#lines.get(key) as Place)
+    return (JSON.parse(line) as { text: string }).text
   }
 
   begin(key: string): void {
-    this.#log?.note(JSON.stringify({ begin: key } satisfies LogEntry))
+    this.#note({ begin: key })
   }
 
   putBack(key: string): void {
-    this.#log?.note(JSON.stringify({ back: key } satisfies LogEntry))
+    this.#note({ back: key })
   }
 
   async add(results: readonly { readonly key: string; readonly result: JobResult }[]) {
@@ -75,6 +78,7 @@ export class FolderShelf implements Shelf {
   }
 
   async end(state: JobsState): Promise<void> {
+    this.#hasEnded = true
     await this.#writeHeader(state)
     await this.release()
     // Nobody asks for them any more.
@@ -85,8 +89,8 @@ export class FolderShelf implements Shelf {
     const log = await this.#opened()
     const places = this.#results?.[of].slice(from, from + limit) ?? []
     const texts: string[] = []
-    for (const { at, bytes } of places)
-      texts.push((JSON.parse(await log.read(at, bytes)) as JobResult).text)
+    for (const place of places) texts.push((JSON.parse(await log.read(place)) as JobResult).text)
+    if (this.#hasEnded) await log.release()
     return texts
   }
 
@@ -94,7 +98,7 @@ export class FolderShelf implements Shelf {
     const log = await this.#opened()
     const places = this.#results?.[of === 'completed' ? 'failed' : 'completed'] ?? []
     const kept: string[] = []
-    for (const { at, bytes } of places) kept.push(await log.read(at, bytes))
+    for (const place of places) kept.push(await log.read(place))
     await this.#writeHeader(state)
     await this.release()
     await writeWhole(join(this.#folder, LOG), kept.map((line) => `${line}\n`).join(''))
@@ -108,8 +112,9 @@ export class FolderShelf implements Shelf {
   }
 
   async release(): Promise<void> {
-    await this.#log?.release()
-    await this.#texts?.release()
+    const log = await this.#log?.catch(() => undefined)
+    await log?.release()
+    await this.#texts.release()
   }
 
   #writeHeader(state: JobsState): Promise<void> {
@@ -117,9 +122,22 @@ export class FolderShelf implements Shelf {
     return writeWhole(join(this.#folder, HEADER), JSON.stringify(header))
   }
 
+  #note(entry: LogEntry): void {
+    // What cannot be noted is noted as little as what is lost with the machine.
+    this.#opened().then(
+      (log) => log.note(JSON.stringify(entry)),
+      () => {},
+    )
+  }
+
   async #opened(): Promise<Journal> {
     if (this.#log === undefined) await this.load(() => {})
-    return this.#log as Journal
+    try {
+      return await (this.#log as Promise<Journal>)
+    } catch (error) {
+      this.#log = undefined
+      throw error
+    }
   }
 
   /** Notes where results stand. A line has one result, whatever the log says. */

@@ -25,6 +25,8 @@ interface Source {
 
 /** What was paid for is tried to be written down so often. Milliseconds. */
 const AGAIN_MS = 1_000
+/** How long a call that was aborted may take to end. Milliseconds. */
+const GRACE_MS = 5_000
 
 /** Takes lines of the batches of this process, and runs them. */
 export class LocalWorker implements JobWorker {
@@ -34,6 +36,8 @@ export class LocalWorker implements JobWorker {
   readonly #aborting = new AbortController()
   readonly #running = new Set<Promise<void>>()
   #isClosed = false
+  /** What still runs although it was aborted is nobody's any more. */
+  #isAbandoned = false
 
   constructor(runner: JobRunner, concurrency: number, source: Source) {
     this.#runner = runner
@@ -58,7 +62,9 @@ export class LocalWorker implements JobWorker {
     this.#isClosed = true
     const ended = () => Promise.all(this.#running)
     await inTime(ended, timeoutMs, () => this.#aborting.abort(new ClosedError()))
-    await ended()
+    await inTime(ended, GRACE_MS, () => {
+      this.#isAbandoned = true
+    })
     this.#source.closed()
   }
 
@@ -69,6 +75,7 @@ export class LocalWorker implements JobWorker {
     line.runs++
     batch.shelf.begin(key)
     const outcome = await this.#run(batch, line)
+    if (this.#isAbandoned) return
     if (!('laterMs' in outcome)) return this.#finish(batch, line, outcome)
     line.runs--
     batch.shelf.putBack(key)
