@@ -14,20 +14,19 @@ import {
   sleep,
   ValidationError,
 } from '../core/index.js'
-import type { BatchesInternals, BatchOrder } from './internals.js'
+import { type BatchesInternals, type BatchOrder, ENDPOINTS } from './internals.js'
 import { type KeptResult, toOutputLine } from './line.js'
 import { isId, type NewLine, NewLines } from './lines.js'
 import type { RunCounts } from './runner.js'
-import {
-  type BatchEndpoint,
-  type BatchesStats,
-  type BatchItem,
-  type BatchResult,
-  type BatchStatus,
-  type BatchWorker,
-  type CreateBatchOptions,
-  ENDPOINTS,
-  type ResultsOptions,
+import type {
+  BatchEndpoint,
+  BatchesStats,
+  BatchItem,
+  BatchResult,
+  BatchStatus,
+  BatchWorker,
+  CreateBatchOptions,
+  ResultsOptions,
 } from './types.js'
 
 /** While a batch is not done it is looked for results so often. Milliseconds. */
@@ -56,7 +55,6 @@ const STATUSES: Readonly<Record<JobsState['status'], BatchStatus['status']>> = {
 /** Batches, wherever they are kept. */
 export class BatchesCore implements BatchesInternals {
   readonly jobs: SharedJobs
-  readonly endpoints = ENDPOINTS
   readonly toOutputLine = toOutputLine
   readonly #settings: BatchesSettings
   readonly #counts: RunCounts

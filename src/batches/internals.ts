@@ -3,8 +3,17 @@ import type { KeptResult } from './line.js'
 import type { NewLine } from './lines.js'
 import type { BatchEndpoint, Batches, BatchStatus } from './types.js'
 
+export type { KeptResult } from './line.js'
+
 /** Where batches have what the gateway needs of them beside their public methods. */
 export const BATCHES: unique symbol = Symbol.for('blossom-stack.batches') as never
+
+/** The routes that batches may call. */
+export const ENDPOINTS = [
+  '/v1/chat/completions',
+  '/v1/embeddings',
+  '/v1/images/generations',
+] as const satisfies readonly BatchEndpoint[]
 
 /** What a batch is made of. */
 export interface BatchOrder {
@@ -18,7 +27,6 @@ export interface BatchOrder {
 /** What the gateway uses of batches. */
 export interface BatchesInternals {
   readonly jobs: SharedJobs
-  readonly endpoints: readonly BatchEndpoint[]
   readonly keepMs: number
   /** Accepts a batch, whole or not at all. */
   accept(

@@ -29,14 +29,7 @@ export interface BatchesOptions {
 }
 
 /** The routes that batches may call: all that answer in JSON. */
-export type BatchEndpoint = (typeof ENDPOINTS)[number]
-
-/** The routes that batches may call. @internal */
-export const ENDPOINTS = [
-  '/v1/chat/completions',
-  '/v1/embeddings',
-  '/v1/images/generations',
-] as const
+export type BatchEndpoint = '/v1/chat/completions' | '/v1/embeddings' | '/v1/images/generations'
 
 /** A line of a batch: the body of a request, as the endpoint takes it. */
 export type BatchItem = Readonly<Record<string, unknown>>

@@ -12,6 +12,7 @@ import { type Caller, readCaller } from './caller.js'
 import { openApiRoute } from './openapi/index.js'
 import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } from './options.js'
 import { rejection } from './rejection.js'
+import { batchRoutes } from './routes/batches/index.js'
 import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
@@ -150,6 +151,7 @@ export class GatewayCore implements RouteTools {
       {
         incoming,
         requestId,
+        id: this.routing.idOf(route, incoming.target),
         call,
         json: () => this.#json(incoming, platform, route),
         delivery: scope.delivery,
@@ -209,7 +211,7 @@ export function createGateway<Platform = unknown>(
   const core = new GatewayCore(
     blossom as Blossom<readonly unknown[]>,
     options as GatewayOptions<never> | undefined,
-    (own) => [openApiRoute(own), ...docsRoutes(own)],
+    (own) => [...batchRoutes(own), openApiRoute(own), ...docsRoutes(own)],
   )
   const gateway = async (request: Request, platform?: Platform): Promise<Response> => {
     const incoming = fromRequest(request)

@@ -8,8 +8,11 @@ export const PREPARE = 'prepare'
 /** BullMQ's settings for all of our jobs: `retry()` owns the retries, and results are kept by us. */
 export const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true } as const
 
+/** What is used of the peer. */
+type BullMQ = Pick<typeof import('bullmq'), 'Queue' | 'Worker' | 'DelayedError' | 'WaitingError'>
+
 /** The peer. It is awaited inside the `try`: by this bundlers know that it may be missing. */
-export async function loadBullMQ() {
+export async function loadBullMQ(): Promise<BullMQ> {
   try {
     return await import('bullmq')
   } catch (cause) {
