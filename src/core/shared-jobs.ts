@@ -115,7 +115,12 @@ export interface ListPart {
 export interface NewJobFile {
   readonly id: string
   readonly owner: string
-  /** It is forgotten after so long. Milliseconds. */
+}
+
+/** What is known of a file when all of it has come. */
+export interface JobFileTerms {
+  readonly about: string
+  /** The file is forgotten after so long. Milliseconds. */
   readonly keepMs: number
 }
 
@@ -132,10 +137,10 @@ export interface JobFile {
 /** Files of lines, from which batches are made. */
 export interface SharedFiles {
   /**
-   * Keeps a file whole, or nothing of it when the pieces fail. What is known of it is asked for
-   * behind the last piece.
+   * Keeps a file whole, or nothing of it when the pieces fail. The terms are asked for behind the
+   * last piece.
    */
-  put(file: NewJobFile, pieces: AsyncIterable<string>, about: () => string): Promise<JobFile>
+  put(file: NewJobFile, pieces: AsyncIterable<string>, terms: () => JobFileTerms): Promise<JobFile>
   get(id: string): Promise<JobFile | undefined>
   list(owner: string, part: ListPart): Promise<readonly JobFile[]>
   /** The file's pieces, as they were put. */

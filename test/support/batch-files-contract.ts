@@ -11,6 +11,10 @@ async function* pieces(...all: string[]) {
   yield* all
 }
 
+const termsOf =
+  (about: string, keepMs = 60_000) =>
+  () => ({ about, keepMs })
+
 async function text(parts: AsyncIterable<string>): Promise<string> {
   let whole = ''
   for await (const part of parts) whole += part
@@ -27,7 +31,7 @@ export function filesContract(makes: () => MakeBatches): void {
       ),
     ).jobs
   const keep = (id: string, owner: string, ...all: string[]) =>
-    jobsOf().files.put({ id, owner, keepMs: 60_000 }, pieces(...all), () => `about ${id}`)
+    jobsOf().files.put({ id, owner }, pieces(...all), termsOf(`about ${id}`))
 
   it('keeps a file as it came, and deletes it', async () => {
     const { files } = jobsOf()
@@ -37,14 +41,10 @@ export function filesContract(makes: () => MakeBatches): void {
       yield* parts
       isOver = true
     }
-    const file = await files.put(
-      { id: 'file-{1}/..', owner: 'a', keepMs: 60_000 },
-      counted(),
-      () => {
-        expect(isOver).toBe(true)
-        return 'about'
-      },
-    )
+    const file = await files.put({ id: 'file-{1}/..', owner: 'a' }, counted(), () => {
+      expect(isOver).toBe(true)
+      return { about: 'about', keepMs: 60_000 }
+    })
     const bytes = Buffer.byteLength(parts.join(''))
     const { createdAt, expiresAt } = file
     expect(file).toMatchObject({ id: 'file-{1}/..', owner: 'a', about: 'about', bytes })
@@ -59,7 +59,7 @@ export function filesContract(makes: () => MakeBatches): void {
 
   it('keeps an empty file, and nothing of one whose pieces fail', async () => {
     const { files } = jobsOf()
-    await files.put({ id: 'empty', owner: '', keepMs: 60_000 }, pieces(), () => '')
+    await files.put({ id: 'empty', owner: '' }, pieces(), termsOf(''))
     expect(await files.get('empty')).toMatchObject({ bytes: 0 })
     expect(await text(files.read('empty'))).toBe('')
     const failed = new Error('on purpose')
@@ -67,14 +67,14 @@ export function filesContract(makes: () => MakeBatches): void {
       yield 'x'
       throw failed
     }
-    const half = { id: 'half', owner: '', keepMs: 60_000 }
-    expect(await failure(files.put(half, failing(), () => ''))).toBe(failed)
+    const half = { id: 'half', owner: '' }
+    expect(await failure(files.put(half, failing(), termsOf('')))).toBe(failed)
     expect(await files.get('half')).toBeUndefined()
   })
 
   it('forgets a file when its time has come', async () => {
     const { files } = jobsOf()
-    await files.put({ id: 'short', owner: 'a', keepMs: 50 }, pieces('x'), () => '')
+    await files.put({ id: 'short', owner: 'a' }, pieces('x'), termsOf('', 50))
     await expect.poll(() => files.get('short'), { timeout: 20_000 }).toBeUndefined()
     expect(await files.list('a', { limit: 5 })).toEqual([])
     expect(await text(files.read('short'))).toBe('')

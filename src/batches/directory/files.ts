@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   type JobFile,
+  type JobFileTerms,
   type ListPart,
   type NewJobFile,
   parseJson,
@@ -39,9 +40,9 @@ export class FolderFiles implements SharedFiles {
   }
 
   async put(
-    { id, owner, keepMs }: NewJobFile,
+    { id, owner }: NewJobFile,
     pieces: AsyncIterable<string>,
-    about: () => string,
+    terms: () => JobFileTerms,
   ): Promise<JobFile> {
     const unfinished = join(this.#unfinished, randomUUID())
     await mkdir(unfinished, { mode: 0o700 })
@@ -55,7 +56,8 @@ export class FolderFiles implements SharedFiles {
     try {
       await writeDurably(join(unfinished, CONTENT), counted())
       const createdAt = wallTime()
-      const file = { id, owner, about: about(), bytes, createdAt, expiresAt: createdAt + keepMs }
+      const { about, keepMs } = terms()
+      const file = { id, owner, about, bytes, createdAt, expiresAt: createdAt + keepMs }
       await writeDurably(join(unfinished, ABOUT), [JSON.stringify(file)])
       await syncFolder(unfinished)
       await rename(unfinished, this.#folderOf(id))

@@ -1,4 +1,4 @@
-import type { JobFile, ListPart, NewJobFile, SharedFiles } from '../../core/index.js'
+import type { JobFile, JobFileTerms, ListPart, NewJobFile, SharedFiles } from '../../core/index.js'
 
 /** Files that can be asked for before what was kept has been found. */
 export class FilesOnceOpen implements SharedFiles {
@@ -13,10 +13,10 @@ export class FilesOnceOpen implements SharedFiles {
   async put(
     file: NewJobFile,
     pieces: AsyncIterable<string>,
-    about: () => string,
+    terms: () => JobFileTerms,
   ): Promise<JobFile> {
     await this.#opened
-    return this.#files.put(file, pieces, about)
+    return this.#files.put(file, pieces, terms)
   }
 
   async get(id: string): Promise<JobFile | undefined> {

@@ -1,5 +1,6 @@
 import {
   type JobFile,
+  type JobFileTerms,
   type JobLine,
   type JobResult,
   type JobsState,
@@ -89,9 +90,9 @@ class MemoryFiles implements SharedFiles {
   readonly #files = new Map<string, { readonly file: JobFile; readonly pieces: string[] }>()
 
   async put(
-    { id, owner, keepMs }: NewJobFile,
+    { id, owner }: NewJobFile,
     pieces: AsyncIterable<string>,
-    about: () => string,
+    terms: () => JobFileTerms,
   ): Promise<JobFile> {
     const kept: string[] = []
     let bytes = 0
@@ -100,7 +101,8 @@ class MemoryFiles implements SharedFiles {
       bytes += Buffer.byteLength(piece)
     }
     const createdAt = wallTime()
-    const file = { id, owner, about: about(), bytes, createdAt, expiresAt: createdAt + keepMs }
+    const { about, keepMs } = terms()
+    const file = { id, owner, about, bytes, createdAt, expiresAt: createdAt + keepMs }
     this.#files.set(id, { file, pieces: kept })
     return file
   }

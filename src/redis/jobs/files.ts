@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { JobFile, ListPart, NewJobFile, SharedFiles } from '../../core/index.js'
+import type { JobFile, JobFileTerms, ListPart, NewJobFile, SharedFiles } from '../../core/index.js'
 import type { Connections } from './connections.js'
 import type { JobKeys } from './keys.js'
 import { ADD_PIECES, DELETE_FILE, GET, KEEP_FILE, LIST, RESULTS } from './scripts.js'
@@ -18,9 +18,9 @@ export class RedisFiles implements SharedFiles {
   }
 
   async put(
-    { id, owner, keepMs }: NewJobFile,
+    { id, owner }: NewJobFile,
     pieces: AsyncIterable<string>,
-    about: () => string,
+    terms: () => JobFileTerms,
   ): Promise<JobFile> {
     const upload = this.#keys.part('upload', randomUUID(), 'pieces')
     let bytes = 0
@@ -29,7 +29,8 @@ export class RedisFiles implements SharedFiles {
       await this.#connections.run(ADD_PIECES, [upload], [piece])
     }
     const names = [this.#keys.file(id), this.#pieces(id), upload, this.#keys.list('files', owner)]
-    const of = [id, owner, about(), bytes, keepMs]
+    const { about, keepMs } = terms()
+    const of = [id, owner, about, bytes, keepMs]
     return readFile(await this.#connections.run<string[]>(KEEP_FILE, names, of)) as JobFile
   }
 

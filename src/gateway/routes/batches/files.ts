@@ -34,17 +34,11 @@ export async function uploadFile(call: RouteCall, tools: RouteTools): Promise<Re
   }
   const file = await receiveFile(call.incoming, batchUploadLimit, check, (bytes, upload) => {
     const lines = checkedLines(bytes, { lines: MAX_LINES, bytes: mediaBodyLimit })
-    const about = () =>
-      JSON.stringify({ filename: upload().filename || 'batch.jsonl' } satisfies AboutFile)
-    // When the file begins it is not known yet for how long it is to be kept.
-    const kept = {
-      id,
-      owner,
-      get keepMs() {
-        return keepMs
-      },
-    }
-    return batches.ask(() => batches.jobs.files.put(kept, lines, about))
+    const terms = () => ({
+      about: JSON.stringify({ filename: upload().filename || 'batch.jsonl' } satisfies AboutFile),
+      keepMs,
+    })
+    return batches.ask(() => batches.jobs.files.put({ id, owner }, lines, terms))
   })
   return json(toUploadObject(file))
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import type { BusboyInstance } from '@fastify/busboy'
+import type { BusboyFileStream, BusboyInstance } from '@fastify/busboy'
 import { ConfigError, isStackError, ValidationError } from '../../../core/index.js'
 import { type Incoming, refuseCompressed, tooLarge, unsupported } from '../../server/message.js'
 
@@ -82,6 +82,7 @@ class Form {
   readonly #check: (upload: Upload) => void
   readonly #fields = new Map<string, string>()
   #filename = ''
+  #stream: BusboyFileStream | undefined
   /** The file's bytes, once its part has begun. */
   readonly #opened: Promise<AsyncIterable<Uint8Array>>
   /** Resolves when all of the body has been read; rejects with whatever went wrong first. */
@@ -99,8 +100,10 @@ class Form {
     this.#ended = new Promise((resolve, reject) => {
       this.fail = (error) => {
         this.#failure ??= { error }
-        reject(isStackError(error) ? error : this.#failure.error)
+        reject(this.#failure.error)
         parser.destroy()
+        // Nobody else would end it then.
+        this.#stream?.destroy()
       }
       parser.on('finish', resolve)
     })
@@ -117,6 +120,7 @@ class Form {
         return
       }
       this.#filename = filename ?? ''
+      this.#stream = stream
       open(stream)
     })
   }
@@ -130,7 +134,9 @@ class Form {
     try {
       for await (const part of await this.#opened) yield part
     } catch (error) {
-      throw isStackError(error) ? error : notValid()
+      // A stream that breaks off says less than what it broke off for.
+      this.fail(isStackError(error) ? error : notValid())
+      throw this.#failure?.error
     }
     await this.#ended
     this.#check(this.upload)
