@@ -16,6 +16,7 @@ const NOTICES = 'dist/THIRD-PARTY-NOTICES.txt'
 
 const entry = {
   index: 'src/index.ts',
+  batches: 'src/batches/index.ts',
   client: 'src/client/index.ts',
   core: 'src/core.ts',
   http: 'src/gateway/index.ts',

@@ -36,6 +36,7 @@ const used = (use: string) => code.filter((block) => block.use === use)
 /** The package's entries as folders below `src`. */
 const entries = {
   'blossom-stack': '.',
+  'blossom-stack/batches': './batches',
   'blossom-stack/client': './client',
   'blossom-stack/http': './gateway',
   'blossom-stack/testing': './testing',

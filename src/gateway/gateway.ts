@@ -12,6 +12,7 @@ import { type Caller, readCaller } from './caller.js'
 import { openApiRoute } from './openapi/index.js'
 import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } from './options.js'
 import { rejection } from './rejection.js'
+import { batchRoutes } from './routes/batches/index.js'
 import { docsRoutes } from './routes/docs.js'
 import type { Route, RouteCall, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
@@ -155,6 +156,7 @@ export class GatewayCore implements RouteTools {
         {
           incoming,
           requestId,
+          id: this.routing.idOf(route, incoming.target),
           call,
           json: () => this.#json(incoming, platform, route),
           delivery: scope.delivery,
@@ -228,6 +230,7 @@ export function createGateway<Platform = unknown>(
     options as GatewayOptions<never> | undefined,
     (own) => [
       ...(own.streams ? streamRoutes(own.streams) : []),
+      ...batchRoutes(own),
       openApiRoute(own),
       ...docsRoutes(own),
     ],

@@ -1,3 +1,5 @@
+import type { Batches } from '../batches/index.js'
+import { isBatches } from '../batches/internals.js'
 import { ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
 import type { Caller } from './caller.js'
 import {
@@ -32,6 +34,15 @@ export const ROUTE_NAMES = [
   'v1-speech',
   'v1-streams',
   'v1-streams-stop',
+  'v1-files-upload',
+  'v1-files-list',
+  'v1-files-get',
+  'v1-files-content',
+  'v1-files-delete',
+  'v1-batches-create',
+  'v1-batches-list',
+  'v1-batches-get',
+  'v1-batches-cancel',
 ] as const
 /** A name for the option `routes`. */
 export type RouteName = (typeof ROUTE_NAMES)[number]
@@ -116,9 +127,16 @@ export interface GatewayOptions<Platform = unknown> {
    */
   log?: ((entry: RequestLog) => void) | undefined
   /**
-   * The Bearer token for clearing the cache; without one nobody can. At least 16 characters.
+   * The Bearer token for clearing the cache, and for batches of nobody's; without one nobody can.
+   * At least 16 characters.
    */
   adminToken?: string | undefined
+  /**
+   * Batches from `createBatches()`, served at `/v1/files` and `/v1/batches`: each tenant has its
+   * own; who has no tenant needs the admin token. Needs the package `@fastify/busboy`.
+   * @default none
+   */
+  batches?: Batches | undefined
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
@@ -126,6 +144,8 @@ export interface GatewayOptions<Platform = unknown> {
    * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
    */
   mediaBodyLimit?: number | undefined
+  /** Largest upload to `/v1/files`. Bytes. @default 104857600 (100 MiB) */
+  batchUploadLimit?: number | undefined
   /**
    * Origins of pages that may call from a browser, such as `https://app.example`; `*` for all.
    * Credentials are never allowed.
@@ -182,6 +202,7 @@ export interface CheckedGatewayOptions extends Omit<GatewayOptions<never>, 'stre
   readonly publicPath: string
   readonly bodyLimit: number
   readonly mediaBodyLimit: number
+  readonly batchUploadLimit: number
   readonly corsOrigins: readonly string[]
   readonly forwardKeys: boolean
   readonly clientCacheControl: boolean
@@ -233,8 +254,10 @@ export function readGatewayOptions(
       ),
       secret: true,
     },
+    batches: rules.custom<Batches, undefined>('what createBatches() made', undefined, isBatches),
     bodyLimit: rules.integer(MIB, { min: 1, max: 1024 * MIB }),
     mediaBodyLimit: rules.integer(undefined, { min: 1, max: 1024 * MIB }),
+    batchUploadLimit: rules.integer(100 * MIB, { min: 1, max: 1024 * MIB }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
     forwardKeys: rules.flag(false),
@@ -249,6 +272,9 @@ export function readGatewayOptions(
       (value) => Number((value as { everyMs?: unknown } | null)?.everyMs) >= 1_000,
     ),
   })
+  const named = checked.routes?.find((name) => /^v1-(files|batches)-/.test(name))
+  if (named !== undefined && checked.batches === undefined)
+    throw new ConfigError(`createGateway: the route "${named}" needs the option "batches".`)
   if (
     checked.adminToken !== undefined &&
     checked.forwardKeys === true &&

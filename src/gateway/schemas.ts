@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { ENDPOINTS } from '../batches/internals.js'
 import { type FieldError, FieldsError } from './server/message.js'
 
 // The contract of the request bodies. Each schema is the validator, the TypeScript type, the
@@ -162,6 +163,36 @@ export const SpeechRequest = v.pipe(
   }),
   v.description(FORWARDED),
 )
+
+const METADATA = 'must be an object of at most 16 strings'
+
+/** Body of `POST /v1/batches`. */
+export const BatchCreateRequest = v.object({
+  input_file_id: v.pipe(
+    v.string(NON_EMPTY),
+    v.nonEmpty(NON_EMPTY),
+    v.description('The file with the lines, from `POST /v1/files`.'),
+  ),
+  endpoint: v.pipe(
+    v.picklist(ENDPOINTS, `must be one of ${ENDPOINTS.join(', ')}`),
+    v.description('The route that each line calls.'),
+  ),
+  completion_window: v.pipe(
+    v.literal('24h', 'must be "24h"'),
+    v.description('Lines that have not begun by then never do.'),
+  ),
+  metadata: v.nullish(
+    v.pipe(
+      v.record(
+        v.pipe(v.string(), v.maxLength(64, METADATA)),
+        v.pipe(v.string(METADATA), v.maxLength(512, METADATA)),
+        METADATA,
+      ),
+      v.maxEntries(16, METADATA),
+      v.description('What you want to know of the batch: at most 16 texts.'),
+    ),
+  ),
+})
 
 const MAX_ID_LENGTH = 64
 const ID = `must be a string of 1 to ${MAX_ID_LENGTH} characters or a finite number`

@@ -13,9 +13,9 @@ export interface RedisClient {
   ): Promise<readonly StreamPart[] | null>
   publish(channel: string, message: string): Promise<number>
   subscribe(channel: string, listener: (message: string) => void): Promise<void>
-  on(event: 'ready' | 'error' | 'end', listener: () => void): unknown
+  on(event: 'ready' | 'connect' | 'error' | 'end', listener: () => void): unknown
   connect(): Promise<unknown>
-  duplicate(): RedisClient
+  duplicate(options?: object): RedisClient
   destroy(): void
   /** Of a cluster: its servers that hold keys. */
   readonly masters?: readonly unknown[]
@@ -43,12 +43,18 @@ const CONNECT_MS = 2_000
 /** Longest pause before another try to connect. Milliseconds. */
 const RECONNECT_MS = 5_000
 
-/** A client of our own. Commands fail at once while there is no connection. */
-export async function createRedisClient(url: string): Promise<RedisClient> {
+/**
+ * A client of our own. Commands fail at once while there is no connection, or wait for it when they
+ * are to.
+ */
+export async function createRedisClient(
+  url: string,
+  { waits }: { waits: boolean } = { waits: false },
+): Promise<RedisClient> {
   const { createClient } = await load()
   return createClient({
     url,
-    disableOfflineQueue: true,
+    disableOfflineQueue: !waits,
     socket: {
       connectTimeout: CONNECT_MS,
       reconnectStrategy: (retries) => Math.min(100 * 2 ** retries, RECONNECT_MS),

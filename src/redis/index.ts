@@ -4,6 +4,7 @@ import { RedisCircuits } from './circuits.js'
 import { isRedisClient, type RedisClient } from './client.js'
 import { Connection } from './connection.js'
 import { RedisEntries } from './entries.js'
+import { RedisJobs } from './jobs/index.js'
 import { RedisLimits } from './limits.js'
 import { Inbox } from './logs/inbox.js'
 import { RedisLogs } from './logs/index.js'
@@ -83,7 +84,8 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   const inbox = new Inbox(connection, prefix, id)
   const limits = new Map<string, RedisLimits>()
   const circuits = new Map<string, RedisCircuits>()
-  return sharedState({
+  const jobs = new Set<RedisJobs>()
+  const shared: RedisShared = {
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
     limits(name: string) {
       const known = limits.get(name) ?? new RedisLimits(connection, messages, prefix, name)
@@ -97,16 +99,28 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
       return known
     },
     slots: (name: string) => new RedisSlots(connection, messages, prefix, name),
+    jobs(name, runner) {
+      const made = new RedisJobs(
+        { url, client: client as RedisClient | undefined },
+        prefix as string,
+        name,
+        runner,
+      )
+      jobs.add(made)
+      return made
+    },
     stats: () => ({ ...connection.counts, processes: messages.processes }),
     async close() {
       messages.close()
       inbox.close()
       await Promise.all([...limits.values()].map((one) => one.flush()))
+      await Promise.all([...jobs].map((one) => one.end()))
       // What layers have given back last is on its way.
       await connection.idle
       connection.close()
     },
-  })
+  }
+  return sharedState(shared)
 }
 
 function isAddress(value: unknown): boolean {

@@ -96,9 +96,8 @@ export class RedisLimits implements SharedLimits {
     keys: string[],
     asked: readonly (string | number)[],
   ): Promise<readonly string[] | typeof ALONE> {
-    // Both scripts return texts only.
-    return this.#connection.run(
-      (client) => runScript(client, script, keys, asked) as Promise<readonly string[]>,
+    return this.#connection.run((client) =>
+      runScript<readonly string[]>(client, script, keys, asked),
     )
   }
 }

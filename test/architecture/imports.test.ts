@@ -24,10 +24,12 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
   'src/core.ts': { parts: ['core', 'layers', 'streams', 'src/standard.ts'], packages: [] },
   'src/index.ts': { parts: ['client', 'src/core.ts'], packages: [] },
   gateway: {
-    parts: ['core', 'layers', 'streams', 'client', 'redis', 'src/standard.ts'],
+    parts: ['core', 'layers', 'streams', 'client', 'redis', 'batches', 'src/standard.ts'],
     packages: ['@valibot/to-json-schema', 'valibot', 'ws'],
   },
-  redis: { parts: ['core'], packages: ['redis'] },
+  redis: { parts: ['core'], packages: ['bullmq', 'redis'] },
+  // What it needs of Redis comes by a port of core's.
+  batches: { parts: ['core', 'client'], packages: [] },
   testing: { parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'], packages: [] },
 }
 

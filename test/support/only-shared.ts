@@ -6,4 +6,12 @@ const none = (): never => {
 
 /** Shared state of which only these parts are there. */
 export const onlyShared = <Parts extends Partial<SharedState>>(parts: Parts): SharedState & Parts =>
-  sharedState({ entries: none, limits: none, logs: none, circuits: none, slots: none, ...parts })
+  sharedState({
+    entries: none,
+    limits: none,
+    logs: none,
+    circuits: none,
+    slots: none,
+    jobs: none,
+    ...parts,
+  } as SharedState & Parts)

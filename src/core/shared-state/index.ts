@@ -1,11 +1,13 @@
 import type { SharedCircuits } from './circuits.js'
 import type { SharedEntries } from './entries.js'
+import type { SharedJobs, SharedJobsOptions } from './jobs.js'
 import type { SharedLimits } from './limits.js'
 import type { SharedLogs } from './logs.js'
 import type { SharedSlots } from './slots.js'
 
 export * from './circuits.js'
 export * from './entries.js'
+export * from './jobs.js'
 export * from './limits.js'
 export * from './logs.js'
 export * from './slots.js'
@@ -14,9 +16,9 @@ const SHARED_STATE: unique symbol = Symbol.for('blossom-stack.shared-state') as 
 
 /**
  * What the processes of a service know together. `redisShared()` makes one, and layers take it as
- * their option `shared`. Nothing here rejects or throws, and nothing takes longer than its own time
- * limit: whoever gets `null`, as the others could not be asked in time, goes on as if it were the
- * only process.
+ * their option `shared`. But for jobs nothing here rejects or throws, and nothing takes longer than
+ * its own time limit: whoever gets `null`, as the others could not be asked in time, goes on as if
+ * it were the only process.
  */
 export interface SharedState {
   /** The entries of a cache. Caches of one name share them. */
@@ -29,6 +31,8 @@ export interface SharedState {
   circuits(name: string): SharedCircuits
   /** The slots of a queue. Queues of one name share them. */
   slots(name: string): SharedSlots
+  /** Batches of jobs that outlive the process. Those of one name share them. */
+  jobs(name: string, options: SharedJobsOptions): SharedJobs
 }
 
 /** Marks an object as shared state, for layers of any copy of the library. */

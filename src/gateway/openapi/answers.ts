@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../core/index.js'
+import { BATCH_ANSWERS } from './batch-answers.js'
 
 /** A JSON Schema in the dialect of OpenAPI 3.1, draft 2020-12. */
 export type Schema = Readonly<Record<string, unknown>>
@@ -215,4 +216,5 @@ export const ANSWERS = {
     object: { const: 'list' },
     data: { type: 'array', items: object({ id: text() }) },
   }),
+  ...BATCH_ANSWERS,
 } as const satisfies Readonly<Record<string, Schema>>

@@ -2,7 +2,8 @@ import { VERSION } from '../../client/version.js'
 import type { CheckedGatewayOptions } from '../options.js'
 import type { Route } from '../routes/route.js'
 import type { Schema } from './answers.js'
-import { type Content, OPERATIONS, type Operation, TAGS } from './operations.js'
+import { type Content, type Operation, TAGS } from './operation.js'
+import { OPERATIONS } from './operations.js'
 import { type FailureStatus, failure, failureName, HEADERS, headersOf } from './responses.js'
 import { referredBy, refTo } from './schemas.js'
 import { RESUMABLE } from './streams.js'
@@ -77,30 +78,55 @@ function operationOf(
   options: DocumentedOptions,
   responses: Record<string, Schema>,
 ): Schema {
-  const { summary, description, tag, request, needsAdmin } = OPERATIONS[route.name]
-  const parameters = OPERATIONS[route.name].parameters ?? (canResume(route, options) && [RESUMABLE])
-  const bearer = needsAdmin
-    ? [{ adminToken: [] }]
-    : options.forwardKeys && takesKey(route)
-      ? [{ ownKey: [] }, {}]
-      : undefined
+  const operation: Operation = OPERATIONS[route.name]
+  const { summary, description, tag, request } = operation
+  const bearer = bearerOf(route, operation, options)
+  const parameters = parametersOf(route, operation, options)
   return {
     operationId: route.name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()),
     summary,
     ...(description && { description }),
     tags: [tag],
     ...(bearer && { security: bearer }),
-    ...(parameters && { parameters }),
+    ...(parameters.length > 0 && { parameters }),
     ...(request && {
       requestBody: {
         required: true,
         content: {
-          'application/json': { schema: refTo(request.schema), example: request.example },
+          [request.type ?? 'application/json']: {
+            schema: refTo(request.schema),
+            ...(request.example !== undefined && { example: request.example }),
+          },
         },
       },
     }),
     responses: responsesOf(route, options, responses),
   }
+}
+
+/** Who may call it, where that is not for the operator's own function alone to say. */
+function bearerOf(
+  route: Route,
+  { needsAdmin, needsTenant }: Operation,
+  { forwardKeys }: DocumentedOptions,
+): readonly Schema[] | undefined {
+  if (needsAdmin) return [{ adminToken: [] }]
+  if (needsTenant) return [{ adminToken: [] }, {}]
+  return forwardKeys && takesKey(route) ? [{ ownKey: [] }, {}] : undefined
+}
+
+function parametersOf(
+  route: Route,
+  { query = [], parameters = [] }: Operation,
+  options: DocumentedOptions,
+): readonly Schema[] {
+  const id = { name: 'id', in: 'path', required: true, schema: { type: 'string' } }
+  return [
+    ...(route.path.includes('{id}') ? [id] : []),
+    ...parameters,
+    ...(canResume(route, options) ? [RESUMABLE] : []),
+    ...query.map((field) => ({ in: 'query', ...field })),
+  ]
 }
 
 /** Whether it fails if upstream does; a batch does not. */

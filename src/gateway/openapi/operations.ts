@@ -1,51 +1,15 @@
 import type { RouteName } from '../options.js'
 import { MAX_PROMPTS } from '../schemas.js'
-import type { Schema } from './answers.js'
-import type { FailureStatus, HeaderName } from './responses.js'
+import { BATCH_OPERATIONS } from './batches.js'
+import { asJson, type Operation } from './operation.js'
+import type { FailureStatus } from './responses.js'
 import { refTo, type SchemaName } from './schemas.js'
 import { STREAM_OPERATIONS } from './streams.js'
-
-/** The groups of routes in a viewer. */
-export const TAGS = {
-  Generation: 'Text from a prompt.',
-  OpenAI: "OpenAI's API: point any OpenAI client here.",
-  State: 'Health and statistics of the server.',
-  Administration: 'For the operator.',
-  Documentation: 'This document, and a page that shows it.',
-} as const
-
-export interface Content {
-  readonly schema?: Schema
-  readonly example?: unknown
-}
-
-/** A route's part of the document, except for its path and method. */
-export interface Operation {
-  readonly summary: string
-  readonly description?: string
-  readonly tag: keyof typeof TAGS
-  readonly request?: { readonly schema: SchemaName; readonly example: unknown }
-  /** By media type. */
-  readonly success: Readonly<Record<string, Content>>
-  readonly failures: readonly FailureStatus[]
-  /** Descriptions of statuses that mean something else here. */
-  readonly meanings?: Readonly<Partial<Record<FailureStatus, string>>>
-  /** The body of a 503 that is not an error. */
-  readonly unavailable?: { readonly schema: SchemaName; readonly description: string }
-  readonly headers?: readonly HeaderName[]
-  readonly needsAdmin?: boolean
-  readonly parameters?: readonly Schema[]
-  /** What an answer without a body means: status 204. */
-  readonly empty?: string
-}
 
 const PROMPT = 'Why do flowers bloom?'
 const ANSWER = 'To be seen by those who carry their pollen.'
 const GENERATE = { prompt: PROMPT, max_tokens: 100, temperature: 0.7 }
 
-const asJson = (schema: SchemaName, example?: unknown): Operation['success'] => ({
-  'application/json': { schema: refTo(schema), ...(example !== undefined && { example }) },
-})
 const events = (schema: SchemaName, example: string): Operation['success'] => ({
   'text/event-stream': { schema: refTo(schema), example },
 })
@@ -210,4 +174,5 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     { 'audio/*': {} },
   ),
   ...STREAM_OPERATIONS,
+  ...BATCH_OPERATIONS,
 }

@@ -1,5 +1,6 @@
 import { type JsonSchema, toJsonSchemaDefs } from '@valibot/to-json-schema'
 import {
+  BatchCreateRequest,
   BatchRequest,
   ChatRequest,
   EmbeddingsRequest,
@@ -16,6 +17,7 @@ const REQUESTS = {
   EmbeddingsRequest,
   ImagesRequest,
   SpeechRequest,
+  BatchCreateRequest,
 }
 
 export type SchemaName = keyof typeof REQUESTS | keyof typeof ANSWERS

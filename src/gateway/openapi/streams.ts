@@ -1,14 +1,6 @@
 import type { Schema } from './answers.js'
 import { refTo } from './schemas.js'
 
-const ID: Schema = {
-  name: 'id',
-  in: 'path',
-  required: true,
-  description: 'The `X-Stream-Id` of the answer to be resumed.',
-  schema: { type: 'string' },
-}
-
 /** By which a client asks for a stream that can be resumed. */
 export const RESUMABLE: Schema = {
   name: 'x-stream-resumable',
@@ -38,7 +30,6 @@ export const STREAM_OPERATIONS = {
       'Sends the rest of a stream that was requested with `x-stream-resumable: true`, after the last event that the client has. `Last-Event-ID` counts before `after`, and `after` before `starting_after`; without any of them the stream is sent from its beginning.',
     tag: 'OpenAI',
     parameters: [
-      ID,
       position('Last-Event-ID', 'header', 'The id of the last event that the client has.'),
       position('after', 'query', 'The same.'),
       position('starting_after', 'query', 'The same.'),
@@ -58,7 +49,6 @@ export const STREAM_OPERATIONS = {
     summary: 'Stop a stream',
     description: 'Ends the generation, for all clients that read it, and forgets its events.',
     tag: 'OpenAI',
-    parameters: [ID],
     success: {},
     empty: 'The stream was stopped, or had ended before.',
     failures: [404, 500, 503],

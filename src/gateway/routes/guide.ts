@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { NotFoundError } from '../../client/errors.js'
 import type { TextOptions, TextPiece } from '../../client/types.js'
 import type { CacheMode } from '../../core/index.js'
@@ -11,9 +10,9 @@ import {
   MAX_PROMPTS,
   readBody,
 } from '../schemas.js'
-import { bearer } from '../server/headers.js'
 import type { Reply } from '../server/message.js'
 import { events, json, streamFor } from '../server/reply.js'
+import { requireAdmin } from './admin.js'
 import { guideRoute, type Route, type RouteCall, type RouteTools } from './route.js'
 
 /** @throws NotFoundError for a model that is not on the operator's list, if there is one */
@@ -146,24 +145,11 @@ async function queueStats(_: RouteCall, { view }: RouteTools): Promise<Reply> {
   })
 }
 
-const digestOf = (text: string) => createHash('sha256').update(text).digest()
-
 async function clearCache({ incoming }: RouteCall, { options, view }: RouteTools): Promise<Reply> {
-  const { adminToken } = options
-  if (adminToken === undefined)
-    throw rejection(
-      'FORBIDDEN',
-      403,
-      'No admin token is configured, so nobody may clear the cache.',
-    )
-  const given = bearer(incoming)
-  if (given === undefined) {
-    const sentence = 'Clearing the cache needs the admin token as a Bearer token.'
-    throw rejection('AUTH', 401, sentence, { headers: { 'www-authenticate': 'Bearer' } })
-  }
-  // Digests have one length, so the comparison takes the same time whatever was given.
-  if (!timingSafeEqual(digestOf(given), digestOf(adminToken)))
-    throw rejection('FORBIDDEN', 403, 'This is not the admin token.')
+  requireAdmin(incoming, options, {
+    none: 'No admin token is configured, so nobody may clear the cache.',
+    missing: 'Clearing the cache needs the admin token as a Bearer token.',
+  })
   await view.clearCaches()
   return json({ message: 'Cache cleared' })
 }

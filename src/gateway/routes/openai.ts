@@ -17,7 +17,8 @@ import type { Route, RouteCall, RouteTools } from './route.js'
 /** Fields that could redirect the request, or change the prototype of an object. */
 const NEVER_FORWARDED: ReadonlySet<string> = new Set(['__proto__', 'apiKey', 'baseURL', 'headers'])
 
-function forwarded(body: Record<string, unknown>): Record<string, unknown> {
+/** A body without what could redirect it. */
+export function forwarded(body: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(body).filter(([name]) => !NEVER_FORWARDED.has(name)))
 }
 

@@ -21,6 +21,8 @@ export interface RouteTools {
 export interface RouteCall {
   readonly incoming: Incoming
   readonly requestId: string
+  /** What stands in the path where the route's has `{id}`. */
+  readonly id: string
   /** Body as a JSON object, read at most once. */
   json(): Promise<Record<string, unknown>>
   /** How events are delivered to this client. */
@@ -35,6 +37,7 @@ export interface RouteCall {
 export interface Route {
   readonly name: RouteName
   readonly method: 'GET' | 'POST' | 'DELETE'
+  /** One part of it may be `{id}`, which stands for any text without a slash. */
   readonly path: string
   /** The kind of layer without which the route does not exist. */
   readonly needs?: 'queue' | 'retry' | 'breaker' | 'cache' | 'pool'

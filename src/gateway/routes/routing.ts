@@ -12,6 +12,15 @@ const OPENAI = '/v1/'
 /** Below these a slash at the end of a path does not matter: some clients always add one. */
 const WITH_OR_WITHOUT_SLASH = [OPENAI, '/generate/']
 
+/** What stands in a route's path for any text. */
+const ID = '{id}'
+
+/** Matches the paths that a route stands for, with or without a slash at their end. */
+function patternOf(path: string): RegExp {
+  const escaped = path.replace(/[.*+?^$()|[\]\\]/g, '\\$&')
+  return new RegExp(`^${escaped.replace(ID, '([^/]+)')}/?$`)
+}
+
 /** The routes that exist, found by path and method. */
 export class Routing {
   readonly all: readonly Route[]
@@ -19,6 +28,8 @@ export class Routing {
   /** Methods and paths below `/v1/`. */
   readonly #openAI: readonly string[]
   readonly #byPath = new Map<string, Route[]>()
+  /** Paths in which a part may be anything. */
+  readonly #patterns = new Map<string, RegExp>()
 
   constructor({ prefix, routes }: CheckedGatewayOptions, view: StackView, more: readonly Route[]) {
     this.#prefix = prefix
@@ -35,8 +46,11 @@ export class Routing {
         (routes === undefined || routes.includes(route.name)) &&
         (route.needs === undefined || view.has(route.needs)),
     )
-    for (const route of this.all)
-      this.#byPath.set(route.path, [...(this.#byPath.get(route.path) ?? []), route])
+    for (const route of this.all) {
+      const { path } = route
+      if (path.includes(ID)) this.#patterns.set(path, patternOf(path))
+      this.#byPath.set(path, [...(this.#byPath.get(path) ?? []), route])
+    }
     this.#openAI = this.all
       .filter(({ path }) => path.startsWith(OPENAI))
       .map(({ method, path }) => `${method} ${path}`)
@@ -56,8 +70,23 @@ export class Routing {
     if (path === undefined) return []
     const hasSlash =
       path.endsWith('/') && WITH_OR_WITHOUT_SLASH.some((beginning) => path.startsWith(beginning))
-    const exact = hasSlash ? path.slice(0, -1) : path
-    return this.#byPath.get(exact) ?? this.#byPath.get(exact.replace(/[^/]+$/, '{id}')) ?? []
+    const asked = hasSlash ? path.slice(0, -1) : path
+    const found = this.#byPath.get(asked)
+    if (found !== undefined) return found
+    for (const [named, pattern] of this.#patterns)
+      if (pattern.test(asked)) return this.#byPath.get(named) ?? []
+    return []
+  }
+
+  /** What stands in a request's path in place of `{id}`; empty where the route has none. */
+  idOf({ path }: Route, target: string): string {
+    const [, id = ''] = this.#patterns.get(path)?.exec(this.pathOf(target) ?? '') ?? []
+    try {
+      return decodeURIComponent(id)
+    } catch {
+      // It is no id of anything.
+      return id
+    }
   }
 
   /**

@@ -2,6 +2,7 @@ import { TooLargeError } from '../../client/errors.js'
 import { ConfigError, isBytes, StackError, ValidationError } from '../../core/index.js'
 import type { EventText } from './event-body.js'
 import { isTooDeep } from './json-depth.js'
+import type { PartsBody } from './parts-body.js'
 
 /** A request as the gateway sees it, from a web `Request` or from Node's own. */
 export interface Incoming {
@@ -18,6 +19,11 @@ export interface Incoming {
   already?(name: string): string | undefined
   /** The body, at most `limit` bytes of it; or what a parser further out has made of it. */
   read(limit: number): Promise<Received>
+  /**
+   * The body part by part, at most `limit` bytes of it. Whoever stops before its end may still
+   * answer.
+   */
+  parts(limit: number): AsyncIterable<Uint8Array>
   /** A web `Request` without its body, for the operator's own functions. */
   readonly request: Request
 }
@@ -37,6 +43,8 @@ export interface Reply {
   readonly body?: string | Uint8Array
   /** Instead of a body. Its class is never looked at: two copies of the library may meet here. */
   readonly events?: EventText
+  /** Instead of a body: one that is too large to be held whole. */
+  readonly parts?: PartsBody
 }
 
 /** A field of a request that is wrong. */
@@ -56,10 +64,12 @@ export class FieldsError extends ValidationError {
   }
 }
 
-const tooLarge = (limit: number) =>
+/** The error for a body that is too large. */
+export const tooLarge = (limit: number) =>
   new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
 
-const unsupported = (sentence: string) =>
+/** The error for a body of a type that the route does not take. */
+export const unsupported = (sentence: string) =>
   new StackError(sentence, { code: 'VALIDATION', status: 415, refused: true })
 
 /**
@@ -67,7 +77,7 @@ const unsupported = (sentence: string) =>
  * OpenAI's API sends them.
  * @see https://www.rfc-editor.org/rfc/rfc7694#section-3
  */
-function refuseCompressed(incoming: Incoming): void {
+export function refuseCompressed(incoming: Incoming): void {
   const encoding = incoming.header('content-encoding')?.trim().toLowerCase() || 'identity'
   if (encoding === 'identity') return
   const error = unsupported('The body must not be compressed: send it without content-encoding.')
@@ -128,13 +138,22 @@ export async function collectBytes(
   limit: number,
 ): Promise<Uint8Array> {
   const parts: Uint8Array[] = []
+  for await (const chunk of limited(chunks, limit)) parts.push(chunk)
+  return Buffer.concat(parts)
+}
+
+/** A stream of bytes up to a limit: what would go beyond it fails. */
+export async function* limited(
+  chunks: AsyncIterable<Uint8Array>,
+  limit: number,
+): AsyncGenerator<Uint8Array, undefined, undefined> {
   let size = 0
   for await (const chunk of chunks) {
     size += chunk.byteLength
     if (size > limit) throw tooLarge(limit)
-    parts.push(chunk)
+    yield chunk
   }
-  return Buffer.concat(parts)
+  return undefined
 }
 
 /** The error for a body that was read and not passed on: its log line names the remedy. */

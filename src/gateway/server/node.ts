@@ -4,7 +4,8 @@ import { ConfigError, isError, warn } from '../../core/index.js'
 import { toWebStream } from '../../streams/index.js'
 import { CORE, type Gateway, type GatewayCore } from '../gateway.js'
 import { writeEvents } from './event-writer.js'
-import { bodyIsGone, collectBytes, type Incoming, type Received } from './message.js'
+import { bodyIsGone, collectBytes, type Incoming, limited, type Received } from './message.js'
+import { writeParts } from './parts-body.js'
 import { clientHasLeft, nodeFacts } from './web.js'
 
 /** A request of node:http, or of node:http2 in the form that is compatible with it. */
@@ -67,10 +68,12 @@ async function serve(
   target: string,
 ): Promise<void> {
   const incoming = fromNode(req, res, target)
-  const { status, headers, cookies, body, events } = await core.handle(incoming, { req, res })
+  const reply = await core.handle(incoming, { req, res })
+  const { status, headers, cookies, body, events, parts } = reply
   // The client has gone, or somebody else has answered it.
   if (res.destroyed || res.writableEnded || res.headersSent) {
     events?.leave()
+    parts?.leave()
     return
   }
   res.statusCode = status
@@ -80,6 +83,7 @@ async function serve(
     writeEvents(events, res)
     return
   }
+  if (parts !== undefined) return writeParts(parts, res)
   if (body !== undefined && !res.hasHeader('content-length'))
     res.setHeader('content-length', Buffer.byteLength(body))
   res.end(body)
@@ -128,6 +132,10 @@ function fromNode(req: FrameworkRequest, res: NodeResponse, target: string): Inc
     already: (name) => textOf(res.getHeader(name)),
     read: async (limit) =>
       bodyRead(req, req.body) ?? { bytes: await collectBytes(partsOf(req), limit) },
+    parts(limit) {
+      if (bodyRead(req, req.body) !== undefined) throw bodyIsGone()
+      return limited(partsOf(req), limit)
+    },
     get request() {
       request ??= bare(req, leaving.signal, target)
       return request

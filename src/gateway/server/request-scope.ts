@@ -106,18 +106,19 @@ export class RequestScope {
     const { incoming } = this
     const headMs = now() - this.#startedAt
     const { events } = reply
+    const body = events ?? reply.parts
     this.#addHeaders(reply.headers, headMs, events !== undefined)
-    if (events === undefined || incoming.method === 'HEAD') {
-      events?.leave()
+    if (body === undefined || incoming.method === 'HEAD') {
+      body?.leave()
       this.#finish(reply.status, undefined)
       return incoming.method === 'HEAD' ? { status: reply.status, headers: reply.headers } : reply
     }
-    events.onEnd(({ error, outcome }) => {
+    body.onEnd(({ error, outcome }) => {
       this.#error ??= error
-      this.#finish(reply.status, headMs, outcome === 'left')
+      this.#finish(reply.status, events && headMs, outcome === 'left')
     })
-    // Whoever writes the events may have stopped asking for more, and would never see the end.
-    incoming.signal.addEventListener('abort', () => this.#hasLeft() && events.leave(), {
+    // Whoever writes the body may have stopped asking for more, and would never see the end.
+    incoming.signal.addEventListener('abort', () => this.#hasLeft() && body.leave(), {
       once: true,
     })
     return reply

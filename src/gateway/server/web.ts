@@ -1,5 +1,13 @@
+import { toWebStream } from '../../streams/index.js'
 import { eventStream } from './event-response.js'
-import { bodyIsGone, collectBytes, type Incoming, type Received, type Reply } from './message.js'
+import {
+  bodyIsGone,
+  collectBytes,
+  type Incoming,
+  limited,
+  type Received,
+  type Reply,
+} from './message.js'
 
 /** What `toRequest` knows of a request and a web `Request` cannot say. */
 export interface NodeFacts {
@@ -30,6 +38,7 @@ export function fromRequest(request: Request): Incoming {
     givenId: facts?.givenId,
     already: (name) => facts?.already(name),
     read: async (limit) => facts?.body() ?? readBody(request, limit),
+    parts: (limit) => partsOf(request, facts, limit),
     request,
   }
 }
@@ -54,8 +63,26 @@ async function readBody(request: Request, limit: number): Promise<Received> {
   return { bytes: await collectBytes(request.body as unknown as AsyncIterable<Uint8Array>, limit) }
 }
 
-export function toResponse({ status, headers, cookies = [], body, events }: Reply): Response {
-  const sent = events === undefined ? (body ?? null) : eventStream(events)
+async function* partsOf(request: Request, facts: NodeFacts | undefined, limit: number) {
+  if (request.bodyUsed || facts?.body() !== undefined) throw bodyIsGone()
+  if (request.body !== null)
+    yield* limited(request.body as unknown as AsyncIterable<Uint8Array>, limit)
+}
+
+export function toResponse({
+  status,
+  headers,
+  cookies = [],
+  body,
+  events,
+  parts,
+}: Reply): Response {
+  const sent =
+    events !== undefined
+      ? eventStream(events)
+      : parts !== undefined
+        ? toWebStream(parts)
+        : (body ?? null)
   // A plain record, not a `Headers`: servers that have a fast way for those keep it.
   const fields =
     cookies.length === 0

@@ -10,7 +10,7 @@ const PATH = '/v1/streams/{id}'
 const UNREACHABLE =
   'It cannot be found out at the moment what has become of this stream. Try again.'
 
-/** The routes of streams that can be eventsReply. */
+/** The routes of streams that can be resumed. */
 export const streamRoutes = (streams: ResumableStreams): readonly Route[] => [
   {
     name: 'v1-streams',
@@ -31,7 +31,7 @@ export const streamRoutes = (streams: ResumableStreams): readonly Route[] => [
 ]
 
 async function resume(call: RouteCall, streams: ResumableStreams): Promise<Reply> {
-  const id = idOf(call.incoming)
+  const { id } = call
   const found = await streams.follow(
     streams.keyOf(id, call.call.tenant),
     startOf(call.incoming),
@@ -43,8 +43,8 @@ async function resume(call: RouteCall, streams: ResumableStreams): Promise<Reply
   return missing(found)
 }
 
-async function stop({ incoming, call }: RouteCall, streams: ResumableStreams): Promise<Reply> {
-  const stopped = await streams.stop(streams.keyOf(idOf(incoming), call.tenant))
+async function stop({ id, call }: RouteCall, streams: ResumableStreams): Promise<Reply> {
+  const stopped = await streams.stop(streams.keyOf(id, call.tenant))
   return stopped === 'stopped' ? { status: 204, headers: {} } : missing(stopped)
 }
 
@@ -53,11 +53,6 @@ function missing(why: 'unknown' | 'unreachable'): Reply {
   if (why === 'unknown') throw rejection('NOT_FOUND', 404, 'There is no such stream.')
   const reply = json({ error: openAIError(503, 'NETWORK', UNREACHABLE) }, 503)
   return { ...reply, headers: { ...reply.headers, 'retry-after': '1' } }
-}
-
-function idOf({ target }: Incoming): string {
-  const [path = ''] = target.split('?', 1)
-  return path.replace(/\/$/, '').replace(/^.*\//, '')
 }
 
 /** Index of the first event to send: after the last one that the client has. */

@@ -29,6 +29,7 @@ export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { 
     signal: leaving.signal,
     cut: (reason) => leaving.abort(reason),
     read: async () => ({ bytes: new Uint8Array() }),
+    async *parts() {},
     get request() {
       request ??= bare(req, leaving.signal)
       return request

@@ -1,0 +1,87 @@
+import type { RouteName } from '../options.js'
+import { asJson, type Operation } from './operation.js'
+import type { FailureStatus } from './responses.js'
+
+type BatchRoute = Extract<RouteName, `v1-files-${string}` | `v1-batches-${string}`>
+
+const NEEDS_TENANT: readonly FailureStatus[] = [401, 403, 500, 503]
+
+const batches = (
+  summary: string,
+  { failures = [], ...extra }: Partial<Operation> & Pick<Operation, 'success'>,
+): Operation => ({
+  summary,
+  tag: 'Batches',
+  needsTenant: true,
+  failures: [...failures, ...NEEDS_TENANT],
+  meanings: {
+    401: 'There is no tenant, and the admin token is missing.',
+    403: 'There is no tenant, and the token is not the admin token, or the server has none.',
+    404: 'There is no such file or batch, or it is not yours.',
+    503: 'Batches cannot be reached where they are kept, or the server is shutting down.',
+  },
+  ...extra,
+})
+
+const AFTER = { name: 'after', schema: { type: 'string', description: 'The last id so far.' } }
+const ORDER = { name: 'order', schema: { type: 'string', enum: ['desc', 'asc'], default: 'desc' } }
+const limit = (fallback: number, most: number) => ({
+  name: 'limit',
+  schema: { type: 'integer', minimum: 1, maximum: most, default: fallback },
+})
+
+/** The routes of files and batches. */
+export const BATCH_OPERATIONS: Readonly<Record<BatchRoute, Operation>> = {
+  'v1-files-upload': batches('Upload the lines of a batch', {
+    description:
+      'A file of JSONL, a line for each request: `{"custom_id": "…", "method": "POST", "url": "/v1/chat/completions", "body": {…}}`. At most 50,000 lines.',
+    request: { schema: 'FileUpload', type: 'multipart/form-data' },
+    success: asJson('File'),
+    failures: [400, 413, 415],
+  }),
+  'v1-files-list': batches('Files, newest first', {
+    query: [
+      AFTER,
+      limit(10_000, 10_000),
+      ORDER,
+      { name: 'purpose', schema: { type: 'string', enum: ['batch', 'batch_output'] } },
+    ],
+    success: asJson('FileList'),
+    failures: [400, 404],
+  }),
+  'v1-files-get': batches('A file', { success: asJson('File'), failures: [404] }),
+  'v1-files-content': batches("A file's content", {
+    success: { 'application/jsonl': { schema: { type: 'string' } } },
+    failures: [404],
+  }),
+  'v1-files-delete': batches('Delete a file', {
+    description: 'Batches that were made of it go on.',
+    success: asJson('FileDeleted'),
+    failures: [404],
+  }),
+  'v1-batches-create': batches('Make a batch of a file', {
+    description:
+      'Where lines are wrong, the status of the batch is `failed`, and `errors` says which and why. Lines run behind all other calls.',
+    request: {
+      schema: 'BatchCreateRequest',
+      example: {
+        input_file_id: 'file-4f6…',
+        endpoint: '/v1/chat/completions',
+        completion_window: '24h',
+      },
+    },
+    success: asJson('Batch'),
+    failures: [400, 404, 413, 415],
+  }),
+  'v1-batches-list': batches('Batches, newest first', {
+    query: [AFTER, limit(20, 100), ORDER],
+    success: asJson('BatchList'),
+    failures: [400, 404],
+  }),
+  'v1-batches-get': batches('A batch', { success: asJson('Batch'), failures: [404] }),
+  'v1-batches-cancel': batches('Cancel a batch', {
+    description: 'Lines that run may finish; nothing else of it begins.',
+    success: asJson('Batch'),
+    failures: [404],
+  }),
+}

@@ -1,0 +1,53 @@
+import type { Schema } from './answers.js'
+import type { FailureStatus, HeaderName } from './responses.js'
+import { refTo, type SchemaName } from './schemas.js'
+
+/** The groups of routes in a viewer. */
+export const TAGS = {
+  Generation: 'Text from a prompt.',
+  OpenAI: "OpenAI's API: point any OpenAI client here.",
+  Batches: 'Many calls in one file, answered within a day.',
+  State: 'Health and statistics of the server.',
+  Administration: 'For the operator.',
+  Documentation: 'This document, and a page that shows it.',
+} as const
+
+export interface Content {
+  readonly schema?: Schema
+  readonly example?: unknown
+}
+
+/** A route's part of the document, except for its path and method. */
+export interface Operation {
+  readonly summary: string
+  readonly description?: string
+  readonly tag: keyof typeof TAGS
+  readonly request?: {
+    readonly schema: SchemaName
+    readonly example?: unknown
+    /** @default 'application/json' */
+    readonly type?: 'multipart/form-data'
+  }
+  /** Fields of the query. */
+  readonly query?: readonly { readonly name: string; readonly schema: Schema }[]
+  /** By media type. */
+  readonly success: Readonly<Record<string, Content>>
+  readonly failures: readonly FailureStatus[]
+  /** Descriptions of statuses that mean something else here. */
+  readonly meanings?: Readonly<Partial<Record<FailureStatus, string>>>
+  /** The body of a 503 that is not an error. */
+  readonly unavailable?: { readonly schema: SchemaName; readonly description: string }
+  readonly headers?: readonly HeaderName[]
+  readonly needsAdmin?: boolean
+  /** Whoever is not identified as a tenant needs the admin token. */
+  readonly needsTenant?: boolean
+  /** Parameters beside the id in the path and the fields of the query. */
+  readonly parameters?: readonly Schema[]
+  /** What an answer without a body means: status 204. */
+  readonly empty?: string
+}
+
+/** A success with a body of JSON. */
+export const asJson = (schema: SchemaName, example?: unknown): Operation['success'] => ({
+  'application/json': { schema: refTo(schema), ...(example !== undefined && { example }) },
+})

@@ -1,0 +1,87 @@
+import type { ServerResponse } from 'node:http'
+import { type StreamEnd, TimeoutError, Timer } from '../../core/index.js'
+import type { EventDelivery } from './event-body.js'
+
+/** A body that is made part by part while it is sent. */
+export class PartsBody {
+  readonly delivery: Pick<EventDelivery, 'writeTimeoutMs' | 'cut'>
+  readonly #source: AsyncGenerator<string | Uint8Array, undefined, undefined>
+  readonly #listeners: ((end: StreamEnd) => void)[] = []
+  #end: StreamEnd | undefined
+
+  constructor(
+    source: AsyncGenerator<string | Uint8Array, undefined, undefined>,
+    delivery: Pick<EventDelivery, 'writeTimeoutMs' | 'cut'>,
+  ) {
+    this.#source = source
+    this.delivery = delivery
+  }
+
+  /** Calls `listener` once, when the last part has been taken or whoever takes them has gone. */
+  onEnd(listener: (end: StreamEnd) => void): void {
+    if (this.#end !== undefined) listener(this.#end)
+    else this.#listeners.push(listener)
+  }
+
+  /** Whoever takes the parts goes before the end. */
+  leave(): void {
+    if (this.#end !== undefined) return
+    this.#finish({ outcome: 'left' })
+    // What it holds is given back when it can be.
+    this.#source.return(undefined).catch(() => {})
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<string | Uint8Array, undefined, undefined> {
+    try {
+      for await (const part of this.#source) yield part
+      this.#finish({ outcome: 'complete' })
+    } catch (error) {
+      this.#finish({ outcome: 'failed', error })
+      throw error
+    } finally {
+      this.leave()
+    }
+    return undefined
+  }
+
+  #finish(end: StreamEnd): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    for (const listener of this.#listeners.splice(0)) listener(end)
+  }
+}
+
+/**
+ * Writes a body to a client, no more while the socket is full. A client that does not read in time
+ * is cut, and one whose body breaks off: what it has must not look whole.
+ */
+export async function writeParts(body: PartsBody, response: ServerResponse): Promise<void> {
+  try {
+    for await (const part of body) {
+      if (response.destroyed) return
+      if (!response.write(part)) await drained(body, response)
+    }
+    response.end()
+  } catch {
+    // Whoever waits for the end has heard of it.
+    response.destroy()
+  }
+}
+
+function drained({ delivery }: PartsBody, response: ServerResponse): Promise<void> {
+  const { writeTimeoutMs, cut } = delivery
+  return new Promise((resolve) => {
+    const timer = new Timer(writeTimeoutMs, () => {
+      cut(new TimeoutError(writeTimeoutMs, { phase: 'read' }))
+      response.destroy()
+    })
+    const go = () => {
+      timer.stop()
+      response.off('drain', go)
+      response.off('close', go)
+      resolve()
+    }
+    response.on('drain', go)
+    response.on('close', go)
+  })
+}
