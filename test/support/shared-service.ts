@@ -17,6 +17,8 @@ const atOnce: Way = async () => {}
 export interface Process extends SharedState {
   /** Whether it reaches the others. */
   isThere: boolean
+  /** Whether what it takes is taken, and nobody tells it. */
+  losesReplies: boolean
   /** What it has asked, in order. */
   readonly asked: string[]
 }
@@ -56,6 +58,7 @@ export class Service {
   join(): Process {
     const process: Process = onlyShared({
       isThere: true,
+      losesReplies: false,
       asked: [],
       circuits: (name: string) => this.#circuitsOf(process, name),
       slots: (name: string) => this.#slotsOf(process, name),
@@ -80,6 +83,7 @@ export class Service {
             if (!process.isThere) return
             const { openings, resetsInMs } = opening
             circuit.open = { openings, until: now() + resetsInMs }
+            circuit.trial = undefined
             circuit.tell(member, (other) => other.opened(opening))
           },
           closed: () => {
@@ -137,7 +141,7 @@ export class Service {
         }
         if (waiting > (isTaken ? 1 : 0)) line.set(me, freed)
         if (isTaken && taken.size < limit) tellFirst()
-        return isTaken
+        return process.losesReplies ? null : isTaken
       },
       giveBack: (slot) => {
         asked.push('give back')

@@ -3,7 +3,7 @@ import { base, breaker, onEvent, type StackEvent, stack } from '../../../src/ind
 import type { BreakerOptions } from '../../../src/layers/breaker/index.js'
 import { type Gate, gate } from '../../support/gate.js'
 import { failure, watch } from '../../support/watch.js'
-import { sharedRedis } from './shared-redis.js'
+import { eventually, PATIENT_MS, sharedRedis, TIMEOUT_MS } from './shared-redis.js'
 
 const redis = sharedRedis()
 
@@ -16,8 +16,8 @@ interface Ask {
 const OPTIONS = { minimumCalls: 2, resetMs: 1_500, key: 'model' } as const
 
 /** One of several processes: a stack with shared state of its own. */
-async function join(options: BreakerOptions<'breaker', Ask> = {}) {
-  const shared = redis.open()
+async function join(options: BreakerOptions<'breaker', Ask> = {}, timeoutMs = PATIENT_MS) {
+  const shared = redis.open({ timeoutMs })
   const layer = breaker({ ...OPTIONS, ...options, shared })
   let ran = 0
   const ask = stack(
@@ -35,17 +35,21 @@ async function join(options: BreakerOptions<'breaker', Ask> = {}) {
   const fail = async (model: string) => {
     for (let i = 0; i < 2; i++) await ask({ model, fails: true }).catch(() => {})
   }
-  await expect.poll(() => shared.stats().operations, { timeout: 10_000 }).toBeGreaterThan(1)
+  await eventually(() => shared.stats().operations).toBeGreaterThan(1)
   return { shared, layer, ask, fail, ran: () => ran }
 }
 
 /** So many processes that hear each other. */
-async function joinAll(count: number, options: BreakerOptions<'breaker', Ask> = {}) {
+async function joinAll(
+  count: number,
+  options: BreakerOptions<'breaker', Ask> = {},
+  timeoutMs?: number,
+) {
   const all: Awaited<ReturnType<typeof join>>[] = []
-  for (let i = 0; i < count; i++) all.push(await join(options))
-  await expect
-    .poll(() => all.map(({ shared }) => shared.stats().processes), { timeout: 20_000 })
-    .toEqual(Array(count).fill(count))
+  for (let i = 0; i < count; i++) all.push(await join(options, timeoutMs))
+  await eventually(() => all.map(({ shared }) => shared.stats().processes), {
+    timeout: 20_000,
+  }).toEqual(Array(count).fill(count))
   return all
 }
 
@@ -60,19 +64,19 @@ describe('a circuit that several processes share', () => {
     const [one] = all
     for (const { ask } of all) await ask(MODEL)
     await one!.fail(MODEL.model)
-    await expect.poll(() => statesOf(all), { interval: 1 }).toEqual(['open', 'open', 'open'])
+    await eventually(() => statesOf(all), { interval: 1 }).toEqual(['open', 'open', 'open'])
     expect(all.map(({ ask }) => ask.stats().breaker.heard)).toEqual([0, 1, 1])
     expect(await failure(all[1]!.ask(MODEL))).toMatchObject(isOpen)
-    await expect.poll(() => statesOf(all), { timeout: 5_000 }).toEqual(Array(3).fill('half-open'))
+    await eventually(() => statesOf(all)).toEqual(Array(3).fill('half-open'))
     const work = gate<string>()
     const ranBefore = all.map(({ ran }) => ran())
     const calls = all.flatMap(({ ask }) => [1, 2, 3].map(() => watch(ask({ ...MODEL, work }))))
-    await expect.poll(() => calls.filter(({ state }) => state === 'pending')).toHaveLength(1)
+    await eventually(() => calls.filter(({ state }) => state === 'pending')).toHaveLength(1)
     expect(all.reduce((sum, { ran }, i) => sum + ran() - ranBefore[i]!, 0)).toBe(1)
     for (const { error } of calls.filter(({ state }) => state === 'rejected'))
       expect(error).toMatchObject(isOpen)
     work.open('done')
-    await expect.poll(() => statesOf(all), { interval: 1 }).toEqual(Array(3).fill('closed'))
+    await eventually(() => statesOf(all), { interval: 1 }).toEqual(Array(3).fill('closed'))
     for (const { ask } of all) expect(await ask(MODEL)).toBe('answer')
   })
 
@@ -82,7 +86,7 @@ describe('a circuit that several processes share', () => {
     const events: StackEvent[] = []
     const stop = onEvent((event) => void (event.type === 'breaker' && events.push(event)))
     await one!.fail(MODEL.model)
-    await expect.poll(() => two!.layer.state(MODEL.model)).toBe('open')
+    await eventually(() => two!.layer.state(MODEL.model)).toBe('open')
     await failure(two!.ask(MODEL))
     expect(events).toMatchObject([{ state: 'open' }, { state: 'open', elsewhere: true }])
     stop()
@@ -94,16 +98,15 @@ describe('a circuit that several processes share', () => {
     for (let i = 0; i < 200; i++)
       await one.ask({ model: `model ${i % 20}`, fails: i % 50 === 25 }).catch(() => {})
     expect(one.layer.state()).toBe('closed')
-    const said = await redis.client.info('commandstats')
-    const counts = [...said.matchAll(/cmdstat_([^:]+):calls=(\d+)/g)].map(([, name, calls]) => [
-      name,
-      Number(calls),
-    ])
-    const calls = Object.fromEntries(counts) as Record<string, number>
+    const counts = async () => {
+      const said = await redis.client.info('commandstats')
+      const all = [...said.matchAll(/cmdstat_([^:]+):calls=(\d+)/g)]
+      return Object.fromEntries(all.map(([, name, calls]) => [name, Number(calls)]))
+    }
     // The script that reads the open ones, unknown at first; heartbeats are published.
-    expect(calls).toMatchObject({ evalsha: 1, eval: 1, hgetall: 1 })
+    await eventually(counts).toMatchObject({ evalsha: 1, eval: 1, hgetall: 1 })
     for (const name of ['set', 'get', 'hget', 'hset', 'del', 'hdel'])
-      expect(calls[name]).toBeUndefined()
+      expect(await counts()).not.toHaveProperty(name)
   })
 
   it('is open from the start for a process that comes later, until its end', async () => {
@@ -111,12 +114,12 @@ describe('a circuit that several processes share', () => {
     await one.fail(MODEL.model)
     const two = await join({ resetMs: 8_000 })
     // What it has read is there soon; no call waits for it.
-    await expect.poll(() => two.ask(MODEL).catch(({ code }) => code)).toBe(isOpen.code)
+    await eventually(() => two.ask(MODEL).catch(({ code }) => code)).toBe(isOpen.code)
     const error = await failure(two.ask(MODEL))
     expect((error as { retryAfter: number }).retryAfter).toBeLessThanOrEqual(8_000)
     expect(two.ask.stats().breaker).toMatchObject({ opened: 1, heard: 1 })
     one.layer.reset(MODEL.model)
-    await expect.poll(() => two.layer.state(MODEL.model)).toBe('closed')
+    await eventually(() => two.layer.state(MODEL.model)).toBe('closed')
     const three = await join({ resetMs: 8_000 })
     expect(await three.ask(MODEL)).toBe('answer')
   })
@@ -124,36 +127,32 @@ describe('a circuit that several processes share', () => {
   it('leaves nothing in Redis for good, and no key of a caller', async () => {
     const one = await join()
     await one.fail(MODEL.model)
-    await expect.poll(() => redis.client.keys('*')).not.toEqual([])
-    await expect.poll(() => one.layer.state(), { timeout: 5_000 }).toBe('half-open')
+    await eventually(() => redis.client.keys('*')).not.toEqual([])
+    await eventually(() => one.layer.state()).toBe('half-open')
     const work = gate<string>()
     const trial = watch(one.ask({ ...MODEL, work }))
-    await expect.poll(() => redis.client.keys('*:circuits:*')).not.toEqual([])
+    await eventually(() => redis.client.keys('*:circuits:*')).not.toEqual([])
     for (const key of await redis.client.keys('*')) {
       expect(key).not.toContain('secret')
       expect(await redis.client.pTTL(key)).toBeGreaterThan(0)
     }
     work.open('done')
-    await expect.poll(() => trial.value).toBe('done')
-    await expect.poll(() => redis.client.keys('*'), { timeout: 5_000 }).toEqual([])
+    await eventually(() => trial.value).toBe('done')
+    await eventually(() => redis.client.keys('*')).toEqual([])
   })
 
   it('gives the trial of a process that was killed to another one when its time is over', async () => {
     const [one, two] = await joinAll(2)
     await two!.ask(MODEL)
     await one!.fail(MODEL.model)
-    await expect
-      .poll(() => statesOf([one!, two!]), { timeout: 5_000 })
-      .toEqual(['half-open', 'half-open'])
+    await eventually(() => statesOf([one!, two!])).toEqual(['half-open', 'half-open'])
     const never = gate<string>()
     watch(one!.ask({ ...MODEL, work: never }))
-    await expect.poll(() => redis.client.keys('*:circuits:*')).not.toEqual([])
+    await eventually(() => redis.client.keys('*:circuits:*')).not.toEqual([])
     // From now on it is silent.
     await one!.shared.close()
     expect(await failure(two!.ask(MODEL))).toMatchObject(isOpen)
-    await expect
-      .poll(() => two!.ask(MODEL).catch(() => 'refused'), { timeout: 5_000, interval: 50 })
-      .toBe('answer')
+    await eventually(() => two!.ask(MODEL).catch(() => 'refused'), { interval: 50 }).toBe('answer')
   })
 
   it('believes no message that is none of ours', async () => {
@@ -189,14 +188,14 @@ describe('a shared circuit whose Redis fails', () => {
   it.each(['killed', 'frozen'] as const)(
     'decides alone with one that is %s, and says so of the trial',
     async (how) => {
-      const [one, two] = await joinAll(2, { resetMs: 500 })
+      const [one, two] = await joinAll(2, { resetMs: 500 }, TIMEOUT_MS)
       await two!.ask(MODEL)
       if (how === 'killed') await redis.server.kill()
       else redis.server.freeze()
       await one!.fail(MODEL.model)
       expect(statesOf([one!, two!])).toEqual(['open', 'closed'])
       expect(await two!.ask(MODEL)).toBe('answer')
-      await expect.poll(() => one!.layer.state(MODEL.model)).toBe('half-open')
+      await eventually(() => one!.layer.state(MODEL.model)).toBe('half-open')
       const meta = new Map<string, unknown>()
       const since = performance.now()
       expect(await one!.ask(MODEL, { meta })).toBe('answer')
@@ -213,16 +212,14 @@ describe('a shared circuit whose Redis fails', () => {
     await redis.server.kill()
     await one!.fail(MODEL.model)
     await redis.server.start()
-    await expect
-      .poll(
-        async () => {
-          one!.layer.reset(MODEL.model)
-          await one!.fail(MODEL.model)
-          return two!.layer.state(MODEL.model)
-        },
-        { timeout: 30_000, interval: 200 },
-      )
-      .toBe('open')
+    await eventually(
+      async () => {
+        one!.layer.reset(MODEL.model)
+        await one!.fail(MODEL.model)
+        return two!.layer.state(MODEL.model)
+      },
+      { timeout: 30_000, interval: 200 },
+    ).toBe('open')
   })
 
   it('reads what was said while its connection was lost', async () => {
@@ -231,18 +228,16 @@ describe('a shared circuit whose Redis fails', () => {
     // Of all connections that listen, none is left.
     await redis.client.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
     await one!.fail(MODEL.model)
-    await expect.poll(() => two!.layer.state(MODEL.model), { timeout: 15_000 }).toBe('open')
+    await eventually(() => two!.layer.state(MODEL.model), { timeout: 15_000 }).toBe('open')
   })
 
   it('forgets trials with a wiped one, and goes on', async () => {
     const [one, two] = await joinAll(2, { resetMs: 500 })
     await two!.ask(MODEL)
     await one!.fail(MODEL.model)
-    await expect.poll(() => two!.layer.state(MODEL.model)).toBe('open')
+    await eventually(() => two!.layer.state(MODEL.model)).toBe('open')
     await redis.client.flushAll()
-    await expect
-      .poll(() => two!.ask(MODEL).catch(() => 'refused'), { timeout: 5_000, interval: 50 })
-      .toBe('answer')
-    await expect.poll(() => statesOf([one!, two!])).toEqual(['closed', 'closed'])
+    await eventually(() => two!.ask(MODEL).catch(() => 'refused'), { interval: 50 }).toBe('answer')
+    await eventually(() => statesOf([one!, two!])).toEqual(['closed', 'closed'])
   })
 })

@@ -4,6 +4,17 @@ import { type RedisShared, redisShared } from '../../../src/redis/index.js'
 import { RedisServer } from '../../support/redis-server.js'
 import { catchWarnings } from '../../support/warnings.js'
 
+/** While Redis is there no process should decide by itself, however busy the machine is. */
+export const PATIENT_MS = 2_000
+/** As by default. */
+export const TIMEOUT_MS = 75
+
+/** Asks until it is as expected, for long enough for a machine that has other things to do. */
+export const eventually = <T>(
+  asked: () => T,
+  options: { timeout?: number; interval?: number } = {},
+) => expect.poll(asked, { timeout: 15_000, ...options })
+
 /** A Redis for each test, a client to look into it, and shared states as of several processes. */
 export function sharedRedis() {
   let server: RedisServer

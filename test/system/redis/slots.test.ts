@@ -8,15 +8,10 @@ import { onEvent, queue, type StackEvent, stack } from '../../../src/index.js'
 import type { QueueOptions } from '../../../src/layers/queue/index.js'
 import { type Gate, gate } from '../../support/gate.js'
 import { type Watched, watch } from '../../support/watch.js'
-import { sharedRedis } from './shared-redis.js'
+import { eventually, PATIENT_MS, sharedRedis, TIMEOUT_MS } from './shared-redis.js'
 import { shortLeases } from './short-leases.js'
 
 const redis = sharedRedis()
-
-/** While Redis is there no process should begin by itself, however busy the machine is. */
-const PATIENT_MS = 2_000
-/** As by default. */
-const TIMEOUT_MS = 75
 
 /** One of several processes: a queue around work that the test ends. */
 function around(
@@ -47,7 +42,7 @@ type Process = ReturnType<typeof around>
 
 async function join(options?: QueueOptions, timeoutMs = PATIENT_MS) {
   const shared = redis.open({ timeoutMs })
-  await expect.poll(() => shared.stats().operations, { timeout: 10_000 }).toBeGreaterThan(0)
+  await eventually(() => shared.stats().operations).toBeGreaterThan(0)
   return { shared, ...around(shared, options) }
 }
 
@@ -55,9 +50,9 @@ async function join(options?: QueueOptions, timeoutMs = PATIENT_MS) {
 async function joinAll(count: number, options?: QueueOptions, timeoutMs?: number) {
   const all: Awaited<ReturnType<typeof join>>[] = []
   for (let i = 0; i < count; i++) all.push(await join(options, timeoutMs))
-  await expect
-    .poll(() => all.map(({ shared }) => shared.stats().processes), { timeout: 20_000 })
-    .toEqual(Array(count).fill(count))
+  await eventually(() => all.map(({ shared }) => shared.stats().processes), {
+    timeout: 20_000,
+  }).toEqual(Array(count).fill(count))
   return all
 }
 
@@ -67,7 +62,7 @@ async function untilShared({ ask, end }: Process) {
   while (isAlone) {
     const meta = new Map<string, unknown>()
     const call = ask(undefined, { meta })
-    await expect.poll(() => ask.stats().queue.running, { interval: 1 }).toBe(1)
+    await eventually(() => ask.stats().queue.running, { interval: 1 }).toBe(1)
     end()
     await call
     isAlone = (meta.get('queue') as { alone?: true }).alone === true
@@ -80,36 +75,34 @@ const slots = () => redis.client.zCard('blossom:slots:{queue}')
 
 /** Ends all calls as they come, until none is left. */
 async function endAll(all: readonly Process[]) {
-  await expect
-    .poll(
-      () => {
-        for (const { end } of all) end()
-        return all.map(({ stats }) => stats().running + stats().waiting)
-      },
-      { timeout: 20_000, interval: 5 },
-    )
-    .toEqual(all.map(() => 0))
+  await eventually(
+    () => {
+      for (const { end } of all) end()
+      return all.map(({ stats }) => stats().running + stats().waiting)
+    },
+    { timeout: 20_000, interval: 5 },
+  ).toEqual(all.map(() => 0))
 }
 
 describe('slots that several processes share', () => {
   it('are as many as one process would have, and each that is freed is used within moments', async () => {
     const all = await joinAll(3)
     for (const { call } of all) call(5)
-    await expect.poll(() => running(all)).toBe(4)
+    await eventually(() => running(all)).toBe(4)
     expect(await slots()).toBe(4)
     const waits: number[] = []
     for (let left = 15; left > 4; left--) {
       const since = performance.now()
       all.find(({ stats }) => stats().running > 0)!.end(1)
-      await expect
-        .poll(() => all.reduce((sum, { stats }) => sum + stats().waiting, 0), { interval: 1 })
-        .toBe(left - 5)
+      await eventually(() => all.reduce((sum, { stats }) => sum + stats().waiting, 0), {
+        interval: 1,
+      }).toBe(left - 5)
       waits.push(performance.now() - since)
     }
     // Told, and not found by looking every 250 ms.
     expect(waits.toSorted((a, b) => a - b)[Math.floor(waits.length / 2)]).toBeLessThan(100)
     await endAll(all)
-    await expect.poll(slots).toBe(0)
+    await eventually(slots).toBe(0)
     expect(all.flatMap(({ calls }) => calls.map(({ value }) => value))).toEqual(
       Array(15).fill('answer'),
     )
@@ -118,17 +111,17 @@ describe('slots that several processes share', () => {
   it('cost one command before a call begins and one after it', async () => {
     const one = await join()
     one.call()
-    await expect.poll(() => one.stats().running).toBe(1)
+    await eventually(() => one.stats().running).toBe(1)
     one.end()
-    await expect.poll(slots).toBe(0)
+    await eventually(slots).toBe(0)
     await redis.client.configResetStat()
     for (let i = 0; i < 10; i++) {
       one.call()
-      await expect.poll(() => one.stats().running, { interval: 1 }).toBe(1)
+      await eventually(() => one.stats().running, { interval: 1 }).toBe(1)
       one.end()
-      await expect.poll(() => one.stats().running, { interval: 1 }).toBe(0)
+      await eventually(() => one.stats().running, { interval: 1 }).toBe(0)
     }
-    await expect.poll(slots).toBe(0)
+    await eventually(slots).toBe(0)
     const said = await redis.client.info('commandstats')
     expect(said).toMatch(/cmdstat_evalsha:calls=20,/)
   })
@@ -145,19 +138,17 @@ describe('slots that several processes share', () => {
     const [one, two] = all
     for (const process of all) await untilShared(process)
     one!.call(50)
-    await expect.poll(() => one!.stats().running, { timeout: 10_000 }).toBe(1)
+    await eventually(() => one!.stats().running).toBe(1)
     two!.call(5)
-    await expect.poll(() => two!.stats().waiting).toBe(5)
+    await eventually(() => two!.stats().waiting).toBe(5)
     order.splice(0)
-    await expect
-      .poll(
-        () => {
-          for (const { end } of all) end()
-          return order.length
-        },
-        { interval: 1, timeout: 10_000 },
-      )
-      .toBeGreaterThanOrEqual(12)
+    await eventually(
+      () => {
+        for (const { end } of all) end()
+        return order.length
+      },
+      { interval: 1 },
+    ).toBeGreaterThanOrEqual(12)
     // Once both are in the line, and while both have calls waiting, neither begins two in a row.
     const since = order.indexOf(2)
     expect(since).toBeLessThanOrEqual(2)
@@ -200,7 +191,7 @@ describe('slots that several processes share', () => {
         }
         await Promise.all(calls)
         expect(most).toBeLessThanOrEqual(concurrency)
-        await expect.poll(() => redis.client.zCard(`blossom:slots:{${name}}`)).toBe(0)
+        await eventually(() => redis.client.zCard(`blossom:slots:{${name}}`)).toBe(0)
         for (const { stats } of stacks)
           expect(Object.values(stats())[0]).toMatchObject({ running: 0, waiting: 0 })
       }),
@@ -232,7 +223,7 @@ describe('slots that several processes share', () => {
     holder.kill('SIGKILL')
     await once(holder, 'exit')
     const since = performance.now()
-    await expect.poll(() => one.stats().running, { timeout: 10_000, interval: 5 }).toBe(3)
+    await eventually(() => one.stats().running, { interval: 5 }).toBe(3)
     // A lease that was renewed just before, the next look, and a machine with other things to do.
     expect(performance.now() - since).toBeLessThan(1_500 + 250 + 2_000)
     await endAll([one])
@@ -242,9 +233,9 @@ describe('slots that several processes share', () => {
   it('come back when a stack closes, at once', async () => {
     const [one, two] = await joinAll(2, { concurrency: 1 })
     one!.call(2)
-    await expect.poll(() => one!.stats().running).toBe(1)
+    await eventually(() => one!.stats().running).toBe(1)
     two!.call()
-    await expect.poll(() => two!.stats().waiting).toBe(1)
+    await eventually(() => two!.stats().waiting).toBe(1)
     await one!.ask.close({ timeoutMs: 0 })
     expect(one!.calls.map(({ error }) => error)).toMatchObject([
       { code: 'CLOSED' },
@@ -252,21 +243,21 @@ describe('slots that several processes share', () => {
     ])
     // It heeds no signal.
     one!.end()
-    await expect.poll(() => one!.stats().running).toBe(0)
+    await eventually(() => one!.stats().running).toBe(0)
     await one!.shared.close()
-    await expect.poll(() => two!.stats().running, { timeout: 5_000 }).toBe(1)
+    await eventually(() => two!.stats().running).toBe(1)
     await endAll([two!])
-    await expect.poll(slots).toBe(0)
+    await eventually(slots).toBe(0)
   })
 
   it('leave nothing in Redis for good', async () => {
     const [one, two] = await joinAll(2, { concurrency: 1 })
     for (const { call } of [one!, two!]) call(2)
-    await expect.poll(() => redis.client.keys('*:slots:*')).toHaveLength(3)
+    await eventually(() => redis.client.keys('*:slots:*')).toHaveLength(3)
     for (const key of await redis.client.keys('*'))
       expect(await redis.client.pTTL(key)).toBeGreaterThan(0)
     await endAll([one!, two!])
-    await expect.poll(() => redis.client.keys('*'), { timeout: 10_000 }).toEqual([])
+    await eventually(() => redis.client.keys('*')).toEqual([])
   })
 })
 
@@ -275,57 +266,60 @@ describe('shared slots whose Redis fails', () => {
     const all = await joinAll(2, {}, TIMEOUT_MS)
     const [one, two] = all
     one!.call(1)
-    await expect.poll(() => running(all)).toBe(1)
+    await eventually(() => running(all)).toBe(1)
     await redis.server.kill()
     const events: StackEvent[] = []
     const stop = onEvent((event) => void (event.type === 'alone' && events.push(event)))
     one!.call(5)
     two!.call(5)
-    await expect.poll(() => all.map(({ stats }) => stats().running)).toEqual([2, 2])
+    await eventually(() => all.map(({ stats }) => stats().running)).toEqual([2, 2])
     expect(events).toMatchObject(Array(3).fill({ layer: 'queue' }))
     // One that ends makes room for the next at once, also without Redis.
     two!.end(1)
-    await expect.poll(() => two!.stats().completed + two!.stats().running).toBe(3)
+    await eventually(() => two!.stats().completed + two!.stats().running).toBe(3)
     stop()
     await redis.server.start()
     // All that run are known again, those that began alone among them.
-    await expect.poll(slots, { timeout: 30_000 }).toBe(4)
+    await eventually(slots, { timeout: 30_000 }).toBe(4)
     expect(running(all)).toBe(4)
     two!.end(2)
-    await expect.poll(() => running(all), { timeout: 10_000 }).toBe(4)
-    await expect.poll(slots).toBe(4)
+    await eventually(() => running(all)).toBe(4)
+    await eventually(slots).toBe(4)
     await endAll(all)
-    await expect.poll(slots, { timeout: 10_000 }).toBe(0)
+    await eventually(slots).toBe(0)
   })
 
   it('keep no call for longer than the limit of an operation while it is frozen, and none is lost', async () => {
-    const one = await join({}, TIMEOUT_MS)
+    const one = await join({ concurrency: 6 }, TIMEOUT_MS)
     one.call(2)
-    await expect.poll(() => one.stats().running).toBe(2)
+    await eventually(() => one.stats().running).toBe(2)
     redis.server.freeze()
     const since = performance.now()
     one.call(2)
-    await expect.poll(() => one.stats().running, { interval: 5 }).toBe(4)
+    await eventually(() => one.stats().running, { interval: 5 }).toBe(4)
     expect(performance.now() - since).toBeLessThan(1_000)
-    // Given back while nobody hears it.
+    one.call(1)
+    await eventually(() => one.shared.stats().failures).toBeGreaterThanOrEqual(3)
+    await eventually(() => one.stats().running).toBe(5)
+    // Given back while Redis is not even asked.
+    const { operations } = one.shared.stats()
     one.end()
-    await expect.poll(() => one.stats().running).toBe(0)
+    await eventually(() => one.stats().running).toBe(0)
+    expect(one.shared.stats().operations).toBe(operations)
     redis.server.thaw()
-    await expect.poll(slots, { timeout: 15_000 }).toBe(0)
-    await expect
-      .poll(
-        async () => {
-          const { alone } = one.shared.stats()
-          one.call()
-          await expect.poll(() => one.stats().running).toBe(1)
-          one.end()
-          await expect.poll(() => one.stats().running).toBe(0)
-          return one.shared.stats().alone - alone
-        },
-        { timeout: 20_000, interval: 200 },
-      )
-      .toBe(0)
-    await expect.poll(slots).toBe(0)
+    await eventually(slots, { timeout: 15_000 }).toBe(0)
+    await eventually(
+      async () => {
+        const { alone } = one.shared.stats()
+        one.call()
+        await eventually(() => one.stats().running).toBe(1)
+        one.end()
+        await eventually(() => one.stats().running).toBe(0)
+        return one.shared.stats().alone - alone
+      },
+      { timeout: 20_000, interval: 200 },
+    ).toBe(0)
+    await eventually(slots).toBe(0)
   })
 
   it('are known again soon when it was wiped', async () => {
@@ -333,11 +327,11 @@ describe('shared slots whose Redis fails', () => {
     const one = around(shared)
     await untilShared(one)
     one.call(3)
-    await expect.poll(() => one.stats().running).toBe(3)
+    await eventually(() => one.stats().running).toBe(3)
     await redis.client.flushAll()
-    await expect.poll(slots, { timeout: 5_000 }).toBe(3)
+    await eventually(slots).toBe(3)
     await endAll([one])
-    await expect.poll(slots).toBe(0)
+    await eventually(slots).toBe(0)
     shared.close()
   })
 })

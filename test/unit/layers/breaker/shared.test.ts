@@ -322,7 +322,29 @@ describe('the trial', () => {
     answers[0]?.open()
     await tick()
     expect(late.value).toBe('answer')
-    expect(other.stats()).toMatchObject({ state: 'closed' })
+    expect(other.stats()).toMatchObject({ state: 'closed', successes: 2 })
+    expect(other.asked).toEqual(['claim', 'release'])
+  })
+
+  it('does not run when another process has opened the circuit while it was asked for', async () => {
+    const answers: Gate[] = []
+    const { one, other } = await two({}, () => {
+      const answer = gate()
+      answers.push(answer)
+      return answer.promise
+    })
+    await one.fail()
+    await tick(500)
+    const late = watch(other.ask({}))
+    const trial = watch(one.ask({ ok: false }))
+    answers[1]?.open()
+    await tick()
+    expect(trial.state).toBe('rejected')
+    answers[0]?.open()
+    await tick()
+    expect(late.error).toMatchObject({ code: 'BREAKER_OPEN', retryAfter: 500 })
+    expect(other.ran()).toBe(1)
+    expect(other.asked).toEqual(['claim', 'release'])
   })
 })
 

@@ -343,6 +343,26 @@ describe('a process alone', () => {
     await other.end('e')
   })
 
+  it('gives back what it may have taken without being told so', async () => {
+    const { one, other, taken } = two()
+    one.process.losesReplies = true
+    one.call('a')
+    one.call('b')
+    await tick()
+    // Its part is one of two.
+    expect(one.started).toEqual(['a'])
+    expect(taken()).toBe(1)
+    other.call('c')
+    await tick()
+    expect(other.started).toEqual(['c'])
+    one.process.losesReplies = false
+    await other.end('c')
+    await tick(250)
+    await one.end('a')
+    await one.end('b')
+    expect(taken()).toBe(0)
+  })
+
   it('waits for the others when it is back', async () => {
     const { one, other } = two()
     one.process.isThere = false
