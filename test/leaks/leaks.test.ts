@@ -84,6 +84,15 @@ describe('close', () => {
   }, 120_000)
 })
 
+describe('a gateway that closes', () => {
+  it('leaves no timer, socket or text of streams that can be resumed, whatever their state', async () => {
+    const { code, out, said } = await run('streams.ts')
+    expect(said).toBe('')
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toEqual({ resources: [], waiting: 0, active: 0, bytes: 0 })
+  }, 120_000)
+})
+
 describe('client', () => {
   it('listens once to a signal that many batches share', async () => {
     await using upstream = await startLocalBlossom({ latencyMs: 20 })

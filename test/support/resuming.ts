@@ -17,6 +17,10 @@ export interface Server extends AsyncDisposable {
 export class SharedMemory {
   readonly #byName = new Map<string, MemoryLogs>()
 
+  get bytes(): number {
+    return [...this.#byName.values()].reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
   close(): void {
     for (const logs of this.#byName.values()) logs.close()
   }
