@@ -19,11 +19,11 @@ export class PacedStream {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
   }
 
-  /** Sends text as one packet, and resolves when it has left. */
-  send(text: string): Promise<void> {
+  /** Sends text or bytes as one packet, and resolves when it has left. */
+  send(packet: string | Uint8Array): Promise<void> {
     return new Promise((resolve) => {
-      if (text === '') resolve()
-      else this.#response.write(text, () => resolve())
+      if (packet.length === 0) resolve()
+      else this.#response.write(packet, () => resolve())
     })
   }
 
