@@ -64,6 +64,7 @@ const numeric: Record<string, string[]> = {
     'seed',
   ],
   createBlossom: ['maxResponseBytes'],
+  createBatches: ['concurrency', 'expireMs', 'keepMs', 'stalledMs'],
   base: ['unreadMs'],
 }
 const others: Record<string, string[]> = {
@@ -76,6 +77,7 @@ const others: Record<string, string[]> = {
   cache: ['store', 'shared', 'key'],
   chaos: ['error'],
   rateLimit: ['mode', 'by', 'countTokens', 'shared', 'exact'],
+  createBatches: ['shared', 'directory'],
   createBlossom: [
     'apiKey',
     'baseURL',
