@@ -31,6 +31,25 @@ export {
 export { Json } from './core/json.js'
 export { defineLayer, type Layer, type LayerDefinition, type LayerOf } from './core/layer.js'
 export type {
+  Job,
+  JobFile,
+  JobFileTerms,
+  JobLine,
+  JobResult,
+  JobRunner,
+  JobsState,
+  JobsStatus,
+  JobWorker,
+  ListPart,
+  ListPlace,
+  NewJobFile,
+  NewJobs,
+  SharedFiles,
+  SharedJobs,
+  SharedJobsOptions,
+  UnrunReason,
+} from './core/shared-jobs.js'
+export type {
   BucketTerms,
   CircuitOpening,
   CircuitWatcher,

@@ -43,7 +43,7 @@ export interface CreateBatchOptions {
   id?: string | undefined
   /** A name for each item, by which its result is found. @default '0', '1', '2', … */
   customIds?: readonly string[] | undefined
-  /** @default '/v1/chat/completions' */
+  /** The route that each item is sent to. @default '/v1/chat/completions' */
   endpoint?: BatchEndpoint | undefined
   /** On whose behalf the calls are made: for limits, fairness and caches. */
   tenant?: string | undefined

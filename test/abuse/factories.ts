@@ -1,3 +1,4 @@
+import { createBatches } from '../../src/batches/index.js'
 import * as library from '../../src/index.js'
 import {
   type ConfigError,
@@ -22,6 +23,16 @@ function withTarget(options: Anything): Anything {
   }
 }
 
+/** The options without a directory, which would be made. */
+function withoutDirectory(options: Anything): Anything {
+  try {
+    const { directory, ...rest } = options ?? {}
+    return typeof directory === 'string' && directory !== '' ? rest : options
+  } catch {
+    return options
+  }
+}
+
 export const factories: Record<string, (options: Anything) => unknown> = {
   timeout: timeoutLayer,
   retry: library.retry,
@@ -36,6 +47,7 @@ export const factories: Record<string, (options: Anything) => unknown> = {
   rateLimit: library.rateLimit,
   chaos,
   createBlossom,
+  createBatches: (options) => createBatches(createBlossom(), withoutDirectory(options)),
   base: (options) => tellOf(async () => 1, options),
 }
 

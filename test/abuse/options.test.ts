@@ -64,6 +64,7 @@ const numeric: Record<string, string[]> = {
     'seed',
   ],
   createBlossom: ['maxResponseBytes'],
+  createBatches: ['concurrency', 'expireMs', 'keepMs', 'stalledMs'],
   base: ['unreadMs'],
 }
 const others: Record<string, string[]> = {
@@ -77,6 +78,7 @@ const others: Record<string, string[]> = {
   dedupe: ['shared'],
   chaos: ['error'],
   rateLimit: ['mode', 'by', 'countTokens', 'shared', 'exact'],
+  createBatches: ['shared', 'directory'],
   createBlossom: [
     'apiKey',
     'baseURL',

@@ -25,7 +25,7 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
   'src/index.ts': { parts: ['client', 'src/core.ts'], packages: [] },
   gateway: {
     parts: ['core', 'layers', 'streams', 'client', 'redis', 'batches', 'src/standard.ts'],
-    packages: ['@valibot/to-json-schema', 'valibot', 'ws'],
+    packages: ['@fastify/busboy', '@valibot/to-json-schema', 'valibot', 'ws'],
   },
   redis: { parts: ['core'], packages: ['bullmq', 'redis'] },
   // What it needs of Redis comes by a port of core's.

@@ -44,10 +44,11 @@ export class Connections {
     made.on('error', () => {})
     if (this.#isClosed) throw new ClosedError('The batches are closed.')
     this.#opened.add(made)
-    // It goes on trying, whatever comes of the first time.
     const connected = made.connect()
     connected.catch(() => {})
-    if (!waits)
+    // A cluster takes nothing before it knows its servers, and does not try again by itself.
+    if (made.masters !== undefined) await this.#settled(made, connected)
+    else if (!waits)
       await inTime(
         () => firstAttempt(made, connected),
         LONGEST_MS,
@@ -66,6 +67,16 @@ export class Connections {
         throw new Error('Redis did not answer in time.')
       },
     )
+  }
+
+  /** @throws whatever keeps a cluster from being reached */
+  async #settled(cluster: RedisClient, connected: Promise<unknown>): Promise<void> {
+    try {
+      await connected
+    } catch (error) {
+      this.end(cluster)
+      throw error
+    }
   }
 
   /** Ends a connection. */

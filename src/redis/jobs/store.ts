@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Queue } from 'bullmq'
 import {
+  inTime,
   type JobLine,
   type JobRunner,
   type JobsState,
@@ -18,6 +19,8 @@ import { ACCEPT, ADD_LINES, CLOSE, DROP, FINISH, GET, LIST, RESULTS, UNDONE } fr
 
 /** Results and keys that are read at once. */
 const PART = 500
+/** How long it may take until BullMQ can be used. Milliseconds. */
+const READY_MS = 10_000
 /** How often and how soon it is tried again to accept what has been uploaded. Milliseconds. */
 const ACCEPT_TIMES = 5
 const ACCEPT_AGAIN_MS = 400
@@ -174,6 +177,19 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
     })
     // Whoever waits for a command hears of it.
     queue.on('error', () => {})
+    try {
+      await inTime(
+        () => queue.waitUntilReady(),
+        READY_MS,
+        (): never => {
+          throw new Error('Redis did not answer in time.')
+        },
+      )
+    } catch (error) {
+      // It would never get ready.
+      await queue.close().catch(() => {})
+      throw error
+    }
     return queue
   }
 

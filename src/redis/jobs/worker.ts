@@ -9,9 +9,10 @@ import {
   sleep,
   type UnrunReason,
   wallTime,
+  warn,
 } from '../../core/index.js'
 import type { RedisClient } from '../client.js'
-import { connectionOf, JOB_OPTIONS, loadBullMQ, PREPARE } from './bullmq.js'
+import { type BullMQ, connectionOf, JOB_OPTIONS, loadBullMQ, PREPARE } from './bullmq.js'
 import { BEGIN, PREPARED, PUT_BACK } from './scripts.js'
 import type { JobStore } from './store.js'
 import { Sweeper } from './sweeper.js'
@@ -60,12 +61,15 @@ export class RedisWorker implements JobWorker {
     this.#concurrency = concurrency
     this.#sweeper = new Sweeper(jobs)
     this.#opened = this.#open()
-    this.#opened.catch(() => {})
+    // Only what is missing ends the tries.
+    this.#opened.catch((error: Error) => warn(error.message))
   }
 
   async close(timeoutMs: number): Promise<void> {
     this.#isClosed = true
     this.#sweeper.stop()
+    // It waits for Redis, and has begun nothing.
+    if (this.#worker === undefined) return this.#end()
     const closed = this.#opened.then(
       () => this.#worker?.close(),
       () => {},
@@ -80,17 +84,32 @@ export class RedisWorker implements JobWorker {
       GRACE_MS,
       () => {},
     )
+    this.#end()
+  }
+
+  #end(): void {
     if (this.#client !== undefined) this.#jobs.connections.end(this.#client)
   }
 
   async #open(): Promise<void> {
     const { Worker, DelayedError, WaitingError } = await loadBullMQ()
+    this.#signals = { Delayed: DelayedError, Waiting: WaitingError }
+    while (!this.#isClosed) {
+      try {
+        return await this.#begin(Worker)
+      } catch {
+        await sleep(AGAIN_MS)
+      }
+    }
+  }
+
+  /** A worker that could not be got ready never will be: then it is another one's turn. */
+  async #begin(Worker: BullMQ['Worker']): Promise<void> {
     const client = await this.#jobs.connections.open({ waits: true })
     this.#client = client
-    this.#signals = { Delayed: DelayedError, Waiting: WaitingError }
-    if (this.#isClosed) return
+    if (this.#isClosed) return this.#end()
     const { stalledMs } = this.#jobs
-    this.#worker = new Worker(this.#jobs.name, (job, token) => this.#process(job, token), {
+    const worker = new Worker(this.#jobs.name, (job, token) => this.#process(job, token), {
       connection: connectionOf(client),
       prefix: this.#jobs.keys.prefix,
       concurrency: this.#concurrency,
@@ -99,9 +118,20 @@ export class RedisWorker implements JobWorker {
       // Our own scripts count how often a line has begun: a lock that was lost is no run.
       maxStalledCount: Number.MAX_SAFE_INTEGER,
       runRetryDelay: AGAIN_MS,
+      autorun: false,
     })
     // It goes on by itself.
-    this.#worker.on('error', () => {})
+    worker.on('error', () => {})
+    try {
+      await worker.waitUntilReady()
+    } catch (error) {
+      await worker.close(true).catch(() => {})
+      this.#end()
+      throw error
+    }
+    this.#worker = worker
+    if (this.#isClosed) return void worker.close(true).catch(() => {})
+    worker.run().catch(() => {})
     this.#sweeper.start()
   }
 
