@@ -43,7 +43,7 @@ export interface RunCounts {
 }
 
 /** What a batch's creator wants to know of it when its lines run. */
-export interface AboutBatch {
+interface AboutBatch {
   readonly endpoint: string
   /** Not needed here: what the gateway keeps with a batch. */
   readonly more?: unknown

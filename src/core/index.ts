@@ -51,7 +51,6 @@ export {
   type JobResult,
   type JobRunner,
   type JobsState,
-  type JobsStatus,
   type JobWorker,
   jobIdOf,
   type LimitCorrection,

@@ -15,7 +15,7 @@ type LogEntry =
 /** The files of a batch. */
 export const HEADER = 'batch.json'
 export const LINES = 'lines.jsonl'
-export const LOG = 'log.jsonl'
+const LOG = 'log.jsonl'
 
 /**
  * A batch in a folder of its own: a header, its lines, and a log of what has happened to them. In

@@ -34,13 +34,13 @@ export interface Told {
 }
 
 /** Something that happens to Redis, and is over again. */
-export interface Trouble {
+interface Trouble {
   readonly name: string
   begin(service: Service): unknown
   end(service: Service): unknown
 }
 
-export const TROUBLES: readonly Trouble[] = [
+const TROUBLES: readonly Trouble[] = [
   {
     name: 'frozen',
     begin: ({ redis }) => redis.freeze(),

@@ -15,7 +15,7 @@ export interface LineProblem {
 }
 
 /** What the gateway keeps with a batch. */
-export interface AboutBatch {
+interface AboutBatch {
   readonly endpoint: string
   readonly more?:
     | {
@@ -65,7 +65,7 @@ function toFileObject(
 }
 
 /** The id of a file of results, by which its batch is found. */
-export const resultsFileId = (batch: string, kind: ResultsKind): string =>
+const resultsFileId = (batch: string, kind: ResultsKind): string =>
   `file-${Buffer.from(batch).toString('base64url')}-${SUFFIXES[kind]}`
 
 /** Which results an id stands for; undefined when it is another file's. */
