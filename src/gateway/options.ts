@@ -235,7 +235,32 @@ export const isOrigin = (value: string) =>
 export function readGatewayOptions(
   options: GatewayOptions<never> | undefined,
 ): CheckedGatewayOptions {
-  const checked = check<GatewayOptions<never>>('createGateway', options, {
+  const checked = checkEach(options)
+  const named = checked.routes?.find((name) => /^v1-(files|batches)-/.test(name))
+  if (named !== undefined && checked.batches === undefined)
+    throw new ConfigError(`createGateway: the route "${named}" needs the option "batches".`)
+  if (
+    checked.adminToken !== undefined &&
+    checked.forwardKeys === true &&
+    checked.adminToken.startsWith('sk_')
+  ) {
+    throw new ConfigError('createGateway: option "adminToken" must not be an API key.')
+  }
+  const streams = readStreamsOptions(checked.streams ?? false)
+  checkStreamRoutes(checked.routes, streams)
+  return {
+    ...checked,
+    streams,
+    prefix: checked.prefix ?? '',
+    publicPath: checked.publicPath ?? checked.prefix ?? '',
+    mediaBodyLimit: checked.mediaBodyLimit ?? Math.max(20 * MIB, checked.bodyLimit ?? 0),
+    corsOrigins: checked.corsOrigins ?? [],
+  } as CheckedGatewayOptions
+}
+
+/** Each option by itself. */
+const checkEach = (options: GatewayOptions<never> | undefined) =>
+  check<GatewayOptions<never>>('createGateway', options, {
     prefix: path(''),
     publicPath: path(undefined),
     routes: names(`a list of names out of ${ROUTE_NAMES.join(', ')}`, (name) =>
@@ -272,24 +297,3 @@ export function readGatewayOptions(
       (value) => Number((value as { everyMs?: unknown } | null)?.everyMs) >= 1_000,
     ),
   })
-  const named = checked.routes?.find((name) => /^v1-(files|batches)-/.test(name))
-  if (named !== undefined && checked.batches === undefined)
-    throw new ConfigError(`createGateway: the route "${named}" needs the option "batches".`)
-  if (
-    checked.adminToken !== undefined &&
-    checked.forwardKeys === true &&
-    checked.adminToken.startsWith('sk_')
-  ) {
-    throw new ConfigError('createGateway: option "adminToken" must not be an API key.')
-  }
-  const streams = readStreamsOptions(checked.streams ?? false)
-  checkStreamRoutes(checked.routes, streams)
-  return {
-    ...checked,
-    streams,
-    prefix: checked.prefix ?? '',
-    publicPath: checked.publicPath ?? checked.prefix ?? '',
-    mediaBodyLimit: checked.mediaBodyLimit ?? Math.max(20 * MIB, checked.bodyLimit ?? 0),
-    corsOrigins: checked.corsOrigins ?? [],
-  } as CheckedGatewayOptions
-}

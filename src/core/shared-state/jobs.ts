@@ -190,6 +190,8 @@ export interface SharedJobs {
 
 /** How the jobs of a name are kept and run. */
 export interface SharedJobsOptions {
+  /** Runs the lines, and says what becomes of those that are not run. */
+  /** Does a line, and tells what it knows of a batch. */
   readonly runner: JobRunner
   /** A worker that was not heard of for so long has died. Milliseconds. */
   readonly stalledMs: number
