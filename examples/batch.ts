@@ -7,15 +7,15 @@
  * answers as they come; `--concurrency 5`, `--model openai` and `--max-tokens 100` are the others.
  *
  * Ctrl-C lets the calls in progress finish, and once more cuts them. The same command goes on from
- * there: what was answered is kept in `answers.jsonl.checkpoint` and not asked again, what failed
- * is. To begin anew, or with another model, delete that file.
+ * there, also after `kill -9`: what was answered is kept in the folder `answers.jsonl.batch` and not
+ * asked again, what failed is. To begin anew, or with another model, delete that folder.
  */
 import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createBlossom, isStackError, pool, queue, retry, timeout } from 'blossom-stack'
-import type { BatchProgress } from 'blossom-stack/client'
+import { type BatchResult, createBatches } from 'blossom-stack/batches'
 import { startLocalBlossom } from 'blossom-stack/testing'
 
 const { values: flags, positionals } = parseArgs({
@@ -23,12 +23,13 @@ const { values: flags, positionals } = parseArgs({
   options: {
     unordered: { type: 'boolean', default: false },
     concurrency: { type: 'string', default: '5' },
-    model: { type: 'string' },
+    model: { type: 'string', default: 'openai' },
     'max-tokens': { type: 'string', default: '100' },
   },
 })
 const [input = await samplePrompts(), output = join(tmpdir(), 'blossom-answers.jsonl')] =
   positionals
+const directory = `${output}.batch`
 const concurrency = Number(flags.concurrency)
 
 const apiKey = process.env.POLLINATIONS_API_KEY
@@ -38,8 +39,7 @@ if (!apiKey && !baseURL) {
   baseURL = (await startLocalBlossom({ latencyMs: 400 })).url
 }
 
-// Nobody waits for a single answer, so patience is cheap. No breaker: while it is open every prompt
-// that comes up would fail at once.
+// Nobody waits for a single answer, so patience is cheap.
 const blossom = createBlossom({ apiKey, baseURL }).use(
   timeout({ ms: 15 * 60_000 }),
   retry({ retries: 5, maxDelayMs: 30_000, maxRetryAfterMs: 5 * 60_000, budget: false }),
@@ -47,36 +47,44 @@ const blossom = createBlossom({ apiKey, baseURL }).use(
   timeout({ name: 'attempt', ms: 2 * 60_000 }),
   pool({ connections: concurrency }),
 )
+const batches = createBatches(blossom, { directory, concurrency, expireMs: 30 * 24 * 3_600_000 })
 
 /** Ends the bar. */
 const lineEnd = process.stderr.isTTY ? '\n' : ''
-let stopping = false
+const worker = batches.worker()
+const stopped = new AbortController()
 let interrupted = false
-const cut = new AbortController()
 process.on('SIGINT', () => {
-  if (interrupted) cut.abort(new Error('Cut off.'))
-  stopping = interrupted = true
+  if (interrupted) return void cut()
+  interrupted = true
   console.error(`${lineEnd}Stopping: the calls in progress may finish. Ctrl-C once more cuts them.`)
+  void stop()
 })
+
+/** Begins no more calls, and ends the wait for results when the last one is over. */
+async function stop(): Promise<void> {
+  await worker.close({ timeoutMs: 15 * 60_000 })
+  stopped.abort()
+}
+
+async function cut(): Promise<void> {
+  // What is cut is asked again by the same command.
+  await blossom.close({ timeoutMs: 0 })
+  await stop()
+}
 
 interface Line {
   prompt: string
   [field: string]: unknown
 }
-/** The lines whose outcome has not been written. */
-const begun = new Map<number, Line>()
 
-/** Reads on only as prompts are begun, so the file may be longer than the memory. */
-async function* prompts(): AsyncGenerator<string> {
+/** The lines of the file, without empty ones. It may be longer than the memory. */
+async function* readLines(): AsyncGenerator<Line> {
+  const file = await open(input)
   let number = 0
-  let index = 0
-  for await (const text of readLines(input)) {
-    if (stopping) return
+  for await (const text of file.readLines()) {
     number++
-    if (text.trim() === '') continue
-    const line = parseLine(text, number)
-    begun.set(index++, line)
-    yield line.prompt
+    if (text.trim() !== '') yield parseLine(text, number)
   }
 }
 
@@ -90,19 +98,82 @@ function parseLine(text: string, number: number): Line {
   throw new Error(`${input}:${number}: a line must be a JSON object with a "prompt".`)
 }
 
-async function* readLines(path: string): AsyncGenerator<string> {
-  const file = await open(path)
-  yield* file.readLines()
+let total = 0
+const nameOf = (run: number) => `run-${run}`
+const bodyOf = ({ prompt }: Line) => ({
+  model: flags.model,
+  messages: [{ role: 'user', content: prompt }],
+  max_tokens: Number(flags['max-tokens']),
+})
+
+/** The first batch has all lines; each further one has those that failed in the one before. */
+async function lastRun(): Promise<number> {
+  async function* bodies() {
+    for await (const line of readLines()) yield bodyOf(line)
+  }
+  await batches.create(bodies(), { id: nameOf(1) })
+  total = (await batches.status(nameOf(1))).requestCounts.total
+  for (let run = 1; ; run++) {
+    const { status, requestCounts } = await batches.status(nameOf(run))
+    if (status !== 'completed' || requestCounts.failed === 0) return run
+    const failures = new Set<string>()
+    for await (const { customId, ok } of batches.results(nameOf(run)))
+      if (!ok) failures.add(customId)
+    await batches.create(await bodiesOf(failures), {
+      id: nameOf(run + 1),
+      customIds: [...failures].sort((a, b) => Number(a) - Number(b)),
+    })
+  }
 }
 
-let total = 0
-for await (const text of readLines(input)) if (text.trim() !== '') total++
+async function bodiesOf(customIds: ReadonlySet<string>) {
+  const bodies: object[] = []
+  let index = 0
+  for await (const line of readLines())
+    if (customIds.has(String(index++))) bodies.push(bodyOf(line))
+  return bodies as ReturnType<typeof bodyOf>[]
+}
 
+/** The last result of each line, as they come, until all are there or the work has stopped. */
+async function* outcomes(last: number): AsyncGenerator<BatchResult> {
+  const seen = new Set<string>()
+  async function* fresh(run: number, options: { wait?: boolean; signal?: AbortSignal }) {
+    for await (const result of batches.results(nameOf(run), options)) {
+      if (seen.has(result.customId) || (!result.ok && run < last)) continue
+      seen.add(result.customId)
+      yield result
+    }
+  }
+  for (let run = 1; run < last; run++) yield* fresh(run, {})
+  try {
+    yield* fresh(last, { signal: stopped.signal })
+  } catch (error) {
+    if (!stopped.signal.aborted) throw error
+    yield* fresh(last, { wait: false })
+  }
+}
+
+/** The lines that have been read and whose answers have not been written. */
+const lines = new Map<number, Line>()
+const reader = readLines()
+let read = 0
+
+/** Reads on as far as the line: answers come about in the order of the lines. */
+async function lineOf(index: number): Promise<Line | undefined> {
+  for (; read <= index; read++) lines.set(read, (await reader.next()).value as Line)
+  const line = lines.get(index)
+  lines.delete(index)
+  return line
+}
+
+const startedAt = performance.now()
+let done = 0
+let failed = 0
 let tenth = -1
-function show({ done, failed, elapsedMs }: BatchProgress): void {
-  // What the checkpoint held is no measure of the pace: only what has gone through the queue is.
-  const answered = blossom.stats().queue.completed + failed
-  const perSecond = answered / (elapsedMs / 1_000)
+function show(): void {
+  // What was there before is no measure of the pace.
+  const { completed, failed: ended } = batches.stats()
+  const perSecond = (completed + ended) / ((performance.now() - startedAt) / 1_000)
   const left = Math.ceil((total - done) / perSecond)
   const eta = Number.isFinite(left)
     ? `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}`
@@ -119,53 +190,62 @@ function show({ done, failed, elapsedMs }: BatchProgress): void {
 
 const answers = await open(output, 'w')
 let written = 0
-let failed = 0
+async function write(result: BatchResult): Promise<void> {
+  const line = await lineOf(Number(result.customId))
+  await answers.appendFile(`${JSON.stringify({ ...line, ...answerOf(result) })}\n`)
+  written++
+}
+
+function answerOf(result: BatchResult): object {
+  // Messages of the stack's errors hold neither keys nor prompts.
+  if (!result.ok) return { error: { code: result.error.code, message: result.error.message } }
+  const { choices, model, usage } = result.answer as {
+    choices: { message: { content: string } }[]
+    model: string
+    usage: object
+  }
+  return { text: choices[0]?.message.content ?? '', model, usage }
+}
+
+/** In the order of the lines: those that have come before their turn. */
+const waiting = new Map<number, BatchResult>()
 try {
-  const outcomes = blossom.text.batch(prompts(), {
-    concurrency,
-    model: flags.model,
-    maxTokens: Number(flags['max-tokens']),
-    order: flags.unordered ? 'finished' : 'input',
-    checkpoint: `${output}.checkpoint`,
-    onProgress: show,
-    signal: cut.signal,
-  })
-  for await (const outcome of outcomes) {
-    const { index } = outcome
-    const answer = outcome.ok
-      ? { text: outcome.text, model: outcome.model, usage: outcome.usage }
-      : { error: describeError(outcome.error) }
-    await answers.appendFile(`${JSON.stringify({ ...begun.get(index), ...answer })}\n`)
-    begun.delete(index)
-    written++
-    if (outcome.ok) continue
-    failed++
-    // A wrong key or an empty account would fail all the others as well.
-    if (isStackError(outcome.error, 'AUTH') || isStackError(outcome.error, 'PAYMENT'))
-      stopping = true
+  for await (const result of outcomes(await lastRun())) {
+    done++
+    if (!result.ok) {
+      failed++
+      // A wrong key or an empty account would fail all the others as well.
+      if (['AUTH', 'PAYMENT'].includes(result.error.code)) void stop()
+    }
+    show()
+    if (flags.unordered) await write(result)
+    else waiting.set(Number(result.customId), result)
+    for (let next = waiting.get(written); next !== undefined; next = waiting.get(written)) {
+      waiting.delete(written)
+      await write(next)
+    }
   }
 } catch (error) {
-  if (!cut.signal.aborted) throw error
-} finally {
-  await answers.close()
+  if (!isStackError(error, 'VALIDATION')) throw error
+  console.error(
+    `${input} or the model is another one than before: delete ${directory} to begin anew.`,
+  )
+  process.exit(1)
 }
+// Those behind a line that was not asked.
+for (const [, result] of [...waiting].sort(([a], [b]) => a - b)) await write(result)
+await answers.close()
+await batches.close()
 const more = written < total || failed > 0 ? ' The same command goes on from here.' : ''
 console.error(`${lineEnd}${written} of ${total} in ${output}, ${failed} failed.${more}`)
 process.exit(interrupted ? 130 : failed > 0 ? 1 : 0)
 
-/** Messages of the stack's errors hold neither keys nor prompts. */
-function describeError(error: unknown) {
-  return isStackError(error)
-    ? { code: error.code, message: error.message }
-    : { code: 'UNKNOWN', message: String(error) }
-}
-
 async function samplePrompts(): Promise<string> {
   const path = join(tmpdir(), 'blossom-prompts.jsonl')
   const flowers = ['rose', 'tulip', 'lily', 'iris', 'poppy', 'daisy']
-  const lines = Array.from({ length: 60 }, (_, id) =>
+  const samples = Array.from({ length: 60 }, (_, id) =>
     JSON.stringify({ id, prompt: `Ten words on a ${flowers[id % 6]}, the ${id + 1}th time` }),
   )
-  await writeFile(path, `${lines.join('\n')}\n`)
+  await writeFile(path, `${samples.join('\n')}\n`)
   return path
 }
