@@ -28,6 +28,8 @@ export default defineConfig({
           include: ['test/system/**/*.test.ts'],
           globalSetup: ['test/support/packed.ts'],
           testTimeout: 120_000,
+          // For a machine that has other things to do.
+          expect: { poll: { timeout: 15_000 } },
           hookTimeout: 120_000,
         },
       },

@@ -84,6 +84,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   const inbox = new Inbox(connection, prefix, id)
   const limits = new Map<string, RedisLimits>()
   const circuits = new Map<string, RedisCircuits>()
+  const logs = new Map<string, RedisLogs>()
   const jobs = new Set<RedisJobs>()
   const shared: RedisShared = {
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
@@ -92,7 +93,11 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
       limits.set(name, known)
       return known
     },
-    logs: (name: string) => new RedisLogs(connection, inbox, prefix, name),
+    logs(name: string) {
+      const known = logs.get(name) ?? new RedisLogs(connection, inbox, prefix, name)
+      logs.set(name, known)
+      return known
+    },
     circuits(name: string) {
       const known = circuits.get(name) ?? new RedisCircuits(connection, messages, prefix, name)
       circuits.set(name, known)
@@ -113,6 +118,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
     async close() {
       messages.close()
       inbox.close()
+      await Promise.all([...logs.values()].map((one) => one.close()))
       await Promise.all([...limits.values()].map((one) => one.flush()))
       await Promise.all([...jobs].map((one) => one.end()))
       // What layers have given back last is on its way.

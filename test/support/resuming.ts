@@ -108,10 +108,10 @@ export class Reading {
     return this
   }
 
-  /** Reads to the end. */
+  /** Reads to the end. What keeps the connection alive is left out. */
   async rest(): Promise<string> {
     while (await this.read());
-    return this.text
+    return withoutComments(this.text)
   }
 
   /** Goes away. */
@@ -166,9 +166,14 @@ export async function stop(
   return (await gateway(request)).status
 }
 
+/** A text without the comments that keep a connection alive, which come when they come. */
+export const withoutComments = (text: string): string => text.replace(/^:.*\n\n/gm, '')
+
 /** The events of a text that are complete, comments left out. */
 export const completeEvents = (text: string): string[] =>
-  text.split(/(?<=\n\n)/).filter((event) => event.endsWith('\n\n') && !event.startsWith(':'))
+  withoutComments(text)
+    .split(/(?<=\n\n)/)
+    .filter((event) => event.endsWith('\n\n'))
 
 /** The id of the last event that is complete; undefined when there is none. */
 export function lastIdIn(text: string): number | undefined {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import {
   digest,
+  inTime,
   type LogClaim,
   type LogOptions,
   type LogReader,
@@ -14,12 +15,16 @@ import { PAGE, RedisLogReader } from './reader.js'
 import { ABANDON, CLAIM, FIND, READ } from './scripts.js'
 import { LEASE_MS, RedisLogWriter } from './writer.js'
 
+/** Longest time to write what is left when all is closed. Milliseconds. */
+const CLOSE_MS = 2_000
+
 /** The logs of one name in Redis. */
 export class RedisLogs implements SharedLogs {
   readonly #connection: Connection
   readonly #inbox: Inbox
   readonly #prefix: string
   readonly #name: string
+  readonly #writers = new Set<RedisLogWriter>()
 
   constructor(connection: Connection, inbox: Inbox, prefix: string, name: string) {
     this.#connection = connection
@@ -39,7 +44,7 @@ export class RedisLogs implements SharedLogs {
       return null
     }
     if (reply[0] === 'full') return 'full'
-    if (reply[0] === 'writer') return { writer: new RedisLogWriter(log, token, options) }
+    if (reply[0] === 'writer') return { writer: this.#writer(log, token, options) }
     return { reader: new RedisLogReader(log, 0, reply) }
   }
 
@@ -57,6 +62,24 @@ export class RedisLogs implements SharedLogs {
     const [writer] = reply
     if (writer !== undefined && writer !== '') this.#inbox.post(String(writer), log.key, 'stop')
     return writer !== undefined
+  }
+
+  /** Writes what is left of those that have ended, and gives the leases of the others back. */
+  async close(): Promise<void> {
+    const writers = [...this.#writers]
+    for (const writer of writers) writer.abandon()
+    await inTime(
+      () => Promise.all(writers.map(({ settled }) => settled)),
+      CLOSE_MS,
+      () => [],
+    )
+  }
+
+  #writer(log: LogPlace, token: string, options: LogOptions): RedisLogWriter {
+    const writer = new RedisLogWriter(log, token, options)
+    this.#writers.add(writer)
+    void writer.settled.then(() => this.#writers.delete(writer))
+    return writer
   }
 
   /** What is asked for is nobody's business there, so its key is a digest. */

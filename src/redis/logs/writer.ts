@@ -39,6 +39,11 @@ export class RedisLogWriter implements LogWriter, NoteListener {
   #failingSince: number | undefined
   #timer: Timer | undefined
   #isOver = false
+  #settle!: () => void
+  /** Resolves when it is over, and Redis knows it or cannot be told. */
+  readonly settled = new Promise<void>((resolve) => {
+    this.#settle = resolve
+  })
 
   constructor(log: LogPlace, token: string, options: LogOptions) {
     this.#log = log
@@ -63,6 +68,8 @@ export class RedisLogWriter implements LogWriter, NoteListener {
   }
 
   abandon(): void {
+    // What has ended is only being written.
+    if (this.#state === 'ended') return
     const pending = this.#pending
     if (this.#finish()) void this.#giveBack(pending)
   }
@@ -78,6 +85,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     const [what, ...inboxes] = reply
     if (what === 'kept') return this.#heardReaders(inboxes.length)
     this.#finish()
+    this.#settle()
     return true
   }
 
@@ -144,7 +152,10 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     this.#pending.splice(0, texts.length)
     this.#written += texts.length
     if (texts.length > 0) this.#wake(inboxes as string[])
-    if (state === 'ended') return void this.#finish()
+    if (state === 'ended') {
+      this.#finish()
+      return this.#settle()
+    }
     this.#heardReaders(inboxes.length)
     // Whoever hears of readers may have ended it.
     if (this.#isOver) return
@@ -186,6 +197,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     if (pending.length > 0) await this.#log.undo(APPEND, ...this.#order('open', pending))
     const [, ...inboxes] = await this.#log.undo(ABANDON, this.#token, 0)
     this.#wake(inboxes as string[])
+    this.#settle()
   }
 
   #wake(inboxes: readonly string[]): void {

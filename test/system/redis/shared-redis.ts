@@ -46,8 +46,8 @@ export function sharedRedis() {
       return opened.length
     },
     /** The shared state of one more process. */
-    open(options: { timeoutMs?: number } = {}) {
-      const shared = redisShared({ url: server.url, ...options })
+    open({ timeoutMs = PATIENT_MS } = {}) {
+      const shared = redisShared({ url: server.url, timeoutMs })
       opened.push(shared)
       return shared
     },

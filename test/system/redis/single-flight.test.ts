@@ -5,7 +5,7 @@ import { Process } from './process.js'
 import { sharedRedis } from './shared-redis.js'
 
 const redis = sharedRedis()
-/** Longer than a lease lasts. */
+/** Longer than a lease lasts, or than anything takes on a busy machine. */
 const LONG = { timeout: 30_000 }
 let upstream: LocalBlossom
 let started: Process[]
@@ -62,7 +62,7 @@ describe('single-flight over four processes', () => {
   it('gives a late joiner in another process every chunk', async () => {
     const [one, two] = (await start(2)) as [Process, Process]
     const first = one.ask('stream', 'What is the sea?')
-    await expect.poll(() => first.pieces.length).toBeGreaterThan(10)
+    await expect.poll(() => first.pieces.length, LONG).toBeGreaterThan(10)
     const late = two.ask('stream', 'What is the sea?')
     const { text } = await first.ended
     expect((await late.ended).text).toBe(text)
@@ -101,7 +101,7 @@ describe('single-flight over four processes', () => {
       const [one, two] = (await start(2)) as [Process, Process]
       one.ask('stream', 'What is the sea? Tell it slowly.')
       const follower = two.ask('stream', 'What is the sea? Tell it slowly.')
-      await expect.poll(() => follower.pieces.length).toBeGreaterThan(3)
+      await expect.poll(() => follower.pieces.length, LONG).toBeGreaterThan(3)
       await one.kill()
       expect((await follower.ended).failed).toEqual({ code: 'STREAM', cause: 'OWNER_LOST' })
       expect(requests()).toBe(1)
