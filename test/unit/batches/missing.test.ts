@@ -10,14 +10,9 @@ import { failure } from '../../support/watch.js'
 vi.mock('bullmq', () => {
   throw new Error('Cannot find package')
 })
-vi.mock('node:module', async (original) => ({
-  ...(await original<typeof import('node:module')>()),
-  createRequire: () => ({
-    resolve: () => {
-      throw new Error('Cannot find module')
-    },
-  }),
-}))
+vi.mock('@fastify/busboy', () => {
+  throw new Error('Cannot find package')
+})
 
 afterEach(() => void vi.restoreAllMocks())
 
@@ -34,10 +29,18 @@ it('batches in Redis name the package that they need, in create() and to the ope
   await shared.close()
 })
 
-it('a gateway with batches names the package that reads uploads', async () => {
+it('a gateway with batches names the package that reads uploads, to the operator at once', async () => {
+  const said = catchWarnings()
   const blossom = createBlossom()
   const batches = createBatches(blossom)
-  expect(() => createGateway(blossom, { batches })).toThrow('`npm install @fastify/busboy`')
-  expect(() => createGateway(blossom)).not.toThrow()
+  createGateway(blossom)
+  const gateway = createGateway(blossom, { batches, adminToken: 'of-the-administrator' })
+  await expect.poll(() => said).toEqual([expect.stringContaining('`npm install @fastify/busboy`')])
+  const body = new FormData()
+  body.append('purpose', 'batch')
+  body.append('file', new Blob(['{}']), 'questions.jsonl')
+  const headers = { authorization: 'Bearer of-the-administrator' }
+  const request = new Request('http://localhost/v1/files', { method: 'POST', headers, body })
+  expect((await gateway(request)).status).toBe(500)
   await batches.close()
 })

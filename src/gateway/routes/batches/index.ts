@@ -1,16 +1,15 @@
+import { type ConfigError, warn } from '../../../core/index.js'
 import type { Route, RouteTools } from '../route.js'
 import { cancelBatch, createBatch, getBatch } from './batches.js'
 import { deleteFile, fileContent, getFile, uploadFile } from './files.js'
 import { listBatches, listFiles } from './lists.js'
-import { findParser } from './upload.js'
+import { loadParser } from './upload.js'
 
-/**
- * OpenAI's routes for files and batches, where the gateway has batches.
- * @throws ConfigError when the package that reads uploads is missing
- */
+/** OpenAI's routes for files and batches, where the gateway has batches. */
 export function batchRoutes({ options }: Pick<RouteTools, 'options'>): readonly Route[] {
   if (options.batches === undefined) return []
-  findParser()
+  // Said at once, not at the first upload.
+  loadParser().catch((error: ConfigError) => warn(error.message))
   const route = (
     name: Route['name'],
     method: Route['method'],

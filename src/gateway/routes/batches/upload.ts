@@ -1,11 +1,7 @@
 import { once } from 'node:events'
-import { createRequire } from 'node:module'
 import type { BusboyFileStream, BusboyInstance } from '@fastify/busboy'
 import { ConfigError, isStackError, ValidationError } from '../../../core/index.js'
 import { type Incoming, refuseCompressed, tooLarge, unsupported } from '../../server/message.js'
-
-/** Reads multipart bodies while they come in. */
-const PARSER = '@fastify/busboy'
 
 /** The fields of an upload. */
 export interface Upload {
@@ -16,16 +12,15 @@ export interface Upload {
 const LIMITS = { files: 1, fields: 10, parts: 20, fieldSize: 1_024, headerSize: 8_192 }
 
 /**
- * Whether uploads can be read, found out before the first one comes.
- * @throws ConfigError when the package is missing
+ * Loads the package that reads uploads. Nothing looks for its file: in a bundle there is none.
+ * @throws ConfigError when it is missing
  */
-export function findParser(): void {
+export async function loadParser() {
   try {
-    // In the CommonJS build this is the file's own name.
-    createRequire(import.meta.url).resolve(PARSER)
+    return (await import('@fastify/busboy')).Busboy
   } catch (cause) {
     throw new ConfigError(
-      `createGateway: option "batches" needs the package ${PARSER}, which cannot be loaded; install it with \`npm install ${PARSER}\`.`,
+      'createGateway: option "batches" needs the package @fastify/busboy, which cannot be loaded; install it with `npm install @fastify/busboy`.',
       { cause },
     )
   }
@@ -66,7 +61,7 @@ export async function receiveFile<T>(
 }
 
 async function openParser(type: string): Promise<BusboyInstance> {
-  const { Busboy } = await import('@fastify/busboy')
+  const Busboy = await loadParser()
   try {
     return new Busboy({ headers: { 'content-type': type }, limits: LIMITS })
   } catch {
