@@ -27,7 +27,7 @@ describe.each(['esbuild, CommonJS', 'esbuild, modules', 'webpack'])('%s', (name)
     const { errors, warnings } = JSON.parse(stdout) as Record<string, string[]>
     expect(errors).toEqual([])
     const isExpected = (text: string) =>
-      /["'](ws|redis|@fastify\/busboy)["']|"import\.meta" is not available/.test(text)
+      /["'](ws|redis|bullmq|@fastify\/busboy)["']|"import\.meta" is not available/.test(text)
     expect(warnings!.filter((text) => !isExpected(text))).toEqual([])
   })
 
