@@ -1,39 +1,12 @@
-import { execFileSync } from 'node:child_process'
-import { createCluster } from 'redis'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { base, breaker, cache, queue, rateLimit, stack } from '../../../src/index.js'
-import { redisShared } from '../../../src/redis/index.js'
+import { describe, expect, it, vi } from 'vitest'
+import { base, breaker, cache, dedupe, queue, rateLimit, stack } from '../../../src/index.js'
 import { gate } from '../../support/gate.js'
-import { freePort, RedisServer } from '../../support/redis-server.js'
+import { sharedLogsContract } from '../../support/shared-logs-contract.js'
 import { watch } from '../../support/watch.js'
+import { sharedCluster } from './shared-cluster.js'
 
-let servers: RedisServer[]
-
-beforeAll(async () => {
-  // Servers of a cluster talk to each other at a port that is higher by 10,000 unless it is told.
-  const start = async () =>
-    RedisServer.start('--cluster-enabled', 'yes', '--cluster-port', String(await freePort()))
-  servers = [await start(), await start(), await start()]
-  const nodes = servers.map(({ port }) => `127.0.0.1:${port}`)
-  execFileSync('redis-cli', ['--cluster', 'create', ...nodes, '--cluster-yes'])
-})
-
-afterAll(async () => {
-  for (const server of servers) await server.remove()
-})
-
-/** The shared state of one of several processes, with a client of its own. */
-async function open() {
-  const client = createCluster({ rootNodes: [{ url: servers[0]!.url }] })
-  client.on('error', () => {})
-  await client.connect()
-  const shared = redisShared({ client, timeoutMs: 2_000 })
-  const close = async () => {
-    await shared.close()
-    client.destroy()
-  }
-  return { client, shared, close }
-}
+const cluster = sharedCluster()
+const open = () => cluster.open()
 
 async function join(asked: (request: string) => Promise<string>) {
   const { shared, close } = await open()
@@ -146,4 +119,59 @@ it('shares the slots of a queue', async () => {
   expect(most).toBe(3)
   await expect.poll(() => opened[0]!.client.zCard('blossom:slots:{queue}')).toBe(0)
   for (const { close } of opened) await close()
+})
+
+it('makes one call for forty in four processes: values and streams', async () => {
+  const opened = await Promise.all(Array.from({ length: 4 }, open))
+  const begun: string[] = []
+  async function* words(question: string) {
+    for (let i = 0; i < 50; i++) {
+      yield `${question} ${i}`
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+  const stacks = opened.map(({ shared }) =>
+    stack(
+      base(
+        async (question: string) => {
+          begun.push(question)
+          await new Promise((resolve) => setTimeout(resolve, 300))
+          return question.includes('stream') ? words(question) : `answer to ${question}`
+        },
+        { name: 'ask', key: (question) => question },
+      ),
+      dedupe({ shared }),
+    ),
+  )
+  const taken = async (answer: unknown) => {
+    if (typeof answer === 'string') return answer
+    const chunks: string[] = []
+    for await (const chunk of answer as AsyncIterable<string>) chunks.push(chunk)
+    return chunks.join()
+  }
+  // Several of each, so that they are on several servers.
+  const questions = ['a', 'b', 'c', 'a stream', 'b stream', 'c stream']
+  for (const question of questions) {
+    const calls = Array.from({ length: 40 }, (_, i) => stacks[i % 4]!(question).then(taken))
+    expect(new Set(await Promise.all(calls)).size).toBe(1)
+  }
+  expect(begun).toEqual(questions)
+  for (const { close } of opened) await close()
+})
+
+describe('logs in a cluster', () => {
+  sharedLogsContract(
+    async (count) => {
+      const opened = await Promise.all(Array.from({ length: count }, open))
+      return {
+        of: opened.map(({ shared }) => shared.logs('streams')),
+        // What it would have said, nobody hears.
+        kill: (index) => opened[index]?.client.destroy(),
+        [Symbol.asyncDispose]: async () => {
+          await Promise.all(opened.map(({ close }) => close()))
+        },
+      }
+    },
+    { numRuns: 5 },
+  )
 })
