@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createBatches } from 'blossom-stack/batches'
 import {
   attachWebSocket,
   blossomFromEnv,
@@ -12,6 +13,7 @@ import {
   gatewayOptionsFromEnv,
   toNode,
 } from 'blossom-stack/http'
+import { redisShared } from 'blossom-stack/redis'
 
 /**
  * How long running calls may take to finish after a SIGTERM. Less than the time until whoever sent
@@ -22,7 +24,7 @@ const STOP_MS = 25_000
 const port = Number(process.env.PORT || 8787)
 let isStopping = false
 
-const { blossom, gateway } = prepare()
+const { blossom, gateway, batches, shared } = prepare()
 const server = createServer(toNode(gateway))
 attachWebSocket(server, gateway)
 server.on('error', (error) => fail(error.message))
@@ -38,10 +40,23 @@ function prepare() {
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
       throw new Error('The environment variable PORT must be an integer from 0 to 65535.')
     const blossom = blossomFromEnv()
-    return { blossom, gateway: createGateway(blossom, gatewayOptionsFromEnv()) }
+    const shared = sharedForBatches()
+    // It only takes batches, and gives their results; workers run them.
+    const batches = shared && createBatches(blossom, { shared })
+    const gateway = createGateway(blossom, { ...gatewayOptionsFromEnv(), batches })
+    return { blossom, gateway, batches, shared }
   } catch (error) {
     return fail(error.message)
   }
+}
+
+function sharedForBatches() {
+  const { BLOSSOM_BATCHES = 'off', REDIS_URL: url } = process.env
+  if (BLOSSOM_BATCHES === 'off') return undefined
+  if (BLOSSOM_BATCHES !== 'on')
+    throw new Error('The environment variable BLOSSOM_BATCHES must be on or off.')
+  if (!url) throw new Error('The environment variable REDIS_URL must be set for batches.')
+  return redisShared({ url })
 }
 
 function fail(sentence) {
@@ -59,7 +74,9 @@ async function stop() {
   server.prependListener('request', (_, response) => response.setHeader('connection', 'close'))
   const closed = once(server.close(), 'close')
   await gateway.close({ timeoutMs: left() })
+  await batches?.close({ timeoutMs: left() })
   await blossom.close({ timeoutMs: left() })
+  await shared?.close()
   // What was cut has a last event to send.
   await Promise.race([closed, sleep(500)])
   process.exit(0)

@@ -167,7 +167,7 @@ export async function stop(
 }
 
 /** A text without the comments that keep a connection alive, which come when they come. */
-export const withoutComments = (text: string): string => text.replace(/^:.*\n\n/gm, '')
+const withoutComments = (text: string): string => text.replace(/^:.*\n\n/gm, '')
 
 /** The events of a text that are complete, comments left out. */
 export const completeEvents = (text: string): string[] =>

@@ -14,9 +14,11 @@ import {
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import OpenAI, { toFile } from 'openai'
 import { createClient } from 'redis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'
+import { readYaml } from '../support/yaml.js'
 
 const root = join(import.meta.dirname, '../..')
 const here = join(root, 'examples/docker')
@@ -120,14 +122,14 @@ describe('the container of examples/docker', () => {
     }
   })
 
-  function launch(more: NodeJS.ProcessEnv): Running {
+  function launch(more: NodeJS.ProcessEnv, program: readonly string[] = command): Running {
     const env: NodeJS.ProcessEnv = {
       PATH: process.env.PATH,
       ...imageEnv,
       HOST: '127.0.0.1',
       ...more,
     }
-    const child = spawn(...argsOf(command), {
+    const child = spawn(...argsOf(program), {
       cwd: image,
       env,
       ...user,
@@ -157,6 +159,24 @@ describe('the container of examples/docker', () => {
     })
     await expect.poll(() => running.output, { timeout: 20_000 }).toContain('"listening"')
     return running
+  }
+
+  /** The Redis of a compose file; its data are in the folder. Resolves with its address. */
+  async function startRedis(
+    [, ...args]: readonly string[],
+    port: number,
+    dir: string,
+  ): Promise<{ url: string; process: ChildProcess }> {
+    const child = spawn('redis-server', [...args, '--port', String(port), '--dir', dir], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    started.push(child)
+    let said = ''
+    child.stdout.on('data', (text) => {
+      said += text
+    })
+    await expect.poll(() => said, { timeout: 10_000 }).toContain('Ready to accept connections')
+    return { url: `redis://127.0.0.1:${port}`, process: child }
   }
 
   const checkHealth = ({ env }: Running) =>
@@ -203,9 +223,10 @@ describe('the container of examples/docker', () => {
       'node_modules',
       'package.json',
       'server.mjs',
+      'worker.mjs',
     ])
     const modules = join(image, 'node_modules')
-    for (const name of ['ws', 'redis', 'undici'])
+    for (const name of ['ws', 'redis', 'bullmq', '@fastify/busboy', 'undici'])
       expect(existsSync(join(modules, name, 'package.json')), name).toBe(true)
     for (const name of ['typescript', 'tsup', 'vitest', 'express'])
       expect(existsSync(join(modules, name)), name).toBe(false)
@@ -282,21 +303,8 @@ describe('the container of examples/docker', () => {
 
     beforeEach(async () => {
       upstream = await startLocalBlossom({ coalesce: false })
-      const port = await freePort()
-      const child = spawn(
-        'redis-server',
-        [...(redis.command as string[]).slice(1), '--port', String(port), '--dir', folder],
-        {
-          stdio: ['ignore', 'pipe', 'inherit'],
-        },
-      )
-      started.push(child)
-      let said = ''
-      child.stdout.on('data', (text) => {
-        said += text
-      })
-      await expect.poll(() => said, { timeout: 10_000 }).toContain('Ready to accept connections')
-      redisUrl = `redis://127.0.0.1:${port}`
+      const running = await startRedis(redis.command as string[], await freePort(), folder)
+      redisUrl = running.url
     })
     afterEach(() => upstream.close())
 
@@ -356,6 +364,99 @@ describe('the container of examples/docker', () => {
       }
     })
   })
+
+  describe('with the Redis of compose.batches.yaml', () => {
+    type Service = Readonly<Record<string, unknown>>
+    const { services } = readYaml(readFileSync(join(here, 'compose.batches.yaml'), 'utf8')) as {
+      services: Readonly<Record<'server' | 'worker' | 'redis', Service>>
+    }
+    const { server, worker, redis } = services
+
+    it('has two servers and two workers of one image, and a Redis that forgets nothing', () => {
+      for (const service of [server, worker]) {
+        expect(service).toMatchObject({
+          build: { context: '../..', dockerfile: 'examples/docker/Dockerfile' },
+          deploy: { replicas: '2' },
+          read_only: 'true',
+          restart: 'unless-stopped',
+        })
+        expect(service.container_name).toBeUndefined()
+        expect(Number.parseInt(service.stop_grace_period as string, 10)).toBeGreaterThan(25)
+      }
+      expect(worker.healthcheck).toEqual({ disable: 'true' })
+      const settings = (redis.command as string[]).join(' ')
+      expect(settings).toContain('--appendonly yes')
+      expect(settings).toContain('--maxmemory-policy noeviction')
+      expect(redis.volumes).toEqual(['batches:/data'])
+    })
+
+    it('takes batches by the official client, and gives all results after a restart of Redis and of a worker', async () => {
+      await using upstream = await startLocalBlossom({ latencyMs: 50 })
+      const dir = mkdtempSync(join(tmpdir(), 'blossom-redis-'))
+      const port = await freePort()
+      const kept = redis.command as string[]
+      let store = await startRedis(kept, port, dir)
+      const environment = async ({ environment }: Service) => ({
+        ...(environment as NodeJS.ProcessEnv),
+        POLLINATIONS_API_KEY: 'sk_test',
+        BLOSSOM_ADMIN_TOKEN: 'a-token-of-sixteen',
+        BLOSSOM_BASE_URL: upstream.url,
+        BLOSSOM_WORKER_CONCURRENCY: '5',
+        LOG_LEVEL: 'info',
+        HOST: '127.0.0.1',
+        PORT: String(await freePort()),
+        REDIS_URL: store.url,
+      })
+      const open = async (service: Service) => {
+        const running = launch(await environment(service), service.command as string[] | undefined)
+        await expect.poll(() => running.output, { timeout: 20_000 }).toContain('"level":"info"')
+        return running
+      }
+      const [one, two] = [await open(server), await open(server)]
+      const [first] = [await open(worker), await open(worker)]
+      const client = ({ url }: Running) =>
+        new OpenAI({ apiKey: 'a-token-of-sixteen', baseURL: `${url}/v1` })
+      const lines = Array.from({ length: 200 }, (_, i) =>
+        JSON.stringify({
+          custom_id: `line ${i}`,
+          method: 'POST',
+          url: '/v1/chat/completions',
+          body: { model: 'openai', messages: [{ role: 'user', content: `Question ${i}` }] },
+        }),
+      )
+      const file = await client(one).files.create({
+        file: await toFile(Buffer.from(lines.join('\n')), 'questions.jsonl'),
+        purpose: 'batch',
+      })
+      const { id } = await client(one).batches.create({
+        input_file_id: file.id,
+        endpoint: '/v1/chat/completions',
+        completion_window: '24h',
+      })
+      await upstream.waitFor(({ requests }) => requests.length > 40)
+      first.process.kill('SIGTERM')
+      store.process.kill('SIGKILL')
+      await once(store.process, 'exit')
+      store = await startRedis(kept, port, dir)
+      const ended = async () => {
+        const batch = await client(two)
+          .batches.retrieve(id)
+          .catch(() => undefined)
+        return batch?.status
+      }
+      await expect.poll(ended, { timeout: 120_000, interval: 500 }).toBe('completed')
+      const { output_file_id, request_counts } = await client(two).batches.retrieve(id)
+      expect(request_counts).toEqual({ total: 200, completed: 200, failed: 0 })
+      const output = await (await client(two).files.content(output_file_id!)).text()
+      const ids = output
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).custom_id)
+      expect(new Set(ids).size).toBe(200)
+      expect(ids).toHaveLength(200)
+      rmSync(dir, { recursive: true, force: true })
+    }, 180_000)
+  })
 })
 
 // The steps above need no Docker. Where its daemon runs, the image itself is built and run as well.
@@ -393,29 +494,3 @@ function describeImage(): void {
 
 if (spawnSync('docker', ['info'], { stdio: 'ignore' }).status === 0)
   describe('the image in Docker', describeImage)
-/**
- * As much of YAML as the compose file uses: maps and lists by indentation, scalars as text, flow
- * lists that are JSON.
- */
-function readYaml(text: string): unknown {
-  const lines = text
-    .split('\n')
-    .filter((line) => line.trim() !== '' && !line.trim().startsWith('#'))
-  const indentOf = (line: string) => line.length - line.trimStart().length
-  const scalar = (value: string): unknown => (/^["[]/.test(value) ? JSON.parse(value) : value)
-  const block = (indent: number): unknown => {
-    const list: unknown[] = []
-    const map: Record<string, unknown> = {}
-    while (lines.length > 0 && indentOf(lines[0]!) === indent) {
-      const line = lines.shift()!.trim()
-      if (line.startsWith('- ')) {
-        list.push(scalar(line.slice(2)))
-        continue
-      }
-      const [, key, value] = /^([\w-]+):(?: (.*))?$/.exec(line)!
-      map[key!] = value === undefined ? block(indentOf(lines[0]!)) : scalar(value)
-    }
-    return list.length > 0 ? list : map
-  }
-  return block(0)
-}
