@@ -82,35 +82,19 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   const id = randomUUID()
   const messages = new Messages(connection, `${prefix}:messages`, id)
   const inbox = new Inbox(connection, prefix, id)
-  const limits = new Map<string, RedisLimits>()
-  const circuits = new Map<string, RedisCircuits>()
-  const logs = new Map<string, RedisLogs>()
+  const limits = byName((name) => new RedisLimits(connection, messages, prefix, name))
+  const circuits = byName((name) => new RedisCircuits(connection, messages, prefix, name))
+  const logs = byName((name) => new RedisLogs(connection, inbox, prefix, name))
   const jobs = new Set<RedisJobs>()
   const shared: RedisShared = {
     entries: (name: string) => new RedisEntries(connection, messages, prefix, name),
-    limits(name: string) {
-      const known = limits.get(name) ?? new RedisLimits(connection, messages, prefix, name)
-      limits.set(name, known)
-      return known
-    },
-    logs(name: string) {
-      const known = logs.get(name) ?? new RedisLogs(connection, inbox, prefix, name)
-      logs.set(name, known)
-      return known
-    },
-    circuits(name: string) {
-      const known = circuits.get(name) ?? new RedisCircuits(connection, messages, prefix, name)
-      circuits.set(name, known)
-      return known
-    },
+    limits: limits.of,
+    logs: logs.of,
+    circuits: circuits.of,
     slots: (name: string) => new RedisSlots(connection, messages, prefix, name),
     jobs(name, runner) {
-      const made = new RedisJobs(
-        { url, client: client as RedisClient | undefined },
-        prefix as string,
-        name,
-        runner,
-      )
+      const own = { url, client: client as RedisClient | undefined }
+      const made = new RedisJobs(own, prefix, name, runner)
       jobs.add(made)
       return made
     },
@@ -118,8 +102,8 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
     async close() {
       messages.close()
       inbox.close()
-      await Promise.all([...logs.values()].map((one) => one.close()))
-      await Promise.all([...limits.values()].map((one) => one.flush()))
+      await Promise.all(logs.all().map((one) => one.close()))
+      await Promise.all(limits.all().map((one) => one.flush()))
       await Promise.all([...jobs].map((one) => one.end()))
       // What layers have given back last is on its way.
       await connection.idle
@@ -127,6 +111,19 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
     },
   }
   return sharedState(shared)
+}
+
+/** One of each name, however many layers have it. */
+function byName<T>(make: (name: string) => T) {
+  const known = new Map<string, T>()
+  return {
+    of(name: string): T {
+      const one = known.get(name) ?? make(name)
+      known.set(name, one)
+      return one
+    },
+    all: (): readonly T[] => [...known.values()],
+  }
 }
 
 function isAddress(value: unknown): boolean {

@@ -87,7 +87,7 @@ export async function run(bench: Bench): Promise<void> {
   }
   const shared = redisShared({ url: redis.url, timeoutMs: 10_000 })
   while ((await shared.entries('any').get('any')) === null);
-  const ms = bench.ms(1_500)
+  const ms = bench.ms(700)
   const sides = (make: (own: Own) => readonly Layer[], isStream = false): Contenders => {
     const side = (own: Own) => {
       const call = (isStream ? stack(stream, ...make(own)) : stack(value, ...make(own))) as Call
@@ -98,10 +98,10 @@ export async function run(bench: Bench): Promise<void> {
   }
   const title = (what: string) => `${what}: alone, and shared by Redis`
   for (const [name, make] of Object.entries(LAYERS))
-    await bench.table(name, title(TITLES[name] ?? name), 'calls/s', sides(make), { rounds: 7 })
+    await bench.table(name, title(TITLES[name] ?? name), 'calls/s', sides(make), { rounds: 5 })
   const streamed = sides(LAYERS.dedupe as (own: Own) => readonly Layer[], true)
   const what = title(`dedupe, streams of ${CHUNKS.length} chunks`)
-  await bench.table('stream', what, 'calls/s', streamed, { rounds: 7 })
+  await bench.table('stream', what, 'calls/s', streamed, { rounds: 5 })
   await shared.close()
   client.destroy()
   await redis.remove()

@@ -10,8 +10,8 @@ const blossom = createBlossom({ baseURL: upstream, apiKey: 'sk_of_the_service' }
   cache({ ttlMs: 20_000, ...own }),
   dedupe(own),
   rateLimit({ requests: 1_000_000, ...own }),
-  breaker(),
-  queue({ concurrency: 500 }),
+  breaker(own),
+  queue({ concurrency: 500, ...own }),
 )
 const phases = new Map<string, Phase>()
 let phase = 'begin'
