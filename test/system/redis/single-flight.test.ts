@@ -100,6 +100,7 @@ describe('single-flight over four processes', () => {
     it('after others have begun to read: their streams fail, and tell why', async () => {
       const [one, two] = (await start(2)) as [Process, Process]
       one.ask('stream', 'What is the sea? Tell it slowly.')
+      await upstream.waitFor(() => requests() === 1)
       const follower = two.ask('stream', 'What is the sea? Tell it slowly.')
       await expect.poll(() => follower.pieces.length, LONG).toBeGreaterThan(3)
       await one.kill()
