@@ -22,6 +22,7 @@ export {
   type EventCode,
   type EventListener,
   type EventOutcome,
+  type EventUsage,
   onEvent,
   type StackEvent,
   type StackEventDetails,
@@ -90,7 +91,7 @@ export {
 } from './core/stream/index.js'
 export type { Cancel } from './core/time/cancel.js'
 export { abortScope, type Scope } from './core/time/scope.js'
-export type { BaseFacts, BaseTraits, TokenUsage } from './core/traits.js'
+export type { AnswerReport, BaseFacts, BaseTraits, TokenUsage } from './core/traits.js'
 export type {
   AnsweredBy,
   CacheMode,
@@ -102,6 +103,7 @@ export type {
   Place,
   RetryAllowance,
   SharedWork,
+  TelemetryNote,
   Transport,
 } from './core/types.js'
 export { type BatcherOptions, type BatcherStats, batcher } from './layers/batcher/index.js'

@@ -5,6 +5,7 @@ import {
   type EventListener,
   LAYERS,
   type LayerEntry,
+  LISTEN,
   type NestedStack,
   rules,
   STACK,
@@ -34,6 +35,7 @@ export interface ClientInternals {
   [ANSWER](request: RawRequest, options?: BlossomCallOptions): Promise<BlossomAnswer>
   [LAYERS](): readonly LayerEntry[]
   [STACK](): NestedStack
+  [LISTEN](listener: EventListener): () => void
 }
 
 /**
@@ -55,10 +57,13 @@ export function createBlossom<const Layers extends readonly BlossomLayer[] = rea
 export function createBlossom<const Layers extends readonly BlossomLayer[]>(
   options: BlossomOptions<Layers> = {},
 ): Blossom<Layers> {
-  const { address, layers, onEvent, ...settings } = readOptions(options)
+  const { address, layers, onEvent, price, ...settings } = readOptions(options)
   const upstream = new Upstream({ address, ...settings })
   const principal = digest(settings.apiKey ?? '', address.origin, address.prefix)
-  const layered = new LayeredClient(upstream, layers as unknown as Layers, principal, onEvent)
+  const layered = new LayeredClient(upstream, layers as unknown as Layers, principal, {
+    onEvent,
+    price,
+  })
   const call: Call = (request, callOptions) => layered.call(request, callOptions)
 
   const client: Blossom<Layers> & ClientInternals = {
@@ -77,6 +82,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
     [ANSWER]: (request, callOptions = {}) => askRaw(call, request, callOptions),
     [LAYERS]: () => layered.entries(),
     [STACK]: () => layered.stack as NestedStack,
+    [LISTEN]: (listener) => layered.listen(listener),
     stats: () => layered.stack.stats(),
     describe: () => layered.stack.describe(),
     close: (closeOptions) => layered.close(closeOptions),
@@ -103,6 +109,7 @@ function readOptions(options: object) {
     maxResponseBytes: rules.integer(32 * 1024 * 1024, { min: 1 }),
     notices: rules.oneOf(['error', 'pass'], 'error'),
     onEvent: rules.callback<EventListener>(),
+    price: rules.callback<NonNullable<BlossomOptions['price']>>(),
     layers: rules.custom<readonly BlossomLayer[], readonly BlossomLayer[]>(
       'a list of layers',
       [],
@@ -124,6 +131,7 @@ function readOptions(options: object) {
     dispatcher: checked.dispatcher,
     notices: checked.notices as 'error' | 'pass',
     onEvent: checked.onEvent,
+    price: checked.price,
     layers: checked.layers ?? [],
   }
 }

@@ -5,6 +5,7 @@ import type {
   LayerDescription,
   LayerOf,
   StackStats,
+  TokenUsage,
 } from '../core/index.js'
 import type { BatchOptions, BatchOutcome } from './batch/index.js'
 import type {
@@ -65,6 +66,12 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
    * changes nothing.
    */
   onEvent?: EventListener | undefined
+  /**
+   * What tokens of a model cost, in a unit of yours: then events and metrics hold the cost of each
+   * call. `undefined` for a model without a price.
+   * @default no prices
+   */
+  price?: ((model: string, tokens: TokenUsage) => number | undefined) | undefined
   /** The same as `use(...layers)`. */
   layers?: Layers | undefined
 }

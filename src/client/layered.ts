@@ -1,4 +1,5 @@
 import {
+  type BaseTraits,
   base,
   type CloseOptions,
   ConfigError,
@@ -8,6 +9,7 @@ import {
   LAYERS,
   type LayerEntry,
   type LayerOf,
+  LISTEN,
   type Stack,
 } from '../core/index.js'
 import { bringsKey, entriesOf } from './arguments.js'
@@ -16,6 +18,12 @@ import { clientTraits } from './traits.js'
 import type { BlossomAnswer, BlossomCallOptions } from './types.js'
 import type { Upstream } from './upstream.js'
 import type { Outgoing } from './wire/outgoing.js'
+
+/** What is used of a stack beside its public methods. */
+interface StackInternals {
+  [LAYERS](): readonly LayerEntry[]
+  [LISTEN](listener: EventListener): () => void
+}
 
 /** The client's stack: layers are added until the first call composes it. */
 export class LayeredClient<Layers extends readonly BlossomLayer[]> {
@@ -30,13 +38,13 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
     upstream: Upstream,
     layers: Layers,
     principal: string,
-    onEvent: EventListener | undefined,
+    traits: Pick<BaseTraits, 'onEvent' | 'price'>,
   ) {
     this.#upstream = upstream
     this.#groups = [layers]
     // Its name is what events call the stack.
     const blossom = (request: Outgoing, context: Context) => upstream.send(request, context)
-    this.#foundation = base(blossom, { ...clientTraits(principal), onEvent })
+    this.#foundation = base(blossom, { ...clientTraits(principal), ...traits })
   }
 
   use(layers: readonly BlossomLayer[]): void {
@@ -67,8 +75,12 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
     return this.stack(asked, rest) as Promise<Answer>
   }
 
+  listen(listener: EventListener): () => void {
+    return (this.stack as unknown as StackInternals)[LISTEN](listener)
+  }
+
   entries(): readonly LayerEntry[] {
-    return (this.stack as unknown as { [LAYERS](): readonly LayerEntry[] })[LAYERS]()
+    return (this.stack as unknown as StackInternals)[LAYERS]()
   }
 
   close(options: CloseOptions | undefined): Promise<void> {

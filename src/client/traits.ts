@@ -8,6 +8,7 @@ import { fromValue } from './wire/from-value.js'
 import { divideEmbeddings, inputsOf, mergeEmbeddings } from './wire/merged-embeddings.js'
 import { modelOf, withModel } from './wire/models.js'
 import type { Outgoing } from './wire/outgoing.js'
+import { operation, reports } from './wire/reports.js'
 import { asksForUsage, EMBEDDINGS } from './wire/shapes.js'
 import { conversation, tokenUsage, weigh } from './wire/tokens.js'
 
@@ -35,6 +36,8 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     conversation,
     weigh,
     usage: tokenUsage,
+    operation,
+    reports,
     commits,
     complete: (chunks) => {
       const progress = new ChoiceProgress()

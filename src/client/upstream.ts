@@ -42,11 +42,12 @@ export class Upstream {
     const settings = { maxResponseBytes, apiKey: key, notices }
     const exchange = new Exchange(request, context, settings, note)
     if (!context.cancel.aborted) {
+      const added = context.attempt?.sent(request.method, origin)
       const options = {
         origin,
         path: prefix + request.path,
         method: request.method as Dispatcher.HttpMethod,
-        headers: this.#headers(key, request.payload !== undefined),
+        headers: this.#headers(key, request.payload !== undefined, added),
         body: request.payload ?? null,
       }
       const handler = this.#agents.isGiven ? new EitherHandler(exchange) : exchange
@@ -63,10 +64,11 @@ export class Upstream {
     await this.#agents.close()
   }
 
-  #headers(key: string | undefined, hasBody: boolean): string[] {
+  #headers(key: string | undefined, hasBody: boolean, added: readonly string[] = []): string[] {
     const { headers } = this.#settings
     const all = key === undefined ? [...headers] : ['authorization', `Bearer ${key}`, ...headers]
     if (hasBody) all.push('content-type', 'application/json')
+    if (added.length > 0) all.push(...added)
     return all
   }
 }

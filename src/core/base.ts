@@ -4,7 +4,7 @@ import type { Trace } from './events/trace.js'
 import { stableKey } from './key.js'
 import { processWide } from './process-wide.js'
 import { slices } from './slices.js'
-import { isStream, onEnd, Stream, streamFrom } from './stream/index.js'
+import { isStream, onEnd, Stream, streamFrom, streamOf } from './stream/index.js'
 import { tokensOf } from './tokens.js'
 import type { BaseFacts, BaseTraits } from './traits.js'
 import type { Context, Handler, MaybePromise } from './types.js'
@@ -36,6 +36,9 @@ const RULES = {
   conversation: callback(),
   weigh: callback(),
   usage: callback(),
+  operation: callback(),
+  reports: callback(),
+  price: callback(),
   commits: callback(),
   complete: callback(),
   valid: callback(),
@@ -101,6 +104,9 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     conversation: traits.conversation ? orUnknown('conversation()', traits.conversation) : unknown,
     weigh: traits.weigh ? orUnknown('weigh()', traits.weigh) : weighJson,
     usage: traits.usage ? orUnknown('usage()', traits.usage) : unknown,
+    operation: traits.operation ? orUnknown('operation()', traits.operation) : unknown,
+    reports: traits.reports ? orUnknown('reports()', traits.reports) : unknown,
+    price: traits.price ? orUnknown('price()', traits.price) : unknown,
     countsTokens: traits.weigh !== undefined || traits.usage !== undefined,
     commits: answering(traits.commits) ?? firstChunkCommits,
     complete: answering(traits.complete) ?? always,
@@ -193,11 +199,16 @@ async function attempt<Request, Answer>(
   trace: Trace,
 ): Promise<Answer> {
   const { cancel, transport } = context
-  const attempt = trace.attempt(transport?.member)
+  const attempt = trace.attempt(request, transport?.member)
   try {
-    const answer = await ask(request, context)
-    if (isStream(answer)) attempt.firstToken()
-    return onEnd(answer, (end) => attempt.end(end, cancel))
+    const answer = await attempt.run(() => ask(request, context.derive({ attempt })))
+    const stream = streamOf(answer)
+    if (stream === undefined) attempt.answered(answer)
+    else {
+      attempt.firstToken()
+      stream.tap((chunk) => attempt.see(chunk))
+    }
+    return onEnd((stream ?? answer) as Answer, (end) => attempt.end(end, cancel))
   } catch (error) {
     attempt.end({ outcome: 'failed', error }, cancel)
     throw error

@@ -12,6 +12,7 @@ export {
   type StackEventType,
   type TimelineEntry,
 } from './events/index.js'
+export { LISTEN } from './events/listeners.js'
 export { Notes, type Trace } from './events/trace.js'
 export { type Follower, follow, proceed } from './follow.js'
 export { isJson, isRecord, Json, parseJson, readJson, readText } from './json.js'

@@ -4,6 +4,8 @@ import { Running } from './call/running.js'
 import type { StackScope } from './call/settings.js'
 import { check, duration } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
+import type { EventListener } from './events/index.js'
+import { LISTEN, Listeners } from './events/listeners.js'
 import { hooksOf, LAYERS, type LayerEntry, type LayerHooks, type LayerOf } from './layer.js'
 import { STACK } from './nested.js'
 import { processWide } from './process-wide.js'
@@ -72,6 +74,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
     [Symbol.asyncDispose]: () => composed.close(),
     [LAYERS]: () => composed.layers(),
     [STACK]: () => stack,
+    [LISTEN]: (listener: EventListener) => composed.listen(listener),
   })
   return withTraitsOf(stack, fn)
 }
@@ -99,7 +102,12 @@ class ComposedStack<Request, Answer> {
     this.#entries = entries
     this.#notes = orderNotes(entries)
     for (const note of this.#notes.values()) warn(note)
-    this.#scope = { base, closing: new Cancel(), running: new Running() }
+    this.#scope = {
+      base,
+      closing: new Cancel(),
+      running: new Running(),
+      listeners: new Listeners(base.onEvent),
+    }
   }
 
   readonly invoke = (request: Request, options?: CallOptions): Promise<unknown> =>
@@ -115,6 +123,10 @@ class ComposedStack<Request, Answer> {
 
   describe(): LayerDescription[] {
     return this.#entries.map((entry) => describeLayer(entry, this.#notes.get(entry)))
+  }
+
+  listen(listener: EventListener): () => void {
+    return this.#scope.listeners.add(listener)
   }
 
   layers(): LayerEntry[] {

@@ -6,6 +6,18 @@ export interface TokenUsage {
   readonly output: number
   /** Of the input, what upstream had in a cache. */
   readonly cachedInput?: number | undefined
+  /** Of the output, what the model has only thought. */
+  readonly reasoning?: number | undefined
+}
+
+/** What an answer, or a chunk of a stream, says of itself. */
+export interface AnswerReport {
+  /** Upstream's id of the answer. */
+  readonly id?: string | undefined
+  /** The model that has answered. */
+  readonly model?: string | undefined
+  /** Why the model has stopped. */
+  readonly finishReason?: string | undefined
 }
 
 /** What layers must know of a base and may not guess. All optional. */
@@ -71,6 +83,23 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
    * @default unknown
    */
   usage?: ((answer: Answer | Chunk) => TokenUsage | undefined) | undefined
+  /**
+   * What kind of work the request asks for, in one word such as `chat`, for events.
+   * @default none
+   */
+  operation?: ((request: Request) => string | undefined) | undefined
+  /**
+   * What an answer says of itself, for events. It is asked for each chunk of a stream, and what the
+   * last one says counts.
+   * @default nothing
+   */
+  reports?: ((answer: Answer | Chunk) => AnswerReport | undefined) | undefined
+  /**
+   * What these tokens of this model cost, for events, in a unit of yours; `undefined` when that is
+   * not known. The model is empty where the base knows none.
+   * @default unknown
+   */
+  price?: ((model: string, tokens: TokenUsage) => number | undefined) | undefined
   /**
    * Whether upstream itself gives equal requests in progress one answer, so that a second one beside
    * the first is no faster: `hedge` sends it elsewhere, or not at all.
@@ -195,6 +224,9 @@ export interface BaseFacts {
     request: unknown,
   ) => { readonly input: number; readonly output?: number | undefined } | undefined
   readonly usage: (answer: unknown) => TokenUsage | undefined
+  readonly operation: (request: unknown) => string | undefined
+  readonly reports: (answer: unknown) => AnswerReport | undefined
+  readonly price: (model: string, tokens: TokenUsage) => number | undefined
   /** Whether the base knows tokens: it has stated `weigh` or `usage`. */
   readonly countsTokens: boolean
   readonly commits: (chunk: unknown) => boolean

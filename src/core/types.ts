@@ -1,4 +1,5 @@
 import type { LimitUnit } from './errors.js'
+import type { Attempt } from './events/attempt.js'
 import type { Trace } from './events/trace.js'
 import type { Cancel } from './time/cancel.js'
 import type { BaseFacts } from './traits.js'
@@ -77,6 +78,8 @@ export interface ContextPatch {
   retryBudget?: RetryAllowance | undefined
   /** @internal */
   via?: string | undefined
+  /** @internal */
+  attempt?: Attempt | undefined
   /** Whether a layer finds by itself how many calls may be in progress. */
   adapts?: boolean | undefined
 }
@@ -113,6 +116,17 @@ export const ANSWERED_BY = 'answeredBy'
  * notes it, the innermost `rateLimit` takes it away and keeps it.
  */
 export const UPSTREAM_PAUSE = 'upstreamPause'
+
+/**
+ * Key in a call's notes: the trace of a tracer that the call belongs to, as `TelemetryNote`. The core
+ * notes it, the gateway's log reads it.
+ */
+export const TELEMETRY = 'telemetry'
+
+/** Where a call is found among the traces of a tracer. */
+export interface TelemetryNote {
+  readonly traceId: string
+}
 
 /** Upstream has reported that one of its limits is used up. */
 export interface UpstreamPause {
@@ -188,6 +202,8 @@ export interface Context {
   addWait(ms: number): void
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
+  /** The call of the base that this is for; undefined while nobody listens. @internal */
+  readonly attempt: Attempt | undefined
   /** The base is called. @internal */
   countAttempt(): void
   /**

@@ -88,6 +88,7 @@ const others: Record<string, string[]> = {
     'notices',
     'layers',
     'onEvent',
+    'price',
   ],
   base: [
     'streams',
@@ -99,6 +100,9 @@ const others: Record<string, string[]> = {
     'conversation',
     'weigh',
     'usage',
+    'operation',
+    'reports',
+    'price',
     'ownKey',
     'commits',
     'complete',

@@ -12,6 +12,7 @@ const MADE_BY_US = [
   'ChatChunk',
   'ChatCompletion',
   'ChatDelta',
+  'EventUsage',
   'LayerDescription',
   'ProblemBody',
   'RequestLog',

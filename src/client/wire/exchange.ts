@@ -84,6 +84,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     // Informational answers come before the real one.
     if (status < 200 || this.#isSettled) return
     this.headers = headers
+    const { attempt } = this.context
+    if (attempt !== undefined) attempt.status = status
     this.note.requestId = requestIdOf(headers, this.settings.apiKey)
     const pause = readPause(headers)
     if (pause !== undefined) this.context.meta.set(UPSTREAM_PAUSE, pause)

@@ -47,14 +47,21 @@ export function tokenUsage(answer: unknown): TokenUsage | undefined {
   const value = isRecord(answer) && isJson(answer.data) ? usageOfJson(answer.data) : answer
   const usage = isRecord(value) ? value.usage : undefined
   if (!isRecord(usage)) return undefined
-  const { prompt_tokens, completion_tokens, prompt_tokens_details: details } = usage
+  const { prompt_tokens, completion_tokens } = usage
   if (!isCount(prompt_tokens)) return undefined
-  const cached = isRecord(details) ? details.cached_tokens : undefined
+  const cached = detailOf(usage.prompt_tokens_details, 'cached_tokens')
+  const reasoning = detailOf(usage.completion_tokens_details, 'reasoning_tokens')
   return {
     input: prompt_tokens,
     output: isCount(completion_tokens) ? completion_tokens : 0,
-    ...(isCount(cached) && { cachedInput: cached }),
+    ...(cached !== undefined && { cachedInput: cached }),
+    ...(reasoning !== undefined && { reasoning }),
   }
+}
+
+function detailOf(details: unknown, name: string): number | undefined {
+  const count = isRecord(details) ? details[name] : undefined
+  return isCount(count) ? count : undefined
 }
 
 /** What is no usage is not parsed for it. */

@@ -5,7 +5,8 @@ import { proceed } from '../follow.js'
 import { COMPLETE, type Stream, type StreamEnd, streamOf } from '../stream/index.js'
 import { type Expiring, NOT_WAITING } from '../time/deadline-heap.js'
 import { deadlines } from '../time/deadlines.js'
-import type { CallOptions, Handler } from '../types.js'
+import { type CallOptions, type Handler, TELEMETRY, type TelemetryNote } from '../types.js'
+import { runHook } from '../warn.js'
 import { CallContext } from './context.js'
 import { type CheckedOptions, NO_OPTIONS, readOptions } from './options.js'
 import type { StackScope } from './settings.js'
@@ -83,7 +84,7 @@ export class Call extends CallContext implements Expiring {
 
   #run(handler: Handler, request: unknown): void {
     this.#waitForDeadline()
-    const trace = this.#observe()
+    const trace = this.#observe(request)
     try {
       const answer =
         trace === undefined ? handler(request, this) : trace.run(() => handler(request, this))
@@ -102,13 +103,18 @@ export class Call extends CallContext implements Expiring {
     if (this.#due !== Number.POSITIVE_INFINITY) deadlines.set(this, this.#due)
   }
 
-  #observe(): Trace | undefined {
-    const { trace: parent, isTimed, meta } = this.#options
-    const { name, onEvent = parent?.onEvent } = this.stack.base
+  #observe(request: unknown): Trace | undefined {
+    const { trace: parent, attempt, isTimed, meta, tenant } = this.#options
+    const { base, listeners } = this.stack
+    const onEvent = listeners.current ?? parent?.onEvent
     if (!isTimed && onEvent === undefined && !isObserved()) return undefined
-    const trace = new Trace({ stack: name, onEvent, parent, meta: isTimed ? meta : undefined })
+    const timed = isTimed ? meta : undefined
+    const trace = new Trace({ base, request, tenant, onEvent, parent, attempt, meta: timed })
     this.trace = trace
     trace.begin()
+    const { traceId } = trace
+    if (traceId !== undefined)
+      runHook('meta.set()', () => this.meta.set(TELEMETRY, { traceId } satisfies TelemetryNote))
     return trace
   }
 

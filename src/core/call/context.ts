@@ -1,3 +1,4 @@
+import type { Attempt } from '../events/attempt.js'
 import type { Trace } from '../events/trace.js'
 import type { Linked } from '../linked-list.js'
 import { Cancel } from '../time/cancel.js'
@@ -13,7 +14,7 @@ import type {
 } from '../types.js'
 import { Places } from './places.js'
 import type { Work } from './running.js'
-import type { Branch, CallSettings, StackScope } from './settings.js'
+import { type Branch, type CallSettings, type StackScope, settingsOf } from './settings.js'
 
 /**
  * One call, or one piece of work that several calls share: its context, its cancellation, its
@@ -91,6 +92,10 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
     return false
   }
 
+  get attempt(): Attempt | undefined {
+    return undefined
+  }
+
   addWait(ms: number): void {
     this.waitedMs += ms
   }
@@ -143,6 +148,7 @@ class DerivedContext implements Context {
   readonly retryBudget: RetryAllowance | undefined
   readonly via: string
   readonly adapts: boolean
+  readonly attempt: Attempt | undefined
 
   constructor(
     call: CallContext,
@@ -163,6 +169,7 @@ class DerivedContext implements Context {
     this.retryBudget = patch.retryBudget ?? outer.retryBudget
     this.via = patch.via ?? outer.via
     this.adapts = patch.adapts ?? outer.adapts
+    this.attempt = patch.attempt ?? outer.attempt
   }
 
   get signal(): AbortSignal {
@@ -232,15 +239,10 @@ class DerivedContext implements Context {
 }
 
 function detached(call: CallContext, context: Context): SharedWork {
-  const work = new SharedCallWork(call, settingsOf(context))
+  const settings = context === call ? call.settings : settingsOf(context)
+  const work = new SharedCallWork(call, settings)
   work.trace = call.trace
   return work
-}
-
-function settingsOf(context: Context): CallSettings {
-  if (context instanceof CallContext) return context.settings
-  const { priority, tenant, cache, transport, optional, via } = context
-  return { priority, tenant, cache, transport, optional, via }
 }
 
 /** Work that several callers share: a call of its own, with the latest of their deadlines. */

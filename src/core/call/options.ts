@@ -1,4 +1,5 @@
 import { ValidationError } from '../errors.js'
+import type { Attempt } from '../events/attempt.js'
 import { isNotes, type Trace } from '../events/trace.js'
 import { isMap, isSignal } from '../shape.js'
 import type { Cancel } from '../time/cancel.js'
@@ -31,6 +32,8 @@ export interface CheckedOptions extends CallSettings {
   readonly isTimed: boolean
   /** Of the call that asks, when a stack is another's base. */
   readonly trace: Trace | undefined
+  /** The call of the base in which it asks. */
+  readonly attempt: Attempt | undefined
 }
 
 /** What holds without options. */
@@ -47,6 +50,7 @@ export const NO_OPTIONS: CheckedOptions = {
   optional: false,
   via: '',
   trace: undefined,
+  attempt: undefined,
 }
 
 const refuse = (sentence: string): never => {
@@ -143,11 +147,12 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
     optional: false,
     via: '',
     trace: undefined,
+    attempt: undefined,
   }
 }
 
 function takeOver(context: Context): CheckedOptions {
-  const { cancel, priority, tenant, cache, meta, transport, trace } = context
+  const { cancel, priority, tenant, cache, meta, transport, trace, attempt } = context
   const since = now()
   // Of an earlier version's context neither is known.
   const { optional = false, via = '' } = context
@@ -169,5 +174,6 @@ function takeOver(context: Context): CheckedOptions {
     optional,
     via,
     trace,
+    attempt,
   }
 }

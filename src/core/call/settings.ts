@@ -1,6 +1,7 @@
+import type { Listeners } from '../events/listeners.js'
 import type { Cancel } from '../time/cancel.js'
 import type { BaseFacts } from '../traits.js'
-import type { CacheMode, Transport } from '../types.js'
+import type { CacheMode, Context, Transport } from '../types.js'
 import type { Running } from './running.js'
 
 /** What all calls of a stack have in common. */
@@ -9,6 +10,8 @@ export interface StackScope {
   /** Aborted when the stack begins to close. */
   readonly closing: Cancel
   readonly running: Running
+  /** Who listens to the stack's events. */
+  readonly listeners: Listeners
 }
 
 /** What a caller has asked for beside the request. */
@@ -19,6 +22,12 @@ export interface CallSettings {
   readonly transport: Transport | undefined
   readonly optional: boolean
   readonly via: string
+}
+
+/** What a context has of it. */
+export function settingsOf(context: Context): CallSettings {
+  const { priority, tenant, cache, transport, optional, via } = context
+  return { priority, tenant, cache, transport, optional, via }
 }
 
 /** One of several tries of a call: notes and attempts of its own. */

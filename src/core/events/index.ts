@@ -14,10 +14,47 @@ export type EventCode = ErrorCode | 'ERROR'
  */
 export type EventOutcome = 'complete' | 'failed' | 'aborted' | 'left'
 
+/** Tokens, as upstream has reported them. */
+export interface EventUsage {
+  readonly input: number
+  readonly output: number
+  /** Of the input, what upstream had in a cache. */
+  readonly cached?: number
+  /** Of the output, what the model has only thought. */
+  readonly reasoning?: number
+}
+
+/** What is known of a request, as far as its base knows it. */
+interface AskedDetails {
+  /** What kind of work: `chat`, `embeddings`, `image`, `speech` and so on. */
+  readonly operation?: string
+  /** The model that was asked for. */
+  readonly model?: string
+  /** Whether a stream was asked for. */
+  readonly stream?: boolean
+  readonly tenant?: string
+}
+
+/** What is known of an answer, as far as its base knows it. */
+interface AnsweredDetails {
+  /** The model that has answered. */
+  readonly responseModel?: string
+  /** Upstream's id of the answer. */
+  readonly responseId?: string
+  /** Why the model has stopped; of several choices, the first. */
+  readonly finishReason?: string
+  readonly usage?: EventUsage
+  /** What that costs, by the trait or option `price`. */
+  readonly cost?: number
+}
+
 /** What each type of event holds beside its call, its stack and its time. */
 export interface StackEventDetails {
-  /** A call begins. `parent` is the call that asked, when a stack is the base of another. */
-  'call:start': { readonly parent?: string }
+  /**
+   * A call begins. `parent` is the call that asked, when a stack is the base of another, and
+   * `attempt` the attempt in which it did.
+   */
+  'call:start': AskedDetails & { readonly parent?: string; readonly attempt?: number }
   /** A call has waited for its turn or a connection, whether or not it came. */
   queued: { readonly layer: string; readonly waitedMs: number }
   /** What the cache had. */
@@ -27,18 +64,23 @@ export interface StackEventDetails {
   /** The base is called. Attempts count from 1; `member` is the pool's choice. */
   'attempt:start': { readonly attempt: number; readonly member?: number }
   /**
-   * The base's answer has ended, of a stream the last chunk. Work that ignores its abort ends late,
-   * after its call.
+   * The base's answer has ended, of a stream the last chunk. Work that ignores its abort ends after
+   * its call. Usage and cost stand here once for all who share the answer.
    */
-  'attempt:end': {
-    readonly attempt: number
-    readonly member?: number
-    readonly outcome: EventOutcome
-    readonly code?: EventCode
-    /** From the attempt's start to its stream's first token. */
-    readonly firstTokenMs?: number
-    readonly durationMs: number
-  }
+  'attempt:end': AskedDetails &
+    AnsweredDetails & {
+      readonly attempt: number
+      readonly member?: number
+      readonly outcome: EventOutcome
+      readonly code?: EventCode
+      /** The status that upstream answered with. */
+      readonly status?: number
+      /** From the attempt's start to its stream's first token. */
+      readonly firstTokenMs?: number
+      readonly durationMs: number
+      /** It was the call of another stack, whose own attempts hold the usage. */
+      readonly nested?: true
+    }
   /** The call waits and then repeats the attempt that failed. */
   retry: {
     readonly layer: string
@@ -93,21 +135,25 @@ export interface StackEventDetails {
   timeout: { readonly layer?: string; readonly phase: TimeoutPhase; readonly limitMs: number }
   /** A stream's first token (its commit): the stream is handed out. */
   'first-token': { readonly afterMs: number }
-  /** The call is over, of a stream after its last chunk. */
-  'call:end': {
-    readonly outcome: EventOutcome
-    readonly code?: EventCode
-    /** The layer that refused or cut it. */
-    readonly layer?: string
-    readonly durationMs: number
-    /** Of it, spent waiting for a turn or a connection. */
-    readonly queuedMs: number
-    readonly firstTokenMs?: number
-    /** How often the base was called: 0 for a hit, and for a call that joined another. */
-    readonly attempts: number
-    /** Events that the timeline had no room for. */
-    readonly omitted?: number
-  }
+  /**
+   * The call is over, of a stream after its last chunk. Usage and cost are the sum of its attempts
+   * so far: none for a hit, and for a call that joined another.
+   */
+  'call:end': AskedDetails &
+    AnsweredDetails & {
+      readonly outcome: EventOutcome
+      readonly code?: EventCode
+      /** The layer that refused or cut it. */
+      readonly layer?: string
+      readonly durationMs: number
+      /** Of it, spent waiting for a turn or a connection. */
+      readonly queuedMs: number
+      readonly firstTokenMs?: number
+      /** How often the base was called: 0 for a hit, and for a call that joined another. */
+      readonly attempts: number
+      /** Events that the timeline had no room for. */
+      readonly omitted?: number
+    }
 }
 
 /** The kinds of events, which are the keys of `StackEventDetails`. */
@@ -115,8 +161,8 @@ export type StackEventType = keyof StackEventDetails
 
 /**
  * What happens to a call. It holds names, numbers and codes: never a prompt, a key, a body, or a
- * message that could quote one. Times are on the `performance.now()` clock, durations in
- * milliseconds.
+ * message that could quote one. Names of models and tenants are cut at 128 characters. Times are on
+ * the `performance.now()` clock, durations in milliseconds.
  */
 export type StackEvent = {
   [Type in StackEventType]: {
@@ -198,7 +244,7 @@ export const callTracing = tracingChannel<unknown, CallMessage>('blossom-stack:c
 const { start, end, asyncStart, asyncEnd, error } = callTracing
 
 /**
- * Whether anybody listens. Asked once for each call, and written out, as V8 then folds all of it
+ * Whether anybody listens. AskedDetails once for each call, and written out, as V8 then folds all of it
  * into nothing until somebody does.
  */
 export function isObserved(): boolean {

@@ -1,18 +1,21 @@
 import { AsyncResource } from 'node:async_hooks'
-import { isStackError, type TimeoutPhase } from '../errors.js'
+import type { TimeoutPhase } from '../errors.js'
 import { now } from '../time/clock.js'
+import type { BaseFacts } from '../traits.js'
 import { runHook } from '../warn.js'
+import { type AskedFacts, askedOf } from './asked.js'
+import { Attempt, type AttemptEnd, type AttemptOwner, addUsage, nothingYet } from './attempt.js'
+import { carried, carriers } from './carriers.js'
 import {
   type CallMessage,
   callTracing,
   channels,
-  type EventCode,
   type EventListener,
-  type EventOutcome,
   type StackEvent,
   type StackEventDetails,
   type StackEventType,
 } from './index.js'
+import { type Cancelled, codeOf, type EndOf, outcomeOf } from './outcome.js'
 
 const NOTES: unique symbol = Symbol.for('blossom-stack.notes') as never
 
@@ -42,21 +45,14 @@ function nextId(): string {
 
 const round = (ms: number): number => Math.round(ms * 1_000) / 1_000
 
-/** How an answer ended, as a stream reports it. */
-export interface EndOf {
-  readonly outcome: 'complete' | 'failed' | 'left'
-  readonly error?: unknown
-}
-
-interface Cancelled {
-  readonly aborted: boolean
-  readonly reason: unknown
-}
-
 export interface TraceOptions {
-  readonly stack: string
+  readonly base: BaseFacts
+  readonly request: unknown
+  readonly tenant: string | undefined
   readonly onEvent: EventListener | undefined
   readonly parent: Trace | undefined
+  /** Of the parent: the one in which the call is made. */
+  readonly attempt: Attempt | undefined
   /** The caller's map, to receive the timeline. */
   readonly meta: Map<string, unknown> | undefined
 }
@@ -65,11 +61,16 @@ export interface TraceOptions {
  * Publishes what happens to one call. It exists only while somebody listens or has asked for the
  * timeline.
  */
-export class Trace {
+export class Trace implements AttemptOwner {
   readonly id = nextId()
   readonly startedAt = now()
-  readonly #stack: string
+  readonly base: BaseFacts
+  readonly tenant: string | undefined
   readonly onEvent: EventListener | undefined
+  readonly #request: unknown
+  readonly #asked: AskedFacts
+  /** The attempt of the parent in which the call is made. */
+  readonly #within: number | undefined
   readonly #message: CallMessage
   readonly #timeline: object[] | undefined
   #omitted = 0
@@ -78,15 +79,23 @@ export class Trace {
   #firstTokenMs: number | undefined
   #handedOut = false
   #isOver = false
+  /** Of the attempts so far: of the last one that has answered, and what all have cost. */
+  readonly #answered = nothingYet()
   /**
    * What happens later comes from timers and from the ends of other calls, and is reported in the
    * async context of this one.
    */
   #context: AsyncResource | undefined
 
-  constructor({ stack, onEvent, parent, meta }: TraceOptions) {
-    this.#stack = stack
+  constructor({ base, request, tenant, onEvent, parent, attempt, meta }: TraceOptions) {
+    this.base = base
+    this.tenant = tenant
     this.onEvent = onEvent
+    this.#request = request
+    this.#asked = askedOf(base, request, tenant)
+    this.#within = attempt?.number
+    if (attempt !== undefined) attempt.isNested = true
+    const { name: stack } = base
     this.#message =
       parent === undefined ? { call: this.id, stack } : { call: this.id, stack, parent: parent.id }
     if (meta !== undefined) {
@@ -101,16 +110,30 @@ export class Trace {
    * which is to be reported as well.
    */
   begin(): void {
-    this.#tell('call:start', { parent: this.#message.parent }, this.startedAt)
+    const { parent } = this.#message
+    this.#tell('call:start', { parent, attempt: this.#within, ...this.#asked }, this.startedAt)
+    for (const carrier of carriers) carrier.asked(this.id, this.#request)
+  }
+
+  /** The trace of a tracer that the call belongs to. */
+  get traceId(): string | undefined {
+    for (const carrier of carriers) {
+      const traceId = carrier.traceIdOf(this.id)
+      if (traceId !== undefined) return traceId
+    }
+    return undefined
   }
 
   /** Begins the call's work, in the stores that are bound to it. */
   run<T>(work: () => T): T {
     try {
-      return callTracing.start.runStores(this.#message, () => {
+      const begin = () => {
         this.#context = new AsyncResource('blossom-stack.call')
         return work()
-      })
+      }
+      return callTracing.start.runStores(this.#message, () =>
+        carriers.size === 0 ? begin() : carried(this.id, 0, begin),
+      )
     } finally {
       callTracing.end.publish(this.#message)
     }
@@ -130,12 +153,12 @@ export class Trace {
   }
 
   retry(layer: string, attempt: number, delayMs: number, error: unknown): void {
-    this.#tell('retry', { layer, attempt, delayMs, code: readError(error)?.code ?? 'ERROR' })
+    this.#tell('retry', { layer, attempt, delayMs, code: codeOf(error) })
   }
 
   /** `error` is undefined when nobody failed. */
   fallback(layer: string, candidate: number, model: string | undefined, error: unknown): void {
-    const code = error === undefined ? undefined : (readError(error)?.code ?? 'ERROR')
+    const code = error === undefined ? undefined : codeOf(error)
     this.#tell('fallback', { layer, candidate, model, code })
   }
 
@@ -165,31 +188,24 @@ export class Trace {
     this.#tell('timeout', { layer, phase, limitMs })
   }
 
-  /** An attempt begins. Returns what reports its first token and its end. */
-  attempt(member: number | undefined): {
-    firstToken(): void
-    end(end: EndOf, cancel: Cancelled): void
-  } {
-    const attempt = ++this.#attempts
-    const since = now()
-    let firstTokenMs: number | undefined
-    this.#tell('attempt:start', { attempt, member })
-    return {
-      firstToken() {
-        firstTokenMs = now() - since
-      },
-      end: (ended, cancel) => {
-        const { outcome, code } = outcomeOf(ended, cancel)
-        this.#tell('attempt:end', {
-          attempt,
-          member,
-          outcome,
-          code,
-          firstTokenMs,
-          durationMs: now() - since,
-        })
-      },
+  /** An attempt begins. */
+  attempt(request: unknown, member: number | undefined): Attempt {
+    const attempt = new Attempt(this, request, ++this.#attempts, member)
+    this.#tell('attempt:start', { attempt: attempt.number, member })
+    return attempt
+  }
+
+  attemptEnded(end: AttemptEnd): void {
+    const { layer: _, ...told } = end as AttemptEnd & { layer?: string }
+    const all = this.#answered
+    all.usage = addUsage(all.usage, end.usage)
+    if (end.cost !== undefined) all.cost = (all.cost ?? 0) + end.cost
+    if (end.outcome === 'complete') {
+      all.responseModel = end.responseModel
+      all.responseId = end.responseId
+      all.finishReason = end.finishReason
     }
+    this.#tell('attempt:end', told)
   }
 
   /** The answer is handed out; of a stream, with its first token. */
@@ -217,6 +233,9 @@ export class Trace {
       outcome,
       code,
       layer,
+      ...this.#asked,
+      stream: this.#asked.stream ?? (this.#firstTokenMs === undefined ? undefined : true),
+      ...this.#answered,
       durationMs: now() - this.startedAt,
       queuedMs: this.#queuedMs,
       firstTokenMs: this.#firstTokenMs,
@@ -244,7 +263,7 @@ export class Trace {
     const { onEvent } = this
     if (!channel.hasSubscribers && onEvent === undefined) return
     const event = Object.freeze(
-      tidy({ type, call: this.id, stack: this.#stack, at: round(at) }, details),
+      tidy({ type, call: this.id, stack: this.base.name, at: round(at) }, details),
     ) as unknown as StackEvent
     this.#inContext(() => {
       channel.publish(event)
@@ -263,36 +282,9 @@ type Loose<Details> = { [Name in keyof Details]: Details[Name] | undefined }
 /** Both as one; what is not known is left out, so that an event reads well as JSON. */
 function tidy(head: Record<string, unknown>, details: object): Record<string, unknown> {
   for (const [name, value] of Object.entries(details)) {
-    if (value !== undefined) head[name] = typeof value === 'number' ? round(value) : value
+    if (value === undefined) continue
+    // A cost may be far below a thousandth.
+    head[name] = typeof value === 'number' && name !== 'cost' ? round(value) : value
   }
   return head
-}
-
-/**
- * What a failure comes down to. A time limit or a closing stack aborts as well, but with an
- * error of its own, which work may replace by one that only names an abort.
- */
-function outcomeOf(
-  { outcome, error }: EndOf,
-  { aborted, reason }: Cancelled,
-): { outcome: EventOutcome; code?: EventCode; layer?: string } {
-  if (outcome !== 'failed') return { outcome }
-  const known = readError(error) ?? (aborted ? readError(reason) : undefined)
-  if (known !== undefined) return { outcome, ...known }
-  return aborted ? { outcome: 'aborted' } : { outcome, code: 'ERROR' }
-}
-
-/**
- * What is safe to tell of an error of this library. Any other may be anything, a proxy too, of
- * which any reading may throw.
- */
-function readError(error: unknown): { code: EventCode; layer?: string } | undefined {
-  try {
-    if (!isStackError(error) || !/^[A-Z_]{1,32}$/.test(error.code)) return undefined
-    return error.layer === undefined
-      ? { code: error.code }
-      : { code: error.code, layer: error.layer }
-  } catch {
-    return undefined
-  }
 }

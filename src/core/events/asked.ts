@@ -1,0 +1,29 @@
+import type { BaseFacts } from '../traits.js'
+
+/** What a base knows of a request, for events. */
+export interface AskedFacts {
+  readonly operation: string | undefined
+  readonly model: string | undefined
+  readonly stream: boolean | undefined
+  readonly tenant: string | undefined
+}
+
+/** Longer names are cut: callers choose them. Characters. */
+const LONGEST_NAME = 128
+
+/** What a base knows of a request. */
+export function askedOf(base: BaseFacts, request: unknown, tenant: string | undefined): AskedFacts {
+  const stream: unknown = base.streams?.(request)
+  return {
+    operation: nameIn(base.operation(request)),
+    model: nameIn(base.model?.(request)),
+    stream: typeof stream === 'boolean' ? stream : undefined,
+    tenant: nameIn(tenant),
+  }
+}
+
+/** A name, of which nobody knows what a base has given for it. */
+export function nameIn(value: unknown): string | undefined {
+  if (typeof value !== 'string' || value === '') return undefined
+  return value.length > LONGEST_NAME ? value.slice(0, LONGEST_NAME) : value
+}
