@@ -21,6 +21,7 @@ const entry = {
   core: 'src/core.ts',
   http: 'src/gateway/index.ts',
   redis: 'src/redis/index.ts',
+  telemetry: 'src/telemetry/index.ts',
   testing: 'src/testing/index.ts',
 }
 

@@ -39,6 +39,7 @@ const entries = {
   'blossom-stack/batches': './batches',
   'blossom-stack/client': './client',
   'blossom-stack/http': './gateway',
+  'blossom-stack/telemetry': './telemetry',
   'blossom-stack/testing': './testing',
 }
 

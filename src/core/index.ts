@@ -7,6 +7,8 @@ export { Destination, type Target } from './destination.js'
 export * from './errors.js'
 export {
   type EventListener,
+  type EventOutcome,
+  type EventUsage,
   onEvent,
   type StackEvent,
   type StackEventType,

@@ -14,6 +14,7 @@ import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } f
 import { rejection } from './rejection.js'
 import { batchRoutes } from './routes/batches/index.js'
 import { docsRoutes } from './routes/docs.js'
+import { metricsRoutes } from './routes/metrics.js'
 import type { Route, RouteCall, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
 import { preflightHeaders, requestIdOf } from './server/headers.js'
@@ -231,6 +232,7 @@ export function createGateway<Platform = unknown>(
     (own) => [
       ...(own.streams ? streamRoutes(own.streams) : []),
       ...batchRoutes(own),
+      ...metricsRoutes(own),
       openApiRoute(own),
       ...docsRoutes(own),
     ],

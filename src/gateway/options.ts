@@ -1,7 +1,15 @@
 import type { Batches } from '../batches/index.js'
 import { isBatches } from '../batches/internals.js'
-import { ConfigError, check, rules, type TimeoutPhase } from '../core/index.js'
+import { ConfigError, check, rules } from '../core/index.js'
 import type { Caller } from './caller.js'
+import type { RequestLog } from './log-entry.js'
+import {
+  type CheckedMetricsOptions,
+  checkMetricsRoute,
+  type MetricsOptions,
+  metricsRule,
+  readMetricsOptions,
+} from './metrics.js'
 import {
   type CheckedStreamsOptions,
   checkStreamRoutes,
@@ -9,6 +17,7 @@ import {
   type StreamsOptions,
   streamsRule,
 } from './streams/options.js'
+import { tokenRule } from './token.js'
 
 /** The names for the option `routes`. */
 export const ROUTE_NAMES = [
@@ -25,6 +34,7 @@ export const ROUTE_NAMES = [
   'health',
   'health-live',
   'health-ready',
+  'metrics',
   'openapi',
   'docs',
   'v1-chat',
@@ -46,38 +56,6 @@ export const ROUTE_NAMES = [
 ] as const
 /** A name for the option `routes`. */
 export type RouteName = (typeof ROUTE_NAMES)[number]
-
-/** One finished request. It holds no prompt and no answer. */
-export interface RequestLog {
-  /** ISO 8601. */
-  readonly time: string
-  readonly level: 'info' | 'warn' | 'error'
-  readonly requestId: string
-  /** `WS` for a message over a WebSocket. */
-  readonly method: string
-  /** The route's path, without prefix and query; `(unknown)` for any other path. */
-  readonly route: string
-  /** As sent; 499 if the client disconnected before the end. */
-  readonly status: number
-  readonly durationMs: number
-  /** Streams: from the request to the first token. */
-  readonly firstTokenMs?: number
-  /** Time the call waited for a slot. */
-  readonly queuedMs?: number
-  /** Whether the answer came from the cache. */
-  readonly cached?: boolean
-  /** Requests sent upstream. */
-  readonly attempts?: number
-  readonly upstreamRequestId?: string
-  readonly tenant?: string
-  readonly clientAddress?: string
-  /** The error's code, if it failed. */
-  readonly code?: string
-  /** Of a time-out: which limit it was; `read` with status 499 when the client read too slowly. */
-  readonly phase?: TimeoutPhase
-  /** What to do about an error that only the operator can fix, code `CONFIG`. */
-  readonly detail?: string
-}
 
 /** Options of `createGateway()`. */
 export interface GatewayOptions<Platform = unknown> {
@@ -137,6 +115,11 @@ export interface GatewayOptions<Platform = unknown> {
    * @default none
    */
   batches?: Batches | undefined
+  /**
+   * Serves `GET /metrics` for Prometheus: to everybody, or with `{ token }` to whoever has it.
+   * @default false
+   */
+  metrics?: boolean | MetricsOptions | undefined
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
@@ -196,7 +179,8 @@ export interface GatewayOptions<Platform = unknown> {
   probe?: { everyMs: number; prompt?: string | undefined } | undefined
 }
 
-export interface CheckedGatewayOptions extends Omit<GatewayOptions<never>, 'streams'> {
+export interface CheckedGatewayOptions extends Omit<GatewayOptions<never>, 'streams' | 'metrics'> {
+  readonly metrics: CheckedMetricsOptions | undefined
   readonly streams: CheckedStreamsOptions | undefined
   readonly prefix: string
   readonly publicPath: string
@@ -248,8 +232,11 @@ export function readGatewayOptions(
   }
   const streams = readStreamsOptions(checked.streams ?? false)
   checkStreamRoutes(checked.routes, streams)
+  const metrics = readMetricsOptions(checked.metrics ?? false)
+  checkMetricsRoute(checked.routes, metrics)
   return {
     ...checked,
+    metrics,
     streams,
     prefix: checked.prefix ?? '',
     publicPath: checked.publicPath ?? checked.prefix ?? '',
@@ -271,15 +258,9 @@ const checkEach = (options: GatewayOptions<never> | undefined) =>
     requestId: rules.callback(),
     onError: rules.callback(),
     log: rules.callback(),
-    adminToken: {
-      ...rules.custom<string, undefined>(
-        'a string of at least 16 printable ASCII characters',
-        undefined,
-        (value) => typeof value === 'string' && /^[\x21-\x7e]{16,}$/.test(value),
-      ),
-      secret: true,
-    },
+    adminToken: tokenRule,
     batches: rules.custom<Batches, undefined>('what createBatches() made', undefined, isBatches),
+    metrics: metricsRule,
     bodyLimit: rules.integer(MIB, { min: 1, max: 1024 * MIB }),
     mediaBodyLimit: rules.integer(undefined, { min: 1, max: 1024 * MIB }),
     batchUploadLimit: rules.integer(100 * MIB, { min: 1, max: 1024 * MIB }),

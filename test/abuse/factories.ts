@@ -6,6 +6,7 @@ import {
   base as tellOf,
   timeout as timeoutLayer,
 } from '../../src/index.js'
+import { prometheus } from '../../src/telemetry/index.js'
 import { chaos } from '../../src/testing/index.js'
 
 /** What is made with options that a caller without types could get wrong. */
@@ -48,6 +49,11 @@ export const factories: Record<string, (options: Anything) => unknown> = {
   chaos,
   createBlossom,
   createBatches: (options) => createBatches(createBlossom(), withoutDirectory(options)),
+  prometheus: (options) =>
+    prometheus(
+      library.stack(async () => 1),
+      options,
+    ),
   base: (options) => tellOf(async () => 1, options),
 }
 

@@ -65,6 +65,7 @@ const numeric: Record<string, string[]> = {
   ],
   createBlossom: ['maxResponseBytes'],
   createBatches: ['concurrency', 'expireMs', 'keepMs', 'stalledMs'],
+  prometheus: [],
   base: ['unreadMs'],
 }
 const others: Record<string, string[]> = {
@@ -79,6 +80,7 @@ const others: Record<string, string[]> = {
   chaos: ['error'],
   rateLimit: ['mode', 'by', 'countTokens', 'shared', 'exact'],
   createBatches: ['shared', 'directory'],
+  prometheus: ['labels'],
   createBlossom: [
     'apiKey',
     'baseURL',

@@ -24,12 +24,23 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
   'src/core.ts': { parts: ['core', 'layers', 'streams', 'src/standard.ts'], packages: [] },
   'src/index.ts': { parts: ['client', 'src/core.ts'], packages: [] },
   gateway: {
-    parts: ['core', 'layers', 'streams', 'client', 'redis', 'batches', 'src/standard.ts'],
+    parts: [
+      'core',
+      'layers',
+      'streams',
+      'client',
+      'redis',
+      'batches',
+      'telemetry',
+      'src/standard.ts',
+    ],
     packages: ['@fastify/busboy', '@valibot/to-json-schema', 'valibot', 'ws'],
   },
   redis: { parts: ['core'], packages: ['bullmq', 'redis'] },
   // What it needs of Redis comes by a port of core's.
   batches: { parts: ['core', 'client'], packages: [] },
+  // It reads the stats of layers, whose types are theirs.
+  telemetry: { parts: ['core', 'layers', 'client'], packages: ['@opentelemetry/api'] },
   testing: { parts: ['core', 'layers', 'streams', 'client', 'src/standard.ts'], packages: [] },
 }
 

@@ -6,5 +6,6 @@ export const entries: Readonly<Record<string, string>> = {
   'blossom-stack/core': 'src/core.ts',
   'blossom-stack/http': 'src/gateway/index.ts',
   'blossom-stack/redis': 'src/redis/index.ts',
+  'blossom-stack/telemetry': 'src/telemetry/index.ts',
   'blossom-stack/testing': 'src/testing/index.ts',
 }

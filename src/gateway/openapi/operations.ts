@@ -122,6 +122,13 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   'health-ready': state('Readiness: the server should get traffic', 'Readiness', {
     unavailable: { schema: 'Readiness', description: 'The server should get no traffic now.' },
   }),
+  metrics: {
+    summary: 'Metrics for Prometheus',
+    tag: 'State',
+    success: { 'text/plain': { schema: { type: 'string' } } },
+    failures: [401, 500],
+    meanings: { 401: 'The Bearer token of the metrics is missing or wrong.' },
+  },
   openapi: {
     summary: 'This document',
     tag: 'Documentation',

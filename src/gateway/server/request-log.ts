@@ -5,6 +5,8 @@ import {
   isStackError,
   now,
   runHook,
+  TELEMETRY,
+  type TelemetryNote,
   TimeoutError,
   wallTime,
   warn,
@@ -20,6 +22,7 @@ export interface CallFacts {
   readonly cache: CacheNote['status'] | undefined
   readonly attempts: number | undefined
   readonly upstreamRequestId: string | undefined
+  readonly traceId: string | undefined
   /** Which model has answered, when another one than the first may have. */
   readonly model: string | undefined
   /** What is left of the outermost limits. */
@@ -42,6 +45,7 @@ export function readNotes(
     cache,
     attempts: client?.attempts ?? (cache === 'hit' || cache === 'stale' ? 0 : undefined),
     upstreamRequestId: client?.requestId,
+    traceId: (meta.get(TELEMETRY) as TelemetryNote | undefined)?.traceId,
     model: (meta.get(ANSWERED_BY) as AnsweredBy | undefined)?.model,
     limits: first<RateLimitNote>('rateLimit')?.limits ?? [],
   }
@@ -82,7 +86,7 @@ export function report(
   if (!onError && !log && isStackError(error, 'CONFIG')) warn(error.message)
   if (!log) return
   const code = error === undefined ? undefined : isStackError(error) ? error.code : 'INTERNAL'
-  const { queuedMs, cache, attempts, upstreamRequestId } = readNotes(meta, (kind) =>
+  const { queuedMs, cache, attempts, upstreamRequestId, traceId } = readNotes(meta, (kind) =>
     view.namesOf(kind),
   )
   runHook('createGateway: log()', () =>
@@ -104,6 +108,7 @@ export function report(
       ...(cache !== undefined && { cached: cache !== 'miss' }),
       ...(attempts !== undefined && { attempts }),
       ...(upstreamRequestId !== undefined && { upstreamRequestId }),
+      ...(traceId !== undefined && { traceId }),
       ...(caller.tenant !== undefined && { tenant: caller.tenant }),
       ...(caller.clientAddress !== undefined && { clientAddress: caller.clientAddress }),
       ...(code !== undefined && { code }),

@@ -42,6 +42,7 @@ beforeAll(async () => {
     bodyLimit: 20_000,
     mediaBodyLimit: 20_000,
     streams: true,
+    metrics: true,
   })
   contract = await contractOf(gateway)
 })
@@ -110,6 +111,7 @@ describe('GET /openapi.json', () => {
       adminToken: 'another-of-these-tests',
       bodyLimit: 20_000,
       streams: true,
+      metrics: true,
     })
     const texts = await Promise.all(
       [gateway, gateway, other].map(async (of) => (await send(of, 'GET', '/openapi.json')).text()),
@@ -484,7 +486,8 @@ describe('real answers are as the document says', () => {
     }
     const of = createGateway(blossom, { call })
     for (const { method, path } of contract.operations) {
-      if (path.startsWith('/health') || path === '/cache/clear' || path.includes('{id}')) continue
+      // These do not ask who the caller is.
+      if (/^\/(health|metrics|cache\/clear)/.test(path) || path.includes('{id}')) continue
       expect([path, await ask(method, path, method === 'POST' ? body : undefined, { of })]).toEqual(
         [path, { status: 500, faults: [] }],
       )

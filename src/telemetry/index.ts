@@ -1,0 +1,7 @@
+export type { Observed } from './observed.js'
+export {
+  type PromClientRegistry,
+  type PrometheusMetrics,
+  type PrometheusOptions,
+  prometheus,
+} from './prometheus/index.js'
