@@ -17,6 +17,7 @@ import { embeddingEndpoints } from './endpoints/embeddings.js'
 import { imageEndpoints } from './endpoints/image.js'
 import { accountEndpoints, modelEndpoints } from './endpoints/listings.js'
 import { askRaw, rawEndpoint } from './endpoints/raw.js'
+import { responsesEndpoints } from './endpoints/responses.js'
 import { textEndpoints } from './endpoints/text.js'
 import type { Blossom, BlossomLayer, BlossomOptions } from './interface.js'
 import { LayeredClient } from './layered.js'
@@ -73,6 +74,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
     },
     text: textEndpoints(call),
     chat: chatEndpoints(call),
+    responses: responsesEndpoints(call),
     image: imageEndpoints(call, `${address.origin}${address.prefix}`),
     audio: audioEndpoints(call),
     embeddings: embeddingEndpoints(call),

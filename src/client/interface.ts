@@ -22,6 +22,9 @@ import type {
   ImageOptions,
   Model,
   RawRequest,
+  ResponsesAnswer,
+  ResponsesBody,
+  ResponsesEvent,
   SpeechOptions,
   TextOptions,
   TextResult,
@@ -108,6 +111,15 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
       body: ChatBody,
       options?: BlossomCallOptions,
     ): Promise<AsyncGenerator<ChatChunk, undefined, undefined>>
+  }
+  readonly responses: {
+    /** A response of OpenAI's Responses API, body and answer as they are on the wire. */
+    create(body: ResponsesBody, options?: BlossomCallOptions): Promise<ResponsesAnswer>
+    /** The same as a stream of events. It begins once there is something of the answer. */
+    stream(
+      body: ResponsesBody,
+      options?: BlossomCallOptions,
+    ): Promise<AsyncGenerator<ResponsesEvent, undefined, undefined>>
   }
   readonly image: {
     /** Makes an image and gives its bytes. */

@@ -1,15 +1,19 @@
 import { type BaseTraits, Frame, isBytes, isJson, isRecord, Json } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer } from './types.js'
-import { ChoiceProgress, choicesOf, isWorthKeeping } from './wire/choices.js'
+import { choicesOf, isWorthKeeping } from './wire/choices.js'
 import { commits, isCompletion } from './wire/completion.js'
 import { fromChunks } from './wire/completion-from-chunks.js'
 import { toChunks } from './wire/completion-to-chunks.js'
 import { fromValue } from './wire/from-value.js'
 import { divideEmbeddings, inputsOf, mergeEmbeddings } from './wire/merged-embeddings.js'
+import { isWorthKeeping as isMessageWorthKeeping } from './wire/messages/events.js'
 import { modelOf, withModel } from './wire/models.js'
 import type { Outgoing } from './wire/outgoing.js'
 import { operation, reports } from './wire/reports.js'
-import { asksForUsage, EMBEDDINGS } from './wire/shapes.js'
+import { isWorthKeeping as isResponseWorthKeeping, lastResponse } from './wire/responses/events.js'
+import { toEvents } from './wire/responses/to-events.js'
+import { asksForUsage, EMBEDDINGS, isResponses } from './wire/shapes.js'
+import { areWorthKeeping } from './wire/stream-progress.js'
 import { conversation, tokenUsage, weigh } from './wire/tokens.js'
 
 /**
@@ -39,14 +43,12 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     operation,
     reports,
     commits,
-    complete: (chunks) => {
-      const progress = new ChoiceProgress()
-      for (const chunk of chunks) progress.see(chunk)
-      return progress.isWorthKeeping
-    },
+    complete: areWorthKeeping,
     valid: isAnswer,
-    toStream: (answer, { body }) => {
+    toStream: (answer, request) => {
       const data = dataOf(answer)
+      const { body } = request
+      if (isResponses(request) && isRecord(data)) return toEvents(data)
       if (!isCompletion(data)) return undefined
       return toChunks(data, asksForUsage(body)).map((chunk) => Frame.of(chunk))
     },
@@ -58,7 +60,11 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
         variant === WITH_USAGE || chunks.some((chunk) => usageIn(chunk) !== undefined)
       return isServed ? chunks : undefined
     },
-    fromStream: (chunks) => {
+    fromStream: (chunks, request) => {
+      if (isResponses(request)) {
+        const response = chunks.map(lastResponse).findLast((last) => last !== undefined)
+        return response && { data: Json.of(response), requestId: undefined }
+      }
       const data = fromChunks(chunks)
       // A stream that was not asked for its usage has none, and a plain answer always has: whoever
       // counts by it must not lose it.
@@ -108,6 +114,8 @@ function isAnswer(answer: unknown): answer is BlossomAnswer {
   const body = dataOf(answer)
   if (!isRecord(body)) return Array.isArray(body)
   const { choices, data } = body
+  if (body.object === 'response') return isResponseWorthKeeping(body)
+  if (body.type === 'message') return isMessageWorthKeeping(body)
   return choices === undefined
     ? data === undefined || Array.isArray(data)
     : isCompletion(body) && isWorthKeeping(body.choices)

@@ -5,6 +5,7 @@ import { Outgoing } from '../wire/outgoing.js'
 import { CHAT } from '../wire/shapes.js'
 import { dataOf } from './answers.js'
 import type { Call } from './call.js'
+import { checkForm } from './form.js'
 
 /** `chat.create` and `chat.stream`: OpenAI's body and answers as they are on the wire. */
 export function chatEndpoints(call: Call): Blossom['chat'] {
@@ -26,10 +27,7 @@ function readBody(method: string, body: ChatBody, stream: boolean): Outgoing {
     throw new ValidationError(
       `${method}: the body must be an object with a list of at least one message.`,
     )
-  if (body.stream !== undefined && body.stream !== stream)
-    throw new ValidationError(
-      `${method}: leave \`stream\` out of the body; use chat.${stream ? 'create' : 'stream'} for the other form.`,
-    )
+  checkForm(method, body, stream)
   // A conversation that grows while its call waits must not change what the call is known by.
   const messages = [...body.messages]
   return new Outgoing('POST', CHAT, { ...body, messages, ...(stream && { stream }) }, 'json')

@@ -77,6 +77,9 @@ export class ChoiceProgress {
     }
   }
 
+  /** Usage may follow, and `[DONE]`. */
+  readonly hasEnded = false
+
   /** Every choice that began has ended. */
   get isWhole(): boolean {
     return this.#open === 0 && this.#ended.size > 0

@@ -1,18 +1,24 @@
 import { isRecord } from '../../core/index.js'
 import type { ChatCompletion, Usage } from '../types.js'
 import { choicesOf, hasOutput, indexOf, reasonOf } from './choices.js'
+import { isWithoutOutput } from './messages/events.js'
+import { isBeforeOutput } from './responses/events.js'
 
 /**
  * Whether a chunk commits a stream: a choice that holds anything beside its role, or has ended. Of
- * what is no chat everything does but an event that keeps the connection alive.
+ * what is no chat everything does but an event that keeps the connection alive, or by the rules of
+ * its API holds nothing of the answer.
  */
 export function commits(chunk: unknown): boolean {
   const choices = choicesOf(chunk)
-  if (choices === undefined) return !isRecord(chunk) || chunk.type !== 'ping'
+  if (choices === undefined) return !isRecord(chunk) || !isSilent(chunk)
   return choices.some(
     (choice) => isRecord(choice) && (reasonOf(choice) !== undefined || hasOutput(choice.delta)),
   )
 }
+
+const isSilent = (event: Readonly<Record<string, unknown>>): boolean =>
+  event.type === 'ping' || isBeforeOutput(event) || isWithoutOutput(event)
 
 /** The first choice of a chunk or a completion, wherever it stands. */
 export function firstChoice(data: unknown): Readonly<Record<string, unknown>> | undefined {

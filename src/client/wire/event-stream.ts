@@ -9,12 +9,13 @@ import {
 } from '../../core/index.js'
 import { NetworkError, ProtocolError, StreamError, TooLargeError } from '../errors.js'
 import type { BodyContext, BodyReader } from './body.js'
-import { ChoiceProgress } from './choices.js'
-import { type EventKind, eventKind, textOf } from './completion.js'
+import { type EventKind, eventKind } from './completion.js'
 import { errorInside, failureInside, isRefusal } from './failure.js'
 import { addedText, mayBeNotice, noticeInText } from './notice.js'
-import { isChat } from './shapes.js'
+import { failureIn as responseFailure } from './responses/events.js'
+import { isChat, isResponses } from './shapes.js'
 import { readEvents } from './sse.js'
+import { progressOf, type StreamProgress } from './stream-progress.js'
 
 /** What waits for its reader before the socket is paused: as much as undici's own streams hold. */
 const AHEAD_CHARACTERS = 64 * 1024
@@ -22,7 +23,7 @@ const AHEAD_CHARACTERS = 64 * 1024
 const EVENT_SIZE = 8 * 1024 * 1024
 /** Longer events are not looked through for `[DONE]` and blanks around it. Characters. */
 const LONGEST_MARK = 16
-/** How long a connection may stay open after `[DONE]` before it is cut. */
+/** How long a connection may stay open after the last event before it is cut. */
 const LINGER_MS = 50
 
 /** An answer of Server-Sent Events: judges each event as it arrives, and feeds the stream. */
@@ -31,14 +32,15 @@ export class EventStream implements BodyReader, StreamSource {
   readonly #stream: Stream<unknown>
   readonly #read: (bytes: Buffer) => void
   readonly #isChat: boolean
-  readonly #progress = new ChoiceProgress()
+  readonly #isResponses: boolean
+  readonly #progress: StreamProgress
   /** The first text may be a notice of upstream's in place of an answer. */
   #mayBeNotice: boolean
   #isPaused = false
   /** Something came after the answer that could not be read. */
   #isSpoilt = false
   #usage: unknown
-  /** Set at `[DONE]`: what comes after it is nobody's. */
+  /** Set at the last event: what comes after it is nobody's. */
   #linger: Timer | undefined
 
   constructor(exchange: BodyContext) {
@@ -46,6 +48,8 @@ export class EventStream implements BodyReader, StreamSource {
     const { cancel, base } = context
     this.#exchange = exchange
     this.#isChat = isChat(request)
+    this.#isResponses = isResponses(request)
+    this.#progress = progressOf(request)
     this.#mayBeNotice = mayBeNotice(exchange)
     // From here on the stream follows the cancellation, and stops us.
     exchange.release()
@@ -95,7 +99,7 @@ export class EventStream implements BodyReader, StreamSource {
   end(): void {
     this.#linger?.stop()
     if (this.#isOver) return
-    if (this.#isIncomplete) return this.#exchange.fail(withoutFinishReason())
+    if (!this.#progress.isWhole) return this.#exchange.fail(this.#unfinished())
     this.#stream.log.end({ outcome: 'complete', cacheable: false })
   }
 
@@ -120,11 +124,6 @@ export class EventStream implements BodyReader, StreamSource {
 
   get #isOver(): boolean {
     return this.#linger !== undefined || this.#stream.log.sourceEnd !== undefined
-  }
-
-  /** A chat has ended when every choice that began has said why it ended. */
-  get #isIncomplete(): boolean {
-    return this.#isChat && !this.#progress.isWhole
   }
 
   #onEvent(data: string, event: string | undefined): void {
@@ -154,6 +153,8 @@ export class EventStream implements BodyReader, StreamSource {
     kind: EventKind | undefined,
   ): StackError | undefined {
     const { headers, settings } = this.#exchange
+    const failed = this.#isResponses ? responseFailure(data) : undefined
+    if (failed !== undefined) return failureInside(failed, headers, settings.apiKey)
     return event === 'error' || (kind === 'aside' && isRefusal(data))
       ? failureInside(data, headers, settings.apiKey)
       : errorInside(data, headers, settings.apiKey)
@@ -189,6 +190,7 @@ export class EventStream implements BodyReader, StreamSource {
     this.#progress.see(chunk)
     if (isRecord(chunk) && chunk.usage) this.#usage = chunk.usage
     this.#stream.log.append(frame, size)
+    if (this.#progress.hasEnded) this.#onDone()
   }
 
   #noticeIn(chunk: unknown): StackError | undefined {
@@ -204,20 +206,28 @@ export class EventStream implements BodyReader, StreamSource {
 
   /** An event that cannot be read breaks the stream, unless the whole answer is there. */
   #refuse(sentence: string): void {
-    if (this.#isIncomplete || !this.#isChat) this.#exchange.fail(new ProtocolError(sentence))
-    else this.#isSpoilt = true
+    if (this.#isChat && this.#progress.isWhole) this.#isSpoilt = true
+    else this.#exchange.fail(new ProtocolError(sentence))
   }
 
   #onDone(): void {
-    if (this.#isIncomplete) return this.#exchange.fail(withoutFinishReason())
+    if (!this.#progress.isWhole) return this.#exchange.fail(this.#unfinished())
     // Nearly always the connection's end is in the same packet; a connection that stays open is
     // cut, so that nothing waits for it.
     this.#linger = new Timer(LINGER_MS, () =>
-      this.#exchange.cut(new Error('The connection stayed open after [DONE].')),
+      this.#exchange.cut(new Error('The connection stayed open after the last event.')),
     ).unref()
     // What is no chat has no end that could be distinguished from a cut.
     const cacheable = this.#progress.isWorthKeeping && !this.#isSpoilt
     this.#stream.log.end({ outcome: 'complete', cacheable })
+  }
+
+  #unfinished(): ProtocolError {
+    return new ProtocolError(
+      this.#isChat
+        ? 'The stream ended without a finish reason for each of its choices.'
+        : 'The stream ended before its last event.',
+    )
   }
 
   /**
@@ -233,7 +243,7 @@ export class EventStream implements BodyReader, StreamSource {
       error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
     return new StreamError(`The stream broke after it had begun: ${why}`, {
       cause: error,
-      text: chunks.map(textOf).join(''),
+      text: chunks.map(addedText).join(''),
       usage: this.#usage,
       chunks,
     })
@@ -246,6 +256,3 @@ const isNamed = (event: string | undefined): event is string =>
 
 const eventTooLong = () =>
   new TooLargeError(`Upstream sent one event of more than ${EVENT_SIZE} bytes.`, { status: 502 })
-
-const withoutFinishReason = () =>
-  new ProtocolError('The stream ended without a finish reason for each of its choices.')

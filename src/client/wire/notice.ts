@@ -43,16 +43,19 @@ export function noticeInAnswer(data: unknown, exchange: BodyContext): StackError
   return noticeInText(answerText(data), exchange)
 }
 
-/** The text that a chunk of a chat, or an event of a Responses stream, adds. */
+/** The text that a chunk of a chat, or an event of a Responses or Messages stream, adds. */
 export function addedText(event: unknown): string {
   if (!isRecord(event)) return ''
-  return event.type === 'response.output_text.delta' && typeof event.delta === 'string'
-    ? event.delta
-    : textOf(event)
+  const { type, delta } = event
+  if (type === 'response.output_text.delta') return typeof delta === 'string' ? delta : ''
+  if (type === 'content_block_delta')
+    return isRecord(delta) && typeof delta.text === 'string' ? delta.text : ''
+  return textOf(event)
 }
 
-/** The text of a chat completion, or the first of a Responses answer. */
+/** The text of a chat completion or a message, or the first of a Responses answer. */
 function answerText(data: Readonly<Record<string, unknown>>): string {
+  if (data.type === 'message') return textIn(data.content)
   const message: unknown = firstChoice(data)?.message
   if (isRecord(message)) return textIn(message.content)
   for (const item of Array.isArray(data.output) ? data.output : [])

@@ -15,7 +15,7 @@ export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
  * and unknown paths have no identity.
  */
 const SHAREABLE =
-  /^(POST \/v1\/(chat\/completions|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models|models|(text|image|audio)\/models))(\?|$)/
+  /^(POST \/v1\/(chat\/completions|responses|messages|completions|moderations|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models|models|(text|image|audio)\/models))(\?|$)/
 
 /**
  * A request as it goes through the stack: checked, and with the bytes that every attempt repeats.
@@ -103,6 +103,7 @@ export class Outgoing implements BlossomRequest {
     const line = `${method} ${path}`
     if (line !== 'POST /v1/chat/completions' && !SHAREABLE.test(line)) return undefined
     if (body === undefined) return line
+    if (path === '/v1/responses' && needsState(body)) return undefined
     const key = stableKey(
       body.stream === undefined && body.model !== undefined ? body : asked(body, path),
     )
@@ -118,6 +119,12 @@ function asked(body: Readonly<Record<string, unknown>>, path: string) {
   const model = body.model ?? DEFAULT_MODELS[path]
   // Fields that are undefined do not count.
   return { ...body, model, stream: undefined, stream_options: undefined }
+}
+
+/** Whether a response is to be stored upstream, or depends on what is stored there. */
+function needsState(body: Readonly<Record<string, unknown>>): boolean {
+  const { store, background, previous_response_id, conversation } = body
+  return Boolean(store || background || previous_response_id || conversation)
 }
 
 function payloadOf(body: Readonly<Record<string, unknown>>): string {

@@ -4,6 +4,9 @@ import { isCompletion } from './completion.js'
 import { embeddingsIn } from './embeddings.js'
 
 export const CHAT = '/v1/chat/completions'
+export const COMPLETIONS = '/v1/completions'
+export const RESPONSES = '/v1/responses'
+export const MESSAGES = '/v1/messages'
 export const EMBEDDINGS = '/v1/embeddings'
 export const MODELS = '/v1/models'
 export const BALANCE = '/account/balance'
@@ -12,9 +15,21 @@ export const BALANCE = '/account/balance'
 export const isChat = ({ path }: BlossomRequest): boolean =>
   path === CHAT || path.startsWith(`${CHAT}?`)
 
+/** Whether the answer is one of OpenAI's Responses, as JSON or as a stream. */
+export const isResponses = ({ path }: BlossomRequest): boolean =>
+  path === RESPONSES || path.startsWith(`${RESPONSES}?`)
+
+/** Whether the answer is one of Anthropic's Messages, as JSON or as a stream. */
+export const isMessages = ({ path }: BlossomRequest): boolean =>
+  path === MESSAGES || path.startsWith(`${MESSAGES}?`)
+
 /** Whether nothing but JSON can answer the request, whatever its label says. */
 export const isAnsweredWithJson = (request: BlossomRequest): boolean =>
-  isChat(request) || request.path === EMBEDDINGS || request.path === MODELS
+  isChat(request) ||
+  isResponses(request) ||
+  isMessages(request) ||
+  request.path === EMBEDDINGS ||
+  request.path === MODELS
 
 /** Whether a stream was asked to report its usage. */
 export function asksForUsage(body: BlossomRequest['body']): boolean {
@@ -36,6 +51,14 @@ export function wrongWith(
       return isCompletion(data)
         ? undefined
         : 'Upstream answered 200 with JSON that is not a chat completion.'
+    case RESPONSES:
+      return isRecord(data) && Array.isArray(data.output)
+        ? undefined
+        : 'Upstream answered 200 with JSON that is not a response.'
+    case MESSAGES:
+      return isRecord(data) && Array.isArray(data.content)
+        ? undefined
+        : 'Upstream answered 200 with JSON that is not a message.'
     case EMBEDDINGS:
       // Who asks by `request()` may have asked for base64.
       return embeddingsIn(data, countOf(body?.input), accept === 'json')

@@ -1,6 +1,6 @@
-import { Frame, Json, readText, type StackError, streamOver } from '../../core/index.js'
+import { Frame, isRecord, Json, readText, type StackError, streamOver } from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
-import type { BlossomAnswer } from '../types.js'
+import type { BlossomAnswer, BlossomRequest } from '../types.js'
 import { answerInEvents } from './answer-in-events.js'
 import { answerTooLarge, type BodyContext, type BodyReader } from './body.js'
 import { isWorthKeeping } from './choices.js'
@@ -16,7 +16,9 @@ import {
   withoutMark,
 } from './failure.js'
 import { mayBeNotice, noticeInAnswer, noticeInText } from './notice.js'
-import { asksForUsage, EMBEDDINGS, isChat, wrongWith } from './shapes.js'
+import { isWorthKeeping as isResponseWorthKeeping } from './responses/events.js'
+import { toEvents } from './responses/to-events.js'
+import { asksForUsage, EMBEDDINGS, isChat, isResponses, wrongWith } from './shapes.js'
 
 /** Longer text is none. Bytes. */
 const LONGEST_NOTICE = 4_096
@@ -132,11 +134,10 @@ export class WholeAnswer implements BodyReader {
   #asStream(value: unknown): BlossomAnswer {
     const { context, request } = this.#exchange
     const { cancel, base } = context
-    const isChat = isCompletion(value)
-    const chunks = isChat ? toChunks(value, asksForUsage(request.body)) : [value]
+    const { frames, cacheable } = framesOf(request, value)
     return streamOver(
-      chunks.map((chunk) => Frame.of(chunk)),
-      { outcome: 'complete', cacheable: isChat && isWorthKeeping(value.choices) },
+      frames,
+      { outcome: 'complete', cacheable },
       { cancel, unreadMs: base.unreadMs },
     )
   }
@@ -144,4 +145,21 @@ export class WholeAnswer implements BodyReader {
   #refuse(sentence: string, cause?: unknown): void {
     this.#exchange.fail(new ProtocolError(sentence, cause === undefined ? {} : { cause }))
   }
+}
+
+/** A whole answer as the frames of a stream, and whether that may be cached. */
+function framesOf(
+  request: BlossomRequest,
+  value: unknown,
+): { frames: Frame[]; cacheable: boolean } {
+  if (isCompletion(value)) {
+    const chunks = toChunks(value, asksForUsage(request.body))
+    return {
+      frames: chunks.map((chunk) => Frame.of(chunk)),
+      cacheable: isWorthKeeping(value.choices),
+    }
+  }
+  if (isResponses(request) && isRecord(value))
+    return { frames: toEvents(value), cacheable: isResponseWorthKeeping(value) }
+  return { frames: [Frame.of(value)], cacheable: false }
 }

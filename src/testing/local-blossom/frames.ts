@@ -12,6 +12,8 @@ export interface Frames {
   readonly tail: readonly string[]
   /** A content chunk with other text, for faults that need one. */
   readonly chunkOf: (text: string) => string
+  /** What marks the end. @default `[DONE]` */
+  readonly done?: string
 }
 
 export const DONE = 'data: [DONE]\n\n'
@@ -73,7 +75,8 @@ function deltasOf({ reasoning, content, toolCall, audio }: ChatAnswer, words: nu
   return deltas
 }
 
-function groups(list: readonly string[], size: number): string[] {
+/** The pieces in groups of so many. @internal */
+export function groups(list: readonly string[], size: number): string[] {
   const grouped: string[] = []
   for (let at = 0; at < list.length; at += size) grouped.push(list.slice(at, at + size).join(''))
   return grouped

@@ -37,12 +37,22 @@ const BUILT_IN: readonly Model[] = [
   { name: 'text-embedding-3-large', kind: 'embedding', aliases: [] },
 ]
 
+/** What serves each kind (Pollinations gateway documentation, 2026-11). */
+const ENDPOINTS: Readonly<Record<Kind, readonly string[]>> = {
+  text: ['/v1/chat/completions', '/v1/responses', '/v1/messages', '/v1/completions', '/text'],
+  image: ['/v1/images/generations', '/v1/images/edits', '/image'],
+  audio: ['/v1/audio/speech', '/v1/audio/transcriptions', '/audio'],
+  embedding: ['/v1/embeddings'],
+}
+
 /** The models a local Blossom knows: the built-in ones and those its options add. @internal */
 export class Models {
   readonly #list: readonly Model[]
   readonly #canonical = new Map<string, string>()
+  readonly #withResponses: boolean
 
-  constructor(added: readonly string[]) {
+  constructor(added: readonly string[], withResponses = true) {
+    this.#withResponses = withResponses
     const known = new Set(BUILT_IN.map((model) => model.name))
     const extra = added.filter((name) => !known.has(name))
     this.#list = [...BUILT_IN, ...extra.map((name): Model => ({ name, kind: 'text', aliases: [] }))]
@@ -62,13 +72,28 @@ export class Models {
   openAiList(): object {
     return {
       object: 'list',
-      data: this.#list.map(({ name }) => ({
-        id: name,
-        object: 'model',
-        created: 0,
-        owned_by: 'local-blossom',
-      })),
+      data: this.#list.map((model) => this.#row(model)),
     }
+  }
+
+  /** `GET /v1/models/{id}`. */
+  openAiModel(asked: string): object {
+    const name = this.resolve(asked)
+    return this.#row(this.#list.find((model) => model.name === name) as Model)
+  }
+
+  #row({ name, kind }: Model): object {
+    return {
+      id: name,
+      object: 'model',
+      created: 0,
+      owned_by: 'local-blossom',
+      supported_endpoints: this.#endpointsOf(kind),
+    }
+  }
+
+  #endpointsOf(kind: Kind): readonly string[] {
+    return ENDPOINTS[kind].filter((path) => path !== '/v1/responses' || this.#withResponses)
   }
 
   /** `GET /models` and the lists by kind. */

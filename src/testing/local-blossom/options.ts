@@ -57,6 +57,12 @@ export interface LocalBlossomOptions {
    */
   readonly words?: PerRequest<number> | undefined
   /**
+   * Whether it serves `POST /v1/responses`, and names it in the list of models. Without it it is like
+   * the many servers that know chats only.
+   * @default true
+   */
+  readonly responses?: boolean | undefined
+  /**
    * Text to answer with; return undefined for the usual one. `max_tokens` and `stop` still cut it.
    */
   readonly reply?: ((request: LocalBlossomRequest) => string | undefined) | undefined
@@ -123,6 +129,7 @@ const OPTIONS = {
   wordsPerChunk: perRequest(PER_REQUEST.wordsPerChunk),
   words: perRequest(PER_REQUEST.words),
   reply: rules.callback<NonNullable<LocalBlossomOptions['reply']>>(),
+  responses: rules.flag(true),
   faultHeader: rules.flag(false),
 } satisfies Record<keyof LocalBlossomOptions, rules.Rule<unknown>>
 

@@ -7,6 +7,7 @@ import {
   imageByPath,
   images,
   json,
+  responses,
   speech,
   textByPath,
   whole,
@@ -26,6 +27,7 @@ export interface Route {
 
 const EXACT: Readonly<Record<string, Route>> = {
   'POST /v1/chat/completions': generation(chatCompletion),
+  'POST /v1/responses': generation(responses),
   'POST /v1/images/generations': generation(images),
   'POST /v1/audio/speech': generation(speech),
   'POST /v1/embeddings': generation(embeddings),

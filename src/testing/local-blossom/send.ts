@@ -132,7 +132,7 @@ export async function sendStream(
   }
   for (const frame of frames.tail) await sink.put(frame)
   const ghosts = fault.ghostChunks ?? 0
-  const last = fault.noDone === true ? '' : DONE
+  const last = fault.noDone === true ? '' : (frames.done ?? DONE)
   if (fault.splitBytes === undefined && ghosts === 0 && fault.openAfterDone !== true)
     return exchange.end(fault === NO_FAULT ? 'complete' : 'fault', last)
   await sink.put(last, 0)

@@ -42,7 +42,7 @@ export class Server implements LocalBlossom {
   private constructor(settings: Settings) {
     this.#settings = settings
     this.#gates = new Gates(settings)
-    this.#models = new Models(settings.models)
+    this.#models = new Models(settings.models, settings.responses)
     this.#waiters = new Waiters<LocalBlossom>(
       this,
       () => `${this.requests.length} requests, ${this.active} active`,
@@ -119,6 +119,8 @@ export class Server implements LocalBlossom {
     record.fault = fault
     if (fault !== undefined && standsIn(fault)) return sendStandIn(exchange, fault)
 
+    if (record.path === '/v1/responses' && !this.#settings.responses)
+      throw new Refusal(404, 'No such route.')
     const route = findRoute(record.method, record.path)
     if (!route.open) this.#gates.checkKey(exchange.secret.key)
     if (route.generation) this.#gates.checkRate()

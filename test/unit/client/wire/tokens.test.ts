@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Outgoing } from '../../../../src/client/wire/outgoing.js'
-import { CHAT, EMBEDDINGS } from '../../../../src/client/wire/shapes.js'
+import { CHAT, EMBEDDINGS, MESSAGES, RESPONSES } from '../../../../src/client/wire/shapes.js'
 import { conversation, tokenUsage, weigh } from '../../../../src/client/wire/tokens.js'
 import { Json } from '../../../../src/core/index.js'
 
@@ -36,6 +36,28 @@ describe('the weight of a request', () => {
     expect(output({ max_tokens: 'many' })).toBeUndefined()
   })
 
+  it('counts what a response is asked for, and takes its limit', () => {
+    const ask = (body: Record<string, unknown>) =>
+      weigh(new Outgoing('POST', RESPONSES, body, 'json'))
+    expect(ask({ input: 'eight ch' })).toEqual({ input: 2, output: undefined })
+    const input = [
+      { role: 'user', content: [{ type: 'input_text', text: 'four' }, { type: 'input_image' }] },
+      { type: 'function_call', name: 'f', arguments: '{"a":12}' },
+      { type: 'function_call_output', output: 'four' },
+    ]
+    const all = { instructions: 'eight ch', input, max_output_tokens: 9 }
+    expect(ask(all)).toEqual({ input: 2 + 1 + 300 + 2 + 1, output: 9 })
+  })
+
+  it('counts the system prompt of a message', () => {
+    const body = {
+      system: [{ type: 'text', text: 'four' }],
+      messages: [user('four')],
+      max_tokens: 7,
+    }
+    expect(weigh(new Outgoing('POST', MESSAGES, body, 'json'))).toEqual({ input: 2, output: 7 })
+  })
+
   it('counts the inputs of embeddings, whose answer costs none, and an address', () => {
     const embeddings = new Outgoing('POST', EMBEDDINGS, { input: ['eight ch', 'four'] }, 'json')
     expect(weigh(embeddings)).toEqual({ input: 3, output: 0 })
@@ -58,6 +80,17 @@ describe('the usage of an answer', () => {
   it('tells the input that upstream had in its cache', () => {
     const cached = { ...usage, prompt_tokens_details: { cached_tokens: 4 } }
     expect(tokenUsage({ usage: cached })).toEqual({ input: 7, output: 2, cachedInput: 4 })
+  })
+
+  it('is read of a response, whole or in its last event, and of a message', () => {
+    const usage = { input_tokens: 7, output_tokens: 2, input_tokens_details: { cached_tokens: 4 } }
+    const expected = { input: 7, output: 2, cachedInput: 4 }
+    expect(tokenUsage({ data: Json.of({ usage }), requestId: 'r' })).toEqual(expected)
+    expect(tokenUsage({ type: 'response.completed', response: { usage } })).toEqual(expected)
+    expect(tokenUsage({ type: 'response.created', response: { usage: null } })).toBeUndefined()
+    const counts = { input_tokens: 7, cache_read_input_tokens: 4, output_tokens: 2 }
+    expect(tokenUsage({ type: 'message_delta', usage: counts })).toEqual({ ...expected, input: 11 })
+    expect(tokenUsage({ type: 'message_delta', usage: { output_tokens: 2 } })).toBeUndefined()
   })
 
   it.each([
@@ -95,7 +128,21 @@ describe('the conversation of a request', () => {
     expect(new Set(all).size).toBe(all.length)
   })
 
-  it('is none of anything but a chat', () => {
+  it('is that of a response or a message in the same way', () => {
+    const responses = (body: Record<string, unknown>) =>
+      conversation(new Outgoing('POST', RESPONSES, { model: 'mistral', ...body }, 'json'))
+    const first = responses({ instructions: 'Be brief.', input: 'Hello' })
+    const answer = { role: 'assistant', content: 'Hi' }
+    const input = [user('Hello'), answer, user('And now?')]
+    expect(responses({ instructions: 'Be brief.', input })).toBe(first)
+    expect(responses({ input })).not.toBe(first)
+    const messages = (system: string) =>
+      conversation(new Outgoing('POST', MESSAGES, { system, messages: [user('Hello')] }, 'json'))
+    expect(messages('Be brief.')).toBe(messages('Be brief.'))
+    expect(messages('Be brief.')).not.toBe(messages('Be long.'))
+  })
+
+  it('is none of anything but a conversation', () => {
     expect(conversation(new Outgoing('POST', EMBEDDINGS, { input: 'a' }, 'json'))).toBeUndefined()
     expect(of({ messages: 'none' })).toBeUndefined()
   })
