@@ -12,6 +12,7 @@ import { type Caller, readCaller } from './caller.js'
 import { openApiRoute } from './openapi/index.js'
 import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } from './options.js'
 import { rejection } from './rejection.js'
+import { responsesRoute } from './responses/index.js'
 import { batchRoutes } from './routes/batches/index.js'
 import { docsRoutes } from './routes/docs.js'
 import { metricsRoutes } from './routes/metrics.js'
@@ -230,6 +231,7 @@ export function createGateway<Platform = unknown>(
     blossom as Blossom<readonly unknown[]>,
     options as GatewayOptions<never> | undefined,
     (own) => [
+      responsesRoute(own),
       ...(own.streams ? streamRoutes(own.streams) : []),
       ...batchRoutes(own),
       ...metricsRoutes(own),

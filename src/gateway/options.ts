@@ -10,6 +10,7 @@ import {
   metricsRule,
   readMetricsOptions,
 } from './metrics.js'
+import { ROUTE_NAMES, type RouteName } from './routes/names.js'
 import {
   type CheckedStreamsOptions,
   checkStreamRoutes,
@@ -18,44 +19,6 @@ import {
   streamsRule,
 } from './streams/options.js'
 import { tokenRule } from './token.js'
-
-/** The names for the option `routes`. */
-export const ROUTE_NAMES = [
-  'text',
-  'queued',
-  'retry',
-  'circuit-breaker',
-  'cached',
-  'batch',
-  'stream',
-  'pool-stats',
-  'queue-stats',
-  'cache-clear',
-  'health',
-  'health-live',
-  'health-ready',
-  'metrics',
-  'openapi',
-  'docs',
-  'v1-chat',
-  'v1-embeddings',
-  'v1-models',
-  'v1-images',
-  'v1-speech',
-  'v1-streams',
-  'v1-streams-stop',
-  'v1-files-upload',
-  'v1-files-list',
-  'v1-files-get',
-  'v1-files-content',
-  'v1-files-delete',
-  'v1-batches-create',
-  'v1-batches-list',
-  'v1-batches-get',
-  'v1-batches-cancel',
-] as const
-/** A name for the option `routes`. */
-export type RouteName = (typeof ROUTE_NAMES)[number]
 
 /** Options of `createGateway()`. */
 export interface GatewayOptions<Platform = unknown> {
@@ -123,7 +86,8 @@ export interface GatewayOptions<Platform = unknown> {
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
-   * Largest body where it may hold pictures or sound: `/v1/chat/completions`. Bytes.
+   * Largest body where it may hold pictures or sound: `/v1/chat/completions` and `/v1/responses`.
+   * Bytes.
    * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
    */
   mediaBodyLimit?: number | undefined
@@ -146,6 +110,13 @@ export interface GatewayOptions<Platform = unknown> {
    * @default false
    */
   forwardKeys?: boolean | undefined
+  /**
+   * What becomes of `/v1/responses`: `forward` sends them on, `translate` asks for a chat completion
+   * and answers as a response, `auto` forwards those for models of which upstream's list says that
+   * they serve it. The list is fetched beside the calls and kept for 5 minutes.
+   * @default 'auto'
+   */
+  responses?: 'auto' | 'forward' | 'translate' | undefined
   /**
    * Whether `/v1` follows the request's `Cache-Control`: `no-cache` asks upstream and stores the new
    * answer, `no-store` asks upstream and stores nothing.
@@ -189,6 +160,7 @@ export interface CheckedGatewayOptions extends Omit<GatewayOptions<never>, 'stre
   readonly batchUploadLimit: number
   readonly corsOrigins: readonly string[]
   readonly forwardKeys: boolean
+  readonly responses: 'auto' | 'forward' | 'translate'
   readonly clientCacheControl: boolean
   readonly errorDetail: 'safe' | 'full'
   readonly heartbeatMs: number
@@ -267,6 +239,7 @@ const checkEach = (options: GatewayOptions<never> | undefined) =>
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),
     forwardKeys: rules.flag(false),
+    responses: rules.oneOf(['auto', 'forward', 'translate'], 'auto'),
     clientCacheControl: rules.flag(true),
     errorDetail: rules.oneOf(['safe', 'full'], 'safe'),
     heartbeatMs: rules.duration(15_000, { min: 0, max: 24 * 3_600_000 }),

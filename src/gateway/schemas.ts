@@ -127,6 +127,27 @@ export const ChatRequest = v.pipe(
   v.description(FORWARDED),
 )
 
+const NO_INPUT = 'must be a non-empty string or list'
+
+/** What becomes of the other fields depends on whether the request is forwarded or translated. */
+export const ResponsesRequest = v.pipe(
+  v.object({
+    input: v.pipe(
+      v.union(
+        [
+          v.pipe(v.string(), v.nonEmpty(NO_INPUT)),
+          v.pipe(v.array(v.unknown()), v.nonEmpty(NO_INPUT)),
+        ],
+        NO_INPUT,
+      ),
+      v.description('A text, or the items of the conversation so far.'),
+    ),
+    model,
+    stream: stream('Whether the answer comes as Server-Sent Events.'),
+  }),
+  v.description(FORWARDED),
+)
+
 export const EmbeddingsRequest = v.pipe(
   v.object({
     input: v.pipe(

@@ -17,6 +17,8 @@ interface Begun {
 export class ToolCalls {
   readonly #begun: Begun[] = []
   readonly #byIndex = new Map<number, Begun>()
+  /** The call that the last piece belonged to, as far as it has come. */
+  last: ToolCall | undefined
 
   /** Returns whether the piece could be put in its place without a guess. */
   add(piece: Readonly<Record<string, unknown>>): boolean {
@@ -24,6 +26,7 @@ export class ToolCalls {
     const found = this.#find(piece, index)
     if (found === undefined) return this.#begin(piece, index)
     if (index !== undefined) this.#byIndex.set(index, found)
+    this.last = found.call
     return join(found.call, piece)
   }
 
@@ -61,6 +64,7 @@ export class ToolCalls {
     }
     const begun = { call: call as Begun['call'], index }
     this.#begun.push(begun)
+    this.last = begun.call
     if (index !== undefined) this.#byIndex.set(index, begun)
     return true
   }

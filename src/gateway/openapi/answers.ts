@@ -152,7 +152,7 @@ export const ANSWERS = {
           'server_error',
         ),
         code: word(...ALL_CODES.map((code) => code.toLowerCase())),
-        param: { type: 'null' },
+        param: { type: ['string', 'null'], description: 'The field that is wrong, if it is one.' },
       }),
     },
     ['error'],
@@ -182,6 +182,25 @@ export const ANSWERS = {
   ChatEvents: text(
     'One event `data: {"object": "chat.completion.chunk", …}` for each piece, then `data: [DONE]`. A failure after the first piece is ' +
       '`data: {"error": …}`, and there is no `[DONE]`.',
+  ),
+  Response: object(
+    {
+      id: text(),
+      object: { const: 'response' },
+      status: word('completed', 'incomplete'),
+      model: text(),
+      output: {
+        type: 'array',
+        items: { type: 'object' },
+        description: 'Messages, calls of tools.',
+      },
+      usage: { ...usage, type: ['object', 'null'] },
+    },
+    ['output'],
+  ),
+  ResponseEvents: text(
+    'The events of a response, each named by its `type`, from `response.created` to `response.completed` or `response.incomplete`. A failure after ' +
+      'the first piece is `{"type": "error", "code", "message", "param"}` and then `response.failed`.',
   ),
   ResumedEvents: text(
     'The events that follow, as the client of the stream would have received them, each with its `id`. If the server that ran the stream was lost, ' +

@@ -1,4 +1,4 @@
-import type { RouteName } from '../options.js'
+import type { RouteName } from '../routes/names.js'
 import { asJson, type Operation } from './operation.js'
 import type { FailureStatus } from './responses.js'
 

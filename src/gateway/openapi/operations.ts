@@ -1,4 +1,4 @@
-import type { RouteName } from '../options.js'
+import type { RouteName } from '../routes/names.js'
 import { MAX_PROMPTS } from '../schemas.js'
 import { BATCH_OPERATIONS } from './batches.js'
 import { asJson, type Operation } from './operation.js'
@@ -151,6 +151,18 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       ...events(
         'ChatEvents',
         'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"To"}}]}\n\ndata: [DONE]\n\n',
+      ),
+    },
+  ),
+  'v1-responses': openai(
+    'Response',
+    'ResponsesRequest',
+    { model: 'openai', input: PROMPT },
+    {
+      ...asJson('Response'),
+      ...events(
+        'ResponseEvents',
+        'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":4,"delta":"To"}\n\n',
       ),
     },
   ),

@@ -6,6 +6,7 @@ import {
   EmbeddingsRequest,
   GenerateRequest,
   ImagesRequest,
+  ResponsesRequest,
   SpeechRequest,
 } from '../schemas.js'
 import { ANSWERS, type Schema } from './answers.js'
@@ -14,6 +15,7 @@ const REQUESTS = {
   GenerateRequest,
   BatchRequest,
   ChatRequest,
+  ResponsesRequest,
   EmbeddingsRequest,
   ImagesRequest,
   SpeechRequest,

@@ -85,10 +85,12 @@ async function generateStream(call: RouteCall, tools: RouteTools): Promise<Reply
   const stream = await tools.blossom.text.stream(prompt, options)
   const form = {
     data: (piece: TextPiece) => JSON.stringify(piece),
-    error: (failure: unknown) => ({
-      event: 'error',
-      data: `[ERROR] ${JSON.stringify(toErrorFields(failure, call.requestId))}`,
-    }),
+    error: (failure: unknown) => [
+      {
+        event: 'error',
+        data: `[ERROR] ${JSON.stringify(toErrorFields(failure, call.requestId))}`,
+      },
+    ],
   }
   return events(streamFor(stream), form, call.delivery)
 }

@@ -1,10 +1,11 @@
 import type { Blossom, ClientInternals } from '../../client/client.js'
 import type { BlossomCallOptions } from '../../client/types.js'
-import type { CheckedGatewayOptions, RouteName } from '../options.js'
+import type { CheckedGatewayOptions } from '../options.js'
 import type { EventDelivery } from '../server/event-body.js'
 import type { Incoming, Reply } from '../server/message.js'
 import type { Dialect } from '../server/reply.js'
 import type { StackView } from '../stack-view.js'
+import type { RouteName } from './names.js'
 
 /** What a route works with; the same for all requests. */
 export interface RouteTools {

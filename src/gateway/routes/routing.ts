@@ -27,6 +27,8 @@ export class Routing {
   readonly #prefix: string
   /** Methods and paths below `/v1/`. */
   readonly #openAI: readonly string[]
+  /** Where responses are made, if they are. */
+  readonly #responses: string | undefined
   readonly #byPath = new Map<string, Route[]>()
   /** Paths in which a part may be anything. */
   readonly #patterns = new Map<string, RegExp>()
@@ -51,6 +53,7 @@ export class Routing {
       if (path.includes(ID)) this.#patterns.set(path, patternOf(path))
       this.#byPath.set(path, [...(this.#byPath.get(path) ?? []), route])
     }
+    this.#responses = this.all.find(({ name }) => name === 'v1-responses')?.path
     this.#openAI = this.all
       .filter(({ path }) => path.startsWith(OPENAI))
       .map(({ method, path }) => `${method} ${path}`)
@@ -100,6 +103,8 @@ export class Routing {
   /** The sentence for a path without a route. */
   notFound(path: string | undefined): string {
     const sentence = 'There is no such route.'
+    if (this.#responses !== undefined && path?.startsWith(`${this.#responses}/`))
+      return `Responses are not stored here, so none can be fetched or deleted; send the whole conversation to POST ${this.#responses}.`
     return this.#isOpenAI(path) ? `${sentence} Use one of: ${this.#openAI.join(', ')}.` : sentence
   }
 

@@ -12,8 +12,14 @@ import { frame, type ServerSentEvent } from '../../streams/event-frame.js'
 export interface EventForm<Chunk> {
   /** The data of a chunk. Frames are written as the text they came as, and need none. */
   data?(chunk: Chunk): string
-  /** The last event of a stream that failed; undefined for none. */
-  error(error: unknown): ServerSentEvent | undefined
+  /** The events of a chunk, where it does not become one event of its own data. */
+  events?(chunk: Chunk): readonly ServerSentEvent[]
+  /** Looks at the data of a frame that is written as it came. */
+  see?(data: string): void
+  /** What follows the last chunk of a whole stream. @default `[DONE]` */
+  end?(): readonly ServerSentEvent[]
+  /** The last events of a stream that failed; none for nobody. */
+  error(error: unknown): readonly ServerSentEvent[]
 }
 
 /** How events are delivered to a client. */
@@ -47,6 +53,8 @@ export interface EventText {
 export const KEEP_ALIVE = ': keep-alive\n\n'
 
 const DONE = frame({ data: '[DONE]' })
+
+const framesOf = (events: readonly ServerSentEvent[]): string => events.map(frame).join('')
 
 /**
  * The events of a stream as text, for the one who writes them: all that is there at once, so that
@@ -99,20 +107,24 @@ export class EventBody implements EventText, Reader {
   }
 
   failureText(error: unknown): string {
-    const event = this.#form.error(error)
-    return event === undefined ? '' : frame(event)
+    return framesOf(this.#form.error(error))
   }
 
   #events(): string {
     const source = this.#source
+    const form = this.#form as EventForm<unknown>
     let text = ''
-    if (source instanceof Stream && source.log.frames) {
-      for (const { text: data, event } of source.readFrames()) text += frame({ data, event })
+    if (form.events === undefined && source instanceof Stream && source.log.frames) {
+      for (const { text: data, event } of source.readFrames()) {
+        form.see?.(data)
+        text += frame({ data, event })
+      }
       return text
     }
-    const data = this.#form.data as ((chunk: unknown) => string) | undefined
     for (let chunk = source.read(); chunk !== NOTHING; chunk = source.read())
-      text += frame({ data: data?.(chunk) ?? JSON.stringify(chunk) })
+      text += form.events
+        ? framesOf(form.events(chunk))
+        : frame({ data: form.data?.(chunk) ?? JSON.stringify(chunk) })
     return text
   }
 
@@ -126,7 +138,8 @@ export class EventBody implements EventText, Reader {
     // A stream that somebody else has left is not complete.
     const end = (this.#source as { ended?: StreamEnd }).ended ?? { outcome: 'complete' }
     this.#finish(end)
-    return end.outcome === 'complete' ? DONE : ''
+    if (end.outcome !== 'complete') return ''
+    return this.#form.end === undefined ? DONE : framesOf(this.#form.end())
   }
 
   #finish(end: StreamEnd): void {

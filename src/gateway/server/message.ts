@@ -56,11 +56,14 @@ export interface FieldError {
 /** A request whose fields are wrong: 400, and the body names each of them. */
 export class FieldsError extends ValidationError {
   readonly errors: readonly FieldError[]
+  /** The first of the fields. */
+  readonly param: string | undefined
   constructor(errors: readonly FieldError[]) {
     super(
       `The request is not valid: ${errors.map(({ field, message }) => `${field} ${message}`).join('; ')}.`,
     )
     this.errors = errors
+    this.param = errors[0]?.field
   }
 }
 

@@ -18,15 +18,19 @@ export const json = (body: unknown, status = 200): Reply => jsonText(JSON.string
 /** A stream as events. */
 export function events<Chunk>(
   stream: StreamIterator<Chunk>,
-  { data, error }: EventForm<Chunk>,
+  form: EventForm<Chunk>,
   delivery: EventDelivery,
 ): Reply {
   // Whoever has gone need not hear of it.
-  const form: EventForm<Chunk> = {
-    ...(data && { data }),
-    error: (failure) => (isAbort(failure, undefined) ? undefined : error(failure)),
+  const guarded: EventForm<Chunk> = {
+    ...form,
+    error: (failure) => (isAbort(failure, undefined) ? [] : form.error(failure)),
   }
-  const body = new EventBody(stream as StreamIterator<unknown>, form as EventForm<never>, delivery)
+  const body = new EventBody(
+    stream as StreamIterator<unknown>,
+    guarded as EventForm<never>,
+    delivery,
+  )
   return eventsReply(body, {})
 }
 
@@ -103,6 +107,12 @@ export function errorReply(error: unknown, context: ErrorContext): Reply {
   }
 }
 
+/** The field of the request that we refuse ourselves. */
+function paramOf(error: unknown): string | undefined {
+  const { param } = (error ?? {}) as { param?: unknown }
+  return typeof param === 'string' && param !== '' ? param : undefined
+}
+
 /** @see https://platform.openai.com/docs/guides/error-codes */
 export function openAIError(status: number, code: string, message: string, error?: unknown) {
   const type =
@@ -120,6 +130,6 @@ export function openAIError(status: number, code: string, message: string, error
     message,
     type: words.code === 'insufficient_quota' ? words.code : type,
     code: words.code ?? code.toLowerCase(),
-    param: words.param ?? null,
+    param: words.param ?? paramOf(error) ?? null,
   }
 }

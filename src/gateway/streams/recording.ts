@@ -145,8 +145,11 @@ export class Recording implements Reader {
     this.#options.shared?.append(text)
   }
 
-  #finish(event: string, state: FinalState): void {
-    const text = numbered(event, this.#next++)
+  /** @param last one event, or several of which the last one ends the stream */
+  #finish(last: string, state: FinalState): void {
+    const events = eventsIn(last)
+    for (const event of events.slice(0, -1)) this.#write(event)
+    const text = numbered(events.at(-1) ?? last, this.#next++)
     this.#grace?.stop()
     this.#options.log.end(text)
     this.#options.shared?.end(text, state)

@@ -772,7 +772,7 @@ describe('the OpenAI routes', () => {
         message: expect.stringContaining(`: ${field} `),
         type: 'invalid_request_error',
         code: 'validation',
-        param: null,
+        param: field,
       },
     })
   })

@@ -2,7 +2,7 @@ import type { GenericSchema } from 'valibot'
 import type { BatchEndpoint } from '../../../batches/index.js'
 import { isRecord } from '../../../core/index.js'
 import { ChatRequest, EmbeddingsRequest, ImagesRequest, wrongFields } from '../../schemas.js'
-import { forwarded } from '../openai.js'
+import { forwarded } from '../forward.js'
 import { linesOf, parseLine } from './json-lines.js'
 import type { LineProblem } from './shapes.js'
 

@@ -2,7 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Batches, createBatches } from '../../../../src/batches/index.js'
 import { createGateway, type Gateway, type GatewayOptions } from '../../../../src/gateway/index.js'
-import { ROUTE_NAMES } from '../../../../src/gateway/options.js'
+import { ROUTE_NAMES } from '../../../../src/gateway/routes/names.js'
 import { ConfigError, createBlossom } from '../../../../src/index.js'
 import { Contract, type OpenApi, send } from '../../../support/openapi.js'
 

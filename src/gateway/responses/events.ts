@@ -1,0 +1,60 @@
+import type { ServerSentEvent } from '../../streams/event-frame.js'
+import { errorFor } from '../routes/forward.js'
+import type { EventForm } from '../server/event-body.js'
+import { Translation } from './answer/translation.js'
+
+type Fields = Readonly<Record<string, unknown>>
+
+const asEvents = (list: readonly Fields[]): readonly ServerSentEvent[] =>
+  list.map((event) => ({ event: String(event.type), data: JSON.stringify(event) }))
+
+/** The chunks of a chat as the events of a response. */
+export function translatedEvents(body: Fields, requestId: string): EventForm<unknown> {
+  const translation = new Translation(body)
+  return {
+    events: (chunk) => asEvents(translation.chunk(chunk)),
+    end: () => asEvents(translation.end()),
+    error: (failure) => asEvents(translation.failed(errorFor(failure, requestId))),
+  }
+}
+
+/**
+ * The events of a response as they come. A stream that breaks gets the events of a failure; their
+ * numbers go on, and the response is the one that had begun.
+ */
+export function forwardedEvents(requestId: string): EventForm<unknown> {
+  let first: string | undefined
+  let last: string | undefined
+  return {
+    see(data) {
+      first ??= data
+      last = data
+    },
+    end: () => [],
+    error(failure) {
+      const { code, message, param } = errorFor(failure, requestId)
+      const { response } = fieldsOf(first)
+      const number = fieldsOf(last).sequence_number
+      const next = typeof number === 'number' ? number + 1 : 0
+      const error = { code: 'server_error', message }
+      return asEvents([
+        { type: 'error', sequence_number: next, code, message, param },
+        {
+          type: 'response.failed',
+          sequence_number: next + 1,
+          response: { ...fieldsOf(response), status: 'failed', error },
+        },
+      ])
+    },
+  }
+}
+
+/** The members of an object, or of the JSON of one; none of anything else. */
+function fieldsOf(given: unknown): Fields {
+  try {
+    const value: unknown = typeof given === 'string' ? JSON.parse(given) : given
+    return typeof value === 'object' && value !== null ? (value as Fields) : {}
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,91 @@
+import { isRecord } from '../../../core/index.js'
+import { refusal } from './refusal.js'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Content as a chat takes it: text, or parts. */
+export type ChatContent = string | readonly Fields[]
+
+const FILES = 'files are not stored here; send the content itself.'
+
+/** The content of a message of the user or the system. */
+export function contentOf(content: unknown, at: string): ChatContent {
+  if (typeof content === 'string') return content
+  if (!Array.isArray(content)) throw refusal(at, 'must be a text or a list of parts.')
+  const parts = content.map((part, index) => partOf(part, `${at}[${index}]`))
+  const [only] = parts
+  return parts.length === 1 && only?.type === 'text' ? String(only.text) : parts
+}
+
+function partOf(part: unknown, at: string): Fields {
+  if (!isRecord(part)) throw refusal(at, 'must be an object.')
+  switch (part.type) {
+    case 'input_text':
+    case 'output_text':
+    case 'text':
+      return { type: 'text', text: textOf(part.text, `${at}.text`) }
+    case 'input_image':
+      return imageOf(part, at)
+    case 'input_file':
+      return fileOf(part, at)
+    case 'input_audio':
+      return { type: 'input_audio', input_audio: part.input_audio }
+    default:
+      throw refusal(`${at}.type`, 'a chat has no part of this type.')
+  }
+}
+
+function textOf(text: unknown, at: string): string {
+  if (typeof text !== 'string') throw refusal(at, 'must be a string.')
+  return text
+}
+
+function imageOf({ image_url, file_id, detail }: Fields, at: string): Fields {
+  if (file_id !== undefined && file_id !== null) throw refusal(`${at}.file_id`, FILES)
+  if (typeof image_url !== 'string')
+    throw refusal(`${at}.image_url`, 'must be the address of an image, or its data as a data URL.')
+  const isKnown = detail === 'low' || detail === 'high' || detail === 'auto'
+  return { type: 'image_url', image_url: { url: image_url, ...(isKnown && { detail }) } }
+}
+
+function fileOf({ file_data, file_id, file_url, filename }: Fields, at: string): Fields {
+  if (file_id !== undefined && file_id !== null) throw refusal(`${at}.file_id`, FILES)
+  if (file_url !== undefined && file_url !== null)
+    throw refusal(`${at}.file_url`, 'a chat cannot fetch files; send its data in `file_data`.')
+  if (typeof file_data !== 'string')
+    throw refusal(`${at}.file_data`, 'must be the data of the file as a data URL.')
+  return { type: 'file', file: { file_data, ...(typeof filename === 'string' && { filename }) } }
+}
+
+/** What an assistant has said: its text, and its refusal, which are apart in a chat. */
+export function saidIn(content: unknown, at: string): { text: string; refused: string } {
+  if (typeof content === 'string') return { text: content, refused: '' }
+  if (!Array.isArray(content)) throw refusal(at, 'must be a text or a list of parts.')
+  let text = ''
+  let refused = ''
+  content.forEach((part: unknown, index) => {
+    const here = `${at}[${index}]`
+    if (isRecord(part) && part.type === 'refusal')
+      refused += textOf(part.refusal, `${here}.refusal`)
+    else {
+      const { type, text: more } = partOf(part, here)
+      if (type !== 'text') throw refusal(`${here}.type`, 'an assistant of a chat says text only.')
+      text += String(more)
+    }
+  })
+  return { text, refused }
+}
+
+/** What a function has given: a text, or parts of text. */
+export function outputOf(output: unknown, at: string): string {
+  if (typeof output === 'string') return output
+  if (!Array.isArray(output)) throw refusal(at, 'must be a text or a list of parts.')
+  return output
+    .map((part, index) => {
+      const here = `${at}[${index}]`
+      const { type, text } = partOf(part, here)
+      if (type !== 'text') throw refusal(`${here}.type`, 'a function of a chat gives text only.')
+      return String(text)
+    })
+    .join('')
+}
