@@ -111,6 +111,13 @@ function itemsOf({ id, content, reasoning, toolCall, finishReason }: ChatAnswer)
 
 const textPart = (text: string): Fields => ({ type: 'output_text', text, annotations: [] })
 
+/** What an item that has just begun does not have yet. */
+const EMPTY: Readonly<Record<string, Fields>> = {
+  message: { content: [] },
+  function_call: { arguments: '' },
+  reasoning: { summary: [] },
+}
+
 /** Cuts an answer into the events of a stream, a few words each. @internal */
 export function toResponseFrames(answer: ChatAnswer, words: number): Frames {
   const response = toResponse(answer)
@@ -122,7 +129,7 @@ export function toResponseFrames(answer: ChatAnswer, words: number): Frames {
   const content: string[] = []
   itemsOf(answer).forEach((item, output_index) => {
     const at = { item_id: item.id, output_index }
-    const added = { ...item, ...(item.type === 'message' && { content: [] }) }
+    const added = { ...item, ...EMPTY[String(item.type)], status: 'in_progress' }
     content.push(frame('response.output_item.added', { output_index, item: added }))
     if (item.type === 'message') {
       const here = { ...at, content_index: 0 }

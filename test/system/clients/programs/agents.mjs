@@ -10,11 +10,15 @@ import OpenAI from 'openai'
 import { z } from 'zod'
 import { DESCRIPTION } from './weather.mjs'
 
-export function open(baseURL) {
+export const open = (baseURL) => openWith(baseURL, 'chat_completions')
+
+export function openWith(baseURL, api) {
   setDefaultOpenAIClient(new OpenAI({ apiKey: 'any', baseURL }))
-  setOpenAIAPI('chat_completions')
+  // Without it the API is Responses.
+  if (api !== undefined) setOpenAIAPI(api)
   setTracingDisabled(true)
   const agent = new Agent({ name: 'Assistant', model: 'openai' })
+  const Place = z.object({ city: z.string() })
   const equipped = (called) =>
     new Agent({
       name: 'Assistant',
@@ -23,7 +27,7 @@ export function open(baseURL) {
         tool({
           name: 'weather',
           description: DESCRIPTION,
-          parameters: z.object({ city: z.string() }),
+          parameters: Place,
           execute: (input) => {
             called.push({ name: 'weather', input })
             return 'It rains.'
@@ -41,6 +45,10 @@ export function open(baseURL) {
       for await (const piece of result.toTextStream()) text += piece
       await result.completed
       return text
+    },
+    async structure(prompt) {
+      const asked = new Agent({ name: 'Assistant', model: 'openai', outputType: Place })
+      return (await run(asked, prompt)).finalOutput
     },
     async leave(prompt) {
       const leaving = new AbortController()

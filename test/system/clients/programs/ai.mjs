@@ -1,14 +1,17 @@
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
-import { embedMany, generateText, stepCountIs, streamText, tool } from 'ai'
+import { embedMany, generateText, Output, stepCountIs, streamText, tool } from 'ai'
 import { z } from 'zod'
 import { DESCRIPTION } from './weather.mjs'
 
-export function open(baseURL) {
-  const provider = createOpenAICompatible({ name: 'gateway', apiKey: 'any', baseURL })
+export const open = (baseURL) =>
+  openWith(createOpenAICompatible({ name: 'gateway', apiKey: 'any', baseURL }))
+
+export function openWith(provider, options) {
   const model = provider('openai')
   // By default it repeats what has failed, which is not what is tried here.
   const ask = (prompt, more) => ({ model, prompt, maxRetries: 0, ...more })
   const toolbox = (called) => ({
+    ...options,
     stopWhen: stepCountIs(3),
     tools: {
       weather: tool({
@@ -32,6 +35,10 @@ export function open(baseURL) {
       for await (const piece of result.textStream) text += piece
       if (failure) throw failure
       return text
+    },
+    async structure(prompt) {
+      const output = Output.object({ schema: z.object({ city: z.string() }) })
+      return (await generateText(ask(prompt, { output }))).output
     },
     async leave(prompt) {
       const leaving = new AbortController()

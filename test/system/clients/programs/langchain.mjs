@@ -1,23 +1,28 @@
 import { ChatOpenAI, OpenAIEmbeddings } from '@langchain/openai'
+import { z } from 'zod'
 import { TOOLS } from './weather.mjs'
 
-export function open(baseURL) {
+export const open = (baseURL) => openWith(baseURL)
+
+export function openWith(baseURL, more) {
   const options = { apiKey: 'any', configuration: { baseURL }, maxRetries: 0 }
-  const model = new ChatOpenAI({ model: 'openai', ...options })
+  const model = new ChatOpenAI({ model: 'openai', ...options, ...more })
   const calledBy = ({ tool_calls: [{ name, args }] }) => ({ name, input: args })
   return {
     async chat(prompt) {
-      return (await model.invoke(prompt)).content
+      return (await model.invoke(prompt)).text
     },
     async stream(prompt) {
       let text = ''
-      for await (const { content } of await model.stream(prompt)) text += content
+      for await (const chunk of await model.stream(prompt)) text += chunk.text
       return text
     },
+    structure: (prompt) =>
+      model.withStructuredOutput(z.object({ city: z.string() }), { name: 'place' }).invoke(prompt),
     async leave(prompt) {
       const leaving = new AbortController()
-      for await (const { content } of await model.stream(prompt, { signal: leaving.signal })) {
-        if (content === '') continue
+      for await (const { text } of await model.stream(prompt, { signal: leaving.signal })) {
+        if (text === '') continue
         leaving.abort()
         break
       }

@@ -1,0 +1,4 @@
+import { openWith } from './agents.mjs'
+
+/** In its default mode. */
+export const open = (baseURL) => openWith(baseURL)
