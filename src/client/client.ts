@@ -33,7 +33,11 @@ export const ANSWER: unique symbol = Symbol.for('blossom-stack.answer') as never
 
 /** What the gateway uses of a client beside its public methods. */
 export interface ClientInternals {
-  [ANSWER](request: RawRequest, options?: BlossomCallOptions): Promise<BlossomAnswer>
+  [ANSWER](
+    request: RawRequest,
+    options?: BlossomCallOptions,
+    headers?: readonly string[],
+  ): Promise<BlossomAnswer>
   [LAYERS](): readonly LayerEntry[]
   [STACK](): NestedStack
   [LISTEN](listener: EventListener): () => void
@@ -81,7 +85,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
     models: modelEndpoints(call),
     account: accountEndpoints(call),
     request: rawEndpoint(call),
-    [ANSWER]: (request, callOptions = {}) => askRaw(call, request, callOptions),
+    [ANSWER]: (request, callOptions = {}, headers) => askRaw(call, request, callOptions, headers),
     [LAYERS]: () => layered.entries(),
     [STACK]: () => layered.stack as NestedStack,
     [LISTEN]: (listener) => layered.listen(listener),

@@ -1,7 +1,7 @@
 import { type BaseTraits, Frame, isBytes, isJson, isRecord, Json } from '../core/index.js'
 import type { BlossomAnswer, JsonAnswer } from './types.js'
 import { choicesOf, isWorthKeeping } from './wire/choices.js'
-import { commits, isCompletion } from './wire/completion.js'
+import { commits, isCompletion, isTextCompletion } from './wire/completion.js'
 import { fromChunks } from './wire/completion-from-chunks.js'
 import { toChunks } from './wire/completion-to-chunks.js'
 import { fromValue } from './wire/from-value.js'
@@ -12,7 +12,7 @@ import type { Outgoing } from './wire/outgoing.js'
 import { operation, reports } from './wire/reports.js'
 import { isWorthKeeping as isResponseWorthKeeping, lastResponse } from './wire/responses/events.js'
 import { toEvents } from './wire/responses/to-events.js'
-import { asksForUsage, EMBEDDINGS, isResponses } from './wire/shapes.js'
+import { asksForUsage, EMBEDDINGS, isChat, isResponses } from './wire/shapes.js'
 import { areWorthKeeping } from './wire/stream-progress.js'
 import { conversation, tokenUsage, weigh } from './wire/tokens.js'
 
@@ -65,6 +65,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
         const response = chunks.map(lastResponse).findLast((last) => last !== undefined)
         return response && { data: Json.of(response), requestId: undefined }
       }
+      if (!isChat(request)) return undefined
       const data = fromChunks(chunks)
       // A stream that was not asked for its usage has none, and a plain answer always has: whoever
       // counts by it must not lose it.
@@ -118,7 +119,7 @@ function isAnswer(answer: unknown): answer is BlossomAnswer {
   if (body.type === 'message') return isMessageWorthKeeping(body)
   return choices === undefined
     ? data === undefined || Array.isArray(data)
-    : isCompletion(body) && isWorthKeeping(body.choices)
+    : (isCompletion(body) || isTextCompletion(body)) && isWorthKeeping(body.choices)
 }
 
 /** The value of a JSON answer, to look at. A layer of the user's may give a plain object. */

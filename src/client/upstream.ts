@@ -47,7 +47,7 @@ export class Upstream {
         origin,
         path: prefix + request.path,
         method: request.method as Dispatcher.HttpMethod,
-        headers: this.#headers(key, request.payload !== undefined, added),
+        headers: this.#headers(key, request, added),
         body: request.payload ?? null,
       }
       const handler = this.#agents.isGiven ? new EitherHandler(exchange) : exchange
@@ -64,11 +64,11 @@ export class Upstream {
     await this.#agents.close()
   }
 
-  #headers(key: string | undefined, hasBody: boolean, added: readonly string[] = []): string[] {
+  #headers(key: string | undefined, request: Outgoing, added: readonly string[] = []): string[] {
     const { headers } = this.#settings
     const all = key === undefined ? [...headers] : ['authorization', `Bearer ${key}`, ...headers]
-    if (hasBody) all.push('content-type', 'application/json')
-    if (added.length > 0) all.push(...added)
+    if (request.payload !== undefined) all.push('content-type', 'application/json')
+    all.push(...request.headers, ...added)
     return all
   }
 }

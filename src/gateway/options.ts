@@ -86,8 +86,8 @@ export interface GatewayOptions<Platform = unknown> {
   /** Largest body. Bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
-   * Largest body where it may hold pictures or sound: `/v1/chat/completions` and `/v1/responses`.
-   * Bytes.
+   * Largest body where it may hold pictures or sound: `/v1/chat/completions`, `/v1/responses` and
+   * `/v1/messages`. Bytes.
    * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
    */
   mediaBodyLimit?: number | undefined
@@ -106,7 +106,8 @@ export interface GatewayOptions<Platform = unknown> {
    */
   models?: readonly string[] | undefined
   /**
-   * Whether the caller's own `Authorization: Bearer` key is used instead of the server's.
+   * Whether the caller's own `Authorization: Bearer` key is used instead of the server's; on
+   * `/v1/messages` also one in `x-api-key`.
    * @default false
    */
   forwardKeys?: boolean | undefined

@@ -1,6 +1,9 @@
 import * as v from 'valibot'
 import { ENDPOINTS } from '../batches/internals.js'
+import { model, NON_EMPTY, prompt } from './schemas/fields.js'
 import { type FieldError, FieldsError } from './server/message.js'
+
+export * from './schemas/openai.js'
 
 // The contract of the request bodies. Each schema is the validator, the TypeScript type, the
 // OpenAPI schema and the table of fields in the README. In an optional field `null` counts as
@@ -8,12 +11,6 @@ import { type FieldError, FieldsError } from './server/message.js'
 
 /** More prompts in one request are a mistake or an attack. */
 export const MAX_PROMPTS = 100
-
-const NON_EMPTY = 'must be a non-empty string'
-
-/** White space alone is no prompt. */
-const prompt = (description: string) =>
-  v.pipe(v.string(NON_EMPTY), v.regex(/\S/, NON_EMPTY), v.description(description))
 
 interface Limits {
   readonly min: number
@@ -44,25 +41,6 @@ function number({ min, max, fallback }: Limits, description: string) {
   return v.nullish(value, fallback)
 }
 
-const model = v.nullish(
-  v.pipe(
-    v.string(NON_EMPTY),
-    v.nonEmpty(NON_EMPTY),
-    v.description('Name of a model. Without one the server chooses.'),
-  ),
-)
-
-const isObject = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-const MESSAGES = 'must be a non-empty list of objects'
-const messages = v.pipe(
-  v.array(v.pipe(v.unknown(), v.metadata({ type: 'object' })), MESSAGES),
-  v.nonEmpty(MESSAGES),
-  v.everyItem(isObject, MESSAGES),
-  v.description('The conversation so far.'),
-)
-
 const PROMPTS = 'must be a non-empty list of strings'
 const prompts = v.pipe(
   v.array(
@@ -77,15 +55,6 @@ const prompts = v.pipe(
   v.everyItem((item) => typeof item === 'string', PROMPTS),
   v.maxLength(MAX_PROMPTS, `must have at most ${MAX_PROMPTS} items`),
   v.description('One prompt for each result.'),
-)
-
-/** A value that is no boolean would be found wrong by upstream, or not until it was paid for. */
-const stream = (description: string) =>
-  v.nullish(v.pipe(v.boolean('must be true or false'), v.description(description)))
-
-/** Where an answer comes in one piece, events that were asked for could not be given. */
-const noStream = v.nullish(
-  v.pipe(v.literal(false, 'must be false'), v.description('The answer comes in one piece.')),
 )
 
 /** Upper limits: upstream has limits of its own below them. */
@@ -113,77 +82,6 @@ export const BatchRequest = v.object({
 
 /** Token limit of each answer of a batch, which has no field for it. */
 export const DEFAULT_MAX_TOKENS = v.getDefault(generation.max_tokens)
-
-const FORWARDED = 'Other fields are forwarded to upstream unchanged.'
-
-// Bodies of `/v1/*` are forwarded as they came: these are the fields that the gateway checks.
-
-export const ChatRequest = v.pipe(
-  v.object({
-    messages,
-    model,
-    stream: stream('Whether the answer comes as Server-Sent Events.'),
-  }),
-  v.description(FORWARDED),
-)
-
-const NO_INPUT = 'must be a non-empty string or list'
-
-/** What becomes of the other fields depends on whether the request is forwarded or translated. */
-export const ResponsesRequest = v.pipe(
-  v.object({
-    input: v.pipe(
-      v.union(
-        [
-          v.pipe(v.string(), v.nonEmpty(NO_INPUT)),
-          v.pipe(v.array(v.unknown()), v.nonEmpty(NO_INPUT)),
-        ],
-        NO_INPUT,
-      ),
-      v.description('A text, or the items of the conversation so far.'),
-    ),
-    model,
-    stream: stream('Whether the answer comes as Server-Sent Events.'),
-  }),
-  v.description(FORWARDED),
-)
-
-export const EmbeddingsRequest = v.pipe(
-  v.object({
-    input: v.pipe(
-      v.union([v.string(), v.array(v.unknown())], 'must be a string or a list'),
-      v.description('A text, or a list of texts.'),
-    ),
-    model,
-    stream: noStream,
-  }),
-  v.description(FORWARDED),
-)
-
-export const ImagesRequest = v.pipe(
-  v.object({
-    prompt: prompt('What the image shows.'),
-    model,
-    stream: stream('Whether the image comes as Server-Sent Events, where the model can.'),
-  }),
-  v.description(FORWARDED),
-)
-
-export const SpeechRequest = v.pipe(
-  v.object({
-    input: prompt('The text to speak.'),
-    model,
-    stream: noStream,
-    stream_format: v.nullish(
-      v.pipe(
-        v.literal('audio', 'must be "audio"'),
-        v.description('Speech comes as the bytes of the sound.'),
-      ),
-    ),
-    voice: v.optional(v.pipe(v.unknown(), v.description('Name of the voice.'))),
-  }),
-  v.description(FORWARDED),
-)
 
 const METADATA = 'must be an object of at most 16 strings'
 

@@ -21,6 +21,7 @@ export async function askRaw(
   call: Call,
   raw: RawRequest,
   options: BlossomCallOptions,
+  headers?: readonly string[],
 ): Promise<BlossomAnswer> {
   const { method, path, body } = check<RawRequest>(
     'request',
@@ -33,6 +34,8 @@ export async function askRaw(
     checkPath(path),
     body,
     'any',
+    false,
+    headers,
   )
   return call<BlossomAnswer>(request, options)
 }

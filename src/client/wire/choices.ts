@@ -91,7 +91,7 @@ export class ChoiceProgress {
   }
 
   #seeChoice(choice: Readonly<Record<string, unknown>>, index: number): void {
-    if (!this.#hasOutput) this.#hasOutput = hasOutput(choice.delta)
+    if (!this.#hasOutput) this.#hasOutput = hasOutput(choice.delta) || !isEmpty(choice.text)
     const ended = this.#ended.get(index)
     const reason = reasonOf(choice)
     if (reason === undefined) {
@@ -113,7 +113,8 @@ export function isWorthKeeping(choices: readonly unknown[]): boolean {
   for (const choice of choices) {
     const reason = isRecord(choice) ? reasonOf(choice) : undefined
     if (reason === undefined || reason === 'content_filter') return false
-    output ||= hasOutput((choice as { message?: unknown }).message)
+    const { message, text } = choice as { message?: unknown; text?: unknown }
+    output ||= hasOutput(message) || !isEmpty(text)
   }
   return output
 }

@@ -1,6 +1,6 @@
 import { isRecord } from '../../core/index.js'
 import type { ChatCompletion, Usage } from '../types.js'
-import { choicesOf, hasOutput, indexOf, reasonOf } from './choices.js'
+import { choicesOf, hasOutput, indexOf, isEmpty, reasonOf } from './choices.js'
 import { isWithoutOutput } from './messages/events.js'
 import { isBeforeOutput } from './responses/events.js'
 
@@ -13,7 +13,9 @@ export function commits(chunk: unknown): boolean {
   const choices = choicesOf(chunk)
   if (choices === undefined) return !isRecord(chunk) || !isSilent(chunk)
   return choices.some(
-    (choice) => isRecord(choice) && (reasonOf(choice) !== undefined || hasOutput(choice.delta)),
+    (choice) =>
+      isRecord(choice) &&
+      (reasonOf(choice) !== undefined || hasOutput(choice.delta) || !isEmpty(choice.text)),
   )
 }
 
@@ -78,6 +80,13 @@ export function isCompletion(data: unknown): data is ChatCompletion {
     data.choices.every((choice) => isRecord(choice) && isRecord(choice.message))
   )
 }
+
+/** Whether this is a completion of the older API, whose choices have a text. */
+export const isTextCompletion = (data: unknown): data is { choices: readonly unknown[] } =>
+  isRecord(data) &&
+  Array.isArray(data.choices) &&
+  data.choices.length > 0 &&
+  data.choices.every((choice) => isRecord(choice) && typeof choice.text === 'string')
 
 /** What an event of a chat stream is. */
 export type EventKind =

@@ -15,7 +15,7 @@ export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
  * and unknown paths have no identity.
  */
 const SHAREABLE =
-  /^(POST \/v1\/(chat\/completions|responses|messages|completions|moderations|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models|models|(text|image|audio)\/models))(\?|$)/
+  /^(POST \/v1\/(chat\/completions|responses|messages|completions|moderations|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models(\/[^?]+)?|models|(text|image|audio)\/models))(\?|$)/
 
 /**
  * A request as it goes through the stack: checked, and with the bytes that every attempt repeats.
@@ -26,6 +26,8 @@ export class Outgoing implements BlossomRequest {
   readonly body: Readonly<Record<string, unknown>> | undefined
   readonly stream: boolean
   readonly accept: BlossomRequest['accept']
+  /** Names and values beside those that the client sets. */
+  readonly headers: readonly string[]
   #payload: string | undefined
   #key: string | undefined
   #principal: string | undefined
@@ -41,6 +43,7 @@ export class Outgoing implements BlossomRequest {
     body: Readonly<Record<string, unknown>> | undefined,
     accept: BlossomRequest['accept'],
     isOurs = false,
+    headers: readonly string[] = [],
   ) {
     this.method = method
     this.path = path
@@ -48,6 +51,7 @@ export class Outgoing implements BlossomRequest {
     if (body !== undefined && !isOurs) this.#payload = payloadOf(body)
     this.stream = body?.stream === true
     this.accept = accept
+    this.headers = headers
   }
 
   /**
@@ -73,7 +77,7 @@ export class Outgoing implements BlossomRequest {
     path?: string
     body?: Readonly<Record<string, unknown>> | undefined
   }): Outgoing {
-    const request = new Outgoing(this.method, path, body, this.accept)
+    const request = new Outgoing(this.method, path, body, this.accept, false, this.headers)
     return this.#key === undefined ? request : request.paidBy(this.#key)
   }
 
@@ -107,7 +111,7 @@ export class Outgoing implements BlossomRequest {
     const key = stableKey(
       body.stream === undefined && body.model !== undefined ? body : asked(body, path),
     )
-    return key && `${line}\n${key}`
+    return key && [line, ...this.headers, key].join('\n')
   }
 }
 

@@ -2,7 +2,7 @@ import type { BlossomRequest } from '../types.js'
 import { ChoiceProgress } from './choices.js'
 import { MessageProgress } from './messages/events.js'
 import { ResponseProgress } from './responses/events.js'
-import { isChat, isMessages, isResponses } from './shapes.js'
+import { COMPLETIONS, isChat, isMessages, isResponses } from './shapes.js'
 
 /** How far a stream has come, by the rules of its API. */
 export interface StreamProgress {
@@ -26,7 +26,7 @@ const UNKNOWN: StreamProgress = {
 
 /** Judges the answer to a request as a stream. */
 export function progressOf(request: BlossomRequest): StreamProgress {
-  if (isChat(request)) return new ChoiceProgress()
+  if (isChat(request) || request.path === COMPLETIONS) return new ChoiceProgress()
   if (isResponses(request)) return new ResponseProgress()
   if (isMessages(request)) return new MessageProgress()
   return UNKNOWN

@@ -158,6 +158,43 @@ export const ANSWERS = {
     ['error'],
     { description: "An error in OpenAI's shape." },
   ),
+  AnthropicError: object(
+    {
+      type: { const: 'error' },
+      error: object({ type: text(), message: text() }),
+      request_id: text('The id of this request, as in the log.'),
+    },
+    ['type', 'error'],
+    { description: "An error in Anthropic's shape." },
+  ),
+  Message: object(
+    {
+      id: text(),
+      type: { const: 'message' },
+      role: { const: 'assistant' },
+      model: text(),
+      content: { type: 'array', items: { type: 'object' } },
+      stop_reason: { type: ['string', 'null'] },
+      usage,
+    },
+    ['content'],
+  ),
+  MessageEvents: text(
+    'The events of a message, each named by its `type`, from `message_start` to `message_stop`. A failure after the first piece is `event: error` with ' +
+      '`{"type": "error", "error": {"type", "message"}}`.',
+  ),
+  TextCompletion: object(
+    {
+      id: text(),
+      object: text(),
+      model: text(),
+      choices: { type: 'array', items: object({ text: text() }) },
+      usage,
+    },
+    ['choices'],
+  ),
+  Model: object({ id: text() }),
+  Moderation: object({ results: { type: 'array', items: { type: 'object' } } }, ['results']),
   ChatCompletion: object(
     {
       id: text(),

@@ -61,7 +61,7 @@ function descriptionOf({ publicPath, bodyLimit, models }: DocumentedOptions): st
   const sentences = [
     'Text, images, speech and embeddings from a Blossom upstream.',
     `Bodies are JSON of at most ${bodyLimit} bytes. Unknown fields are ignored; under \`/v1\` they are forwarded to upstream.`,
-    "Errors are problem details (RFC 9457); under `/v1` they have OpenAI's format. Every answer has an `X-Request-Id`.",
+    "Errors are problem details (RFC 9457); under `/v1` they have OpenAI's format, those of `/v1/messages` Anthropic's. Every answer has an `X-Request-Id`.",
     '`GET` routes also answer `HEAD`. An unknown path is 404, a wrong method 405 with `Allow`.',
     `If the server accepts WebSockets, there is one at \`${publicPath}/ws/generate\`: send \`{"type": "generate", "prompt": "…"}\` to receive ` +
       '`{"type": "result", "text": "…"}` or `{"type": "error", "message": "…"}`.',

@@ -166,6 +166,27 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       ),
     },
   ),
+  'v1-messages': openai(
+    "Message, in Anthropic's form",
+    'MessagesRequest',
+    { model: 'openai', max_tokens: 100, messages: [{ role: 'user', content: PROMPT }] },
+    {
+      ...asJson('Message'),
+      ...events(
+        'MessageEvents',
+        'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"To"}}\n\n',
+      ),
+    },
+  ),
+  'v1-completions': openai(
+    'Text completion',
+    'CompletionsRequest',
+    { model: 'openai', prompt: PROMPT },
+    {
+      ...asJson('TextCompletion'),
+      ...events('ChatEvents', 'data: {"choices":[{"text":"To"}]}\n\n'),
+    },
+  ),
   'v1-embeddings': openai(
     'Embeddings',
     'EmbeddingsRequest',
@@ -179,6 +200,19 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     failures: UPSTREAM,
     headers: ['ServerTiming', 'Cache'],
   },
+  'v1-model': {
+    summary: 'A model',
+    tag: 'OpenAI',
+    success: asJson('Model'),
+    failures: UPSTREAM,
+    headers: ['ServerTiming', 'Cache'],
+  },
+  'v1-moderations': openai(
+    'Moderation',
+    'ModerationsRequest',
+    { input: PROMPT },
+    asJson('Moderation'),
+  ),
   'v1-images': openai(
     'Pictures',
     'ImagesRequest',

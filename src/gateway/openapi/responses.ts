@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { ErrorCode } from '../../core/index.js'
 import type { ProblemBody } from '../../streams/index.js'
-import { type Dialect, openAIError } from '../server/reply.js'
+import { anthropicError, type Dialect, openAIError } from '../server/reply.js'
 import type { Schema } from './answers.js'
 import { refTo } from './schemas.js'
 
@@ -91,7 +91,7 @@ const REPEATABLE: readonly FailureStatus[] = [408, 429, 500, 502, 503, 504]
 /** Statuses that may come with `Retry-After`. */
 const TIMED: readonly FailureStatus[] = [408, 429, 502, 503, 504]
 
-const NAMES = { guide: 'Problem', openai: 'OpenAIError' } as const
+const NAMES = { guide: 'Problem', openai: 'OpenAIError', anthropic: 'AnthropicError' } as const
 
 export const failureName = (status: FailureStatus, dialect: Dialect): string =>
   `${NAMES[dialect]}${status}`
@@ -101,14 +101,16 @@ export function failure(status: FailureStatus, dialect: Dialect): Schema {
   // A request with such a body never reaches the stack.
   const headers: HeaderName[] = status === 413 || status === 415 ? [] : ['ServerTiming', 'Cache']
   if (TIMED.includes(status)) headers.push('RetryAfter')
-  if (dialect === 'openai' && REPEATABLE.includes(status)) headers.push('ShouldRetry')
+  if (dialect !== 'guide' && REPEATABLE.includes(status)) headers.push('ShouldRetry')
   if (status === 401) headers.push('WwwAuthenticate')
   const [code, description] = MEANINGS[status]
   const type = dialect === 'guide' ? 'application/problem+json' : 'application/json'
   const example =
     dialect === 'guide'
       ? problem(status, code, description)
-      : { error: openAIError(status, code, description) }
+      : dialect === 'openai'
+        ? { error: openAIError(status, code, description) }
+        : anthropicError(status, description, 'a-request-id')
   return {
     description,
     headers: headersOf(...headers),

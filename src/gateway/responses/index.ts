@@ -45,7 +45,7 @@ export function responsesRoute(core: Host): Route {
       if (!isForwarded) return chats.answer(body, call, tools)
       // What is not to be kept can be cached and shared here.
       const asked = { ...body, store: body.store ?? false }
-      return passOn(call, tools, RESPONSES, asked, forwardedEvents(call.requestId))
+      return passOn(call, tools, RESPONSES, asked, { form: forwardedEvents(call.requestId) })
     },
   }
 }

@@ -55,9 +55,12 @@ export async function passOn(
   { client }: RouteTools,
   path: string,
   body: Record<string, unknown>,
-  form: EventForm<unknown> = plainEvents(requestId),
+  {
+    form = plainEvents(requestId),
+    headers,
+  }: { form?: EventForm<unknown>; headers?: readonly string[] } = {},
 ): Promise<Reply> {
-  const answer = await client[ANSWER]({ method: 'POST', path, body }, call)
+  const answer = await client[ANSWER]({ method: 'POST', path, body }, call, headers)
   if (Symbol.asyncIterator in answer) return events(streamFor(answer), form, delivery)
   if ('bytes' in answer) {
     const { bytes, contentType } = answer
@@ -70,7 +73,7 @@ export async function passOn(
 }
 
 /** What came as text, and was judged, goes out as text. */
-function jsonOf({ data: { text } }: JsonAnswer): Reply {
+export function jsonOf({ data: { text } }: JsonAnswer): Reply {
   if (!/^\s*[{[]/.test(text))
     throw new ProtocolError('Upstream answered with JSON that is not an object.')
   return jsonText(text)

@@ -1,8 +1,20 @@
 import type { GenericSchema } from 'valibot'
-import { ChatRequest, EmbeddingsRequest, ImagesRequest, SpeechRequest } from '../schemas.js'
+import { ANSWER } from '../../client/client.js'
+import type { JsonAnswer } from '../../client/types.js'
+import { COMPLETIONS, MODELS } from '../../client/wire/shapes.js'
+import {
+  ChatRequest,
+  CompletionsRequest,
+  EmbeddingsRequest,
+  ImagesRequest,
+  ModerationsRequest,
+  SpeechRequest,
+} from '../schemas.js'
 import type { Reply } from '../server/message.js'
 import { json } from '../server/reply.js'
-import { passOn, readForwarded } from './forward.js'
+import { jsonOf, passOn, readForwarded } from './forward.js'
+import { admitModel } from './guide.js'
+import { messagesRoute } from './messages.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
 /** Forwards the body to the same path upstream, unknown fields included. */
@@ -27,18 +39,37 @@ async function listModels({ call }: RouteCall, { blossom, options }: RouteTools)
   })
 }
 
+async function getModel({ call, id }: RouteCall, tools: RouteTools): Promise<Reply> {
+  admitModel(id, tools)
+  const path = `${MODELS}/${encodeURIComponent(id)}`
+  return jsonOf((await tools.client[ANSWER]({ method: 'GET', path }, call)) as JsonAnswer)
+}
+
 /** OpenAI's routes: point any OpenAI client here. */
 export const openAIRoutes: readonly Route[] = [
   { ...post('v1-chat', '/v1/chat/completions', ChatRequest), carriesMedia: true },
+  messagesRoute,
+  post('v1-completions', COMPLETIONS, CompletionsRequest),
   post('v1-embeddings', '/v1/embeddings', EmbeddingsRequest),
   post('v1-images', '/v1/images/generations', ImagesRequest),
   post('v1-speech', '/v1/audio/speech', SpeechRequest),
   {
     name: 'v1-models',
     method: 'GET',
-    path: '/v1/models',
+    path: MODELS,
     dialect: 'openai',
     spends: true,
     handle: listModels,
   },
+  {
+    name: 'v1-model',
+    method: 'GET',
+    // Ids may be `vendor/model`, and not every client encodes the slash.
+    path: `${MODELS}/{id}`,
+    idHasSlashes: true,
+    dialect: 'openai',
+    spends: true,
+    handle: getModel,
+  },
+  post('v1-moderations', '/v1/moderations', ModerationsRequest),
 ]

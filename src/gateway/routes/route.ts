@@ -40,6 +40,8 @@ export interface Route {
   readonly method: 'GET' | 'POST' | 'DELETE'
   /** One part of it may be `{id}`, which stands for any text without a slash. */
   readonly path: string
+  /** Whether what stands for `{id}` at the end of the path may have slashes in it. */
+  readonly idHasSlashes?: boolean
   /** The kind of layer without which the route does not exist. */
   readonly needs?: 'queue' | 'retry' | 'breaker' | 'cache' | 'pool'
   readonly dialect: Dialect

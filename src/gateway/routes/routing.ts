@@ -16,9 +16,11 @@ const WITH_OR_WITHOUT_SLASH = [OPENAI, '/generate/']
 const ID = '{id}'
 
 /** Matches the paths that a route stands for, with or without a slash at their end. */
-function patternOf(path: string): RegExp {
-  const escaped = path.replace(/[.*+?^$()|[\]\\]/g, '\\$&')
-  return new RegExp(`^${escaped.replace(ID, '([^/]+)')}/?$`)
+function patternOf({ path, idHasSlashes }: Route): RegExp {
+  const pattern = path
+    .replace(/[.*+?^$()|[\]\\]/g, '\\$&')
+    .replace(ID, idHasSlashes ? '(.+?)' : '([^/]+)')
+  return new RegExp(`^${pattern}/?$`)
 }
 
 /** The routes that exist, found by path and method. */
@@ -50,7 +52,7 @@ export class Routing {
     )
     for (const route of this.all) {
       const { path } = route
-      if (path.includes(ID)) this.#patterns.set(path, patternOf(path))
+      if (path.includes(ID)) this.#patterns.set(path, patternOf(route))
       this.#byPath.set(path, [...(this.#byPath.get(path) ?? []), route])
     }
     this.#responses = this.all.find(({ name }) => name === 'v1-responses')?.path

@@ -48,8 +48,11 @@ export function streamFor<Chunk>(answer: AsyncIterable<Chunk>): StreamIterator<C
     : streamFrom(answer, { committed: true, lazy: true })
 }
 
-/** How errors look: problem details on the guide's routes, OpenAI's shape on `/v1`. */
-export type Dialect = 'guide' | 'openai'
+/**
+ * How errors look: problem details on the guide's routes, OpenAI's shape on `/v1`, Anthropic's on
+ * `/v1/messages`.
+ */
+export type Dialect = 'guide' | 'openai' | 'anthropic'
 
 export interface ErrorContext {
   readonly requestId: string
@@ -103,8 +106,33 @@ export function errorReply(error: unknown, context: ErrorContext): Reply {
   return {
     status,
     headers,
-    body: JSON.stringify({ error: openAIError(status, body.code, body.detail, error) }),
+    body: JSON.stringify(
+      dialect === 'anthropic'
+        ? anthropicError(status, body.detail, context.requestId)
+        : { error: openAIError(status, body.code, body.detail, error) },
+    ),
   }
+}
+
+/** Names of errors by their status; others are the server's own. */
+const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  402: 'billing_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  405: 'invalid_request_error',
+  413: 'request_too_large',
+  415: 'invalid_request_error',
+  422: 'invalid_request_error',
+  429: 'rate_limit_error',
+  504: 'timeout_error',
+}
+
+/** @see https://docs.anthropic.com/en/api/errors */
+export function anthropicError(status: number, message: string, requestId: string) {
+  const type = ANTHROPIC_TYPES[status] ?? 'api_error'
+  return { type: 'error', error: { type, message }, request_id: requestId }
 }
 
 /** The field of the request that we refuse ourselves. */

@@ -59,8 +59,8 @@ export class RequestScope {
   callFor(caller: Caller): BlossomCallOptions & { signal: AbortSignal } {
     const { tenant, priority } = caller
     const { forwardKeys, clientCacheControl } = this.#core.options
-    const apiKey = forwardKeys ? bearer(this.incoming) : undefined
-    const heedsClient = clientCacheControl && this.#dialect === 'openai'
+    const apiKey = forwardKeys ? this.#ownKey : undefined
+    const heedsClient = clientCacheControl && this.#dialect !== 'guide'
     const cache = caller.cache ?? (heedsClient ? cacheModeOf(this.incoming) : undefined)
     this.#caller = caller
     this.#isCallersKey = apiKey !== undefined
@@ -72,6 +72,13 @@ export class RequestScope {
       ...(cache !== undefined && { cache }),
       ...(apiKey !== undefined && { apiKey }),
     }
+  }
+
+  /** The caller's own key. Clients of Anthropic's API have a header of their own for it. */
+  get #ownKey(): string | undefined {
+    const { incoming } = this
+    const given = this.#dialect === 'anthropic' ? incoming.header('x-api-key') : undefined
+    return given !== undefined && isPrintable(given) ? given : bearer(incoming)
   }
 
   /** How events are delivered to this client. */

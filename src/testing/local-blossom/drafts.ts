@@ -1,14 +1,5 @@
 import { rules } from '../../core/index.js'
-import { readResponses, toResponse, toResponseFrames } from './apis/responses.js'
-import {
-  answerChat,
-  type ChatAnswer,
-  type ChatQuestion,
-  CREATED,
-  readChat,
-  toCompletion,
-  usageOf,
-} from './chat.js'
+import { answerChat, type ChatQuestion, CREATED, readChat, toCompletion, usageOf } from './chat.js'
 import { Refusal } from './errors.js'
 import {
   bad,
@@ -89,21 +80,6 @@ function chat(
 
 export function chatCompletion(asked: Asked): Draft {
   return chat(asked, readChat(bodyOf(asked)), json)
-}
-
-export function responses(asked: Asked): Draft {
-  const question = { ...readResponses(bodyOf(asked)), choices: 1 }
-  const model = asked.models.resolve(question.model)
-  const answer = (number: number) =>
-    answerChat(question, String(number), model, asked.reply, asked.words)[0] as ChatAnswer
-  if (question.stream) {
-    const make = (number: number) => ({
-      model,
-      frames: toResponseFrames(answer(number), asked.wordsPerChunk),
-    })
-    return { stream: true, make }
-  }
-  return whole((number) => ({ ...json(toResponse(answer(number))), model }))
 }
 
 export function textByPath(asked: Asked): Draft {
@@ -258,7 +234,7 @@ function sizeOf(fields: Fields): { width: number; height: number; seed: string }
   }
 }
 
-function bodyOf({ record }: Asked): Fields {
+export function bodyOf({ record }: Asked): Fields {
   if (!isObject(record.body)) throw new Refusal(400, 'The body must be a JSON object.')
   return record.body
 }

@@ -1,3 +1,4 @@
+import { completions, messages, modelById, moderations, responses } from './apis/drafts.js'
 import {
   type Asked,
   audioByPath,
@@ -7,7 +8,6 @@ import {
   imageByPath,
   images,
   json,
-  responses,
   speech,
   textByPath,
   whole,
@@ -28,6 +28,9 @@ export interface Route {
 const EXACT: Readonly<Record<string, Route>> = {
   'POST /v1/chat/completions': generation(chatCompletion),
   'POST /v1/responses': generation(responses),
+  'POST /v1/messages': generation(messages),
+  'POST /v1/completions': generation(completions),
+  'POST /v1/moderations': generation(moderations),
   'POST /v1/images/generations': generation(images),
   'POST /v1/audio/speech': generation(speech),
   'POST /v1/embeddings': generation(embeddings),
@@ -47,6 +50,7 @@ const BY_PREFIX: readonly (readonly [prefix: string, route: Route])[] = [
   ['/text/', generation(textByPath)],
   ['/image/', generation(imageByPath)],
   ['/audio/', generation(audioByPath)],
+  ['/v1/models/', { open: true, generation: false, draft: modelById }],
 ]
 
 /** Finds what answers a method and path; 404 otherwise. @internal */

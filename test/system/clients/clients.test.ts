@@ -26,6 +26,12 @@ const clients: readonly Client[] = [
     },
   ]),
   { program: 'llamaindex', readsErrors: true, steps: sdk },
+  {
+    program: 'anthropic',
+    readsErrors: true,
+    steps: sdk.filter((step) => step !== 'embeddings'),
+    convertsForms: false,
+  },
   { program: 'eventsource-client', readsErrors: false, steps: ['stream', 'leave'] },
   { program: 'axios', readsErrors: false, steps: http },
   { program: 'got', readsErrors: false, steps: http },

@@ -29,6 +29,8 @@ export interface Client {
   /** Whether it reads the sentence of an error in OpenAI's shape. */
   readonly readsErrors: boolean
   readonly steps: readonly Step[]
+  /** What was stored as JSON is not served as a stream, nor the reverse. */
+  readonly convertsForms?: false
   /** It passes over the events that report a failure in the middle. */
   readonly missesBreaks?: true
   /** What the gateway does with its requests, for clients of the Responses API. */
@@ -186,123 +188,126 @@ export function testClients(group: string, node: string, clients: readonly Clien
     ...client,
     name: [client.program, client.responses].filter(Boolean).join(', '),
   }))
-  describe.each(named)('$name', ({ program, steps, readsErrors, responses, missesBreaks }) => {
-    let site: Site
-    let client: ClientProcess
-    beforeAll(async () => {
-      site = await Site.open(responses)
-      client = new ClientProcess(node, folder, program, site.baseURL)
-      await client.ready()
-    })
-    afterAll(async () => {
-      await client?.close()
-      await site?.close()
-    })
-    beforeEach(() => site.reset())
+  describe.each(named)(
+    '$name',
+    ({ program, steps, readsErrors, responses, missesBreaks, convertsForms = true }) => {
+      let site: Site
+      let client: ClientProcess
+      beforeAll(async () => {
+        site = await Site.open(responses)
+        client = new ClientProcess(node, folder, program, site.baseURL)
+        await client.ready()
+      })
+      afterAll(async () => {
+        await client?.close()
+        await site?.close()
+      })
+      beforeEach(() => site.reset())
 
-    const itCan = (step: Step, name: string, run: () => Promise<void>) => {
-      if (steps.includes(step)) it(name, { timeout: 20_000 }, run)
-    }
-    /** Runs a step twice: the second time the answer comes from the cache. */
-    const twice = async <T>(step: Step, input: unknown): Promise<T> => {
-      const first = await client.output<T>(step, input)
-      const { length } = site.upstream.requests
-      const second = await client.output<T>(step, input)
-      expect(second).toEqual(first)
-      expect(site.upstream.requests).toHaveLength(length)
-      await site.logged(2)
-      expect(site.log.at(0)).toMatchObject({ status: 200, cached: false })
-      expect(site.log.at(-1)).toMatchObject({ status: 200, cached: true })
-      return first
-    }
+      const itCan = (step: Step, name: string, run: () => Promise<void>) => {
+        if (steps.includes(step)) it(name, { timeout: 20_000 }, run)
+      }
+      /** Runs a step twice: the second time the answer comes from the cache. */
+      const twice = async <T>(step: Step, input: unknown): Promise<T> => {
+        const first = await client.output<T>(step, input)
+        const { length } = site.upstream.requests
+        const second = await client.output<T>(step, input)
+        expect(second).toEqual(first)
+        expect(site.upstream.requests).toHaveLength(length)
+        await site.logged(2)
+        expect(site.log.at(0)).toMatchObject({ status: 200, cached: false })
+        expect(site.log.at(-1)).toMatchObject({ status: 200, cached: true })
+        return first
+      }
 
-    itCan('chat', 'gets an answer, fresh and from the cache', async () => {
-      expect(await twice('chat', fresh('tulips'))).toBe(TEXT)
-    })
+      itCan('chat', 'gets an answer, fresh and from the cache', async () => {
+        expect(await twice('chat', fresh('tulips'))).toBe(TEXT)
+      })
 
-    itCan('stream', 'streams an answer, fresh and from the cache', async () => {
-      expect(await twice('stream', fresh('tulips'))).toBe(TEXT)
-    })
+      itCan('stream', 'streams an answer, fresh and from the cache', async () => {
+        expect(await twice('stream', fresh('tulips'))).toBe(TEXT)
+      })
 
-    if (steps.includes('chat'))
-      it('gets as a stream what was stored as JSON, and the reverse', async () => {
-        for (const order of [
-          ['chat', 'stream'],
-          ['stream', 'chat'],
-        ] as const) {
-          const prompt = fresh('tulips')
-          for (const step of order) expect(await client.output(step, prompt)).toBe(TEXT)
+      if (steps.includes('chat') && convertsForms)
+        it('gets as a stream what was stored as JSON, and the reverse', async () => {
+          for (const order of [
+            ['chat', 'stream'],
+            ['stream', 'chat'],
+          ] as const) {
+            const prompt = fresh('tulips')
+            for (const step of order) expect(await client.output(step, prompt)).toBe(TEXT)
+          }
+        })
+
+      itCan('leave', 'leaves a stream half-way, and upstream stops', async () => {
+        site.upstream.fault({ stallAfterChunks: 3 })
+        await client.output('leave', fresh('tulips'))
+        await site.upstream.waitFor(({ active }) => active === 0, SOON)
+        await site.idle()
+        await site.logged(1)
+        expect(site.log).toMatchObject([{ status: 499 }])
+      })
+
+      itCan(
+        'leave',
+        'leaves a stream from the cache half-way, and the next one is whole',
+        async () => {
+          const prompt = fresh('a novel')
+          const whole = await client.output('stream', prompt)
+          await client.output('leave', prompt)
+          await site.logged(2)
+          await site.idle()
+          expect(site.log[1]).toMatchObject({ cached: true })
+          expect(await client.output('stream', prompt)).toBe(whole)
+          expect(site.upstream.requests).toHaveLength(1)
+        },
+      )
+
+      itCan('tools', 'calls a tool, fresh and from the cache', async () => {
+        const called = await twice('tools', fresh('the weather: call the tool'))
+        expect(called).toMatchObject({ name: 'weather', input: { city: expect.any(String) } })
+      })
+
+      itCan('streamTools', 'calls a tool in a stream, fresh and from the cache', async () => {
+        const called = await twice('streamTools', fresh('the weather: call the tool'))
+        expect(called).toMatchObject({ name: 'weather', input: { city: expect.any(String) } })
+      })
+
+      itCan('structure', 'gets the structure it asks for, fresh and from the cache', async () => {
+        expect(await twice('structure', fresh('a city'))).toEqual({ city: expect.any(String) })
+      })
+
+      itCan('usage', 'gets the usage at a stream’s end, fresh and from the cache', async () => {
+        expect(await twice('usage', fresh('tulips'))).toBeGreaterThan(5)
+      })
+
+      itCan('embeddings', 'gets embeddings, fresh and from the cache', async () => {
+        const vectors = await twice<number[][]>('embeddings', [fresh('one'), fresh('two')])
+        expect(vectors).toHaveLength(2)
+        for (const vector of vectors) {
+          expect(vector.length).toBeGreaterThan(1)
+          expect(Math.hypot(...vector)).toBeCloseTo(1, 3)
         }
       })
 
-    itCan('leave', 'leaves a stream half-way, and upstream stops', async () => {
-      site.upstream.fault({ stallAfterChunks: 3 })
-      await client.output('leave', fresh('tulips'))
-      await site.upstream.waitFor(({ active }) => active === 0, SOON)
-      await site.idle()
-      await site.logged(1)
-      expect(site.log).toMatchObject([{ status: 499 }])
-    })
-
-    itCan(
-      'leave',
-      'leaves a stream from the cache half-way, and the next one is whole',
-      async () => {
-        const prompt = fresh('a novel')
-        const whole = await client.output('stream', prompt)
-        await client.output('leave', prompt)
-        await site.logged(2)
-        await site.idle()
-        expect(site.log[1]).toMatchObject({ cached: true })
-        expect(await client.output('stream', prompt)).toBe(whole)
-        expect(site.upstream.requests).toHaveLength(1)
-      },
-    )
-
-    itCan('tools', 'calls a tool, fresh and from the cache', async () => {
-      const called = await twice('tools', fresh('the weather: call the tool'))
-      expect(called).toMatchObject({ name: 'weather', input: { city: expect.any(String) } })
-    })
-
-    itCan('streamTools', 'calls a tool in a stream, fresh and from the cache', async () => {
-      const called = await twice('streamTools', fresh('the weather: call the tool'))
-      expect(called).toMatchObject({ name: 'weather', input: { city: expect.any(String) } })
-    })
-
-    itCan('structure', 'gets the structure it asks for, fresh and from the cache', async () => {
-      expect(await twice('structure', fresh('a city'))).toEqual({ city: expect.any(String) })
-    })
-
-    itCan('usage', 'gets the usage at a stream’s end, fresh and from the cache', async () => {
-      expect(await twice('usage', fresh('tulips'))).toBeGreaterThan(5)
-    })
-
-    itCan('embeddings', 'gets embeddings, fresh and from the cache', async () => {
-      const vectors = await twice<number[][]>('embeddings', [fresh('one'), fresh('two')])
-      expect(vectors).toHaveLength(2)
-      for (const vector of vectors) {
-        expect(vector.length).toBeGreaterThan(1)
-        expect(Math.hypot(...vector)).toBeCloseTo(1, 3)
-      }
-    })
-
-    itCan('stream', 'throws for an error before the stream begins', async () => {
-      site.upstream.fail(422, 10)
-      for (const step of ['chat', 'stream'] as const) {
-        if (!steps.includes(step)) continue
-        const { error } = await client.run(step, fresh('tulips'))
-        expect([step, error]).toMatchObject([step, { message: expect.any(String) }])
-        if (error?.status !== undefined) expect([step, error.status]).toEqual([step, 422])
-        if (readsErrors) expect(error?.message).toContain('Upstream answered 422')
-      }
-    })
-
-    if (!missesBreaks)
-      itCan('stream', 'throws for a stream that breaks', async () => {
-        site.upstream.fault({ cutAfterChunks: 3, chunkDelayMs: 5 })
-        const { error } = await client.run('stream', fresh('tulips'))
-        expect(error?.message).toEqual(expect.any(String))
-        await site.idle()
+      itCan('stream', 'throws for an error before the stream begins', async () => {
+        site.upstream.fail(422, 10)
+        for (const step of ['chat', 'stream'] as const) {
+          if (!steps.includes(step)) continue
+          const { error } = await client.run(step, fresh('tulips'))
+          expect([step, error]).toMatchObject([step, { message: expect.any(String) }])
+          if (error?.status !== undefined) expect([step, error.status]).toEqual([step, 422])
+          if (readsErrors) expect(error?.message).toContain('Upstream answered 422')
+        }
       })
-  })
+
+      if (!missesBreaks)
+        itCan('stream', 'throws for a stream that breaks', async () => {
+          site.upstream.fault({ cutAfterChunks: 3, chunkDelayMs: 5 })
+          const { error } = await client.run('stream', fresh('tulips'))
+          expect(error?.message).toEqual(expect.any(String))
+          await site.idle()
+        })
+    },
+  )
 }

@@ -362,6 +362,7 @@ describe('real answers are as the document says', () => {
         ...PROMPT,
         messages: [{ role: 'user', content: 'Hello' }],
         input: 'Hello',
+        max_tokens: 5,
         model: 'no-such-model',
       },
     ],
