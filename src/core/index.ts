@@ -5,6 +5,7 @@ export * as rules from './check.js'
 export { check, type Rule } from './check.js'
 export { Destination, type Target } from './destination.js'
 export * from './errors.js'
+export { type Carrier, carriers } from './events/carriers.js'
 export {
   type EventListener,
   type EventOutcome,

@@ -6,7 +6,7 @@ import {
   base as tellOf,
   timeout as timeoutLayer,
 } from '../../src/index.js'
-import { prometheus } from '../../src/telemetry/index.js'
+import { instrument, prometheus } from '../../src/telemetry/index.js'
 import { chaos } from '../../src/testing/index.js'
 
 /** What is made with options that a caller without types could get wrong. */
@@ -49,6 +49,11 @@ export const factories: Record<string, (options: Anything) => unknown> = {
   chaos,
   createBlossom,
   createBatches: (options) => createBatches(createBlossom(), withoutDirectory(options)),
+  instrument: (options) =>
+    instrument(
+      library.stack(async () => 1),
+      options,
+    )(),
   prometheus: (options) =>
     prometheus(
       library.stack(async () => 1),

@@ -65,6 +65,7 @@ const numeric: Record<string, string[]> = {
   ],
   createBlossom: ['maxResponseBytes'],
   createBatches: ['concurrency', 'expireMs', 'keepMs', 'stalledMs'],
+  instrument: [],
   prometheus: [],
   base: ['unreadMs'],
 }
@@ -80,6 +81,7 @@ const others: Record<string, string[]> = {
   chaos: ['error'],
   rateLimit: ['mode', 'by', 'countTokens', 'shared', 'exact'],
   createBatches: ['shared', 'directory'],
+  instrument: ['tracer', 'meter', 'semconv', 'captureContent', 'propagate'],
   prometheus: ['labels'],
   createBlossom: [
     'apiKey',

@@ -100,6 +100,15 @@ describe('src', () => {
     expect(loaded).toContain('src/layers/retry/index.ts')
   })
 
+  it('loads OpenTelemetry only where it is asked for: of its package there are types alone', () => {
+    const loaded = modules.flatMap(({ path, imports }) =>
+      imports
+        .filter(({ of, isType }) => of.startsWith('@opentelemetry/') && !isType)
+        .map(() => path),
+    )
+    expect(loaded).toEqual([])
+  })
+
   it('imports nothing in a circle', () => {
     expect(cyclesIn(modules, { types: false })).toEqual([])
     // Types that speak of each other: a request's record holds its fault, which looks at records.

@@ -1,5 +1,6 @@
 import { now } from '../time/clock.js'
 import type { AnswerReport, BaseFacts, TokenUsage } from '../traits.js'
+import { runHook } from '../warn.js'
 import { type AskedFacts, askedOf, nameIn } from './asked.js'
 import { carried, carriers } from './carriers.js'
 import type { EventUsage } from './index.js'
@@ -74,8 +75,11 @@ export class Attempt {
   /** It is sent. Returns headers to send along, names and values by turns. */
   sent(method: string, origin: string): readonly string[] {
     const headers: string[] = []
+    const { id } = this.#owner
     for (const carrier of carriers)
-      headers.push(...carrier.sent(this.#owner.id, this.#number, { method, origin }))
+      runHook('A tracer', () => {
+        headers.push(...carrier.sent(id, this.#number, { method, origin }))
+      })
     return headers
   }
 
@@ -129,7 +133,8 @@ export class Attempt {
       report.model = nameIn(said.model) ?? report.model
       report.finishReason = nameIn(said.finishReason) ?? report.finishReason
     }
-    for (const carrier of carriers) carrier.came(id, this.#number, part, isChunk)
+    for (const carrier of carriers)
+      runHook('A tracer', () => carrier.came(id, this.#number, part, isChunk))
   }
 }
 

@@ -1,4 +1,5 @@
 import { processWide } from '../process-wide.js'
+import { hookFailed } from '../warn.js'
 
 /** Where an attempt goes. */
 interface Destined {
@@ -9,8 +10,7 @@ interface Destined {
 
 /**
  * A tracer, which carries its context along with the work of the calls that it knows by their
- * events. Calls are named by their ids; 0 for an attempt stands for the call itself. What it throws
- * would be the call's failure, so it must not.
+ * events. Calls are named by their ids; 0 for an attempt stands for the call itself.
  */
 export interface Carrier {
   /** Runs the work in the tracer's context. */
@@ -33,7 +33,22 @@ export function carried<T>(call: string, attempt: number, work: () => T): T {
   let all = work
   for (const carrier of carriers) {
     const inner = all
-    all = () => carrier.run(call, attempt, inner)
+    all = () => runIn(carrier, call, attempt, inner)
   }
   return all()
+}
+
+/** The work runs whatever the tracer does. */
+function runIn<T>(carrier: Carrier, call: string, attempt: number, work: () => T): T {
+  let hasRun = false
+  try {
+    return carrier.run(call, attempt, () => {
+      hasRun = true
+      return work()
+    })
+  } catch (error) {
+    if (hasRun) throw error
+    hookFailed('A tracer', error)
+    return work()
+  }
 }

@@ -112,16 +112,17 @@ export class Trace implements AttemptOwner {
   begin(): void {
     const { parent } = this.#message
     this.#tell('call:start', { parent, attempt: this.#within, ...this.#asked }, this.startedAt)
-    for (const carrier of carriers) carrier.asked(this.id, this.#request)
+    for (const carrier of carriers) runHook('A tracer', () => carrier.asked(this.id, this.#request))
   }
 
   /** The trace of a tracer that the call belongs to. */
   get traceId(): string | undefined {
-    for (const carrier of carriers) {
-      const traceId = carrier.traceIdOf(this.id)
-      if (traceId !== undefined) return traceId
-    }
-    return undefined
+    let id: string | undefined
+    for (const carrier of carriers)
+      runHook('A tracer', () => {
+        id ??= carrier.traceIdOf(this.id)
+      })
+    return id
   }
 
   /** Begins the call's work, in the stores that are bound to it. */

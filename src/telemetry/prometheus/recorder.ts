@@ -1,6 +1,6 @@
 import type { StackEvent } from '../../core/index.js'
+import { Names } from '../names.js'
 import type { Family, Sample } from './families.js'
-import { Names } from './names.js'
 import { type Spending, Work } from './tallies.js'
 
 const MODELS = 50

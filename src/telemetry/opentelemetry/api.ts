@@ -1,0 +1,24 @@
+import { createRequire } from 'node:module'
+import type * as Api from '@opentelemetry/api'
+import { ConfigError } from '../../core/index.js'
+
+/** The peer, as a module. */
+export type OpenTelemetry = typeof Api
+
+const PACKAGE = '@opentelemetry/api'
+
+/**
+ * Loads the peer. All copies of it in a process share what the SDK has registered.
+ * @throws ConfigError when it is not installed
+ */
+export function loadApi(): OpenTelemetry {
+  try {
+    // In the CommonJS build this is the file's own name.
+    return createRequire(import.meta.url)(PACKAGE) as OpenTelemetry
+  } catch (cause) {
+    throw new ConfigError(
+      `instrument: the package ${PACKAGE} is needed and cannot be loaded; install it with \`npm install ${PACKAGE}\`.`,
+      { cause },
+    )
+  }
+}
