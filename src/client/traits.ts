@@ -60,17 +60,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
         variant === WITH_USAGE || chunks.some((chunk) => usageIn(chunk) !== undefined)
       return isServed ? chunks : undefined
     },
-    fromStream: (chunks, request) => {
-      if (isResponses(request)) {
-        const response = chunks.map(lastResponse).findLast((last) => last !== undefined)
-        return response && { data: Json.of(response), requestId: undefined }
-      }
-      if (!isChat(request)) return undefined
-      const data = fromChunks(chunks)
-      // A stream that was not asked for its usage has none, and a plain answer always has: whoever
-      // counts by it must not lose it.
-      return data?.usage && { data: Json.of(data), requestId: undefined }
-    },
+    fromStream,
     split: ({ path, body, principal: own }) => {
       if (path !== EMBEDDINGS || body === undefined) return undefined
       const { input, ...rest } = body
@@ -80,6 +70,19 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     merge: mergeEmbeddings,
     divide: divideEmbeddings,
   }
+}
+
+/** The plain answer that a whole stream holds, if it holds one. */
+function fromStream(chunks: readonly unknown[], request: Outgoing): BlossomAnswer | undefined {
+  if (isResponses(request)) {
+    const response = chunks.map(lastResponse).findLast((last) => last !== undefined)
+    return response && { data: Json.of(response), requestId: undefined }
+  }
+  if (!isChat(request)) return undefined
+  const data = fromChunks(chunks)
+  // A stream that was not asked for its usage has none, and a plain answer always has: whoever
+  // counts by it must not lose it.
+  return data?.usage && { data: Json.of(data), requestId: undefined }
 }
 
 /** The variant of a stream that was asked to report its usage. */
