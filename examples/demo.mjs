@@ -1,6 +1,7 @@
 /**
  * Starts one of the example servers with everything the gateway serves: `npm run demo`, or `npm run
- * demo -- express`. Without an API key and an address it starts a local upstream that speaks
+ * demo -- express`. With `--traffic` it also makes calls to itself, so that the live page has
+ * something to show. Without an API key and an address it starts a local upstream that speaks
  * Blossom's wire, and says so. All settings are environment variables: PORT (8787), HOST
  * (127.0.0.1), and those of `blossomFromEnv()` and `gatewayOptionsFromEnv()`.
  */
@@ -8,6 +9,7 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -22,7 +24,9 @@ function stop(sentence) {
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < 20 || (major === 20 && minor < 19))
   stop(`The demo needs Node 20.19 or later; this is ${process.version}.`)
-const [framework = 'hono'] = process.argv.slice(2)
+const words = process.argv.slice(2)
+const hasTraffic = words.includes('--traffic')
+const [framework = 'hono'] = words.filter((word) => word !== '--traffic')
 if (!FRAMEWORKS.includes(framework))
   stop(`Unknown framework "${framework}"; there is: ${FRAMEWORKS.join(', ')}.`)
 const port = Number(process.env.PORT || 8787)
@@ -55,6 +59,8 @@ if (!hasKey && !isForwarding) {
   // The client needs one; your own upstream, or the local one, need not look at it.
   env.POLLINATIONS_API_KEY = 'no-key-is-set'
 }
+if (hasTraffic && !upstream)
+  stop('Traffic is only made for the local Blossom: elsewhere it would cost you something.')
 const hasAdminToken = Boolean(env.BLOSSOM_ADMIN_TOKEN?.trim())
 if (!hasAdminToken) env.BLOSSOM_ADMIN_TOKEN = randomBytes(18).toString('base64url')
 
@@ -62,7 +68,14 @@ let blossom
 let gateway
 try {
   blossom = blossomFromEnv(env)
-  gateway = createGateway(blossom, gatewayOptionsFromEnv(env))
+  // A line for each call of its own would hide everything else.
+  if (hasTraffic) env.LOG_LEVEL ||= 'silent'
+  gateway = createGateway(blossom, {
+    ...gatewayOptionsFromEnv(env),
+    ...(hasTraffic && {
+      call: (request) => ({ tenant: request.headers.get('x-tenant') ?? undefined }),
+    }),
+  })
 } catch (error) {
   // A wrong value: the sentence names the variable, a stack trace adds nothing.
   stop(error.message)
@@ -78,6 +91,7 @@ try {
     )
   stop(`The server could not start on ${host}:${port}: ${error.message}`)
 }
+leadToTheLivePage()
 stopOnSignals({ server, gateway, blossom, timeoutMs: 10_000 })
 
 const address = server.address()
@@ -99,12 +113,51 @@ console.log(
   `  curl -N ${url}/generate/stream ${json('{"prompt":"Tell me a story about a garden"}')}`,
 )
 console.log(`  curl ${url}/health\n`)
+console.log(`What the stack is doing, live: ${url}/live (sign in with the admin token)`)
 console.log(`All routes, to try in a browser: ${url}/docs`)
 console.log(`A WebSocket: ${url.replace('http', 'ws')}/ws/generate`)
 console.log(
-  `Clearing the cache needs the admin token: ${hasAdminToken ? 'the one in BLOSSOM_ADMIN_TOKEN' : env.BLOSSOM_ADMIN_TOKEN}`,
+  `The admin token: ${hasAdminToken ? 'the one in BLOSSOM_ADMIN_TOKEN' : env.BLOSSOM_ADMIN_TOKEN}`,
 )
-console.log('\nEach request is logged below. Ctrl-C stops it.')
+console.log(
+  hasTraffic
+    ? '\nIt makes calls to itself: some fail, some wait, some come from the cache. Ctrl-C stops it.'
+    : '\nEach request is logged below. Ctrl-C stops it. With --traffic the live page has something to show.',
+)
+if (hasTraffic) void makeTraffic()
+
+/** `GET /` is the live page's, whatever the framework. */
+function leadToTheLivePage() {
+  const served = server.listeners('request')
+  server.removeAllListeners('request')
+  server.on('request', (request, response) => {
+    if (request.url !== '/' || request.method !== 'GET') {
+      for (const serve of served) serve.call(server, request, response)
+      return
+    }
+    response.writeHead(302, { location: '/live', 'cache-control': 'no-store' }).end()
+  })
+}
+
+/** Calls of three tenants in waves, many of them alike; now and then upstream is in trouble. */
+async function makeTraffic() {
+  const tenants = ['garden', 'kitchen', 'library']
+  for (let i = 0; server.listening; i++) {
+    const wave = 1 + Math.sin(i / 60)
+    // Long enough for retries to fail as well, once in a while.
+    if (i % 400 === 300) for (let n = 0; n < 12; n++) upstream.fault({ status: 503 })
+    const isStream = Math.random() < 0.6
+    const subject = Math.random() < 0.4 ? i % 7 : i
+    fetch(`${url}/generate/${isStream ? 'stream' : 'cached'}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-tenant': tenants[i % 3] },
+      body: JSON.stringify({ prompt: `Tell me of flower ${subject}.` }),
+    })
+      .then((answer) => answer.text())
+      .catch(() => {})
+    await sleep(60 + 220 * Math.random() * (2.2 - wave))
+  }
+}
 
 /** Builds when `dist` is missing or something it is made of has changed since. */
 function buildWhenStale() {

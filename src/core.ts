@@ -69,6 +69,7 @@ export type {
   SharedSlot,
   SharedSlots,
   SharedState,
+  SharedStateStats,
   UnrunReason,
   WindowTerms,
 } from './core/shared-state/index.js'
@@ -146,6 +147,7 @@ export {
   type QueueOptions,
   type QueueSettings,
   type QueueStats,
+  type QueueTenant,
   queue,
 } from './layers/queue/index.js'
 export {

@@ -378,7 +378,8 @@ describe('node --import tsx examples/batch.ts', () => {
 
   it('begins no more prompts once the key is refused', async () => {
     const upstream = await upstreamFor()
-    upstream.fault({ status: 401, times: COUNT })
+    // Slow enough for the first refusal to be heard before the last prompt is asked.
+    upstream.fault({ status: 401, delayMs: 100, times: COUNT })
     const running = startBatch(upstream, makeFolder())
     expect(await running.exit).toEqual([1, null])
     expect(upstream.requests.length).toBeLessThan(COUNT)
@@ -389,6 +390,34 @@ describe('node --import tsx examples/batch.ts', () => {
 describe('npm run demo', () => {
   const demo = (args: readonly string[], env: NodeJS.ProcessEnv) =>
     run(['examples/demo.mjs', ...args], env)
+
+  it.each(EXAMPLES)(
+    'leads from / to the live page, and makes traffic of its own for it: %s',
+    async (name) => {
+      const running = demo([name, '--traffic'], {})
+      await expect.poll(() => running.output, { timeout: 25_000 }).toContain('Ctrl-C stops it.')
+      const [, url] = /is ready: (\S+)/.exec(running.output)!
+      const [, token] = /admin token: (\S+)/.exec(running.output)!
+      const root = await fetch(url!, { redirect: 'manual' })
+      expect([root.status, root.headers.get('location')]).toEqual([302, '/live'])
+      const signedIn = await fetch(`${url}/live`, {
+        method: 'POST',
+        body: new URLSearchParams({ token: token! }),
+        redirect: 'manual',
+      })
+      expect([signedIn.status, signedIn.headers.get('location')]).toEqual([303, 'live'])
+      const cookie = signedIn.headers.get('set-cookie')!.split(';', 1)[0]!
+      const feed = await fetch(`${url}/live/feed`, { headers: { cookie } })
+      // Reads until it has seen what it waits for.
+      let shown = ''
+      for await (const text of feed.body!.pipeThrough(new TextDecoderStream())) {
+        shown += text
+        if (/"totals":\{"complete":[1-9]/.test(shown) && shown.includes('"tenant":"garden"')) break
+      }
+      running.child.kill('SIGINT')
+      expect(await running.exit).toEqual([0, null])
+    },
+  )
 
   it.each(['', ...FRAMEWORKS])(
     'starts %s with a local upstream, and says what can be called',
@@ -436,6 +465,12 @@ describe('npm run demo', () => {
   })
 
   it.each([
+    [
+      'traffic for an upstream that costs something',
+      ['--traffic'],
+      { POLLINATIONS_API_KEY: 'sk_test' },
+      /Traffic is only made for the local Blossom/,
+    ],
     [
       'a framework that it does not know',
       ['hapi'],

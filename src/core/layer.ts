@@ -1,3 +1,4 @@
+import type { SharedState } from './shared-state/index.js'
 import type { BaseFacts } from './traits.js'
 import type { Handler } from './types.js'
 
@@ -24,6 +25,8 @@ export interface Layer<
 export interface LayerHooks {
   /** What kind of layer it is, whatever its name. */
   readonly kind: string
+  /** What it has together with the layers of other processes. */
+  readonly shared: SharedState | undefined
   /** Kinds that are better placed inside this one, each with the reason for it. */
   readonly outside: Readonly<Record<string, string>>
   /** Throws a `ConfigError` when the layer cannot be around this base. */
@@ -58,6 +61,8 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
    * `describe()` and a warning report it.
    */
   outside?: Readonly<Record<string, string>> | undefined
+  /** What it has together with the layers of other processes: the live page tells how that is. */
+  shared?: SharedState | undefined
   /**
    * Is called for each stack that is composed with the layer. What it throws, a `ConfigError`,
    * refuses the base.
@@ -90,9 +95,11 @@ export function defineLayer<
   Request = unknown,
   Answer = unknown,
 >(definition: LayerDefinition<Name, Stats, Request, Answer>): Layer<Name, Stats, Request, Answer> {
-  const { name, wrap, stats, kind = name, outside = {}, checkBase, drain, close } = definition
+  const { name, wrap, stats, kind = name, outside = {}, shared } = definition
+  const { checkBase, drain, close } = definition
   const hooks: LayerHooks = {
     kind,
+    shared,
     outside,
     checkBase,
     drain: () => drain?.(),
@@ -125,5 +132,6 @@ export interface LayerEntry {
   readonly name: string
   readonly kind: string
   readonly layer: object
+  readonly shared: SharedState | undefined
   stats(): object
 }

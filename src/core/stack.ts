@@ -131,7 +131,7 @@ class ComposedStack<Request, Answer> {
 
   layers(): LayerEntry[] {
     return this.#entries.flatMap(({ name, layer, hooks }): LayerEntry[] =>
-      hooks ? [{ name, kind: hooks.kind, layer, stats: hooks.stats }] : [],
+      hooks ? [{ name, kind: hooks.kind, layer, shared: hooks.shared, stats: hooks.stats }] : [],
     )
   }
 

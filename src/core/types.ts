@@ -118,14 +118,15 @@ export const ANSWERED_BY = 'answeredBy'
 export const UPSTREAM_PAUSE = 'upstreamPause'
 
 /**
- * Key in a call's notes: the trace of a tracer that the call belongs to, as `TelemetryNote`. The core
- * notes it, the gateway's log reads it.
+ * Key in a call's notes: the id of the call in its events, and the trace of a tracer that it belongs
+ * to, as `TelemetryNote`. The core notes it while somebody listens, the gateway reads it.
  */
 export const TELEMETRY = 'telemetry'
 
-/** Where a call is found among the traces of a tracer. */
+/** Where a call is found among events, and among the traces of a tracer. */
 export interface TelemetryNote {
-  readonly traceId: string
+  readonly call: string
+  readonly traceId?: string | undefined
 }
 
 /** Upstream has reported that one of its limits is used up. */

@@ -9,6 +9,7 @@ import {
   rules,
 } from '../core/index.js'
 import { type Caller, readCaller } from './caller.js'
+import { liveRoutes } from './live/index.js'
 import { openApiRoute } from './openapi/index.js'
 import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } from './options.js'
 import { rejection } from './rejection.js'
@@ -61,6 +62,7 @@ export class GatewayCore implements RouteTools {
   readonly inProgress = new InProgress()
   /** Streams that can be resumed, if they are switched on. */
   readonly streams: ResumableStreams | undefined
+  watcher: RouteTools['watcher']
   readonly #closers = new Set<(finished: Promise<void>) => Promise<void>>()
   #draining = false
   #closing: Promise<void> | undefined
@@ -235,6 +237,7 @@ export function createGateway<Platform = unknown>(
       ...(own.streams ? streamRoutes(own.streams) : []),
       ...batchRoutes(own),
       ...metricsRoutes(own),
+      ...liveRoutes(own),
       openApiRoute(own),
       ...docsRoutes(own),
     ],

@@ -68,7 +68,8 @@ export interface GatewayOptions<Platform = unknown> {
    */
   log?: ((entry: RequestLog) => void) | undefined
   /**
-   * The Bearer token for clearing the cache, and for batches of nobody's; without one nobody can.
+   * The token for the live page, for clearing the cache, and for batches of nobody's; without one
+   * nobody can.
    * At least 16 characters.
    */
   adminToken?: string | undefined

@@ -1,6 +1,6 @@
 import { TimeoutError } from '../errors.js'
 import { isObserved } from '../events/index.js'
-import { Trace } from '../events/trace.js'
+import { isNotes, Trace } from '../events/trace.js'
 import { proceed } from '../follow.js'
 import { COMPLETE, type Stream, type StreamEnd, streamOf } from '../stream/index.js'
 import { type Expiring, NOT_WAITING } from '../time/deadline-heap.js'
@@ -112,9 +112,11 @@ export class Call extends CallContext implements Expiring {
     const trace = new Trace({ base, request, tenant, onEvent, parent, attempt, meta: timed })
     this.trace = trace
     trace.begin()
-    const { traceId } = trace
-    if (traceId !== undefined)
-      runHook('meta.set()', () => this.meta.set(TELEMETRY, { traceId } satisfies TelemetryNote))
+    const { id, traceId } = trace
+    if (traceId !== undefined || (meta !== undefined && isNotes(meta))) {
+      const note: TelemetryNote = { call: id, traceId }
+      runHook('meta.set()', () => this.meta.set(TELEMETRY, note))
+    }
     return trace
   }
 

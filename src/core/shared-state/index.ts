@@ -33,6 +33,18 @@ export interface SharedState {
   slots(name: string): SharedSlots
   /** Batches of jobs that outlive the process. Those of one name share them. */
   jobs(name: string, options: SharedJobsOptions): SharedJobs
+  /** What has been asked of the others so far, and what came of it. */
+  stats?: (() => SharedStateStats) | undefined
+}
+
+/** What shared state has counted. */
+export interface SharedStateStats {
+  /** Operations that failed or took too long. */
+  readonly failures: number
+  /** Decisions of this process alone, as the others could not be asked in time. */
+  readonly alone: number
+  /** Gauge: processes that have been heard in the last 10 s, this one among them. */
+  readonly processes: number
 }
 
 /** Marks an object as shared state, for layers of any copy of the library. */

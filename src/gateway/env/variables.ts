@@ -184,7 +184,7 @@ export const GatewayVariables = v.object({
   BLOSSOM_ADMIN_TOKEN: text(
     'at least 16 printable ASCII characters',
     (value) => /^[\x21-\x7e]{16,}$/.test(value),
-    'The Bearer token for clearing the cache.',
+    'The token for the live page, and for clearing the cache.',
   ),
   BLOSSOM_BODY_LIMIT: integer(1024 * 1024, 1, 1024 * 1024 * 1024, 'Largest body, in bytes.'),
   LOG_LEVEL: choice(

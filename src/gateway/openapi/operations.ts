@@ -129,6 +129,12 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     failures: [401, 500],
     meanings: { 401: 'The Bearer token of the metrics is missing or wrong.' },
   },
+  live: {
+    summary: 'A page that shows what the stack is doing, for who has the admin token',
+    tag: 'State',
+    success: { 'text/html': { schema: { type: 'string' } } },
+    failures: [500],
+  },
   openapi: {
     summary: 'This document',
     tag: 'Documentation',

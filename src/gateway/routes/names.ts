@@ -14,6 +14,7 @@ export const ROUTE_NAMES = [
   'health-live',
   'health-ready',
   'metrics',
+  'live',
   'openapi',
   'docs',
   'v1-chat',

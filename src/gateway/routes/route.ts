@@ -2,6 +2,7 @@ import type { Blossom, ClientInternals } from '../../client/client.js'
 import type { BlossomCallOptions } from '../../client/types.js'
 import type { CheckedGatewayOptions } from '../options.js'
 import type { EventDelivery } from '../server/event-body.js'
+import type { Finished } from '../server/finished.js'
 import type { Incoming, Reply } from '../server/message.js'
 import type { Dialect } from '../server/reply.js'
 import type { StackView } from '../stack-view.js'
@@ -14,6 +15,8 @@ export interface RouteTools {
   readonly client: ClientInternals
   readonly options: CheckedGatewayOptions
   readonly view: StackView
+  /** Hears of each request that has ended, while somebody watches. */
+  watcher: ((finished: Finished) => void) | undefined
   /** Whether the gateway takes no new calls any more. */
   isDraining(): boolean
 }

@@ -10,6 +10,8 @@ export interface Incoming {
   /** Path and query, exactly as received. */
   readonly target: string
   header(name: string): string | undefined
+  /** Where it has come from, as far as the mount knows: a client, or a proxy in front. */
+  readonly address?: string | undefined
   /** Aborted when the client has disconnected, or by `cut`. */
   readonly signal: AbortSignal
   cut(reason: unknown): void

@@ -122,6 +122,7 @@ function fromNode(req: FrameworkRequest, res: NodeResponse, target: string): Inc
       const value = req.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     },
+    address: req.socket.remoteAddress,
     signal: leaving.signal,
     cut(reason) {
       leaving.abort(reason)

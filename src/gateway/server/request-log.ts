@@ -13,8 +13,8 @@ import {
 } from '../../core/index.js'
 import type { CacheNote } from '../../layers/cache/index.js'
 import type { LimitLevel, RateLimitNote } from '../../layers/rate-limit/index.js'
-import type { Caller } from '../caller.js'
 import type { RouteTools } from '../routes/route.js'
+import type { Finished } from './finished.js'
 
 /** What the layers have noted of a call. */
 export interface CallFacts {
@@ -51,31 +51,14 @@ export function readNotes(
   }
 }
 
-/** A request that has ended, however it did. */
-export interface Finished {
-  readonly requestId: string
-  readonly method: string
-  readonly route: string
-  /** As sent. */
-  readonly status: number
-  /** On the `performance.now()` clock. */
-  readonly startedAt: number
-  /** Of a stream whose head went out. */
-  readonly firstTokenMs?: number | undefined
-  readonly meta?: ReadonlyMap<string, unknown>
-  readonly caller: Caller
-  /** The client left before the end: what failed then is not reported. */
-  readonly left?: boolean
-  readonly error: unknown
-}
-
 const round = (ms: number): number => Number(ms.toFixed(1))
 
 /** Reports a request to the operator's `onError` and `log`. */
 export function report(
   finished: Finished,
-  { options, view }: Pick<RouteTools, 'options' | 'view'>,
+  { options, view, watcher }: Pick<RouteTools, 'options' | 'view' | 'watcher'>,
 ): void {
+  watcher?.(finished)
   const { requestId, method, route, startedAt, firstTokenMs, caller, error } = finished
   const { meta = new Map<string, unknown>(), left = false } = finished
   const status = left ? 499 : finished.status

@@ -197,6 +197,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
   const layer: Layer<Name, BreakerStats, Request> = defineLayer({
     name: checked.name,
     kind: 'breaker',
+    shared,
     outside: OUTSIDE,
     wrap: (next) => (request, context) => circuits.run(next, request, context),
     stats: () => circuits.stats(),

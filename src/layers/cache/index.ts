@@ -118,6 +118,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   const layer = defineLayer({
     name,
     kind: 'cache',
+    shared,
     outside: {
       queue: 'a hit waits for a slot and holds it; put cache outside.',
       pool: 'a hit waits for a connection and holds it; put cache outside.',

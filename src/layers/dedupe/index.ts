@@ -67,6 +67,7 @@ export function dedupe<const Name extends string = 'dedupe'>(
   return defineLayer({
     name,
     kind: 'dedupe',
+    shared,
     outside: {
       queue:
         'each caller that joins holds a slot while it waits for the first; put dedupe outside.',

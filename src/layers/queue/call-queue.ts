@@ -11,7 +11,7 @@ import {
 import { Gate, refusalIn } from '../gate.js'
 import { Admission } from './admission.js'
 import { type Concurrency, isOverload } from './concurrency/index.js'
-import { Fairness } from './fairness/index.js'
+import { Fairness, type QueueTenant } from './fairness/index.js'
 import { HoldTimes } from './hold-times.js'
 import { ModelGate, ModelGates } from './model-gates.js'
 import { QueuedCall } from './queued-call.js'
@@ -263,5 +263,9 @@ export class CallQueue {
       rejected: this.#rejected,
       ...(this.#shares?.stats() ?? { tenants: 0, fairnessIndex: 1 }),
     }
+  }
+
+  tenants(count: number): readonly QueueTenant[] {
+    return this.#shares?.busiest(count) ?? []
   }
 }

@@ -9,6 +9,9 @@ import {
 } from '../../core/index.js'
 import { CallQueue } from './call-queue.js'
 import { type Concurrency, concurrencyRule } from './concurrency/index.js'
+import type { QueueTenant } from './fairness/index.js'
+
+export type { QueueTenant } from './fairness/index.js'
 
 /** Options of `queue()`. */
 export interface QueueOptions<Name extends string = 'queue'> {
@@ -74,6 +77,12 @@ export interface QueueSettings {
 export interface QueueLayer<Name extends string = 'queue'> extends Layer<Name, QueueStats> {
   /** @throws ConfigError when a setting is unknown or not what it should be */
   set(settings: QueueSettings): void
+  /**
+   * The tenants that have calls in progress or waiting, those with most of them waiting first.
+   * Empty while no call has named a tenant, and with `fairness: false`.
+   * @param count tenants at most, 20 if it is not given
+   */
+  tenants(count?: number): readonly QueueTenant[]
 }
 
 /** What `queue()` has counted, and who runs and waits. */
@@ -150,11 +159,13 @@ export function queue<const Name extends string = 'queue'>(
   const layer: Layer<Name, QueueStats> = defineLayer({
     name: checked.name,
     kind: 'queue',
+    shared,
     outside: { pool: 'a call that waits in the queue holds a connection; put queue outside.' },
     wrap: (next) => (request, context) => calls.run(next, request, context),
     stats: () => calls.stats(),
   })
   return Object.assign(layer, {
+    tenants: (count = 20) => calls.tenants(count),
     set(settings: QueueSettings) {
       const rule = { concurrency: concurrencyRule(undefined) }
       const { concurrency } = check<QueueSettings>('queue.set', settings, rule, fail)

@@ -89,7 +89,7 @@ export function rateLimit<const Name extends string = 'rateLimit', Request = unk
     countTokens: rules.callback<(request: unknown) => number>(),
     name: rules.layerName<Name>('rateLimit'),
   })
-  const { name, by, mode } = checked
+  const { name, by, mode, shared } = checked
   const limits = readLimits(checked)
   if (Object.values(limits).every((limit) => limit === undefined))
     throw new ConfigError('rateLimit: one of requests, tokens or cost is required.', {
@@ -100,6 +100,7 @@ export function rateLimit<const Name extends string = 'rateLimit', Request = unk
   const layer = defineLayer({
     name,
     kind: 'rateLimit',
+    shared,
     outside: mode === 'wait' ? WAITS[by === 'all' ? 'forAll' : 'forKeys'] : {},
     wrap: (next) => (request, context) => all.run(next as Handler, request, context),
     stats: () => all.stats(),

@@ -28,6 +28,14 @@ const IDLE_KEPT = 1_000
 /** Lines of a tenant that are remembered when they have no calls. */
 const LINES_KEPT = 4
 
+/** The calls of a tenant in a queue. */
+export interface QueueTenant {
+  /** Absent for the calls without a tenant. */
+  readonly tenant?: string | undefined
+  readonly running: number
+  readonly waiting: number
+}
+
 export interface FairnessOptions {
   maxWaiting: number
   /** Of tenants; all others have 1. */
@@ -193,6 +201,19 @@ export class Fairness implements BandOwner, ClaimOwner {
     for (const { lines } of [...this.#tenants.values(), this.#nobody])
       for (const line of lines) line.service *= factor
     for (const band of this.#bands.values()) band.rescale(factor)
+  }
+
+  /** Those with calls, the one with most of them waiting first; `tenant` is absent for nobody's. */
+  busiest(count: number): QueueTenant[] {
+    return [...this.#tenants.values(), this.#nobody]
+      .filter((tenant) => !tenant.isIdle)
+      .sort((a, b) => b.waiting - a.waiting || b.running - a.running)
+      .slice(0, count)
+      .map(({ name, running, waiting }) => ({
+        ...(name !== undefined && { tenant: name }),
+        running,
+        waiting,
+      }))
   }
 
   stats(): { tenants: number; fairnessIndex: number } {

@@ -1,0 +1,155 @@
+import { randomBytes } from 'node:crypto'
+import { rejection } from '../rejection.js'
+import { guideRoute, type Route, type RouteCall, type RouteTools } from '../routes/route.js'
+import { type Incoming, type Reply, unsupported } from '../server/message.js'
+import { isToken } from '../token.js'
+import { Attempts } from './attempts.js'
+import { livePage, loginPage, policyOf } from './page/index.js'
+import { SESSION_MS, Sessions } from './sessions.js'
+import { Watch, type WatchedGateway } from './watch.js'
+
+const PATH = '/live'
+const COOKIE = 'blossom_live'
+/** A form with a token is never longer. */
+const FORM_BYTES = 4_096
+
+interface LiveGateway extends WatchedGateway, Pick<RouteTools, 'options'> {
+  onClose(end: (finished: Promise<void>) => Promise<void>): () => void
+}
+
+/**
+ * The live page, its form and its feed, for who has the admin token: without one there is no such
+ * page.
+ */
+export function liveRoutes(core: LiveGateway): Route[] {
+  const { adminToken, routes } = core.options
+  if (adminToken === undefined || routes?.includes('live') === false) return []
+  const live = new Live(core, adminToken)
+  core.onClose(async () => live.close())
+  const route = (method: Route['method'], path: string, handle: Route['handle'], more = {}) =>
+    guideRoute(method, path, { name: 'live', anyone: true, handle, ...more })
+  const inside = { undocumented: true }
+  return [
+    route('GET', PATH, async (call) => live.page(call)),
+    route('POST', PATH, (call) => live.form(call), inside),
+    route('GET', `${PATH}/feed`, async (call) => live.feed(call), inside),
+  ]
+}
+
+class Live {
+  readonly #core: LiveGateway
+  readonly #token: string
+  readonly #sessions = new Sessions()
+  readonly #attempts = new Attempts()
+  readonly #watch: Watch
+
+  constructor(core: LiveGateway, token: string) {
+    this.#core = core
+    this.#token = token
+    this.#watch = new Watch(core)
+  }
+
+  close(): void {
+    this.#watch.close()
+  }
+
+  page({ incoming }: RouteCall): Reply {
+    if (!this.#sessions.has(cookieOf(incoming))) return html(200, (nonce) => loginPage(nonce))
+    return html(200, (nonce) => livePage(nonce, this.#watch.first()))
+  }
+
+  feed({ incoming, delivery }: RouteCall): Reply {
+    if (!this.#sessions.has(cookieOf(incoming)))
+      throw rejection('AUTH', 401, 'The feed is only for who has signed in at the live page.')
+    const headers = {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store, no-transform',
+      'x-accel-buffering': 'no',
+    }
+    return { status: 200, headers, events: this.#watch.open(delivery) }
+  }
+
+  /** Signs in with the token, or out. */
+  async form({ incoming }: RouteCall): Promise<Reply> {
+    const fields = await readForm(incoming)
+    if (fields.get('leave') !== null) {
+      this.#sessions.end(cookieOf(incoming))
+      return this.#redirect(incoming, '', 0)
+    }
+    const address = incoming.address ?? ''
+    const waitMs = this.#attempts.waitOf(address)
+    if (waitMs > 0) return tooMany(Math.ceil(waitMs / 1_000))
+    if (isToken(fields.get('token') ?? '', this.#token))
+      return this.#redirect(incoming, this.#sessions.begin(), SESSION_MS)
+    this.#attempts.wrong(address)
+    return html(401, (nonce) => loginPage(nonce, 'This is not the admin token.'))
+  }
+
+  /** To the page by GET, with a cookie that is sent nowhere else and that no script can read. */
+  #redirect(incoming: Incoming, id: string, ms: number): Reply {
+    const attributes = [
+      `${COOKIE}=${id}`,
+      `Path=${pathOf(incoming, this.#core.options.publicPath)}`,
+      `Max-Age=${ms / 1_000}`,
+      'HttpOnly',
+      'SameSite=Strict',
+      ...(isSecure(incoming) ? ['Secure'] : []),
+    ]
+    const headers = { location: PATH.slice(1), 'cache-control': 'no-store' }
+    return { status: 303, headers, cookies: [attributes.join('; ')] }
+  }
+}
+
+function html(status: number, make: (nonce: string) => string): Reply {
+  const nonce = randomBytes(18).toString('base64')
+  return {
+    status,
+    headers: {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': policyOf(nonce),
+      'cache-control': 'no-store',
+      // The form tells where it is to itself alone: see `pathOf`.
+      'referrer-policy': 'same-origin',
+    },
+    body: make(nonce),
+  }
+}
+
+function tooMany(seconds: number): Reply {
+  const reply = html(429, (nonce) =>
+    loginPage(nonce, `Too many wrong tokens; try again in ${seconds} s.`),
+  )
+  return { ...reply, headers: { ...reply.headers, 'retry-after': String(seconds) } }
+}
+
+/** @throws StackError status 415 for anything but a form */
+async function readForm(incoming: Incoming): Promise<URLSearchParams> {
+  const type = (incoming.header('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase()
+  if (type !== 'application/x-www-form-urlencoded')
+    throw unsupported('Send the token as a form: application/x-www-form-urlencoded.')
+  const received = await incoming.read(FORM_BYTES)
+  const form = 'bytes' in received ? Buffer.from(received.bytes).toString() : received.parsed
+  // A parser further out has made an object of it, or text.
+  return new URLSearchParams(form as string | Record<string, string>)
+}
+
+function cookieOf(incoming: Incoming): string | undefined {
+  const cookies = (incoming.header('cookie') ?? '').split(';').map((cookie) => cookie.trim())
+  const own = cookies.find((cookie) => cookie.startsWith(`${COOKIE}=`))
+  return own?.slice(COOKIE.length + 1)
+}
+
+/**
+ * The page's path as the browser knows it: a mount or a proxy in front may have taken a part of it
+ * away, so the page that sends the form is asked first.
+ */
+function pathOf(incoming: Incoming, publicPath: string): string {
+  const referer = incoming.header('referer') ?? ''
+  const path = URL.canParse(referer) ? new URL(referer).pathname.replace(/\/$/, '') : ''
+  return /^[\w\-.~%/]*\/live$/.test(path) ? path : publicPath + PATH
+}
+
+/** Whether the browser has come by https, here or at a proxy in front. */
+const isSecure = (incoming: Incoming): boolean =>
+  incoming.header('x-forwarded-proto')?.split(',', 1)[0]?.trim() === 'https' ||
+  incoming.request.url.startsWith('https:')

@@ -1,0 +1,183 @@
+import type { Blossom } from '../../client/client.js'
+import { LAYERS, LISTEN, now, runHook, Timer, wallTime } from '../../core/index.js'
+import type { LimitLevel } from '../../layers/rate-limit/index.js'
+import { frame } from '../../streams/event-frame.js'
+import { internalsOf } from '../../telemetry/observed.js'
+import type { RouteTools } from '../routes/route.js'
+import type { EventDelivery } from '../server/event-body.js'
+import type { Finished } from '../server/finished.js'
+import { readNotes } from '../server/request-log.js'
+import { type Failure, Failures } from './failures.js'
+import { Feed } from './feed.js'
+import { readStack, type StackNow } from './snapshot.js'
+import { Traffic, type TrafficNow } from './traffic.js'
+
+/** Between two snapshots. Milliseconds. */
+const SECOND_MS = 1_000
+/** It goes on for so long without a page: one that is reloaded misses nothing. Milliseconds. */
+const LINGER_MS = 60_000
+/** Tenants whose limits are shown. */
+const LIMITS_SHOWN = 8
+const LONGEST_TENANT = 40
+
+/** How far a tenant's limit is used up, as of its last request. */
+interface LimitNow extends Pick<LimitLevel, 'unit' | 'remaining'> {
+  readonly tenant: string | undefined
+  /** What comes back until as much may go at once as ever. */
+  readonly used: number
+}
+
+/** What the page shows, a snapshot a second. */
+export interface Snapshot extends StackNow {
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** Since when calls are counted. */
+  readonly since: number
+  readonly uptimeMs: number
+  readonly isDraining: boolean
+  readonly traffic: TrafficNow
+  /** Calls of each of the last 120 seconds: complete, failed, left. */
+  readonly course: Traffic['course']
+  readonly limits: readonly LimitNow[]
+  readonly failures: readonly Failure[]
+}
+
+/** What is watched. */
+export type WatchedGateway = Pick<RouteTools, 'view' | 'watcher' | 'isDraining'> & {
+  readonly blossom: Blossom<readonly unknown[]>
+}
+
+/** Watches a client and its gateway while at least one page is open. Nobody watching costs nothing. */
+export class Watch {
+  readonly #core: WatchedGateway
+  readonly #feeds = new Set<Feed>()
+  #running: Running | undefined
+  #linger: Timer | undefined
+
+  constructor(core: WatchedGateway) {
+    this.#core = core
+  }
+
+  /** What a page shows before its feed has begun. */
+  first(): string {
+    const snapshot = this.#run().snapshot()
+    if (this.#feeds.size === 0) this.#lingerOn()
+    return snapshot
+  }
+
+  /** A feed for one more page. */
+  open(delivery: EventDelivery): Feed {
+    const running = this.#run()
+    const feed = new Feed(delivery, (left) => this.#left(left))
+    this.#feeds.add(feed)
+    feed.show(frame({ data: running.snapshot() }))
+    return feed
+  }
+
+  /** Ends all feeds. */
+  close(): void {
+    this.#linger?.stop()
+    this.#stop()
+    for (const feed of [...this.#feeds]) feed.end()
+  }
+
+  #left(feed: Feed): void {
+    this.#feeds.delete(feed)
+    if (this.#feeds.size === 0 && this.#running !== undefined) this.#lingerOn()
+  }
+
+  #run(): Running {
+    this.#linger?.stop()
+    this.#running ??= new Running(this.#core, (snapshot) => {
+      const text = frame({ data: snapshot })
+      for (const feed of this.#feeds) feed.show(text)
+    })
+    return this.#running
+  }
+
+  #lingerOn(): void {
+    this.#linger?.stop()
+    this.#linger = new Timer(LINGER_MS, () => this.#stop()).unref()
+  }
+
+  #stop(): void {
+    this.#running?.stop()
+    this.#running = undefined
+  }
+}
+
+/** From the first page to the last one. */
+class Running {
+  readonly #core: WatchedGateway
+  readonly #tell: (snapshot: string) => void
+  readonly #failures = new Failures()
+  readonly #traffic = new Traffic(this.#failures.call)
+  readonly #limits = new Map<string | undefined, readonly LimitLevel[]>()
+  readonly #since = wallTime()
+  readonly #unlisten: () => void
+  #now: TrafficNow = this.#traffic.tick()
+  #timer: Timer | undefined
+
+  constructor(core: WatchedGateway, tell: (snapshot: string) => void) {
+    this.#core = core
+    this.#tell = tell
+    this.#unlisten = internalsOf('createGateway', core.blossom)[LISTEN](this.#traffic.hear)
+    core.watcher = (finished) => runHook('The live page', () => this.#ended(finished))
+    this.#wait()
+  }
+
+  stop(): void {
+    this.#timer?.stop()
+    this.#unlisten()
+    this.#core.watcher = undefined
+  }
+
+  /** The newest snapshot, as JSON. */
+  snapshot(): string {
+    return JSON.stringify(this.#snapshot())
+  }
+
+  #wait(): void {
+    this.#timer = new Timer(SECOND_MS, () => {
+      this.#now = this.#traffic.tick()
+      this.#failures.tick()
+      this.#tell(this.snapshot())
+      this.#wait()
+    }).unref()
+  }
+
+  #ended(finished: Finished): void {
+    this.#failures.request(finished)
+    const { caller, meta } = finished
+    if (meta === undefined) return
+    const { limits } = readNotes(meta, (kind) => this.#core.view.namesOf(kind))
+    if (limits.length === 0) return
+    const tenant = caller.tenant?.slice(0, LONGEST_TENANT)
+    this.#limits.delete(tenant)
+    this.#limits.set(tenant, limits)
+    const [oldest] = this.#limits.keys()
+    if (this.#limits.size > LIMITS_SHOWN) this.#limits.delete(oldest)
+  }
+
+  #snapshot(): Snapshot {
+    const { blossom } = this.#core
+    return {
+      at: wallTime(),
+      since: this.#since,
+      uptimeMs: Math.round(now()),
+      isDraining: this.#core.isDraining(),
+      traffic: this.#now,
+      course: this.#traffic.course,
+      ...readStack(internalsOf('createGateway', blossom)[LAYERS](), blossom.describe()),
+      limits: [...this.#limits].flatMap(([tenant, levels]) =>
+        levels.map(({ unit, limit, intervalMs, remaining, resetMs }) => ({
+          tenant,
+          unit,
+          used: Math.round((limit * resetMs) / intervalMs),
+          remaining,
+        })),
+      ),
+      failures: this.#failures.last,
+    }
+  }
+}
