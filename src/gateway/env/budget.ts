@@ -33,18 +33,19 @@ export function readPrice(text: string): Price | undefined {
   return { input: Number(input), output: Number(output), cachedInput: Number(cachedInput) }
 }
 
-/** A budget as the option `cost` of `rateLimit()`. The model `*` has the price of all others. */
+/** What tokens of a model cost. The model `*` has the price of all others. */
+export const priceBy =
+  (prices: ReadonlyMap<string, Price> = new Map()): LimitCostOptions['price'] =>
+  (model, tokens) => {
+    const price = prices.get(model) ?? prices.get('*')
+    return price && amountOf(price, tokens)
+  }
+
+/** A budget as the option `cost` of `rateLimit()`. */
 export const costOf = (
   budget: Budget | undefined,
-  prices: ReadonlyMap<string, Price> = new Map(),
-): LimitCostOptions | undefined =>
-  budget && {
-    ...budget,
-    price: (model, tokens) => {
-      const price = prices.get(model) ?? prices.get('*')
-      return price && amountOf(price, tokens)
-    },
-  }
+  prices: ReadonlyMap<string, Price> | undefined,
+): LimitCostOptions | undefined => budget && { ...budget, price: priceBy(prices) }
 
 function amountOf(price: Price, { input, output, cachedInput = 0 }: TokenUsage): number {
   const cached = Math.min(cachedInput, input)

@@ -4,6 +4,7 @@ import { redisShared } from '../../redis/index.js'
 import { standard } from '../../standard.js'
 import type { RequestLog } from '../log-entry.js'
 import type { GatewayOptions } from '../options.js'
+import { priceBy } from './budget.js'
 import { limitsFrom, othersFrom, protectionFrom, sharesSomething } from './layers.js'
 import { ClientVariables, type Environment, GatewayVariables, readVariables } from './variables.js'
 
@@ -29,7 +30,8 @@ export function blossomFromEnv(env: Environment = process.env) {
   }
   const { REDIS_URL: url } = read
   const shared = url !== undefined && sharesSomething(read) ? redisShared({ url }) : undefined
-  const blossom = createBlossom({ apiKey, baseURL: read.BLOSSOM_BASE_URL }).use(
+  const price = read.BLOSSOM_PRICES && priceBy(read.BLOSSOM_PRICES)
+  const blossom = createBlossom({ apiKey, baseURL: read.BLOSSOM_BASE_URL, price }).use(
     ...standard({
       cache: read.BLOSSOM_CACHE && {
         ttlMs: read.BLOSSOM_CACHE_TTL_MS,
@@ -73,6 +75,7 @@ const LEVELS: readonly string[] = ['silent', 'error', 'warn', 'info', 'debug']
 export function gatewayOptionsFromEnv(env: Environment = process.env): GatewayOptions {
   const read = readVariables(GatewayVariables, env)
   const { BLOSSOM_CORS_ORIGINS: corsOrigins, BLOSSOM_ADMIN_TOKEN: adminToken, LOG_LEVEL } = read
+  const { BLOSSOM_METRICS_TOKEN: token } = read
   const level = LEVELS.indexOf(LOG_LEVEL)
   const log = (entry: RequestLog): void => {
     if (LEVELS.indexOf(entry.level) <= level) process.stdout.write(`${JSON.stringify(entry)}\n`)
@@ -82,6 +85,7 @@ export function gatewayOptionsFromEnv(env: Environment = process.env): GatewayOp
     forwardKeys: read.BLOSSOM_FORWARD_KEYS,
     ...(corsOrigins && { corsOrigins }),
     ...(adminToken !== undefined && { adminToken }),
+    ...(token !== undefined ? { metrics: { token } } : read.BLOSSOM_METRICS && { metrics: true }),
     ...(level > 0 && { log }),
   }
 }

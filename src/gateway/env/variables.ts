@@ -170,6 +170,8 @@ export const ClientVariables = v.object({
   BLOSSOM_FORWARD_KEYS: forwardKeys,
 })
 
+const isTokenText = (value: string): boolean => /^[\x21-\x7e]{16,}$/.test(value)
+
 const withoutSlash = (origin: string): string => origin.replace(/\/$/, '')
 
 /** What `gatewayOptionsFromEnv()` reads. */
@@ -183,8 +185,14 @@ export const GatewayVariables = v.object({
   ),
   BLOSSOM_ADMIN_TOKEN: text(
     'at least 16 printable ASCII characters',
-    (value) => /^[\x21-\x7e]{16,}$/.test(value),
+    isTokenText,
     'The token for the live page, and for clearing the cache.',
+  ),
+  BLOSSOM_METRICS: onOrOff('off', 'Whether `/metrics` is served to everybody.'),
+  BLOSSOM_METRICS_TOKEN: text(
+    'at least 16 printable ASCII characters',
+    isTokenText,
+    'The Bearer token for `/metrics`, which is then served.',
   ),
   BLOSSOM_BODY_LIMIT: integer(1024 * 1024, 1, 1024 * 1024 * 1024, 'Largest body, in bytes.'),
   LOG_LEVEL: choice(

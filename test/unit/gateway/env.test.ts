@@ -6,7 +6,7 @@ import {
   type Environment,
   gatewayOptionsFromEnv,
 } from '../../../src/gateway/index.js'
-import { isStackError } from '../../../src/index.js'
+import { isStackError, type TimelineEntry } from '../../../src/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
 import { KEY } from '../../support/secrets.js'
 import { catchWarnings } from '../../support/warnings.js'
@@ -257,6 +257,30 @@ describe('gatewayOptionsFromEnv', () => {
     expect(gatewayOptionsFromEnv({ BLOSSOM_CORS_ORIGINS: '*' }).corsOrigins).toEqual(['*'])
   })
 
+  test('serves metrics to everybody or to whoever has the token, and only when asked to', () => {
+    const token = 'metrics-token-of-the-tests'
+    const metricsOf = (env: Environment) => gatewayOptionsFromEnv(env).metrics
+    expect(metricsOf({})).toBeUndefined()
+    expect(metricsOf({ BLOSSOM_METRICS: 'on' })).toBe(true)
+    expect(metricsOf({ BLOSSOM_METRICS_TOKEN: token })).toEqual({ token })
+    expect(metricsOf({ BLOSSOM_METRICS: 'on', BLOSSOM_METRICS_TOKEN: token })).toEqual({ token })
+  })
+
+  test('knows by its prices what calls cost', async () => {
+    await using upstream = await startLocalBlossom({ keys: [KEY] })
+    const env = { ...key, BLOSSOM_BASE_URL: upstream.url }
+    const costOf = async (prices: Environment) => {
+      await using blossom = blossomFromEnv({ ...env, ...prices })
+      const meta = new Map<string, unknown>()
+      const { usage } = await blossom.text.generate('Hello', { meta })
+      const end = (meta.get('timeline') as TimelineEntry[]).at(-1) as { cost?: number }
+      return { cost: end.cost, usage }
+    }
+    expect((await costOf({})).cost).toBeUndefined()
+    const { cost, usage } = await costOf({ BLOSSOM_PRICES: '*=1000000/2000000' })
+    expect(cost).toBeCloseTo((usage?.promptTokens ?? 0) + (usage?.completionTokens ?? 0) * 2, 6)
+  })
+
   test.each([
     ['silent', []],
     ['error', ['error']],
@@ -353,6 +377,8 @@ describe('a wrong value', () => {
     ['BLOSSOM_SHARED_BREAKER', ['true', 'yes'], client],
     ['BLOSSOM_SHARED_CONCURRENCY', ['5', 'adaptive'], client],
     ['BLOSSOM_FORWARD_KEYS', ['true', '1'], gatewayOptionsFromEnv],
+    ['BLOSSOM_METRICS', ['yes', 'true'], gatewayOptionsFromEnv],
+    ['BLOSSOM_METRICS_TOKEN', ['short', 'with spaces in the token'], gatewayOptionsFromEnv],
     ['BLOSSOM_BODY_LIMIT', ['0', '1mb'], gatewayOptionsFromEnv],
     ['LOG_LEVEL', ['verbose', 'INFO'], gatewayOptionsFromEnv],
   ]
