@@ -11,6 +11,7 @@ import {
   DIRECT,
   DISPATCH,
   ESTIMATED,
+  EVENTS,
   FAIR_QUEUE,
   FALLBACK,
   GROUPS,
@@ -22,6 +23,7 @@ import {
   LIBRARY,
   NODE,
   NOOP,
+  OPEN_TELEMETRY,
   OPENAI,
   OURS,
   PARSED,
@@ -29,6 +31,7 @@ import {
   PLAIN_LIMIT,
   POLLINATIONS,
   PORTKEY,
+  PROMETHEUS,
   QUEUED,
   RAW,
   REFUSAL,
@@ -39,6 +42,7 @@ import {
   SOCKET,
   TOKEN_LIMIT,
   UNDICI_MODULES,
+  UNHEARD,
   UNTOLD,
   VERCEL,
 } from './contenders/names.js'
@@ -62,6 +66,7 @@ export function goalsOf(results: Results): Goal[] {
     ...overload(run),
     ...gateway(run),
     ...gatewayStreams(run),
+    telemetry(run),
     waiting(run),
     ...start(run),
   ]
@@ -255,6 +260,19 @@ function gatewayStreams(run: Run): Goal[] {
       [atMost(0.5, paced(JOINED, NODE)), atMost(0.5, flood(JOINED, NODE))],
     ),
   ]
+}
+
+function telemetry(run: Run): Goal {
+  // All of it happens in one thread and waits for nobody, so CPU time is what it takes.
+  const least = (name: string) => run.least('telemetry', name, CPU)
+  return goal(
+    'Telemetry, full stack around a no-op: OpenTelemetry; Prometheus beyond the events themselves',
+    [
+      atMost(15, least(OPEN_TELEMETRY) - least(UNHEARD), 'µs'),
+      atMost(1, least(PROMETHEUS) - least(EVENTS), 'µs'),
+    ],
+    peers((name) => least(name) - least(UNHEARD), EVENTS),
+  )
 }
 
 const waiting = (run: Run): Goal =>

@@ -24,7 +24,7 @@ export const nothingYet = (): AnsweredFacts => ({
 })
 
 /** How an attempt has ended. */
-export interface AttemptEnd extends AskedFacts, AnsweredFacts, Outcome {
+export interface AttemptEnd extends AskedFacts, AnsweredFacts, Pick<Outcome, 'outcome' | 'code'> {
   readonly attempt: number
   readonly member: number | undefined
   readonly status: number | undefined
@@ -38,6 +38,9 @@ export interface AttemptOwner {
   readonly id: string
   readonly base: BaseFacts
   readonly tenant: string | undefined
+  /** What the call asks for: most attempts ask for the same. */
+  readonly request: unknown
+  readonly asked: AskedFacts
   attemptEnded(end: AttemptEnd): void
 }
 
@@ -98,17 +101,23 @@ export class Attempt {
   }
 
   end(ended: EndOf, cancel: Cancelled): void {
-    const { base, tenant } = this.#owner
-    const asked = askedOf(base, this.#request, tenant)
+    const owner = this.#owner
+    const { base } = owner
+    const asked =
+      this.#request === owner.request ? owner.asked : askedOf(base, this.#request, owner.tenant)
     const { id, model, finishReason } = this.#report
     const usage = this.isNested ? undefined : this.#usage
-    this.#owner.attemptEnded({
+    const { outcome, code } = outcomeOf(ended, cancel)
+    owner.attemptEnded({
       attempt: this.#number,
       member: this.#member,
-      ...outcomeOf(ended, cancel),
-      ...asked,
+      outcome,
+      code,
+      operation: asked.operation,
+      model: asked.model,
       // A base that knows nothing of its requests may still answer with a stream.
       stream: asked.stream ?? (this.#firstTokenMs === undefined ? undefined : true),
+      tenant: asked.tenant,
       responseModel: model,
       responseId: id,
       finishReason,

@@ -31,11 +31,28 @@ export function put(attributes: Attributes, more: Readonly<Record<string, unknow
   return attributes
 }
 
+/** Where requests go. */
+export interface Server {
+  readonly origin: string
+  readonly attributes: Attributes
+}
+
+/** Origins that are known: a process has few. */
+const servers = new Map<string, Server>()
+const SERVERS_KEPT = 100
+
 /** An origin as the conventions have it. */
-export function serverOf(origin: string): Attributes {
+export function serverOf(origin: string): Server {
+  const known = servers.get(origin)
+  if (known !== undefined) return known
   const { hostname, port, protocol } = new URL(origin)
-  return {
-    'server.address': hostname.replace(/^\[|\]$/g, ''),
-    'server.port': port === '' ? (protocol === 'http:' ? 80 : 443) : Number(port),
+  const server = {
+    origin,
+    attributes: {
+      'server.address': hostname.replace(/^\[|\]$/g, ''),
+      'server.port': port === '' ? (protocol === 'http:' ? 80 : 443) : Number(port),
+    },
   }
+  if (servers.size < SERVERS_KEPT) servers.set(origin, server)
+  return server
 }

@@ -1,6 +1,6 @@
-import type { Attributes, Context, Span } from '@opentelemetry/api'
+import type { Context, Span } from '@opentelemetry/api'
 import { now, wallTime } from '../../core/index.js'
-import type { AskedAttributes } from './attributes.js'
+import type { AskedAttributes, Server } from './attributes.js'
 
 /** A span, with the context in which it is the active one. */
 export interface Running {
@@ -25,7 +25,7 @@ export class CallSpan implements Running {
   readonly isPart: boolean
   readonly attempts = new Map<number, Running>()
   /** Where its last attempt went. */
-  server: Attributes = {}
+  server: Server | undefined
   /** What has been answered, when it is captured. */
   text = ''
   hasEnded = false

@@ -25,7 +25,10 @@ function toldBy(event: StackEvent): Told | undefined {
     case 'queued':
       return { name: 'queued', layer: event.layer, waited_ms: event.waitedMs }
     case 'cache':
-      return { name: 'cache', layer: event.layer, status: event.status }
+      // A miss is what the attempts below show.
+      return event.status === 'miss'
+        ? undefined
+        : { name: 'cache', layer: event.layer, status: event.status }
     case 'retry':
       return { name: 'retry', layer: event.layer, delay_ms: event.delayMs, code: event.code }
     case 'fallback':

@@ -1,7 +1,13 @@
 import type { Attributes, Counter, Histogram, Meter } from '@opentelemetry/api'
 import type { EventUsage } from '../../core/index.js'
 import { Names } from '../names.js'
-import { type AskedAttributes, askedAttributes, put, type Semconv } from './attributes.js'
+import {
+  type AskedAttributes,
+  askedAttributes,
+  put,
+  type Semconv,
+  type Server,
+} from './attributes.js'
 
 /** Bounds of the conventions, in seconds and tokens. */
 const SECONDS = [
@@ -19,88 +25,140 @@ interface Measured extends AskedAttributes {
   readonly code?: string | undefined
 }
 
+/** Attributes of one series, in both conventions. */
+interface Series {
+  readonly current: Attributes
+  readonly previous: Attributes
+  readonly previousInput: Attributes
+  readonly previousOutput: Attributes
+}
+
+/** Series whose attributes are kept: to make them anew for each call would cost as much again. */
+const SERIES_KEPT = 1_000
+
 /**
  * The metrics of OpenTelemetry's conventions for generative AI.
  * @see https://github.com/open-telemetry/semantic-conventions-genai
  */
 export class GenAiMetrics {
-  readonly #semconv: Semconv
   readonly #models = new Names(MODELS)
-  readonly #durations: readonly Histogram[]
-  readonly #tokenUsage: Histogram | undefined
-  readonly #firstChunk: Histogram | undefined
-  readonly #perChunk: Histogram | undefined
-  readonly #input: Counter | undefined
-  readonly #output: Counter | undefined
+  readonly #series = new Map<string, Series>()
+  readonly #previous: Previous | undefined
+  readonly #current: Current | undefined
 
   constructor(meter: Meter, semconv: Semconv) {
-    this.#semconv = semconv
-    const seconds = (name: string, description: string) =>
-      meter.createHistogram(name, {
-        description,
-        unit: 's',
-        advice: { explicitBucketBoundaries: SECONDS },
-      })
-    const durations: Histogram[] = []
-    if (semconv !== 'current') {
-      durations.push(seconds('gen_ai.client.operation.duration', 'Duration of calls.'))
-      this.#tokenUsage = meter.createHistogram('gen_ai.client.token.usage', {
-        description: 'Tokens of calls.',
-        unit: '{token}',
-        advice: { explicitBucketBoundaries: TOKENS },
-      })
-    }
-    if (semconv !== 'previous') {
-      const inference = 'gen_ai.client.inference'
-      durations.push(seconds(`${inference}.duration`, 'Duration of calls.'))
-      this.#firstChunk = seconds(
-        `${inference}.time_to_first_chunk`,
-        'From the beginning of a call to the first token of its stream.',
-      )
-      this.#perChunk = seconds(
-        `${inference}.time_per_output_chunk`,
-        'From one chunk of a stream to the next.',
-      )
-      const tokens = (name: string, description: string) =>
-        meter.createCounter(`${inference}.usage.${name}`, { description, unit: '{token}' })
-      this.#input = tokens('input_tokens', 'Tokens of input.')
-      this.#output = tokens('output_tokens', 'Tokens of output.')
-    }
-    this.#durations = durations
+    this.#previous = semconv === 'current' ? undefined : previousOf(meter)
+    this.#current = semconv === 'previous' ? undefined : currentOf(meter)
   }
 
   /** A call has ended. */
-  call(of: Measured, server: Attributes, durationMs: number, firstTokenMs: number | undefined) {
+  call(
+    of: Measured,
+    server: Server | undefined,
+    durationMs: number,
+    firstTokenMs: number | undefined,
+  ): void {
     if (of.operation === undefined) return
-    const attributes = this.#attributes(of, server)
-    for (const histogram of this.#durations) histogram.record(durationMs / 1_000, attributes)
-    if (firstTokenMs !== undefined) this.#firstChunk?.record(firstTokenMs / 1_000, attributes)
+    const { current, previous } = this.#seriesOf(of, server)
+    this.#previous?.duration.record(durationMs / 1_000, previous)
+    this.#current?.duration.record(durationMs / 1_000, current)
+    if (firstTokenMs !== undefined) this.#current?.firstChunk.record(firstTokenMs / 1_000, current)
   }
 
   /** An attempt has reported its tokens. */
-  usage(of: Measured, server: Attributes, { input, output }: EventUsage): void {
+  usage(of: Measured, server: Server | undefined, { input, output }: EventUsage): void {
     if (of.operation === undefined) return
-    const attributes = this.#attributes(of, server)
-    this.#input?.add(input, attributes)
-    this.#output?.add(output, attributes)
-    if (this.#tokenUsage === undefined) return
-    this.#tokenUsage.record(input, { ...attributes, 'gen_ai.token.type': 'input' })
-    this.#tokenUsage.record(output, { ...attributes, 'gen_ai.token.type': 'output' })
+    const { current, previousInput, previousOutput } = this.#seriesOf(of, server)
+    this.#current?.input.add(input, current)
+    this.#current?.output.add(output, current)
+    this.#previous?.tokens.record(input, previousInput)
+    this.#previous?.tokens.record(output, previousOutput)
   }
 
   /** A chunk of a stream has come so long after the one before. */
-  chunk(of: Measured, server: Attributes, afterMs: number): void {
-    if (of.operation === undefined) return
-    this.#perChunk?.record(afterMs / 1_000, this.#attributes(of, server))
+  chunk(of: Measured, server: Server | undefined, afterMs: number): void {
+    if (of.operation === undefined || this.#current === undefined) return
+    this.#current.perChunk.record(afterMs / 1_000, this.#seriesOf(of, server).current)
   }
 
-  #attributes({ operation, model, responseModel, code }: Measured, server: Attributes) {
-    const named = model === undefined ? undefined : this.#models.of(model)
-    return put(askedAttributes({ operation, model: named }, this.#semconv), {
-      'gen_ai.response.model':
-        responseModel === undefined ? undefined : this.#models.of(responseModel),
-      'error.type': code,
-      ...server,
-    })
+  #seriesOf(of: Measured, server: Server | undefined): Series {
+    const { operation, code = '' } = of
+    const model = this.#models.of(of.model)
+    const responseModel = this.#models.of(of.responseModel)
+    const key = `${operation} ${code} ${server?.origin ?? ''} ${JSON.stringify(model)}${responseModel}`
+    let series = this.#series.get(key)
+    if (series === undefined) {
+      series = seriesOf({ operation, model, responseModel, code }, server)
+      if (this.#series.size < SERIES_KEPT) this.#series.set(key, series)
+    }
+    return series
   }
 }
+
+function seriesOf(of: Measured, server: Server | undefined): Series {
+  const attributes = (semconv: Semconv) =>
+    put(askedAttributes({ operation: of.operation, model: of.model || undefined }, semconv), {
+      'gen_ai.response.model': of.responseModel || undefined,
+      'error.type': of.code || undefined,
+      ...server?.attributes,
+    })
+  const previous = attributes('previous')
+  return {
+    current: attributes('current'),
+    previous,
+    previousInput: { ...previous, 'gen_ai.token.type': 'input' },
+    previousOutput: { ...previous, 'gen_ai.token.type': 'output' },
+  }
+}
+
+interface Previous {
+  readonly duration: Histogram
+  readonly tokens: Histogram
+}
+
+function previousOf(meter: Meter): Previous {
+  return {
+    duration: seconds(meter, 'gen_ai.client.operation.duration', 'Duration of calls.'),
+    tokens: meter.createHistogram('gen_ai.client.token.usage', {
+      description: 'Tokens of calls.',
+      unit: '{token}',
+      advice: { explicitBucketBoundaries: TOKENS },
+    }),
+  }
+}
+
+interface Current {
+  readonly duration: Histogram
+  readonly firstChunk: Histogram
+  readonly perChunk: Histogram
+  readonly input: Counter
+  readonly output: Counter
+}
+
+function currentOf(meter: Meter): Current {
+  const inference = 'gen_ai.client.inference'
+  const tokens = (name: string, description: string) =>
+    meter.createCounter(`${inference}.usage.${name}`, { description, unit: '{token}' })
+  return {
+    duration: seconds(meter, `${inference}.duration`, 'Duration of calls.'),
+    firstChunk: seconds(
+      meter,
+      `${inference}.time_to_first_chunk`,
+      'From the beginning of a call to the first token of its stream.',
+    ),
+    perChunk: seconds(
+      meter,
+      `${inference}.time_per_output_chunk`,
+      'From one chunk of a stream to the next.',
+    ),
+    input: tokens('input_tokens', 'Tokens of input.'),
+    output: tokens('output_tokens', 'Tokens of output.'),
+  }
+}
+
+const seconds = (meter: Meter, name: string, description: string): Histogram =>
+  meter.createHistogram(name, {
+    description,
+    unit: 's',
+    advice: { explicitBucketBoundaries: SECONDS },
+  })

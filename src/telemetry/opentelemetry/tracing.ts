@@ -3,7 +3,8 @@ import { type Carrier, now, runHook, type StackEvent } from '../../core/index.js
 import type { OpenTelemetry } from './api.js'
 import { askedAttributes, put, type Semconv, serverOf } from './attributes.js'
 import { CallSpan, offsetNow } from './call-span.js'
-import { inputOf, outputOf, textAdded } from './content.js'
+import { inputOf, textAdded } from './content.js'
+import { endAttributes } from './end-attributes.js'
 import { eventOn } from './events-on-spans.js'
 import type { GenAiMetrics } from './metrics.js'
 
@@ -77,7 +78,7 @@ export class Tracing implements Carrier {
     call.server = serverOf(to.origin)
     const { span } = running
     span.updateName(to.method)
-    span.setAttributes({ 'http.request.method': to.method, ...call.server })
+    span.setAttributes({ 'http.request.method': to.method, ...call.server.attributes })
     return this.#options.propagate ? this.#parentHeader(span) : []
   }
 
@@ -95,9 +96,7 @@ export class Tracing implements Carrier {
 
   traceIdOf(id: string): string | undefined {
     const context = this.#calls.get(id)?.span.spanContext()
-    return context !== undefined && this.#options.api.isSpanContextValid(context)
-      ? context.traceId
-      : undefined
+    return context?.traceId === this.#options.api.INVALID_TRACEID ? undefined : context?.traceId
   }
 
   // From events.
@@ -149,10 +148,10 @@ export class Tracing implements Carrier {
     const { operation, model, responseModel, outcome, code, status, usage, nested } = event
     if (usage !== undefined && !nested)
       this.#options.metrics.usage({ operation, model, responseModel }, call.server, usage)
-    running.span.setAttributes(
-      put({}, { 'http.response.status_code': status, 'blossom.outcome': outcome }),
-    )
-    this.#close(running.span, code, call.time(event.at))
+    const { span } = running
+    if (status !== undefined) span.setAttribute('http.response.status_code', status)
+    if (outcome !== 'complete') span.setAttribute('blossom.outcome', outcome)
+    this.#close(span, code, call.time(event.at))
     call.attempts.delete(event.attempt)
     if (call.hasEnded && call.attempts.size === 0) this.#calls.delete(event.call)
   }
@@ -160,9 +159,8 @@ export class Tracing implements Carrier {
   #end(event: EventOf<'call:end'>): void {
     const call = this.#calls.get(event.call)
     if (call === undefined || call.hasEnded) return
-    const { responseModel, responseId, finishReason, usage, cost, outcome, code } = event
-    const { durationMs, firstTokenMs, queuedMs } = event
     call.hasEnded = true
+    const { responseModel, code, durationMs, firstTokenMs } = event
     if (!call.isPart)
       this.#options.metrics.call(
         { ...call.asked, responseModel, code },
@@ -171,29 +169,7 @@ export class Tracing implements Carrier {
         firstTokenMs,
       )
     eventOn(call, event)
-    const { captureContent } = this.#options
-    call.span.setAttributes(
-      put(
-        {},
-        {
-          'gen_ai.response.id': responseId,
-          'gen_ai.response.model': responseModel,
-          'gen_ai.response.finish_reasons': finishReason === undefined ? undefined : [finishReason],
-          'gen_ai.response.time_to_first_chunk':
-            firstTokenMs === undefined ? undefined : firstTokenMs / 1_000,
-          'gen_ai.usage.input_tokens': usage?.input,
-          'gen_ai.usage.output_tokens': usage?.output,
-          'gen_ai.usage.cache_read.input_tokens': usage?.cached,
-          'gen_ai.usage.reasoning.output_tokens': usage?.reasoning,
-          'gen_ai.output.messages':
-            captureContent && call.text !== '' ? outputOf(call.text, finishReason) : undefined,
-          'blossom.cost': cost,
-          'blossom.outcome': outcome,
-          'blossom.queued_ms': queuedMs > 0 ? queuedMs : undefined,
-          ...call.server,
-        },
-      ),
-    )
+    call.span.setAttributes(endAttributes(call, event))
     this.#close(call.span, code, call.time(event.at))
     // Work that ignores its abort ends later.
     if (call.attempts.size === 0) this.#calls.delete(event.call)

@@ -55,3 +55,9 @@ export const FAIR_QUEUE = 'queue, 1,000 tenants'
 export const ADAPTIVE_QUEUE = 'queue, adaptive concurrency'
 /** How many wait. */
 export const WAITING = ['100', '10,000', '100,000'] as const
+
+/** Who listens to a call, in `telemetry.bench.ts`. */
+export const UNHEARD = 'nobody listens'
+export const EVENTS = 'events, to a listener that does nothing'
+export const PROMETHEUS = 'prometheus()'
+export const OPEN_TELEMETRY = 'instrument(), OpenTelemetry SDK'
