@@ -142,12 +142,13 @@ export class Tracing implements Carrier {
   }
 
   #attemptEnded(event: EventOf<'attempt:end'>): void {
+    const { operation, model, responseModel, outcome, code, status, usage, nested } = event
     const call = this.#calls.get(event.call)
+    // Tokens count also when the call that began the work has gone, and others wait for it.
+    if (usage !== undefined && !nested)
+      this.#options.metrics.usage({ operation, model, responseModel }, call?.server, usage)
     const running = call?.attempts.get(event.attempt)
     if (call === undefined || running === undefined) return
-    const { operation, model, responseModel, outcome, code, status, usage, nested } = event
-    if (usage !== undefined && !nested)
-      this.#options.metrics.usage({ operation, model, responseModel }, call.server, usage)
     const { span } = running
     if (status !== undefined) span.setAttribute('http.response.status_code', status)
     if (outcome !== 'complete') span.setAttribute('blossom.outcome', outcome)

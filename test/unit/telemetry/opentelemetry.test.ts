@@ -324,6 +324,30 @@ describe('the metrics of instrument()', () => {
     })
   })
 
+  it('count the tokens of work whose first caller has gone while nobody was asked', async () => {
+    const left = gate()
+    let attempts = 0
+    const flaky = async (_: string) => {
+      if (++attempts === 1) throw upstreamError('SERVER')
+      return 'well'
+    }
+    const ask = stack(
+      base(flaky, { operation: () => 'chat', usage: () => ({ input: 10, output: 1 }) }),
+      dedupe(),
+      retry({ minDelayMs: 50, random: () => 1, onRetry: () => left.open() }),
+    )
+    instrumented(ask)
+    const caller = new AbortController()
+    const first = failure(ask('x', { signal: caller.signal }))
+    const other = ask('x')
+    await left.promise
+    caller.abort()
+    await first
+    expect(await other).toBe('well')
+    const input = (await sdk.measured()).filter(({ name }) => name.endsWith('.input_tokens'))
+    expect(input.map(({ value }) => value)).toEqual([10])
+  })
+
   it('are those of one convention when it is asked for', async () => {
     const namesOf = async (semconv: 'current' | 'previous') => {
       const { blossom, stop } = await watched([], { semconv })
