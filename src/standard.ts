@@ -22,7 +22,7 @@ export interface StandardOptions {
   dedupe?: Omit<DedupeOptions, 'name'> | false | undefined
   /** Options of `rateLimit()`, for each tenant. @default not in the stack */
   rateLimit?: Omit<RateLimitOptions, 'name'> | false | undefined
-  /** The time limits of a call. @default 300 s, images 600 s, streams 15 minutes */
+  /** The time limits of a call. @default 300 s, images and videos 600 s, streams 15 minutes */
   timeout?: Omit<TimeoutOptions, 'name'> | false | undefined
   /** Who answers when a call fails: options of `fallback()`. @default not in the stack */
   fallback?: Omit<FallbackOptions, 'name'> | false | undefined
@@ -41,7 +41,7 @@ export interface StandardOptions {
   providerLimit?: Omit<RateLimitOptions, 'name'> | false | undefined
   /**
    * The time limits of one attempt.
-   * @default 120 s, images 300 s; streams 15 minutes, 60 s to the first token, 60 s of silence
+   * @default 120 s, images and videos 300 s; streams 15 minutes, 60 s to the first token, 60 s of silence
    */
   attempt?: Omit<TimeoutOptions, 'name'> | false | undefined
   /** Options of `pool()`. @default those of the layer */
@@ -85,11 +85,11 @@ const MINUTE = 60_000
 const STREAM_MS = 15 * MINUTE
 
 /**
- * Images take longer: the official JavaScript SDK waits 300 s for text and 600 s for images
+ * Images and videos take longer: the official JavaScript SDK waits 300 s for text and 600 s for images
  * (2026-11).
  */
 const isImage = (request: unknown): boolean =>
-  /^\/(image|v1\/images)\//.test((request as { path?: unknown } | null)?.path as string)
+  /^\/(image|video|v1\/images)\//.test((request as { path?: unknown } | null)?.path as string)
 
 const TIMEOUT: TimeoutOptions = {
   ms: (request) => (isImage(request) ? 10 : 5) * MINUTE,
@@ -134,7 +134,7 @@ const RULES = {
  * The layers in the recommended order: cache, dedupe, rateLimit (when given), timeout (of the call),
  * fallback (when given), retry, hedge (when given), breaker (one circuit for each model), queue,
  * rateLimit (when given as `providerLimit`), timeout (of the attempt, named `attempt`), pool. A call
- * may take 300 s and an attempt 120 s (images 600 and 300), a stream 15 minutes with 60 s to its
+ * may take 300 s and an attempt 120 s (images and videos 600 and 300), a stream 15 minutes with 60 s to its
  * first token and 60 s of silence.
  *
  * @throws ConfigError for the name of a layer that is not in the stack, and for `true`

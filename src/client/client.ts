@@ -16,9 +16,10 @@ import { chatEndpoints } from './endpoints/chat.js'
 import { embeddingEndpoints } from './endpoints/embeddings.js'
 import { imageEndpoints } from './endpoints/image.js'
 import { accountEndpoints, modelEndpoints } from './endpoints/listings.js'
-import { askRaw, rawEndpoint } from './endpoints/raw.js'
+import { askRaw, type RawExtras, rawEndpoint } from './endpoints/raw.js'
 import { responsesEndpoints } from './endpoints/responses.js'
 import { textEndpoints } from './endpoints/text.js'
+import { videoEndpoints } from './endpoints/video.js'
 import type { Blossom, BlossomLayer, BlossomOptions } from './interface.js'
 import { LayeredClient } from './layered.js'
 import { DEFAULT_BASE_URL, readBaseURL, readHeaders, readKey } from './settings.js'
@@ -36,7 +37,7 @@ export interface ClientInternals {
   [ANSWER](
     request: RawRequest,
     options?: BlossomCallOptions,
-    headers?: readonly string[],
+    more?: RawExtras,
   ): Promise<BlossomAnswer>
   [LAYERS](): readonly LayerEntry[]
   [STACK](): NestedStack
@@ -81,11 +82,12 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
     responses: responsesEndpoints(call),
     image: imageEndpoints(call, `${address.origin}${address.prefix}`),
     audio: audioEndpoints(call),
+    video: videoEndpoints(call),
     embeddings: embeddingEndpoints(call),
     models: modelEndpoints(call),
     account: accountEndpoints(call),
     request: rawEndpoint(call),
-    [ANSWER]: (request, callOptions = {}, headers) => askRaw(call, request, callOptions, headers),
+    [ANSWER]: (request, callOptions = {}, more) => askRaw(call, request, callOptions, more),
     [LAYERS]: () => layered.entries(),
     [STACK]: () => layered.stack as NestedStack,
     [LISTEN]: (listener) => layered.listen(listener),

@@ -18,6 +18,8 @@ import type {
   ChatCompletion,
   EmbeddingOptions,
   EmbeddingResult,
+  FileInput,
+  ImageEditOptions,
   ImageFields,
   ImageOptions,
   Model,
@@ -29,6 +31,9 @@ import type {
   TextOptions,
   TextResult,
   TextStream,
+  TranscribeOptions,
+  Transcript,
+  VideoOptions,
 } from './types.js'
 
 /** A layer that fits the client's stack. */
@@ -124,12 +129,20 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
   readonly image: {
     /** Makes an image and gives its bytes. */
     generate(prompt: string, options?: ImageOptions): Promise<BytesResult>
+    /** Changes a picture by a prompt, and gives the bytes of the new one. */
+    edit(prompt: string, options: ImageEditOptions): Promise<BytesResult>
     /** The image's address, without a key: whoever opens it pays with their own. */
     url(prompt: string, options?: ImageFields): string
   }
   readonly audio: {
     /** Speaks a text and gives the bytes. */
     speech(text: string, options?: SpeechOptions): Promise<BytesResult>
+    /** Writes down what is said in a file; upstream takes 25 MB at most. */
+    transcribe(file: FileInput, options?: TranscribeOptions): Promise<Transcript>
+  }
+  readonly video: {
+    /** Makes a video and gives its bytes. */
+    generate(prompt: string, options?: VideoOptions): Promise<BytesResult>
   }
   readonly embeddings: {
     /** At most 32 inputs upstream; a `batcher` merges small calls and divides large ones. */

@@ -1,6 +1,9 @@
-import type { CallOptions, Json } from '../core/index.js'
+import type { Json } from '../core/index.js'
+import type { BlossomCallOptions } from './types/call.js'
 
+export type * from './types/call.js'
 export type * from './types/chat.js'
+export type * from './types/media.js'
 export type * from './types/responses.js'
 
 // Shapes of the Pollinations gateway, from its public documentation and source as of 2026-11.
@@ -10,16 +13,6 @@ export interface Usage {
   readonly promptTokens: number
   readonly completionTokens: number
   readonly totalTokens: number
-}
-
-/** Beside its own fields every method takes these; see `CallOptions`. */
-export interface BlossomCallOptions extends CallOptions {
-  /**
-   * Another key for this call alone, such as the caller's own: it pays, and its answers are cached
-   * apart.
-   * @default the client's
-   */
-  apiKey?: string | undefined
 }
 
 /** Options of `text.generate()` and `text.stream()`. */
@@ -161,6 +154,8 @@ export interface BlossomRequest {
   /** The same, parsed. It is not frozen, but must not be changed. */
   readonly body: Readonly<Record<string, unknown>> | undefined
   readonly stream: boolean
+  /** A form with files, sent instead of the body, which then says what is known of it. */
+  readonly upload?: { readonly contentType: string } | undefined
   /** What the answer must be: JSON, bytes, or whichever its content type names. */
   readonly accept: 'json' | 'bytes' | 'any'
 }

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import { ConfigError, type Context, type StackError } from '../core/index.js'
+import { ConfigError, type Context, isStackError, type StackError } from '../core/index.js'
 import { Agents } from './agents.js'
 import { type Address, readBaseURL } from './settings.js'
 import type { BlossomAnswer, ClientNote } from './types.js'
@@ -43,21 +43,25 @@ export class Upstream {
     const exchange = new Exchange(request, context, settings, note)
     if (!context.cancel.aborted) {
       const added = context.attempt?.sent(request.method, origin)
-      const options = {
-        origin,
-        path: prefix + request.path,
-        method: request.method as Dispatcher.HttpMethod,
-        headers: this.#headers(key, request, added),
-        body: request.payload ?? null,
-      }
       const handler = this.#agents.isGiven ? new EitherHandler(exchange) : exchange
       try {
+        const options = {
+          origin,
+          path: prefix + request.path,
+          method: request.method as Dispatcher.HttpMethod,
+          headers: this.#headers(key, request, added),
+          body: bodyOf(request),
+        }
         this.#agents.carrierOf(transport).dispatch(options, handler)
       } catch (error) {
-        exchange.fail(dispatchFailure(error))
+        exchange.fail(isStackError(error) ? error : dispatchFailure(error))
       }
     }
-    return exchange.answer
+    const { upload } = request
+    if (upload === undefined) return exchange.answer
+    return exchange.answer.catch((error) => {
+      throw upload.failed(error)
+    })
   }
 
   async close(): Promise<void> {
@@ -67,10 +71,19 @@ export class Upstream {
   #headers(key: string | undefined, request: Outgoing, added: readonly string[] = []): string[] {
     const { headers } = this.#settings
     const all = key === undefined ? [...headers] : ['authorization', `Bearer ${key}`, ...headers]
+    const { upload } = request
     if (request.payload !== undefined) all.push('content-type', 'application/json')
+    if (upload !== undefined) all.push('content-type', upload.contentType)
+    if (upload?.length !== undefined) all.push('content-length', String(upload.length))
     all.push(...request.headers, ...added)
     return all
   }
+}
+
+/** What is sent. A stream of bytes is read no faster than it goes out. */
+function bodyOf({ payload, upload }: Outgoing): string | Buffer | null {
+  // undici takes any iterable of bytes; its types name the most common ones.
+  return payload ?? (upload?.take() as Buffer | undefined) ?? null
 }
 
 /** What a dispatcher throws instead of reporting it to the handler. */

@@ -19,6 +19,7 @@ import { docsRoutes } from './routes/docs.js'
 import { metricsRoutes } from './routes/metrics.js'
 import type { Route, RouteCall, RouteTools } from './routes/route.js'
 import { Routing } from './routes/routing.js'
+import { uploadRoutes } from './routes/uploads/index.js'
 import { preflightHeaders, requestIdOf } from './server/headers.js'
 import { InProgress } from './server/in-progress.js'
 import { type Incoming, type Reply, readJson } from './server/message.js'
@@ -233,6 +234,7 @@ export function createGateway<Platform = unknown>(
     blossom as Blossom<readonly unknown[]>,
     options as GatewayOptions<never> | undefined,
     (own) => [
+      ...uploadRoutes,
       responsesRoute(own),
       ...(own.streams ? streamRoutes(own.streams) : []),
       ...batchRoutes(own),

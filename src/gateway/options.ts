@@ -92,6 +92,12 @@ export interface GatewayOptions<Platform = unknown> {
    * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
    */
   mediaBodyLimit?: number | undefined
+  /**
+   * Largest form with files, on `/v1/images/edits` and `/v1/audio/transcriptions`. It is sent on while
+   * it comes in. Bytes.
+   * @default 26214400 (25 MiB)
+   */
+  uploadLimit?: number | undefined
   /** Largest upload to `/v1/files`. Bytes. @default 104857600 (100 MiB) */
   batchUploadLimit?: number | undefined
   /**
@@ -159,6 +165,7 @@ export interface CheckedGatewayOptions extends Omit<GatewayOptions<never>, 'stre
   readonly publicPath: string
   readonly bodyLimit: number
   readonly mediaBodyLimit: number
+  readonly uploadLimit: number
   readonly batchUploadLimit: number
   readonly corsOrigins: readonly string[]
   readonly forwardKeys: boolean
@@ -237,6 +244,7 @@ const checkEach = (options: GatewayOptions<never> | undefined) =>
     metrics: metricsRule,
     bodyLimit: rules.integer(MIB, { min: 1, max: 1024 * MIB }),
     mediaBodyLimit: rules.integer(undefined, { min: 1, max: 1024 * MIB }),
+    uploadLimit: rules.integer(25 * MIB, { min: 1, max: 1024 * MIB }),
     batchUploadLimit: rules.integer(100 * MIB, { min: 1, max: 1024 * MIB }),
     corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
     models: names('a list of model names', (name) => name !== ''),

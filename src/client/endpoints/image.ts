@@ -5,6 +5,7 @@ import type { BytesAnswer, ImageFields } from '../types.js'
 import { Outgoing } from '../wire/outgoing.js'
 import { bytesOf } from './answers.js'
 import type { Call } from './call.js'
+import { editImage } from './image-edit.js'
 
 const flag = () =>
   rules.custom<boolean, undefined>(
@@ -45,7 +46,7 @@ function imagePath(method: string, prompt: string, fields: ImageFields): string 
   return checkLength(method, `/image/${pathSegment(method, checkPrompt(method, prompt))}?${query}`)
 }
 
-/** `image.generate` and `image.url`; `root` is the address before every path. */
+/** `image.generate`, `image.edit` and `image.url`; `root` is the address before every path. */
 export function imageEndpoints(call: Call, root: string): Blossom['image'] {
   return {
     generate: async (prompt, options) => {
@@ -59,6 +60,7 @@ export function imageEndpoints(call: Call, root: string): Blossom['image'] {
         await call<BytesAnswer>(new Outgoing('GET', path, undefined, 'bytes'), callOptions),
       )
     },
+    edit: (prompt, options) => editImage(call, prompt, options),
     url: (prompt, options) => {
       const fail = (sentence: string) => new ValidationError(sentence)
       const fields = check<ImageFields>('image.url', options, imageRules, fail)

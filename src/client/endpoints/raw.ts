@@ -16,12 +16,15 @@ const rawRules = {
   ),
 }
 
+/** What the gateway sends beside a body, or in its place. */
+export type RawExtras = Pick<Outgoing, 'headers'> | Pick<Outgoing, 'upload'>
+
 /** Any other path, answered as it comes: JSON as text, streams as frames. */
 export async function askRaw(
   call: Call,
   raw: RawRequest,
   options: BlossomCallOptions,
-  headers?: readonly string[],
+  more?: RawExtras,
 ): Promise<BlossomAnswer> {
   const { method, path, body } = check<RawRequest>(
     'request',
@@ -34,8 +37,7 @@ export async function askRaw(
     checkPath(path),
     body,
     'any',
-    false,
-    headers,
+    more,
   )
   return call<BlossomAnswer>(request, options)
 }

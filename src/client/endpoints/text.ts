@@ -75,7 +75,7 @@ function readText(
     stop: Array.isArray(stop) ? [...stop] : stop,
     ...(stream && { stream, stream_options: { include_usage: true } }),
   }
-  return { request: new Outgoing('POST', CHAT, body, 'json', true), options }
+  return { request: new Outgoing('POST', CHAT, body, 'json', { isOurs: true }), options }
 }
 
 function resultOf(answer: JsonAnswer, attempts: number, cached: boolean): TextResult {

@@ -168,15 +168,19 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     }
     if (Number(headerOf(headers, 'content-length') ?? 0) > settings.maxResponseBytes)
       return this.fail(answerTooLarge(settings.maxResponseBytes))
-    const form = formOf(this.request, headerOf(headers, 'content-type') ?? '')
+    const type = headerOf(headers, 'content-type') ?? ''
+    const form = formOf(this.request, type)
     if (form === undefined) {
       const sentence =
         'Upstream answered 200 with a web page, or a content type other than the one requested.'
       return this.fail(new ProtocolError(sentence))
     }
-    this.#body = this.request.stream
-      ? new EitherForm(this, status, form === 'json')
-      : new WholeAnswer(this, status, form === 'json')
+    // What is in a form is not looked at, so the answer says whether it was asked for events.
+    const streams = this.request.upload !== undefined && /^text\/event-stream\b/i.test(type)
+    this.#body =
+      this.request.stream || streams
+        ? new EitherForm(this, status, form === 'json')
+        : new WholeAnswer(this, status, form === 'json')
   }
 }
 

@@ -28,7 +28,9 @@ export function withModel(
   model: string,
   endpoints?: readonly string[],
 ): Outgoing | undefined {
-  const { path, payload } = request
+  const { path, payload, upload } = request
+  // What is in a form is not changed.
+  if (upload !== undefined) return undefined
   const end = path.indexOf('?')
   const address = end === -1 ? path : path.slice(0, end)
   if (address === EMBEDDINGS || !isServed(address, endpoints)) return undefined

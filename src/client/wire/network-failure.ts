@@ -1,4 +1,11 @@
-import { ClosedError, isError, isRecord, type StackError, TimeoutError } from '../../core/index.js'
+import {
+  ClosedError,
+  isError,
+  isRecord,
+  isStackError,
+  type StackError,
+  TimeoutError,
+} from '../../core/index.js'
 import { NetworkError, ProtocolError } from '../errors.js'
 
 const TLS = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA)/
@@ -10,6 +17,8 @@ const TIMED_OUT: Record<string, string> = {
 
 /** What undici or the system says went wrong, as one of ours. */
 export function networkFailure(error: unknown): StackError {
+  // Whoever gave the bytes to be sent has refused them.
+  if (isStackError(error)) return error
   const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
   // The parser's own error carries the bytes it stumbled over, and sometimes no code.
   if (isError(error) && error.name === 'HTTPParserError') {

@@ -1,5 +1,6 @@
 import { digest, stableKey, ValidationError } from '../../core/index.js'
 import type { BlossomRequest } from '../types.js'
+import type { Upload } from './upload.js'
 
 /**
  * What upstream takes when a request names no model: a request that names it is the same.
@@ -15,7 +16,16 @@ export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
  * and unknown paths have no identity.
  */
 const SHAREABLE =
-  /^(POST \/v1\/(chat\/completions|responses|messages|completions|moderations|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text)\/[^?]+|GET \/(v1\/models(\/[^?]+)?|models|(text|image|audio)\/models))(\?|$)/
+  /^(POST \/v1\/(chat\/completions|responses|messages|completions|moderations|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text|video)\/[^?]+|GET \/(v1\/models(\/[^?]+)?|models|(text|image|audio)\/models))(\?|$)/
+
+/** What few requests have. */
+interface OutgoingOptions {
+  /** Nobody else holds the body, so that its bytes can wait until they are sent, which a hit never is. */
+  readonly isOurs?: boolean
+  readonly headers?: readonly string[] | undefined
+  /** Sent instead of the body, which then only says what is known of it. */
+  readonly upload?: Upload | undefined
+}
 
 /**
  * A request as it goes through the stack: checked, and with the bytes that every attempt repeats.
@@ -28,27 +38,24 @@ export class Outgoing implements BlossomRequest {
   readonly accept: BlossomRequest['accept']
   /** Names and values beside those that the client sets. */
   readonly headers: readonly string[]
+  readonly upload: Upload | undefined
   #payload: string | undefined
   #key: string | undefined
   #principal: string | undefined
   #identity: { key: string | undefined } | undefined
 
-  /**
-   * @param isOurs nobody else holds the body, so that its bytes can wait until they are sent, which
-   * a hit never is
-   */
   constructor(
     method: string,
     path: string,
     body: Readonly<Record<string, unknown>> | undefined,
     accept: BlossomRequest['accept'],
-    isOurs = false,
-    headers: readonly string[] = [],
+    { isOurs = false, headers = [], upload }: OutgoingOptions = {},
   ) {
     this.method = method
     this.path = path
     this.body = body
-    if (body !== undefined && !isOurs) this.#payload = payloadOf(body)
+    this.upload = upload
+    if (body !== undefined && !isOurs && upload === undefined) this.#payload = payloadOf(body)
     this.stream = body?.stream === true
     this.accept = accept
     this.headers = headers
@@ -77,12 +84,16 @@ export class Outgoing implements BlossomRequest {
     path?: string
     body?: Readonly<Record<string, unknown>> | undefined
   }): Outgoing {
-    const request = new Outgoing(this.method, path, body, this.accept, false, this.headers)
+    const request = new Outgoing(this.method, path, body, this.accept, {
+      headers: this.headers,
+      upload: this.upload,
+    })
     return this.#key === undefined ? request : request.paidBy(this.#key)
   }
 
   /** The body's bytes, the same for every attempt. */
   get payload(): string | undefined {
+    if (this.upload !== undefined) return undefined
     if (this.#payload === undefined && this.body !== undefined) this.#payload = payloadOf(this.body)
     return this.#payload
   }
@@ -104,6 +115,7 @@ export class Outgoing implements BlossomRequest {
 
   #identify(): string | undefined {
     const { method, path, body } = this
+    if (this.upload !== undefined) return undefined
     const line = `${method} ${path}`
     if (line !== 'POST /v1/chat/completions' && !SHAREABLE.test(line)) return undefined
     if (body === undefined) return line

@@ -193,6 +193,19 @@ export const ANSWERS = {
     },
     ['choices'],
   ),
+  ImageEditsForm: object(
+    {
+      model: text(),
+      prompt: text('What is to be changed.'),
+      image: { contentMediaType: 'application/octet-stream' },
+    },
+    ['prompt', 'image'],
+  ),
+  TranscriptionForm: object(
+    { model: text(), file: { contentMediaType: 'application/octet-stream' } },
+    ['file'],
+  ),
+  Transcript: object({ text: text() }),
   Model: object({ id: text() }),
   Moderation: object({ results: { type: 'array', items: { type: 'object' } } }, ['results']),
   ChatCompletion: object(

@@ -44,6 +44,17 @@ const openai = (
   headers: ['ServerTiming', 'Cache'],
 })
 
+const upload = (summary: string, schema: SchemaName, success: Operation['success']): Operation => ({
+  summary,
+  description:
+    'The form is sent on while it comes in, in one attempt. Where the server has a list of models, `model` must come before the files.',
+  tag: 'OpenAI',
+  request: { schema, type: 'multipart/form-data' },
+  success,
+  failures: CALL,
+  headers: ['ServerTiming'],
+})
+
 const state = (summary: string, schema: SchemaName, extra: Partial<Operation> = {}): Operation => ({
   summary,
   tag: 'State',
@@ -225,6 +236,11 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     { prompt: 'A garden at dawn' },
     asJson('Images'),
   ),
+  'v1-image-edits': upload('Change pictures', 'ImageEditsForm', asJson('Images')),
+  'v1-transcriptions': upload('Transcribe speech', 'TranscriptionForm', {
+    ...asJson('Transcript'),
+    'text/plain': { schema: { type: 'string' } },
+  }),
   // No schema: bytes have none in OpenAPI 3.1.
   'v1-speech': openai(
     'Speech',

@@ -1,7 +1,7 @@
 import type { GenericSchema } from 'valibot'
 import { ANSWER } from '../../client/client.js'
 import { ProtocolError } from '../../client/errors.js'
-import type { JsonAnswer } from '../../client/types.js'
+import type { BlossomAnswer, JsonAnswer } from '../../client/types.js'
 import { toProblem } from '../../streams/index.js'
 import { wrongFields } from '../schemas.js'
 import type { EventForm } from '../server/event-body.js'
@@ -49,6 +49,11 @@ const plainEvents = (requestId: string): EventForm<unknown> => ({
   error: (failure) => [{ data: JSON.stringify({ error: errorFor(failure, requestId) }) }],
 })
 
+/** What no browser runs or shows as a page. */
+const MEDIA = /^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i
+/** Transcripts, and subtitles. */
+const TEXT = /^(text\/(plain|vtt|srt)|application\/x-subrip)\b/i
+
 /** Sends a body to a path upstream; the answer goes out as it comes. */
 export async function passOn(
   { call, requestId, delivery }: RouteCall,
@@ -57,17 +62,38 @@ export async function passOn(
   body: Record<string, unknown>,
   {
     form = plainEvents(requestId),
-    headers,
+    headers = [],
   }: { form?: EventForm<unknown>; headers?: readonly string[] } = {},
 ): Promise<Reply> {
-  const answer = await client[ANSWER]({ method: 'POST', path, body }, call, headers)
+  const answer = await client[ANSWER]({ method: 'POST', path, body }, call, { headers })
+  return replyFor(answer, { requestId, delivery }, { form })
+}
+
+/**
+ * An answer of upstream's as it goes out.
+ *
+ * @param text whether it may be plain text
+ */
+export function replyFor(
+  answer: BlossomAnswer,
+  { requestId, delivery }: Pick<RouteCall, 'requestId' | 'delivery'>,
+  {
+    form = plainEvents(requestId),
+    text = false,
+  }: { form?: EventForm<unknown>; text?: boolean } = {},
+): Reply {
   if (Symbol.asyncIterator in answer) return events(streamFor(answer), form, delivery)
   if ('bytes' in answer) {
     const { bytes, contentType } = answer
     // Whatever a browser could run or show as a page is not passed on.
-    if (!/^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i.test(contentType))
+    const isText = text && TEXT.test(contentType)
+    if (!isText && !MEDIA.test(contentType))
       throw new ProtocolError('Upstream answered with a content type other than the one requested.')
-    return { status: 200, headers: { 'content-type': contentType }, body: bytes }
+    return {
+      status: 200,
+      headers: { 'content-type': isText ? 'text/plain; charset=utf-8' : contentType },
+      body: bytes,
+    }
   }
   return jsonOf(answer)
 }

@@ -95,6 +95,16 @@ export const ImagesRequest = v.pipe(
   v.description(FORWARDED),
 )
 
+export const ImageEditsRequest = v.pipe(
+  v.object({
+    prompt: prompt('What is to be changed.'),
+    image: v.optional(v.pipe(v.unknown(), v.description('Address of the image, or a list.'))),
+    model,
+    stream: stream('Whether the image comes as Server-Sent Events, where the model can.'),
+  }),
+  v.description(FORWARDED),
+)
+
 export const SpeechRequest = v.pipe(
   v.object({
     input: prompt('The text to speak.'),

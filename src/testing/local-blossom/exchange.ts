@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { currentClock, now } from '../../core/index.js'
+import { parseBody } from './body.js'
 import { Refusal } from './errors.js'
 import type { OpenRecord, Private } from './record.js'
 
@@ -87,12 +88,9 @@ export class Exchange {
     } catch (error) {
       throw error instanceof Refusal ? error : new Gone()
     }
-    this.record.rawBody = Buffer.concat(parts).toString('utf8')
-    try {
-      this.record.body = JSON.parse(this.record.rawBody)
-    } catch {
-      this.record.body = undefined // a route that needs JSON refuses it
-    }
+    const bytes = Buffer.concat(parts)
+    this.record.rawBody = bytes.toString('utf8')
+    this.record.body = await parseBody(bytes, this.request.headers['content-type'] ?? '')
     this.changed()
   }
 

@@ -29,7 +29,10 @@ export interface LocalBlossomRequest {
   readonly keySha256: string | undefined
   /** The body as text; empty until it has arrived whole. */
   readonly rawBody: string
-  /** The body parsed as JSON; undefined while it has not arrived or if it is no JSON. */
+  /**
+   * The body parsed as JSON, or the fields and files of a form (of a file its name, type, size and
+   * SHA-256); undefined while it has not arrived or if it is neither.
+   */
   readonly body: unknown
   /** The status sent; undefined while no head was sent. */
   readonly status: number | undefined

@@ -1,4 +1,13 @@
-import { completions, messages, modelById, moderations, responses } from './apis/drafts.js'
+import {
+  completions,
+  imageEdits,
+  messages,
+  modelById,
+  moderations,
+  responses,
+  transcriptions,
+  videoByPath,
+} from './apis/drafts.js'
 import {
   type Asked,
   audioByPath,
@@ -32,7 +41,9 @@ const EXACT: Readonly<Record<string, Route>> = {
   'POST /v1/completions': generation(completions),
   'POST /v1/moderations': generation(moderations),
   'POST /v1/images/generations': generation(images),
+  'POST /v1/images/edits': generation(imageEdits),
   'POST /v1/audio/speech': generation(speech),
+  'POST /v1/audio/transcriptions': generation(transcriptions),
   'POST /v1/embeddings': generation(embeddings),
   'GET /v1/models': list((models) => models.openAiList()),
   'GET /models': list((models) => models.richList()),
@@ -50,6 +61,7 @@ const BY_PREFIX: readonly (readonly [prefix: string, route: Route])[] = [
   ['/text/', generation(textByPath)],
   ['/image/', generation(imageByPath)],
   ['/audio/', generation(audioByPath)],
+  ['/video/', generation(videoByPath)],
   ['/v1/models/', { open: true, generation: false, draft: modelById }],
 ]
 

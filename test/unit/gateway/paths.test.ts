@@ -68,7 +68,7 @@ describe('paths', () => {
         expect([status, headers['content-type']]).toEqual([404, 'application/json; charset=utf-8'])
         expect(body.error).toEqual({
           message:
-            'There is no such route. Use one of: POST /v1/chat/completions, POST /v1/messages, POST /v1/completions, POST /v1/embeddings, POST /v1/images/generations, POST /v1/audio/speech, GET /v1/models, GET /v1/models/{id}, POST /v1/moderations, POST /v1/responses.',
+            'There is no such route. Use one of: POST /v1/chat/completions, POST /v1/messages, POST /v1/completions, POST /v1/embeddings, POST /v1/images/generations, POST /v1/audio/speech, GET /v1/models, GET /v1/models/{id}, POST /v1/moderations, POST /v1/images/edits, POST /v1/audio/transcriptions, POST /v1/responses.',
           type: 'invalid_request_error',
           code: 'not_found',
           param: null,

@@ -7,9 +7,11 @@ import {
   usageOf,
 } from '../chat.js'
 import { type Asked, bodyOf, type Draft, json, whole } from '../drafts.js'
-import { bad, type Fields, field, isText, NAME } from '../fields.js'
+import { bad, type Fields, field, isObject, isText, NAME, TEXT } from '../fields.js'
 import { type Frames, toFrames } from '../frames.js'
+import { drawPng } from '../media.js'
 import { DEFAULTS } from '../models.js'
+import { pieces } from '../text.js'
 import { readMessages, toMessage, toMessageFrames } from './messages.js'
 import { readResponses, toResponse, toResponseFrames } from './responses.js'
 
@@ -97,4 +99,50 @@ export function moderations(asked: Asked): Draft {
 export function modelById({ record, models }: Asked): Draft {
   const id = decodeURIComponent(record.path.slice('/v1/models/'.length))
   return whole(() => json(models.openAiModel(id)))
+}
+
+/** `POST /v1/audio/transcriptions`: the text depends on the file alone. */
+export function transcriptions(asked: Asked): Draft {
+  const body = bodyOf(asked)
+  if (!isObject(body.file)) throw bad('file', 'is missing')
+  const model = asked.models.resolve(field(body, 'model', NAME) ?? DEFAULTS.audio)
+  const text = asked.reply ?? `A recording of ${String(body.file.bytes)} bytes.`
+  const format = field(body, 'response_format', TEXT) ?? 'json'
+  if (body.stream === 'true') {
+    const event = (type: string, fields: Fields) =>
+      `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`
+    const frames: Frames = {
+      head: '',
+      content: pieces(text).map((delta) => event('transcript.text.delta', { delta })),
+      tail: [event('transcript.text.done', { text })],
+      chunkOf: (delta) => event('transcript.text.delta', { delta }),
+    }
+    return { stream: true, make: () => ({ model, frames }) }
+  }
+  if (format === 'json') return whole(() => ({ ...json({ text }), model }))
+  return whole(() => ({ contentType: 'text/plain; charset=utf-8', body: Buffer.from(text), model }))
+}
+
+/** `POST /v1/images/edits`: a picture that depends on the prompt and the files. */
+export function imageEdits(asked: Asked): Draft {
+  const body = bodyOf(asked)
+  const image = body.image ?? body['image[]']
+  if (image === undefined) throw bad('image', 'is missing')
+  const prompt = field(body, 'prompt', NAME)
+  if (prompt === undefined) throw bad('prompt', 'is missing')
+  const model = asked.models.resolve(field(body, 'model', NAME) ?? DEFAULTS.image)
+  const png = drawPng(prompt, model, JSON.stringify(image), 64, 64)
+  const data = [{ b64_json: png.toString('base64') }]
+  return whole(() => ({ ...json({ created: CREATED, data }), model }))
+}
+
+/** `GET /video/{prompt}`: the smallest file that says it is MP4. */
+export function videoByPath(asked: Asked): Draft {
+  const prompt = decodeURIComponent(asked.record.path.slice('/video/'.length))
+  const type = Buffer.from('\0\0\0\u0014ftypisom\0\0\0\0isom', 'latin1')
+  const data = Buffer.from(prompt)
+  const head = Buffer.alloc(8)
+  head.writeUInt32BE(8 + data.length)
+  head.write('mdat', 4, 'latin1')
+  return whole(() => ({ contentType: 'video/mp4', body: Buffer.concat([type, head, data]) }))
 }
