@@ -65,7 +65,9 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
 ): Blossom<Layers> {
   const { address, layers, onEvent, price, ...settings } = readOptions(options)
   const upstream = new Upstream({ address, ...settings })
-  const principal = digest(settings.apiKey ?? '', address.origin, address.prefix)
+  // A key that is renewed stays the same account's, and so do its answers.
+  const account = typeof settings.apiKey === 'function' ? 'renewed key' : (settings.apiKey ?? '')
+  const principal = digest(account, address.origin, address.prefix)
   const layered = new LayeredClient(upstream, layers as unknown as Layers, principal, {
     onEvent,
     price,
@@ -101,7 +103,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
 
 function readOptions(options: object) {
   const checked = check<BlossomOptions>('createBlossom', options, {
-    apiKey: { ...rules.anything<string>(), secret: true },
+    apiKey: { ...rules.anything<BlossomOptions['apiKey']>(), secret: true },
     baseURL: rules.anything<string>(DEFAULT_BASE_URL),
     headers: rules.anything<Readonly<Record<string, string>>>(),
     dispatcher: rules.custom<Dispatcher, undefined>(

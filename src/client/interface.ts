@@ -43,9 +43,10 @@ export type BlossomLayer = LayerOf<BlossomRequest, BlossomAnswer>
 export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonly BlossomLayer[]> {
   /**
    * Goes into the `Authorization` header of requests to `baseURL`, and nowhere else. Without one
-   * only model lists are served.
+   * only model lists are served. A function is called before each attempt, so that a key can be
+   * renewed; what it throws is the attempt's failure.
    */
-  apiKey?: string | undefined
+  apiKey?: string | (() => string | Promise<string>) | undefined
   /** Where upstream is, without `/v1`. @default 'https://gen.pollinations.ai' */
   baseURL?: string | undefined
   /** Sent with every request. Those that the client sets itself are refused. */

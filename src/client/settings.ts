@@ -29,16 +29,24 @@ export function readBaseURL(baseURL: unknown): Address {
   return { origin, prefix }
 }
 
+/** A key, or what gives the key of each attempt. */
+export type ApiKey = string | (() => Promise<string>)
+
 /**
  * A key is one word of printable ASCII: whatever else would end up as a broken header. It is never
  * shown.
  */
-export function readKey(apiKey: unknown): string | undefined {
+export function readKey(apiKey: unknown): ApiKey | undefined {
   if (apiKey === undefined) return undefined
+  if (typeof apiKey === 'function') return async () => keyOf(await apiKey())
+  return keyOf(apiKey)
+}
+
+function keyOf(apiKey: unknown): string {
   if (apiKey === '') return refuse('option "apiKey" is empty; is the variable it comes from set?')
   if (typeof apiKey !== 'string' || !/^[\x21-\x7e]+$/.test(apiKey)) {
     return refuse(
-      'option "apiKey" must be a string of printable ASCII characters without spaces, got an invalid value; is the variable it comes from set?',
+      'option "apiKey" must be a string of printable ASCII characters without spaces, or a function that returns one, got an invalid value; is the variable it comes from set?',
     )
   }
   return apiKey

@@ -1,7 +1,14 @@
 import type { Dispatcher } from 'undici'
-import { ConfigError, type Context, isStackError, type StackError } from '../core/index.js'
+import {
+  type AbortListener,
+  type Cancel,
+  ConfigError,
+  type Context,
+  isStackError,
+  type StackError,
+} from '../core/index.js'
 import { Agents } from './agents.js'
-import { type Address, readBaseURL } from './settings.js'
+import { type Address, type ApiKey, readBaseURL } from './settings.js'
 import type { BlossomAnswer, ClientNote } from './types.js'
 import { EitherHandler } from './wire/either-handler.js'
 import { Exchange } from './wire/exchange.js'
@@ -11,7 +18,7 @@ import type { Outgoing } from './wire/outgoing.js'
 /** Where and how the client sends. */
 export interface UpstreamSettings {
   readonly address: Address
-  readonly apiKey: string | undefined
+  readonly apiKey: ApiKey | undefined
   /** Names and values that every request carries. */
   readonly headers: readonly string[]
   readonly maxResponseBytes: number
@@ -31,12 +38,25 @@ export class Upstream {
   }
 
   send(request: Outgoing, context: Context): Promise<BlossomAnswer> {
-    const { address, apiKey, maxResponseBytes, notices } = this.#settings
+    const { address, apiKey } = this.#settings
     const { transport } = context
-    const { origin, prefix } =
-      transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
+    const target = transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
     // The client's own key is for its own address; a member at another one brings its own.
-    const key = request.key ?? transport?.apiKey ?? (origin === address.origin ? apiKey : undefined)
+    const key =
+      request.key ?? transport?.apiKey ?? (target.origin === address.origin ? apiKey : undefined)
+    if (typeof key !== 'function') return this.#send(request, context, target, key)
+    return untilAborted(key(), context.cancel).then((given) =>
+      this.#send(request, context, target, given),
+    )
+  }
+
+  #send(
+    request: Outgoing,
+    context: Context,
+    { origin, prefix }: Address,
+    key: string | undefined,
+  ): Promise<BlossomAnswer> {
+    const { maxResponseBytes, notices } = this.#settings
     const note = noteOf(context)
     note.attempts++
     const settings = { maxResponseBytes, apiKey: key, notices }
@@ -52,7 +72,7 @@ export class Upstream {
           headers: this.#headers(key, request, added),
           body: bodyOf(request),
         }
-        this.#agents.carrierOf(transport).dispatch(options, handler)
+        this.#agents.carrierOf(context.transport).dispatch(options, handler)
       } catch (error) {
         exchange.fail(isStackError(error) ? error : dispatchFailure(error))
       }
@@ -77,6 +97,20 @@ export class Upstream {
     if (upload?.length !== undefined) all.push('content-length', String(upload.length))
     all.push(...request.headers, ...added)
     return all
+  }
+}
+
+/** The value, unless the call is aborted before it is there. */
+async function untilAborted<T>(value: Promise<T>, cancel: Cancel): Promise<T> {
+  let listener: AbortListener | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    listener = { abort: reject }
+    cancel.add(listener)
+  })
+  try {
+    return await Promise.race([value, aborted])
+  } finally {
+    cancel.remove(listener as AbortListener)
   }
 }
 
