@@ -44,6 +44,8 @@ export interface TextResult {
   readonly cached: boolean
   /** Requests made for it; 0 for a hit. */
   readonly attempts: number
+  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** One piece of a streamed text. */
@@ -57,6 +59,8 @@ export interface TextStream extends AsyncGenerator<TextPiece, undefined, undefin
   readonly usage: Usage | undefined
   /** Why the model stopped; undefined until the stream has ended. */
   readonly finishReason: string | undefined
+  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** What an image is made by. */
@@ -106,10 +110,12 @@ export interface SpeechOptions extends BlossomCallOptions {
   speed?: number | undefined
 }
 
-/** An image, or speech. */
+/** An image, speech, or a video. */
 export interface BytesResult {
   readonly bytes: Uint8Array
   readonly contentType: string
+  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** Options of `embeddings.create()`. */
@@ -127,6 +133,8 @@ export interface EmbeddingResult {
   readonly model: string
   /** Of calls that a batcher merged: this call's share by the length of its inputs. */
   readonly usage: Usage | undefined
+  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** One entry of `models.list()`: its `id`, and whatever else upstream lists. */
@@ -186,4 +194,9 @@ export interface ClientNote {
   attempts: number
   /** Upstream's id of the last one. */
   requestId: string | undefined
+  /**
+   * Headers of the last answer that are safe and of use: request id, cache, model used, limits. Empty
+   * while there is none.
+   */
+  readonly headers: Readonly<Record<string, string>>
 }

@@ -9,7 +9,8 @@ import {
 } from '../core/index.js'
 import { Agents } from './agents.js'
 import { type Address, type ApiKey, readBaseURL } from './settings.js'
-import type { BlossomAnswer, ClientNote } from './types.js'
+import type { BlossomAnswer } from './types.js'
+import { CallNote } from './wire/call-note.js'
 import { EitherHandler } from './wire/either-handler.js'
 import { Exchange } from './wire/exchange.js'
 import { networkFailure } from './wire/network-failure.js'
@@ -132,10 +133,10 @@ function dispatchFailure(error: unknown): StackError {
 /** Key of the client's note in a call's `meta`. */
 export const NOTE = 'client'
 
-function noteOf(context: Context): ClientNote {
-  let note = context.meta.get(NOTE) as ClientNote | undefined
+function noteOf(context: Context): CallNote {
+  let note = context.meta.get(NOTE) as CallNote | undefined
   if (note === undefined) {
-    note = { attempts: 0, requestId: undefined }
+    note = new CallNote()
     context.meta.set(NOTE, note)
   }
   return note

@@ -232,6 +232,7 @@ describe('methods', () => {
       readonly requestId: string | undefined
       readonly cached: boolean
       readonly attempts: number
+      readonly headers: Readonly<Record<string, string>>
     }>()
     expectTypeOf<TextStream>().toExtend<AsyncGenerator<TextPiece, undefined, undefined>>()
     expectTypeOf<TextStream['usage']>().toEqualTypeOf<Usage | undefined>()
@@ -264,6 +265,7 @@ describe('methods', () => {
     expectTypeOf(blossom.image.generate('a cat')).toEqualTypeOf<Promise<BytesResult>>()
     expectTypeOf(blossom.image.url('a cat')).toEqualTypeOf<string>()
     expectTypeOf(blossom.audio.speech('Hello')).toEqualTypeOf<Promise<BytesResult>>()
+    expectTypeOf(blossom.video.generate('Hello')).toEqualTypeOf<Promise<BytesResult>>()
     expectTypeOf(blossom.embeddings.create(['a'])).toEqualTypeOf<Promise<EmbeddingResult>>()
     expectTypeOf<EmbeddingResult['embeddings']>().toEqualTypeOf<number[][]>()
     expectTypeOf(blossom.models.list()).toEqualTypeOf<Promise<Model[]>>()
@@ -271,6 +273,7 @@ describe('methods', () => {
     expectTypeOf<BytesResult>().toEqualTypeOf<{
       readonly bytes: Uint8Array
       readonly contentType: string
+      readonly headers: Readonly<Record<string, string>>
     }>()
   })
 

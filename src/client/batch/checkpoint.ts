@@ -32,7 +32,9 @@ export class Checkpoint {
   }
 
   async add(index: number, prompt: string, result: TextResult): Promise<void> {
-    await this.#file.appendFile(`${JSON.stringify({ key: keyOf(index, prompt), ...result })}\n`)
+    // What was said beside it is of that call alone.
+    const { headers: _, ...kept } = result
+    await this.#file.appendFile(`${JSON.stringify({ key: keyOf(index, prompt), ...kept })}\n`)
   }
 
   async close(): Promise<void> {
@@ -48,7 +50,7 @@ function readLines(text: string): Map<string, TextResult> {
     try {
       const { key, ...result } = parseJson(line) as { key: string } & TextResult
       if (isRecord(result) && typeof key === 'string' && typeof result.text === 'string')
-        kept.set(key, result)
+        kept.set(key, { ...result, headers: {} })
     } catch {
       // An empty line, or one that a crash cut short.
     }

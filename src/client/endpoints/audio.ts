@@ -3,7 +3,6 @@ import { checkPrompt, readArguments } from '../arguments.js'
 import { ProtocolError } from '../errors.js'
 import type { Blossom } from '../interface.js'
 import type {
-  BytesAnswer,
   FileInput,
   JsonAnswer,
   SpeechOptions,
@@ -12,7 +11,7 @@ import type {
 } from '../types.js'
 import { formOf, readFile } from '../wire/form.js'
 import { Outgoing } from '../wire/outgoing.js'
-import { bytesOf, dataOf } from './answers.js'
+import { askWithHeaders, bytesFrom, dataOf } from './answers.js'
 import type { Call } from './call.js'
 
 type SpeechFields = Pick<SpeechOptions, 'model' | 'voice' | 'responseFormat' | 'speed'>
@@ -58,10 +57,11 @@ async function transcribe(
     ['file', filename === undefined ? given : { ...given, filename }],
   ])
   const request = new Outgoing('POST', '/v1/audio/transcriptions', { model }, 'json', { upload })
-  const data = dataOf(await call<JsonAnswer>(request, callOptions))
+  const { answer, headers } = await askWithHeaders<JsonAnswer>(call, request, callOptions)
+  const data = dataOf(answer)
   if (!isRecord(data) || typeof data.text !== 'string')
     throw new ProtocolError('Upstream answered with something other than a transcript.')
-  return data as Transcript
+  return { ...data, text: data.text, headers }
 }
 
 /** `audio.speech` and `audio.transcribe`. */
@@ -81,7 +81,7 @@ export function audioEndpoints(call: Call): Blossom['audio'] {
         speed: fields.speed,
       }
       const request = new Outgoing('POST', '/v1/audio/speech', body, 'bytes')
-      return bytesOf(await call<BytesAnswer>(request, callOptions))
+      return bytesFrom(call, request, callOptions)
     },
     transcribe: (file, options) => transcribe(call, file, options),
   }

@@ -7,7 +7,7 @@ import { usageOf } from '../wire/completion.js'
 import { embeddingsIn } from '../wire/embeddings.js'
 import { Outgoing } from '../wire/outgoing.js'
 import { EMBEDDINGS } from '../wire/shapes.js'
-import { dataOf } from './answers.js'
+import { askWithHeaders, dataOf } from './answers.js'
 import type { Call } from './call.js'
 
 type EmbeddingFields = Pick<EmbeddingOptions, 'model' | 'dimensions'>
@@ -40,13 +40,14 @@ export function embeddingEndpoints(call: Call): Blossom['embeddings'] {
         encoding_format: 'float',
       }
       const request = new Outgoing('POST', EMBEDDINGS, body, 'json')
-      const data = dataOf(await call<JsonAnswer>(request, callOptions))
-      return resultOf(data, typeof inputs === 'string' ? 1 : inputs.length)
+      const { answer, headers } = await askWithHeaders<JsonAnswer>(call, request, callOptions)
+      const count = typeof inputs === 'string' ? 1 : inputs.length
+      return { ...resultOf(dataOf(answer), count), headers }
     },
   }
 }
 
-function resultOf(data: unknown, expected: number): EmbeddingResult {
+function resultOf(data: unknown, expected: number): Omit<EmbeddingResult, 'headers'> {
   const embeddings = embeddingsIn(data, expected, true)
   if (embeddings === undefined)
     throw new ProtocolError(

@@ -4,7 +4,7 @@ import { ProtocolError } from '../errors.js'
 import type { BytesResult, FileInput, ImageEditOptions, JsonAnswer } from '../types.js'
 import { formOf, readFile } from '../wire/form.js'
 import { Outgoing } from '../wire/outgoing.js'
-import { dataOf } from './answers.js'
+import { askWithHeaders, dataOf } from './answers.js'
 import type { Call } from './call.js'
 
 const METHOD = 'image.edit'
@@ -39,7 +39,8 @@ export async function editImage(
 ): Promise<BytesResult> {
   const { fields, call: callOptions } = readArguments<EditFields>(METHOD, options, editRules)
   const request = await requestOf(checkPrompt(METHOD, prompt), fields)
-  return pictureIn(dataOf(await call<JsonAnswer>(request, callOptions)))
+  const { answer, headers } = await askWithHeaders<JsonAnswer>(call, request, callOptions)
+  return { ...pictureIn(dataOf(answer)), headers }
 }
 
 async function requestOf(
@@ -78,7 +79,7 @@ const FORMATS: readonly (readonly [type: string, beginning: string])[] = [
   ['image/gif', 'GIF8'],
 ]
 
-function pictureIn(answer: unknown): BytesResult {
+function pictureIn(answer: unknown): Omit<BytesResult, 'headers'> {
   const [first] = isRecord(answer) && Array.isArray(answer.data) ? answer.data : []
   const encoded: unknown = isRecord(first) ? first.b64_json : undefined
   const bytes = Buffer.from(typeof encoded === 'string' ? encoded : '', 'base64')

@@ -1,9 +1,9 @@
 import { check, rules, ValidationError } from '../../core/index.js'
 import { checkLength, checkPrompt, pathSegment, readArguments } from '../arguments.js'
 import type { Blossom } from '../interface.js'
-import type { BytesAnswer, ImageFields } from '../types.js'
+import type { ImageFields } from '../types.js'
 import { Outgoing } from '../wire/outgoing.js'
-import { bytesOf } from './answers.js'
+import { bytesFrom } from './answers.js'
 import type { Call } from './call.js'
 import { editImage } from './image-edit.js'
 
@@ -56,9 +56,7 @@ export function imageEndpoints(call: Call, root: string): Blossom['image'] {
         imageRules,
       )
       const path = imagePath('image.generate', prompt, fields)
-      return bytesOf(
-        await call<BytesAnswer>(new Outgoing('GET', path, undefined, 'bytes'), callOptions),
-      )
+      return bytesFrom(call, new Outgoing('GET', path, undefined, 'bytes'), callOptions)
     },
     edit: (prompt, options) => editImage(call, prompt, options),
     url: (prompt, options) => {

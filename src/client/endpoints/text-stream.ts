@@ -10,8 +10,11 @@ export class ChatText extends View<unknown, TextPiece> implements TextStream {
   usage: Usage | undefined = undefined
   finishReason: string | undefined = undefined
 
-  constructor(chunks: StreamIterator<unknown>) {
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(chunks: StreamIterator<unknown>, headers: Readonly<Record<string, string>>) {
     super(chunks)
+    this.headers = headers
   }
 
   protected map(chunk: unknown): TextPiece | Nothing {

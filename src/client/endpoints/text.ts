@@ -15,7 +15,7 @@ import { reasonOf } from '../wire/choices.js'
 import { firstChoice, textIn, usageOf } from '../wire/completion.js'
 import { Outgoing } from '../wire/outgoing.js'
 import { CHAT } from '../wire/shapes.js'
-import { dataOf } from './answers.js'
+import { askWithHeaders, dataOf, headersIn } from './answers.js'
 import type { Call } from './call.js'
 import { ChatText } from './text-stream.js'
 
@@ -45,13 +45,18 @@ export function textEndpoints(call: Call): Blossom['text'] {
     const answer = await call<JsonAnswer>(asked.request, { ...asked.options, meta })
     const { attempts = 0 } = (meta.get(NOTE) ?? {}) as Partial<ClientNote>
     // A function that stands in for upstream needs no attempt either.
-    return resultOf(answer, attempts, attempts === 0 && !meta.has(ANSWERED_BY))
+    return resultOf(answer, attempts, attempts === 0 && !meta.has(ANSWERED_BY), headersIn(meta))
   }
   return {
     generate,
     stream: async (prompt, options) => {
       const asked = readText('text.stream', prompt, options, true)
-      return new ChatText(await call<Stream<unknown>>(asked.request, asked.options))
+      const { answer, headers } = await askWithHeaders<Stream<unknown>>(
+        call,
+        asked.request,
+        asked.options,
+      )
+      return new ChatText(answer, headers)
     },
     batch: (prompts, options) => runBatch(generate, prompts, options),
   }
@@ -78,7 +83,12 @@ function readText(
   return { request: new Outgoing('POST', CHAT, body, 'json', { isOurs: true }), options }
 }
 
-function resultOf(answer: JsonAnswer, attempts: number, cached: boolean): TextResult {
+function resultOf(
+  answer: JsonAnswer,
+  attempts: number,
+  cached: boolean,
+  headers: TextResult['headers'],
+): TextResult {
   const completion = dataOf(answer) as ChatCompletion
   const choice = (firstChoice(completion) ?? completion.choices[0]) as ChatCompletion['choices'][0]
   return {
@@ -89,5 +99,6 @@ function resultOf(answer: JsonAnswer, attempts: number, cached: boolean): TextRe
     requestId: answer.requestId,
     cached,
     attempts,
+    headers,
   }
 }

@@ -1,9 +1,9 @@
 import { rules } from '../../core/index.js'
 import { checkLength, checkPrompt, pathSegment, readArguments } from '../arguments.js'
 import type { Blossom } from '../interface.js'
-import type { BytesAnswer, VideoOptions } from '../types.js'
+import type { VideoOptions } from '../types.js'
 import { Outgoing } from '../wire/outgoing.js'
-import { bytesOf } from './answers.js'
+import { bytesFrom } from './answers.js'
 import type { Call } from './call.js'
 
 type VideoFields = Pick<
@@ -34,7 +34,7 @@ export function videoEndpoints(call: Call): Blossom['video'] {
       const path = `/video/${pathSegment(method, checkPrompt(method, prompt))}`
       const address = checkLength(method, query.size === 0 ? path : `${path}?${query}`)
       const request = new Outgoing('GET', address, undefined, 'bytes')
-      return bytesOf(await call<BytesAnswer>(request, callOptions))
+      return bytesFrom(call, request, callOptions)
     },
   }
 }

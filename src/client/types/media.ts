@@ -20,6 +20,8 @@ export interface TranscribeOptions extends BlossomCallOptions {
 /** What `audio.transcribe()` gives: the text, and whatever else upstream reports. */
 export interface Transcript {
   readonly text: string
+  /** What upstream said beside it: request id, cache, model used, limits. */
+  readonly headers: Readonly<Record<string, string>>
   readonly [field: string]: unknown
 }
 

@@ -7,10 +7,11 @@ import {
   UPSTREAM_PAUSE,
 } from '../../core/index.js'
 import { ProtocolError } from '../errors.js'
-import type { BlossomAnswer, BlossomRequest, ClientNote } from '../types.js'
+import type { BlossomAnswer, BlossomRequest } from '../types.js'
 import { answerTooLarge, type BodyContext, type BodyReader, type ExchangeSettings } from './body.js'
+import type { CallNote } from './call-note.js'
 import { EitherForm } from './either-form.js'
-import { failureOf, type Headers, headerOf, requestIdOf } from './failure.js'
+import { failureOf, type Headers, headerOf } from './failure.js'
 import { networkFailure } from './network-failure.js'
 import { isAnsweredWithJson } from './shapes.js'
 import { readPause } from './upstream-pause.js'
@@ -32,7 +33,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
   readonly request: BlossomRequest
   readonly context: Context
   readonly settings: ExchangeSettings
-  readonly note: ClientNote
+  readonly note: CallNote
   headers: Headers = {}
   #resolve!: (answer: BlossomAnswer) => void
   #reject!: (error: unknown) => void
@@ -46,7 +47,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     request: BlossomRequest,
     context: Context,
     settings: ExchangeSettings,
-    note: ClientNote,
+    note: CallNote,
   ) {
     this.request = request
     this.context = context
@@ -86,7 +87,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     this.headers = headers
     const { attempt } = this.context
     if (attempt !== undefined) attempt.status = status
-    this.note.requestId = requestIdOf(headers, this.settings.apiKey)
+    this.note.see(headers, this.settings.apiKey)
     const pause = readPause(headers)
     if (pause !== undefined) this.context.meta.set(UPSTREAM_PAUSE, pause)
     if (status >= 300 && status < 400)

@@ -5,12 +5,13 @@ import { upstreamError } from './upstream-error.js'
 
 export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
-/** Headers of an error answer that are safe to keep, and of use. */
+/** Headers of an answer that are safe to keep, and of use; beside them those of OpenAI's limits. */
 const KEPT_HEADERS = [
   'retry-after',
   'retry-after-ms',
   'x-request-id',
   'x-cache',
+  'x-model-used',
   'x-should-retry',
   'ratelimit',
   'ratelimit-policy',
@@ -190,21 +191,28 @@ function describe(
   })
 }
 
+const LIMIT = /^x-ratelimit-(limit|remaining|reset)-(requests|tokens)$/
+
+/** The headers of an answer that are safe, without what could hold the key. */
+export function safeHeaders(headers: Headers, apiKey: string | undefined): Record<string, string> {
+  const kept: Record<string, string> = {}
+  for (const name of [...KEPT_HEADERS, ...Object.keys(headers).filter((one) => LIMIT.test(one))]) {
+    const value = headerOf(headers, name)
+    if (value !== undefined && isClean(value, apiKey)) kept[name] = value.slice(0, 200)
+  }
+  return kept
+}
+
 /** What is known of a failure whatever it is. */
 export function factsOf(
   headers: Headers,
   error: Readonly<Record<string, unknown>>,
   apiKey: string | undefined,
 ) {
-  const kept: Record<string, string> = {}
-  for (const name of KEPT_HEADERS) {
-    const value = headerOf(headers, name)
-    if (value !== undefined && isClean(value, apiKey)) kept[name] = value.slice(0, 200)
-  }
   const { message } = error
   return {
     requestId: requestIdOf(headers, apiKey, error),
-    headers: kept,
+    headers: safeHeaders(headers, apiKey),
     upstreamMessage: typeof message === 'string' ? blot(message, apiKey).slice(0, 500) : undefined,
   }
 }

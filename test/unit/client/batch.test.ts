@@ -23,6 +23,7 @@ const resultOf = (text: string): TextResult => ({
   requestId: undefined,
   cached: false,
   attempts: 1,
+  headers: {},
 })
 
 /** A generate function whose calls the test settles. */
@@ -81,6 +82,7 @@ describe('text.batch', () => {
       ok: true,
       ...(await blossom.text.generate('Hello', { maxTokens: 5 })),
       requestId: 'req-local-000001',
+      headers: expect.objectContaining({ 'x-request-id': 'req-local-000001' }),
     })
     expect(upstream.requests[0]?.body).toMatchObject({ max_tokens: 5 })
   })

@@ -57,6 +57,11 @@ describe('createBlossom', () => {
         requestId: 'req-local-000001',
         cached: false,
         attempts: 1,
+        headers: {
+          'x-cache': 'MISS',
+          'x-model-used': 'openai',
+          'x-request-id': 'req-local-000001',
+        },
       })
     })
 
@@ -326,6 +331,7 @@ describe('createBlossom', () => {
         embeddings: [[1], [2]],
         model: '',
         usage: undefined,
+        headers: {},
       })
     })
 
@@ -602,7 +608,7 @@ describe('a client with layers', () => {
     const blossom = (await start()).use(...all())
     const first = await blossom.text.generate('Hello')
     const second = await blossom.text.generate('Hello')
-    expect(second).toEqual({ ...first, cached: true, attempts: 0 })
+    expect(second).toEqual({ ...first, cached: true, attempts: 0, headers: {} })
     expect(upstream.requests).toHaveLength(1)
     expect(blossom.stats().cache).toMatchObject({ hits: 1, misses: 1, entries: 1 })
   })

@@ -3,6 +3,7 @@ import { Agent } from 'undici'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { BlossomAnswer, ChatChunk } from '../../../src/client/index.js'
 import { clientTraits } from '../../../src/client/traits.js'
+import { CallNote } from '../../../src/client/wire/call-note.js'
 import { fromChunks } from '../../../src/client/wire/completion-from-chunks.js'
 import { Exchange } from '../../../src/client/wire/exchange.js'
 import { Outgoing } from '../../../src/client/wire/outgoing.js'
@@ -773,7 +774,7 @@ describe('a stream that nobody reads', () => {
             request,
             context,
             { maxResponseBytes: 2 ** 20, apiKey: undefined, notices: 'error' },
-            { attempts: 1, requestId: undefined },
+            new CallNote(),
           )
           const headers = ['content-type', 'application/json']
           agent.dispatch(

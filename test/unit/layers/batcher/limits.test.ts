@@ -136,9 +136,9 @@ it("divides a call of the client's embeddings, with the embeddings in order and 
   await using plain = createBlossom(options)
   const divided = createBlossom({ ...options, layers: [batcher({ maxItems: 4, maxDelayMs: 0 })] })
   const inputs = range(10).map((n) => `text ${n}`)
-  const expected = await plain.embeddings.create(inputs)
+  const { headers: _, ...expected } = await plain.embeddings.create(inputs)
   const before = local.requests.length
-  expect(await divided.embeddings.create(inputs)).toEqual(expected)
+  expect(await divided.embeddings.create(inputs)).toMatchObject(expected)
   const sizes = local.requests
     .slice(before)
     .map(({ body }) => (body as { input: string[] }).input.length)

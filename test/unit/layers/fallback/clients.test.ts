@@ -237,7 +237,11 @@ describe('fallback around the client', () => {
       await using blossom = createBlossom({ baseURL: server.url }).use(
         fallback({ to: [() => ({ bytes, contentType: 'image/png' })] }),
       )
-      expect(await blossom.image.generate('Roses')).toEqual({ bytes, contentType: 'image/png' })
+      expect(await blossom.image.generate('Roses')).toEqual({
+        bytes,
+        contentType: 'image/png',
+        headers: {},
+      })
     })
 
     it('is left out where what it gives is no answer, with a warning', async () => {

@@ -1,0 +1,21 @@
+import type { ClientNote } from '../types.js'
+import { type Headers, requestIdOf, safeHeaders } from './failure.js'
+
+/** The client's note of one call. Its headers are looked through when they are asked for. */
+export class CallNote implements ClientNote {
+  attempts = 0
+  requestId: string | undefined = undefined
+  #headers: Headers = {}
+  #apiKey: string | undefined
+
+  /** An answer has begun. */
+  see(headers: Headers, apiKey: string | undefined): void {
+    this.requestId = requestIdOf(headers, apiKey)
+    this.#headers = headers
+    this.#apiKey = apiKey
+  }
+
+  get headers(): Readonly<Record<string, string>> {
+    return safeHeaders(this.#headers, this.#apiKey)
+  }
+}
