@@ -9,6 +9,7 @@ import {
   rules,
 } from '../core/index.js'
 import { type Caller, readCaller } from './caller.js'
+import { Idempotency } from './idempotency/index.js'
 import { liveRoutes } from './live/index.js'
 import { openApiRoute } from './openapi/index.js'
 import { type CheckedGatewayOptions, type GatewayOptions, readGatewayOptions } from './options.js'
@@ -64,6 +65,7 @@ export class GatewayCore implements RouteTools {
   /** Streams that can be resumed, if they are switched on. */
   readonly streams: ResumableStreams | undefined
   watcher: RouteTools['watcher']
+  readonly #idempotency = new Idempotency()
   readonly #closers = new Set<(finished: Promise<void>) => Promise<void>>()
   #draining = false
   #closing: Promise<void> | undefined
@@ -120,6 +122,7 @@ export class GatewayCore implements RouteTools {
     this.drain()
     const finished = this.inProgress.finish(timeoutMs)
     await Promise.all([finished, ...[...this.#closers].map((end) => end(finished))])
+    this.#idempotency.clear()
   }
 
   async handle(incoming: Incoming, platform: unknown): Promise<Reply> {
@@ -156,6 +159,8 @@ export class GatewayCore implements RouteTools {
     const { incoming, requestId } = scope
     const identity = route.anyone ? {} : await this.identify(incoming, platform)
     if (isResponse(identity)) return replyOf(identity)
+    let parsed: Promise<Record<string, unknown>> | undefined
+    const json = () => (parsed ??= this.#json(incoming, platform, route))
     const handle = (call: RouteCall['call']) =>
       route.handle(
         {
@@ -163,14 +168,26 @@ export class GatewayCore implements RouteTools {
           requestId,
           id: this.routing.idOf(route, incoming.target),
           call,
-          json: () => this.#json(incoming, platform, route),
+          json,
           delivery: scope.delivery,
         },
         this,
       )
     const call = scope.callFor(identity)
     const isResumable = route.spends && incoming.header('x-stream-resumable') === 'true'
-    return isResumable && this.streams ? this.streams.begin(call, handle) : handle(call)
+    if (isResumable && this.streams) return this.streams.begin(call, handle)
+    const key = incoming.header('idempotency-key')
+    if (key === undefined || !this.#isRepeatable(route, incoming)) return handle(call)
+    const { path } = route
+    const joins = this.view.has('dedupe') && (call.cache ?? 'default') === 'default'
+    const asked = { key, route: path, call, body: await json(), joins }
+    return this.#idempotency.run(asked, () => handle(call))
+  }
+
+  /** Whether a request may come twice with one key: what is cached is known by its body. */
+  #isRepeatable({ method, spends }: Route, incoming: Incoming): boolean {
+    const isJson = /^application\/json\b/i.test(incoming.header('content-type') ?? '')
+    return method === 'POST' && spends && isJson && this.view.has('cache')
   }
 
   #streams(): ResumableStreams | undefined {

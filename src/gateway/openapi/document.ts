@@ -17,7 +17,17 @@ const SECURITY = {
 type DocumentedOptions = Pick<
   CheckedGatewayOptions,
   'publicPath' | 'bodyLimit' | 'forwardKeys' | 'models' | 'call' | 'streams'
->
+> & {
+  /** Whether answers are kept for keys. */
+  readonly keepsAnswers: boolean
+}
+
+const IDEMPOTENCY_KEY: Schema = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  description: 'The same key, caller and body get the same answer for 24 hours.',
+  schema: { type: 'string', minLength: 1, maxLength: 255 },
+}
 
 /**
  * The OpenAPI 3.1 document of these routes. The same routes and options give the same document.
@@ -125,6 +135,7 @@ function parametersOf(
     ...(route.path.includes('{id}') ? [id] : []),
     ...parameters,
     ...(canResume(route, options) ? [RESUMABLE] : []),
+    ...(isRepeatable(route, options) ? [IDEMPOTENCY_KEY] : []),
     ...query.map((field) => ({ in: 'query', ...field })),
   ]
 }
@@ -134,6 +145,11 @@ const failsWithUpstream = ({ name }: Route): boolean => OPERATIONS[name].failure
 /** Whether its streams can be resumed. */
 const canResume = (route: Route, { streams }: DocumentedOptions): boolean =>
   streams !== undefined && route.spends && 'text/event-stream' in OPERATIONS[route.name].success
+/** Whether it may be sent twice with one key. */
+const isRepeatable = ({ name, method, spends }: Route, { keepsAnswers }: DocumentedOptions) => {
+  const { request }: Operation = OPERATIONS[name]
+  return keepsAnswers && method === 'POST' && spends && request?.type === undefined
+}
 const takesKey = (route: Route): boolean => route.spends || failsWithUpstream(route)
 
 function responsesOf(
@@ -156,7 +172,8 @@ function responsesOf(
   if (empty !== undefined) all[204] = { description: empty, headers: headersOf(...headers) }
   const keyFailures: readonly FailureStatus[] =
     forwardKeys && failsWithUpstream(route) ? [401, 402, 403] : []
-  for (const status of [...operation.failures, ...keyFailures]) {
+  const conflicts: readonly FailureStatus[] = isRepeatable(route, options) ? [409] : []
+  for (const status of [...operation.failures, ...keyFailures, ...conflicts]) {
     const name = failureName(status, route.dialect)
     shared[name] ??= failure(status, route.dialect)
     const meaning = operation.meanings?.[status]

@@ -3,14 +3,15 @@ import type { Routing } from '../routes/routing.js'
 
 /** `/openapi.json`. The document, and the code that makes it, is loaded by the first request. */
 export function openApiRoute(
-  core: Pick<RouteTools, 'options'> & { readonly routing: Routing },
+  core: Pick<RouteTools, 'options' | 'view'> & { readonly routing: Routing },
 ): Route {
   let text: string | undefined
   return guideRoute('GET', '/openapi.json', {
     name: 'openapi',
     async handle() {
       const { openApiDocument } = await import('./document.js')
-      text ??= JSON.stringify(openApiDocument(core.routing.all, core.options))
+      const options = { ...core.options, keepsAnswers: core.view.has('cache') }
+      text ??= JSON.stringify(openApiDocument(core.routing.all, options))
       return {
         status: 200,
         headers: { 'content-type': 'application/json; charset=utf-8' },

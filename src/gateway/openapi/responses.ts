@@ -70,6 +70,7 @@ const MEANINGS = {
   403: ['FORBIDDEN', 'The credential that was sent does not allow this.'],
   404: ['NOT_FOUND', 'There is no such model.'],
   408: ['TIMEOUT', 'The answer was not complete in time.'],
+  409: ['VALIDATION', 'The Idempotency-Key came with another body before.'],
   410: ['NOT_FOUND', 'The stream has expired, was stopped, or begins later than that.'],
   413: ['TOO_LARGE', 'The body is too large.'],
   415: ['VALIDATION', 'The body is not JSON.'],
