@@ -1,14 +1,14 @@
 import type { Reader, StreamEnd } from '../../core/index.js'
+import { Ending } from '../server/ending.js'
 import type { EventDelivery, EventText } from '../server/event-body.js'
 
 /** One page's feed: the newest snapshot, as soon as the page can take it. */
 export class Feed implements EventText {
   readonly delivery: EventDelivery
   readonly #left: (feed: Feed) => void
-  readonly #listeners: ((end: StreamEnd) => void)[] = []
+  readonly #ending = new Ending()
   #writer: Reader | undefined
   #text = ''
-  #end: StreamEnd | undefined
 
   constructor(delivery: EventDelivery, left: (feed: Feed) => void) {
     this.delivery = delivery
@@ -16,7 +16,7 @@ export class Feed implements EventText {
   }
 
   get isOver(): boolean {
-    return this.#end !== undefined
+    return this.#ending.end !== undefined
   }
 
   attach(writer: Reader): void {
@@ -24,8 +24,7 @@ export class Feed implements EventText {
   }
 
   onEnd(listener: (end: StreamEnd) => void): void {
-    if (this.#end !== undefined) listener(this.#end)
-    else this.#listeners.push(listener)
+    this.#ending.onEnd(listener)
   }
 
   take(): string {
@@ -51,9 +50,8 @@ export class Feed implements EventText {
   }
 
   #finish(end: StreamEnd): void {
-    if (this.#end !== undefined) return
-    this.#end = end
+    if (this.isOver) return
+    this.#ending.finish(end)
     this.#left(this)
-    for (const listener of this.#listeners.splice(0)) listener(end)
   }
 }

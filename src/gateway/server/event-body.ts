@@ -7,6 +7,7 @@ import {
   type TimeoutError,
 } from '../../core/index.js'
 import { frame, type ServerSentEvent } from '../../streams/event-frame.js'
+import { Ending } from './ending.js'
 
 /** How the events of a stream look. */
 export interface EventForm<Chunk> {
@@ -63,10 +64,9 @@ const framesOf = (events: readonly ServerSentEvent[]): string => events.map(fram
 export class EventBody implements EventText, Reader {
   readonly #source: StreamIterator<unknown>
   readonly #form: EventForm<never>
-  readonly #listeners: ((end: StreamEnd) => void)[] = []
+  readonly #ending = new Ending()
   readonly delivery: EventDelivery
   #writer: Reader | undefined
-  #end: StreamEnd | undefined
 
   constructor(source: StreamIterator<unknown>, form: EventForm<never>, delivery: EventDelivery) {
     this.#source = source
@@ -76,7 +76,7 @@ export class EventBody implements EventText, Reader {
   }
 
   get isOver(): boolean {
-    return this.#end !== undefined
+    return this.#ending.end !== undefined
   }
 
   attach(writer: Reader): void {
@@ -84,12 +84,11 @@ export class EventBody implements EventText, Reader {
   }
 
   onEnd(listener: (end: StreamEnd) => void): void {
-    if (this.#end !== undefined) listener(this.#end)
-    else this.#listeners.push(listener)
+    this.#ending.onEnd(listener)
   }
 
   take(): string {
-    if (this.#end !== undefined) return ''
+    if (this.#ending.end !== undefined) return ''
     let text = this.#events()
     if (this.#source.isOver) text += this.#last()
     else if (text === '') this.#source.ask()
@@ -101,9 +100,9 @@ export class EventBody implements EventText, Reader {
   }
 
   leave(): void {
-    if (this.#end !== undefined) return
+    if (this.#ending.end !== undefined) return
     this.#source.leave()
-    this.#finish({ outcome: 'left' })
+    this.#ending.finish({ outcome: 'left' })
   }
 
   failureText(error: unknown): string {
@@ -132,18 +131,13 @@ export class EventBody implements EventText, Reader {
   #last(): string {
     const failure = this.#source.takeFailure()
     if (failure !== undefined) {
-      this.#finish({ outcome: 'failed', error: failure.error })
+      this.#ending.finish({ outcome: 'failed', error: failure.error })
       return this.failureText(failure.error)
     }
     // A stream that somebody else has left is not complete.
     const end = (this.#source as { ended?: StreamEnd }).ended ?? { outcome: 'complete' }
-    this.#finish(end)
+    this.#ending.finish(end)
     if (end.outcome !== 'complete') return ''
     return this.#form.end === undefined ? DONE : framesOf(this.#form.end())
-  }
-
-  #finish(end: StreamEnd): void {
-    this.#end = end
-    for (const listener of this.#listeners.splice(0)) listener(end)
   }
 }

@@ -1,4 +1,5 @@
 import type { LogPart, Reader, StreamEnd } from '../../core/index.js'
+import { Ending } from '../server/ending.js'
 import type { EventDelivery, EventText } from '../server/event-body.js'
 
 /** Where the events of a stream come from. */
@@ -16,13 +17,12 @@ export class FollowedEvents implements EventText {
   readonly delivery: EventDelivery
   readonly #source: EventSource
   readonly #signal: AbortSignal | undefined
-  readonly #listeners: ((end: StreamEnd) => void)[] = []
+  readonly #ending = new Ending()
   #writer: Reader | undefined
   #text = ''
   #isReading = false
   /** Nothing comes but what is there. */
   #isComplete = false
-  #end: StreamEnd | undefined
 
   /** @param signal ends the events where they are: the stream itself goes on elsewhere */
   constructor(source: EventSource, delivery: EventDelivery, signal?: AbortSignal) {
@@ -33,7 +33,7 @@ export class FollowedEvents implements EventText {
   }
 
   get isOver(): boolean {
-    return this.#end !== undefined
+    return this.#ending.end !== undefined
   }
 
   attach(writer: Reader): void {
@@ -41,12 +41,11 @@ export class FollowedEvents implements EventText {
   }
 
   onEnd(listener: (end: StreamEnd) => void): void {
-    if (this.#end !== undefined) listener(this.#end)
-    else this.#listeners.push(listener)
+    this.#ending.onEnd(listener)
   }
 
   take(): string {
-    if (this.#end !== undefined) return ''
+    if (this.#ending.end !== undefined) return ''
     const text = this.#text
     this.#text = ''
     if (this.#isComplete) this.#finish(this.#source.end())
@@ -55,7 +54,7 @@ export class FollowedEvents implements EventText {
   }
 
   leave(): void {
-    if (this.#end !== undefined) return
+    if (this.#ending.end !== undefined) return
     this.#text = ''
     this.#finish({ outcome: 'left' })
   }
@@ -73,16 +72,15 @@ export class FollowedEvents implements EventText {
 
   #took({ entries, state }: LogPart): void {
     this.#isReading = false
-    if (this.#end !== undefined) return
+    if (this.#ending.end !== undefined) return
     this.#text += entries.join('')
     this.#isComplete = state !== 'open'
     this.#writer?.readable()
   }
 
   #finish(end: StreamEnd): void {
-    this.#end = end
+    this.#ending.finish(end)
     this.#signal?.removeEventListener('abort', this)
     this.#source.leave()
-    for (const listener of this.#listeners.splice(0)) listener(end)
   }
 }

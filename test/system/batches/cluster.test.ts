@@ -1,29 +1,13 @@
-import { execFileSync } from 'node:child_process'
-import { createCluster } from 'redis'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { createBatches } from '../../../src/batches/index.js'
 import { redisShared } from '../../../src/redis/index.js'
 import { all, clientOf, numbered } from '../../support/batches-contract.js'
-import { freePort, RedisServer } from '../../support/redis-server.js'
+import { sharedCluster } from '../redis/shared-cluster.js'
 
-let servers: RedisServer[]
-
-beforeAll(async () => {
-  const start = async () =>
-    RedisServer.start('--cluster-enabled', 'yes', '--cluster-port', String(await freePort()))
-  servers = [await start(), await start(), await start()]
-  const nodes = servers.map(({ port }) => `127.0.0.1:${port}`)
-  execFileSync('redis-cli', ['--cluster', 'create', ...nodes, '--cluster-yes'])
-})
-
-afterAll(async () => {
-  for (const server of servers) await server.remove()
-})
+const cluster = sharedCluster()
 
 it('runs batches in a cluster, on whichever server the names lead to', async () => {
-  const client = createCluster({ rootNodes: [{ url: servers[0]!.url }] })
-  client.on('error', () => {})
-  await client.connect()
+  const { client, close } = await cluster.open()
   for (const name of ['one', 'two', 'three', 'four']) {
     const shared = redisShared({ client })
     const asked: unknown[] = []
@@ -45,5 +29,5 @@ it('runs batches in a cluster, on whichever server the names lead to', async () 
     await batches.close()
     await shared.close()
   }
-  client.destroy()
+  await close()
 })
