@@ -20,7 +20,7 @@ async function main(directory: string, lines: number): Promise<void> {
     async request<Answer>({ body }: { body?: Readonly<Record<string, unknown>> | undefined }) {
       const n = body?.n as number
       void tell({ type: 'call', n })
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 40))
       if (n % 10 === 7) throw new Error('on purpose')
       return { n, nonce: randomUUID() } as Answer
     },

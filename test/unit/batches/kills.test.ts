@@ -55,7 +55,7 @@ it('a process that is killed again and again loses no result, and has none twice
     })
     if (kills < KILLS) {
       // While the batch is accepted, when the first lines begin, or in the middle of it: all of them
-      // together take less than its lines do, which take 1.2 s at the least.
+      // together take less time than its lines, which take 2.5 s.
       if (kills > 1) await Promise.race([begun, ended])
       await new Promise((resolve) => setTimeout(resolve, Math.random() * (kills < 2 ? 900 : 80)))
       if (child.kill('SIGKILL')) kills++
