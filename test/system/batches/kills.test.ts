@@ -100,14 +100,16 @@ it('each of 10,000 lines has one result, whatever workers and Redis are killed m
     count++
     expect(results.has(result.customId)).toBe(false)
     results.set(result.customId, JSON.stringify(result))
-    if (result.ok) expect((result.answer as { n: number }).n).toBe(Number(result.customId))
-    // It was running at two deaths.
+    if (result.ok) {
+      expect((result.answer as { n: number }).n).toBe(Number(result.customId))
+      expect(calls.has(result.customId)).toBe(true)
+    }
+    // It was running at two deaths, maybe before upstream had heard of it.
     else expect(result.error.code).toBe('lost')
   }
   const expected = Array.from({ length: LINES }, (_, n) => String(n)).sort()
   expect(count).toBe(LINES)
   expect([...results.keys()].sort()).toEqual(expected)
-  expect([...calls.keys()].sort()).toEqual(expected)
   const { requestCounts } = await batches.status('killed')
   expect(requestCounts.completed + requestCounts.failed).toBe(LINES)
   const repeated = [...calls.values()].reduce((sum, times) => sum + times - 1, 0)

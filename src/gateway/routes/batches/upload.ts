@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import type { BusboyFileStream, BusboyInstance } from '@fastify/busboy'
-import { ConfigError, isStackError, ValidationError } from '../../../core/index.js'
+import { isStackError, ValidationError } from '../../../core/index.js'
 import { type Incoming, refuseCompressed, tooLarge, unsupported } from '../../server/message.js'
+import { loadFormParser } from '../form-parser.js'
 
 /** The fields of an upload. */
 export interface Upload {
@@ -11,20 +12,8 @@ export interface Upload {
 
 const LIMITS = { files: 1, fields: 10, parts: 20, fieldSize: 1_024, headerSize: 8_192 }
 
-/**
- * Loads the package that reads uploads. Nothing looks for its file: in a bundle there is none.
- * @throws ConfigError when it is missing
- */
-export async function loadParser() {
-  try {
-    return (await import('@fastify/busboy')).Busboy
-  } catch (cause) {
-    throw new ConfigError(
-      'createGateway: option "batches" needs the package @fastify/busboy, which cannot be loaded; install it with `npm install @fastify/busboy`.',
-      { cause },
-    )
-  }
-}
+/** Loads what reads uploads. @throws ConfigError when it is missing */
+export const loadParser = () => loadFormParser('option "batches"')
 
 /**
  * Reads a multipart body with one file, which is handed to `keep` while it comes in. Its bytes end

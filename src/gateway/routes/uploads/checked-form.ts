@@ -1,29 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { createRequire } from 'node:module'
 import type { BusboyFileStream, BusboyInstance } from '@fastify/busboy'
 import { partHead } from '../../../client/wire/form.js'
-import { ConfigError, isStackError, ValidationError } from '../../../core/index.js'
-
-/** Reads multipart bodies while they come in. */
-const PARSER = '@fastify/busboy'
+import { isStackError, ValidationError } from '../../../core/index.js'
+import { loadFormParser } from '../form-parser.js'
 
 const MIB = 1024 * 1024
 /** OpenAI's routes take 16 pictures and a mask; a prompt may be long. */
 const LIMITS = { files: 17, fields: 100, parts: 120, fieldSize: MIB, headerSize: 8_192 }
 
 const notValid = () => new ValidationError('The body is not a valid form of multipart/form-data.')
-
-/** Whether the package is there that reads forms. */
-function hasParser(): boolean {
-  try {
-    // In the CommonJS build this is the file's own name.
-    createRequire(import.meta.url).resolve(PARSER)
-    return true
-  } catch {
-    return false
-  }
-}
 
 type Part =
   | { readonly name: string; readonly value: string }
@@ -70,11 +56,7 @@ export class CheckedForm {
    * @throws ConfigError when the package that reads forms is missing; ValidationError when it is none
    */
   static async read(contentType: string, bytes: AsyncIterable<Uint8Array>): Promise<CheckedForm> {
-    if (!hasParser())
-      throw new ConfigError(
-        `createGateway: with the option "models", forms need the package ${PARSER}; install it with \`npm install ${PARSER}\`.`,
-      )
-    const { Busboy } = await import('@fastify/busboy')
+    const Busboy = await loadFormParser('a form with the option "models"')
     let parser: BusboyInstance
     try {
       parser = new Busboy({ headers: { 'content-type': contentType }, limits: LIMITS })
