@@ -26,7 +26,9 @@ if (major < 20 || (major === 20 && minor < 19))
   stop(`The demo needs Node 20.19 or later; this is ${process.version}.`)
 const words = process.argv.slice(2)
 const hasTraffic = words.includes('--traffic')
-const [framework = 'hono'] = words.filter((word) => word !== '--traffic')
+const [framework = 'hono', ...others] = words.filter((word) => word !== '--traffic')
+const unknown = [framework, ...others].find((word) => word.startsWith('-'))
+if (unknown) stop(`Unknown option "${unknown}"; there is: --traffic.`)
 if (!FRAMEWORKS.includes(framework))
   stop(`Unknown framework "${framework}"; there is: ${FRAMEWORKS.join(', ')}.`)
 const port = Number(process.env.PORT || 8787)
@@ -92,7 +94,11 @@ try {
   stop(`The server could not start on ${host}:${port}: ${error.message}`)
 }
 leadToTheLivePage()
-stopOnSignals({ server, gateway, blossom, timeoutMs: 10_000 })
+process.once('SIGINT', () =>
+  console.log('Stopping: what runs may finish. Ctrl-C once more ends it at once.'),
+)
+// Of the demo's own calls none is worth waiting for.
+stopOnSignals({ server, gateway, blossom, timeoutMs: hasTraffic ? 1_000 : 10_000 })
 
 const address = server.address()
 // 0.0.0.0 and :: are every address; on this machine the loopback one is the one to call.
@@ -131,7 +137,7 @@ function leadToTheLivePage() {
   const served = server.listeners('request')
   server.removeAllListeners('request')
   server.on('request', (request, response) => {
-    if (request.url !== '/' || request.method !== 'GET') {
+    if (!/^\/(\?|$)/.test(request.url) || !/^(GET|HEAD)$/.test(request.method)) {
       for (const serve of served) serve.call(server, request, response)
       return
     }
