@@ -242,13 +242,14 @@ const asCode = (code: unknown, form: RegExp, apiKey: string | undefined): string
 
 /** The field that upstream complains of, if it looks like one. */
 function paramOf(
-  { param }: Readonly<Record<string, unknown>>,
+  { param, details }: Readonly<Record<string, unknown>>,
   apiKey: string | undefined,
 ): string | undefined {
-  return typeof param === 'string' &&
-    /^[a-z_]\w{0,63}(\[\d{1,5}\]|\.\w{1,64}){0,8}$/i.test(param) &&
-    isClean(param, apiKey)
-    ? param
+  const named = param ?? (isRecord(details) ? details.field : undefined)
+  return typeof named === 'string' &&
+    /^[a-z_]\w{0,63}(\[\d{1,5}\]|\.\w{1,64}){0,8}$/i.test(named) &&
+    isClean(named, apiKey)
+    ? named
     : undefined
 }
 

@@ -116,7 +116,7 @@ export function upstreamError(
     shouldRetry?: boolean | undefined
   },
 ): StackError {
-  const { upstreamStatus, upstreamCode, keyGiven = true, shouldRetry = true } = facts
+  const { upstreamStatus, upstreamCode, upstreamParam, keyGiven = true, shouldRetry = true } = facts
   const {
     make: Made,
     code,
@@ -129,7 +129,9 @@ export function upstreamError(
     code === 'AUTH' && !keyGiven
       ? 'no API key was given; pass `apiKey` to createBlossom().'
       : sentence
-  return new Made(`${answered}: ${remedy}`, {
+  const isAboutField = upstreamParam !== undefined && (status === 404 || code === 'BAD_REQUEST')
+  const place = isAboutField ? ` See the field "${upstreamParam}".` : ''
+  return new Made(`${answered}: ${remedy}${place}`, {
     ...facts,
     code,
     status,

@@ -186,6 +186,7 @@ describe('failureOf', () => {
     [{ error: { message: 'Too long.', param: 7 } }, undefined],
     [{ object: 'error', message: 'Too long.', param: 'max_tokens', code: 400 }, 'max_tokens'],
     [[{ error: { message: 'Too long.', param: 'n' } }], 'n'],
+    [{ error: { message: 'Too long.', details: { field: 'prompt' } } }, 'prompt'],
     [{ errors: [{ message: 'Too long.' }] }, undefined],
     [{ detail: 'Too long.' }, undefined],
     [{ detail: [{ msg: 'Too long.', loc: ['body'] }] }, undefined],
@@ -194,6 +195,8 @@ describe('failureOf', () => {
     const error = failureOf(400, {}, `\ufeff${JSON.stringify(body)}`, KEY) as BlossomError
     expect(error.upstreamMessage).toBe('Too long.')
     expect(error.upstreamParam).toBe(param)
+    // The message says where to look.
+    expect(error.message.includes(`See the field "${param}".`)).toBe(param !== undefined)
   })
 
   it.each([
