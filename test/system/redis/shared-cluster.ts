@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createCluster } from 'redis'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { redisShared } from '../../../src/redis/index.js'
 import { freePort, RedisServer } from '../../support/redis-server.js'
 import { PATIENT_MS } from './shared-redis.js'
@@ -15,6 +15,11 @@ export function sharedCluster() {
     servers = [await start(), await start(), await start()]
     const nodes = servers.map(({ port }) => `127.0.0.1:${port}`)
     execFileSync('redis-cli', ['--cluster', 'create', ...nodes, '--cluster-yes'])
+    // It is made before each of them knows it.
+    const state = (port: number) =>
+      String(execFileSync('redis-cli', ['-p', String(port), 'cluster', 'info']))
+    for (const { port } of servers)
+      await expect.poll(() => state(port), { timeout: 60_000 }).toContain('cluster_state:ok')
   })
   afterAll(async () => {
     for (const server of servers) await server.remove()
