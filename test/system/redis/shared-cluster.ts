@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createCluster } from 'redis'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { afterAll, beforeAll } from 'vitest'
 import { redisShared } from '../../../src/redis/index.js'
 import { freePort, RedisServer } from '../../support/redis-server.js'
 import { PATIENT_MS } from './shared-redis.js'
@@ -19,7 +19,8 @@ export function sharedCluster() {
     const state = (port: number) =>
       String(execFileSync('redis-cli', ['-p', String(port), 'cluster', 'info']))
     for (const { port } of servers)
-      await expect.poll(() => state(port), { timeout: 60_000 }).toContain('cluster_state:ok')
+      while (!state(port).includes('cluster_state:ok'))
+        await new Promise((resolve) => setTimeout(resolve, 50))
   })
   afterAll(async () => {
     for (const server of servers) await server.remove()
