@@ -117,5 +117,4 @@ button { font: inherit; color: var(--ink); background: var(--card); border: 1px 
   .key > div:nth-child(-n + 2) { border-top: 0; }
   #layers > li { grid-template-columns: 1fr; }
 }
-@media (prefers-reduced-motion: no-preference) { .word, #layers > li::before { transition: background-color 0.3s, color 0.3s; } }
 `
