@@ -68,7 +68,7 @@ it('each of 10,000 lines has one result, whatever workers and Redis are killed m
   const kills = { worker: 0, redis: 0 }
   const kill = async () => {
     for (let times = 1; times <= KILLS && !isDone; times++) {
-      await pause(200 + Math.random() * 1_500)
+      await pause(100 + Math.random() * 700)
       const victim = times % 3 === 0 ? 'redis' : 'worker'
       kills[victim]++
       if (victim === 'redis') {
