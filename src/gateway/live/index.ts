@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { isBytes } from '../../core/index.js'
 import { rejection } from '../rejection.js'
 import { guideRoute, type Route, type RouteCall, type RouteTools } from '../routes/route.js'
 import { type Incoming, type Reply, unsupported } from '../server/message.js'
@@ -128,8 +129,9 @@ async function readForm(incoming: Incoming): Promise<URLSearchParams> {
   if (type !== 'application/x-www-form-urlencoded')
     throw unsupported('Send the token as a form: application/x-www-form-urlencoded.')
   const received = await incoming.read(FORM_BYTES)
-  const form = 'bytes' in received ? Buffer.from(received.bytes).toString() : received.parsed
-  // A parser further out has made an object of it, or text.
+  const given = 'bytes' in received ? received.bytes : received.parsed
+  // A parser further out may have made text of it, or an object.
+  const form = isBytes(given) ? Buffer.from(given as Uint8Array).toString() : given
   return new URLSearchParams(form as string | Record<string, string>)
 }
 

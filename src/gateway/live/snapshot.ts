@@ -18,8 +18,8 @@ interface LayerNow {
 interface CircuitNow {
   readonly layer: string
   readonly key?: string | undefined
-  readonly state: BreakerState
-  /** Milliseconds until trials may run. */
+  readonly state: BreakerState | 'isolated'
+  /** Milliseconds until trials may run; 0 for one that is isolated, until it is reset. */
   readonly resetsInMs: number
 }
 
@@ -90,13 +90,22 @@ function flat(prefix: string, stats: object): (readonly [string, number | string
 }
 
 function circuitsOf({ name, layer }: LayerEntry): CircuitNow[] {
-  const breaker = layer as BreakerLayer
-  return breaker.exportState().circuits.map(({ key, resetsAt }) => ({
-    layer: name,
-    key: key?.slice(0, 64),
-    state: resetsAt > wallTime() ? 'open' : 'half-open',
-    resetsInMs: Math.max(0, Math.round(resetsAt - wallTime())),
-  }))
+  const { circuits, isolated, exceptions } = (layer as BreakerLayer).exportState()
+  const keys = isolated ? [undefined] : exceptions
+  return [
+    ...keys.map((key) => ({
+      layer: name,
+      key: key?.slice(0, 64),
+      state: 'isolated' as const,
+      resetsInMs: 0,
+    })),
+    ...circuits.map(({ key, resetsAt }) => ({
+      layer: name,
+      key: key?.slice(0, 64),
+      state: resetsAt > wallTime() ? ('open' as const) : ('half-open' as const),
+      resetsInMs: Math.max(0, Math.round(resetsAt - wallTime())),
+    })),
+  ]
 }
 
 const membersOf = ({ name, stats }: LayerEntry): MemberNow[] =>

@@ -1,5 +1,5 @@
 import type { Blossom } from '../../client/client.js'
-import { LAYERS, LISTEN, now, runHook, Timer, wallTime } from '../../core/index.js'
+import { ClosedError, LAYERS, LISTEN, now, runHook, Timer, wallTime } from '../../core/index.js'
 import type { LimitLevel } from '../../layers/rate-limit/index.js'
 import { frame } from '../../streams/event-frame.js'
 import { internalsOf } from '../../telemetry/observed.js'
@@ -53,6 +53,7 @@ export class Watch {
   readonly #feeds = new Set<Feed>()
   #running: Running | undefined
   #linger: Timer | undefined
+  #isClosed = false
 
   constructor(core: WatchedGateway) {
     this.#core = core
@@ -74,8 +75,9 @@ export class Watch {
     return feed
   }
 
-  /** Ends all feeds. */
+  /** Ends all feeds, and begins no more: a page that comes back must not hold up the close. */
   close(): void {
+    this.#isClosed = true
     this.#linger?.stop()
     this.#stop()
     for (const feed of [...this.#feeds]) feed.end()
@@ -87,6 +89,7 @@ export class Watch {
   }
 
   #run(): Running {
+    if (this.#isClosed) throw new ClosedError('The server is shutting down.')
     this.#linger?.stop()
     this.#running ??= new Running(this.#core, (snapshot) => {
       const text = frame({ data: snapshot })

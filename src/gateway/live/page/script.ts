@@ -128,7 +128,7 @@ function list(id, rows, none) {
 
 function drawBeside({ circuits, members, tenants, limits }) {
   list('circuits', circuits.map(({ layer, key, state, resetsInMs }) =>
-    row(key ?? layer, pill(state === 'open' ? 'bad' : 'warn', state), ...(state === 'open' ? [' half-open in ' + Math.ceil(resetsInMs / 1000) + ' s'] : []))), 'All closed.')
+    row(key ?? layer, pill(state === 'half-open' ? 'warn' : 'bad', state), ...(state === 'open' ? [' half-open in ' + Math.ceil(resetsInMs / 1000) + ' s'] : []))), 'All closed.')
   list('members', members.map(({ layer, active, state }, i) =>
     row(layer + ' ' + (i + 1), count(active) + ' active ', pill(state === 'ready' ? 'ok' : 'warn', state))), 'No pool in this stack.')
   list('tenants', tenants.map(({ tenant = 'no tenant', running, waiting }) =>
@@ -181,17 +181,24 @@ function tell(colour, word) {
   say(node, word)
 }
 
+const FEED = location.pathname.replace(/\/$/, '') + '/feed'
 let feed
 function open() {
   if (feed !== undefined || document.hidden) return
-  feed = new EventSource(location.pathname.replace(/\/$/, '') + '/feed')
+  feed = new EventSource(FEED)
   feed.onopen = () => tell('ok', 'live')
   feed.onmessage = ({ data }) => draw(JSON.parse(data))
   feed.onerror = () => {
     tell('warn', 'reconnecting')
-    // Refused: the session has ended.
-    if (feed?.readyState === EventSource.CLOSED) location.reload()
+    if (feed?.readyState === EventSource.CLOSED) refused()
   }
+}
+/** The session has ended, or the server closes: then another one may be there soon. */
+async function refused() {
+  feed = undefined
+  const { status } = await fetch(FEED, { method: 'HEAD' }).catch(() => ({}))
+  if (status === 401) location.reload()
+  else setTimeout(open, 3000)
 }
 function close() {
   feed?.close()

@@ -1,5 +1,7 @@
+import type { AddressInfo } from 'node:net'
+import express from 'express'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createGateway, type GatewayOptions } from '../../../../src/gateway/index.js'
+import { createGateway, type GatewayOptions, toNode } from '../../../../src/gateway/index.js'
 import type { Snapshot } from '../../../../src/gateway/live/watch.js'
 import {
   type BlossomLayer,
@@ -288,11 +290,48 @@ describe('the live page', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('tells of circuits that are isolated, until they are reset', async () => {
+    const layer = breaker({ key: 'model' })
+    const { ask, signIn } = open({}, [layer] as never)
+    const cookie = await signIn()
+    const circuits = async () => {
+      const feed = await ask('/live/feed', { headers: { cookie } })
+      return (await snapshotThat(feed, () => true)).circuits
+    }
+    layer.isolate('openai')
+    const isolated = { layer: 'breaker', state: 'isolated', resetsInMs: 0 }
+    expect(await circuits()).toEqual([{ ...isolated, key: 'openai' }])
+    layer.isolate()
+    expect(await circuits()).toEqual([isolated])
+    layer.reset()
+    expect(await circuits()).toEqual([])
+  })
+
+  it('reads a form that a parser further out has read', async () => {
+    const { blossom } = open()
+    const form = `token=${TOKEN}`
+    for (const body of [form, Buffer.from(form), { token: TOKEN }]) {
+      const app = express()
+      app.use((request, _, next) => {
+        Object.assign(request, { body })
+        next()
+      })
+      app.use(toNode(createGateway(blossom, { adminToken: TOKEN })))
+      const server = app.listen(0)
+      ends.push(() => server.close())
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/live`
+      const init = { method: 'POST', body: new URLSearchParams({}), redirect: 'manual' } as const
+      expect((await fetch(url, init)).status).toBe(303)
+    }
+  })
+
   it('ends its feeds when the gateway closes', async () => {
     const { gateway, ask, signIn } = open()
     const feed = await ask('/live/feed', { headers: { cookie: await signIn() } })
     const reading = feed.text()
     await gateway.close({ timeoutMs: 10_000 })
     expect(await reading).toMatch(/^data: /)
+    // A page that comes back at once does not hold up the close.
+    expect((await ask('/live/feed', { headers: { cookie: await signIn() } })).status).toBe(503)
   })
 })
