@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { defineConfig, type Options } from 'tsup'
+import packageJson from './package.json' with { type: 'json' }
 
 // Removed here once: tsup's own `clean` runs per format and may delete what the other has just
 // written.
@@ -47,6 +48,17 @@ const common: Options = {
   sourcemap: true,
 }
 
+/** Of package.json, which the sources import for the version, nothing else is bundled. */
+const versionOnly: NonNullable<Options['esbuildPlugins']>[number] = {
+  name: 'version-only',
+  setup({ onLoad }) {
+    onLoad({ filter: /package\.json$/ }, () => ({
+      contents: JSON.stringify({ version: packageJson.version }),
+      loader: 'json',
+    }))
+  },
+}
+
 export default defineConfig([
   // The types of both formats come from one run, which takes longest.
   {
@@ -54,7 +66,12 @@ export default defineConfig([
     format: ['esm', 'cjs'],
     dts: { only: true, compilerOptions: { ignoreDeprecations: '6.0' } },
   },
-  { ...common, format: 'esm', entry: { ...entry, ...layers } },
+  {
+    ...common,
+    format: 'esm',
+    entry: { ...entry, ...layers },
+    esbuildPlugins: [versionOnly],
+  },
   {
     ...common,
     format: 'cjs',
@@ -64,6 +81,7 @@ export default defineConfig([
       options.define = { ...options.define, 'import.meta.url': '__filename' }
     },
     esbuildPlugins: [
+      versionOnly,
       {
         name: 'notices',
         setup({ initialOptions, onEnd }) {

@@ -97,7 +97,7 @@ describe('CONTRIBUTING.md', () => {
     const wrong = files.flatMap((file) =>
       ts
         .preProcessFile(file.text, true, true)
-        .importedFiles.filter(({ fileName }) => fileName.startsWith('.'))
+        .importedFiles.filter(({ fileName }) => /^\..*\.js$/.test(fileName))
         .map(({ fileName }) => ({
           from: folderOf(file.fileName),
           to: folderOf(join(dirname(file.fileName), fileName)),

@@ -1,2 +1,4 @@
+import packageJson from '../../package.json' with { type: 'json' }
+
 /** This package's version, for the `user-agent` header. */
-export const VERSION = '0.1.0'
+export const VERSION: string = packageJson.version

@@ -18,7 +18,8 @@ const MAY: Readonly<Record<string, { parts: readonly string[]; packages: readonl
     packages: ['is-network-error', 'keyv', 'lru-cache', 'opossum', 'p-queue', 'p-retry'],
   },
   streams: { parts: ['core'], packages: [] },
-  client: { parts: ['core'], packages: ['eventsource-parser', 'undici'] },
+  // package.json has the version.
+  client: { parts: ['core'], packages: ['eventsource-parser', 'package.json', 'undici'] },
   // The recommended stack: all of the layers, for the client.
   'src/standard.ts': { parts: ['core', 'layers'], packages: [] },
   'src/core.ts': { parts: ['core', 'layers', 'streams', 'src/standard.ts'], packages: [] },
