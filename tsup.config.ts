@@ -45,7 +45,6 @@ const common: Options = {
   splitting: true,
   // No module is loaded for its effects: esbuild would warn users of an import without names.
   treeshake: { moduleSideEffects: false },
-  sourcemap: true,
 }
 
 /** Of package.json, which the sources import for the version, nothing else is bundled. */

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, posix } from 'node:path'
 import { describe, expect, inject, it } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
@@ -11,6 +11,12 @@ const run = (command: string, args: string[], cwd: string): string =>
     stdio: ['ignore', 'pipe', 'pipe'],
     shell: process.platform === 'win32',
   })
+
+/** Where Markdown's links and pictures lead, without addresses of the web and anchors. */
+const relativeLinksOf = (markdown: string): string[] =>
+  [...markdown.matchAll(/\]\(([^)\s#]+)|src="([^"]+)"/g)]
+    .map(([, link, picture]) => (link ?? picture)!)
+    .filter((link) => !/^[a-z]+:/.test(link))
 
 /** The first stack of the README, as a stranger would paste it. */
 const FIRST_STACK = `
@@ -71,9 +77,22 @@ describe('the packed tarball', () => {
   const folder = join(consumer, 'first')
   mkdirSync(folder, { recursive: true })
 
-  it('holds the build, the readme, the licence and the changelog, and nothing else', () => {
-    const expected = /^(dist\/|package\.json|README\.md|LICENSE|CHANGELOG\.md)/
+  it('holds the build, the examples, the pages and their pictures, and nothing else', () => {
+    const expected =
+      /^(dist\/|examples\/|package\.json$|LICENSE$|(src\/.*|test\/.*|[^/]+)\.(md|svg)$)/
     expect(files.filter((path) => !expected.test(path))).toEqual([])
+  })
+
+  it('holds what its pages link to', () => {
+    const pages = files.filter((path) => path.endsWith('.md') && path !== 'CONTRIBUTING.md')
+    const broken = pages.flatMap((page) =>
+      relativeLinksOf(readFileSync(join(root, page), 'utf8'))
+        .map((link) => posix.join(posix.dirname(page), link))
+        .filter((path) => !files.some((file) => file === path || file.startsWith(`${path}/`)))
+        .map((path) => `${page}: ${path}`),
+    )
+    expect(pages.length).toBeGreaterThan(20)
+    expect(broken).toEqual([])
   })
 
   it('runs the first stack as ESM', () => {
