@@ -1,18 +1,16 @@
-import { check, isRecord, isSignal, type rules, ValidationError } from '../core/index.js'
+import {
+  check,
+  isRecord,
+  isSignal,
+  type rules,
+  CALL_OPTIONS as STACK_OPTIONS,
+  ValidationError,
+} from '../core/index.js'
 import { TooLargeError } from './errors.js'
 import type { BlossomCallOptions } from './types.js'
 
 /** The names every method takes beside its own fields. */
-const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof BlossomCallOptions>([
-  'signal',
-  'timeoutMs',
-  'deadline',
-  'priority',
-  'tenant',
-  'cache',
-  'meta',
-  'apiKey',
-])
+const CALL_OPTIONS: ReadonlySet<string> = new Set<string>([...STACK_OPTIONS, 'apiKey'])
 
 const refuse = (sentence: string) => new ValidationError(sentence)
 

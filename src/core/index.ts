@@ -1,5 +1,6 @@
 export { base } from './base.js'
 export { addAttempts, forkNotes, takeNotes } from './call/notes.js'
+export { CALL_OPTIONS } from './call/options.js'
 export { Running, type Work } from './call/running.js'
 export * as rules from './check.js'
 export { check, type Rule } from './check.js'

@@ -11,7 +11,8 @@ import type { CallSettings } from './settings.js'
 /** A year: a deadline further off is somebody's `Date.now()`. */
 const YEAR_MS = 366 * 24 * 3_600_000
 
-const NAMES: ReadonlySet<string> = new Set<keyof CallOptions>([
+/** The names of a call's options. */
+export const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
   'signal',
   'timeoutMs',
   'deadline',
@@ -72,9 +73,9 @@ function read(options: CallOptions): CallOptions | Context {
   }
   if (isContext(options)) return options
   for (const name of Object.keys(options)) {
-    if (!NAMES.has(name))
+    if (!CALL_OPTIONS.has(name))
       refuse(
-        `Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...NAMES].join(', ')}.`,
+        `Call option ${JSON.stringify(name.slice(0, 40))} is unknown; expected one of ${[...CALL_OPTIONS].join(', ')}.`,
       )
   }
   const { signal, timeoutMs, deadline, priority, tenant, cache, meta } = options

@@ -1,30 +1,15 @@
-import type { Reader, StreamEnd } from '../../core/index.js'
-import { Ending } from '../server/ending.js'
+import type { StreamEnd } from '../../core/index.js'
 import type { EventDelivery, EventText } from '../server/event-body.js'
+import { WrittenEvents } from '../server/written-events.js'
 
 /** One page's feed: the newest snapshot, as soon as the page can take it. */
-export class Feed implements EventText {
-  readonly delivery: EventDelivery
+export class Feed extends WrittenEvents implements EventText {
   readonly #left: (feed: Feed) => void
-  readonly #ending = new Ending()
-  #writer: Reader | undefined
   #text = ''
 
   constructor(delivery: EventDelivery, left: (feed: Feed) => void) {
-    this.delivery = delivery
+    super(delivery)
     this.#left = left
-  }
-
-  get isOver(): boolean {
-    return this.#ending.end !== undefined
-  }
-
-  attach(writer: Reader): void {
-    this.#writer = writer
-  }
-
-  onEnd(listener: (end: StreamEnd) => void): void {
-    this.#ending.onEnd(listener)
   }
 
   take(): string {
@@ -34,24 +19,24 @@ export class Feed implements EventText {
   }
 
   leave(): void {
-    this.#finish({ outcome: 'left' })
+    this.finish({ outcome: 'left' })
   }
 
   /** What has not been taken is out of date. */
   show(text: string): void {
     this.#text = text
-    this.#writer?.readable()
+    this.writer?.readable()
   }
 
   /** The server closes. */
-  end(): void {
-    this.#finish({ outcome: 'complete' })
-    this.#writer?.readable()
+  close(): void {
+    this.finish({ outcome: 'complete' })
+    this.writer?.readable()
   }
 
-  #finish(end: StreamEnd): void {
+  protected override finish(end: StreamEnd): void {
     if (this.isOver) return
-    this.#ending.finish(end)
+    super.finish(end)
     this.#left(this)
   }
 }

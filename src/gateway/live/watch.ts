@@ -80,7 +80,7 @@ export class Watch {
     this.#isClosed = true
     this.#linger?.stop()
     this.#stop()
-    for (const feed of [...this.#feeds]) feed.end()
+    for (const feed of [...this.#feeds]) feed.close()
   }
 
   #left(feed: Feed): void {

@@ -7,7 +7,7 @@ import {
   type TimeoutError,
 } from '../../core/index.js'
 import { frame, type ServerSentEvent } from '../../streams/event-frame.js'
-import { Ending } from './ending.js'
+import { WrittenEvents } from './written-events.js'
 
 /** How the events of a stream look. */
 export interface EventForm<Chunk> {
@@ -61,34 +61,19 @@ const framesOf = (events: readonly ServerSentEvent[]): string => events.map(fram
  * The events of a stream as text, for the one who writes them: all that is there at once, so that
  * what one read of the upstream's socket brought is one write. Nothing is held here.
  */
-export class EventBody implements EventText, Reader {
+export class EventBody extends WrittenEvents implements EventText, Reader {
   readonly #source: StreamIterator<unknown>
   readonly #form: EventForm<never>
-  readonly #ending = new Ending()
-  readonly delivery: EventDelivery
-  #writer: Reader | undefined
 
   constructor(source: StreamIterator<unknown>, form: EventForm<never>, delivery: EventDelivery) {
+    super(delivery)
     this.#source = source
     this.#form = form
-    this.delivery = delivery
     source.attach(this)
   }
 
-  get isOver(): boolean {
-    return this.#ending.end !== undefined
-  }
-
-  attach(writer: Reader): void {
-    this.#writer = writer
-  }
-
-  onEnd(listener: (end: StreamEnd) => void): void {
-    this.#ending.onEnd(listener)
-  }
-
   take(): string {
-    if (this.#ending.end !== undefined) return ''
+    if (this.end !== undefined) return ''
     let text = this.#events()
     if (this.#source.isOver) text += this.#last()
     else if (text === '') this.#source.ask()
@@ -96,13 +81,13 @@ export class EventBody implements EventText, Reader {
   }
 
   readable(): void {
-    this.#writer?.readable()
+    this.writer?.readable()
   }
 
   leave(): void {
-    if (this.#ending.end !== undefined) return
+    if (this.end !== undefined) return
     this.#source.leave()
-    this.#ending.finish({ outcome: 'left' })
+    this.finish({ outcome: 'left' })
   }
 
   failureText(error: unknown): string {
@@ -131,12 +116,12 @@ export class EventBody implements EventText, Reader {
   #last(): string {
     const failure = this.#source.takeFailure()
     if (failure !== undefined) {
-      this.#ending.finish({ outcome: 'failed', error: failure.error })
+      this.finish({ outcome: 'failed', error: failure.error })
       return this.failureText(failure.error)
     }
     // A stream that somebody else has left is not complete.
     const end = (this.#source as { ended?: StreamEnd }).ended ?? { outcome: 'complete' }
-    this.#ending.finish(end)
+    this.finish(end)
     if (end.outcome !== 'complete') return ''
     return this.#form.end === undefined ? DONE : framesOf(this.#form.end())
   }

@@ -1,6 +1,6 @@
-import type { LogPart, Reader, StreamEnd } from '../../core/index.js'
-import { Ending } from '../server/ending.js'
+import type { LogPart, StreamEnd } from '../../core/index.js'
 import type { EventDelivery, EventText } from '../server/event-body.js'
+import { WrittenEvents } from '../server/written-events.js'
 
 /** Where the events of a stream come from. */
 export interface EventSource {
@@ -13,12 +13,9 @@ export interface EventSource {
 }
 
 /** The events of a log as text for one client: no more is read than the client takes. */
-export class FollowedEvents implements EventText {
-  readonly delivery: EventDelivery
+export class FollowedEvents extends WrittenEvents implements EventText {
   readonly #source: EventSource
   readonly #signal: AbortSignal | undefined
-  readonly #ending = new Ending()
-  #writer: Reader | undefined
   #text = ''
   #isReading = false
   /** Nothing comes but what is there. */
@@ -26,42 +23,30 @@ export class FollowedEvents implements EventText {
 
   /** @param signal ends the events where they are: the stream itself goes on elsewhere */
   constructor(source: EventSource, delivery: EventDelivery, signal?: AbortSignal) {
+    super(delivery)
     this.#source = source
-    this.delivery = delivery
     this.#signal = signal
     signal?.addEventListener('abort', this, { once: true })
   }
 
-  get isOver(): boolean {
-    return this.#ending.end !== undefined
-  }
-
-  attach(writer: Reader): void {
-    this.#writer = writer
-  }
-
-  onEnd(listener: (end: StreamEnd) => void): void {
-    this.#ending.onEnd(listener)
-  }
-
   take(): string {
-    if (this.#ending.end !== undefined) return ''
+    if (this.end !== undefined) return ''
     const text = this.#text
     this.#text = ''
-    if (this.#isComplete) this.#finish(this.#source.end())
+    if (this.#isComplete) this.finish(this.#source.end())
     else if (text === '') this.#read()
     return text
   }
 
   leave(): void {
-    if (this.#ending.end !== undefined) return
+    if (this.end !== undefined) return
     this.#text = ''
-    this.#finish({ outcome: 'left' })
+    this.finish({ outcome: 'left' })
   }
 
   handleEvent(): void {
     this.leave()
-    this.#writer?.readable()
+    this.writer?.readable()
   }
 
   #read(): void {
@@ -72,14 +57,14 @@ export class FollowedEvents implements EventText {
 
   #took({ entries, state }: LogPart): void {
     this.#isReading = false
-    if (this.#ending.end !== undefined) return
+    if (this.end !== undefined) return
     this.#text += entries.join('')
     this.#isComplete = state !== 'open'
-    this.#writer?.readable()
+    this.writer?.readable()
   }
 
-  #finish(end: StreamEnd): void {
-    this.#ending.finish(end)
+  protected override finish(end: StreamEnd): void {
+    super.finish(end)
     this.#signal?.removeEventListener('abort', this)
     this.#source.leave()
   }
