@@ -1,5 +1,5 @@
 import type { Reader, StreamEnd } from '../../core/index.js'
-import type { EventDelivery, EventText } from '../server/event-body.js'
+import type { EventDelivery, EventText } from '../server/written-events.js'
 
 /** Events on their way to a client, whose text is remembered. */
 export class RecordedEvents implements EventText {

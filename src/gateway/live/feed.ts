@@ -1,5 +1,5 @@
 import type { StreamEnd } from '../../core/index.js'
-import type { EventDelivery, EventText } from '../server/event-body.js'
+import type { EventDelivery, EventText } from '../server/written-events.js'
 import { WrittenEvents } from '../server/written-events.js'
 
 /** One page's feed: the newest snapshot, as soon as the page can take it. */

@@ -1,10 +1,10 @@
 import type { Blossom, ClientInternals } from '../../client/client.js'
 import type { BlossomCallOptions } from '../../client/types.js'
 import type { CheckedGatewayOptions } from '../options.js'
-import type { EventDelivery } from '../server/event-body.js'
 import type { Finished } from '../server/finished.js'
 import type { Incoming, Reply } from '../server/message.js'
 import type { Dialect } from '../server/reply.js'
+import type { EventDelivery } from '../server/written-events.js'
 import type { StackView } from '../stack-view.js'
 import type { RouteName } from './names.js'
 

@@ -4,10 +4,9 @@ import {
   Stream,
   type StreamEnd,
   type StreamIterator,
-  type TimeoutError,
 } from '../../core/index.js'
 import { frame, type ServerSentEvent } from '../../streams/event-frame.js'
-import { WrittenEvents } from './written-events.js'
+import { type EventDelivery, type EventText, WrittenEvents } from './written-events.js'
 
 /** How the events of a stream look. */
 export interface EventForm<Chunk> {
@@ -21,33 +20,6 @@ export interface EventForm<Chunk> {
   end?(): readonly ServerSentEvent[]
   /** The last events of a stream that failed; none for nobody. */
   error(error: unknown): readonly ServerSentEvent[]
-}
-
-/** How events are delivered to a client. */
-export interface EventDelivery {
-  /** A comment is sent after so long a silence. Milliseconds; 0 for none. */
-  readonly heartbeatMs: number
-  /** A client that takes longer to read what was sent is cut. Milliseconds. */
-  readonly writeTimeoutMs: number
-  /** The client did not read in time, and is about to be cut. */
-  cut(error: TimeoutError): void
-}
-
-/** The events of a stream as text, for the one who writes them to a client. */
-export interface EventText {
-  readonly delivery: EventDelivery
-  /** Whether the last event has been taken. */
-  readonly isOver: boolean
-  /** Makes `writer` the one who takes the text. */
-  attach(writer: Reader): void
-  /** Calls `listener` once, when the last event has been taken or the writer has gone. */
-  onEnd(listener: (end: StreamEnd) => void): void
-  /** All text that is there; empty when there is none: then the writer is notified of the next. */
-  take(): string
-  /** The writer goes before the end. */
-  leave(): void
-  /** The last event of a stream that fails so; empty for none. */
-  failureText?(error: unknown): string
 }
 
 /** A comment keeps proxies from closing a connection on which nothing is sent. */

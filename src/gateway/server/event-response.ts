@@ -1,5 +1,6 @@
 import { IdleTimer, type Reader, TimeoutError } from '../../core/index.js'
-import { type EventText, KEEP_ALIVE } from './event-body.js'
+import { KEEP_ALIVE } from './event-body.js'
+import type { EventText } from './written-events.js'
 
 type Controller = ReadableStreamDefaultController<Uint8Array>
 

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { IdleTimer, type Reader, TimeoutError, Timer } from '../../core/index.js'
-import { type EventText, KEEP_ALIVE } from './event-body.js'
+import { KEEP_ALIVE } from './event-body.js'
+import type { EventText } from './written-events.js'
 
 /**
  * Writes events to a client: whatever is there in one write, no more while the socket is full, and

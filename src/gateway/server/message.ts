@@ -1,8 +1,8 @@
 import { TooLargeError } from '../../client/errors.js'
 import { ConfigError, isBytes, StackError, ValidationError } from '../../core/index.js'
-import type { EventText } from './event-body.js'
 import { isTooDeep } from './json-depth.js'
 import type { PartsBody } from './parts-body.js'
+import type { EventText } from './written-events.js'
 
 /** A request as the gateway sees it, from a web `Request` or from Node's own. */
 export interface Incoming {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { type StreamEnd, TimeoutError, Timer } from '../../core/index.js'
-import type { EventDelivery } from './event-body.js'
+import type { EventDelivery } from './written-events.js'
 
 /** A body that is made part by part while it is sent. */
 export class PartsBody {

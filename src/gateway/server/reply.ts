@@ -2,9 +2,10 @@ import { STATUS_CODES } from 'node:http'
 import { isError, isStackError, StreamIterator, streamFrom } from '../../core/index.js'
 import { type Problem, sseHeaders, toProblem } from '../../streams/index.js'
 import { isAbort } from '../../streams/source.js'
-import { EventBody, type EventDelivery, type EventForm, type EventText } from './event-body.js'
+import { EventBody, type EventForm } from './event-body.js'
 import type { Reply } from './message.js'
 import { upstreamWords } from './upstream-words.js'
+import type { EventDelivery, EventText } from './written-events.js'
 
 /** JSON that is text already. */
 export const jsonText = (body: string, status = 200): Reply => ({

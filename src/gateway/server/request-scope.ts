@@ -3,7 +3,6 @@ import { isStackError, Notes, now } from '../../core/index.js'
 import type { Caller } from '../caller.js'
 import type { Route, RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
-import type { EventDelivery } from './event-body.js'
 import {
   bearer,
   cacheModeOf,
@@ -18,6 +17,7 @@ import { limitHeaders } from './limit-headers.js'
 import type { Incoming, Reply } from './message.js'
 import { type Dialect, errorReply } from './reply.js'
 import { readNotes, report } from './request-log.js'
+import type { EventDelivery } from './written-events.js'
 
 /** What a request needs of its gateway. */
 interface Host extends RouteTools {

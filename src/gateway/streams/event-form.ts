@@ -1,7 +1,7 @@
 import { frame } from '../../streams/event-frame.js'
 import { toProblem } from '../../streams/index.js'
-import type { EventText } from '../server/event-body.js'
 import { openAIError } from '../server/reply.js'
+import type { EventText } from '../server/written-events.js'
 
 /** Makes the event that tells of a failure, in the form of a stream's other events. */
 export type FailureForm = (error: unknown) => string

@@ -1,5 +1,5 @@
 import type { LogPart, StreamEnd } from '../../core/index.js'
-import type { EventDelivery, EventText } from '../server/event-body.js'
+import type { EventDelivery, EventText } from '../server/written-events.js'
 import { WrittenEvents } from '../server/written-events.js'
 
 /** Where the events of a stream come from. */

@@ -5,7 +5,7 @@ import {
   type StreamEnd,
   Timer,
 } from '../../core/index.js'
-import type { EventText } from '../server/event-body.js'
+import type { EventText } from '../server/written-events.js'
 import type { CallSignal } from './call-signal.js'
 import { abandoned, fellBehind, interrupted, stoppedByClient } from './errors.js'
 import { eventsIn, type FailureForm, formOf, numbered } from './event-form.js'
