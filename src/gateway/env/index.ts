@@ -83,6 +83,7 @@ export function gatewayOptionsFromEnv(env: Environment = process.env): GatewayOp
   return {
     bodyLimit: read.BLOSSOM_BODY_LIMIT,
     forwardKeys: read.BLOSSOM_FORWARD_KEYS,
+    errorDetail: read.BLOSSOM_ERROR_DETAIL,
     ...(corsOrigins && { corsOrigins }),
     ...(adminToken !== undefined && { adminToken }),
     ...(token !== undefined ? { metrics: { token } } : read.BLOSSOM_METRICS && { metrics: true }),

@@ -195,6 +195,11 @@ export const GatewayVariables = v.object({
     'The Bearer token for `/metrics`, which is then served.',
   ),
   BLOSSOM_BODY_LIMIT: integer(1024 * 1024, 1, 1024 * 1024 * 1024, 'Largest body, in bytes.'),
+  BLOSSOM_ERROR_DETAIL: choice(
+    'safe',
+    ['safe', 'full'],
+    'Whether clients see the messages of unexpected errors, and what upstream says (`full`, for development).',
+  ),
   LOG_LEVEL: choice(
     'info',
     ['silent', 'error', 'warn', 'info', 'debug'],

@@ -235,6 +235,7 @@ describe('gatewayOptionsFromEnv', () => {
     expect(gatewayOptionsFromEnv({})).toEqual({
       bodyLimit: 1024 * 1024,
       forwardKeys: false,
+      errorDetail: 'safe',
       log: expect.any(Function),
     })
   })
@@ -245,12 +246,14 @@ describe('gatewayOptionsFromEnv', () => {
       BLOSSOM_ADMIN_TOKEN: 'admin-token-of-the-tests',
       BLOSSOM_FORWARD_KEYS: 'on',
       BLOSSOM_BODY_LIMIT: '2000',
+      BLOSSOM_ERROR_DETAIL: 'full',
       LOG_LEVEL: 'silent',
     })
     expect(options).toEqual({
       corsOrigins: ['https://app.example', 'http://localhost:3000'],
       adminToken: 'admin-token-of-the-tests',
       forwardKeys: true,
+      errorDetail: 'full',
       bodyLimit: 2_000,
     })
     expect(() => createGateway(blossomFromEnv(key), options)).not.toThrow()
@@ -377,6 +380,7 @@ describe('a wrong value', () => {
     ['BLOSSOM_SHARED_BREAKER', ['true', 'yes'], client],
     ['BLOSSOM_SHARED_CONCURRENCY', ['5', 'adaptive'], client],
     ['BLOSSOM_FORWARD_KEYS', ['true', '1'], gatewayOptionsFromEnv],
+    ['BLOSSOM_ERROR_DETAIL', ['on', 'Full'], gatewayOptionsFromEnv],
     ['BLOSSOM_METRICS', ['yes', 'true'], gatewayOptionsFromEnv],
     ['BLOSSOM_METRICS_TOKEN', ['short', 'with spaces in the token'], gatewayOptionsFromEnv],
     ['BLOSSOM_BODY_LIMIT', ['0', '1mb'], gatewayOptionsFromEnv],
