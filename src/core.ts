@@ -1,5 +1,5 @@
-// The entry `blossom-stack/core`: the layers around any function. Neither the client nor undici is
-// loaded.
+// The entry `blossom-stack/core`: the layers, for use around any function. It loads neither the
+// client nor undici.
 export { base } from './core/base.js'
 export type { Target, TargetClient, TargetOptions } from './core/destination.js'
 export {

@@ -1,5 +1,5 @@
-// The main entry: the client, the layers, and what their everyday use needs. All types of the client
-// are in `blossom-stack/client`, all of the layers in `blossom-stack/core`.
+// The main entry: the client, the layers, and what everyday use needs. All types of the client are
+// in `blossom-stack/client`, all types of the layers in `blossom-stack/core`.
 export {
   AuthenticationError,
   type Blossom,

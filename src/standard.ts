@@ -11,37 +11,42 @@ import { type RetryOptions, type RetryStats, retry } from './layers/retry/index.
 import { type TimeoutOptions, type TimeoutStats, timeout } from './layers/timeout.js'
 
 /**
- * Options of `standard()`: one key for each layer, under its name. Its options override the defaults
- * that the layer has in the standard stack; `false` leaves the layer out. `rateLimit`, `fallback`,
- * `hedge` and `providerLimit` are in the stack only when they are given.
+ * Options of `standard()`: one key per layer. An object overrides defaults of that layer; `false`
+ * leaves the layer out. `rateLimit`, `fallback`, `hedge` and `providerLimit` are included only when
+ * given.
  */
 export interface StandardOptions {
   /** Options of `cache()`. @default those of the layer */
   cache?: Omit<CacheOptions, 'name'> | false | undefined
   /** Options of `dedupe()`. @default those of the layer */
   dedupe?: Omit<DedupeOptions, 'name'> | false | undefined
-  /** Options of `rateLimit()`, for each tenant. @default not in the stack */
+  /** Options of `rateLimit()`, per tenant. @default not included */
   rateLimit?: Omit<RateLimitOptions, 'name'> | false | undefined
-  /** The time limits of a call. @default 300 s, images and videos 600 s, streams 15 minutes */
+  /** Time limits of a call. @default 300 s, images and videos 600 s, streams 15 minutes */
   timeout?: Omit<TimeoutOptions, 'name'> | false | undefined
-  /** Who answers when a call fails: options of `fallback()`. @default not in the stack */
+  /**
+   * Other models or clients that answer when a call fails: options of `fallback()`. @default not
+   * included
+   */
   fallback?: Omit<FallbackOptions, 'name'> | false | undefined
   /** Options of `retry()`. @default those of the layer */
   retry?: Omit<RetryOptions, 'name'> | false | undefined
-  /** When a second try is made elsewhere: options of `hedge()`. @default not in the stack */
+  /** A second, parallel try for slow calls: options of `hedge()`. @default not included */
   hedge?: Omit<HedgeOptions, 'name'> | false | undefined
-  /** Options of `breaker()`. @default those of the layer, and `key: 'model'` */
+  /** Options of `breaker()`. @default those of the layer, with `key: 'model'` */
   breaker?: Omit<BreakerOptions, 'name'> | false | undefined
   /** Options of `queue()`. @default those of the layer */
   queue?: Omit<QueueOptions, 'name'> | false | undefined
   /**
-   * What upstream allows all callers together: options of `rateLimit()`, with `by: 'all'`.
-   * @default not in the stack
+   * The limit that upstream sets for all callers together: options of `rateLimit()`, with `by:
+   * 'all'`.
+   * @default not included
    */
   providerLimit?: Omit<RateLimitOptions, 'name'> | false | undefined
   /**
-   * The time limits of one attempt.
-   * @default 120 s, images and videos 300 s; streams 15 minutes, 60 s to the first token, 60 s of silence
+   * Time limits of one attempt.
+   * @default 120 s, images and videos 300 s; streams 15 minutes, 60 s to the first token, 60 s of
+   * silence
    */
   attempt?: Omit<TimeoutOptions, 'name'> | false | undefined
   /** Options of `pool()`. @default those of the layer */
@@ -49,10 +54,12 @@ export interface StandardOptions {
 }
 
 type ChoiceOf<Options, Name> = Name extends keyof Options ? Options[Name] : undefined
-/** The layer, unless it is left out; either when that is decided at run time. */
+/**
+ * The layer, unless it is left out. When that is decided at run time, the type contains the layer.
+ */
 type Unless<Choice, Kept> = Choice extends false ? readonly [] : readonly [Kept]
 
-/** The layer, when options for it are given. */
+/** The layer, if options for it are given. */
 type When<Choice, Kept> = Choice extends object ? readonly [Kept] : readonly []
 
 /** The layers that `standard()` returns for these options, outermost first. */
@@ -71,7 +78,7 @@ export type StandardLayers<Options> = readonly [
   ...Unless<ChoiceOf<Options, 'pool'>, Layer<'pool', PoolStats>>,
 ]
 
-/** Refuses names that `StandardOptions` does not have, which a type parameter would accept. */
+/** Rejects names that `StandardOptions` does not have, which a type parameter would accept. */
 type OnlyKnown<Given, Known> = {
   readonly [Name in keyof Given]: Name extends keyof Known
     ? Given[Name] extends object
@@ -85,8 +92,8 @@ const MINUTE = 60_000
 const STREAM_MS = 15 * MINUTE
 
 /**
- * Images and videos take longer: the official JavaScript SDK waits 300 s for text and 600 s for images
- * (2026-11).
+ * Images and videos take longer: the official JavaScript SDK waits 300 s for text and 600 s for
+ * images (2026-11).
  */
 const isImage = (request: unknown): boolean =>
   /^\/(image|video|v1\/images)\//.test((request as { path?: unknown } | null)?.path as string)
@@ -102,9 +109,9 @@ const ATTEMPT: TimeoutOptions<'attempt'> = {
   firstTokenMs: MINUTE,
   idleMs: MINUTE,
 }
-/** What upstream allows is for all callers together. */
+/** Upstream's limit applies to all callers together. */
 const PROVIDER_LIMIT: RateLimitOptions<'providerLimit'> = { name: 'providerLimit', by: 'all' }
-/** A model that fails must not stop the others. */
+/** One circuit per model, so that a failing model does not stop the others. */
 const BREAKER: BreakerOptions = { key: 'model' }
 
 const choice = <Options>() =>
@@ -131,13 +138,13 @@ const RULES = {
 }
 
 /**
- * The layers in the recommended order: cache, dedupe, rateLimit (when given), timeout (of the call),
- * fallback (when given), retry, hedge (when given), breaker (one circuit for each model), queue,
- * rateLimit (when given as `providerLimit`), timeout (of the attempt, named `attempt`), pool. A call
- * may take 300 s and an attempt 120 s (images and videos 600 and 300), a stream 15 minutes with 60 s to its
- * first token and 60 s of silence.
+ * Returns the layers in the recommended order: cache, dedupe, rateLimit (if given), timeout (for
+ * the call), fallback (if given), retry, hedge (if given), breaker (one circuit per model), queue,
+ * rateLimit (if given as `providerLimit`), timeout (for each attempt, named `attempt`), pool. A
+ * call may take 300 s and an attempt 120 s (images and videos 600 s and 300 s), a stream 15 minutes
+ * with 60 s to its first token and 60 s of silence.
  *
- * @throws ConfigError for the name of a layer that is not in the stack, and for `true`
+ * @throws ConfigError (`CONFIG`) for an unknown layer name, and for `true`
  * @example createBlossom({ apiKey }).use(...standard({ queue: { concurrency: 20 }, cache: false }))
  */
 export function standard<Options extends StandardOptions = Record<never, never>>(
@@ -166,7 +173,7 @@ function isGiven<Options extends object>(choice: Options | false | undefined): c
   return choice !== undefined && choice !== false
 }
 
-/** The options laid over the defaults; one that is `undefined` keeps its default. */
+/** Merges options over defaults. An option that is `undefined` keeps its default. */
 function over<Defaults extends object, Options extends object>(
   layer: string,
   defaults: Defaults,

@@ -10,7 +10,7 @@ import type { BaseFacts, BaseTraits } from './traits.js'
 import type { Context, Handler, MaybePromise } from './types.js'
 import { atOnce, hookFailed } from './warn.js'
 
-/** Read by another copy of this library, too (ESM and CommonJS). */
+/** Shared with other copies of this library in the process (ESM and CommonJS). */
 const TRAITS: unique symbol = Symbol.for('blossom-stack.traits') as never
 
 /** A function that a stack can be built on, with its traits. */
@@ -18,8 +18,8 @@ export type Base<Request, Answer> = (request: Request, context: Context) => Answ
 
 type ChunkOf<Answer> = Answer extends AsyncIterable<infer Chunk> ? Chunk : unknown
 
-// `base` is generic in the whole function, not in request and result: an inline `stack(base(…),
-// layer)` is inferred only so.
+// `base` is generic in the whole function, not in its request and result. Otherwise TypeScript
+// cannot infer an inline `stack(base(…), layer)`.
 type TraitsOf<Fn> = Fn extends (request: infer Request, ...context: never[]) => infer Result
   ? BaseTraits<Request, Awaited<Result>, ChunkOf<Awaited<Result>>>
   : never
@@ -54,11 +54,12 @@ const RULES = {
 }
 
 /**
- * States what layers cannot know about a function: whether a request asks for a stream, the
- * request's identity, what commits a stream. All traits are optional, and `stack(fn)` works without
- * any. Traits that the function already has are kept, unless they are given again.
+ * Attaches traits to a function: facts that layers need and cannot find out by themselves, such as
+ * whether a request asks for a stream, what identifies a request, and which chunk commits a stream.
+ * All traits are optional, and `stack(fn)` works without any. Traits that the function already has
+ * are kept unless `traits` contains a new value.
  *
- * @throws ConfigError when a trait is unknown or not what it should be
+ * @throws ConfigError (`CONFIG`) when a trait is unknown or has the wrong type
  * @example stack(base(ask, { streams: (request) => request.stream === true }), timeout({ ms: 5_000, firstTokenMs: 1_000 }))
  */
 export function base<Fn extends (request: never, context: Context) => unknown>(
@@ -91,35 +92,37 @@ export function factsOf(fn: object & { name?: string }): BaseFacts {
     scope: traits.key === undefined ? scopeOf(fn) : '',
     sharedScope: traits.key === undefined ? traits.name : '',
     streams: traits.streams
-      ? orUnknown('streams()', traits.streams)
+      ? undefinedOnError('streams()', traits.streams)
       : isGeneratorFunction(fn)
         ? always
         : undefined,
-    key: answering(traits.key) ?? stableKey,
-    model: traits.model && orUnknown('model()', traits.model),
-    withModel: traits.withModel && orUnknown('withModel()', traits.withModel),
-    fromValue: answering(traits.fromValue),
-    joins: traits.joins ? orUnknown('joins()', traits.joins) : never,
-    ownKey: traits.ownKey ? orUnknown('ownKey()', traits.ownKey) : never,
-    conversation: traits.conversation ? orUnknown('conversation()', traits.conversation) : unknown,
-    weigh: traits.weigh ? orUnknown('weigh()', traits.weigh) : weighJson,
-    usage: traits.usage ? orUnknown('usage()', traits.usage) : unknown,
-    operation: traits.operation ? orUnknown('operation()', traits.operation) : unknown,
-    reports: traits.reports ? orUnknown('reports()', traits.reports) : unknown,
-    price: traits.price ? orUnknown('price()', traits.price) : unknown,
+    key: synchronous(traits.key) ?? stableKey,
+    model: traits.model && undefinedOnError('model()', traits.model),
+    withModel: traits.withModel && undefinedOnError('withModel()', traits.withModel),
+    fromValue: synchronous(traits.fromValue),
+    joins: traits.joins ? undefinedOnError('joins()', traits.joins) : never,
+    ownKey: traits.ownKey ? undefinedOnError('ownKey()', traits.ownKey) : never,
+    conversation: traits.conversation
+      ? undefinedOnError('conversation()', traits.conversation)
+      : unknown,
+    weigh: traits.weigh ? undefinedOnError('weigh()', traits.weigh) : weighJson,
+    usage: traits.usage ? undefinedOnError('usage()', traits.usage) : unknown,
+    operation: traits.operation ? undefinedOnError('operation()', traits.operation) : unknown,
+    reports: traits.reports ? undefinedOnError('reports()', traits.reports) : unknown,
+    price: traits.price ? undefinedOnError('price()', traits.price) : unknown,
     countsTokens: traits.weigh !== undefined || traits.usage !== undefined,
-    commits: answering(traits.commits) ?? firstChunkCommits,
-    complete: answering(traits.complete) ?? always,
-    valid: answering(traits.valid) ?? always,
-    toStream: answering(traits.toStream),
-    variant: traits.variant ? orUnknown('variant()', traits.variant) : unknown,
-    replay: answering(traits.replay) ?? asStored,
-    fromStream: answering(traits.fromStream),
+    commits: synchronous(traits.commits) ?? firstChunkCommits,
+    complete: synchronous(traits.complete) ?? always,
+    valid: synchronous(traits.valid) ?? always,
+    toStream: synchronous(traits.toStream),
+    variant: traits.variant ? undefinedOnError('variant()', traits.variant) : unknown,
+    replay: synchronous(traits.replay) ?? asStored,
+    fromStream: synchronous(traits.fromStream),
     split:
-      answering(traits.split) ??
+      synchronous(traits.split) ??
       ((request) => (Array.isArray(request) ? { group: '', size: request.length } : undefined)),
-    merge: answering(traits.merge) ?? mergeArrays,
-    divide: answering(traits.divide) ?? (traits.split || traits.merge ? undefined : divideArray),
+    merge: synchronous(traits.merge) ?? mergeArrays,
+    divide: synchronous(traits.divide) ?? (traits.split || traits.merge ? undefined : divideArray),
     unreadMs: traits.unreadMs ?? 30_000,
     onEvent: traits.onEvent,
   }
@@ -130,15 +133,18 @@ function weighJson(request: unknown): { input: number } {
   return { input: tokensOf(text?.length ?? 0) }
 }
 
-/** The trait, which may throw: whoever asks it must mind that. */
-function answering<A extends unknown[], T>(
+/**
+ * Wraps a trait so that returning a promise throws. Errors reach the caller, which must handle
+ * them.
+ */
+function synchronous<A extends unknown[], T>(
   trait: ((...asked: A) => T) | undefined,
 ): ((...asked: A) => T) | undefined {
   return trait && ((...asked) => atOnce(trait(...asked)))
 }
 
-/** The trait; one that throws knows nothing of the request. */
-function orUnknown<A extends unknown[], T>(
+/** Wraps a trait so that an error becomes a warning and the result is undefined. */
+function undefinedOnError<A extends unknown[], T>(
   name: string,
   trait: (...asked: A) => T,
 ): (...asked: A) => T | undefined {
@@ -152,18 +158,19 @@ function orUnknown<A extends unknown[], T>(
   }
 }
 
-/** Hands a base's traits on to a function that stands for it. */
+/** Copies a base's traits to a function that replaces it. */
 export function withTraitsOf<F extends object>(fn: F, of: object): F {
   const traits = (of as { [TRAITS]?: BaseTraits })[TRAITS]
   return traits === undefined ? fn : Object.defineProperty(fn, TRAITS, { value: traits })
 }
 
-/** The innermost handler: calls the base and resolves a stream at its commit. */
+/** The innermost handler: calls the base. A stream is returned once it has committed. */
 export function baseHandler<Request, Answer>(
   fn: Base<Request, Answer>,
   facts: BaseFacts,
 ): Handler<Request, Answer> {
-  // Not `async`, which would cost a call 300 bytes more; but always a promise, and never thrown.
+  // Not `async`, which would cost 300 bytes more for each call. It still always returns a promise
+  // and never throws.
   const ask = (request: Request, context: Context): Promise<Answer> => {
     try {
       context.cancel.throwIfAborted()
@@ -180,7 +187,7 @@ export function baseHandler<Request, Answer>(
       : attempt(ask, request, context, context.trace)
 }
 
-/** The answer, when it is a stream as soon as that has committed. */
+/** Returns a value as it is, and a stream once it has committed. */
 function committed<Answer>(
   answer: Answer,
   { commits, unreadMs }: BaseFacts,
@@ -191,7 +198,7 @@ function committed<Answer>(
   return stream.log.ready.then(() => stream as Answer)
 }
 
-/** Calls the base, and publishes when that begins and when its answer has ended. */
+/** Calls the base and publishes the attempt's start and end. */
 async function attempt<Request, Answer>(
   ask: Handler<Request, Answer>,
   request: Request,
@@ -215,11 +222,14 @@ async function attempt<Request, Answer>(
   }
 }
 
-/** For all copies of the library: a cache may serve stacks of two of them. */
+/**
+ * Shared by all copies of the library, because one cache may serve stacks built with two of them.
+ */
 const scopes = processWide('scopes', () => ({ names: new WeakMap<object, string>(), count: 0 }))
 
 /**
- * A name of its own for each function: two functions given the same request are not asked the same.
+ * A unique name for each function, so that equal requests to two functions are not treated as
+ * equal.
  */
 function scopeOf(fn: object): string {
   let scope = scopes.names.get(fn)

@@ -1,11 +1,11 @@
 import { ConfigError } from './errors.js'
 
-/** One option's rule: what is expected, in words, and the value to use. */
+/** The rule for one option: the expected value in words, the check, and the default. */
 export interface Rule<T> {
   readonly expected: string
   readonly fallback: T
   readonly required?: boolean
-  /** A value that must never be shown in a message. */
+  /** Whether error messages must hide the value. */
   readonly secret?: boolean
   accepts(value: unknown): boolean
 }
@@ -31,7 +31,7 @@ const show = (value: unknown): string => {
         : 'an object'
 }
 
-// A value from outside may be a proxy, of which any reading may throw.
+// A value from outside may be a proxy, and reading any part of a proxy may throw.
 
 function isArray(value: unknown): boolean {
   try {
@@ -58,13 +58,13 @@ function isAccepted(value: unknown, rule: Rule<unknown>): boolean {
 }
 
 /**
- * Checks `options` against `rules` and returns the values with their defaults.
- * `undefined` means absent; a name without a rule is refused, so that no option is silently ignored.
+ * Checks `options` against `rules` and returns the values with defaults filled in. `undefined`
+ * counts as absent. An unknown name is an error, so that no option is silently ignored.
  *
- * @param subject the start of the sentence: a layer's or a method's name
- * @param also names that are checked elsewhere, to be listed with the others
- * @throws ConfigError, or what `fail` makes: one sentence that names the subject, the option, what is
- * expected and what was given
+ * @param subject start of the error message: the name of a layer or method
+ * @param also names checked elsewhere, listed in the message with the others
+ * @throws ConfigError (`CONFIG`), or the error that `fail` returns. Its message names the subject,
+ * the option, the expected value and the given value.
  */
 export function check<T extends object>(
   subject: string,
@@ -75,7 +75,7 @@ export function check<T extends object>(
 ): T {
   if (options === undefined) options = {}
   if (typeof options !== 'object' || options === null || isArray(options)) {
-    // A string in this place is most often a key, which must not be shown.
+    // A string here is most often an API key, which must not be shown.
     throw fail(
       `${subject}: options must be an object, got ${typeof options === 'string' ? 'a string' : show(options)}.`,
     )
@@ -128,7 +128,7 @@ const within = (
 const words = (what: string, { min, max }: Range): string =>
   `${what}${min === undefined ? '' : ` of at least ${min}`}${max === undefined ? '' : `${min === undefined ? '' : ' and'} at most ${max}`}`
 
-/** Ten years in milliseconds: a duration beyond it is a mistake, most often a timestamp. */
+/** Ten years in milliseconds. A longer duration is a mistake, most often a timestamp. */
 const LONGEST_MS = 10 * 365 * 24 * 3_600_000
 
 function rule<T, F>(
@@ -151,7 +151,7 @@ export const integer = <F>(fallback: F, range: Range): Rule<number | F> =>
 export const number = <F>(fallback: F, range: Range = {}): Rule<number | F> =>
   rule(words('a number', range), fallback, (value) => within(value, range))
 
-/** A duration in milliseconds, at least 1 and at most ten years by default. */
+/** A duration in milliseconds. By default at least 1 and at most ten years. */
 export const duration = <F>(
   fallback: F,
   { min = 1, max = LONGEST_MS }: Range = {},
@@ -169,7 +169,7 @@ export const flag = <F>(fallback: F): Rule<boolean | F> =>
 export const callback = <T extends Function>(): Rule<T | undefined> =>
   rule<T, undefined>('a function', undefined, (value) => typeof value === 'function')
 
-/** One of a few words. */
+/** One of a list of strings. */
 export const oneOf = <const T extends string, F>(values: readonly T[], fallback: F): Rule<T | F> =>
   rule(`one of ${values.map((value) => JSON.stringify(value)).join(', ')}`, fallback, (value) =>
     values.includes(value as T),
@@ -179,18 +179,18 @@ export const oneOf = <const T extends string, F>(values: readonly T[], fallback:
 export const text = <F>(fallback: F): Rule<string | F> =>
   rule('a non-empty string', fallback, (value) => typeof value === 'string' && value !== '')
 
-/** Anything that `accepts` accepts. */
+/** Any value that `accepts` returns true for. */
 export const custom = <T, F>(
   expected: string,
   fallback: F,
   accepts: (value: unknown) => boolean,
 ): Rule<T | F> => rule(expected, fallback, accepts)
 
-/** Any value: it is checked by what reads it. */
+/** Any value. The code that reads it checks it. */
 export const anything = <T>(fallback?: T): Rule<T | undefined> =>
   rule<T | undefined, T | undefined>('anything', fallback, () => true)
 
-/** What one of two rules accepts. */
+/** A value that either rule accepts. */
 export const either = <A, B>(one: Rule<A>, other: Rule<B>): Rule<A | B> =>
   rule<A | B, A | B>(
     `${one.expected} or ${other.expected}`,
@@ -198,11 +198,11 @@ export const either = <A, B>(one: Rule<A>, other: Rule<B>): Rule<A | B> =>
     (value) => one.accepts(value) || other.accepts(value),
   )
 
-/** Marks a rule's value as one that must be given. */
+/** Makes an option required. */
 export const required = <T>(of: Rule<T | undefined>): Rule<T> =>
   ({ ...of, required: true }) as Rule<T>
 
-/** A layer's key in `stats()`. */
+/** A layer's name, which is its key in `stats()`. */
 export const layerName = <Name extends string>(fallback: string): Rule<Name> =>
   rule(
     'a name of letters, digits, "-" and "_" that begins with a letter',

@@ -12,32 +12,32 @@ import {
   UPSTREAM_PAUSE,
 } from './types.js'
 
-/** A client, or a stack, to which a call may go. It is never closed there. */
+/** A client or a stack that a call may be sent to. Closing your stack does not close it. */
 export interface TargetClient {
   describe(): LayerDescription[]
   close(options?: CloseOptions): Promise<void>
 }
 
-/** Where a call may go, as an object. At least one of `model` and `client`. */
+/** Where a call may be sent, as an object. Give `model`, `client` or both. */
 export interface TargetOptions {
-  /** The model to ask. @default the one that the request asks for */
+  /** The model to ask. @default the model of the request */
   model?: string | undefined
-  /** Another client, or a stack. @default what the layer is around */
+  /** Another client or stack. @default the one that the layer is part of */
   client?: TargetClient | undefined
   /**
-   * The addresses that the model serves, such as `/v1/images/generations`; `/image` stands for all
-   * below it. Embeddings never change their model.
+   * The API paths that the model serves, such as `/v1/images/generations`. `/image` includes all
+   * paths below it. The model of an embeddings request is never changed.
    * @default chat, responses, messages and completions
    */
   endpoints?: readonly string[] | undefined
 }
 
-/** Where a call may go: to a model by its name, or to another client or stack. */
+/** Where a call may be sent: to a model, by its name, or to another client or stack. */
 export type Target = string | TargetOptions | TargetClient
 
-/** A target, read: what becomes of a request there, and how it is asked. */
+/** A validated target: rewrites requests for it and sends them. */
 export class Destination {
-  /** Undefined: the model that the request asks for. */
+  /** Undefined keeps the model of the request. */
   readonly model: string | undefined
   readonly #endpoints: readonly string[] | undefined
   readonly #stack: (() => NestedStack) | undefined
@@ -52,9 +52,9 @@ export class Destination {
   }
 
   /**
-   * Reads what a user has given.
-   * @param what the start of the sentence, such as `fallback: candidate 2`
-   * @throws ConfigError when it is no target
+   * Reads a target from a layer's options.
+   * @param what start of the error message, such as `fallback: candidate 2`
+   * @throws ConfigError (`CONFIG`) when it is not a target
    */
   static read(layer: string, what: string, given: unknown): Destination {
     if (typeof given === 'string' && given !== '') return new Destination({ model: given })
@@ -68,12 +68,12 @@ export class Destination {
     return new Destination(options, client && stackOf(client))
   }
 
-  /** Whether it is another client or stack: it pays for itself. */
+  /** Whether calls go to another client or stack, which pays for them itself. */
   get isElsewhere(): boolean {
     return this.#stack !== undefined
   }
 
-  /** @throws ConfigError when the base cannot change the model of its requests */
+  /** @throws ConfigError (`CONFIG`) when the base cannot change the model of its requests */
   checkBase(layer: string, { name, withModel }: BaseFacts): void {
     if (this.model === undefined || withModel !== undefined) return
     throw new ConfigError(
@@ -82,7 +82,7 @@ export class Destination {
     )
   }
 
-  /** The request as it is asked for there; undefined when it cannot be. */
+  /** The request to send to this target, or undefined when the target cannot serve it. */
   requestFor(request: unknown, context: Context): { readonly request: unknown } | undefined {
     if (this.isElsewhere && !isForAnybody(request, context)) return undefined
     if (this.model === undefined) return { request }
@@ -91,8 +91,8 @@ export class Destination {
   }
 
   /**
-   * Asks there.
-   * @param via the id of the layer that asks, for `context.via`
+   * Sends a request to this target.
+   * @param via id of the layer that sends it, for `context.via`
    */
   ask(
     next: Handler<never, unknown>,
@@ -125,8 +125,8 @@ const RULES = {
 }
 
 /**
- * Whether somebody else could give this answer. What has neither a model nor an identity, such as
- * the balance of an account, belongs to whom it was asked of.
+ * Whether another account could give this answer. A request without a model or a key, such as one
+ * for the balance of an account, only makes sense at the account it was made for.
  */
 function isForAnybody(request: unknown, context: Context): boolean {
   const { model } = context.base
@@ -138,12 +138,12 @@ function isForAnybody(request: unknown, context: Context): boolean {
   }
 }
 
-/** No key, address or member of ours. */
+/** Without the API key, address or pool member of the outer stack. */
 const NOWHERE = {}
 
 /**
- * Its layers may have the names of ours, so it has notes of its own; of them ours get what they do
- * not have, and who answered.
+ * The other stack's layers may have the same names, so it gets its own map of notes. Afterwards the
+ * call's notes receive what they lack, and who answered.
  */
 async function askStack(
   stack: NestedStack,
@@ -158,11 +158,11 @@ async function askStack(
     elsewhere: [],
     via: `${context.via}${via} `,
   })
-  // What it refuses is marked so; of all else a layer here may think that it ran.
+  // Count it, because the call may run there. An error that it refused the call has `refused` set.
   context.countAttempt()
   try {
     const answer = await stack(request, inward)
-    // Its upstream's limits are not ours.
+    // The limits of the other stack's upstream do not apply here.
     meta.delete(UPSTREAM_PAUSE)
     takeNotes(context.meta, meta, { overwrite: false })
     if (meta.has(ANSWERED_BY)) context.meta.set(ANSWERED_BY, meta.get(ANSWERED_BY))

@@ -1,10 +1,10 @@
 /**
- * Kinds of an error, from its own class outward, readable by another copy of this library (ESM and
- * CommonJS, two versions).
+ * The kinds of an error, from its own class to the root. Other copies of this library can read them
+ * (ESM and CommonJS, two versions).
  */
 export const KINDS: unique symbol = Symbol.for('blossom-stack.error-kinds') as never
 
-/** The kinds of an error, by its classes. */
+/** The kinds of an error, from its own class to the root. */
 export function kindsOf(error: object): string[] {
   const kinds: string[] = []
   for (
@@ -19,9 +19,9 @@ export function kindsOf(error: object): string[] {
 }
 
 /**
- * Whether a value is an instance of a class of this library, in this copy or another. The ordinary
- * check comes first, so that a user's own subclass is never mistaken for ours; the kinds speak only
- * for a class that owns its kind.
+ * Whether a value is an instance of a class of this library, from this copy or another. The
+ * prototype chain is checked first, which is right for a user's own subclasses. Kinds are compared
+ * only for a class that defines its own `kind`.
  */
 export function isOfKind(
   value: unknown,

@@ -1,8 +1,8 @@
 import { isOfKind, KINDS, kindsOf } from './error-kinds.js'
 
 /**
- * Every stable `code` an error of this library can carry. A caller's own abort has none: its
- * `signal.reason` is thrown as it is.
+ * Every `code` that an error of this library can have. When a caller aborts, the call rejects with
+ * `signal.reason` itself, which has no code.
  */
 export type ErrorCode =
   | 'CONFIG'
@@ -28,39 +28,39 @@ export type ErrorCode =
 
 export interface StackErrorOptions {
   code: ErrorCode
-  /** HTTP status to answer a client of your server with. */
+  /** HTTP status for the response to your own client. */
   status: number
-  /** Whether the same call may succeed when it is repeated. @default false */
+  /** Whether the same call may succeed when repeated. @default false */
   retryable?: boolean | undefined
-  /** Whether the work was refused before it ran. @default false */
+  /** Whether the call was rejected before it ran. @default false */
   refused?: boolean | undefined
-  /** Milliseconds after which it is worth trying again, if known. */
+  /** Milliseconds after which a retry makes sense, if known. */
   retryAfter?: number | undefined
-  /** Name of the layer that threw. */
+  /** Name of the layer that threw the error. */
   layer?: string | undefined
   cause?: unknown
 }
 
 /**
- * The root of all errors this library makes.
+ * The base class of all errors of this library.
  *
- * `instanceof` works across ESM and CommonJS copies, and so does `isStackError(error, 'TIMEOUT')`,
- * which also checks the code. `message` is a sentence for a log; it never contains a key, a prompt
- * or a body.
+ * `instanceof` works across the ESM and CommonJS copies of the package, and so does
+ * `isStackError(error, 'TIMEOUT')`, which also checks the code. `message` is safe to log: it never
+ * contains a key, a prompt or a body.
  */
 export class StackError extends Error {
   static readonly kind: string = 'StackError'
-  /** Stable, for programs. */
+  /** Stable identifier of the problem, for programs. */
   readonly code: ErrorCode
-  /** HTTP status to answer a client of your server with. */
+  /** HTTP status for the response to your own client. */
   readonly status: number
-  /** Whether the same call may succeed when it is repeated. */
+  /** Whether the same call may succeed when repeated. */
   readonly retryable: boolean
-  /** Whether the work was refused before it ran, so that nothing was spent. */
+  /** Whether the call was rejected before it ran, so that it cost nothing. */
   readonly refused: boolean
-  /** Milliseconds after which it is worth trying again, if known. */
+  /** Milliseconds after which a retry makes sense, if known. */
   readonly retryAfter: number | undefined
-  /** Name of the layer that threw; undefined when it was the base or the stack itself. */
+  /** Name of the layer that threw the error. Undefined if the base or the stack itself did. */
   readonly layer: string | undefined
 
   constructor(message: string, options: StackErrorOptions) {
@@ -69,7 +69,7 @@ export class StackError extends Error {
     this.status = options.status
     this.retryable = options.retryable ?? false
     this.refused = options.refused ?? false
-    // Whole milliseconds, and never earlier than was meant.
+    // Rounded up to whole milliseconds, so that it is never too early.
     this.retryAfter = options.retryAfter === undefined ? undefined : Math.ceil(options.retryAfter)
     this.layer = options.layer
   }
@@ -82,7 +82,7 @@ export class StackError extends Error {
     Object.defineProperty(this, 'name', { value, writable: true, configurable: true })
   }
 
-  /** The names of its classes, from its own outward: what `instanceof` goes by. */
+  /** The names of the error's classes, its own first. `instanceof` compares these. */
   get kinds(): string[] {
     return kindsOf(this)
   }
@@ -92,18 +92,18 @@ export class StackError extends Error {
     return this.kinds
   }
 
-  /** What is safe to log or send: no cause, no stack. */
+  /** The fields that are safe to log or send. Excludes `cause` and `stack`. */
   toJSON(): Record<string, unknown> {
     const { name, code, status, message, retryable, refused, retryAfter, layer } = this
     return { name, code, status, message, retryable, refused, retryAfter, layer }
   }
 
   /**
-   * Restores an error from what its `toJSON()` returned, for example in another worker or process:
-   * `structuredClone()` keeps only an error's name, message and stack. Code, status and the other
-   * fields are restored, and `isStackError(error, code)` holds; cause and stack are not restored.
+   * Restores an error from the result of its `toJSON()`, for example in another worker or process,
+   * where `structuredClone()` keeps only name, message and stack. Restores code, status and all
+   * other fields, so that `isStackError(error, code)` works. Does not restore `cause` and `stack`.
    *
-   * @throws ValidationError for anything that `toJSON()` did not return
+   * @throws ValidationError (`VALIDATION`) for a value that `toJSON()` did not return
    * @example port.on('message', ({ failed }) => reject(StackError.from(failed)))
    */
   static from(json: unknown): StackError {
@@ -112,7 +112,7 @@ export class StackError extends Error {
         'StackError.from: the argument must be what toJSON() of an error returned.',
       )
     const { name, message, ...options } = json
-    // Its own fields (a time limit's `phase`) go along. `instanceof` goes by its kinds.
+    // Restores fields of subclasses too, such as `phase`. `instanceof` compares kinds.
     const fields = Object.entries(options).map(([field, value]) => [field, { value }])
     const own = { name, kinds: [name, 'StackError'], toJSON: () => ({ ...json }) }
     const hidden = Object.entries(own).map(([field, value]) => [field, { value }])
@@ -122,7 +122,7 @@ export class StackError extends Error {
     )
   }
 
-  /** Holds for this class across the ESM and CommonJS copies of the package. */
+  /** Makes `instanceof` work across the ESM and CommonJS copies of the package. */
   static override [Symbol.hasInstance](
     this: { readonly kind?: string; readonly prototype: object },
     value: unknown,
@@ -140,14 +140,14 @@ function isErrorJson(json: unknown): json is ErrorJson {
 }
 
 /**
- * Whether `error` is one of this library's errors, and of that `code` when one is named.
+ * Whether `error` is an error of this library and, if `code` is given, has that code.
  * @example if (isStackError(error, 'TIMEOUT')) response.status(504)
  */
 export function isStackError(error: unknown, code?: ErrorCode): error is StackError {
   return error instanceof StackError && (code === undefined || error.code === code)
 }
 
-/** A wrong option, found when the layer or the client was made. Code `CONFIG`, status 500. */
+/** An invalid option, found when a layer or the client is created. Code `CONFIG`, status 500. */
 export class ConfigError extends StackError {
   static override readonly kind: string = 'ConfigError'
   constructor(message: string, options: { layer?: string | undefined; cause?: unknown } = {}) {
@@ -155,7 +155,7 @@ export class ConfigError extends StackError {
   }
 }
 
-/** A wrong argument of a call, found before anything was sent. Code `VALIDATION`, status 400. */
+/** An invalid argument of a call, found before anything is sent. Code `VALIDATION`, status 400. */
 export class ValidationError extends StackError {
   static override readonly kind: string = 'ValidationError'
   constructor(message: string, options: { layer?: string | undefined; cause?: unknown } = {}) {
@@ -164,9 +164,9 @@ export class ValidationError extends StackError {
 }
 
 /**
- * What took too long: the whole answer (`total`), a stream's first token (`first-token`), the gap
- * between two chunks (`idle`), the wait for a slot (`queue`), or the reader of a stream who never
- * began (`read`).
+ * What took too long: the whole answer (`total`), the first token of a stream (`first-token`), the
+ * gap between two chunks (`idle`), the wait for a slot (`queue`), or a reader that never started to
+ * read (`read`).
  */
 export type TimeoutPhase = 'total' | 'first-token' | 'idle' | 'queue' | 'read'
 
@@ -179,12 +179,12 @@ const PHASE_WORDS: Record<TimeoutPhase, (ms: number) => string> = {
     `Nobody began to read the stream within ${ms} ms, so it was ended; read it or call return().`,
 }
 
-/** The answer was not complete in time. Code `TIMEOUT`, status 504. */
+/** A time limit passed before the answer was complete. Code `TIMEOUT`, status 504. */
 export class TimeoutError extends StackError {
   static override readonly kind: string = 'TimeoutError'
-  /** The limit that was passed, in milliseconds. */
+  /** The limit, in milliseconds. */
   readonly ms: number
-  /** Which limit it was. */
+  /** What the limit applied to. */
   readonly phase: TimeoutPhase
   constructor(
     ms: number,
@@ -209,10 +209,10 @@ export class TimeoutError extends StackError {
   }
 }
 
-/** The waiting room is full, so the call was refused at once. Code `QUEUE_FULL`, status 503. */
+/** Too many calls wait, or the call would miss its deadline. Code `QUEUE_FULL`, status 503. */
 export class QueueFullError extends StackError {
   static override readonly kind: string = 'QueueFullError'
-  /** How many calls may wait; for a call that would miss its deadline, how many wait ahead of it. */
+  /** How many calls may wait. If the call would miss its deadline: how many wait ahead of it. */
   readonly limit: number
   constructor(
     limit: number,
@@ -235,8 +235,8 @@ export class QueueFullError extends StackError {
 }
 
 /**
- * The breaker is open, so the call was refused at once. Code `BREAKER_OPEN`, status 503. Without
- * `retryAfter` it was opened by `isolate()`.
+ * The circuit is open, so the call was rejected. Code `BREAKER_OPEN`, status 503. `retryAfter` is
+ * undefined when `isolate()` opened the circuit.
  */
 export class BreakerOpenError extends StackError {
   static override readonly kind: string = 'BreakerOpenError'
@@ -263,12 +263,12 @@ export class ClosedError extends StackError {
 /** What a limit counts. */
 export type LimitUnit = 'requests' | 'tokens'
 
-/** A rate limit: ours (`refused`: it never ran), or upstream's. Code `RATE_LIMITED`, status 429. */
+/** A rate limit: your own (`refused` is true) or upstream's. Code `RATE_LIMITED`, status 429. */
 export class RateLimitError extends StackError {
   static override readonly kind: string = 'RateLimitError'
-  /** How many `unit`s a `rateLimit()` allows in its interval; undefined of other limits. */
+  /** How many `unit`s the `rateLimit()` allows per interval. Undefined for other limits. */
   readonly limit: number | undefined
-  /** What a `rateLimit()` counts; undefined of other limits. */
+  /** What the `rateLimit()` counts. Undefined for other limits. */
   readonly unit: LimitUnit | undefined
   constructor(
     message: string,
@@ -289,8 +289,8 @@ export class RateLimitError extends StackError {
 }
 
 /**
- * The `cost` that a `rateLimit()` allows is used up, so the call was refused. Code `BUDGET`, status
- * 402, which clients do not repeat.
+ * The `cost` limit of a `rateLimit()` is used up, so the call was rejected. Code `BUDGET`, status
+ * 402, which clients do not retry.
  */
 export class BudgetError extends StackError {
   static override readonly kind: string = 'BudgetError'

@@ -3,9 +3,9 @@ import { notifyEnd, type OnEnd, onEnd, type StreamEnd } from './stream/index.js'
 import type { Context, Handler, MaybePromise } from './types.js'
 
 /**
- * Goes on with an answer: at once when it is no promise, so that a layer costs a promise less.
- * Without `failed` a rejection passes on; what `ok` throws is not handed to `failed`. (It is not named `then`: a module that exports `then`
- * is itself taken for a promise by `import()`.)
+ * Continues with an answer: synchronously unless it is a promise, which saves a promise per layer.
+ * Without `failed`, a rejection passes through. Errors thrown by `ok` do not reach `failed`. (Not
+ * named `then`, because `import()` treats a module that exports `then` as a promise.)
  */
 export function proceed<Answer, Result>(
   answer: MaybePromise<Answer>,
@@ -17,20 +17,20 @@ export function proceed<Answer, Result>(
     : ok(answer)
 }
 
-/** A layer's record of a call, which follows it to the end of its answer. */
+/** A layer's record of a call, which follows the call to the end of its answer. */
 export interface Follower {
   /**
-   * The answer is there: a value, or a stream at its commit. Returns the answer to pass on. It must
-   * not throw.
+   * Called with the answer: a value, or a stream that has committed. Returns the answer to pass on.
+   * Must not throw.
    */
   answered?<Answer>(answer: Answer): Answer
-  /** The answer has ended. */
+  /** Called when the answer has ended. */
   ended(end: StreamEnd): void
 }
 
 /**
- * Calls the next handler, and `listener` once with how its answer ended: at once for a value or a
- * failure, for a stream at its end. This is the whole of what most layers do with an answer.
+ * Calls the next handler, then `listener` once with how its answer ended: immediately for a value
+ * or a failure, at its end for a stream. Most layers need nothing else from an answer.
  */
 export function follow<Request, Answer>(
   next: Handler<Request, Answer>,

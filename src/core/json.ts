@@ -1,26 +1,26 @@
-/** A value that is not there; `undefined` may be a value. */
+/** Marks an absent value, because `undefined` may be a value. */
 const NONE: unique symbol = Symbol('none')
 
 const JSON_BRAND: unique symbol = Symbol.for('blossom-stack.json') as never
 
 /**
- * JSON that stays text until somebody asks for the value. What came as text can go out as text,
- * wait as text, and give everybody an object of their own.
+ * JSON text that is parsed only when somebody reads its value. JSON that arrived as text can be
+ * stored and sent as text, and every caller can get its own object.
  */
 export class Json {
   #text: string | undefined
   #value: unknown
   #isTaken = false
 
-  /** @param value what the text has been parsed to already, if it has been */
+  /** @param value the parsed text, if it has been parsed already */
   constructor(text: string | undefined, value: unknown = NONE) {
     this.#text = text
     this.#value = value
   }
 
   /**
-   * The JSON of a value that did not come as text. The text is written when it is first asked for,
-   * so whoever shares it asks before the value is handed out.
+   * The JSON of a value that did not arrive as text. The text is created on first access. Code that
+   * shares it must therefore read the text before handing out the value.
    */
   static of(value: unknown): Json {
     return new Json(undefined, value)
@@ -32,13 +32,16 @@ export class Json {
     return this.#text
   }
 
-  /** The value, to look at: parsed once, and the same object for everybody who looks. */
+  /** The value, for reading only: parsed once, the same object for everybody. */
   get value(): unknown {
     if (this.#value === NONE) this.#value = parseJson(this.text)
     return this.#value
   }
 
-  /** The value, to keep and to change: the first caller gets the parsed object, others their own. */
+  /**
+   * The value, to keep and change: the first caller gets the parsed object, later callers a new
+   * one.
+   */
   take(): unknown {
     const value = this.#value
     if (value === NONE || this.#isTaken) return parseJson(this.text)
@@ -47,12 +50,12 @@ export class Json {
     return value
   }
 
-  /** Lets the parsed value go: the text is what is kept. */
+  /** Drops the parsed value and keeps the text. */
   drop(): void {
     if (this.#text !== undefined) this.#value = NONE
   }
 
-  /** So that `JSON.stringify` writes what it stands for. */
+  /** Lets `JSON.stringify()` write the value. */
   toJSON(): unknown {
     return this.value
   }
@@ -67,13 +70,13 @@ export function isJson(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && JSON_BRAND in value
 }
 
-/** Whether a field may be named `__proto__`, written plainly or with escapes. */
+/** Whether the text may contain a field named `__proto__`, plain or escaped. */
 const mayHoldProto = (text: string): boolean =>
   text.includes('__proto__') || (text.includes('\\u00') && /\\u00(5f|5F)/.test(text))
 
 /**
- * `JSON.parse` for text from outside: a field named `__proto__` is left out, so that no later merge
- * can meet it.
+ * `JSON.parse()` for untrusted text. Drops fields named `__proto__`, so that no later merge can use
+ * them.
  */
 export function parseJson(text: string): unknown {
   return mayHoldProto(text) ? JSON.parse(text, withoutProto) : JSON.parse(text)
@@ -83,9 +86,9 @@ const withoutProto = (key: string, value: unknown): unknown =>
   key === '__proto__' ? undefined : value
 
 /**
- * Reads JSON text from outside. A text with a field that `parseJson` leaves out is written again
- * without it, as the text itself may go out again.
- * @throws SyntaxError when it is no JSON
+ * Reads untrusted JSON text. If `parseJson()` would drop a field, the text is written anew without
+ * that field, because the text itself may be sent on.
+ * @throws SyntaxError when it is not JSON
  */
 export function readText(text: string): { readonly text: string; readonly value: unknown } {
   if (!mayHoldProto(text)) return { text, value: JSON.parse(text) }
@@ -94,8 +97,8 @@ export function readText(text: string): { readonly text: string; readonly value:
 }
 
 /**
- * Reads JSON text from outside, as `readText()` does.
- * @throws SyntaxError when it is no JSON
+ * Reads untrusted JSON text, as `readText()` does.
+ * @throws SyntaxError when it is not JSON
  */
 export function readJson(given: string): Json {
   const { text, value } = readText(given)

@@ -1,22 +1,25 @@
 import { hash } from 'node:crypto'
 import { isPlain } from './shape.js'
 
-/** Deeper values have no key: they are no requests, and the walk must not exhaust the stack. */
+/**
+ * Deeper values get no key. Requests are never that deep, and the recursion must not overflow the
+ * stack.
+ */
 const DEEPEST = 64
 
 class NoKey extends Error {}
 
 /**
- * A value's canonical form, which is JSON but for its strings: equal for equal values whatever the
- * order of their fields, different for different ones. `undefined` for what JSON cannot tell apart
- * or hold: functions, class instances, bigints, `NaN`, cycles. Fields that are `undefined` do not
- * count.
+ * The canonical form of a value: JSON, except for how strings are written. Equal values give equal
+ * texts, whatever the order of their fields; different values give different texts. Fields that are
+ * `undefined` do not count. Returns `undefined` for values that JSON cannot represent exactly:
+ * functions, class instances, bigints, `NaN`, cycles.
  */
 export function stableKey(value: unknown): string | undefined {
   try {
     const text = write(value, 0)
-    // It was put together from many pieces, which the engine keeps until somebody looks into it:
-    // five times as much memory for a call that waits.
+    // Reading a character flattens the string. Otherwise V8 keeps all the pieces it was built from,
+    // five times as much memory for a waiting call.
     text.charCodeAt(0)
     return text
   } catch (error) {
@@ -54,17 +57,14 @@ function write(value: unknown, depth: number): string {
 }
 
 /**
- * Each text comes after its length, as looking for what to escape takes longer than everything
- * else here.
+ * Writes the length before each string. Scanning for characters to escape would take longer than
+ * the rest of this function.
  */
 function quote(text: string): string {
   return isWellFormed(text) ? `${text.length}"${text}"` : JSON.stringify(text)
 }
 
-/**
- * More fields than this are sorted by the engine, whose preparations cost more than all the rest
- * for a few.
- */
+/** For fewer fields an insertion sort is faster, because `Array.sort()` has a high fixed cost. */
 const FEW = 32
 
 function sortedKeys(value: object): string[] {
@@ -80,13 +80,13 @@ function sortedKeys(value: object): string[] {
 }
 
 /**
- * The SHA-256 digest of `parts`, each kept apart from the next: fixed length, nothing of the input
- * readable.
+ * The SHA-256 digest of `parts`, separated from each other. Has a fixed length and reveals nothing
+ * of the input.
  */
 export function digest(...parts: string[]): string {
   let whole = ''
   for (const part of parts) {
-    // The hash's UTF-8 would turn all lone surrogates into one character; JSON escapes them.
+    // UTF-8 would turn all lone surrogates into one character, so JSON escapes them first.
     whole += isWellFormed(part) ? `${part.length}:${part}` : `json:${JSON.stringify(part)}`
   }
   return hash('sha256', whole, 'base64url')

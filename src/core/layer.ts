@@ -3,8 +3,8 @@ import type { BaseFacts } from './traits.js'
 import type { Handler } from './types.js'
 
 /**
- * A layer: a function from handler to handler, with a name and stats.
- * One that is typed for certain requests or answers is refused by a stack of others.
+ * A layer: a function from handler to handler, with a name and stats. A layer typed for certain
+ * requests or answers is a type error in a stack of others.
  */
 export interface Layer<
   Name extends string = string,
@@ -13,81 +13,80 @@ export interface Layer<
   Answer = unknown,
 > {
   <R extends Request, A extends Answer>(next: Handler<R, A>): Handler<R, A>
-  /** Key in `stats()`. */
+  /** The layer's key in `stats()`. */
   readonly name: Name
-  /** Counters since creation and gauges of now, as a fresh plain object. */
+  /** Counters since creation and current gauges, as a new plain object. */
   stats(): Stats
   /** @internal */
   readonly hooks: LayerHooks
 }
 
-/** What a stack needs of a layer beside its function. */
+/** What a stack needs from a layer beside its function. */
 export interface LayerHooks {
-  /** What kind of layer it is, whatever its name. */
+  /** The kind of layer, independent of its name. */
   readonly kind: string
-  /** What it has together with the layers of other processes. */
+  /** State that the layer shares with other processes. */
   readonly shared: SharedState | undefined
-  /** Kinds that are better placed inside this one, each with the reason for it. */
+  /** Kinds of layers that belong inside this one, each with the reason. */
   readonly outside: Readonly<Record<string, string>>
-  /** Throws a `ConfigError` when the layer cannot be around this base. */
+  /** Throws a `ConfigError` when the layer does not work with this base. */
   readonly checkBase: ((base: BaseFacts) => void) | undefined
-  /** The last stack that uses the layer begins to close. */
+  /** Called when the last stack that uses the layer starts to close. */
   drain(): void
   /**
-   * The last stack that uses the layer has closed. Undefined when it holds nothing: such a layer
-   * can be used again.
+   * Called when the last stack that uses the layer has closed. Undefined for a layer that holds
+   * nothing and can be used again.
    */
   readonly close: (() => void | Promise<void>) | undefined
 }
 
-/** What `stack()` takes: a layer, or any plain `next => handler`. */
+/** What `stack()` accepts: a layer, or any function from handler to handler. */
 export type LayerOf<Request, Answer> = (next: Handler<Request, Answer>) => Handler<Request, Answer>
 
-/** What a layer is made of. */
+/** The definition of a layer, for `defineLayer()`. */
 export interface LayerDefinition<Name extends string, Stats extends object, Request, Answer> {
-  /** Key in `stats()`. */
+  /** The layer's key in `stats()`. */
   name: Name
   /**
-   * The flow of one call: takes the handler further in, gives the handler to use in its place.
-   * Called once for each stack.
+   * Takes the next handler inward and returns the handler to use in its place. Called once per
+   * stack.
    */
   wrap(next: Handler<Request, Answer>): Handler<Request, Answer>
-  /** Counters since creation and gauges of now, as a fresh plain object. */
+  /** Returns counters since creation and current gauges, as a new plain object. */
   stats?: (() => Stats) | undefined
-  /** What kind of layer it is, whatever its name. @default its name */
+  /** The kind of layer, independent of its name. @default `name` */
   kind?: string | undefined
   /**
-   * Kinds that are better placed inside this layer, each with what goes wrong otherwise:
-   * `describe()` and a warning report it.
+   * Kinds of layers that belong inside this one, each with what goes wrong otherwise. A stack in
+   * the wrong order shows that text in a warning and in `describe()`.
    */
   outside?: Readonly<Record<string, string>> | undefined
-  /** What it has together with the layers of other processes: the live page tells how that is. */
+  /** State that the layer shares with other processes. The gateway's live page shows its health. */
   shared?: SharedState | undefined
   /**
-   * Is called for each stack that is composed with the layer. What it throws, a `ConfigError`,
-   * refuses the base.
+   * Checks the base of each stack that uses the layer. Throw a `ConfigError` to reject the base.
    */
   checkBase?: ((base: BaseFacts) => void) | undefined
   /**
-   * The last stack that uses the layer begins to close. Calls that wait should listen to
+   * Called when the last stack that uses the layer starts to close. To end waiting calls, listen to
    * `context.closing` instead.
    */
   drain?: (() => void) | undefined
-  /** The last stack that uses the layer has closed: free what it holds. */
+  /** Called when the last stack that uses the layer has closed. Release what the layer holds. */
   close?: (() => void | Promise<void>) | undefined
 }
 
 /**
- * Makes a layer of a `wrap` function.
+ * Creates a layer from a `wrap` function.
  *
  * @example
- * const log = defineLayer({
- *   name: 'log',
- *   wrap: (next) => async (request, context) => {
- *     const start = performance.now()
- *     return onEnd(await next(request, context), () => console.log(performance.now() - start))
- *   },
- * })
+ *     const log = defineLayer({
+ *       name: 'log',
+ *       wrap: (next) => async (request, context) => {
+ *         const start = performance.now()
+ *         return onEnd(await next(request, context), () => console.log(performance.now() - start))
+ *       },
+ *     })
  */
 export function defineLayer<
   const Name extends string,
@@ -115,19 +114,19 @@ export function defineLayer<
   >
 }
 
-/** The layer's hooks; undefined for a plain `next => handler`. */
+/** The layer's hooks; undefined for a plain function. */
 export function hooksOf(layer: object): (LayerHooks & { stats(): object }) | undefined {
   const { hooks, stats } = layer as Partial<Layer>
   return hooks === undefined || stats === undefined ? undefined : { ...hooks, stats }
 }
 
 /**
- * Where a stack, and the client, list their layers for the parts of this library that must know
- * them by kind.
+ * The method of a stack or client that lists its layers, for parts of this library that must find
+ * layers by kind.
  */
 export const LAYERS: unique symbol = Symbol.for('blossom-stack.layers') as never
 
-/** One layer of a stack, with its value. */
+/** One layer of a stack. */
 export interface LayerEntry {
   readonly name: string
   readonly kind: string

@@ -1,11 +1,11 @@
-/** A place in a list: any object with these members, which only the list writes. */
+/** A node of a linked list: any object with these members. Only the list writes them. */
 export interface Linked {
   list: object | undefined
   before: Linked | undefined
   after: Linked | undefined
 }
 
-/** A place in a list. Extend it with what the place stands for. */
+/** A node of a linked list. Extend it with your own fields. */
 export class Link implements Linked {
   list: object | undefined = undefined
   before: Linked | undefined = undefined
@@ -13,8 +13,8 @@ export class Link implements Linked {
 }
 
 /**
- * A list whose places leave from anywhere at once. A `Set` that is filled and emptied by every call
- * spends most of its time on growing again.
+ * A doubly linked list. Any node can be removed in constant time. (A `Set` that every call fills
+ * and empties spends most of its time on growing again.)
  */
 export class LinkedList<Place extends Linked> {
   #first: Linked | undefined
@@ -36,7 +36,7 @@ export class LinkedList<Place extends Linked> {
     this.#last = place
   }
 
-  /** Whether it was there. */
+  /** Returns whether the node was in the list. */
   remove(place: Place): boolean {
     if (place.list !== this) return false
     const { before, after } = place
@@ -50,7 +50,7 @@ export class LinkedList<Place extends Linked> {
     return true
   }
 
-  /** All places, as they are now. */
+  /** A snapshot of all nodes. */
   all(): Place[] {
     const places: Place[] = []
     for (let place = this.#first; place !== undefined; place = place.after)

@@ -1,15 +1,15 @@
 import type { CallOptions, Context } from './types.js'
 
-/** Where a stack, and the client, have the function that their calls go through. */
+/** The method of a stack or client that returns the function its calls go through. */
 export const STACK: unique symbol = Symbol.for('blossom-stack.stack') as never
 
-/** A stack as another one calls it: the context of the call takes the place of its options. */
+/** A stack as called by another one: with the context of the outer call in place of options. */
 export type NestedStack = (request: unknown, options: CallOptions | Context) => Promise<unknown>
 
 /**
- * What gives the stack of a stack or a client, of this copy of the library or another; `undefined`
- * when the value is neither. Nothing is asked of a client before that is called, as layers may
- * still be added to it.
+ * Returns a function that returns the stack behind a stack or client, from this copy of the library
+ * or another; `undefined` for any other value. The client's stack is read only when that function
+ * is called, because layers may still be added until then.
  */
 export function stackOf(value: unknown): (() => NestedStack) | undefined {
   const { [STACK]: give } = (value ?? {}) as { [STACK]?: unknown }

@@ -2,8 +2,8 @@ import type { BaseFacts } from './traits.js'
 import { warn } from './warn.js'
 
 /**
- * The bases whose answers can be read only once: a `Response`, a stream inside an object. Such an
- * answer is for one caller, so calls of these bases bypass the layers that would share it.
+ * Bases whose answers can be read only once, such as a `Response` or an object with a stream in it.
+ * Such an answer cannot be shared, so calls of these bases bypass the layers that would share it.
  */
 export class OneShotBases {
   readonly #bases = new WeakSet<BaseFacts>()

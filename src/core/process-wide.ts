@@ -1,6 +1,6 @@
 /**
- * A value that all copies of this library in the process have in common: the ESM and the CommonJS
- * one, or two versions. It must keep its form from version to version.
+ * A value that all copies of this library in the process share: ESM and CommonJS, or two versions.
+ * Its shape must stay the same from version to version.
  */
 export function processWide<T extends object>(name: string, make: () => T): T {
   const all = globalThis as unknown as Record<symbol, T | undefined>

@@ -1,12 +1,12 @@
 import { types } from 'node:util'
 
-// A value may come from another realm (Jest, `node:vm`), or be of another implementation (undici's
-// own `Response`, a polyfill) or another copy of this library. So nothing here goes by `instanceof`
-// alone: it asks the engine what a value is made of, or looks for what will be used of it.
+// A value may come from another realm (Jest, `node:vm`), another implementation (undici's own
+// `Response`, a polyfill) or another copy of this library, where `instanceof` fails. So these
+// functions ask the engine for a value's type, or check for the members that will be used.
 
 type Like<T> = { readonly [K in keyof T]?: unknown }
 
-/** Members of anything, to look at. */
+/** The members of any value, for checking. */
 const like = <T>(value: unknown): Like<T> => (value ?? {}) as Like<T>
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
@@ -20,23 +20,23 @@ export function isError(value: unknown): value is Error {
       Object.prototype.toString.call(value) === '[object DOMException]'
     )
   } catch {
-    // A proxy, of which any reading may throw.
+    // A proxy may throw on any access.
     return false
   }
 }
 
-/** A promise of the language itself. */
+/** A native promise. */
 export const isPromise = (value: unknown): value is Promise<unknown> => types.isPromise(value)
 
-/** A promise, whoever made it. */
+/** A promise of any implementation. */
 export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return isObject(value) && typeof like<PromiseLike<T>>(value).then === 'function'
 }
 
-/** Bytes: a `Uint8Array`, and so a `Buffer`. */
+/** Bytes: a `Uint8Array`, which includes `Buffer`. */
 export const isBytes = (value: unknown): value is Uint8Array => types.isUint8Array(value)
 
-/** Memory of any kind: an `ArrayBuffer`, or any view of one. */
+/** Binary data of any kind: an `ArrayBuffer` or a view of one. */
 export const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer =>
   ArrayBuffer.isView(value) || types.isArrayBuffer(value)
 
@@ -44,7 +44,7 @@ export const isMap = (value: unknown): value is Map<unknown, unknown> => types.i
 
 export const isDate = (value: unknown): value is Date => types.isDate(value)
 
-/** What listens to an abort: an `AbortSignal`. */
+/** An `AbortSignal`. */
 export function isSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener, removeEventListener } = like<AbortSignal>(value)
   return (
@@ -60,12 +60,12 @@ export function isResponse(value: unknown): value is Response {
   return typeof status === 'number' && isObject(headers) && typeof arrayBuffer === 'function'
 }
 
-/** A web stream, to be read. */
+/** A readable web stream. */
 export const isReadableStream = (value: unknown): value is ReadableStream =>
   isObject(value) && typeof like<ReadableStream>(value).getReader === 'function'
 
 /**
- * What only one reader can read: an iterator, a stream of Node or the web, a `Response` or
+ * Whether a value can be read only once: an iterator, a Node or web stream, a `Response` or a
  * `Request`.
  */
 export function isOneShot(value: object): boolean {
@@ -75,17 +75,19 @@ export function isOneShot(value: object): boolean {
     const methods = [next, getReader, readable === true ? pipe : undefined]
     return typeof bodyUsed === 'boolean' || methods.some((method) => typeof method === 'function')
   } catch {
-    // Somebody's getter: nothing is known of it.
+    // A getter threw, so nothing is known about the value.
     return false
   }
 }
 
-/** An object of plain fields: of a literal, of `JSON.parse()`, or without a prototype. */
+/**
+ * A plain object: an object literal, a result of `JSON.parse()`, or an object without a prototype.
+ */
 export function isPlain(value: object): boolean {
   const proto = Object.getPrototypeOf(value)
   return proto === Object.prototype || proto === null || isObjectPrototype(proto)
 }
 
-/** `Object.prototype`, of whatever realm. */
+/** The `Object.prototype` of any realm. */
 const isObjectPrototype = (proto: object): boolean =>
   Object.getPrototypeOf(proto) === null && Object.hasOwn(proto, 'isPrototypeOf')

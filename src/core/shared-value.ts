@@ -2,26 +2,27 @@ import { isJson, isRecord, Json } from './json.js'
 import { isBinary, isBytes, isOneShot, isPlain } from './shape.js'
 
 /**
- * Deeper values are left as they are: they are no JSON answers, and the walk must not exhaust the
- * stack.
+ * Deeper values are left as they are. JSON answers are never that deep, and the recursion must not
+ * overflow the stack.
  */
 const DEEPEST = 256
 
 /**
- * So many frozen objects are walked through without a list of them, which costs more than the walk.
+ * Up to this many frozen objects are visited without a list of them, which would cost more than
+ * visiting them twice.
  */
 const FEW = 64
 
 /**
- * An answer that several callers get: values are frozen, bytes are copied for each, and JSON that
- * came as text is parsed for each.
+ * An answer that several callers get. Values are frozen, bytes are copied for each caller, and JSON
+ * that arrived as text is parsed for each caller.
  */
 export interface Shared {
-  /** The answer for one caller. */
+  /** Returns the answer for one caller. */
   take(): unknown
   /** Rough size in memory, in bytes. */
   readonly bytes: number
-  /** Whether it, or something in it, can be read only once: it is for one caller. */
+  /** Whether the answer, or something in it, can be read only once and so suits only one caller. */
   readonly isOneShot: boolean
 }
 
@@ -29,9 +30,9 @@ interface Look {
   bytes: number
   binary: boolean
   isOneShot: boolean
-  /** How many frozen objects have been walked through. */
+  /** Number of frozen objects visited. */
   frozen: number
-  /** Which, from a certain number on. */
+  /** The frozen objects visited, once there are more than `FEW`. */
   met: Set<object> | undefined
 }
 
@@ -53,17 +54,17 @@ class SharedAnswer implements Shared {
   }
 }
 
-/** An answer whose `data` is JSON as text. The first caller gets the object parsed already. */
+/** An answer whose `data` is JSON text. The first caller gets the object that is already parsed. */
 export class SharedJson implements Shared {
   readonly isOneShot = false
   #first: JsonData | undefined
   readonly #rest: object
-  /** What everybody gets an object of. */
+  /** The text that each caller gets its own object of. */
   readonly text: string
 
   constructor(answer: JsonData) {
     this.#first = answer
-    // Not as `{ data, ...rest }`, which takes twenty times as long and makes an object that is slow
+    // Not `{ data, ...rest }`: that takes twenty times as long and creates an object that is slow
     // to read.
     this.#rest = { ...answer, data: undefined }
     this.text = answer.data.text
@@ -75,7 +76,7 @@ export class SharedJson implements Shared {
     return first ?? { ...this.#rest, data: new Json(this.text) }
   }
 
-  /** The fields beside `data`, which is undefined. */
+  /** The other fields; `data` is undefined. */
   get rest(): object {
     return this.#rest
   }
@@ -95,9 +96,9 @@ export const isJsonData = (answer: unknown): answer is JsonData =>
   isRecord(answer) && isJson(answer.data)
 
 /**
- * Makes an answer fit to be shared: arrays and plain objects in it are frozen for good, bytes
- * (typed arrays and buffers of any kind) are kept as a copy of our own and copied again for each
- * caller. Class instances are neither frozen nor copied.
+ * Prepares an answer for sharing. Arrays and plain objects in it are frozen permanently. Bytes
+ * (typed arrays and buffers of any kind) are copied once to be kept, and again for each caller.
+ * Class instances are neither frozen nor copied.
  */
 export function share(answer: unknown): Shared {
   if (isJsonData(answer)) return new SharedJson(answer)
@@ -106,7 +107,7 @@ export function share(answer: unknown): Shared {
   return new SharedAnswer(look.binary ? copy(answer) : answer, look)
 }
 
-/** Shared answers as one, which is a list. */
+/** Combines shared answers into one that is a list. */
 export function shareList(parts: readonly Shared[]): Shared {
   return new SharedList(parts)
 }
@@ -143,14 +144,14 @@ function freezeObject(value: object, look: Look, depth: number): void {
       } else if (isOneShot(value)) look.isOneShot = true
       return
     }
-    // Made by hand.
+    // A hand-made iterator.
     if (Symbol.asyncIterator in value || typeof (value as Iterator<unknown>).next === 'function')
       look.isOneShot = true
   }
   if (depth > DEEPEST) return
   if (Object.isFrozen(value)) {
-    // It may have been met in this very answer: parts that are used often, and cycles, must not be
-    // walked through again and again.
+    // Frozen objects may have been visited in this same answer. Repeated parts and cycles must not
+    // be visited again and again.
     if (look.met?.has(value)) return
     if (++look.frozen > FEW) {
       look.met ??= new Set()
@@ -158,15 +159,18 @@ function freezeObject(value: object, look: Look, depth: number): void {
     }
   } else Object.freeze(value)
   look.bytes += 48
-  // Of arrays and plain objects `in` goes through their own fields, and many times as fast as a list
-  // of their names.
+  // `for in` visits the own fields of arrays and plain objects, many times as fast as a list of
+  // names.
   for (const key in value) {
     look.bytes += 16
     freeze((value as Record<string, unknown>)[key], look, depth + 1)
   }
 }
 
-/** A copy in which bytes are new; of all else only the frame around them is. */
+/**
+ * Copies the bytes, and the arrays and plain objects around them. Everything else stays the same
+ * object.
+ */
 function copy(value: unknown, copies = new Map<object, unknown>(), depth = 0): unknown {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return value
   if (isBytes(value)) return Buffer.from(value)
@@ -176,7 +180,7 @@ function copy(value: unknown, copies = new Map<object, unknown>(), depth = 0): u
   let made = copies.get(value)
   if (made === undefined) {
     const copied = (item: unknown) => copy(item, copies, depth + 1)
-    // fromEntries defines fields, so that one named __proto__ stays a field.
+    // `fromEntries()` defines fields, so a field named `__proto__` stays a field.
     made = Object.freeze(
       Array.isArray(value)
         ? value.map(copied)

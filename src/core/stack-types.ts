@@ -1,7 +1,7 @@
 import type { LayerHooks } from './layer.js'
 import type { CallOptions } from './types.js'
 
-/** An answer as a stack hands it out: a value as it is, a stream as an async generator. */
+/** An answer as a stack returns it: a value as it is, a stream as an async generator. */
 export type Handed<Answer> =
   Answer extends AsyncIterable<infer Chunk> ? AsyncGenerator<Chunk, undefined, undefined> : Answer
 
@@ -20,7 +20,7 @@ type Numbered<
     : `${Name}${N['length']}`
   : Name
 
-/** Stats keyed by layer name, in order; a repeated name gets a number. */
+/** Stats keyed by layer name, in order. A repeated name gets a number. */
 export type StackStats<
   Layers extends readonly unknown[],
   Stats extends object = object,
@@ -34,20 +34,20 @@ export type StackStats<
 export interface LayerDescription {
   readonly name: string
   readonly stats: object
-  /** Why its place is odd, when it is. */
+  /** What is wrong with the layer's position, if anything. */
   readonly note?: string
 }
 
-/** How a stack, or the client, is closed. */
+/** Options of `close()` of a stack or client. */
 export interface CloseOptions {
   /**
-   * How long calls under way may go on before they are cut with `CLOSED`. Milliseconds.
+   * How long running calls may continue before they end with `CLOSED`. Milliseconds.
    * @default 30000
    */
   timeoutMs?: number | undefined
 }
 
-/** A function without parameters may be called without a request. */
+/** A function without parameters can be called without a request. */
 type StackArguments<Request> = unknown extends Request
   ? [request?: Request, options?: CallOptions]
   : undefined extends Request
@@ -57,13 +57,16 @@ type StackArguments<Request> = unknown extends Request
 /** A base with layers around it. Call it like the base. */
 export interface Stack<Request, Answer, Layers extends readonly unknown[] = readonly []> {
   (...args: StackArguments<Request>): Promise<Handed<Answer>>
-  /** The layers' stats, keyed by their names. */
+  /** The layers' stats, keyed by layer name. */
   stats(): StackStats<Layers>
-  /** The layers, outermost first, with live stats and a note where the order is odd. */
+  /**
+   * The layers, outermost first, with current stats and a note for each layer in the wrong
+   * position.
+   */
   describe(): LayerDescription[]
   /**
-   * Takes no new calls, ends those that wait with `CLOSED`, lets running ones finish and cuts what
-   * is left after `timeoutMs`. Calling it again gives the same promise.
+   * Closes the stack: rejects new and waiting calls with `CLOSED`, lets running calls finish, and
+   * ends those left after `timeoutMs`. Calling it again returns the same promise.
    */
   close(options?: CloseOptions): Promise<void>
   /** `close()`, for `await using`. */

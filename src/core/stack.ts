@@ -14,7 +14,7 @@ import { Cancel } from './time/cancel.js'
 import type { CallOptions, Context, Handler } from './types.js'
 import { runHook, warn } from './warn.js'
 
-/** How long a cut call may take to give back what it holds before the layers are closed over it. */
+/** How long aborted calls may take to clean up before the layers are closed. */
 const CUT_GRACE_MS = 1_000
 
 interface Entry {
@@ -23,26 +23,27 @@ interface Entry {
   readonly hooks: (LayerHooks & { stats(): object }) | undefined
 }
 
-/** For all copies of the library: one layer may be in stacks of two of them. */
+/** Shared by all copies of the library, because one layer may be in stacks of two of them. */
 const { users, ended } = processWide('layers-in-use', () => ({
-  /** How many open stacks use a layer: it closes with the last of them. */
+  /** Number of open stacks per layer. A layer closes with the last of them. */
   users: new WeakMap<object, number>(),
-  /** Layers that have been closed: what they held is gone. */
+  /** Closed layers, which have released what they held. */
   ended: new WeakSet<object>(),
 }))
 
 /**
- * Puts layers around a function of one argument; the first layer listed sees the request first and
- * the answer last.
+ * Wraps a function of one argument in layers. The first layer listed sees the request first and the
+ * answer last.
  *
- * The result is called like the function, with call options beside the request: `ask(request, {
- * signal, timeoutMs, … })`. A stream comes out as an async generator. `deadline` and `timeoutMs` of
- * a call apply with or without a `timeout` layer.
+ * Call the result like the function, with call options as a second argument: `ask(request, {
+ * signal, timeoutMs, … })`. A stream is returned as an async generator. `deadline` and `timeoutMs`
+ * of a call apply with or without a `timeout` layer.
  *
- * @throws ConfigError when the base or a layer is no function, or one layer value is listed twice
+ * @throws ConfigError (`CONFIG`) when the base or a layer is not a function, or a layer is listed
+ * twice
  * @example
- * const ask = stack(fetchAnswer, timeout({ ms: 5_000 }), retry(), queue({ concurrency: 5 }))
- * const answer = await ask('Hello')
+ *     const ask = stack(fetchAnswer, timeout({ ms: 5_000 }), retry(), queue({ concurrency: 5 }))
+ *     const answer = await ask('Hello')
  */
 export function stack<
   Request,
@@ -56,8 +57,8 @@ export function stack<
 }
 
 /**
- * Composes a stack of groups of layers, the group added last outermost; names are numbered in the
- * order of adding.
+ * Composes a stack from groups of layers. The group added last is outermost. Repeated names are
+ * numbered in the order of adding.
  * @internal
  */
 export function composeStack<Request, Answer, Layers extends readonly unknown[]>(
@@ -79,7 +80,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
   return withTraitsOf(stack, fn)
 }
 
-/** A base with its layers around it: begins calls, and closes. */
+/** A base with its layers: starts calls and closes. */
 class ComposedStack<Request, Answer> {
   readonly #entries: readonly Entry[]
   readonly #notes: ReadonlyMap<Entry, string>
@@ -135,7 +136,7 @@ class ComposedStack<Request, Answer> {
     )
   }
 
-  /** Called again, it returns the same promise. */
+  /** Returns the same promise each time. */
   close(options?: CloseOptions): Promise<void> {
     const { timeoutMs } = check<{ timeoutMs: number }>('close', options, {
       timeoutMs: duration(30_000, { min: 0 }),
@@ -170,7 +171,7 @@ function refuseClosed({ name, layer, hooks }: Entry): void {
   )
 }
 
-/** Counts a stack out; whether it was the last to use the layer, which then closes with it. */
+/** Removes one use of the layer. Returns whether it was the last, so that the layer must close. */
 function isLastUse({ layer }: Entry): boolean {
   const left = (users.get(layer) ?? 1) - 1
   users.set(layer, left)
@@ -219,7 +220,7 @@ function wrapped<Request, Answer>(
   return handler
 }
 
-/** What is odd about the order, by the layer that would be better placed further out. */
+/** Warnings about the order, keyed by the layer that belongs further out. */
 function orderNotes(entries: readonly Entry[]): Map<Entry, string> {
   const notes = new Map<Entry, string>()
   entries.forEach((inner, i) => {

@@ -1,7 +1,7 @@
 /** A token is about four characters of English. */
 const CHARACTERS_A_TOKEN = 4
 
-/** How many tokens a text of this length has, as nearly as its length tells. */
+/** Estimates the number of tokens from a text's length. */
 export function tokensOf(characters: number): number {
   return Math.ceil(characters / CHARACTERS_A_TOKEN)
 }

@@ -1,144 +1,144 @@
 import type { EventListener } from './events/index.js'
 
-/** Tokens that a call has cost. */
+/** Tokens that a call used. */
 export interface TokenUsage {
   readonly input: number
   readonly output: number
-  /** Of the input, what upstream had in a cache. */
+  /** Part of the input that upstream had cached. */
   readonly cachedInput?: number | undefined
-  /** Of the output, what the model has only thought. */
+  /** Part of the output that the model spent on reasoning. */
   readonly reasoning?: number | undefined
 }
 
-/** What an answer, or a chunk of a stream, says of itself. */
+/** Details that an answer, or a chunk of a stream, contains about itself. */
 export interface AnswerReport {
   /** Upstream's id of the answer. */
   readonly id?: string | undefined
-  /** The model that has answered. */
+  /** The model that answered. */
   readonly model?: string | undefined
-  /** Why the model has stopped. */
+  /** Why the model stopped. */
   readonly finishReason?: string | undefined
 }
 
-/** What layers must know of a base and may not guess. All optional. */
+/** Facts about a base that layers need and cannot find out by themselves. All are optional. */
 export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown> {
   /**
-   * What the function is known by in events and in a store outside the process, where two functions
-   * of one name share their answers. The name in its source does not count there: bundlers change
-   * it, and two functions may have the same.
-   * @default in events the name in its source; in a store none
+   * Name of the function in events and in external stores. Functions with the same name share their
+   * stored answers. In a store, the name from the source code does not count, because bundlers
+   * change it and two functions may have the same one.
+   * @default in events the function's name; in a store none
    */
   name?: string | undefined
   /**
-   * Whether this request asks for a stream. Without it nothing is known until the answer shows its
-   * form.
+   * Whether this request asks for a stream. Without this trait, layers learn it only from the
+   * answer.
    */
   streams?: ((request: Request) => boolean) | undefined
   /**
-   * The request's identity, for `cache` and `dedupe`; equal identities may share one answer.
-   * `undefined`: this request has none and bypasses both. Bases that share one cache must
-   * differ in it. For `cache` a streamed and a plain form of one request should be the
-   * same, for `dedupe` they should differ.
+   * Identifies the request, for `cache` and `dedupe`. Requests with equal keys may share one
+   * answer. With `undefined` the request bypasses both. Bases that share one cache must return
+   * different keys. For `cache`, return the same key for the streamed and the plain form of a
+   * request; for `dedupe`, different keys.
    * @default stable JSON of the request
    */
   key?: ((request: Request, use: 'cache' | 'dedupe') => string | undefined) | undefined
   /**
-   * The model that answers this request, for layers that treat models apart: `breaker({ key:
-   * 'model' })`.
+   * The model that this request asks for, for layers that treat models separately, such as
+   * `breaker({ key: 'model' })`.
    * @default none
    */
   model?: ((request: Request) => string | undefined) | undefined
   /**
-   * This request for another model, for `fallback` and `hedge`; `undefined` when its model is not
-   * to be changed. `endpoints` are the addresses that the model serves, where the operator has
-   * listed them. It must not change the request that it is given.
-   * @default none, and models cannot be named in those layers
+   * Returns this request for another model, for `fallback` and `hedge`. Return `undefined` when the
+   * model must not change. `endpoints` are the API paths that the model serves, if the operator has
+   * listed them. Must not change the given request.
+   * @default none; these layers then accept no model names
    */
   withModel?:
     | ((request: Request, model: string, endpoints?: readonly string[]) => Request | undefined)
     | undefined
   /**
-   * What a function of the user has given in place of an answer to this request, as an answer;
-   * `undefined` when it is none. For `fallback`.
-   * @default as it is
+   * Converts the value of a `fallback` function to an answer to this request. Return `undefined`
+   * when the value is not an answer.
+   * @default the value as it is
    */
   fromValue?: ((value: unknown, request: Request) => Answer | undefined) | undefined
   /**
-   * The conversation that this request goes on with, for `pool({ affinity: true })`: equal texts go
-   * to the same member.
+   * Identifies the conversation that this request belongs to, for `pool({ affinity: true })`.
+   * Requests with equal values go to the same member.
    * @default none
    */
   conversation?: ((request: Request) => string | undefined) | undefined
   /**
-   * The tokens that this request holds and may cost, for `rateLimit` and the fairness of `queue`.
-   * `output` is what the request allows; undefined when it says nothing of it.
+   * Counts the tokens of this request, for `rateLimit` and the fairness of `queue`. `output` is the
+   * maximum that the request allows, or undefined if it has none.
    * @default characters of its JSON / 4
    */
   weigh?:
     | ((request: Request) => { readonly input: number; readonly output?: number | undefined })
     | undefined
   /**
-   * The tokens that an answer says it has cost. It is asked for each chunk of a stream, and the last
-   * one that knows counts.
+   * Returns the tokens that an answer reports as used. Called for each chunk of a stream; the last
+   * value other than `undefined` counts.
    * @default unknown
    */
   usage?: ((answer: Answer | Chunk) => TokenUsage | undefined) | undefined
   /**
-   * What kind of work the request asks for, in one word such as `chat`, for events.
+   * Kind of work that the request asks for, as one word such as `chat`, for events.
    * @default none
    */
   operation?: ((request: Request) => string | undefined) | undefined
   /**
-   * What an answer says of itself, for events. It is asked for each chunk of a stream, and what the
-   * last one says counts.
+   * Returns details that an answer contains about itself, for events. Called for each chunk of a
+   * stream; later values replace earlier ones.
    * @default nothing
    */
   reports?: ((answer: Answer | Chunk) => AnswerReport | undefined) | undefined
   /**
-   * What these tokens of this model cost, for events, in a unit of yours; `undefined` when that is
-   * not known. The model is empty where the base knows none.
+   * Returns the cost of these tokens, for events, in a unit of your choice, or `undefined` when it
+   * is unknown. `model` is empty when the base does not know the model.
    * @default unknown
    */
   price?: ((model: string, tokens: TokenUsage) => number | undefined) | undefined
   /**
-   * Whether upstream itself gives equal requests in progress one answer, so that a second one beside
-   * the first is no faster: `hedge` sends it elsewhere, or not at all.
-   * @default it does not
+   * Whether upstream gives equal requests in progress the same answer. A second request is then no
+   * faster, so `hedge` sends it to another target or not at all.
+   * @default false for all requests
    */
   joins?: ((request: Request) => boolean) | undefined
   /**
-   * Whether this request pays by a key of its own. When upstream refuses that key, or limits it,
-   * this counts against no one else: no member of a `pool` pauses for it, no `breaker` opens.
-   * @default no request does
+   * Whether this request brings its own API key. When upstream rejects or limits that key, no
+   * member of a `pool` pauses and no circuit of a `breaker` opens.
+   * @default false for all requests
    */
   ownKey?: ((request: Request) => boolean) | undefined
   /**
-   * Whether this chunk commits the stream: from then on nothing is retried.
+   * Whether this chunk commits the stream. After the commit nothing is retried.
    * @default the first chunk commits
    */
   commits?: ((chunk: Chunk) => boolean) | undefined
-  /** Whether a stream that ended well may be cached. @default yes */
+  /** Whether a stream that ended normally may be cached. @default true */
   complete?: ((chunks: readonly Chunk[]) => boolean) | undefined
   /**
-   * Whether a value is a whole answer: asked before it is cached, and again when a store outside
-   * the process gives it back.
-   * @default yes
+   * Whether a value is a complete answer. Called before it is cached, and again when it is read
+   * from an external store.
+   * @default true
    */
   valid?: ((answer: unknown) => boolean) | undefined
   /**
-   * A plain answer as the chunks of a stream (`undefined`: it cannot be one), so that one stored
-   * form can serve both.
+   * Converts a plain answer to the chunks of a stream, so that one stored answer can serve both.
+   * Return `undefined` when that is impossible.
    */
   toStream?: ((answer: Answer, request: Request) => readonly Chunk[] | undefined) | undefined
   /**
-   * In which of several variants this request asks for a stream, for `replay`.
-   * @default there is one
+   * Names the variant of the stream that this request asks for, for `replay`.
+   * @default there is only one
    */
   variant?: ((request: Request) => string) | undefined
   /**
-   * The chunks of a stored stream, which was asked for in that variant, as this request asks for
-   * them (`undefined`: it cannot have them). What came as text is given as text.
-   * @default as they were stored
+   * Adapts the chunks of a stored stream, requested in `variant`, to this request. Return
+   * `undefined` when that is impossible. Chunks that arrived as text are returned as text.
+   * @default the chunks as stored
    */
   replay?:
     | ((
@@ -147,19 +147,19 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
         variant: string | undefined,
       ) => readonly Chunk[] | undefined)
     | undefined
-  /** The chunks of a complete stream as a plain answer. */
+  /** Converts the chunks of a complete stream to a plain answer. */
   fromStream?: ((chunks: readonly Chunk[], request: Request) => Answer | undefined) | undefined
   /**
-   * For `batcher`: how many inputs the request holds and which requests may go together;
-   * `undefined` bypasses the batcher.
-   * @default an array's length
+   * For `batcher`: the number of inputs in the request, and the group of requests it may be merged
+   * with. With `undefined` the request bypasses the batcher.
+   * @default the length of an array
    */
   split?:
     | ((request: Request) => { readonly group: string; readonly size: number } | undefined)
     | undefined
   /**
-   * For `batcher`: many requests of one group as one, and how to cut its answer back.
-   * @default arrays, joined and sliced
+   * For `batcher`: merges requests of one group into one request, and cuts its answer into parts.
+   * @default concatenates and slices arrays
    */
   merge?:
     | ((requests: readonly Request[]) => {
@@ -168,9 +168,10 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
       })
     | undefined
   /**
-   * For `batcher`: a request of more inputs than it may send as several of at most `size`, in order,
-   * and how to join their answers.
-   * @default arrays, sliced and joined; with `split` or `merge` none, and such a request goes as it is
+   * For `batcher`: divides a request with too many inputs into several of at most `size`, in order,
+   * and joins their answers.
+   * @default slices and joins arrays; with `split` or `merge` given, large requests are sent
+   * undivided
    */
   divide?:
     | ((
@@ -182,37 +183,36 @@ export interface BaseTraits<Request = unknown, Answer = unknown, Chunk = unknown
       })
     | undefined
   /**
-   * A stream whose first chunk nobody asks for within this time ends with `TIMEOUT`, phase `read`.
-   * Milliseconds.
+   * Ends a stream with `TIMEOUT`, phase `read`, when nobody asks for its first chunk within this
+   * time. Milliseconds.
    * @default 30000
    */
   unreadMs?: number | undefined
   /**
-   * Called with every event of the stacks on this base. What it throws is a warning and changes
-   * nothing.
+   * Called with every event of the stacks on this base. An error it throws becomes a warning and
+   * changes nothing.
    */
   onEvent?: EventListener | undefined
 }
 
-/** A base's traits with the defaults filled in. */
+/** A base's traits with defaults filled in. */
 export interface BaseFacts {
   readonly name: string
   /**
-   * Keeps the identities of this base apart from those of others; empty when the base has a `key`
-   * of its own.
+   * Keeps the keys of this base apart from those of others. Empty when the base has its own `key`.
    */
   readonly scope: string
   /**
-   * The same in a store outside the process: the `name` that it was given; `undefined` when it has
-   * neither that nor a `key`.
+   * Does the same in an external store: the base's `name`. Empty when the base has its own `key`;
+   * undefined when it has neither.
    */
   readonly sharedScope: string | undefined
-  /** `undefined`: nothing is known of this request. */
+  /** `undefined` when nothing is known about this request. */
   readonly streams: ((request: unknown) => boolean | undefined) | undefined
   readonly key: (request: unknown, use: 'cache' | 'dedupe') => string | undefined
-  /** `undefined`: the base does not know models. */
+  /** `undefined` when the base does not know models. */
   readonly model: ((request: unknown) => string | undefined) | undefined
-  /** `undefined`: the base cannot change the model of a request. */
+  /** `undefined` when the base cannot change the model of a request. */
   readonly withModel:
     | ((request: unknown, model: string, endpoints?: readonly string[]) => unknown)
     | undefined
@@ -227,7 +227,7 @@ export interface BaseFacts {
   readonly operation: (request: unknown) => string | undefined
   readonly reports: (answer: unknown) => AnswerReport | undefined
   readonly price: (model: string, tokens: TokenUsage) => number | undefined
-  /** Whether the base knows tokens: it has stated `weigh` or `usage`. */
+  /** Whether the base knows tokens, because it has `weigh` or `usage`. */
   readonly countsTokens: boolean
   readonly commits: (chunk: unknown) => boolean
   readonly complete: (chunks: readonly unknown[]) => boolean

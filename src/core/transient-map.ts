@@ -1,12 +1,11 @@
-/** Entries that are gone may take this many places, however few are there. */
+/** How many places may be empty, however few entries there are. */
 const GONE = 64
 
 /**
- * A map whose entries come and go all the time. A `Map` that grows or shrinks leaves its old table
- * behind, chained to the new one with all that was in it, until the next full garbage collection:
- * with a call for an entry, calls that have long been answered are dragged along, and a call costs
- * twice as much. So entries only empty their places here, and those that are left move to a new map
- * now and then.
+ * A map whose entries come and go all the time. When a `Map` grows or shrinks, its old table stays
+ * in memory, linked to the new one, with all of its entries until the next full garbage collection.
+ * With an entry per call, finished calls stay in memory and a call costs twice as much. So deleting
+ * only empties a place here, and from time to time the remaining entries move to a new map.
  */
 export class TransientMap<Value extends object> {
   #places = new Map<string, Value | undefined>()
@@ -23,7 +22,7 @@ export class TransientMap<Value extends object> {
     if (before === undefined && this.#places.size === places) this.#gone--
   }
 
-  /** Takes the entry away if it is this value. */
+  /** Deletes the entry if it has this value. */
   delete(key: string, value: Value): void {
     if (this.#places.get(key) !== value) return
     this.#places.set(key, undefined)

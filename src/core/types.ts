@@ -8,8 +8,8 @@ import type { BaseFacts } from './traits.js'
 export type MaybePromise<T> = T | Promise<T>
 
 /**
- * The work itself: takes a request, gives an answer. An answer is a value or an `AsyncIterable` (a
- * stream). A handler may answer without a promise, so `await` it.
+ * Takes a request and returns an answer: a value, or an `AsyncIterable` (a stream). It may return a
+ * plain value instead of a promise, so `await` the result.
  */
 export type Handler<Request = unknown, Answer = unknown> = (
   request: Request,
@@ -17,113 +17,118 @@ export type Handler<Request = unknown, Answer = unknown> = (
 ) => MaybePromise<Answer>
 
 /**
- * How the stores and shared calls treat a call: `reload` reads nothing stored but stores the
- * answer, `no-store` bypasses cache and dedupe.
+ * How caches and shared calls treat a call. `reload` reads nothing stored, but stores the answer.
+ * `no-store` bypasses `cache` and `dedupe`.
  */
 export type CacheMode = 'default' | 'reload' | 'no-store'
 
-/** What a caller may pass beside the request. */
+/** Options of a call, beside the request. */
 export interface CallOptions {
-  /** The caller's own cancellation; its `reason` is what the call then rejects with. */
+  /** Aborts the call, which then rejects with `signal.reason`. */
   signal?: AbortSignal | undefined
   /**
-   * Longest time for the whole answer, in milliseconds. Tightens what layers allow, never widens
-   * it.
+   * Time limit for the whole answer, in milliseconds. It can only shorten the limits set by layers.
    */
   timeoutMs?: number | undefined
-  /** Absolute moment on the `performance.now()` clock; tightens like `timeoutMs`. */
+  /**
+   * Time limit as a point on the `performance.now()` clock. It can only shorten the limits set by
+   * layers.
+   */
   deadline?: number | undefined
-  /** Larger goes first where calls wait. @default 0 */
+  /** Calls with a higher priority go first where calls wait. @default 0 */
   priority?: number | undefined
-  /** On whose behalf: answers are never shared between tenants. */
+  /** The tenant that the call is made for. Answers are never shared between tenants. */
   tenant?: string | undefined
   /**
-   * Whether stored answers, and answers of others in progress, may serve this call.
+   * Whether stored answers, and answers in progress for other calls, may be used for this call.
    * @default 'default'
    */
   cache?: CacheMode | undefined
   /**
-   * A map to receive the notes that layers leave (attempts, hit or miss, time queued), under each
+   * A map that receives the layers' notes (attempts, hit or miss, time queued), each under its
    * layer's name.
    */
   meta?: Map<string, unknown> | undefined
 }
 
 /**
- * How the base should reach its upstream, offered by a layer further out (`pool`); the core hands
- * it inward unread.
+ * How the base should reach its upstream. Set by an outer layer (`pool`); the core only passes it
+ * on.
  */
 export interface Transport {
   readonly baseURL?: string | undefined
   readonly apiKey?: string | undefined
-  /** Which member of the pool was chosen. */
+  /** Index of the pool member that was chosen. */
   readonly member?: number | undefined
   /** How many connections the member may have. */
   readonly connections?: number | undefined
 }
 
-/** What a layer may narrow for the layers inside it. */
+/** What a layer may change for the layers inside it. */
 export interface ContextPatch {
-  /** Notes of its own, for one of several tries of a call; see `forkNotes()` and `takeNotes()`. */
+  /**
+   * A separate map of notes, for one of several tries of a call; see `forkNotes()` and
+   * `takeNotes()`.
+   */
   meta?: Map<string, unknown> | undefined
   cancel?: Cancel | undefined
-  /** Only ever tightens. */
+  /** Can only shorten the current deadline. */
   deadline?: number | undefined
   priority?: number | undefined
   transport?: Transport | undefined
-  /** Whether it is run only if that is possible at once. */
+  /** Whether the call is rejected rather than made to wait. */
   optional?: boolean | undefined
-  /** Members of a pool that it must not go to. */
+  /** Pool members that the call must not use. */
   elsewhere?: readonly number[] | undefined
   retryBudget?: RetryAllowance | undefined
   /** @internal */
   via?: string | undefined
   /** @internal */
   attempt?: Attempt | undefined
-  /** Whether a layer finds by itself how many calls may be in progress. */
+  /** Whether a layer itself adapts how many calls may be in progress. */
   adapts?: boolean | undefined
 }
 
-/** The repeats that all calls of a `retry()` may make together. */
+/** The retries that all calls of a `retry()` may make together. */
 export interface RetryAllowance {
-  /** Takes one, if there is one. */
+  /** Takes one. Returns false when none is left. */
   take(): boolean
-  /** Gives one back that was not made. */
+  /** Returns one that was not used. */
   giveBack(): void
 }
 
 /**
- * Key in a call's notes: whether another attempt would go to somebody else, so that the wait which
- * the last one was asked for is not for it. `pool` notes it, `retry` reads it; they know nothing
- * else of each other.
+ * Key in a call's notes: whether another attempt would go to another member, so that a requested
+ * wait does not apply to it. Written by `pool`, read by `retry`; the two know nothing else about
+ * each other.
  */
 export const ELSEWHERE = 'elsewhere'
 
 /**
- * Key in a call's notes: for which share of its time, from 0 to 1, a cache further out keeps the
- * answer. Without the note it is 1. `retry` notes it, `cache` reads it.
+ * Key in a call's notes: the share of its normal lifetime, from 0 to 1, for which an outer cache
+ * keeps the answer. Default 1. Written by `retry`, read by `cache`.
  */
 export const KEEP = 'keep'
 
 /**
- * Key in a call's notes: who answered, as `AnsweredBy`. `fallback` and `hedge` note the model, a
- * `pool` of several members the member; `hedge` and the gateway read it.
+ * Key in a call's notes: who answered, as `AnsweredBy`. `fallback` and `hedge` write the model, a
+ * `pool` of several members writes the member. Read by `hedge` and the gateway.
  */
 export const ANSWERED_BY = 'answeredBy'
 
 /**
- * Key in a call's notes: that upstream allows nothing more for a while, as `UpstreamPause`. The base
- * notes it, the innermost `rateLimit` takes it away and keeps it.
+ * Key in a call's notes: upstream accepts no more calls for a while, as `UpstreamPause`. Written by
+ * the base. The innermost `rateLimit` removes it and observes the pause.
  */
 export const UPSTREAM_PAUSE = 'upstreamPause'
 
 /**
- * Key in a call's notes: the id of the call in its events, and the trace of a tracer that it belongs
- * to, as `TelemetryNote`. The core notes it while somebody listens, the gateway reads it.
+ * Key in a call's notes: the call's id in its events and its trace id, as `TelemetryNote`. Written
+ * by the core while somebody listens, read by the gateway.
  */
 export const TELEMETRY = 'telemetry'
 
-/** Where a call is found among events, and among the traces of a tracer. */
+/** Identifies a call in events and in a tracer. */
 export interface TelemetryNote {
   readonly call: string
   readonly traceId?: string | undefined
@@ -131,42 +136,42 @@ export interface TelemetryNote {
 
 /** Upstream has reported that one of its limits is used up. */
 export interface UpstreamPause {
-  /** When it allows something again: a moment on the `performance.now()` clock. */
+  /** When it accepts calls again: a point on the `performance.now()` clock. */
   readonly until: number
-  /** What it counts, when that is known. */
+  /** What the limit counts, if known. */
   readonly unit?: LimitUnit | undefined
 }
 
-/** Who answered a call that more than one could have answered. */
+/** Who answered a call that several could have answered. */
 export interface AnsweredBy {
   readonly model?: string | undefined
-  /** Of a pool, by its place. */
+  /** Index of the pool member. */
   readonly member?: number | undefined
 }
 
-/** What goes inward with a call. It is derived, never changed. */
+/** The context of a call, which each layer passes inward. It is derived, never changed. */
 export interface Context {
   /**
-   * The call's cancellation as a standard signal; made at the first reading, so read it only to
-   * hand it on.
+   * The call's cancellation as an `AbortSignal`. Created on first access, so read it only to pass
+   * it on.
    */
   readonly signal: AbortSignal
   /** The call's cancellation in its light form. */
   readonly cancel: Cancel
-  /** Aborted when the stack begins to close: what only waits should end then. */
+  /** Aborted when the stack starts to close. Calls that only wait should then end. */
   readonly closing: Cancel
   /**
-   * Absolute moment on the `performance.now()` clock by which the answer must be complete;
-   * `Infinity` if there is none.
+   * When the answer must be complete: a point on the `performance.now()` clock, or `Infinity`
+   * without a deadline.
    */
   readonly deadline: number
-  /** Notes that flow outward, under the layers' names; one map per call. */
+  /** Notes for the caller, under the layers' names. One map per call. */
   readonly meta: Map<string, unknown>
-  /** The same notes, to look at; undefined while there are none. */
+  /** The same notes, read-only; undefined while there are none. */
   readonly notes: ReadonlyMap<string, unknown> | undefined
   /**
-   * How often the base has been called so far: when it has not been since a layer handed the call
-   * on, nothing was spent inside.
+   * How often the base has been called so far. If the number is the same before and after a layer
+   * passes the call inward, the call cost nothing.
    */
   readonly attempts: number
   /** The base's traits. */
@@ -176,74 +181,73 @@ export interface Context {
   readonly cache: CacheMode
   readonly transport: Transport | undefined
   /**
-   * Whether it is run only if that is possible at once: a layer that would have it wait refuses it.
-   * A second try beside a slow first one is such a call.
+   * Whether the call is rejected rather than made to wait. True, for example, for the second try of
+   * `hedge`.
    */
   readonly optional: boolean
-  /** Members of a pool that it must not go to; a pool without another refuses it. */
+  /** Pool members that the call must not use. A pool with no other member rejects the call. */
   readonly elsewhere: readonly number[]
-  /** What a `retry()` further out still allows; undefined without one. */
+  /** What an outer `retry()` still allows; undefined without one. */
   readonly retryBudget: RetryAllowance | undefined
   /**
-   * Which layers have handed the call from one stack on to another, as a list of their ids: two
-   * stacks that stand in for each other must not do so in a circle. @internal
+   * Ids of the layers that passed the call from one stack to another, to prevent cycles between
+   * stacks that stand in for each other. @internal
    */
   readonly via: string
   /**
-   * Whether a layer further out finds by itself how many calls may be in progress: after a pause
-   * that upstream has asked for, the layers inside need not be careful then.
+   * Whether an outer layer adapts how many calls may be in progress. Inner layers then need not
+   * slow down after a pause that upstream asked for.
    */
   readonly adapts: boolean
   /**
-   * How long the call has waited for its turns and at limits so far: what it takes beside that is
-   * upstream's time. Milliseconds.
+   * How long the call has waited so far for turns and limits. The rest of its time is upstream's.
+   * Milliseconds.
    */
   readonly waitedMs: number
-  /** Adds a wait to that. */
+  /** Adds to `waitedMs`. */
   addWait(ms: number): void
   /** Publishes what happens to the call; undefined while nobody listens. @internal */
   readonly trace: Trace | undefined
-  /** The call of the base that this is for; undefined while nobody listens. @internal */
+  /** The attempt that this context belongs to; undefined while nobody listens. @internal */
   readonly attempt: Attempt | undefined
-  /** The base is called. @internal */
+  /** Counts a call of the base. @internal */
   countAttempt(): void
   /**
-   * The request's identity by the base's `key`, computed once in a call although several layers ask
-   * for it.
+   * The request's key, from the base's `key` trait. Computed once per call, although several layers
+   * ask.
    */
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined
   /**
-   * A context for the layers inside, narrowed by `patch`. (An object spread would build the lazy
+   * A context for inner layers, changed by `patch`. (An object spread would create the lazy
    * `signal`.)
    */
   derive(patch: ContextPatch): Context
   /**
-   * A context for work that several callers share: no caller's signal, its own notes; `close()`
-   * counts it.
+   * A context for work that several callers share. It has its own notes and follows no caller's
+   * signal; `close()` waits for it.
    */
   detach(): SharedWork
 }
 
-/** A caller's place in work that several share. One call may have several places. */
+/** A caller's place in shared work. One call may have several places. */
 export interface Place {
-  /** The caller's: the work goes by the latest of the deadlines. */
+  /** The caller's context. The work runs until the latest of the callers' deadlines. */
   readonly context: Pick<Context, 'deadline'>
 }
 
-/** Work that several callers share. It is aborted when the last caller who joined has left. */
+/** Work that several callers share. It is aborted when the last caller has left. */
 export interface SharedWork {
   readonly context: Context
-  /** How many callers are still there. */
+  /** How many callers there are now. */
   readonly callers: number
   /**
-   * Counts a caller in, until it leaves. The work's deadline is the latest among the callers still
-   * there.
+   * Adds a caller, until it leaves. The work's deadline is the latest among the current callers.
    */
   join(place: Place): void
-  /** The caller has gone; the last one's `reason` aborts the work. */
+  /** Removes a caller. When it is the last one, its `reason` aborts the work. */
   leave(place: Place, reason?: unknown): void
   /** Copies the notes made so far to a caller. */
   tell(caller: Context): void
-  /** The work is over: from now on nobody's leaving aborts it. */
+  /** Ends the work. From now on, a leaving caller no longer aborts it. */
   end(): void
 }

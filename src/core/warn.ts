@@ -3,20 +3,20 @@ import { isError, isPromise, isThenable } from './shape.js'
 const warned = new Set<string>()
 
 /**
- * Emits a process warning (`process.on('warning')`), by default once per text: the one place that
- * reports what must not fail a call.
+ * Emits a process warning (`process.on('warning')`), by default once per text. For problems that
+ * must not fail a call.
  */
 export function warn(message: string, { once = true }: { once?: boolean } = {}): void {
   if (once) {
     if (warned.has(message)) return
-    // Bounded, as texts may carry names that users choose.
+    // Limited, because texts may contain names that users choose.
     if (warned.size < 1000) warned.add(message)
   }
   process.emitWarning(message, { type: 'BlossomStackWarning' })
 }
 
 /**
- * Runs a user's callback whose failure must not touch the call: what it throws becomes a warning.
+ * Runs a user's callback. An error it throws becomes a warning, so that the call is not affected.
  */
 export function runHook(name: string, hook: () => unknown): void {
   try {
@@ -27,14 +27,14 @@ export function runHook(name: string, hook: () => unknown): void {
   }
 }
 
-/** What an async hook rejects with becomes a warning as well. */
+/** Turns the rejection of an async callback into a warning as well. */
 export function watchHook(name: string, result: unknown): void {
   if (isPromise(result)) result.catch((error: unknown) => hookFailed(name, error))
 }
 
 /**
- * What a user's callback has answered. It must answer at once: a promise would pass for a yes, and
- * its rejection would be nobody's to handle.
+ * Returns the result of a user's callback, which must not be a promise: a promise would count as
+ * true, and nobody would handle its rejection.
  * @throws TypeError when it is a promise
  */
 export function atOnce<T>(answer: T): T {
@@ -45,6 +45,6 @@ export function atOnce<T>(answer: T): T {
 
 /** Warns that a user's callback threw. */
 export function hookFailed(name: string, error: unknown): void {
-  // Only the kind of error: its message may hold what a log must not.
+  // Only the error's name, because its message may contain what a log must not.
   warn(`${name} threw ${isError(error) ? error.name : typeof error}; the call went on.`)
 }

@@ -11,19 +11,19 @@ import { CallContext } from './context.js'
 import { type CheckedOptions, NO_OPTIONS, readOptions } from './options.js'
 import type { StackScope } from './settings.js'
 
-/** How the promise of a call is settled. */
+/** Settles the promise of a call. */
 export interface Settlers {
   resolve(answer: unknown): void
   reject(error: unknown): void
 }
 
-/** A caller's call, from its beginning to the end of its answer. */
+/** One call, from its start to the end of its answer. */
 export class Call extends CallContext implements Expiring {
   /** @internal */
   deadlineSlot = NOT_WAITING
   readonly #options: CheckedOptions
   readonly #settlers: Settlers
-  /** The deadline that is waited for. */
+  /** The deadline that the timer is set to. */
   #due = 0
 
   private constructor(stack: StackScope, options: CheckedOptions, settlers: Settlers) {
@@ -32,7 +32,7 @@ export class Call extends CallContext implements Expiring {
     this.#settlers = settlers
   }
 
-  /** Begins a call, or rejects when it cannot run. What it throws rejects as well. */
+  /** Starts a call, or rejects if it cannot run. Errors it throws also reject the call. */
   static begin(
     stack: StackScope,
     handler: Handler<never, unknown>,
@@ -47,7 +47,7 @@ export class Call extends CallContext implements Expiring {
     if (limitMs <= 0) return settlers.reject(new TimeoutError(0, { phase: 'queue' }))
     const call = new Call(stack, options, settlers)
     parent?.add(call)
-    // A signal may report its abort only when it is listened to.
+    // An abort may become known only when a listener is added.
     if (call.aborted) return call.ended()
     call.#run(handler as Handler, request)
   }
@@ -56,19 +56,19 @@ export class Call extends CallContext implements Expiring {
     return this.#options.deadline
   }
 
-  /** The caller has gone, the stack was closed over it, or its time is over. */
+  /** The caller has aborted, the stack has cut the call, or its deadline has passed. */
   override abort(reason: unknown): void {
     if (this.aborted) return
     super.abort(reason)
-    // The work may ignore it for ever; what the call holds outside is given back now.
+    // The work may never react to the abort, so release now what the call holds outside it.
     this.trace?.end({ outcome: 'failed', error: reason }, this)
     this.#release()
     this.#settlers.reject(reason)
   }
 
-  /** @internal Its own limit has passed. */
+  /** The call's own time limit has passed. @internal */
   expire(): void {
-    // The deadline moves if the call is that of another stack's shared work.
+    // The deadline moves when the call belongs to another stack's shared work.
     if (this.deadline > this.#due) return this.#waitForDeadline()
     const ms = this.#options.limitMs
     this.trace?.timeout(undefined, 'total', ms)

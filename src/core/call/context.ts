@@ -17,18 +17,18 @@ import type { Work } from './running.js'
 import { type Branch, type CallSettings, type StackScope, settingsOf } from './settings.js'
 
 /**
- * One call, or one piece of work that several calls share: its context, its cancellation, its
- * notes and its place among the running, as one object.
+ * One call, or one piece of work that several calls share. A single object holds its context, its
+ * cancellation, its notes and its place in the list of running work.
  */
 export abstract class CallContext extends Cancel implements Context, Linked, Work {
   list: object | undefined = undefined
   before: Linked | undefined = undefined
   after: Linked | undefined = undefined
   readonly stack: StackScope
-  /** Of shared work, and of work further in, it moves as callers come and go: it is read anew. */
+  /** Read it each time: the deadline of shared work moves as callers join and leave. */
   abstract readonly deadline: number
   readonly settings: CallSettings
-  /** Set when somebody listens. Shared work goes on under the name of the call that began it. */
+  /** Set while somebody listens. Shared work uses the trace of the call that started it. */
   trace: Trace | undefined = undefined
   attempts = 0
   waitedMs = 0
@@ -115,7 +115,7 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
 
   keyOf(request: unknown, use: 'cache' | 'dedupe'): string | undefined {
     const { base } = this.stack
-    // A base with a `key` of its own may distinguish the uses, and knows best what to remember.
+    // A base with its own `key` may return different keys for the two uses, so ask it each time.
     if (base.scope === '') return base.key(request, use)
     if (this.#asked !== request || request === undefined) {
       this.#asked = request
@@ -135,7 +135,7 @@ export abstract class CallContext extends Cancel implements Context, Linked, Wor
 
 const NO_MEMBERS: readonly number[] = []
 
-/** A context for the layers inside: what was changed, above the call that it belongs to. */
+/** A context for inner layers: a patch on top of the call it belongs to. */
 class DerivedContext implements Context {
   readonly #call: CallContext
   readonly cancel: Cancel
@@ -245,10 +245,10 @@ function detached(call: CallContext, context: Context): SharedWork {
   return work
 }
 
-/** Work that several callers share: a call of its own, with the latest of their deadlines. */
+/** Work that several callers share. It runs until the latest of their deadlines. */
 class SharedCallWork extends CallContext implements SharedWork {
   readonly #places = new Places()
-  /** As long as nobody has joined, and when nobody is left: the last one. */
+  /** `Infinity` before the first caller joins; the last known deadline after the last one left. */
   #deadline = Number.POSITIVE_INFINITY
   #isOver = false
   readonly #begunBy: CallContext
@@ -262,7 +262,7 @@ class SharedCallWork extends CallContext implements SharedWork {
     return this
   }
 
-  /** It is spent by the call that began the work, whoever joins. */
+  /** Counts against the call that started the work, whoever has joined since. */
   override countAttempt(): void {
     super.countAttempt()
     this.#begunBy.countAttempt()

@@ -2,15 +2,15 @@ import { isRecord } from '../json.js'
 
 type Counting = Record<string, unknown> & { readonly attempts: number }
 
-/** A note that counts attempts, as those of the client and of `retry` do. */
+/** A note with a counter of attempts. The client and `retry()` leave such notes. */
 const isCounting = (note: unknown): note is Counting =>
   isRecord(note) && typeof note.attempts === 'number'
 
 const attemptsIn = (note: unknown): number => (isCounting(note) ? note.attempts : 0)
 
 /**
- * Notes for one of several tries of a call: it knows what has been noted so far, but for attempts,
- * which are counted for each and added up by `takeNotes()` and `addAttempts()`.
+ * Copies the notes for one of several tries of a call, without the notes that count attempts. Each
+ * try counts its own attempts; `takeNotes()` and `addAttempts()` add them up.
  */
 export function forkNotes(of: ReadonlyMap<string, unknown>): Map<string, unknown> {
   const notes = new Map<string, unknown>()
@@ -18,7 +18,7 @@ export function forkNotes(of: ReadonlyMap<string, unknown>): Map<string, unknown
   return notes
 }
 
-/** Copies the notes of the try that has answered to the call's own. */
+/** Copies the notes of the try that has answered to the call's own notes. */
 export function takeNotes(
   to: Map<string, unknown>,
   from: ReadonlyMap<string, unknown>,
@@ -31,7 +31,7 @@ export function takeNotes(
   }
 }
 
-/** Adds the attempts of a try that has not answered: they were made all the same. */
+/** Adds the attempts of a try that did not answer. */
 export function addAttempts(to: Map<string, unknown>, from: ReadonlyMap<string, unknown>): void {
   for (const [name, note] of from) {
     if (!isCounting(note)) continue

@@ -8,7 +8,7 @@ import { cancelOf } from '../time/signals.js'
 import type { CallOptions, Context } from '../types.js'
 import type { CallSettings } from './settings.js'
 
-/** A year: a deadline further off is somebody's `Date.now()`. */
+/** A year. A deadline further ahead is most likely a `Date.now()` value. */
 const YEAR_MS = 366 * 24 * 3_600_000
 
 /** The names of a call's options. */
@@ -22,22 +22,22 @@ export const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
   'meta',
 ])
 
-/** Options of a call, checked. */
+/** A call's options after validation. */
 export interface CheckedOptions extends CallSettings {
   readonly parent: Cancel | undefined
   readonly deadline: number
-  /** How long that is from the call's start: what was asked for, or what was left. */
+  /** Milliseconds from the call's start to its deadline, as given or as left over. */
   readonly limitMs: number
   readonly meta: Map<string, unknown> | undefined
-  /** Whether the caller looks into `meta`, so that the call's timeline belongs there. */
+  /** Whether the caller passed `meta` and so gets the call's timeline. */
   readonly isTimed: boolean
-  /** Of the call that asks, when a stack is another's base. */
+  /** The trace of the outer call, when this stack is the base of another. */
   readonly trace: Trace | undefined
-  /** The call of the base in which it asks. */
+  /** The attempt of the outer call that this call belongs to. */
   readonly attempt: Attempt | undefined
 }
 
-/** What holds without options. */
+/** The options of a call without options. */
 export const NO_OPTIONS: CheckedOptions = {
   parent: undefined,
   deadline: Number.POSITIVE_INFINITY,
@@ -58,9 +58,9 @@ const refuse = (sentence: string): never => {
   throw new ValidationError(sentence)
 }
 
-/** The options, each read once: a getter may say something else the next time. */
+/** Reads each option once, because a getter may return something else the next time. */
 function read(options: CallOptions): CallOptions | Context {
-  // A bare signal has no fields of its own, so it would pass for empty options.
+  // Without this check, a bare signal would pass as an empty options object.
   if (
     typeof options !== 'object' ||
     options === null ||
@@ -85,7 +85,7 @@ function read(options: CallOptions): CallOptions | Context {
   return { signal, timeoutMs, deadline, priority, tenant, cache, meta }
 }
 
-// Not `instanceof`: the outer stack may be another copy of this library.
+// Not `instanceof`: the outer stack may come from another copy of this library.
 const isContext = (options: CallOptions | Context): options is Context =>
   typeof (options as Partial<Context>).derive === 'function'
 
@@ -99,8 +99,10 @@ function readSafely(options: CallOptions): CallOptions | Context {
 }
 
 /**
- * Checks what a caller asked for: whose cancellation the call follows, and until when it may run.
- * A stack that is another's base takes over its context.
+ * Validates a call's options. A stack that is the base of another stack receives that call's
+ * context instead and takes over its settings.
+ *
+ * @throws ValidationError (`VALIDATION`) when an option is unknown or invalid
  */
 export function readOptions(given: CallOptions | Context): CheckedOptions {
   const options = readSafely(given)
@@ -155,11 +157,11 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
 function takeOver(context: Context): CheckedOptions {
   const { cancel, priority, tenant, cache, meta, transport, trace, attempt } = context
   const since = now()
-  // Of an earlier version's context neither is known.
+  // Contexts of earlier versions have neither field.
   const { optional = false, via = '' } = context
   return {
     parent: cancel,
-    // Looked up: of shared work it moves.
+    // Getters, because the deadline of shared work moves.
     get deadline() {
       return context.deadline
     },

@@ -2,7 +2,7 @@ import type { Place } from '../types.js'
 
 /** The callers of one piece of shared work. */
 export class Places {
-  // Most work has one caller ever, who needs no collection.
+  // Most work has only one caller, which needs no collection.
   #first: Place | undefined
   #more: Set<Place> | undefined
 
@@ -10,7 +10,7 @@ export class Places {
     return (this.#first === undefined ? 0 : 1) + (this.#more?.size ?? 0)
   }
 
-  /** 0 while nobody is there. */
+  /** 0 while there are no callers. */
   get latestDeadline(): number {
     let latest = this.#first?.context.deadline ?? 0
     if (this.#more)
@@ -26,7 +26,7 @@ export class Places {
     }
   }
 
-  /** Whether it was there. */
+  /** Returns whether the place was there. */
   remove(place: Place): boolean {
     if (this.#first !== place) return this.#more?.delete(place) === true
     this.#first = undefined

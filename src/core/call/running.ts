@@ -2,10 +2,10 @@ import { type Linked, LinkedList } from '../linked-list.js'
 import type { AbortListener } from '../time/cancel.js'
 import { Timer } from '../time/timer.js'
 
-/** Work under way: aborted when it is cut. */
+/** Work in progress. Cutting it calls `abort()`. */
 export interface Work extends Linked, AbortListener {}
 
-/** The work that `close()` waits for, and cuts when it takes too long. */
+/** The work that `close()` waits for, and aborts when it takes too long. */
 export class Running {
   readonly #all = new LinkedList<Work>()
   #onEmpty: (() => void) | undefined
@@ -14,14 +14,14 @@ export class Running {
     this.#all.add(work)
   }
 
-  /** Whether it was still running. */
+  /** Returns whether the work was still running. */
   delete(work: Work): boolean {
     const was = this.#all.remove(work)
     if (was && this.#all.first === undefined) this.#onEmpty?.()
     return was
   }
 
-  /** Resolves with true when nothing runs any more, with false after `ms`. */
+  /** Resolves with true when nothing runs any more, or with false after `ms` milliseconds. */
   emptied(ms: number): Promise<boolean> {
     if (this.#all.first === undefined) return Promise.resolve(true)
     return new Promise((resolve) => {

@@ -4,13 +4,13 @@ import type { BaseFacts } from '../traits.js'
 import type { CacheMode, Context, Transport } from '../types.js'
 import type { Running } from './running.js'
 
-/** What all calls of a stack have in common. */
+/** What all calls of a stack share. */
 export interface StackScope {
   readonly base: BaseFacts
   /** Aborted when the stack begins to close. */
   readonly closing: Cancel
   readonly running: Running
-  /** Who listens to the stack's events. */
+  /** Listeners to the stack's events. */
   readonly listeners: Listeners
 }
 
@@ -24,13 +24,13 @@ export interface CallSettings {
   readonly via: string
 }
 
-/** What a context has of it. */
+/** The settings of a context. */
 export function settingsOf(context: Context): CallSettings {
   const { priority, tenant, cache, transport, optional, via } = context
   return { priority, tenant, cache, transport, optional, via }
 }
 
-/** One of several tries of a call: notes and attempts of its own. */
+/** One of several tries of a call, with its own notes and attempts. */
 export interface Branch {
   readonly meta: Map<string, unknown>
   attempts: number

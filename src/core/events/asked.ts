@@ -1,6 +1,6 @@
 import type { BaseFacts } from '../traits.js'
 
-/** What a base knows of a request, for events. */
+/** What a base knows about a request, for events. */
 export interface AskedFacts {
   readonly operation: string | undefined
   readonly model: string | undefined
@@ -8,10 +8,10 @@ export interface AskedFacts {
   readonly tenant: string | undefined
 }
 
-/** Longer names are cut: callers choose them. Characters. */
+/** Longer names are cut, because callers choose them. Characters. */
 const LONGEST_NAME = 128
 
-/** What a base knows of a request. */
+/** Collects what a base knows about a request. */
 export function askedOf(base: BaseFacts, request: unknown, tenant: string | undefined): AskedFacts {
   const stream: unknown = base.streams?.(request)
   return {
@@ -22,7 +22,7 @@ export function askedOf(base: BaseFacts, request: unknown, tenant: string | unde
   }
 }
 
-/** A name, of which nobody knows what a base has given for it. */
+/** A name of at most 128 characters; undefined for anything else that a trait may return. */
 export function nameIn(value: unknown): string | undefined {
   if (typeof value !== 'string' || value === '') return undefined
   return value.length > LONGEST_NAME ? value.slice(0, LONGEST_NAME) : value

@@ -6,7 +6,7 @@ import { carried, carriers } from './carriers.js'
 import type { EventUsage } from './index.js'
 import { type Cancelled, type EndOf, type Outcome, outcomeOf } from './outcome.js'
 
-/** What an attempt has found out about its answer. */
+/** What an attempt has learned about its answer. */
 export interface AnsweredFacts {
   responseModel: string | undefined
   responseId: string | undefined
@@ -23,7 +23,7 @@ export const nothingYet = (): AnsweredFacts => ({
   cost: undefined,
 })
 
-/** How an attempt has ended. */
+/** The end of an attempt. */
 export interface AttemptEnd extends AskedFacts, AnsweredFacts, Pick<Outcome, 'outcome' | 'code'> {
   readonly attempt: number
   readonly member: number | undefined
@@ -38,22 +38,22 @@ export interface AttemptOwner {
   readonly id: string
   readonly base: BaseFacts
   readonly tenant: string | undefined
-  /** What the call asks for: most attempts ask for the same. */
+  /** The request of the call. Most attempts send the same one. */
   readonly request: unknown
   readonly asked: AskedFacts
   attemptEnded(end: AttemptEnd): void
 }
 
-/** One call of the base: what it has been answered, and what it has cost. */
+/** One call of the base: what it answered and what it cost. */
 export class Attempt {
   readonly #owner: AttemptOwner
   readonly #request: unknown
   readonly #number: number
   readonly #member: number | undefined
   readonly #since = now()
-  /** The status that upstream answered with. */
+  /** HTTP status of upstream's response. */
   status: number | undefined
-  /** A call of another stack has been made in it, which reports what that has cost. */
+  /** Whether the attempt was a call of another stack. That call reports the usage itself. */
   isNested = false
   #firstTokenMs: number | undefined
   #usage: TokenUsage | undefined
@@ -70,12 +70,12 @@ export class Attempt {
     return this.#number
   }
 
-  /** Runs the work of the attempt. */
+  /** Runs the attempt's work in the contexts of all tracers. */
   run<T>(work: () => T): T {
     return carriers.size === 0 ? work() : carried(this.#owner.id, this.#number, work)
   }
 
-  /** It is sent. Returns headers to send along, names and values by turns. */
+  /** Called when the request is sent. Returns headers to add, as alternating names and values. */
   sent(method: string, origin: string): readonly string[] {
     const headers: string[] = []
     const { id } = this.#owner
@@ -90,12 +90,12 @@ export class Attempt {
     this.#firstTokenMs = now() - this.#since
   }
 
-  /** The answer is there. */
+  /** Called with a complete answer. */
   answered(answer: unknown): void {
     this.#look(answer, false)
   }
 
-  /** A chunk of the stream is there. */
+  /** Called with each chunk of a stream. */
   see(chunk: unknown): void {
     this.#look(chunk, true)
   }
@@ -115,7 +115,7 @@ export class Attempt {
       code,
       operation: asked.operation,
       model: asked.model,
-      // A base that knows nothing of its requests may still answer with a stream.
+      // A base without the `streams` trait may still return a stream.
       stream: asked.stream ?? (this.#firstTokenMs === undefined ? undefined : true),
       tenant: asked.tenant,
       responseModel: model,
@@ -130,7 +130,7 @@ export class Attempt {
     })
   }
 
-  /** At the answer, or a chunk of it: what it says later counts. */
+  /** Reads usage and report from an answer or chunk. Later values replace earlier ones. */
   #look(part: unknown, isChunk: boolean): void {
     const { base, id } = this.#owner
     const usage = base.usage(part)
@@ -161,7 +161,7 @@ function eventUsage({ input, output, cachedInput, reasoning }: TokenUsage): Even
   })
 }
 
-/** The tokens of both. */
+/** Adds two token counts. */
 export function addUsage(a: EventUsage | undefined, b: EventUsage | undefined) {
   if (a === undefined || b === undefined) return a ?? b
   const { cached, reasoning } = a

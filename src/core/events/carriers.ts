@@ -1,31 +1,31 @@
 import { processWide } from '../process-wide.js'
 import { hookFailed } from '../warn.js'
 
-/** Where an attempt goes. */
-interface Destined {
+/** Where an attempt is sent. */
+interface Target {
   readonly method: string
   /** Scheme, host and port. */
   readonly origin: string
 }
 
 /**
- * A tracer, which carries its context along with the work of the calls that it knows by their
- * events. Calls are named by their ids; 0 for an attempt stands for the call itself.
+ * A tracer. It identifies calls by the ids in their events and runs their work in its own context.
+ * Attempt 0 stands for the call itself.
  */
 export interface Carrier {
   /** Runs the work in the tracer's context. */
   run<T>(call: string, attempt: number, work: () => T): T
-  /** A call begins, after its event. */
+  /** Called when a call starts, after its `call:start` event. */
   asked(call: string, request: unknown): void
-  /** An attempt is sent. Returns headers to send along, names and values by turns. */
-  sent(call: string, attempt: number, to: Destined): readonly string[]
-  /** An attempt has been answered: with a whole answer, or with one more chunk of a stream. */
+  /** Called when an attempt is sent. Returns headers to add, as alternating names and values. */
+  sent(call: string, attempt: number, to: Target): readonly string[]
+  /** Called with a complete answer, or with each chunk of a stream. */
   came(call: string, attempt: number, part: unknown, isChunk: boolean): void
-  /** The trace that a call belongs to, for logs. */
+  /** The id of the trace that a call belongs to, for logs. */
   traceIdOf(call: string): string | undefined
 }
 
-/** All tracers of the process, whichever copy of this library they came with. */
+/** All tracers of the process, from any copy of this library. */
 export const carriers: Set<Carrier> = processWide('carriers', () => new Set<Carrier>())
 
 /** Runs the work in the contexts of all tracers. */
@@ -38,7 +38,7 @@ export function carried<T>(call: string, attempt: number, work: () => T): T {
   return all()
 }
 
-/** The work runs whatever the tracer does. */
+/** Runs the work even if the tracer throws. */
 function runIn<T>(carrier: Carrier, call: string, attempt: number, work: () => T): T {
   let hasRun = false
   try {

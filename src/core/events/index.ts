@@ -3,69 +3,69 @@ import { ConfigError, type ErrorCode, type TimeoutPhase } from '../errors.js'
 import { runHook } from '../warn.js'
 
 /**
- * Why something failed: an error's `code`, or `ERROR` for one that is not this library's. Never its
- * message, which may quote the prompt.
+ * Why something failed: the error's `code`, or `ERROR` for an error from outside this library. The
+ * error's message is left out because it may quote the prompt.
  */
 export type EventCode = ErrorCode | 'ERROR'
 
 /**
- * How a call or an attempt ended. `aborted`: by its caller. `left`: the reader of its stream went
- * before the end.
+ * How a call or attempt ended. `aborted`: its caller aborted it. `left`: the reader stopped reading
+ * the stream before its end.
  */
 export type EventOutcome = 'complete' | 'failed' | 'aborted' | 'left'
 
-/** Tokens, as upstream has reported them. */
+/** Token counts as reported by upstream. */
 export interface EventUsage {
   readonly input: number
   readonly output: number
-  /** Of the input, what upstream had in a cache. */
+  /** Part of the input that upstream had cached. */
   readonly cached?: number
-  /** Of the output, what the model has only thought. */
+  /** Part of the output that the model spent on reasoning. */
   readonly reasoning?: number
 }
 
-/** What is known of a request, as far as its base knows it. */
+/** What the base knows about a request. */
 interface AskedDetails {
-  /** What kind of work: `chat`, `embeddings`, `image`, `speech` and so on. */
+  /** Kind of work: `chat`, `embeddings`, `image`, `speech` and so on. */
   readonly operation?: string
-  /** The model that was asked for. */
+  /** The requested model. */
   readonly model?: string
-  /** Whether a stream was asked for. */
+  /** Whether the request asks for a stream. */
   readonly stream?: boolean
   readonly tenant?: string
 }
 
-/** What is known of an answer, as far as its base knows it. */
+/** What the base knows about an answer. */
 interface AnsweredDetails {
-  /** The model that has answered. */
+  /** The model that answered. */
   readonly responseModel?: string
   /** Upstream's id of the answer. */
   readonly responseId?: string
-  /** Why the model has stopped; of several choices, the first. */
+  /** Why the model stopped. With several choices, that of the first. */
   readonly finishReason?: string
   readonly usage?: EventUsage
-  /** What that costs, by the trait or option `price`. */
+  /** Cost of `usage`, from the trait or option `price`. */
   readonly cost?: number
 }
 
-/** What each type of event holds beside its call, its stack and its time. */
+/** The fields of each event type, beside `call`, `stack` and `at`. */
 export interface StackEventDetails {
   /**
-   * A call begins. `parent` is the call that asked, when a stack is the base of another, and
-   * `attempt` the attempt in which it did.
+   * A call started. When its stack is the base of another, `parent` is the outer call and `attempt`
+   * the outer call's attempt.
    */
   'call:start': AskedDetails & { readonly parent?: string; readonly attempt?: number }
-  /** A call has waited for its turn or a connection, whether or not it came. */
+  /** A call waited for its turn or for a connection, whether or not it got one. */
   queued: { readonly layer: string; readonly waitedMs: number }
-  /** What the cache had. */
+  /** What the cache had for the call. */
   cache: { readonly layer: string; readonly status: 'hit' | 'stale' | 'miss' }
-  /** The call shares the work of another, which goes on under that one's id. */
+  /** The call shares the work of another call. Events of that work carry the other call's id. */
   joined: { readonly layer: string; readonly work?: string }
-  /** The base is called. Attempts count from 1; `member` is the pool's choice. */
+  /** The base was called. Attempts count from 1. `member` is the pool member that was chosen. */
   'attempt:start': { readonly attempt: number; readonly member?: number }
   /**
-   * The base's answer has ended, of a stream the last chunk. Work that ignores its abort ends after
-   * its call. Usage and cost stand here once for all who share the answer.
+   * The base's answer ended; for a stream, with its last chunk. If the work ignores an abort, this
+   * comes after `call:end`. Usage and cost appear here once, however many calls share the answer.
    */
   'attempt:end': AskedDetails &
     AnsweredDetails & {
@@ -73,15 +73,15 @@ export interface StackEventDetails {
       readonly member?: number
       readonly outcome: EventOutcome
       readonly code?: EventCode
-      /** The status that upstream answered with. */
+      /** HTTP status of upstream's response. */
       readonly status?: number
-      /** From the attempt's start to its stream's first token. */
+      /** From the attempt's start to its stream's first token. Milliseconds. */
       readonly firstTokenMs?: number
       readonly durationMs: number
-      /** It was the call of another stack, whose own attempts hold the usage. */
+      /** The attempt was a call of another stack, whose own attempts carry the usage. */
       readonly nested?: true
     }
-  /** The call waits and then repeats the attempt that failed. */
+  /** A failed attempt will be repeated after `delayMs`. */
   retry: {
     readonly layer: string
     readonly attempt: number
@@ -89,8 +89,8 @@ export interface StackEventDetails {
     readonly code: EventCode
   }
   /**
-   * The call goes on to another candidate: its place in the list, and why the one before did not
-   * answer. Without `code` that one was passed over, or its answer was refused.
+   * The call moves on to another candidate. `candidate` is its position in the list. `code` is why
+   * the previous one failed; without it, that one was skipped or its answer was rejected.
    */
   fallback: {
     readonly layer: string
@@ -99,8 +99,8 @@ export interface StackEventDetails {
     readonly code?: EventCode
   }
   /**
-   * A call had not been answered after `delayMs`, and it is decided whether the second try has `won`,
-   * has `lost`, or was `refused` before it ran. `model` is the one that it asked for.
+   * The outcome of a second try that started after `delayMs` without an answer: it `won`, `lost`,
+   * or was `refused` before it ran. `model` is the model it asked for.
    */
   hedge: {
     readonly layer: string
@@ -109,76 +109,71 @@ export interface StackEventDetails {
     readonly model?: string
   }
   /**
-   * A breaker has changed, by the verdict on this call. `elsewhere`: by a verdict in another process,
-   * and this call is the first to meet it.
+   * The outcome of this call changed a circuit's state. `elsewhere`: another process changed it,
+   * and this call is the first to notice.
    */
   breaker: {
     readonly layer: string
     readonly state: 'closed' | 'open' | 'half-open'
     readonly elsewhere?: true
   }
-  /**
-   * This call has brought what a `rateLimit()` may cost to four fifths of it; once a window for each
-   * of its keys.
-   */
+  /** This call brought the cost to 80% of a `rateLimit()`'s limit. Once per window and key. */
   budget: {
     readonly layer: string
     readonly tenant?: string
     readonly spent: number
     readonly limit: number
   }
-  /**
-   * The other processes could not be asked in time, so the layer has decided as if there were none.
-   */
+  /** Other processes could not be reached in time, so the layer decided for this process alone. */
   alone: { readonly layer: string }
-  /** A limit has cut the call; without `layer` it was the call's own `timeoutMs` or `deadline`. */
+  /** A time limit ended the call; without `layer`, the call's own `timeoutMs` or `deadline`. */
   timeout: { readonly layer?: string; readonly phase: TimeoutPhase; readonly limitMs: number }
-  /** A stream's first token (its commit): the stream is handed out. */
+  /** The stream committed (its first token arrived) and was handed out. */
   'first-token': { readonly afterMs: number }
   /**
-   * The call is over, of a stream after its last chunk. Usage and cost are the sum of its attempts
-   * so far: none for a hit, and for a call that joined another.
+   * The call ended; for a stream, after its last chunk. Usage and cost are the sum of its attempts
+   * so far. Both are absent for a cache hit and for a call that joined another.
    */
   'call:end': AskedDetails &
     AnsweredDetails & {
       readonly outcome: EventOutcome
       readonly code?: EventCode
-      /** The layer that refused or cut it. */
+      /** The layer that rejected or ended the call. */
       readonly layer?: string
       readonly durationMs: number
-      /** Of it, spent waiting for a turn or a connection. */
+      /** The part of `durationMs` spent waiting for a turn or a connection. */
       readonly queuedMs: number
       readonly firstTokenMs?: number
-      /** How often the base was called: 0 for a hit, and for a call that joined another. */
+      /** How often the base was called: 0 for a cache hit, and for a call that joined another. */
       readonly attempts: number
-      /** Events that the timeline had no room for. */
+      /** How many events did not fit into the timeline. */
       readonly omitted?: number
     }
 }
 
-/** The kinds of events, which are the keys of `StackEventDetails`. */
+/** The event types: the keys of `StackEventDetails`. */
 export type StackEventType = keyof StackEventDetails
 
 /**
- * What happens to a call. It holds names, numbers and codes: never a prompt, a key, a body, or a
- * message that could quote one. Names of models and tenants are cut at 128 characters. Times are on
- * the `performance.now()` clock, durations in milliseconds.
+ * Something that happened to a call. Contains names, numbers and codes, and never a prompt, a key,
+ * a body, or a message that could quote one. Names of models and tenants are cut at 128 characters.
+ * `at` is a time on the `performance.now()` clock; durations are in milliseconds.
  */
 export type StackEvent = {
   [Type in StackEventType]: {
     readonly type: Type
     /**
-     * Identifies the call, among all processes. What a call leaves behind (shared work, a breaker's
-     * timer) may name it after its end.
+     * Id of the call, unique across processes. Some events can come after the call's end, such as
+     * those of shared work or of a breaker's timer.
      */
     readonly call: string
-    /** Name of the base: the function's, or `blossom` for the client. */
+    /** Name of the base: the function's name, or `blossom` for the client. */
     readonly stack: string
     readonly at: number
   } & StackEventDetails[Type]
 }[StackEventType]
 
-/** One line of a call's timeline: an event, and how long after the call's start it came. */
+/** One entry of a call's timeline: an event, and its time after the call's start. */
 export type TimelineEntry = {
   [Type in StackEventType]: {
     readonly type: Type
@@ -187,14 +182,14 @@ export type TimelineEntry = {
 }[StackEventType]
 
 /**
- * What `blossom-stack:call`'s tracing channels carry: one object for each call, from its start to
- * its end.
+ * The message on the tracing channels of `blossom-stack:call`. Each call has one object, from its
+ * start to its end.
  */
 export interface CallMessage {
   readonly call: string
   readonly stack: string
   readonly parent?: string | undefined
-  /** From the end on. */
+  /** Set when the call ends. */
   outcome?: EventOutcome
   code?: EventCode | undefined
 }
@@ -236,16 +231,17 @@ export const channels: Readonly<Record<StackEventType, ReturnType<typeof of>>> =
 }
 
 /**
- * Whole calls, for tools that carry their context along with the work: `start` runs the call in the
- * stores bound to it (`bindStore`), `end` follows when the call has been begun, `asyncStart` when
- * its answer is handed out, `asyncEnd` when that has ended, `error` before it if it failed.
+ * A tracing channel for whole calls, for tools that run work in a context of their own. `start`
+ * runs the call in the stores bound with `bindStore()`. `end` follows when the synchronous part is
+ * over, `asyncStart` when the answer is handed out, and `asyncEnd` when it ends, after `error` if
+ * it failed.
  */
 export const callTracing = tracingChannel<unknown, CallMessage>('blossom-stack:call')
 const { start, end, asyncStart, asyncEnd, error } = callTracing
 
 /**
- * Whether anybody listens. AskedDetails once for each call, and written out, as V8 then folds all of it
- * into nothing until somebody does.
+ * Whether anybody listens to events. Checked once per call. The checks are written out one by one
+ * because V8 then optimizes them away while nobody listens.
  */
 export function isObserved(): boolean {
   return (
@@ -272,20 +268,20 @@ export function isObserved(): boolean {
   )
 }
 
-/** What `onEvent()` calls. What it throws is a warning and changes nothing. */
+/** A listener for `onEvent()`. An error it throws becomes a warning and changes nothing. */
 export type EventListener = (event: StackEvent) => void
 
 /**
- * Calls `listener` with every event of every stack in this process, in the order in which they
- * happen, as they happen. Returns a function that stops this.
+ * Calls `listener` with every event of every stack in this process, in order and as it happens.
+ * Returns a function that removes the listener.
  *
- * Events are published on `node:diagnostics_channel` channels named `blossom-stack:` and the
- * event's type, such as `blossom-stack:retry`. Whole calls are published on the tracing channel
- * `blossom-stack:call` as well. You may also subscribe to a channel yourself, but if that listener
- * throws, Node ends the process. A listener that throws here causes a warning and nothing else.
- * Calls that began before `onEvent()` are left out.
+ * Events are published on `node:diagnostics_channel` channels named `blossom-stack:` plus the
+ * event's type, such as `blossom-stack:retry`. Whole calls are also published on the tracing
+ * channel `blossom-stack:call`. You may subscribe to a channel yourself, but if that listener
+ * throws, Node ends the process. A listener that throws here only causes a warning. Calls that
+ * started before `onEvent()` are not reported.
  *
- * @throws ConfigError when the listener is no function
+ * @throws ConfigError (`CONFIG`) when the listener is not a function
  * @example const stop = onEvent((event) => { if (event.type === 'retry') log.info(event) })
  * @see https://nodejs.org/api/diagnostics_channel.html
  */

@@ -1,12 +1,12 @@
 import { runHook } from '../warn.js'
 import type { EventListener } from './index.js'
 
-/** Where a stack, and the client, let others listen to their events. */
+/** The method of a stack or client that adds a listener to its events. */
 export const LISTEN: unique symbol = Symbol.for('blossom-stack.listen') as never
 
-/** Who listens to the events of one stack: its base's own listener, and those who came later. */
+/** The listeners to one stack's events: that of the base, and those added later. */
 export class Listeners {
-  /** Calls all of them; undefined while there is none. */
+  /** Calls all listeners; undefined while there are none. */
   current: EventListener | undefined
   readonly #own: EventListener | undefined
   #added: readonly EventListener[] = []
@@ -16,9 +16,9 @@ export class Listeners {
     this.current = own
   }
 
-  /** Adds a listener. Returns what takes it off again. */
+  /** Adds a listener. Returns a function that removes it. */
   add(listener: EventListener): () => void {
-    // One function may be added twice.
+    // A wrapper, because the same function may be added twice.
     const added: EventListener = (event) => listener(event)
     this.#set([...this.#added, added])
     return () => this.#set(this.#added.filter((one) => one !== added))

@@ -1,7 +1,7 @@
 import { isStackError } from '../errors.js'
 import type { EventCode, EventOutcome } from './index.js'
 
-/** How an answer ended, as a stream reports it. */
+/** How an answer ended, as reported by a stream. */
 export interface EndOf {
   readonly outcome: 'complete' | 'failed' | 'left'
   readonly error?: unknown
@@ -13,7 +13,7 @@ export interface Cancelled {
   readonly reason: unknown
 }
 
-/** What an end comes down to. */
+/** The outcome of a call or attempt, for events. */
 export interface Outcome {
   readonly outcome: EventOutcome
   readonly code?: EventCode | undefined
@@ -21,8 +21,8 @@ export interface Outcome {
 }
 
 /**
- * What a failure comes down to. A time limit or a closing stack aborts as well, but with an
- * error of its own, which work may replace by one that only names an abort.
+ * Derives the outcome. A time limit or a closing stack also aborts the work, with an error of its
+ * own; work may replace that error with a plain abort error. So the abort reason is read as well.
  */
 export function outcomeOf({ outcome, error }: EndOf, { aborted, reason }: Cancelled): Outcome {
   if (outcome !== 'failed') return { outcome }
@@ -35,8 +35,8 @@ export function outcomeOf({ outcome, error }: EndOf, { aborted, reason }: Cancel
 export const codeOf = (error: unknown): EventCode => readError(error)?.code ?? 'ERROR'
 
 /**
- * What is safe to tell of an error of this library. Any other may be anything, a proxy too, of
- * which any reading may throw.
+ * Code and layer of an error of this library, which are safe to publish. Any other value may be a
+ * proxy that throws when read.
  */
 function readError(error: unknown): { code: EventCode; layer?: string } | undefined {
   try {

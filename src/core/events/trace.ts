@@ -19,26 +19,26 @@ import { type Cancelled, codeOf, type EndOf, outcomeOf } from './outcome.js'
 
 const NOTES: unique symbol = Symbol.for('blossom-stack.notes') as never
 
-/** A `meta` of the library's own: nobody has asked for a timeline in it. */
+/** A `meta` map that this library made itself, which needs no timeline. */
 export class Notes extends Map<string, unknown> {
   get [NOTES](): true {
     return true
   }
 }
 
-/** Whether a map is the library's own, of this copy or another. */
+/** Whether a map was made by this library, in this copy or another. */
 export const isNotes = (map: object): boolean => NOTES in map
 
 /** Key of the timeline in a call's notes. */
 const TIMELINE = 'timeline'
-/** Entries of a timeline at most, one of them for the end. */
+/** Maximum length of a timeline. The last entry is reserved for the end. */
 const LONGEST_TIMELINE = 200
 
 let prefix = ''
 let count = 0
 
 function nextId(): string {
-  // Other processes, and another copy of the library in this one, count as well.
+  // A random prefix, because other processes and other copies of the library count as well.
   prefix ||= Math.random().toString(36).slice(2, 10)
   return `${prefix}-${++count}`
 }
@@ -51,14 +51,14 @@ export interface TraceOptions {
   readonly tenant: string | undefined
   readonly onEvent: EventListener | undefined
   readonly parent: Trace | undefined
-  /** Of the parent: the one in which the call is made. */
+  /** The attempt of `parent` that the call is made in. */
   readonly attempt: Attempt | undefined
-  /** The caller's map, to receive the timeline. */
+  /** The caller's map, which receives the timeline. */
   readonly meta: Map<string, unknown> | undefined
 }
 
 /**
- * Publishes what happens to one call. It exists only while somebody listens or has asked for the
+ * Publishes what happens to one call. Exists only while somebody listens or the caller wants the
  * timeline.
  */
 export class Trace implements AttemptOwner {
@@ -69,7 +69,7 @@ export class Trace implements AttemptOwner {
   readonly onEvent: EventListener | undefined
   readonly request: unknown
   readonly asked: AskedFacts
-  /** The attempt of the parent in which the call is made. */
+  /** Number of the outer call's attempt that this call is made in. */
   readonly #within: number | undefined
   readonly #message: CallMessage
   readonly #timeline: object[] | undefined
@@ -79,11 +79,11 @@ export class Trace implements AttemptOwner {
   #firstTokenMs: number | undefined
   #handedOut = false
   #isOver = false
-  /** Of the attempts so far: of the last one that has answered, and what all have cost. */
+  /** Summed up over all attempts: total usage and cost, and details of the last complete answer. */
   readonly #answered = nothingYet()
   /**
-   * What happens later comes from timers and from the ends of other calls, and is reported in the
-   * async context of this one.
+   * The async context of this call. Later events come from timers and from the ends of other calls,
+   * but are published in this context.
    */
   #context: AsyncResource | undefined
 
@@ -106,16 +106,16 @@ export class Trace implements AttemptOwner {
   }
 
   /**
-   * The call begins. Not reported by the constructor: a listener may abort the call at once,
-   * which is to be reported as well.
+   * Publishes the call's start. The constructor does not do it because a listener may abort the
+   * call immediately, and that abort must be published too.
    */
   begin(): void {
     const { parent } = this.#message
-    this.#tell('call:start', { parent, attempt: this.#within, ...this.asked }, this.startedAt)
+    this.#emit('call:start', { parent, attempt: this.#within, ...this.asked }, this.startedAt)
     for (const carrier of carriers) runHook('A tracer', () => carrier.asked(this.id, this.request))
   }
 
-  /** The trace of a tracer that the call belongs to. */
+  /** The id of the call's trace in a tracer. */
   get traceId(): string | undefined {
     let id: string | undefined
     for (const carrier of carriers)
@@ -125,7 +125,7 @@ export class Trace implements AttemptOwner {
     return id
   }
 
-  /** Begins the call's work, in the stores that are bound to it. */
+  /** Starts the call's work, in the stores that are bound to the tracing channel. */
   run<T>(work: () => T): T {
     try {
       const begin = () => {
@@ -142,25 +142,25 @@ export class Trace implements AttemptOwner {
 
   queued(layer: string, waitedMs: number): void {
     this.#queuedMs += waitedMs
-    this.#tell('queued', { layer, waitedMs })
+    this.#emit('queued', { layer, waitedMs })
   }
 
   cache(layer: string, status: StackEventDetails['cache']['status']): void {
-    this.#tell('cache', { layer, status })
+    this.#emit('cache', { layer, status })
   }
 
   joined(layer: string, work: Trace | undefined): void {
-    this.#tell('joined', { layer, work: work?.id })
+    this.#emit('joined', { layer, work: work?.id })
   }
 
   retry(layer: string, attempt: number, delayMs: number, error: unknown): void {
-    this.#tell('retry', { layer, attempt, delayMs, code: codeOf(error) })
+    this.#emit('retry', { layer, attempt, delayMs, code: codeOf(error) })
   }
 
-  /** `error` is undefined when nobody failed. */
+  /** `error` is undefined when the previous candidate did not fail. */
   fallback(layer: string, candidate: number, model: string | undefined, error: unknown): void {
     const code = error === undefined ? undefined : codeOf(error)
-    this.#tell('fallback', { layer, candidate, model, code })
+    this.#emit('fallback', { layer, candidate, model, code })
   }
 
   hedge(
@@ -169,30 +169,30 @@ export class Trace implements AttemptOwner {
     delayMs: number,
     model: string | undefined,
   ): void {
-    this.#tell('hedge', { layer, outcome, delayMs, model })
+    this.#emit('hedge', { layer, outcome, delayMs, model })
   }
 
   alone(layer: string): void {
-    this.#tell('alone', { layer })
+    this.#emit('alone', { layer })
   }
 
-  /** `elsewhere`: another process has changed it. */
+  /** `elsewhere`: another process changed the state. */
   breaker(layer: string, state: StackEventDetails['breaker']['state'], elsewhere?: true): void {
-    this.#tell('breaker', { layer, state, elsewhere })
+    this.#emit('breaker', { layer, state, elsewhere })
   }
 
   budget(layer: string, tenant: string | undefined, spent: number, limit: number): void {
-    this.#tell('budget', { layer, tenant, spent, limit })
+    this.#emit('budget', { layer, tenant, spent, limit })
   }
 
   timeout(layer: string | undefined, phase: TimeoutPhase, limitMs: number): void {
-    this.#tell('timeout', { layer, phase, limitMs })
+    this.#emit('timeout', { layer, phase, limitMs })
   }
 
-  /** An attempt begins. */
+  /** Starts an attempt. */
   attempt(request: unknown, member: number | undefined): Attempt {
     const attempt = new Attempt(this, request, ++this.#attempts, member)
-    this.#tell('attempt:start', { attempt: attempt.number, member })
+    this.#emit('attempt:start', { attempt: attempt.number, member })
     return attempt
   }
 
@@ -205,22 +205,22 @@ export class Trace implements AttemptOwner {
       all.responseId = end.responseId
       all.finishReason = end.finishReason
     }
-    this.#tell('attempt:end', end)
+    this.#emit('attempt:end', end)
   }
 
-  /** The answer is handed out; of a stream, with its first token. */
+  /** The answer is handed out. `hasToken` is true for a stream that has its first token. */
   handOut(hasToken: boolean): void {
     this.#handedOut = true
     if (hasToken) {
       const afterMs = now() - this.startedAt
       this.#firstTokenMs = afterMs
-      this.#tell('first-token', { afterMs })
+      this.#emit('first-token', { afterMs })
     }
     this.#inContext(() => callTracing.asyncStart.publish(this.#message))
   }
 
   /**
-   * The call is over. Only the first end counts: a call that was aborted may still come to another.
+   * Ends the call. Only the first end counts: the work of an aborted call may still finish later.
    */
   end(ended: EndOf, cancel: Cancelled): void {
     if (this.#isOver) return
@@ -229,7 +229,7 @@ export class Trace implements AttemptOwner {
     const message = this.#message
     message.outcome = outcome
     message.code = code
-    this.#tell('call:end', {
+    this.#emit('call:end', {
       outcome,
       code,
       layer,
@@ -249,7 +249,7 @@ export class Trace implements AttemptOwner {
     })
   }
 
-  #tell<Type extends StackEventType>(
+  #emit<Type extends StackEventType>(
     type: Type,
     details: Loose<StackEventDetails[Type]>,
     at = now(),
@@ -279,13 +279,13 @@ export class Trace implements AttemptOwner {
 
 type Loose<Details> = { [Name in keyof Details]: Details[Name] | undefined }
 
-/** Both as one; what is not known is left out, so that an event reads well as JSON. */
+/** Merges both objects. Undefined values are left out, so that the event reads well as JSON. */
 function tidy(head: Record<string, unknown>, details: object): Record<string, unknown> {
-  // `in` costs a fraction of a list of the names.
+  // `for in` is several times as fast as a list of the names.
   for (const name in details) {
     const value = (details as Record<string, unknown>)[name]
     if (value === undefined) continue
-    // A cost may be far below a thousandth.
+    // Not rounded: a cost may be far below a thousandth.
     head[name] = typeof value === 'number' && name !== 'cost' ? round(value) : value
   }
   return head

@@ -1,39 +1,41 @@
-/** What several processes tell each other of the circuits of a breaker. Each decides by itself. */
+/**
+ * The state of a breaker's circuits that several processes share. Each process decides for itself.
+ */
 export interface SharedCircuits {
-  /** Takes part in the circuit of a key. What is known of it already is told before this returns. */
+  /** Joins the circuit of a key. Calls `watcher` with the known state before it returns. */
   join(key: string, watcher: CircuitWatcher): SharedCircuit
 }
 
 /** How a circuit was opened. */
 export interface CircuitOpening {
-  /** Openings in a row. */
+  /** How often it has opened in a row. */
   readonly openings: number
-  /** Milliseconds until the trials. */
+  /** Milliseconds until trials start. */
   readonly resetsInMs: number
 }
 
-/** Hears what other processes do with a circuit. */
+/** Receives the changes that other processes make to a circuit. */
 export interface CircuitWatcher {
   opened(opening: CircuitOpening): void
-  /** A trial has closed it. */
+  /** A trial closed the circuit. */
   closed(): void
-  /** The trial that another process had is over without a verdict. */
+  /** The trial of another process ended without a verdict. */
   released(): void
 }
 
-/** The part of one process in a circuit. Nobody waits for what it tells the others. */
+/** This process's access to a circuit. Messages to other processes are sent in the background. */
 export interface SharedCircuit {
   opened(opening: CircuitOpening): void
-  /** A trial of this process has closed it. */
+  /** A trial of this process closed the circuit. */
   closed(): void
   /**
-   * Asks for the trial, which one process has at a time, for `ms`. Resolves with 0 when this one has
-   * it, else with the milliseconds after which asking again is worth it; null when nobody could be
-   * asked.
+   * Claims the trial for `ms` milliseconds. One process has it at a time. Resolves with 0 when this
+   * process has it, otherwise with the milliseconds to wait before asking again, or null when the
+   * shared state could not be reached.
    */
   claim(ms: number): Promise<number | null>
-  /** Gives the trial back, for another process to have. */
+  /** Releases the trial for another process. */
   release(): void
-  /** Hears no more of it. */
+  /** Stops watching the circuit. */
   leave(): void
 }

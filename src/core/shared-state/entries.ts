@@ -1,23 +1,25 @@
-/** The entries of a cache that several processes have together. */
+/** The entries of a cache that several processes share. */
 export interface SharedEntries {
-  /** What was set; undefined when there is nothing, null when that is not known. */
+  /**
+   * Resolves with the stored text, undefined when there is none, or null when it could not be read.
+   */
   get(key: string): Promise<string | undefined | null>
-  /** Nobody waits for it. `ttlMs` is at least 1. */
+  /** Stores an entry in the background. `ttlMs` is at least 1. */
   set(key: string, text: string, ttlMs: number): void
-  /** Forgets one entry, in all processes. Resolves with whether it was there. */
+  /** Deletes one entry in all processes. Resolves with whether it existed. */
   delete(key: string): Promise<boolean>
-  /** Forgets all entries, in all processes. */
+  /** Deletes all entries in all processes. */
   clear(): Promise<void>
-  /** Tells what other processes do with the entries. */
+  /** Calls `watcher` with the changes that other processes make. */
   watch(watcher: EntriesWatcher): void
 }
 
-/** Hears what other processes do with the entries of a cache. */
+/** Receives the changes that other processes make to a cache. */
 export interface EntriesWatcher {
-  /** Another process has forgotten one. */
+  /** Another process deleted an entry. */
   deleted(key: string): void
-  /** Another process has forgotten all. */
+  /** Another process deleted all entries. */
   cleared(): void
-  /** Messages of the others may have been missed. */
+  /** Messages from other processes may have been lost. */
   missed(): void
 }

@@ -15,35 +15,37 @@ export * from './slots.js'
 const SHARED_STATE: unique symbol = Symbol.for('blossom-stack.shared-state') as never
 
 /**
- * What the processes of a service know together. `redisShared()` makes one, and layers take it as
- * their option `shared`. But for jobs nothing here rejects or throws, and nothing takes longer than
- * its own time limit: whoever gets `null`, as the others could not be asked in time, goes on as if
- * it were the only process.
+ * State that the processes of a service share. `redisShared()` creates one, and layers accept it in
+ * their `shared` option. Except for `jobs`, no method throws or rejects, and each has its own time
+ * limit. `null` means that the shared state could not be reached in time; the caller then decides
+ * for its own process alone.
  */
 export interface SharedState {
-  /** The entries of a cache. Caches of one name share them. */
+  /** The entries of a cache. Caches with the same name share them. */
   entries(name: string): SharedEntries
-  /** The levels of the limits of all keys. Limits of one name share them. */
+  /** The current levels of rate limits, for all keys. Limits with the same name share them. */
   limits(name: string): SharedLimits
-  /** Logs that one process writes and others read. Those of one name are the same everywhere. */
+  /** Logs that one process writes and others read. Logs with the same name are shared. */
   logs(name: string): SharedLogs
-  /** The circuits of a breaker. Breakers of one name share them. */
+  /** The circuits of a breaker. Breakers with the same name share them. */
   circuits(name: string): SharedCircuits
-  /** The slots of a queue. Queues of one name share them. */
+  /** The slots of a queue. Queues with the same name share them. */
   slots(name: string): SharedSlots
-  /** Batches of jobs that outlive the process. Those of one name share them. */
+  /** Batches of jobs that outlive the process. Batches with the same name are shared. */
   jobs(name: string, options: SharedJobsOptions): SharedJobs
-  /** What has been asked of the others so far, and what came of it. */
+  /** Counters of operations and failures. */
   stats?: (() => SharedStateStats) | undefined
 }
 
-/** What shared state has counted. */
+/** Counters of the shared state. */
 export interface SharedStateStats {
   /** Operations that failed or took too long. */
   readonly failures: number
-  /** Decisions of this process alone, as the others could not be asked in time. */
+  /**
+   * Decisions made for this process alone, because the shared state could not be reached in time.
+   */
   readonly alone: number
-  /** Gauge: processes that have been heard in the last 10 s, this one among them. */
+  /** Gauge: processes seen in the last 10 s, including this one. */
   readonly processes: number
 }
 
@@ -51,7 +53,7 @@ export interface SharedStateStats {
 export const sharedState = <T extends SharedState>(methods: T): T =>
   Object.assign(methods, { [SHARED_STATE]: true })
 
-/** Whether a value is shared state, made by this copy of the library or another. */
+/** Whether a value is shared state, from this copy of the library or another. */
 export function isSharedState(value: unknown): value is SharedState {
   return typeof value === 'object' && value !== null && SHARED_STATE in value
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** The id of a line's job: the same for the same line of the same batch. */
+/** The id of a line's job. Depends only on the batch and the line's key. */
 export const jobIdOf = (batch: string, key: string): string =>
   createHash('sha256')
     .update(JSON.stringify([batch, key]))
@@ -8,38 +8,38 @@ export const jobIdOf = (batch: string, key: string): string =>
 
 /** One line of a batch. */
 export interface JobLine {
-  /** Tells the lines of a batch apart. */
+  /** Identifies the line within its batch. */
   readonly key: string
   readonly text: string
 }
 
-/** What has become of a line. Each line has one in the end, and it is written once. */
+/** The result of a line. Each line gets exactly one, written once. */
 export interface JobResult {
-  /** `unrun`: the line was never run, as its batch was closed before. */
+  /** `unrun`: the batch closed before the line was run. */
   readonly kind: 'completed' | 'failed' | 'unrun'
   readonly text: string
   /** What it adds to the size of the batch's results. */
   readonly bytes: number
 }
 
-/** A batch that is to be accepted. */
+/** A batch to accept. */
 export interface NewJobs {
   readonly id: string
-  /** On whose behalf; empty for nobody in particular. */
+  /** Whose batch it is; empty when it has no owner. */
   readonly owner: string
-  /** What else its creator wants to know of it. */
+  /** Further data of the creator, as text. */
   readonly about: string
-  /** Lines that are not done so long after the batch was accepted are not begun. Milliseconds. */
+  /** Lines not finished this long after acceptance are not started. Milliseconds. */
   readonly expireMs: number
-  /** A batch that has ended is forgotten after so long. Milliseconds. */
+  /** How long a finished batch is kept. Milliseconds. */
   readonly keepMs: number
-  /** Why it is over before it begins; only for a batch without lines. */
+  /** Why the batch ends before it starts. Only for a batch without lines. */
   readonly ended?: 'rejected' | undefined
 }
 
 /**
- * Where a batch is. `preparing`: its lines are not all in the line yet; `cancelling` and `expiring`:
- * nothing more of it begins; `rejected`: it never began.
+ * The status of a batch. `preparing`: some lines are not queued yet. `cancelling`, `expiring`: no
+ * more lines start. `rejected`: the batch never started.
  */
 export type JobsStatus =
   | 'preparing'
@@ -51,80 +51,80 @@ export type JobsStatus =
   | 'expired'
   | 'rejected'
 
-/** What is known of a batch. Times are milliseconds since the epoch. */
+/** The state of a batch. Times are milliseconds since the epoch. */
 export interface JobsState {
   readonly id: string
   readonly owner: string
   readonly about: string
   readonly status: JobsStatus
-  /** How many lines it has. */
+  /** Number of lines. */
   readonly total: number
   readonly completed: number
   readonly failed: number
   readonly unrun: number
-  /** Sizes of the results: those of the lines that were completed, and of all others. */
+  /** Sizes of the results: of completed lines, and of all others. */
   readonly completedBytes: number
   readonly failedBytes: number
   readonly createdAt: number
-  /** When all of its lines were in the line. */
+  /** When all of its lines were queued. */
   readonly startedAt?: number | undefined
-  /** When it was cancelled, or began to expire. */
+  /** When it was cancelled or began to expire. */
   readonly closingAt?: number | undefined
   readonly endedAt?: number | undefined
   readonly expiresAt: number
-  /** Whether results were deleted. */
+  /** Which results were deleted. */
   readonly dropped: { readonly completed: boolean; readonly failed: boolean }
 }
 
 /** Why a line is not run. */
 export type UnrunReason = 'lost' | 'cancelled' | 'expired'
 
-/** A line whose turn it is. */
+/** A line to run now. */
 export interface Job extends JobLine {
   readonly batch: string
   readonly owner: string
   readonly about: string
 }
 
-/** How lines are run. */
+/** Runs the lines of batches. */
 export interface JobRunner {
   /**
-   * Runs a line. It never rejects. `{ laterMs }` puts the line back, as if it had never begun, for
-   * at least so long; a line whose run was aborted is put back as well.
+   * Runs a line. Never rejects. `{ laterMs }` requeues the line, as if it had never started, for at
+   * least that many milliseconds. A line whose run was aborted is requeued as well.
    */
   run(job: Job, signal: AbortSignal): Promise<JobResult | { readonly laterMs: number }>
-  /** The result of a line that is not run. */
+  /** Returns the result of a line that is not run. */
   unrun(job: Pick<Job, 'batch' | 'key'>, reason: UnrunReason): JobResult
 }
 
-/** Where a list goes on: behind this entry. */
+/** A position in a list: the entry after which to continue. */
 export interface ListPlace {
-  /** When the entry was made. Milliseconds since the epoch. */
+  /** When the entry was created. Milliseconds since the epoch. */
   readonly at: number
   readonly id: string
 }
 
-/** A part of a list, newest first unless it is `reversed`. */
+/** A page of a list, newest first unless `reversed`. */
 export interface ListPart {
   readonly after?: ListPlace | undefined
   readonly limit: number
   readonly reversed?: boolean | undefined
 }
 
-/** A file that is to be kept. */
+/** A file to keep. */
 export interface NewJobFile {
   readonly id: string
   readonly owner: string
 }
 
-/** What is known of a file when all of it has come. */
+/** What is known about a file once all of it has arrived. */
 export interface JobFileTerms {
   readonly about: string
-  /** The file is forgotten after so long. Milliseconds. */
+  /** How long the file is kept. Milliseconds. */
   readonly keepMs: number
 }
 
-/** What is known of a file that is kept. Times are milliseconds since the epoch. */
+/** A stored file. Times are milliseconds since the epoch. */
 export interface JobFile {
   readonly id: string
   readonly owner: string
@@ -134,40 +134,39 @@ export interface JobFile {
   readonly expiresAt: number
 }
 
-/** Files of lines, from which batches are made. */
+/** Files of lines that batches are created from. */
 export interface SharedFiles {
   /**
-   * Keeps a file whole, or nothing of it when the pieces fail. The terms are asked for behind the
-   * last piece.
+   * Stores the whole file, or nothing when `pieces` fails. `terms` is called after the last piece.
    */
   put(file: NewJobFile, pieces: AsyncIterable<string>, terms: () => JobFileTerms): Promise<JobFile>
   get(id: string): Promise<JobFile | undefined>
   list(owner: string, part: ListPart): Promise<readonly JobFile[]>
-  /** The file's pieces, as they were put. */
+  /** The file's pieces, as they were stored. */
   read(id: string): AsyncGenerator<string, undefined, undefined>
-  /** Resolves with whether it was there. */
+  /** Resolves with whether the file existed. */
   delete(id: string): Promise<boolean>
 }
 
-/** Who takes lines and runs them. */
+/** Takes lines and runs them. */
 export interface JobWorker {
   /**
-   * Takes no more lines, waits for those that run, and after `timeoutMs` aborts them, so that they
-   * are put back.
+   * Takes no more lines and waits for those that run. After `timeoutMs` it aborts them, so that
+   * they are requeued.
    */
   close(timeoutMs: number): Promise<void>
 }
 
 /**
- * Batches of lines that outlive the process that accepted them, and the lines of all batches, which
- * take turns. Whatever is asked rejects when it cannot be kept or found out: a promise that lasts
- * cannot be given by a process alone.
+ * Batches of lines that outlive the process that accepted them. The lines of all batches take
+ * turns. Unlike other shared state, its methods reject when they fail, because one process alone
+ * cannot keep the promise to run a batch.
  */
 export interface SharedJobs {
   readonly files: SharedFiles
   /**
-   * Accepts a batch whole, or nothing of it when the pages fail. By its digest, which is asked for
-   * behind the last page, a batch is told from another one of the same id.
+   * Accepts the whole batch, or nothing when `pages` fails. `digest` is called after the last page;
+   * it tells whether a batch with the same id is the same batch.
    */
   add(
     batch: NewJobs,
@@ -176,23 +175,22 @@ export interface SharedJobs {
   ): Promise<'added' | 'same' | 'other'>
   get(id: string): Promise<JobsState | undefined>
   list(owner: string, part: ListPart): Promise<readonly JobsState[]>
-  /** Lets no more lines of a batch begin. Those that run may finish. */
+  /** Lets no more lines of a batch start. Lines that run may finish. */
   close(id: string, as: 'cancelled' | 'expired'): Promise<void>
-  /** Results in the order in which they came: of lines that were completed, or of all others. */
+  /** Results in order of completion: of completed lines, or of all others. */
   results(id: string, of: 'completed' | 'failed', from: number): Promise<readonly string[]>
-  /** Deletes results of a batch that has ended. */
+  /** Deletes the results of a finished batch. */
   drop(id: string, of: 'completed' | 'failed'): Promise<void>
-  /** Begins to take lines, at most `concurrency` at a time. */
+  /** Starts to take lines, at most `concurrency` at a time. */
   work(concurrency: number): JobWorker
-  /** Gives back what is held. Workers are closed before. */
+  /** Releases everything held. Close the workers first. */
   end(): Promise<void>
 }
 
 /** How the jobs of a name are kept and run. */
 export interface SharedJobsOptions {
-  /** Runs the lines, and says what becomes of those that are not run. */
-  /** Does a line, and tells what it knows of a batch. */
+  /** Runs the lines, and creates the results of lines that are not run. */
   readonly runner: JobRunner
-  /** A worker that was not heard of for so long has died. Milliseconds. */
+  /** A worker that has sent no sign of life for this long counts as dead. Milliseconds. */
   readonly stalledMs: number
 }

@@ -1,64 +1,67 @@
-/** What a call wants of one limit of a key. */
+/** What a call takes from one limit of a key. */
 export interface LimitOrder {
-  /** Tells the limits of a key apart. */
+  /** Identifies the limit among those of a key. */
   readonly unit: string
-  /** What the call takes. */
+  /** The amount the call needs. */
   readonly need: number
-  /** It is given up to so much when that is there: at least `need`. */
+  /** The amount it takes if available; at least `need`. */
   readonly want: number
-  /** A bucket that holds so much and fills so fast, or a window with its end and what it allows. */
+  /** The limit itself: a bucket or a window. */
   readonly of: BucketTerms | WindowTerms
 }
 
-/** A bucket that fills evenly. */
+/** A bucket that refills at a constant rate. */
 export interface BucketTerms {
-  /** How much it holds. */
+  /** Capacity. */
   readonly capacity: number
-  /** How much comes in a millisecond. */
+  /** Refill per millisecond. */
   readonly perMs: number
-  /** No correction takes it further below 0. */
+  /** How far below 0 a correction may take it. */
   readonly debt: number
 }
 
-/** A calendar window, or one of a fixed length. */
+/** A calendar window, or a window of fixed length. */
 export interface WindowTerms {
-  /** Its start, in milliseconds since the epoch. */
+  /** Start, in milliseconds since the epoch. */
   readonly start: number
-  /** Milliseconds since the epoch. */
+  /** End, in milliseconds since the epoch. */
   readonly end: number
-  /** How much may be spent in it. */
+  /** How much may be spent within the window. */
   readonly limit: number
 }
 
-/** What has become of one order. */
+/** The reply to one order. */
 export interface LimitReply {
-  /** Of what was granted; 0 when the call is refused. */
+  /** The granted amount; 0 when the call is refused. */
   readonly given: number
-  /** How long it would have to wait for this limit alone; `Infinity`: for ever. Milliseconds. */
+  /**
+   * How long this limit alone would make the call wait. Milliseconds; `Infinity` means for ever.
+   */
   readonly waitMs: number
   /** What is left in the bucket, or has been spent in the window. */
   readonly level: number
 }
 
-/** What a call has taken beside what it was given: more when above 0, less below it. */
+/** How much more a call used than it was given. Negative when it used less. */
 export interface LimitCorrection {
   readonly unit: string
   readonly amount: number
   readonly of: BucketTerms | WindowTerms
 }
 
-/** The levels of limits that several processes have together. */
+/** The levels of limits that several processes share. */
 export interface SharedLimits {
-  /** How many processes there are, or were when last heard of. */
+  /** How many processes there are, or were when last known. */
   readonly processes: number
   /**
-   * Takes from all of the limits, or nothing from any of them. A reply for each order; null when
-   * nobody could be asked.
+   * Takes from all limits, or from none of them. Resolves with a reply per order, or with null when
+   * the shared state could not be reached.
    */
   take(key: string, orders: readonly LimitOrder[]): Promise<readonly LimitReply[] | null>
   /**
-   * Corrects what was taken, once, unless nobody can be reached for a minute. Resolves with what
-   * has been spent in a window, once a window, when four fifths of it are.
+   * Corrects an earlier `take()`, exactly once, unless the shared state is unreachable for a
+   * minute. Resolves with the amount spent in a window when it has reached 80% of the limit, once
+   * per window.
    */
   correct(key: string, corrections: readonly LimitCorrection[]): Promise<number | undefined>
 }

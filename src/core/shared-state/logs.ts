@@ -1,20 +1,24 @@
 /**
- * Logs of texts: one process writes, and others read from any entry on while it writes. Each log has
- * one writer at a time, which holds its lease.
+ * Logs of texts. One process writes a log while others read it from any entry on. The writer holds
+ * the log's lease, so there is only one at a time.
  */
 export interface SharedLogs {
   /**
-   * Begins a log anew as its writer, or reads the one that another process writes; `'full'` when
-   * that is closed to newcomers. Null when nobody could be asked.
+   * Starts a new log as its writer, or reads the log that another process is writing. Resolves with
+   * `'full'` when that log accepts no new readers, or with null when the shared state could not be
+   * reached.
    */
   claim(key: string, options: LogOptions): Promise<LogClaim | null>
-  /** Reads a log from an entry on, whoever writes it. Undefined when there is none. */
+  /**
+   * Reads a log from an entry on, whoever writes it. Resolves with undefined when there is no such
+   * log.
+   */
   follow(key: string, from: number): Promise<LogReader | undefined | null>
-  /** Asks whoever writes it to stop. Resolves with whether there is such a log. */
+  /** Asks the writer to stop. Resolves with whether there is such a log. */
   stop(key: string): Promise<boolean | null>
 }
 
-/** What becomes of a claim: exactly one of them, or that the log is full. */
+/** The result of a claim: a writer, a reader, or `'full'`. */
 export type LogClaim =
   | { readonly writer: LogWriter; readonly reader?: undefined }
   | { readonly reader: LogReader; readonly writer?: undefined }
@@ -22,58 +26,64 @@ export type LogClaim =
 
 /** How a log is kept. */
 export interface LogOptions {
-  /** How long it can be read after its end. Milliseconds. */
+  /** How long it stays readable after its end. Milliseconds. */
   readonly keepMs: number
-  /** A log of so many entries is full. */
+  /** Number of entries at which the log is full. */
   readonly maxEntries: number
-  /** A log of so many characters is full. */
+  /** Number of characters at which the log is full. */
   readonly maxLength: number
-  /** A full log lets nobody in who does not read it already, or forgets its oldest entries. */
+  /** What a full log does: `close` accepts no new readers, `trim` drops the oldest entries. */
   readonly whenFull: 'close' | 'trim'
 }
 
-/** Writes a log. Nobody waits for what it does. */
+/** Writes a log. Writes happen in the background. */
 export interface LogWriter {
-  /** Adds an entry; several are written in one go, at most 25 ms later. */
+  /** Adds an entry. Entries are written in batches, at most 25 ms later. */
   append(text: string): void
-  /** Adds the last entry, and gives the lease back. */
+  /** Adds the last entry and releases the lease. */
   end(text: string): void
-  /** Gives the lease back before the end: who reads it learns that its writer is lost. */
+  /** Releases the lease before the end. Readers learn that the writer is lost. */
   abandon(): void
-  /** Does the same if nobody reads. Resolves with whether nobody did, or it was over already. */
+  /**
+   * Abandons the log if nobody reads it. Resolves with true when nobody did, or when it was already
+   * over.
+   */
   abandonUnread(): Promise<boolean>
-  /** Tells what others do with the log, from now on. */
+  /** Calls `watcher` with what other processes do with the log from now on. */
   watch(watcher: LogWatcher): void
 }
 
-/** Hears what becomes of a log. */
+/** Receives what happens to a log. */
 export interface LogWatcher {
-  /** So many other processes read it, as far as is known. */
+  /** How many other processes read the log, as far as is known. */
   readers(count: number): void
-  /** It cannot be written any more: another process has its lease, or nobody can be reached. */
+  /**
+   * The log cannot be written any more: another process holds its lease, or the shared state is
+   * unreachable.
+   */
   lost(): void
-  /** Another process has asked for it to stop. */
+  /** Another process asked the writer to stop. */
   stopped(): void
 }
 
 /** Reads a log. */
 export interface LogReader {
   /**
-   * The entries from where the last reading has ended, as soon as there are any, or it is known that
-   * none will come. After `leave()` it stays pending.
+   * The entries after the last read. Resolves when there are any, or when it is certain that none
+   * will come. Stays pending after `leave()`.
    */
   read(): Promise<LogPart>
-  /** Reads no more. */
+  /** Stops reading. */
   leave(): void
 }
 
-/** A part of a log, and what is known of the rest. */
+/** Part of a log, with the state of the rest. */
 export interface LogPart {
   readonly entries: readonly string[]
   /**
-   * `open`: more may come; `ended`: the last entry is the last of the log; `lost`: its writer has
-   * gone before the end, or nobody can be asked any more; `trimmed`: the entries that come next are
-   * forgotten.
+   * `open`: more may come. `ended`: the last entry is the last of the log. `lost`: the writer
+   * stopped before the end, or the shared state is unreachable. `trimmed`: the next entries were
+   * dropped.
    */
   readonly state: 'open' | 'ended' | 'lost' | 'trimmed'
 }

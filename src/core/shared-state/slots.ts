@@ -1,24 +1,24 @@
-/** A slot, from when it is asked for until it is given back. */
+/** A slot, from the request for it until its release. */
 export interface SharedSlot {
-  /** When whoever has it should be done: a moment of `now()`. It may move. */
+  /** When its holder should be done, as a time of `now()`. May move. */
   readonly deadline: number
 }
 
-/** The slots that the queues of several processes have together. */
+/** The slots that the queues of several processes share. */
 export interface SharedSlots {
-  /** How many processes there are, or were when last heard of. */
+  /** How many processes there are, or were when last known. */
   readonly processes: number
   /**
-   * Takes a slot unless `limit` are taken, or free for processes that have waited for longer.
-   * `waiting`: calls of this process that wait for it; 0: it waits for none, and is not kept one.
-   * Resolves with false when it has none. Null when nobody could be asked: it may be taken all the
-   * same, and must be given back like one that is.
+   * Takes a slot unless `limit` are taken or reserved for processes that have waited longer.
+   * `waiting` is how many calls of this process wait; with 0, no slot is reserved for it. Resolves
+   * with false when no slot is free. Resolves with null when the shared state could not be reached:
+   * the caller may proceed and must still call `giveBack()`.
    */
   take(slot: SharedSlot, limit: number, waiting: number): Promise<boolean | null>
-  /** Gives it back, once. Nobody waits for it. */
+  /** Releases the slot, once, in the background. */
   giveBack(slot: SharedSlot): void
   /** No call of this process waits any more. */
   leave(): void
-  /** `freed` is called when a slot may be free for this process, which waits. */
+  /** Calls `freed` when a slot may be free for this process while it waits. */
   watch(freed: () => void): void
 }

@@ -6,38 +6,44 @@ import { hookFailed, runHook } from '../warn.js'
 import type { Frame } from './frame.js'
 import { COMPLETE, type StreamEnd } from './stream-end.js'
 
-/** Where a stream's chunks come from. It answers `pull` with `push`, `end` or `fail` on the log. */
+/**
+ * The source of a stream's chunks. It responds to `pull()` with `push()`, `end()` or `fail()` on
+ * the log.
+ */
 export interface StreamSource {
-  /** A reader wants more than is there. */
+  /** A reader wants more than the log has. */
   pull(): void
-  /** Nothing more is wanted: give back what is held. Not called after `end` or `fail`. */
+  /** No more is wanted: release everything held. Not called after `end()` or `fail()`. */
   stop(reason: unknown): void
 }
 
 export interface LogOptions<T> {
-  /** @default the first chunk commits */
+  /** Whether a chunk commits the stream. @default the first chunk commits */
   commits?: ((chunk: T) => boolean) | undefined
-  /** Nothing is held back: what comes was committed elsewhere. @default false */
+  /** Whether the stream has already committed, so nothing is held back. @default false */
   committed?: boolean | undefined
-  /** What is pushed are frames, which are kept as text. @default false: chunks of any kind */
+  /** Whether entries are frames, which are kept as text. @default false: chunks of any kind */
   frames?: boolean | undefined
-  /** The base that has judged by its own rules whether a complete stream may be cached. */
+  /**
+   * The base that has already decided, by its own `complete` trait, whether the stream may be
+   * cached.
+   */
   judge?: BaseFacts | undefined
 }
 
-/** A reader's place in a log, as the log sees it. */
+/** A reader's position in a log, as the log sees it. */
 export interface Cursor<T> {
-  /** How many chunks have been read. */
+  /** Number of chunks read. */
   readonly position: number
-  /** Their size, as the log counts it. */
+  /** Size of the chunks read, in the log's units. */
   readonly bytesRead: number
-  /** Since when the reader has been waiting for the source; 0 while it does not. */
+  /** Time since which the reader has been waiting for the source; 0 when it is not waiting. */
   readonly waitingSince: number
-  /** Whether anything looks at the chunks. */
+  /** Whether a `tap()` looks at the chunks. */
   readonly isWatched: boolean
-  /** Takes what is there, and never has the source go on. */
+  /** Whether the reader takes what is there without asking the source for more. */
   readonly isPassive: boolean
-  /** There is more to read. */
+  /** Called when there is more to read. */
   readable(): void
   hasCommitted(): void
   sourceEnded(end: StreamEnd): void
@@ -47,69 +53,78 @@ export interface Cursor<T> {
   abort(reason: unknown): void
 }
 
-/** Who shares a stream. */
+/** Details of the layer that shares a stream. */
 export interface Sharing {
-  /** Named in the error of a reader that is too slow for the others. */
+  /** Layer name for the error of a reader that is too slow for the others. */
   readonly layer: string
-  /** The last reader has been aborted: nobody wants the work any more. */
+  /** Called when the last reader has been aborted, so that nobody wants the work. */
   abandoned(reason: unknown): void
 }
 
-/** Held back before the commit at most; more commits. */
+/** Limits on what is held back before the commit. Beyond them the stream commits. */
 const HELD_CHUNKS = 64
 const HELD_BYTES = 64 * 1024
 
-/** How much is kept for readers who join, and how far the fastest may be ahead of the slowest. */
+/**
+ * Limits on what is kept for readers that join, and on the fastest reader's lead over the slowest.
+ */
 const KEPT_CHUNKS = 10_000
 const KEPT_BYTES = 1024 * 1024
-/** How long fast readers wait for a slow one that far behind, before it is cut off. */
+/** How long fast readers wait for one that has fallen that far behind before it is cut off. */
 const STALL_MS = 1_000
 
-/** Chunks that everybody has read are let go in steps of this many: each step moves the rest. */
+/**
+ * Chunks that everybody has read are removed in steps of this many, because each removal moves the
+ * rest.
+ */
 const TRIM_STEP = 256
 
 /**
- * The chunks of one stream, and who reads them. The source pushes what one read of its socket
- * brought, then calls `flush()`; each reader has a cursor (a `Stream`) of its own. Commit, end,
- * back-pressure and retention live here and nowhere else.
+ * The chunks of one stream, and its readers. The source appends what one read of its socket
+ * brought, then calls `flush()`. Each reader has its own cursor (a `Stream`). Commit, end,
+ * back-pressure and retention are implemented here and nowhere else.
  *
- * Readers who ask govern the source. The start is kept within bounds, so that others can join and a
- * cache can keep the whole; beyond them, what every reader has read is let go.
+ * The source runs at the pace of the readers that ask. The beginning is kept up to a limit, so that
+ * others can join and a cache can store the whole stream. Beyond the limit, chunks that every
+ * reader has read are dropped.
  */
 export class Log<T> {
-  /** Resolves at the commit or an empty end, rejects with what happened before it. */
+  /** Resolves at the commit or at an empty end. Rejects with an error that comes before it. */
   readonly ready: Promise<void>
   readonly frames: boolean
   readonly judge: BaseFacts | undefined
-  /** Whether the commit has come: from then on nothing is tried again. */
+  /** Whether the stream has committed. After that, nothing is retried. */
   committed = false
-  /** How the source ended. */
+  /** How the source ended; undefined while it has not. */
   sourceEnd: StreamEnd | undefined
   readonly #commits: ((chunk: T) => boolean) | undefined
   #settle: { resolve(): void; reject(error: unknown): void } | undefined
   #source: StreamSource | undefined
-  /** The source has been asked and has not answered. */
+  /** Whether the source has been asked and has not answered. */
   #isPulled = false
-  /** Never changed in place, as readers come and go while they are served. */
+  /** Replaced, never changed in place, because readers come and go during iteration. */
   #cursors: readonly Cursor<T>[] = []
-  /** Stands for all readers, when the stream is shared. */
+  /** The cursor that stands for all readers when the stream is shared. */
   #whole: Cursor<T> | undefined
   #sharing: Sharing | undefined
   #entries: unknown[] = []
-  /** Index in the whole stream of the first of the entries, and of the first that is still kept. */
+  /**
+   * Position in the whole stream of the first entry in the array, and of the first that is still
+   * kept.
+   */
   #base = 0
   #first = 0
-  /** Size of all entries so far, and of those that are kept. */
+  /** Total size of all entries so far. */
   #bytes = 0
-  /** Size of what is kept. */
+  /** Size of the entries that are kept. */
   keptBytes = 0
   #heldChunks = 0
   #heldBytes = 0
   #maxBytes: number
   #maxChunks = KEPT_CHUNKS
-  /** Whether entries are held as `Shared`: frozen for good, or copied for each reader. */
+  /** Whether entries are held as `Shared`: frozen, or copied for each reader. */
   #isShared = false
-  /** How many chunks the readers inside the sharing have seen. */
+  /** How many chunks the listeners of `#whole` have seen. */
   #seen = 0
   #stall: Timer | undefined
 
@@ -119,7 +134,7 @@ export class Log<T> {
     this.#commits = commits
     this.frames = frames
     this.judge = judge
-    // Frames are kept from the start, so that an error can hold what had arrived.
+    // Keep frames from the start, so that an error can contain what had arrived.
     this.#maxBytes = frames ? KEPT_BYTES : 0
     this.committed = committed
     this.ready = committed ? Promise.resolve() : this.#untilCommit()
@@ -129,12 +144,12 @@ export class Log<T> {
     const ready = new Promise<void>((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
-    // A stream made for somebody who has gone must not become an unhandled rejection.
+    // Prevents an unhandled rejection when the caller has already gone.
     ready.catch(() => {})
     return ready
   }
 
-  /** A log of chunks, or frames, that are all there. */
+  /** A log of chunks or frames that are all available. */
   static of<T>(entries: readonly unknown[], frames: boolean, end: StreamEnd = COMPLETE): Log<T> {
     const log = new Log<T>(undefined, { committed: true, frames })
     log.#entries = entries.slice()
@@ -144,9 +159,9 @@ export class Log<T> {
     return log
   }
 
-  // For the source.
+  // Methods for the source.
 
-  /** A chunk, or a frame. `bytes` is its size before the commit. */
+  /** Adds a chunk or frame. `bytes` is its size for the limit before the commit. */
   append(entry: T | Frame, bytes: number = sizeOf(entry)): void {
     if (this.sourceEnd !== undefined || this.#isLeft) return
     const kept = this.#isShared ? share(entry) : entry
@@ -159,19 +174,19 @@ export class Log<T> {
     if (!this.committed) this.#hold(entry, bytes)
   }
 
-  /** Serves the readers with what was appended. */
+  /** Serves the readers what was appended. */
   flush(): void {
     for (const cursor of this.#cursors) cursor.readable()
     if (!this.committed) this.#pull()
   }
 
-  /** `append` and `flush`. */
+  /** `append()`, then `flush()`. */
   push(entry: T | Frame, bytes?: number): void {
     this.append(entry, bytes)
     this.flush()
   }
 
-  /** Everything has been pushed. */
+  /** Called when everything has been pushed. */
   end(end: StreamEnd = COMPLETE): void {
     if (this.sourceEnd !== undefined) return
     this.sourceEnd = end
@@ -180,14 +195,17 @@ export class Log<T> {
     for (const cursor of this.#cursors) cursor.sourceEnded(end)
   }
 
-  /** The source broke. What was committed is still delivered, then the error. */
+  /** Called when the source failed. Readers get what was committed, then the error. */
   fail(error: unknown): void {
     if (this.sourceEnd !== undefined) return
     this.#source = undefined
     this.#break(error)
   }
 
-  /** Whether the source should go on unasked: less than `ahead` waits for the fastest reader. */
+  /**
+   * Whether the source should continue unasked: the fastest reader has less than `ahead` left to
+   * read.
+   */
   wants(ahead: number): boolean {
     if (!this.committed) return true
     if (this.#isStalled) return false
@@ -197,14 +215,14 @@ export class Log<T> {
     return this.#bytes - fastest < ahead
   }
 
-  /** What is kept of the chunks that have been delivered or wait, oldest first. */
+  /** Everything that is kept, delivered or not, oldest first. */
   get kept(): readonly unknown[] {
     return this.#entries.slice(this.#first - this.#base)
   }
 
-  // For the cursors.
+  // Methods for the cursors.
 
-  /** Chunks so far. */
+  /** Number of chunks so far. */
   get length(): number {
     return this.#base + this.#entries.length
   }
@@ -214,7 +232,7 @@ export class Log<T> {
     return this.#bytes
   }
 
-  /** Since when a reader has been waiting for the source; 0 while nobody does. */
+  /** Time since which a reader has been waiting for the source; 0 when none is. */
   get waitingSince(): number {
     let since = 0
     for (const { waitingSince } of this.#cursors)
@@ -226,24 +244,24 @@ export class Log<T> {
     this.#cursors = [...this.#cursors, cursor]
   }
 
-  /** A chunk as its reader gets it: of a frame, an object of the reader's own. */
+  /** A chunk for one reader. From a frame, each reader gets an object of its own. */
   chunkAt(index: number): T {
     const entry = this.#entries[index - this.#base]
     if (this.frames) return (entry as Frame).take() as T
     return (this.#isShared ? (entry as Shared).take() : entry) as T
   }
 
-  /** A frame, for a reader that takes the text. */
+  /** A frame, for a reader that takes text. */
   frameAt(index: number): Frame {
     return this.#entries[index - this.#base] as Frame
   }
 
-  /** Whether anything inside the sharing looks at the chunks. */
+  /** Whether a `tap()` of `#whole` looks at the chunks. */
   get isWatched(): boolean {
     return this.#whole?.isWatched === true
   }
 
-  /** A reader gets a chunk: what looks at it inside the sharing sees each chunk once. */
+  /** Called when a reader gets a chunk. Listeners of `#whole` see each chunk once. */
   delivered(index: number, chunk: T): void {
     if (this.#whole === undefined || index < this.#seen) return
     this.#seen = index + 1
@@ -254,24 +272,24 @@ export class Log<T> {
     return this.#weigh(this.#entries[index - this.#base])
   }
 
-  /** A reader waits for what is not there yet. */
+  /** Called when a reader waits for a chunk that is not there yet. */
   ask(): void {
     if (this.sourceEnd !== undefined) return
     if (this.#cursors.length > 1 && this.#isStalled) this.#awaitSlowest()
     else this.#pull()
   }
 
-  /** A reader has read on. */
+  /** Called when a reader has moved forward. */
   advanced(): void {
     if (this.#maxBytes === 0 || !this.#isWithinBounds) this.#trim()
     if (this.#stall !== undefined && !this.#isStalled) this.#goOn()
   }
 
-  /** A reader has ended, however it did. The last one to leave stops the source. */
+  /** Removes a reader that has ended, for any reason. The last one stops the source. */
   remove(cursor: Cursor<T>, end: StreamEnd, reason: unknown): void {
     this.#cursors = this.#cursors.filter((other) => other !== cursor)
     const isLast = this.#cursors.length === 0
-    // First, as whoever hears of the end asks whether the work was aborted.
+    // Do this first: listeners to the end check whether the work was aborted.
     if (isLast && end.outcome === 'failed' && this.sourceEnd === undefined)
       this.#sharing?.abandoned(end.error)
     if (end.outcome === 'complete' || isLast) this.#whole?.finish(end)
@@ -279,20 +297,20 @@ export class Log<T> {
     else if (this.#stall !== undefined) this.#goOn()
   }
 
-  // For sharing.
+  // Methods for sharing.
 
-  /** Whether a reader can still be given the whole of the stream. */
+  /** Whether a new reader can still get the whole stream. */
   get canJoin(): boolean {
     return this.#first === 0 && this.length < KEPT_CHUNKS && this.#bytes < KEPT_BYTES
   }
 
-  /** Whether nobody has read anything yet, and nobody but `cursor` ever will. */
+  /** Whether nothing has been read, and `cursor` is the only reader there will be. */
   isUnread(cursor: Cursor<T>): boolean {
     const isOnly = this.#cursors.length === 1 && this.#cursors[0] === cursor
     return isOnly && this.#whole === undefined && cursor.position === 0
   }
 
-  /** Makes the one cursor stand for all readers, who get cursors of their own. */
+  /** Makes the one cursor stand for all readers, which then get cursors of their own. */
   share(whole: Cursor<T>, sharing: Sharing): void {
     this.#whole = whole
     this.#sharing = sharing
@@ -300,7 +318,7 @@ export class Log<T> {
     this.#retain(KEPT_BYTES, KEPT_CHUNKS)
   }
 
-  /** Keeps all chunks up to this size, so that they can be stored in the end. */
+  /** Keeps all chunks up to this size, so that the whole stream can be stored. */
   keep(maxBytes: number): void {
     this.#retain(maxBytes, Number.POSITIVE_INFINITY)
   }
@@ -310,11 +328,13 @@ export class Log<T> {
     return this.#first === 0 && this.#isWithinBounds
   }
 
-  /** The reader that stands for all is aborted: whoever reads gets what is there, then the error. */
+  /**
+   * The cursor that stands for all readers was aborted. Readers get what is there, then the error.
+   */
   abort(reason: unknown): void {
     const source = this.#source
     this.#source = undefined
-    // Also when the source has sent everything: what is inside the sharing waits for the reading.
+    // Also needed after the source's end, because listeners of `#whole` still wait for the readers.
     this.#break(reason)
     if (source) runHook("A stream's stop()", () => source.stop(reason))
   }
@@ -342,7 +362,7 @@ export class Log<T> {
     return this.#isShared ? ((entry as Shared | undefined)?.bytes ?? 0) : 0
   }
 
-  /** Lets go what every reader has read. */
+  /** Drops what every reader has read. */
   #trim(): void {
     let slowest = this.length
     for (const { position } of this.#cursors) slowest = Math.min(slowest, position)
@@ -397,7 +417,7 @@ export class Log<T> {
     for (const cursor of this.#cursors) cursor.sourceFailed(end)
   }
 
-  /** Nobody reads any more. */
+  /** Called when the last reader has gone. */
   #stop({ outcome, error }: StreamEnd, reason: unknown): void {
     this.#endStall()
     const source = this.#source
@@ -437,7 +457,7 @@ export class Log<T> {
     this.#stall = undefined
   }
 
-  /** Asks the source on, if somebody waits and nobody is too far behind any more. */
+  /** Asks the source for more, if a reader waits and none is too far behind. */
   #goOn(): void {
     const isAwaited = this.waitingSince !== 0
     if (isAwaited && this.#isStalled) return
@@ -452,7 +472,7 @@ export class Log<T> {
   }
 }
 
-/** Rough size of a chunk whose size on the wire is not known. */
+/** Rough size of a chunk whose size on the wire is unknown. */
 function sizeOf(chunk: unknown): number {
   if (typeof chunk === 'string') return chunk.length
   return ArrayBuffer.isView(chunk) ? chunk.byteLength : 0

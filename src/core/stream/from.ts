@@ -6,11 +6,11 @@ import { Stream, type StreamOptions } from './stream.js'
 
 /** Options of `streamFrom()`. */
 export interface FromOptions<T> extends StreamOptions<T> {
-  /** Asks for nothing before the reader does; needs `committed`. @default false */
+  /** Reads nothing before the reader asks. Requires `committed`. @default false */
   lazy?: boolean | undefined
 }
 
-/** A stream of any async iterable: a generator, a Node or web stream, an iterator made by hand. */
+/** A stream of any async iterable: a generator, a Node or web stream, or a hand-made iterator. */
 export function streamFrom<T>(iterable: AsyncIterable<T>, options: FromOptions<T> = {}): Stream<T> {
   const isFrames = iterable instanceof Stream && iterable.log.frames
   const source =
@@ -21,7 +21,7 @@ export function streamFrom<T>(iterable: AsyncIterable<T>, options: FromOptions<T
   return stream
 }
 
-/** Pulls chunk by chunk, as its reader asks. */
+/** Pulls one chunk at a time, when its reader asks. */
 class IterableSource implements StreamSource {
   log: Log<unknown> | undefined
   readonly #iterable: AsyncIterable<unknown>
@@ -38,7 +38,7 @@ class IterableSource implements StreamSource {
     this.#isPulling = true
     let next: Promise<IteratorResult<unknown>>
     try {
-      // A hand-made iterator may throw here, or answer without a promise, as `for await` allows.
+      // A hand-made iterator may throw here or return no promise. `for await` allows both.
       next = Promise.resolve(this.#iterator.next())
     } catch (error) {
       this.log?.fail(error)
@@ -48,9 +48,9 @@ class IterableSource implements StreamSource {
   }
 
   stop(): void {
-    // Behind a pending `next()` an async generator queues this; nothing waits for it.
+    // An async generator queues this after a pending `next()`. Do not wait for it.
     runHook("A stream's return()", () => this.#iterator.return?.())
-    // The `return()` of a Node stream would wait for a chunk that a stalled source never sends.
+    // `return()` of a Node stream would wait for a chunk that a stalled source never sends.
     const { destroy } = this.#iterable as { destroy?: () => unknown }
     if (this.#isPulling && destroy)
       runHook("A stream's destroy()", () => destroy.call(this.#iterable))
@@ -70,8 +70,8 @@ class IterableSource implements StreamSource {
 }
 
 /**
- * The iterator of a web stream queues `return()` behind a pending `next()`, so that a stalled one
- * could not be cut; its reader can.
+ * The iterator of a web stream queues `return()` after a pending `next()`, so a stalled stream
+ * could not be cut. Its reader can cancel at once.
  */
 function iteratorOf(iterable: AsyncIterable<unknown>): AsyncIterator<unknown> {
   if (!isReadableStream(iterable)) return iterable[Symbol.asyncIterator]()
@@ -85,7 +85,7 @@ function iteratorOf(iterable: AsyncIterable<unknown>): AsyncIterator<unknown> {
   }
 }
 
-/** Reads another stream of ours as its own reader asks, without promises; frames stay text. */
+/** Reads another `Stream` as its own reader asks, without promises. Frames stay text. */
 class StreamAsSource implements StreamSource {
   log: Log<unknown> | undefined
   readonly #stream: Stream<unknown>
@@ -116,7 +116,7 @@ class StreamAsSource implements StreamSource {
     else if (this.#isPulling) this.#stream.ask()
   }
 
-  /** Moves what is there. Returns whether there was anything. */
+  /** Moves everything available. Returns whether there was anything. */
   #move(log: Log<unknown>): boolean {
     const stream = this.#stream
     if (stream.log.frames) {

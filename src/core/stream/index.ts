@@ -22,16 +22,16 @@ export function isStream(answer: unknown): answer is AsyncIterable<unknown> {
   )
 }
 
-/** The answer as a stream of ours, made when it is none yet; `undefined` for a value. */
+/** The answer as a `Stream`, wrapped if necessary; `undefined` for a value. */
 export function streamOf<Answer>(answer: Answer): Stream<unknown> | undefined {
   if (answer instanceof Stream) return answer
   return isStream(answer) ? streamFrom(answer) : undefined
 }
 
 /**
- * Calls `listener` once when the answer ends: at once for a value; for a stream at its last chunk,
- * its failure, or when the reader leaves. Returns the answer to pass on, which for a foreign stream
- * is a stream around it.
+ * Calls `listener` once when the answer ends: immediately for a value; for a stream at its last
+ * chunk, its failure, or when the reader leaves. Returns the answer to pass on, which may be a new
+ * stream around the given one.
  */
 export function onEnd<Answer>(answer: Answer, listener: OnEnd): Answer {
   const stream = streamOf(answer)
@@ -44,8 +44,8 @@ export function onEnd<Answer>(answer: Answer, listener: OnEnd): Answer {
 }
 
 /**
- * Calls `look` with every chunk of a stream as its reader gets it, in order; never for a value.
- * `look` must not change the chunk. Returns the answer to pass on.
+ * Calls `look` with every chunk of a stream, in order, as the reader gets it. Never called for a
+ * value. `look` must not change the chunk. Returns the answer to pass on.
  */
 export function tap<Answer>(answer: Answer, look: (chunk: unknown) => void): Answer {
   const stream = streamOf(answer)
@@ -54,14 +54,14 @@ export function tap<Answer>(answer: Answer, look: (chunk: unknown) => void): Ans
   return stream as Answer
 }
 
-/** All chunks of a stream. Rejects with what the stream ends with. */
+/** Collects all chunks of a stream in an array. Rejects when the stream fails. */
 export async function collect<Chunk>(stream: AsyncIterable<Chunk>): Promise<Chunk[]> {
   const chunks: Chunk[] = []
   for await (const chunk of stream) chunks.push(chunk)
   return chunks
 }
 
-/** The chunks, or frames, as a new stream. */
+/** A new stream of these chunks or frames. */
 export function streamOver<Chunk>(
   chunks: readonly (Chunk | Frame)[],
   end?: StreamEnd,
@@ -70,7 +70,7 @@ export function streamOver<Chunk>(
   return new Stream<Chunk>(Log.of(chunks, isFrame(chunks[0]), end), reader)
 }
 
-/** The chunks as a new stream every time it is called; by default it ends complete. */
+/** Creates a new stream of these chunks on every call. By default it ends as complete. */
 export function replay<Chunk>(
   chunks: readonly Chunk[],
   { end }: { end?: StreamEnd | undefined } = {},

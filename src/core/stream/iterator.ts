@@ -1,6 +1,6 @@
 /**
- * What `read()` gives when nothing is there; `undefined` may be an item. The same in all copies of
- * this library.
+ * Returned by `read()` when nothing is available, because `undefined` may be an item. Shared by all
+ * copies of this library.
  */
 export const NOTHING: unique symbol = Symbol.for('blossom-stack.nothing') as never
 export type Nothing = typeof NOTHING
@@ -14,20 +14,20 @@ interface Waiting<T> {
   reject(error: unknown): void
 }
 
-/** Is called when there is more to read, or when nothing more will come. */
+/** Notified when there is more to read, or when nothing more will come. */
 export interface Reader {
   readable(): void
 }
 
-/** An error in a box, as anything may be thrown. */
+/** A wrapped error, because any value may be thrown, even `undefined`. */
 export interface Failure {
   readonly error: unknown
 }
 
 /**
- * The one async iterator of this library, on top of items that can be read without a promise: calls
- * of `next()` queue, and `return()` settles those that wait. A reader that needs no promises calls
- * `attach()` once and then `read()`. A stream has one reader, in one of the two ways.
+ * The only async iterator of this library, for items that can be read without a promise. Calls of
+ * `next()` queue, and `return()` settles those that wait. A reader that needs no promises calls
+ * `attach()` once and then `read()`. A stream has one reader, which uses one of the two ways.
  */
 export abstract class StreamIterator<T> implements AsyncGenerator<T, undefined, undefined> {
   readonly #waiting: Waiting<T>[] = []
@@ -35,16 +35,16 @@ export abstract class StreamIterator<T> implements AsyncGenerator<T, undefined, 
   #failure: Failure | undefined
   #isOver = false
 
-  /** The next item, or `NOTHING`. After `NOTHING`, `ask()` has the reader notified of the next. */
+  /** The next item, or `NOTHING`. After `NOTHING`, call `ask()` to be notified of the next item. */
   abstract read(): T | Nothing
 
-  /** The reader waits for an item that is not there. */
+  /** Called when the reader waits for an item that is not available. */
   abstract ask(): void
 
-  /** The reader goes, perhaps before the end: gives back what is held for it. */
+  /** Called when the reader leaves, perhaps before the end. Releases what is held for it. */
   protected abstract stop(): void
 
-  /** Whether nothing more will come than what `read()` gives. */
+  /** Whether the stream is over, apart from items that `read()` still returns. */
   get isOver(): boolean {
     return this.#isOver
   }
@@ -54,12 +54,12 @@ export abstract class StreamIterator<T> implements AsyncGenerator<T, undefined, 
     return this.#waiting.length > 0
   }
 
-  /** Makes `reader` the one reader. */
+  /** Sets the stream's one reader. */
   attach(reader: Reader): void {
     this.#reader = reader
   }
 
-  /** What the stream failed with, once: a failure is delivered to one call. */
+  /** The stream's error, once: a failure is delivered to one call. */
   takeFailure(): Failure | undefined {
     const failure = this.#failure
     this.#failure = undefined
@@ -99,20 +99,23 @@ export abstract class StreamIterator<T> implements AsyncGenerator<T, undefined, 
     this.leave()
   }
 
-  /** The reader goes: what waits is settled, and what was there is dropped. */
+  /** The reader leaves: waiting calls are settled, and items not yet read are dropped. */
   leave(): void {
     this.stop()
     this.over()
     this.#settle()
   }
 
-  /** From now on nothing comes but what is there, and then the failure. `notify()` reports it. */
+  /**
+   * Marks the stream as over, after the items still available and the failure. `notify()` reports
+   * it.
+   */
   protected over(failure?: Failure): void {
     this.#isOver = true
     this.#failure = failure
   }
 
-  /** Serves the reader: there is more to read, or nothing more will come. */
+  /** Serves the reader, because there is more to read or nothing more will come. */
   protected notify(): void {
     if (this.#reader !== undefined) return this.#reader.readable()
     while (this.#waiting.length > 0) {

@@ -8,31 +8,31 @@ import type { Frame } from './frame.js'
 import { NOTHING, type Nothing, StreamIterator } from './iterator.js'
 import { notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js'
 
-/** How one reader reads. */
+/** Options of one reader. */
 export interface ReaderOptions {
-  /** Ends the reading when it is aborted. */
+  /** Ends the reading when aborted. */
   cancel?: Cancel | undefined
   /**
-   * Ends the stream when nobody asks for a chunk within this time of its commit. Milliseconds.
+   * Ends the stream when nobody asks for a chunk within this time after its commit. Milliseconds.
    * @default never
    */
   unreadMs?: number | undefined
-  /** Takes what others have the source send, until it is made active. @default false */
+  /** Only takes what other readers make the source send, until set to false. @default false */
   isPassive?: boolean | undefined
 }
 
 export interface StreamOptions<T> extends LogOptions<T>, ReaderOptions {}
 
 /**
- * A streamed answer: one reader's cursor on a log of chunks. It ends exactly once, at the delivery
- * of the last chunk, at a failure, when its reader leaves, or by its cancellation: then everybody
- * who registered with `onEnd` is notified, innermost layer first.
+ * A streamed answer: one reader's cursor on a log of chunks. It ends exactly once: when the last
+ * chunk is delivered, at a failure, when its reader leaves, or when it is aborted. It then calls
+ * the listeners registered with `onEnd()`, those of the innermost layer first.
  */
 export class Stream<T> extends StreamIterator<T> implements AbortListener, Cursor<T> {
   readonly log: Log<T>
-  /** How many chunks this reader has read. */
+  /** Number of chunks that this reader has read. */
   position = 0
-  /** Their size, as the log counts it. */
+  /** Size of the chunks read, in the log's units. */
   bytesRead = 0
   /** How the stream ended for this reader; undefined while it has not. */
   ended: StreamEnd | undefined
@@ -54,28 +54,30 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     this.isPassive = isPassive
     log.add(this)
     const { sourceEnd } = log
-    // What has ended without a chunk, or failed, ends for a newcomer at once.
+    // If the log has failed, or ended without a chunk, the new reader ends immediately.
     if (sourceEnd && (sourceEnd.outcome === 'failed' || log.length === 0)) this.finish(sourceEnd)
     if (log.committed) this.#awaitReader()
     if (cancel) this.abortWith(cancel)
   }
 
-  /** A stream that `source` fills, with its log. */
+  /** A new stream with its log, filled by `source`. */
   static over<T>(source: StreamSource, options: StreamOptions<T> = {}): Stream<T> {
     return new Stream(new Log(source, options), options)
   }
 
-  /** Since when the reader has been waiting for the source; 0 while it does not. */
+  /** Time since which the reader has been waiting for the source; 0 when it is not waiting. */
   get waitingSince(): number {
     return this.#isShared ? this.log.waitingSince : this.#waitingSince
   }
 
-  /** Chunks that are there and have not been read. */
+  /** Number of chunks available and not yet read. */
   get buffered(): number {
     return this.#isDropped ? 0 : this.log.length - this.position
   }
 
-  /** Aborts the reading with the reason of `cancel`, unless it follows a cancellation already. */
+  /**
+   * Aborts the reading when `cancel` is aborted, unless the stream already follows a cancellation.
+   */
   abortWith(cancel: Cancel): void {
     if (this.#cancel !== undefined || this.ended !== undefined) return
     this.#cancel = cancel
@@ -83,8 +85,8 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
   }
 
   /**
-   * From now on, ends the stream when nobody asks for a chunk within `ms`, unless there is such a
-   * limit already.
+   * Ends the stream when nobody asks for a chunk within `ms` from now, unless it already has such a
+   * limit.
    */
   limitUnread(ms: number): void {
     if (this.#unreadMs !== undefined) return
@@ -92,19 +94,19 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     this.#awaitReader()
   }
 
-  /** Calls `listener` once, at the end; at once if it has come. */
+  /** Calls `listener` once at the end, or immediately if the stream has ended. */
   onEnd(listener: OnEnd): void {
     if (this.ended === undefined) this.#listeners?.push(listener)
     else notifyEnd(listener, this.ended)
   }
 
-  /** Calls `look` with each chunk that is read from now on. */
+  /** Calls `look` with each chunk read from now on. */
   tap(look: (chunk: T) => void): void {
     this.#looks ??= []
     this.#looks.push(look)
   }
 
-  // For the reader.
+  // Methods for the reader.
 
   read(): T | Nothing {
     if (this.log.frames) this.#skipAsides()
@@ -117,7 +119,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     return chunk
   }
 
-  /** All frames that are there, of a stream of frames. */
+  /** All frames available, for a stream of frames. */
   readFrames(): readonly Frame[] {
     const { log } = this
     const isLookedAt = this.isWatched || log.isWatched
@@ -139,12 +141,12 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
   ask(): void {
     this.#noteReader()
     if (this.ended !== undefined || this.isPassive) return
-    // A test's clock may stand at 0, which would mean that nobody waits.
+    // A test's clock may be at 0, which would mean "not waiting".
     this.#waitingSince = now() || Number.MIN_VALUE
     this.log.ask()
   }
 
-  /** Nothing more is delivered, and the failure is `reason`. */
+  /** Delivers nothing more and fails with `reason`. */
   abort(reason: unknown): void {
     if (this.ended !== undefined) return
     if (this.#isShared) return this.log.abort(reason)
@@ -155,20 +157,20 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
 
   protected override stop(): void {
     this.#isDropped = true
-    // A source that has sent everything has not been left.
+    // If the source has sent everything, the reader did not leave early.
     this.finish(this.log.sourceEnd ?? { outcome: 'left' })
   }
 
-  // For sharing.
+  // Methods for sharing.
 
-  /** Whether it can be shared: nobody has read any of it. */
+  /** Whether the stream can be shared, because nothing has been read. */
   get isUnread(): boolean {
     return this.log.isUnread(this)
   }
 
   /**
-   * Makes this stream stand for all of its readers, who get streams of their own by `join()`. It
-   * ends when the first of them has been delivered the last chunk, or the last of them has left.
+   * Makes this stream stand for all of its readers, which get streams of their own from `join()`.
+   * It ends when one of them has received the last chunk, or when the last one has left.
    */
   share(sharing: Sharing): void {
     this.#isShared = true
@@ -176,14 +178,14 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     this.log.share(this, sharing)
   }
 
-  /** The whole stream for one more reader. */
+  /** A stream of the whole answer for one more reader. */
   join(options: ReaderOptions): Stream<T> {
     return new Stream(this.log, options)
   }
 
-  // For the log.
+  // Methods for the log.
 
-  /** There is more to read. */
+  /** Called when there is more to read. */
   readable(): void {
     if (!this.#canRead) return
     this.#waitingSince = 0
@@ -206,7 +208,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     this.notify()
   }
 
-  /** Whether anything looks at the chunks. */
+  /** Whether a `tap()` looks at the chunks. */
   get isWatched(): boolean {
     return this.#looks !== undefined
   }
@@ -215,7 +217,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     if (this.#looks) for (const look of this.#looks) runLook(look, chunk)
   }
 
-  /** Ends it: gives back what it holds, and notifies the listeners. */
+  /** Ends the stream: releases what it holds and calls the listeners. */
   finish(end: StreamEnd, reason?: unknown): void {
     if (this.ended !== undefined) return
     this.ended = end
@@ -233,7 +235,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
     return this.log.committed && !this.#isDropped && this.position < this.log.length
   }
 
-  /** What stands beside the answer is for readers of text only. */
+  /** Only readers of text get events that are not part of the answer. */
   #skipAsides(): void {
     while (this.#canRead && this.log.frameAt(this.position).isAside) this.#advance()
   }
@@ -251,7 +253,8 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
 
   #advanced(): void {
     const { log } = this
-    // The end is the delivery of the last chunk: a reader who counts need not ask once more.
+    // The stream ends with the delivery of the last chunk, so a reader that counts need not ask
+    // again.
     if (this.position === log.length && log.sourceEnd?.outcome === 'complete')
       this.finish(log.sourceEnd)
     else if (this.ended === undefined) log.advanced()
@@ -275,7 +278,7 @@ export class Stream<T> extends StreamIterator<T> implements AbortListener, Curso
   }
 }
 
-/** What a look throws must not reach the source. */
+/** Errors of a `tap()` become warnings, so that they do not reach the source. */
 function runLook<T>(look: (chunk: T) => unknown, chunk: T): void {
   try {
     const result = look(chunk)

@@ -1,19 +1,19 @@
 import { Frame } from './frame.js'
 
-/** Bookkeeping of a frame beside its text. Bytes. */
+/** Memory per frame beside its text. Bytes. */
 const FRAME_BYTES = 8
 
-/** What a store outside the process holds of a transcript: plain JSON. */
+/** What an external store holds of a transcript, as plain JSON. */
 export interface StoredTranscript {
   readonly text: string
   readonly lengths: readonly number[]
-  /** Names of events by the frame's place; frames without a name are left out. */
+  /** Event names by the frame's position. Frames without a name are left out. */
   readonly events?: Readonly<Record<string, string>>
 }
 
 /**
- * A whole stream of frames as one text. Hundreds of frames would be hundreds of objects, which each
- * garbage collection walks through, and most streams that are kept are never asked for again.
+ * A whole stream of frames as one string. Hundreds of frames would be hundreds of objects for each
+ * garbage collection to visit, although most stored streams are never requested again.
  */
 export class Transcript {
   readonly #text: string
@@ -39,7 +39,7 @@ export class Transcript {
     return new Transcript(texts.join(''), lengths, events)
   }
 
-  /** What `toStored()` gave; undefined for anything else. */
+  /** Reads the result of `toStored()`; undefined for anything else. */
   static read(stored: unknown): Transcript | undefined {
     const { text, lengths, events = {} } = (stored ?? {}) as Partial<StoredTranscript>
     if (typeof text !== 'string' || !Array.isArray(lengths)) return undefined
@@ -55,7 +55,7 @@ export class Transcript {
     return new Transcript(text, Uint32Array.from(lengths), names)
   }
 
-  /** New frames at each call: nobody shares one. */
+  /** Returns new frames on each call, so that callers share none. */
   frames(): Frame[] {
     const frames: Frame[] = []
     let start = 0
@@ -73,7 +73,7 @@ export class Transcript {
     return size === 0 ? stored : { ...stored, events: Object.fromEntries(this.#events) }
   }
 
-  /** Rough size in memory. */
+  /** Rough size in memory, in bytes. */
   get bytes(): number {
     return this.#text.length + this.#lengths.length * FRAME_BYTES
   }

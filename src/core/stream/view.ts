@@ -2,12 +2,12 @@ import { NOTHING, type Nothing, type Reader, StreamIterator } from './iterator.j
 import type { StreamEnd } from './stream-end.js'
 
 /**
- * A stream in another form: each item becomes another one when it is asked for, so nothing is held
- * and nothing is read ahead. Every form that this library gives a stream is one of these.
+ * A stream in another format. Each item is converted when it is requested, so nothing is buffered
+ * or read ahead. All stream formats of this library extend this class.
  */
 export abstract class View<In, Out> extends StreamIterator<Out> implements Reader {
   protected readonly source: StreamIterator<In>
-  /** Items that do not come from the source, such as a last event. They go first. */
+  /** Items that do not come from the source, such as a final event. Delivered first. */
   readonly #own: Out[] = []
   #hasLeft = false
 
@@ -17,28 +17,28 @@ export abstract class View<In, Out> extends StreamIterator<Out> implements Reade
     source.attach(this)
   }
 
-  /** How the source ended; undefined while it has not, or when it is of another kind. */
+  /** How the source ended; undefined while it has not, or when it is another kind of iterator. */
   get ended(): StreamEnd | undefined {
     return (this.source as { ended?: StreamEnd }).ended
   }
 
-  /** What a chunk becomes; `NOTHING` leaves it out. What it throws is the stream's failure. */
+  /** Converts a chunk; `NOTHING` leaves it out. An error thrown here ends the stream. */
   protected abstract map(chunk: In): Out | Nothing
 
-  /** What comes after the last chunk. */
+  /** The item after the last chunk, or `NOTHING`. */
   protected completed(): Out | Nothing {
     return NOTHING
   }
 
-  /** What a failure becomes; what is thrown is what the reader gets. */
+  /** Converts a failure to a final item. An error thrown here is what the reader gets. */
   protected failed(error: unknown): Out | Nothing {
     throw error
   }
 
-  /** The end, a failure, or the reader has gone: timers go. */
+  /** Called at the end, at a failure, and when the reader leaves. Stops timers. */
   protected closed(): void {}
 
-  /** Gives the reader an item of one's own. */
+  /** Adds an item that does not come from the source. */
   protected emit(item: Out): void {
     this.#own.push(item)
     this.notify()

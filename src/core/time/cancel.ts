@@ -1,29 +1,27 @@
 import { AsyncResource } from 'node:async_hooks'
 import { hookFailed } from '../warn.js'
 
-/**
- * What is called at an abort. A `Cancel` is one itself: that is how a child follows its parent.
- */
+/** Notified of an abort. `Cancel` implements it too, so that a child can follow its parent. */
 export interface AbortListener {
   abort(reason: unknown): void
 }
 
 /**
- * A light cancellation: what an `AbortController` does, at a fraction of its cost, for use inside a
- * stack. It turns into a real `AbortSignal` only when somebody reads `signal`.
+ * A light cancellation for use inside a stack: does what an `AbortController` does at a fraction of
+ * the cost. It creates a real `AbortSignal` only when `signal` is read.
  */
 export class Cancel implements AbortListener {
   aborted = false
   reason: unknown = undefined
-  // Nearly every cancellation has one or two listeners, so they need no collection.
+  // Nearly every cancellation has one or two listeners, which need no collection.
   #first: AbortListener | undefined = undefined
   #second: AbortListener | undefined = undefined
   #more: Set<AbortListener> | undefined = undefined
   #standard: StandardSignal | undefined = undefined
 
   /**
-   * Aborts once; later calls change nothing. Listeners are called at once, in the order in which
-   * they came.
+   * Aborts once; later calls do nothing. Calls the listeners synchronously, in the order they were
+   * added.
    */
   abort(reason: unknown): void {
     if (this.aborted) return
@@ -33,7 +31,7 @@ export class Cancel implements AbortListener {
     this.#first = undefined
     this.#standard?.abort(reason)
     if (first) notify(first, reason)
-    // Read just before its call: a listener that an earlier one removed is not called.
+    // Read only now, because a listener removed by an earlier one must not be called.
     const second = this.#second
     this.#second = undefined
     if (second) notify(second, reason)
@@ -41,7 +39,7 @@ export class Cancel implements AbortListener {
     this.#more = undefined
   }
 
-  /** Adds a listener; it is called at once if the abort has already happened. */
+  /** Adds a listener. Calls it immediately if the abort has already happened. */
   add(listener: AbortListener): void {
     if (this.aborted) listener.abort(this.reason)
     else if (this.#more !== undefined) this.#more.add(listener)
@@ -50,7 +48,6 @@ export class Cancel implements AbortListener {
     else this.#more = new Set([listener])
   }
 
-  /** Removes a listener. */
   remove(listener: AbortListener): void {
     if (this.#first === listener) {
       this.#first = this.#second
@@ -59,14 +56,14 @@ export class Cancel implements AbortListener {
     else if (this.#more?.delete(listener) && this.#more.size === 0) this.#more = undefined
   }
 
-  /** Whether anybody listens. */
+  /** Whether there are any listeners. */
   get watched(): boolean {
     return this.#first !== undefined || this.#second !== undefined || this.#more !== undefined
   }
 
   /**
-   * Calls `listener` with the reason when the abort comes, in the async context of now. Returns
-   * what takes the listener away again.
+   * Calls `listener` with the reason on abort, in the current async context. Returns a function
+   * that removes the listener.
    */
   onAbort(listener: (reason: unknown) => void): () => void {
     const entry = new BoundListener(listener)
@@ -74,14 +71,14 @@ export class Cancel implements AbortListener {
     return () => this.remove(entry)
   }
 
-  /** Throws the reason once it is aborted. */
+  /** Throws the reason if aborted. */
   throwIfAborted(): void {
     if (this.aborted) throw this.reason
   }
 
   /**
-   * The same cancellation as a standard signal, made at the first reading; its listeners run in the
-   * async context of that reading.
+   * The same cancellation as an `AbortSignal`, created on first access. Its listeners run in the
+   * async context of that access.
    */
   get signal(): AbortSignal {
     if (this.#standard === undefined) {
@@ -92,9 +89,8 @@ export class Cancel implements AbortListener {
   }
 }
 
-// An abort comes from a timer or from somebody else's call, and what users put into their
-// `AsyncLocalStorage` must not be a stranger's. `AsyncResource.bind()` would cost a hundred times
-// as much.
+// An abort comes from a timer or another call, but listeners must see their own `AsyncLocalStorage`
+// values. `AsyncResource.bind()` would do the same at a hundred times the cost.
 
 class StandardSignal extends AsyncResource {
   readonly controller = new AbortController()
@@ -121,7 +117,7 @@ class BoundListener extends AsyncResource implements AbortListener {
   }
 }
 
-/** One listener's failure must not keep the abort from the others. */
+/** An error of one listener becomes a warning, so that the others are still called. */
 function notify(listener: AbortListener, reason: unknown): void {
   try {
     listener.abort(reason)

@@ -1,21 +1,21 @@
 import { processWide } from '../process-wide.js'
 
-/** Where the time comes from. A test can put another clock in the place of the system's. */
+/** The source of time. A test can replace the system's clock. */
 export interface Clock {
   /** The monotonic clock, in milliseconds. */
   now(): number
   /** Milliseconds since the epoch. */
   wallTime(): number
   /**
-   * Runs `run` once after `ms` milliseconds, and returns what stops it. With `ref` false the timer
-   * does not keep the process alive.
+   * Runs `run` once after `ms` milliseconds. Returns a function that cancels it. With `ref` false
+   * the timer does not keep the process alive.
    */
   startTimer(run: () => void, ms: number, ref: boolean): () => void
-  /** Runs `run` once behind what the sockets have brought, and returns what stops it. */
+  /** Runs `run` once, after pending socket events. Returns a function that cancels it. */
   runSoon(run: () => void): () => void
 }
 
-// The globals are looked up at each use, as vitest, Jest and `node:test` replace them.
+// Looks up the globals on each use, because vitest, Jest and `node:test` replace them.
 const systemClock: Clock = {
   now: () => performance.now(),
   wallTime: () => Date.now(),
@@ -32,31 +32,31 @@ const systemClock: Clock = {
   },
 }
 
-/** All copies of the library must agree on the time. */
+/** Shared, because all copies of the library must agree on the time. */
 const set = processWide<{ clock: Clock | undefined }>('clock', () => ({ clock: undefined }))
 
-/** The monotonic clock, in milliseconds: what durations and deadlines go by. */
+/** The monotonic clock, in milliseconds, used for durations and deadlines. */
 export function now(): number {
   return set.clock === undefined ? performance.now() : set.clock.now()
 }
 
-/** Milliseconds since the epoch. It may jump, so only what other processes read goes by it. */
+/** Milliseconds since the epoch. It may jump, so use it only for what other processes read. */
 export function wallTime(): number {
   return set.clock === undefined ? Date.now() : set.clock.wallTime()
 }
 
-/** The clock that is in use now. */
+/** The clock in use. */
 export function currentClock(): Clock {
   return set.clock ?? systemClock
 }
 
-/** Differs whenever the timers do: because a clock was set, or a test has mocked `setTimeout()`. */
+/** Identifies the current timers. Changes when a clock is set or a test mocks `setTimeout()`. */
 export function timersInUse(): unknown {
   return set.clock ?? setTimeout
 }
 
 /**
- * Sets the clock of the process; `undefined` brings the system's back.
+ * Sets the clock of the process; `undefined` restores the system's clock.
  * @internal
  */
 export function setClock(clock: Clock | undefined): void {

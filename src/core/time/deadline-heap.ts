@@ -1,32 +1,35 @@
 /**
- * What waits for a moment: any object with these two members, so that a layer's record of a call
- * can wait without a further object.
+ * Something that waits for a point in time: any object with these two members, so that a layer's
+ * record of a call can wait without another object.
  */
 export interface Expiring {
-  /** Its slot, which only the set of deadlines writes. Begin with `NOT_WAITING`. */
+  /** Its slot, written only by the set of deadlines. Start with `NOT_WAITING`. */
   deadlineSlot: number
-  /** The moment has come. */
+  /** Called when the time has come. */
   expire(): void
 }
 
-/** The `deadlineSlot` of what does not wait. */
+/** The `deadlineSlot` of an entry that is not waiting. */
 export const NOT_WAITING = -1
 
-/** Up to this many slots are kept when nobody waits, and left empty before the heap is tidied. */
+/**
+ * How many slots are kept when nobody waits, and how many may be empty before the heap is
+ * compacted.
+ */
 const SPARE_SLOTS = 64
 
 /**
- * Who waits for which moment, in a binary heap of slots; equal moments keep the order in which they
- * were set.
+ * Who waits for which time: a binary heap of slots. Entries with equal times keep the order in
+ * which they were added.
  *
- * Who leaves gives up the slot but not its place in the heap, which is tidied when half of it is
- * empty: with many calls of one duration that is five times as fast as taking the place out, and
- * nothing of the call is kept.
+ * A removed entry empties its slot but leaves the slot in the heap. The heap is compacted when half
+ * of it is empty. With many calls of one duration this is five times as fast as removing from the
+ * middle of the heap, and nothing of the call is kept in memory.
  */
 export class DeadlineHeap {
-  /** How many wait. */
+  /** Number of waiting entries. */
   size = 0
-  /** By slot; undefined where somebody has left. */
+  /** Entries by slot; undefined where the entry has been removed. */
   #entries: (Expiring | undefined)[] = []
   #moments: number[] = []
   #orders: number[] = []
@@ -35,10 +38,10 @@ export class DeadlineHeap {
   /** Slots that are not in the heap. */
   #free: number[] = []
   #freeCount = 0
-  /** Slots, the earliest first. */
+  /** A heap of slots, earliest first. */
   #heap: number[] = []
   #heapSize = 0
-  /** Slots that are neither free nor in the heap. */
+  /** Number of slots that `takeUntil()` took and `expire()` has not seen yet. */
   #taken = 0
 
   add(entry: Expiring, moment: number): void {
@@ -51,13 +54,13 @@ export class DeadlineHeap {
     this.#raise(this.#heapSize++, slot)
   }
 
-  /** Takes out one that waits. */
+  /** Removes a waiting entry. */
   remove(entry: Expiring): void {
     this.#release(entry)
     this.#shrink()
   }
 
-  /** The earliest moment that somebody waits for, or `Infinity`. */
+  /** The earliest time that an entry waits for, or `Infinity`. */
   earliest(): number {
     while (this.#heapSize > 0) {
       const slot = this.#heap[0] as number
@@ -67,7 +70,7 @@ export class DeadlineHeap {
     return Number.POSITIVE_INFINITY
   }
 
-  /** Takes out the one with the earliest moment; undefined when nobody waits. */
+  /** Removes and returns the entry with the earliest time; undefined when there is none. */
   takeFirst(): Expiring | undefined {
     while (this.#heapSize > 0) {
       const slot = this.#removeFirst()
@@ -82,8 +85,8 @@ export class DeadlineHeap {
   }
 
   /**
-   * Takes out the slots whose moment is `moment` or before, in order. Each is to be given to
-   * `expire()`; who waits there can still be removed before.
+   * Removes and returns, in order, the slots whose time is `moment` or earlier. Pass each to
+   * `expire()`. Until then its entry can still be removed.
    */
   takeUntil(moment: number): number[] {
     const taken: number[] = []
@@ -92,7 +95,7 @@ export class DeadlineHeap {
     return taken
   }
 
-  /** Lets the one expire who waits in a slot that was taken out. */
+  /** Expires the entry in a slot returned by `takeUntil()`, unless it has been removed. */
   expire(slot: number): void {
     const entry = this.#entries[slot]
     if (entry !== undefined) this.#release(entry)
@@ -108,7 +111,7 @@ export class DeadlineHeap {
     this.size--
   }
 
-  /** After somebody has left. */
+  /** Called after a removal. */
   #shrink(): void {
     if (this.#heapSize > 2 * this.size + SPARE_SLOTS) this.#tidy()
     if (this.size > 0 || this.#taken > 0) return
@@ -123,7 +126,7 @@ export class DeadlineHeap {
     this.#free = []
   }
 
-  /** Takes the empty slots out of the heap, all at once. */
+  /** Removes all empty slots from the heap. */
   #tidy(): void {
     let size = 0
     for (let i = 0; i < this.#heapSize; i++) {
@@ -149,7 +152,7 @@ export class DeadlineHeap {
     return (this.#orders[one] as number) < (this.#orders[other] as number)
   }
 
-  /** Puts a slot at a place in the heap or, as far as it comes before those there, higher up. */
+  /** Places a slot at `place` or higher, before the slots it must precede. */
   #raise(place: number, slot: number): void {
     const heap = this.#heap
     let at = place
@@ -163,7 +166,7 @@ export class DeadlineHeap {
     heap[at] = slot
   }
 
-  /** Puts a slot at a place in the heap or, as far as those there come before it, lower down. */
+  /** Places a slot at `place` or lower, after the slots it must follow. */
   #sink(place: number, slot: number): void {
     const heap = this.#heap
     let at = place

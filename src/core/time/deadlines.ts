@@ -2,25 +2,25 @@ import { AsyncResource } from 'node:async_hooks'
 import { currentClock, now, timersInUse } from './clock.js'
 import { DeadlineHeap, type Expiring, NOT_WAITING } from './deadline-heap.js'
 
-/** Node runs a longer timer at once, with a warning. */
+/** Node runs a longer timer immediately, with a warning. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * Node's timers fire this much too early at most, and what is no further apart expires at once.
+ * Node's timers may fire up to this much too early. Entries this close together expire at once.
  * Milliseconds.
  */
 const GRAIN_MS = 1
 
 /**
- * A timer that is this late was held up by a blocked event loop: what has arrived meanwhile is
- * looked at first, as it may be what the deadline is there to miss. Milliseconds.
+ * A timer this late was delayed by a blocked event loop. What has arrived meanwhile is read first,
+ * because it may be just what the deadline waits for. Milliseconds.
  */
 const LATE_MS = 20
 
 /**
- * Everything that waits for a moment, with one timer for the earliest: nearly all calls end long
- * before their deadline, and a place here costs a tenth of a timer. Nothing expires before its
- * moment, and equal moments expire in the order in which they were set.
+ * Everything that waits for a point in time, with one timer for the earliest. Nearly all calls end
+ * long before their deadline, and an entry here costs a tenth of a timer. Nothing expires too
+ * early, and entries with equal times expire in the order in which they were set.
  */
 export class Deadlines {
   readonly #waiting = new DeadlineHeap()
@@ -28,39 +28,43 @@ export class Deadlines {
   readonly #ref: boolean
   #stopTimer: (() => void) | undefined
   #timerMoment = Number.POSITIVE_INFINITY
-  // Of which timers it is, and of which it is about to be: a test may replace them at any time.
+  // Which timers the current timer belongs to, and which the next one will. A test may replace
+  // them.
   #timers: unknown
   #arming: unknown
   /**
-   * How far the timers run ahead of the clock. Always 0, but in a test that mocks `setTimeout()`
-   * and not `performance.now()`, as `node:test` does.
+   * How far timers run ahead of the clock. Always 0, except in a test that mocks `setTimeout()` but
+   * not `performance.now()`, as `node:test` does.
    */
   #aheadMs = 0
-  /** Whoever happens to start the timer must not lend its async context to all who wait. */
+  /**
+   * A neutral async context, because the call that happens to start the timer must not pass its own
+   * context to all others.
+   */
   readonly #context = new AsyncResource('blossom-stack.deadlines')
 
   constructor({ ref }: { ref: boolean }) {
     this.#ref = ref
   }
 
-  /** How many wait. */
+  /** Number of waiting entries. */
   get size(): number {
     return this.#waiting.size
   }
 
-  /** Has `entry` expire at `moment` of `now()`, and at no moment that was set before. */
+  /** Expires `entry` at `moment`, a time of `now()`. Replaces an earlier setting. */
   set(entry: Expiring, moment: number): void {
     if (entry.deadlineSlot !== NOT_WAITING) this.#waiting.remove(entry)
     const due = moment + this.#aheadMs
     this.#waiting.add(entry, due)
     const timers = timersInUse()
     if (this.#arming === timers || (this.#timers === timers && due >= this.#timerMoment)) return
-    // Not yet: a call that ends within the same turn needs no timer at all.
+    // Deferred, because a call that ends within the same turn needs no timer.
     this.#arming = timers
     process.nextTick(arm, this)
   }
 
-  /** Takes `entry` out. Nothing happens when it does not wait. */
+  /** Removes `entry`, if it waits. */
   clear(entry: Expiring): void {
     if (entry.deadlineSlot === NOT_WAITING) return
     this.#waiting.remove(entry)
@@ -68,7 +72,7 @@ export class Deadlines {
   }
 
   /**
-   * Starts the timer for the earliest, unless it runs.
+   * Starts the timer for the earliest entry, unless it is running.
    * @internal
    */
   arm(): void {
@@ -92,7 +96,7 @@ export class Deadlines {
   }
 
   #fire(): void {
-    // Immediates run behind the sockets, timers before them.
+    // Immediates run after socket events, timers before them.
     if (this.#reached() - this.#timerMoment > LATE_MS) this.#expireSoon()
     else this.#expire()
   }
@@ -111,7 +115,8 @@ export class Deadlines {
     if (moment > reached) return this.arm()
     for (const slot of this.#waiting.takeUntil(Math.min(reached, moment + GRAIN_MS)))
       this.#expireOne(slot)
-    // As with Node's timers, all that follows from one moment runs before the next, however late.
+    // As with Node's timers, everything that follows from one time runs before the next time, even
+    // if late.
     this.#timerMoment = this.#waiting.earliest()
     if (this.#timerMoment <= this.#reached()) return this.#expireSoon()
     this.#timerMoment = Number.POSITIVE_INFINITY
@@ -122,12 +127,12 @@ export class Deadlines {
     try {
       this.#waiting.expire(slot)
     } catch (error) {
-      // As uncaught as in any timer, and it keeps nobody else from expiring.
+      // An error is uncaught, as in any timer, but the other entries still expire.
       process.nextTick(rethrow, error)
     }
   }
 
-  /** How far time has come, by the timers. */
+  /** The current time, as the timers see it. */
   #reached(): number {
     return now() + this.#aheadMs
   }
@@ -145,15 +150,15 @@ function rethrow(error: unknown): never {
   throw error
 }
 
-/** What calls and layers wait for. */
+/** Deadlines of calls and layers. */
 export const deadlines: Deadlines = new Deadlines({ ref: true })
 
-/** What nobody stays for: it does not keep the process alive. */
+/** Deadlines that do not keep the process alive. */
 export const backgroundDeadlines: Deadlines = new Deadlines({ ref: false })
 
 /**
- * Milliseconds left until the context's deadline: negative when it has passed, `Infinity` when
- * there is none.
+ * Milliseconds until the context's deadline: negative when it has passed, `Infinity` when there is
+ * none.
  */
 export function remaining(context: { readonly deadline: number }): number {
   const { deadline } = context

@@ -3,8 +3,8 @@ import { type Expiring, NOT_WAITING } from './deadline-heap.js'
 import { backgroundDeadlines } from './deadlines.js'
 
 /**
- * Calls `run` each time that nothing has happened for a while, until it is stopped. `restart()`
- * only reads the clock, so it may be called for every chunk. It does not keep the process alive.
+ * Calls `run` each time nothing has happened for `ms`, until stopped. `restart()` only reads the
+ * clock, so it may be called for every chunk. Does not keep the process alive.
  */
 export class IdleTimer implements Expiring {
   /** @internal */
@@ -21,7 +21,7 @@ export class IdleTimer implements Expiring {
     backgroundDeadlines.set(this, this.#since + ms)
   }
 
-  /** Something has happened. */
+  /** Call when something has happened. */
   restart(): void {
     this.#since = now()
     this.#wasRestarted = true
@@ -34,7 +34,7 @@ export class IdleTimer implements Expiring {
 
   /** @internal */
   expire(): void {
-    // By the timer alone when it can: a test may mock timers and not the clock.
+    // If never restarted, trust the timer alone: a test may mock timers but not the clock.
     if (!this.#wasRestarted || now() - this.#since >= this.#ms) {
       this.#since = now()
       this.#run()

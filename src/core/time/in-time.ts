@@ -1,8 +1,8 @@
 import { Timer } from './timer.js'
 
 /**
- * What an operation gives, or what `late` gives when it takes longer than `ms`; the operation goes
- * on then, and nobody hears of it.
+ * Returns the result of an operation, or of `late()` when the operation takes longer than `ms`. The
+ * operation then continues, and its result is ignored.
  */
 export async function inTime<T, Late>(
   operation: () => Promise<T>,

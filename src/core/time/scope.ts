@@ -1,8 +1,8 @@
 import { type AbortListener, Cancel } from './cancel.js'
 
 /**
- * A cancellation below the context's: it is aborted together with its parent, or on its own.
- * `dispose()` removes it from the parent; call it when the work has ended.
+ * A child cancellation: aborted together with its parent, or on its own. Call `dispose()` when the
+ * work has ended, to remove it from the parent.
  */
 export class Scope extends Cancel {
   readonly #parent: Cancel
@@ -13,20 +13,20 @@ export class Scope extends Cancel {
     parent.add(this)
   }
 
-  /** Takes it off its parent. */
+  /** Removes the scope from its parent. */
   dispose(): void {
     this.#parent.remove(this)
   }
 
   /**
-   * Settles as `work` does, or rejects with the reason as soon as the scope is aborted, whether or
-   * not the work stops.
+   * Settles as `work` does. Rejects with the reason as soon as the scope is aborted, even if the
+   * work does not stop.
    */
   race<T>(work: T | Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const listener: AbortListener = { abort: reject }
       this.add(listener)
-      // A plain layer may answer without a promise.
+      // A plain function used as a layer may answer without a promise.
       Promise.resolve(work).then(
         (value) => {
           this.remove(listener)
@@ -42,8 +42,8 @@ export class Scope extends Cancel {
 }
 
 /**
- * Opens a scope below `context`: derive a context with `{ cancel: scope }` for the work that it may
- * cut short.
+ * Creates a child cancellation of `context`. Derive a context with `{ cancel: scope }` for work
+ * that it should be able to abort.
  */
 export function abortScope(context: { readonly cancel: Cancel }): Scope {
   return new Scope(context.cancel)

@@ -1,8 +1,8 @@
 import { type AbortListener, Cancel } from './cancel.js'
 
 /**
- * A caller's signal as a cancellation: one listener on the signal however many calls share it, none
- * while no call is under way.
+ * A caller's signal as a cancellation. Adds one listener to the signal however many calls share it,
+ * and none while no call is running.
  */
 class SignalCancel extends Cancel {
   readonly #source: AbortSignal
@@ -22,8 +22,8 @@ class SignalCancel extends Cancel {
   }
 
   override add(listener: AbortListener): void {
-    // An abort whose event has not reached us yet (we may be called from another of its listeners)
-    // counts already.
+    // The signal may be aborted although its event has not reached us yet, for example when we are
+    // called from another of its listeners.
     if (this.#source.aborted && !this.aborted) this.abort(this.#source.reason)
     if (!this.aborted && !this.watched) this.#source.addEventListener('abort', this, { once: true })
     super.add(listener)
@@ -35,19 +35,19 @@ class SignalCancel extends Cancel {
   }
 }
 
-/** Of all copies of this library: one listener on a signal is enough. */
+/** Shared by all copies of this library, so that each signal has one listener. */
 const CANCEL: unique symbol = Symbol.for('blossom-stack.cancel') as never
 
-/** The cancellation that follows `signal`; the same one for the same signal. */
+/** The cancellation that follows `signal`. Returns the same object for the same signal. */
 export function cancelOf(signal: AbortSignal & { [CANCEL]?: SignalCancel }): Cancel {
   let cancel = signal[CANCEL]
   if (cancel === undefined) {
     cancel = new SignalCancel(signal)
-    // On the signal itself: in a WeakMap the signals of calls long answered stay until the next
-    // full garbage collection.
+    // Stored on the signal itself. A `WeakMap` would keep the signals of finished calls until the
+    // next full garbage collection.
     if (Object.isExtensible(signal)) signal[CANCEL] = cancel
   } else if (signal.aborted) {
-    // Between calls it does not listen.
+    // It does not listen between calls, so it may have missed the abort.
     cancel.abort(signal.reason)
   }
   return cancel

@@ -3,9 +3,7 @@ import { now } from './clock.js'
 import { type Expiring, NOT_WAITING } from './deadline-heap.js'
 import { deadlines } from './deadlines.js'
 
-/**
- * Waits `ms`, unless one of the `cancels` is aborted first: then it rejects with that reason.
- */
+/** Waits `ms` milliseconds. Rejects with the reason as soon as one of `cancels` is aborted. */
 export function sleep(ms: number, ...cancels: Cancel[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const sleeper = new Sleeper(cancels, resolve, reject)

@@ -25,7 +25,7 @@ export class Timer implements Expiring {
     this.#set.clear(this)
   }
 
-  /** Lets the process end although the timer is still set. */
+  /** Lets the process exit although the timer is still set. */
   unref(): this {
     if (this.deadlineSlot === NOT_WAITING || this.#set === backgroundDeadlines) return this
     this.#set.clear(this)
