@@ -1,8 +1,8 @@
 import { isBytes, isPlain } from '../core/index.js'
 
-// A store outside the process holds JSON, and bytes unless it holds text only. JSON has no word for
-// some values that answers do have, such as a field that is `undefined`: they are listed beside the
-// content, by their places. An answer that holds anything else is not stored.
+// An external store holds JSON; some also hold bytes, others only text. JSON cannot represent some
+// values that answers contain, such as an `undefined` field. Their paths are listed beside the
+// content. An answer with any other special value is not stored.
 
 const WORDS: Readonly<Record<string, unknown>> = {
   undefined,
@@ -12,28 +12,28 @@ const WORDS: Readonly<Record<string, unknown>> = {
   '-Infinity': Number.NEGATIVE_INFINITY,
 }
 
-/** Of an object without a prototype. */
+/** Marks an object without a prototype. */
 const BARE = 'bare'
-/** Of bytes, where they are written as text. */
+/** Marks bytes that are written as text. */
 const BYTES = 'bytes'
 
-/** A place in a value, and what is there. */
+/** The path of a value that JSON cannot represent, and what it is. */
 export type Oddity = readonly [path: readonly (string | number)[], what: string]
 
-/** Deeper values, and larger ones, are not stored. */
+/** Deeper or larger values are not stored. */
 const DEEPEST = 256
 const MOST_VALUES = 1_000_000
 
 /**
- * What of a value JSON cannot say; undefined when a store cannot hold the value at all. `asText`:
- * whether the store holds text only, so that bytes are none of its own.
+ * Lists the values that JSON cannot represent; undefined when a store cannot hold the value at all.
+ * @param asText whether the store holds only text, so that bytes must be listed too
  */
 export function odditiesIn(value: unknown, asText = false): readonly Oddity[] | undefined {
   const search = new Search(asText)
   return search.isStorable(value) ? search.found : undefined
 }
 
-/** JSON in which bytes are written in base64. */
+/** Writes a value as JSON, with bytes in base64. */
 export function textOf(value: unknown): string {
   return JSON.stringify(value, function (this: Record<string, unknown>, key, written) {
     const bytes = this[key]
@@ -48,7 +48,7 @@ class Search {
   readonly found: Oddity[] = []
   readonly #asText: boolean
   readonly #path: (string | number)[] = []
-  /** The objects around the one that is looked at. */
+  /** The objects that enclose the current one, to detect cycles. */
   readonly #around = new Set<object>()
   #values = 0
 
@@ -83,7 +83,7 @@ class Search {
     if (isOdd || this.#around.has(value) || Object.getOwnPropertySymbols(value).length > 0)
       return false
     const keys = Object.keys(value)
-    // Holes, and further fields of an array.
+    // A sparse array, or an array with extra fields.
     if (isList && (keys.length !== value.length || keys.some((key, i) => key !== String(i))))
       return false
     if (Object.getPrototypeOf(value) === null) this.#add(BARE)
@@ -107,8 +107,9 @@ class Search {
 }
 
 /**
- * The value again that `odditiesIn()` looked at, from its JSON. Anything may come from a store.
- * @throws TypeError when these are no oddities of it
+ * Restores a value from its JSON and the list that `odditiesIn()` returned. A store may return
+ * anything.
+ * @throws TypeError when the list does not match the content
  */
 export function withOddities(content: unknown, oddities: unknown): unknown {
   if (oddities === undefined) return content
@@ -120,13 +121,13 @@ export function withOddities(content: unknown, oddities: unknown): unknown {
 function putBack(root: object, path: readonly (string | number)[], what: string): void {
   let at = root as Record<string | number, unknown>
   const last = path.at(-1) as string | number
-  // Own fields only, or a store could reach into prototypes.
+  // Own fields only, so that a bad entry cannot change a prototype.
   for (const key of path.slice(0, -1)) at = own(at, key) as typeof at
   if (what === BARE) return void bare(own(at, last))
   if (what === BYTES) return put(at, last, Buffer.from(String(own(at, last)), 'base64'))
   if (!Object.hasOwn(WORDS, what)) throw new TypeError('Unknown oddity.')
   const value = WORDS[what]
-  // A Keyv may keep live objects, in which all is as it was.
+  // A `Keyv` may return live objects, which have kept the value.
   if (Object.hasOwn(at, last) && Object.is(at[last], value)) return
   if (Array.isArray(at)) own(at, last)
   put(at, last, value)

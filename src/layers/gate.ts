@@ -1,28 +1,33 @@
 import { isStackError, now, RateLimitError } from '../core/index.js'
 
-/** After a refusal that names no time: doubled each time up to the longest. Milliseconds. */
+/**
+ * Pause after a rejection without a `Retry-After`: doubled each time, up to the maximum.
+ * Milliseconds.
+ */
 const PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 8_000
-/** Of that, so much more at random: others who were refused as well must not come all at once. */
+/**
+ * Random addition to the pause, as a share of it, so that rejected calls do not all return at once.
+ */
 const JITTER = 0.25
-/** Whatever time a refusal names. Milliseconds. */
+/** Longest pause, whatever time a rejection names. Milliseconds. */
 const LONGEST_MS = 60_000
-/** So many calls at once are no trial any more. */
+/** When this many calls are allowed at once, the limit is lifted. */
 const ALL = 1_024
 
 /**
- * Lets calls through until upstream refuses one for the number of calls. Then it is shut for a
- * while, and opens little by little: for one call beside those that were in progress, and for twice
- * as many with each success.
+ * Lets calls through until upstream rejects one for the number of calls. Then it closes for a
+ * while, and reopens gradually: first for one call beside those in progress, then for twice as many
+ * with each success.
  */
 export class Gate {
   readonly #random: () => number
   #shutUntil = 0
-  /** Times it was shut: a call's pass is the number of its time. */
+  /** How many times it has closed. Each call keeps this number as its pass. */
   #times = 0
-  /** Times it was shut since a call succeeded. */
+  /** How many times it has closed since the last success. */
   #inARow = 0
-  /** Calls that may be in progress, of those that began since it was shut. */
+  /** How many calls may be in progress, of those that started since it closed. */
   #allowed = Number.POSITIVE_INFINITY
   #inProgress = 0
 
@@ -30,7 +35,7 @@ export class Gate {
     this.#random = random
   }
 
-  /** The moment from which calls may begin; it may have passed. */
+  /** When calls may start; possibly in the past. */
   get opensAt(): number {
     return this.#shutUntil
   }
@@ -39,23 +44,23 @@ export class Gate {
     return this.#shutUntil > 0 && now() < this.#shutUntil
   }
 
-  /** Whether a call may begin. */
+  /** Whether a call may start. */
   get isOpen(): boolean {
     return !this.isShut && this.#inProgress < this.#allowed
   }
 
-  /** A call begins. Returns its pass. */
+  /** Counts a call that starts. Returns its pass. */
   begin(): number {
     this.#inProgress++
     return this.#times
   }
 
-  /** Whether a call with this pass, which has not begun to run, may do so. */
+  /** Whether a call with this pass that is not running yet may still run. */
   accepts(pass: number): boolean {
     return pass === this.#times && !this.isShut
   }
 
-  /** The answer to a call has begun: upstream has taken it. */
+  /** The answer to a call has started, so upstream has accepted the call. */
   succeeded(pass: number): void {
     if (pass !== this.#times) return
     this.#inARow = 0
@@ -69,12 +74,12 @@ export class Gate {
   }
 
   /**
-   * Upstream has refused a call. `slowly`: whether it opens little by little. Returns whether it is
-   * shut for longer than before.
+   * Upstream rejected a call. With `slowly` the gate reopens gradually. Returns whether it now
+   * stays closed for longer than before.
    */
   refused(pass: number, retryAfter: number | undefined, slowly: boolean): boolean {
     const isFirst = pass === this.#times && !this.isShut
-    // The others of a burst may name a longer time, and are no reason for one otherwise.
+    // Later rejections of one burst can extend the pause, but only by naming a time.
     const pauseMs = retryAfter ?? (isFirst ? this.#backoff() : 0)
     const until = now() + Math.min(pauseMs, LONGEST_MS)
     if (isFirst) {
@@ -94,14 +99,14 @@ export class Gate {
   }
 }
 
-/** Why a call is refused that cannot wait until its gate opens. */
+/** The error of a call that cannot wait until its gate opens. */
 export function shutError(layer: string, opensAt: number): RateLimitError {
   const delayMs = opensAt - now()
   const sentence = `Upstream limits calls: the next may begin in ${Math.ceil(delayMs)} ms, too late for this one; try again then.`
   return new RateLimitError(sentence, { layer, refused: true, retryAfter: delayMs })
 }
 
-/** What upstream asked for when it refused a call for their number; undefined for another failure. */
+/** Reads a rejection for the number of calls from an error; undefined for any other failure. */
 export function refusalIn(error: unknown): { readonly retryAfter: number | undefined } | undefined {
   try {
     if (!isStackError(error))
@@ -112,7 +117,7 @@ export function refusalIn(error: unknown): { readonly retryAfter: number | undef
     const { retryAfter = 0 } = error
     return { retryAfter: retryAfter > 0 ? retryAfter : undefined }
   } catch {
-    // A foreign error may be anything, a proxy too, of which any reading may throw.
+    // An error from outside may be a proxy that throws when read.
     return undefined
   }
 }

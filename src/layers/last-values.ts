@@ -1,12 +1,12 @@
-/** The last values of something, in order of size. */
+/** The last values of something, sorted. */
 export class LastValues {
-  /** In the order in which they came, from `#oldest` on when there are as many as are kept. */
+  /** In order of arrival, starting at `#oldest` when full. */
   readonly #inTurn: Float64Array
   readonly #sorted: Float64Array
   #oldest = 0
   count = 0
 
-  /** @param kept how many are remembered */
+  /** @param kept how many values to keep */
   constructor(kept: number) {
     this.#inTurn = new Float64Array(kept)
     this.#sorted = new Float64Array(kept)
@@ -26,17 +26,17 @@ export class LastValues {
     this.#oldest = 0
   }
 
-  /** The value at a place, from 0 for the smallest; there must be so many. */
+  /** The value at a position, 0 being the smallest. The position must exist. */
   at(place: number): number {
     return this.#sorted[place] as number
   }
 
-  /** The value that this share of them is at most; there must be one. */
+  /** The value that this share of the values does not exceed. There must be at least one value. */
   quantile(share: number): number {
     return this.at(Math.ceil(share * this.count) - 1)
   }
 
-  /** Puts a value into the order, for the one that is at `place`. */
+  /** Sorts a value in, replacing the one at `place`. */
   #put(value: number, place: number): void {
     const sorted = this.#sorted
     let at = place

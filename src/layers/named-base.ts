@@ -1,12 +1,12 @@
 import { type BaseFacts, ConfigError } from '../core/index.js'
 
 /**
- * Checks that the function of a stack has a name, by which other processes know it. Its name in its
- * source does not identify it: two may have the same name, or none.
+ * Returns a check that the base has a name, by which other processes identify it. The name in the
+ * source code does not count, because two functions may have the same one, or none.
  *
- * @param layer the kind of the layer that needs it
- * @param when the options that it is needed with
- * @param or what would do as well
+ * @param layer kind of the layer that needs it
+ * @param when the options that require it
+ * @param or an alternative to the name, for the message
  */
 export const checkNamed =
   (layer: string, when: string, or = '') =>

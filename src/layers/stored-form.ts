@@ -11,18 +11,18 @@ import {
 import { type Oddity, odditiesIn, withOddities } from './beyond-json.js'
 
 /**
- * A complete answer as the cache keeps it: a value, the chunks of a stream, or a stream of frames
- * as the text that it came as.
+ * A complete answer as stored by the cache: a value, the chunks of a stream, or a stream of frames
+ * as the text that arrived.
  */
 export type StoredAnswer = { readonly form: 'value'; readonly value: Shared } | StoredStream
 
-/** A complete stream, and in which variant it was asked for. */
+/** A complete stream, with the variant that was requested. */
 export type StoredStream = { readonly variant?: string | undefined } & (
   | { readonly form: 'stream'; readonly chunks: Shared }
   | { readonly form: 'frames'; readonly transcript: Transcript }
 )
 
-/** Of a stream, from what its log has kept of it. */
+/** The stored form of a stream, from the entries that its log has kept. */
 export function streamToStore(
   entries: readonly unknown[],
   isFrames: boolean,
@@ -36,24 +36,24 @@ export function streamToStore(
 const withoutAsides = (frames: readonly Frame[]): readonly Frame[] =>
   frames.some(({ isAside }) => isAside) ? frames.filter(({ isAside }) => !isAside) : frames
 
-/** Rough size in memory. Bytes. */
+/** Rough size in memory, in bytes. */
 export function sizeOf(answer: StoredAnswer): number {
   if (answer.form === 'frames') return answer.transcript.bytes
   return answer.form === 'value' ? answer.value.bytes : answer.chunks.bytes
 }
 
-/** What a store outside the process holds of an answer. */
+/** The form of an answer for external stores. */
 export interface Written {
   readonly form: 'value' | 'json' | 'stream' | 'frames'
   /** Plain JSON and bytes. */
   readonly content: unknown
-  /** What JSON cannot say of it. */
+  /** Values that JSON cannot represent, with their paths. */
   readonly oddities?: readonly Oddity[] | undefined
-  /** In which a stream was asked for. */
+  /** The variant of the stream that was requested. */
   readonly variant?: unknown
 }
 
-/** An answer for a store; undefined when it would not come back as it is. */
+/** An answer's form for external stores; undefined when it cannot be restored exactly. */
 export function write(answer: StoredAnswer, asText = false): Written | undefined {
   if (answer.form === 'frames') {
     const { form, transcript, variant } = answer
@@ -61,7 +61,7 @@ export function write(answer: StoredAnswer, asText = false): Written | undefined
   }
   const shared = answer.form === 'value' ? answer.value : answer.chunks
   if (shared instanceof SharedJson) {
-    // The place of the text is in `rest`, and nothing in it.
+    // `rest` has a field for the text, which is undefined.
     const { data: _, ...rest } = shared.rest as { data?: unknown }
     return written('json', { text: shared.text, rest }, asText)
   }
@@ -80,7 +80,10 @@ function written(
   return oddities.length === 0 ? { form, content, variant } : { form, content, variant, oddities }
 }
 
-/** What `write()` gave, from a store that may hold anything; undefined for what is none. */
+/**
+ * Reads what `write()` returned, from a store that may contain anything; undefined for anything
+ * else.
+ */
 export function read({
   form,
   content: json,
@@ -108,20 +111,22 @@ export function read({
   }
 }
 
-/** Parses every frame: what goes out as text must be JSON, and without `__proto__`. */
+/**
+ * Parses every frame, because frames are sent on as text: they must be JSON without `__proto__`.
+ */
 function cleaned(transcript: Transcript): Transcript {
   return Transcript.of(
     transcript.frames().map(({ text, event }) => new Frame(readJson(text).text, undefined, event)),
   )
 }
 
-/** The chunks of a stored stream as one caller gets them. */
+/** The chunks of a stored stream, for one caller. */
 export function chunksOf(answer: StoredStream): readonly unknown[] {
   return answer.form === 'stream'
     ? (answer.chunks.take() as readonly unknown[])
     : answer.transcript.frames()
 }
 
-/** Chunks as values: frames are parsed. */
+/** Converts chunks to values: frames are parsed. */
 export const valuesOf = (chunks: readonly unknown[]): readonly unknown[] =>
   chunks.map((chunk) => (isJson(chunk) ? chunk.take() : chunk))

@@ -23,46 +23,52 @@ import {
 /** Options of `timeout()`. */
 export interface TimeoutOptions<Name extends string = 'timeout'> {
   /**
-   * Longest time from the call to the end of its answer. Milliseconds, at least 1; a function
-   * returns it for each request (`Infinity`: no limit), and a call for which it returns anything
-   * else fails with `CONFIG`.
-   * @default none
+   * Limits the time from the call to the end of its answer. Milliseconds, at least 1. A function
+   * returns the limit for each request (`Infinity` for none); if it returns anything else, the call
+   * fails with `CONFIG`.
+   * @default no limit
    */
   ms?: number | ((request: unknown) => number) | undefined
-  /** The same for an answer that is a stream, to its last chunk. Milliseconds. @default `ms` */
+  /**
+   * The same limit for answers that are streams, until their last chunk. Milliseconds. @default
+   * `ms`
+   */
   streamMs?: number | undefined
   /**
-   * Longest time from the call to a stream's first token (its commit). Milliseconds. @default none
+   * Limits the time from the call to the first token of a stream (its commit). Milliseconds.
+   * @default no limit
    */
   firstTokenMs?: number | undefined
   /**
-   * Longest silence of a stream while its reader waits; heartbeats are silence, a slow reader is
-   * not. Milliseconds.
-   * @default none
+   * Limits the silence of a stream while its reader waits. Heartbeats count as silence; a slow
+   * reader does not. Milliseconds.
+   * @default no limit
    */
   idleMs?: number | undefined
-  /** Key in `stats()`. @default 'timeout' */
+  /** Name of the layer, its key in `stats()`. @default 'timeout' */
   name?: Name | undefined
 }
 
-/** What `timeout()` has counted. */
+/** Counters of `timeout()`. */
 export interface TimeoutStats {
-  /** Calls cut short since creation. */
+  /** Calls ended by a time limit. */
   readonly fired: number
 }
 
 /**
- * Ends a call whose answer is not complete in time, and aborts its work. The caller's own abort is
- * passed on unchanged. One limit is enough, and it may be any of them.
+ * Ends a call whose answer is not complete in time, and aborts its work. At least one limit is
+ * required. An abort by the caller passes through unchanged.
  *
- * `ms` or `streamMs` is chosen by the base's `streams` trait. Without it the longer of the two holds
- * until the answer shows its form; then the right one counts, from the call's start.
+ * The base's `streams` trait decides between `ms` and `streamMs`. Without that trait, the longer
+ * limit applies until the form of the answer is known; then the right one applies, measured from
+ * the call's start.
  *
- * @throws ConfigError without any limit
- * @throws TimeoutError code `TIMEOUT`, status 504, with `phase` and `ms`; a stream already being
- * read fails with it
+ * @throws ConfigError (`CONFIG`) when no limit is given
+ * @throws TimeoutError (`TIMEOUT`, status 504), with `phase` and `ms`. A stream that is being read
+ * fails with it.
  * @example timeout({ ms: 30_000, firstTokenMs: 10_000, idleMs: 20_000 })
- * @see https://www.pollydocs.org/strategies/timeout the caller's cancellation is never relabelled
+ * @see https://www.pollydocs.org/strategies/timeout which also passes the caller's cancellation on
+ * unchanged
  */
 export function timeout<const Name extends string = 'timeout'>(
   options: TimeoutOptions<Name>,
@@ -92,15 +98,15 @@ export function timeout<const Name extends string = 'timeout'>(
   })
 }
 
-/** What the option `ms` may return. */
+/** The rule for what the function `ms` returns. */
 const RETURNED = { 'ms()': rules.required(rules.duration<undefined>(undefined)) }
 
-/** What the layer allows. */
+/** The limits of one `timeout()`. */
 class Limits {
   readonly layer: string
   readonly firstTokenMs: number | undefined
   readonly idleMs: number | undefined
-  /** Whether an answer's limits depend on whether it is a stream. */
+  /** Whether limits depend on the form of the answer. */
   readonly goByForm: boolean
   fired = 0
   readonly #ms: number | ((request: unknown) => number)
@@ -121,7 +127,7 @@ class Limits {
     this.goByForm = streamMs !== undefined || firstTokenMs !== undefined
   }
 
-  /** For an answer that is no stream. */
+  /** The limit for an answer that is not a stream. */
   plainMs(request: unknown): number {
     if (typeof this.#ms === 'number') return this.#ms
     const ms = atOnce(this.#ms(request))
@@ -136,7 +142,7 @@ class Limits {
 
 type Resolve = (answer: unknown) => void
 
-/** One call and its limits: a cancellation below its caller's. */
+/** One call and its limits: a cancellation that follows the caller's. */
 class TimedCall extends Cancel implements Expiring {
   /** @internal */
   deadlineSlot = NOT_WAITING
@@ -146,11 +152,11 @@ class TimedCall extends Cancel implements Expiring {
   readonly #reject: (error: unknown) => void
   readonly #start = now()
   readonly #plainMs: number
-  /** Whether the request asks for a stream; undefined when the base does not know. */
+  /** Whether the request asks for a stream; undefined when unknown. */
   readonly #streams: boolean | undefined
-  /** The limit on the whole answer that is in force. */
+  /** The current limit on the whole answer. */
   #totalMs: number
-  /** Until the first token, and then between tokens. */
+  /** The timer for the first token, and then for the gaps. */
   #partial: Timer | undefined
 
   constructor(
@@ -199,12 +205,12 @@ class TimedCall extends Cancel implements Expiring {
     }
   }
 
-  /** @internal The time for the whole answer is over. */
+  /** The time for the whole answer is over. @internal */
   expire(): void {
     this.#fire('total', this.#totalMs)
   }
 
-  /** The answer is not waited for any longer, whether or not the work stops. */
+  /** Rejects the call immediately, whether or not the work stops. */
   override abort(reason: unknown): void {
     super.abort(reason)
     this.ended()
@@ -248,10 +254,7 @@ class TimedCall extends Cancel implements Expiring {
     this.#resolve(stream ?? answer)
   }
 
-  /**
-   * What only the form of the answer could decide is judged now: an answer that came later than its
-   * own limit is too late.
-   */
+  /** Checks an answer whose limits depend on its form, now that the form is known. */
   #isTooLate(isStream: boolean): boolean {
     if (this.#streams !== undefined || !this.#limits.goByForm) return false
     const tookMs = now() - this.#start
@@ -263,7 +266,7 @@ class TimedCall extends Cancel implements Expiring {
     return this.aborted
   }
 
-  /** The stream has begun. */
+  /** The stream has started. */
   #watch(stream: Stream<unknown>): void {
     this.#partial?.stop()
     if (this.#totalMs !== this.#streamMs) {

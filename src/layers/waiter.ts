@@ -4,7 +4,7 @@ import { WaitingCall } from './waiting-call.js'
 /** Where a call waits. */
 interface Room<Ticket> {
   readonly layer: string
-  /** Longest wait. Milliseconds. */
+  /** Maximum wait. Milliseconds. */
   readonly maxWaitMs: number
   leave(waiter: Waiter<Ticket>, priority: number): void
 }

@@ -11,19 +11,20 @@ import {
 } from '../core/index.js'
 
 /**
- * A call whose turn comes in the last moment before its deadline is refused: who watches the deadline
- * further out cannot tell that it never ran. Node's timers have a grain of 1 ms at each end.
+ * A call whose turn comes this close to its deadline is rejected. Otherwise an outer timeout could
+ * end it without knowing that it never ran. Node's timers are accurate to 1 ms at each end.
+ * Milliseconds.
  */
 const TOO_LATE_MS = 2
 
-/** The moment at which a call gives up that has waited since `since`. */
+/** When a call that has waited since `since` gives up. */
 export function giveUpAt(context: Context, since: number, maxWaitMs: number): number {
   return Math.min(context.deadline - TOO_LATE_MS, since + maxWaitMs)
 }
 
 /**
- * One call while it waits in a list. It goes without its turn when it has waited as long as it may,
- * when its caller aborts it, or when its stack closes.
+ * One call while it waits in a list. It leaves without its turn when it has waited too long, when
+ * its caller aborts, or when its stack closes.
  */
 export abstract class WaitingCall extends Link implements Expiring, AbortListener {
   deadlineSlot = NOT_WAITING
@@ -38,14 +39,14 @@ export abstract class WaitingCall extends Link implements Expiring, AbortListene
   }
 
   protected abstract readonly layer: string
-  /** Longest wait. Milliseconds. */
+  /** Maximum wait. Milliseconds. */
   protected abstract readonly maxWaitMs: number
-  /** Why it goes when it has waited as long as it may. `cause`: the limit further out that passed. */
+  /** The error after waiting too long. `cause` is the outer time limit that passed, if any. */
   protected abstract timeUp(waitedMs: number, cause: unknown): Error
-  /** It goes without its turn, and rejects with the reason. */
+  /** Leaves without a turn, and rejects with the reason. */
   abstract refuse(reason: unknown): void
 
-  /** From now on it leaves by itself when it must. */
+  /** Starts to watch for the limit, the abort and the close. */
   watch(): void {
     const { closing, cancel } = this.context
     closing.add(this)
@@ -57,12 +58,12 @@ export abstract class WaitingCall extends Link implements Expiring, AbortListene
     return this.list !== undefined
   }
 
-  /** The moment at which it gives up. The deadline of shared work moves when callers join it. */
+  /** When it gives up. The deadline of shared work moves as callers join. */
   get limit(): number {
     return giveUpAt(this.context, this.#since, this.maxWaitMs)
   }
 
-  /** Its caller has aborted it, or its stack closes. */
+  /** The caller has aborted, or the stack closes. */
   abort(): void {
     const { cancel } = this.context
     if (!cancel.aborted) {
@@ -89,7 +90,7 @@ export abstract class WaitingCall extends Link implements Expiring, AbortListene
     this.refuse(this.timeUp(now() - this.#since, cause))
   }
 
-  /** It has left its list. */
+  /** Called after leaving the list. */
   protected left(): void {
     const { closing, cancel, trace } = this.context
     deadlines.clear(this)

@@ -1,7 +1,7 @@
-// p-queue's `PriorityQueue` keeps the bands in order, one band for each priority in use, and the
-// tenants within a band. The calls are ours, in linked lists: p-queue walks through all who wait to
-// take one out, and its place in the line costs a promise, a closure and an abort signal. When
-// somebody is called is for the layer to decide: `PQueue` would, as soon as its own count allows.
+// p-queue's `PriorityQueue` keeps the bands in order (one band per priority in use) and the tenants
+// within a band. The calls themselves are in our own linked lists: p-queue searches all waiting
+// calls to remove one, and each costs a promise, a closure and an abort signal there. The layer
+// decides when to start the next call; `PQueue` would do so as soon as its own count allows.
 
 import { PriorityQueue } from 'p-queue'
 import { type Context, LinkedList, now, QueueFullError } from '../core/index.js'
@@ -12,40 +12,40 @@ export type { Waiter } from './waiter.js'
 
 /** Options of a `WaitingRoom`. */
 export interface WaitingRoomOptions<Ticket = undefined> {
-  /** Name of the layer, for its errors and events. */
+  /** Name of the layer, for errors and events. */
   layer: string
-  /** Calls that may wait. */
+  /** Number of calls that may wait. */
   maxWaiting: number
-  /** Longest wait. Milliseconds. @default none */
+  /** Maximum wait. Milliseconds. @default no limit */
   maxWaitMs?: number | undefined
-  /** The band for a priority that nobody has who waits. @default one in order of arrival */
+  /** Creates the band for a new priority. @default a band in order of arrival */
   bandOf?: ((priority: number) => Band<Ticket>) | undefined
 }
 
-/** The calls of one priority, and which of them goes next. */
+/** The waiting calls of one priority. Decides which goes next. */
 export interface Band<Ticket> {
   readonly priority: number
   readonly size: number
-  /** How many of them go before a newcomer. */
+  /** How many of them go before a new call. */
   ahead(ticket: Ticket | undefined): number
   add(waiter: Waiter<Ticket>): void
   remove(waiter: Waiter<Ticket>): void
-  /** Decides whose turn it is; that one is called at once. */
+  /** Selects the next call, which is then called immediately. */
   next(): Waiter<Ticket>
-  /** All who wait. */
+  /** All waiting calls. */
   all(): readonly Waiter<Ticket>[]
 }
 
 /**
- * Where calls wait for their turn: larger priority first, and within one as their band decides.
- * Coming, being called and leaving cost the same however many wait.
+ * Where calls wait for their turn: higher priority first; within a priority, the band decides.
+ * Arriving, being called and leaving take constant time.
  */
 export class WaitingRoom<Ticket = undefined> {
   readonly layer: string
   readonly #maxWaiting: number
   readonly maxWaitMs: number
   readonly #bandOf: (priority: number) => Band<Ticket>
-  /** By priority. None of them is empty. */
+  /** By priority. No band is empty. */
   readonly #bands = new Map<number, Band<Ticket>>()
   readonly #order = new Ranking<Band<Ticket>>()
   #waiting = 0
@@ -65,7 +65,7 @@ export class WaitingRoom<Ticket = undefined> {
     return this.#waiting >= this.#maxWaiting
   }
 
-  /** How many of those who wait go before a newcomer of this priority. */
+  /** How many waiting calls go before a new call of this priority. */
   ahead(priority: number, ticket?: Ticket): number {
     let ahead = 0
     for (const band of this.#bands.values()) {
@@ -75,7 +75,7 @@ export class WaitingRoom<Ticket = undefined> {
     return ahead
   }
 
-  /** The moment at which a call gives up that has waited since `since`. */
+  /** When a call that has waited since `since` gives up. */
   limit(context: Context, since: number): number {
     return giveUpAt(context, since, this.maxWaitMs)
   }
@@ -87,9 +87,11 @@ export class WaitingRoom<Ticket = undefined> {
   }
 
   /**
-   * Resolves when the call's turn has come. Rejects, and leaves the room at once, when it is
-   * aborted, when its deadline or `maxWaitMs` passes (`TimeoutError`, phase `queue`), or when its
-   * stack closes (`ClosedError`). `since`: when it came. `ticket`: what its band goes by.
+   * Resolves when the call's turn has come. Rejects, and leaves the room, when the call is aborted,
+   * when its deadline or `maxWaitMs` passes (`TimeoutError`, phase `queue`), or when its stack
+   * closes (`ClosedError`).
+   * @param since when the call arrived
+   * @param ticket what the band uses to order calls
    */
   wait(context: Context, since = now(), ticket?: Ticket): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -99,19 +101,22 @@ export class WaitingRoom<Ticket = undefined> {
     })
   }
 
-  /** Decides whose turn it is: whoever asks calls that one. Undefined when nobody waits. */
+  /**
+   * Selects the next call, which the caller of this method must then call. Undefined when none
+   * waits.
+   */
   next(): Waiter<Ticket> | undefined {
     return this.#order.first?.next()
   }
 
-  /** Lets the first one go, before it returns. False when nobody waits. */
+  /** Calls the next waiting call synchronously. False when none waits. */
   callNext(): boolean {
     const waiter = this.next()
     waiter?.call()
     return waiter !== undefined
   }
 
-  /** All who wait. */
+  /** All waiting calls. */
   all(): Waiter<Ticket>[] {
     return [...this.#bands.values()].flatMap((band) => band.all())
   }
@@ -137,7 +142,7 @@ export class WaitingRoom<Ticket = undefined> {
   }
 }
 
-/** p-queue's `PriorityQueue` is typed for functions and holds anything. */
+/** p-queue types its `PriorityQueue` for functions, but it holds any item. */
 interface AnyPriorityQueue<Item> {
   enqueue(item: Item, at: { readonly priority: number }): void
   dequeue(): Item | undefined
@@ -145,8 +150,8 @@ interface AnyPriorityQueue<Item> {
 }
 
 /**
- * Items with the largest priority first. The first is kept apart, as p-queue does not show it
- * without taking it out. While an item is in it, its priority must not change.
+ * Items ordered by priority, highest first. The first is kept separately, because p-queue cannot
+ * show it without removing it. An item's priority must not change while it is in the ranking.
  */
 export class Ranking<Item extends { readonly priority: number }> {
   #first: Item | undefined
@@ -168,14 +173,14 @@ export class Ranking<Item extends { readonly priority: number }> {
     this.#first = this.#others.dequeue()
   }
 
-  /** Walks through the items, unless it is the first. */
+  /** Removes an item. Searches all items, unless it is the first. */
   remove(item: Item): void {
     if (item === this.#first) this.removeFirst()
     else this.#others.remove(item)
   }
 }
 
-/** Who came first goes first. */
+/** Calls in order of arrival. */
 class ArrivalBand<Ticket> implements Band<Ticket> {
   readonly priority: number
   size = 0

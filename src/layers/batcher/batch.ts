@@ -18,25 +18,30 @@ export interface BatchOptions {
   maxItems: number
   maxDelayMs: number
   next: Handler
-  /** Counters of the layer, which may have several stacks. */
+  /** Counters of the layer, shared by all stacks that use it. */
   stats: { batches: number; items: number }
 }
 
-/** Calls that are sent as one: when it is full, after `maxDelayMs`, or when the stack closes. */
+/**
+ * Calls that are sent as one: when the batch is full, after `maxDelayMs`, or when the stack closes.
+ */
 export class Batch implements Expiring, AbortListener {
   deadlineSlot = NOT_WAITING
   readonly #options: BatchOptions
-  /** Where it stands under its group, until it is sent. */
+  /** The map that holds this batch, under its group, until it is sent. */
   readonly #filling: TransientMap<Batch>
   readonly #group: string
   readonly #work: SharedWork
   readonly #calls: BatchedCall[] = []
-  /** Inputs of the calls that have not left. */
+  /** Number of inputs of the calls still in the batch. */
   #size = 0
-  /** Calls that wait for their answer. */
+  /** Number of calls that wait for their answer. */
   #waiting = 0
   #isSent = false
-  /** Its timer, or the call that fills it, must not lend the base an async context. */
+  /**
+   * A neutral async context, so that the base does not run in that of the timer or of the last
+   * call.
+   */
   readonly #asyncContext = new AsyncResource('blossom-stack.batch')
 
   constructor(
@@ -50,7 +55,7 @@ export class Batch implements Expiring, AbortListener {
     this.#group = group
     this.#work = work
     filling.set(group, this)
-    // What everybody has left before it was sent must take in nobody else.
+    // If every caller leaves before the batch is sent, no new call may join it.
     work.context.cancel.add(this)
     deadlines.set(this, now() + options.maxDelayMs)
   }
@@ -59,7 +64,7 @@ export class Batch implements Expiring, AbortListener {
     return this.#size + size <= this.#options.maxItems
   }
 
-  /** Takes a call in. Settles with its part of the answer, or with its abort. */
+  /** Adds a call. Settles with its part of the answer, or rejects when the call is aborted. */
   join(request: unknown, size: number, context: Context): Promise<unknown> {
     const { name, maxItems } = this.#options
     const isFirst = this.#calls.length === 0
@@ -73,12 +78,12 @@ export class Batch implements Expiring, AbortListener {
       context.cancel.add(call)
     })
     if (this.#size >= maxItems) this.send()
-    // Only now: it may be closing already, which sends the batch at once.
+    // Add it only now: if the stack is already closing, this sends the batch immediately.
     else if (isFirst && !this.#isSent) context.closing.add(this)
     return answer
   }
 
-  /** Sends those who are still there. */
+  /** Sends the calls still in the batch. */
   send(): void {
     if (this.#isSent) return
     this.#isSent = true
@@ -98,21 +103,21 @@ export class Batch implements Expiring, AbortListener {
     }
   }
 
-  /** The first call has waited for others long enough. */
+  /** The first call has waited long enough for others. */
   expire(): void {
     this.send()
   }
 
-  /** The stack begins to close, or every caller has left. */
+  /** The stack starts to close, or every caller has left. */
   abort(): void {
     this.send()
   }
 
-  /** @internal The call is about to get its answer. */
+  /** A call is about to get its answer. @internal */
   answering(call: BatchedCall): void {
     this.#work.tell(call.context)
-    // Whoever has an answer keeps the others' work neither going nor within that call's deadline;
-    // the last to get one aborts nothing.
+    // A call that has its answer must no longer keep the work of the others going, nor extend its
+    // deadline. The last one stays, because leaving would abort the work.
     if (--this.#waiting > 0) this.#work.leave(call)
   }
 

@@ -1,47 +1,47 @@
 import type { AbortListener, Context } from '../../core/index.js'
 
-/** The batch that a call is in. */
+/** The batch that a call belongs to. */
 interface Batch {
   /** The call is about to get its answer. */
   answering(call: BatchedCall): void
-  /** The call's caller has gone. */
+  /** The call has been aborted. */
   left(call: BatchedCall, reason: unknown): void
 }
 
-/** Calls of a batch that was halved. */
+/** Half of the calls of a batch, sent separately. */
 interface Half {
-  /** The caller of one has gone. */
+  /** A call has been aborted. */
   left(reason: unknown): void
 }
 
-interface Ways {
+interface Settlers {
   readonly resolve: (answer: unknown) => void
   readonly reject: (error: unknown) => void
 }
 
-/** One call in a batch. It can leave by itself, before and after the batch was sent. */
+/** One call in a batch. It can be aborted on its own, before and after the batch is sent. */
 export class BatchedCall implements AbortListener {
   readonly request: unknown
-  /** Inputs that it holds. */
+  /** Number of inputs. */
   readonly size: number
   readonly context: Context
-  /** The half that it is sent with, once its batch has been halved. */
+  /** The half that it is sent with, if its batch was halved. */
   half: Half | undefined
   readonly #batch: Batch
   readonly #resolve: (answer: unknown) => void
   readonly #reject: (error: unknown) => void
   #isSettled = false
 
-  constructor(batch: Batch, request: unknown, size: number, context: Context, ways: Ways) {
+  constructor(batch: Batch, request: unknown, size: number, context: Context, settlers: Settlers) {
     this.#batch = batch
     this.request = request
     this.size = size
     this.context = context
-    this.#resolve = ways.resolve
-    this.#reject = ways.reject
+    this.#resolve = settlers.resolve
+    this.#reject = settlers.reject
   }
 
-  /** Whether it waits for no answer: it has one, or its caller has gone. */
+  /** Whether it no longer waits: it has an answer or was aborted. */
   get isSettled(): boolean {
     return this.#isSettled
   }
@@ -62,7 +62,7 @@ export class BatchedCall implements AbortListener {
     return true
   }
 
-  /** Its caller has gone. */
+  /** The call is aborted. */
   abort(reason: unknown): void {
     this.#isSettled = true
     this.#batch.left(this, reason)

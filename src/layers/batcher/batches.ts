@@ -7,7 +7,9 @@ import {
 } from '../../core/index.js'
 import { Batch, type BatchOptions } from './batch.js'
 
-/** The batches of one stack that are filling: one for each group of calls that may be merged. */
+/**
+ * The batches of one stack that are being filled, one for each group of calls that may be merged.
+ */
 export class Batches {
   readonly #options: BatchOptions
   readonly #filling = new TransientMap<Batch>()
@@ -16,7 +18,7 @@ export class Batches {
     this.#options = options
   }
 
-  /** Runs the call: with others when it is small, in parts when it is too large. */
+  /** Runs a call: merged with others when it is small, divided when it is too large. */
   run(request: unknown, context: Context): MaybePromise<unknown> {
     const split = splitOf(request, context)
     return split !== undefined && split.size > this.#options.maxItems
@@ -26,7 +28,7 @@ export class Batches {
 
   #runMerged(request: unknown, split: Split | undefined, context: Context): MaybePromise<unknown> {
     const { maxItems, next, stats } = this.#options
-    // Who may not wait does not wait for others either, nor may they be refused with it.
+    // A call that must not wait is sent alone.
     if (split === undefined || split.size === 0 || context.optional) return next(request, context)
     if (split.size < maxItems) {
       const batch = this.#batchFor(groupOf(split, context), split.size, context)
@@ -49,7 +51,7 @@ export class Batches {
       )
       return divided.join(await Promise.all(answers))
     } catch (error) {
-      // Without one part the others are of no use.
+      // Without one part the other parts are useless.
       parts.abort(error)
       throw error
     } finally {
@@ -59,7 +61,7 @@ export class Batches {
 
   #batchFor(group: string, size: number, context: Context): Batch {
     let batch = this.#filling.get(group)
-    // More than once only when the base, which sending runs, asks this stack for more.
+    // Loops only when the base, called by `send()`, calls this stack again.
     while (batch !== undefined && !batch.hasRoomFor(size)) {
       batch.send()
       batch = this.#filling.get(group)
@@ -75,8 +77,8 @@ function groupOf({ group }: Split, { tenant, cache, via }: Context): string {
 }
 
 /**
- * How many inputs the base counts in the request; undefined when it throws, when the answer makes
- * no sense, or when the request asks for a stream.
+ * The number of inputs in a request, from the base's `split` trait. Undefined when the trait throws
+ * or returns an invalid value, or when the request asks for a stream.
  */
 function splitOf(request: unknown, { base }: Context): Split | undefined {
   if (base.streams?.(request) === true) return undefined

@@ -3,31 +3,33 @@ import { Batches } from './batches.js'
 
 /** Options of `batcher()`. */
 export interface BatcherOptions<Name extends string = 'batcher'> {
-  /** Inputs in one upstream call at most. @default 32, what Blossom's embeddings take */
+  /**
+   * Maximum number of inputs per upstream call. @default 32, the maximum of Blossom's embeddings
+   */
   maxItems?: number | undefined
-  /** How long the first input waits for others. Milliseconds. @default 5 */
+  /** How long the first call waits for others. Milliseconds. @default 5 */
   maxDelayMs?: number | undefined
-  /** Key in `stats()`. @default 'batcher' */
+  /** Name of the layer, its key in `stats()`. @default 'batcher' */
   name?: Name | undefined
 }
 
-/** What `batcher()` has counted. */
+/** Counters of `batcher()`. */
 export interface BatcherStats {
-  /** Upstream calls begun. */
+  /** Upstream calls started. */
   readonly batches: number
-  /** Inputs in them. */
+  /** Inputs in these calls. */
   readonly items: number
 }
 
 /**
- * Merges calls that arrive at about the same time into one, and splits its answer in order. A call
- * with more than `maxItems` inputs is sent as several, and answered as one. Works around any function
- * from an array to an array of the same length, and around the client's embeddings; other requests
- * bypass it. If a batch is refused because of one bad input, only that input fails. Calls of
+ * Merges calls that arrive at about the same time into one upstream call, and splits its answer. A
+ * call with more than `maxItems` inputs is divided into several. Works around any function from an
+ * array to an array of the same length, and around the client's embeddings; other requests bypass
+ * it. If a batch is rejected because of one bad input, only that input's call fails. Calls of
  * different tenants are never merged.
  *
- * @throws TypeError, in every call of the batch, when the function's answer is no array of one item
- * for each input
+ * @throws TypeError in every call of the batch, when the function's answer is not an array with one
+ * item per input
  * @example const embed = stack(embedMany, batcher({ maxItems: 32 })); const [vector] = await embed(['Hello'])
  */
 export function batcher<const Name extends string = 'batcher'>(
@@ -47,7 +49,7 @@ export function batcher<const Name extends string = 'batcher'>(
       pool: 'every input holds a connection while its batch fills; put batcher outside.',
     },
     wrap: <Request, Answer>(next: Handler<Request, Answer>): Handler<Request, Answer> => {
-      // Of each stack its own: calls to different bases have nothing in common.
+      // One per stack, because calls to different bases cannot be merged.
       const batches = new Batches({ name, maxItems, maxDelayMs, next: next as Handler, stats })
       return (request, context) => batches.run(request, context) as Promise<Answer>
     },

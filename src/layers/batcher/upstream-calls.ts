@@ -3,10 +3,13 @@ import type { BatchedCall } from './batched-call.js'
 
 type Merged = ReturnType<Context['base']['merge']>
 
-/** Codes of refusals for what was asked. */
+/** Error codes that may be caused by the content of a request. */
 const REFUSALS: readonly string[] = ['BAD_REQUEST', 'VALIDATION', 'TOO_LARGE']
 
-/** The upstream calls of one batch: one, or more to find the input for which it was refused. */
+/**
+ * The upstream calls of one batch: usually one, or several to find the input that caused a
+ * rejection.
+ */
 export class UpstreamCalls {
   readonly #next: Handler
   readonly #context: Context
@@ -18,7 +21,7 @@ export class UpstreamCalls {
     this.#stats = stats
   }
 
-  /** Answers every call, whatever happens. Resolves with whether upstream has failed them all. */
+  /** Settles every call. Resolves with whether upstream has failed all of them. */
   async answer(all: readonly BatchedCall[]): Promise<boolean> {
     const calls = all.filter(({ isSettled }) => !isSettled)
     if (calls.length === 0) return false
@@ -38,21 +41,21 @@ export class UpstreamCalls {
   }
 
   /**
-   * Whether one input of many can be the reason: upstream refused what was asked, or somebody
-   * else's function threw.
+   * Whether one bad input may have caused the error: upstream rejected the request's content, or
+   * the function threw an error of its own.
    */
   #mayBeOneInput(calls: readonly BatchedCall[], error: unknown): boolean {
     if (calls.length === 1 || this.#context.cancel.aborted) return false
     return !isStackError(error) || REFUSALS.includes(error.code)
   }
 
-  /** Finds the bad input by halving: about 2 log₂ n calls. */
+  /** Finds the bad input by halving the batch: about 2 log₂ n calls. */
   async #halve(calls: readonly BatchedCall[], error: unknown): Promise<boolean> {
     const middle = calls.length >> 1
     const firstFailed = await this.#answerHalf(calls.slice(0, middle))
     const rest = calls.slice(middle)
-    // A foreign error may as well be an outage: once a whole half has failed with one, the other
-    // is asked as a whole or not at all.
+    // An error from outside this library may also be an outage. If a whole half has failed with
+    // one, do not halve the other half as well.
     if (firstFailed && !isStackError(error) && middle > 1) return rejectAll(rest, error)
     return (await this.#answerHalf(rest)) && firstFailed
   }
@@ -68,7 +71,7 @@ export class UpstreamCalls {
   }
 }
 
-/** Some calls of a batch that are sent by themselves: ends when the last of their callers goes. */
+/** Calls of a batch that are sent separately. Aborted when the last of them is aborted. */
 class Half extends Cancel {
   readonly #calls: readonly BatchedCall[]
 
@@ -78,13 +81,15 @@ class Half extends Cancel {
     for (const call of calls) call.half = this
   }
 
-  /** The caller of one has gone. */
+  /** A call has been aborted. */
   left(reason: unknown): void {
     if (this.#calls.every(({ isSettled }) => isSettled)) this.abort(reason)
   }
 }
 
-/** The calls' requests as one; of a lone call its own, whose answer it gets as it is. */
+/**
+ * Merges the requests of several calls. A single call keeps its request and gets the whole answer.
+ */
 function merge(calls: readonly BatchedCall[], { base }: Context): Merged {
   const [first] = calls
   if (calls.length === 1 && first !== undefined) return { request: first.request, part: whole }
@@ -95,7 +100,7 @@ function whole(answer: unknown): unknown {
   return answer
 }
 
-/** Gives each call its part of the answer. An answer that cannot be cut is no input's fault. */
+/** Gives each call its part of the answer. If the answer cannot be split, all calls fail. */
 function cut(calls: readonly BatchedCall[], merged: Merged, answer: unknown): boolean {
   let from = 0
   try {

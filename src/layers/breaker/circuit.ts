@@ -1,8 +1,8 @@
-// opossum counts the verdicts in its rolling window (`verdict-window.ts`), whose buckets turn by our
-// clock. When to open, the trials and the way back are decided here: opossum opens above its rate
-// and not at it, looks at it at failures only, half-opens by a timer of its own, counts calls that
-// still run, and keeps the old window when it closes. A verdict is given once, at the end of an
-// answer, so nothing is left for `fire()`, which would cost three promises a call.
+// opossum only counts: it holds the verdicts in a rolling window (`verdict-window.ts`) that our
+// clock rotates. When to open, half-open and close is decided here, because opossum opens only
+// above its rate, checks the rate only at failures, half-opens by its own timer, counts calls still
+// running, and keeps the old window when it closes. The verdict comes once, at the end of an
+// answer, so `fire()` would add nothing and cost three promises per call.
 
 import {
   backgroundDeadlines,
@@ -20,54 +20,59 @@ import { VerdictWindow } from './verdict-window.js'
 
 export type { Permit } from './trials.js'
 
-/** Whether calls pass (`closed`), are refused (`open`), or a few are on trial (`half-open`). */
+/**
+ * The state of a circuit: calls pass (`closed`), are rejected (`open`), or a few run as trials
+ * (`half-open`).
+ */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
 export interface CircuitOptions extends Rates {
   minimumCalls: number
   windowMs: number
   trials: number
-  /** How long it stays open after that many openings in a row. */
+  /** How long the circuit stays open after this many openings in a row. Milliseconds. */
   resetMs(openings: number): number
   /**
-   * `trace`: of the call whose verdict has opened or closed it. `isHeard`: another process has, and
-   * `onMet()` follows with the first call that meets it.
+   * `trace` is that of the call whose verdict changed the state. With `isHeard` another process
+   * changed it, and `onMet()` follows with the first call after that.
    */
   onStateChange(state: BreakerState, trace: Trace | undefined, isHeard: boolean): void
   onMet?: ((state: BreakerState, trace: Trace | undefined) => void) | undefined
 }
 
-/** What must be kept of a circuit that is not closed. */
+/** What to save of a circuit that is not closed. */
 export interface OpenCircuit {
-  /** Openings in a row. */
+  /** How often it has opened in a row. */
   readonly openings: number
-  /** Milliseconds until the trials: negative when they may run. `Infinity`: until it is reset. */
+  /**
+   * Milliseconds until trials start; negative when they may run now, `Infinity` until `reset()`.
+   */
   readonly resetsInMs: number
 }
 
-/** One circuit, from verdicts given at the end of each answer. */
+/** One circuit. It gets a verdict at the end of each answer. */
 export class Circuit implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #options: CircuitOptions
   readonly #verdicts: VerdictWindow
   readonly #trials: Trials
   #state: BreakerState = 'closed'
-  /** Of an open circuit: the moment from which trials may run. `Infinity`: until `reset()`. */
+  /** When an open circuit allows trials. `Infinity`: not before `reset()`. */
   #resetsAt = 0
-  /** How long it stays open, and how long a trial may take. */
+  /** How long the circuit stays open, and how long a trial may take. */
   #resetMs = 0
   /** Openings since it was last closed. */
   #openings = 0
-  /** Grows with every change, so that verdicts of calls that began before are ignored. */
+  /** Increases with every change. Verdicts of calls from earlier periods are ignored. */
   #period = 0
   #trace: Trace | undefined
   #permit: Permit = { period: 0, trial: false }
-  /** Undefined while it is not shared. */
+  /** Undefined without shared state. */
   #shared: SharedCircuit | undefined
   #lease: TrialLease | undefined
-  /** The moment until which another process has the trial. */
+  /** Until when another process has the trial. */
   #triedUntil = 0
-  /** What another process has made of it, and no call has met. */
+  /** A change made by another process that no call here has seen yet. */
   #heard: BreakerState | undefined
 
   constructor(options: CircuitOptions) {
@@ -80,18 +85,17 @@ export class Circuit implements Expiring {
     return this.#state === 'open' && now() >= this.#resetsAt ? 'half-open' : this.#state
   }
 
-  /** Whether it is not closed, or calls have ended in its window. */
+  /** Whether it is not closed, or has verdicts in its window. */
   get isActive(): boolean {
     return this.state !== 'closed' || !this.#verdicts.isEmpty
   }
 
   /**
-   * A permit, or the milliseconds after which asking again is worth it: `Infinity` while it is
-   * isolated.
+   * Returns a permit, or the milliseconds to wait before asking again (`Infinity` while isolated).
    */
   enter(isOptional = false): Permit | number {
     if (this.#state === 'closed') return this.#permit
-    // Such a call is no trial.
+    // An optional call is never used as a trial.
     if (isOptional) return Math.max(1, this.#resetsAt - now())
     if (this.#state === 'open') {
       const left = this.#resetsAt - now()
@@ -102,17 +106,17 @@ export class Circuit implements Expiring {
     return left > 0 ? Math.max(1, left) : this.#trials.enter(this.#period, this.#resetMs)
   }
 
-  /** Whether other processes must be asked before the call may run. */
+  /** Whether the call is a trial that must first be claimed from other processes. */
   mustAsk({ trial }: Permit): boolean {
     return trial && this.#lease !== undefined && !this.#lease.isHeld
   }
 
-  /** Asks them for the trial of this permit. Resolves with what `enter()` returns. */
+  /** Claims the trial from other processes. Resolves with what `enter()` returns. */
   async ask(permit: Permit): Promise<Permit | number> {
     const lease = this.#lease as TrialLease
     const waitMs = await lease.ask(this.#resetMs)
     if (permit.period !== this.#period) {
-      // Another process has opened or closed it meanwhile.
+      // Meanwhile another process has opened or closed the circuit.
       lease.release()
       return this.enter(true)
     }
@@ -123,9 +127,7 @@ export class Circuit implements Expiring {
     return Math.max(1, waitMs)
   }
 
-  /**
-   * The verdict on the call with this permit; `undefined`: it is ignored.
-   */
+  /** Records the verdict on the call with this permit; `undefined` means none. */
   settle(
     permit: Permit,
     verdict: 'success' | 'failure' | undefined,
@@ -163,7 +165,7 @@ export class Circuit implements Expiring {
     this.#shared?.opened({ openings: this.#openings, resetsInMs: this.#resetMs })
   }
 
-  /** It is time for trials, whether or not a call asks for one. */
+  /** The open time is over, so trials may start, even if no call asks. */
   expire(): void {
     this.#halfOpen()
   }
@@ -174,7 +176,7 @@ export class Circuit implements Expiring {
     this.#options.onStateChange('half-open', this.#trace, false)
   }
 
-  /** What was counted before is no sign of upstream's health now. */
+  /** Starts with an empty window, because old verdicts show nothing about upstream's health now. */
   #close(trace: Trace | undefined, isHeard = false): void {
     this.#openings = 0
     this.#verdicts.clear()
@@ -194,7 +196,7 @@ export class Circuit implements Expiring {
     this.#options.onStateChange(state, trace, isHeard)
   }
 
-  /** From now on other processes hear of it, and it of what they do with it. */
+  /** Shares the circuit with other processes from now on. */
   join(circuits: SharedCircuits, key: string): void {
     this.#shared = circuits.join(key, {
       opened: (opening) => this.#hearOpened(opening),
@@ -209,7 +211,7 @@ export class Circuit implements Expiring {
   #hearOpened({ openings, resetsInMs }: OpenCircuit): void {
     this.#openings = Math.max(this.#openings, openings)
     const resetMs = this.#options.resetMs(this.#openings)
-    // It stays open for no longer than if it had opened here, whatever anybody sends.
+    // Never stays open longer than if it had opened here, whatever another process sends.
     const resetsAt = now() + Math.min(resetsInMs, resetMs)
     if (this.#state === 'open' && this.#resetsAt >= resetsAt) return
     this.#resetMs = resetMs
@@ -219,13 +221,13 @@ export class Circuit implements Expiring {
   }
 
   #hearClosed(): void {
-    // What an operator has opened here stays open.
+    // A circuit isolated here by an operator stays open.
     if (this.#state === 'closed' || this.#resetsAt === Number.POSITIVE_INFINITY) return
     backgroundDeadlines.clear(this)
     this.#close(undefined, true)
   }
 
-  /** A call has come: the first one tells what other processes have made of it. */
+  /** Called for each call. The first one after a change by another process reports that change. */
   meet(trace: Trace | undefined): void {
     if (this.#heard === undefined) return
     this.#trace = trace
@@ -233,7 +235,7 @@ export class Circuit implements Expiring {
     this.#heard = undefined
   }
 
-  /** Opens it until `reset()`. */
+  /** Opens the circuit until `reset()`. */
   isolate(): void {
     backgroundDeadlines.clear(this)
     const wasOpen = this.state === 'open'
@@ -241,7 +243,7 @@ export class Circuit implements Expiring {
     if (!wasOpen) this.#change('open', undefined)
   }
 
-  /** Closes it, as if nothing had been counted. */
+  /** Closes the circuit and clears its window. */
   reset(): void {
     const isOpenElsewhere = this.#state !== 'closed' && this.#resetsAt !== Number.POSITIVE_INFINITY
     backgroundDeadlines.clear(this)
@@ -249,24 +251,24 @@ export class Circuit implements Expiring {
     if (isOpenElsewhere) this.#shared?.closed()
   }
 
-  /** What must be kept of it; undefined when it is closed. */
+  /** What to save of the circuit; undefined when it is closed. */
   snapshot(): OpenCircuit | undefined {
     if (this.#state === 'closed') return undefined
     return { openings: this.#openings, resetsInMs: this.#resetsAt - now() }
   }
 
-  /** Takes up what was kept of a circuit. */
+  /** Restores a saved circuit. */
   restore({ openings, resetsInMs }: OpenCircuit): void {
     this.#openings = openings
     this.#resetMs = this.#options.resetMs(Math.max(1, openings))
-    // Another machine's clock may be ahead.
+    // The other machine's clock may be ahead.
     const isIsolated = resetsInMs === Number.POSITIVE_INFINITY
     this.#resetsAt = isIsolated ? resetsInMs : now() + Math.min(resetsInMs, this.#resetMs)
     this.#state = 'open'
     if (!isIsolated) backgroundDeadlines.set(this, this.#resetsAt)
   }
 
-  /** No verdict counts any more, and nothing is awaited. */
+  /** Ends all waiting. Later verdicts are ignored. */
   close(): void {
     this.#period++
     backgroundDeadlines.clear(this)

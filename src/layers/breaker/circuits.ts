@@ -22,7 +22,7 @@ import { type BreakerSnapshot, type CircuitSnapshot, exported, imported } from '
 import type { Permit } from './trials.js'
 import { isVerdict } from './verdict.js'
 
-/** Circuits that are remembered when there is one for each key. */
+/** How many circuits are kept when each key has its own. */
 const KEYS_KEPT = 1_000
 
 export interface CircuitsOptions<Request> extends Rates {
@@ -30,7 +30,7 @@ export interface CircuitsOptions<Request> extends Rates {
   minimumCalls: number
   windowMs: number
   trials: number
-  /** What takes longer is slow. `Infinity`: nothing is. Milliseconds. */
+  /** Answers slower than this are slow; `Infinity` for none. Milliseconds. */
   slowMs: number
   resetMs(openings: number): number
   key: 'model' | ((request: Request, context: Context) => string) | undefined
@@ -39,16 +39,16 @@ export interface CircuitsOptions<Request> extends Rates {
   onStateChange: ((state: BreakerState, key: string | undefined) => void) | undefined
 }
 
-/** The circuits of one `breaker()`: which one a call goes through, and its verdict. */
+/** The circuits of one `breaker()`: selects a call's circuit and judges its answer. */
 export class Circuits<Request> {
   readonly #options: CircuitsOptions<Request>
   readonly #byKey = new LRUCache<string, Circuit>({
     max: KEYS_KEPT,
     dispose: (circuit) => circuit.close(),
   })
-  /** The one for all, without a `key`. */
+  /** The only circuit, without the option `key`. */
   readonly #only: Circuit | undefined
-  /** Kept apart from the circuits, as a key that is isolated stays so however many others come. */
+  /** Kept separately, so that a key stays isolated even when its circuit is evicted. */
   readonly #isolation = new Isolation()
   readonly #stats = { successes: 0, failures: 0, slow: 0, rejected: 0, opened: 0, heard: 0 }
 
@@ -57,7 +57,7 @@ export class Circuits<Request> {
     this.#only = options.key === undefined ? this.#make(undefined) : undefined
   }
 
-  /** Runs the call, unless its circuit is open. */
+  /** Runs a call, unless its circuit is open. */
   run<R extends Request, Answer>(
     next: Handler<R, Answer>,
     request: R,
@@ -146,7 +146,7 @@ export class Circuits<Request> {
     return circuit
   }
 
-  /** The verdict that the end of an answer gives; undefined when it is ignored. @internal */
+  /** The verdict on the end of an answer; undefined when it does not count. @internal */
   judge(
     { outcome, error }: StreamEnd,
     request: unknown,
@@ -172,7 +172,7 @@ export class Circuits<Request> {
   }
 
   #counts(error: unknown, { cancel }: Context): boolean {
-    // An abort from outside is ignored, except a time limit further out: upstream was too slow.
+    // Aborts from outside do not count, except an outer time limit: then upstream was too slow.
     if (cancel.aborted && !(cancel.reason instanceof TimeoutError)) return false
     const { counts } = this.#options
     if (counts === undefined) return isVerdict(error)
@@ -184,21 +184,21 @@ export class Circuits<Request> {
     }
   }
 
-  /** Opens a circuit, or all of them and those to come, until they are reset. */
+  /** Opens the circuit of a key until `reset()`. Without a key: all circuits, and all new ones. */
   isolate(key: string | undefined): void {
     this.#checkKey('isolate', key)
     this.#isolation.set(key, true)
     for (const circuit of this.#those(key)) circuit.isolate()
   }
 
-  /** Closes a circuit, or all of them. */
+  /** Closes the circuit of a key, or all circuits. */
   reset(key: string | undefined): void {
     this.#checkKey('reset', key)
     this.#isolation.set(key, false)
     for (const circuit of this.#those(key)) circuit.reset()
   }
 
-  /** The state of a circuit, or the worst of all. */
+  /** The state of a key's circuit; without a key, the worst state of all. */
   state(key: string | undefined): BreakerState {
     this.#checkKey('state', key)
     if (key !== undefined) {
@@ -229,7 +229,8 @@ export class Circuits<Request> {
       if (open !== undefined && !this.#isolation.has(key)) circuits.push(exported(key, open))
     }
     if (this.#only !== undefined) add(undefined, this.#only)
-    // The one used last comes last, and so is the last to be forgotten where this is restored.
+    // The most recently used circuit comes last, so that it is the last to be evicted after a
+    // restore.
     for (const [key, circuit] of [...this.#byKey.entries()].reverse()) add(key, circuit)
     const { isOfAll, exceptions } = this.#isolation
     return { isolated: isOfAll, exceptions, circuits }
@@ -237,7 +238,7 @@ export class Circuits<Request> {
 
   restore({ isolated, exceptions, circuits }: BreakerSnapshot): void {
     for (const circuit of circuits) {
-      // A breaker that has a `key` now, or has none any more, knows nothing of the others.
+      // Circuits with a key do not fit a breaker without the option `key`, and vice versa.
       const isOurs = (circuit.key === undefined) === (this.#only !== undefined)
       if (isOurs) this.#those(circuit.key)[0]?.restore(imported(circuit))
     }

@@ -19,104 +19,113 @@ export type { BreakerSnapshot, CircuitSnapshot } from './snapshot.js'
 
 /** Options of `breaker()`. */
 export interface BreakerOptions<Name extends string = 'breaker', Request = unknown> {
-  /** Opens when this share of the window's calls has failed. Above 0, at most 1. @default 0.5 */
+  /**
+   * Opens the circuit when this share of the calls in the window has failed. Above 0, at most 1.
+   * @default 0.5
+   */
   failureRate?: number | undefined
-  /** Calls with a verdict that the window must hold before the rate counts. @default 10 */
+  /** How many calls with a verdict the window must contain before a rate counts. @default 10 */
   minimumCalls?: number | undefined
-  /** Length of the window. Milliseconds. @default 10000 */
+  /** Length of the window. Milliseconds, from 10 to 86400000 (a day). @default 10000 */
   windowMs?: number | undefined
   /**
-   * Time from opening to the trials, or a function of how often it has opened in a row, the first
-   * time 1. One that throws costs a warning, and the default holds. Milliseconds.
+   * How long the circuit stays open before trials start. Milliseconds, at most 86400000 (a day). A
+   * function gets the number of openings in a row, starting with 1; if it throws, a warning is
+   * emitted and the default applies.
    * @default 30000
    */
   resetMs?: number | ((openings: number) => number) | undefined
   /**
-   * Calls on trial when that time has passed: it closes when their rates are below `failureRate` and
-   * `slowRate`, and opens otherwise, as soon as the calls still out cannot change that.
+   * How many calls run as trials before the circuit closes or opens again. It closes when their
+   * rates are below `failureRate` and `slowRate`, and opens otherwise, as soon as the outcome is
+   * certain. 1 to 1000.
    * @default 1
    */
   trials?: number | undefined
   /**
-   * A call is slow that takes longer to its answer, of a stream to its first token. Milliseconds.
-   * @default none is
+   * Counts a call as slow when its answer, or the first token of its stream, takes longer.
+   * Milliseconds.
+   * @default no call is slow
    */
   slowMs?: number | undefined
   /**
-   * Opens as well when this share of the window's calls was slow. Above 0, at most 1. It needs
-   * `slowMs`.
+   * Also opens the circuit when this share of the calls in the window was slow. Requires `slowMs`.
+   * Above 0, at most 1.
    * @default 0.5
    */
   slowRate?: number | undefined
   /**
-   * One circuit for each value; the 1000 used last are kept. `'model'`: one for each model, as the
-   * base reports it in its trait `model`; all requests of a base without it share one.
-   * @default one for all
+   * Uses a separate circuit for each value; the 1000 most recently used are kept. `'model'` takes
+   * the value from the base's trait `model`; requests without a model share one circuit.
+   * @default one circuit for all calls
    */
   key?: 'model' | ((request: Request, context: Context) => string) | undefined
   /**
-   * Decides instead of the default rule whether an error counts against upstream. The caller's
-   * abort never does.
+   * Returns whether an error counts as a failure, replacing the default rule. Aborts by the caller
+   * never count.
    */
   counts?: ((error: unknown) => boolean) | undefined
-  /** Called at every change. What it throws is a warning and changes nothing. */
+  /** Called when a circuit changes its state. An error it throws becomes a warning. */
   onStateChange?: ((state: BreakerState, key: string | undefined) => void) | undefined
   /**
-   * What `exportState()` has returned, in this process or another: circuits that were open stay so
-   * until their time has passed. @default all are closed
+   * The result of `exportState()`, from this process or another. Open circuits stay open for the
+   * rest of their time.
+   * @default all circuits closed
    */
   initialState?: BreakerSnapshot | undefined
   /**
-   * What `redisShared()` returns. A circuit that opens in one process opens in all that have a
-   * breaker of the same `name`, and one process at a time runs its trials. Nothing is asked while a
-   * circuit is closed; when others cannot be asked, each process decides alone.
+   * State from `redisShared()`. A circuit that opens in one process opens in all processes with a
+   * breaker of the same `name`, and one process at a time runs trials. A closed circuit sends no
+   * requests to Redis. If the shared state is unreachable, each process decides alone.
    * @default each process by itself
    */
   shared?: SharedState | undefined
-  /** Key in `stats()`. @default 'breaker' */
+  /** Name of the layer, its key in `stats()`. @default 'breaker' */
   name?: Name | undefined
 }
 
-/** What `breaker()` has counted, and its state. */
+/** State and counters of `breaker()`. */
 export interface BreakerStats {
-  /** With `key`, the worst of all. */
+  /** State of the circuit. With `key`, the worst state of all. */
   readonly state: BreakerState
-  /** Answers that ended well. */
+  /** Answers that ended as complete. */
   readonly successes: number
   /** Failures that counted. */
   readonly failures: number
-  /** Of both, those that took longer than `slowMs`. */
+  /** Successes and failures that were slower than `slowMs`. */
   readonly slow: number
-  /** Calls refused. */
+  /** Calls rejected. */
   readonly rejected: number
-  /** How often it has opened. */
+  /** How often a circuit opened. */
   readonly opened: number
-  /** Of these, how often because it had in another process. */
+  /** How often a circuit opened because it had opened in another process. */
   readonly heard: number
-  /** The circuits that are not closed, or had calls in the window. Without `key` at most one. */
+  /**
+   * Gauge: circuits that are not closed or have calls in the window. Without `key`, at most one.
+   */
   readonly circuits: { readonly open: number; readonly halfOpen: number; readonly total: number }
 }
 
-/** A breaker can also be worked by hand, and its state can be carried to another process. */
+/** A breaker layer, with methods to control it manually and to export its state. */
 export interface BreakerLayer<Name extends string = 'breaker', Request = unknown>
   extends Layer<Name, BreakerStats, Request> {
   /**
-   * Opens the circuit of `key` until `reset()`; without a key all circuits, those to come as well.
-   * Its calls are refused with `BREAKER_OPEN`, without a `retryAfter`.
-   * @throws ConfigError for a key when the breaker has no option `key`
+   * Opens the circuit of `key` until `reset()`. Without a key: all circuits, including new ones.
+   * Their calls are rejected with `BREAKER_OPEN`, without `retryAfter`.
+   * @throws ConfigError (`CONFIG`) when a key is given and the breaker has no option `key`
    */
   isolate(key?: string): void
   /**
-   * Closes the circuit of `key`, or all of them, as if nothing had been counted.
-   * @throws ConfigError for a key when the breaker has no option `key`
+   * Closes the circuit of `key`, or all circuits, and clears their windows.
+   * @throws ConfigError (`CONFIG`) when a key is given and the breaker has no option `key`
    */
   reset(key?: string): void
   /**
-   * The state of the circuit of `key`; without a key the worst of all.
-   * @throws ConfigError for a key when the breaker has no option `key`
+   * The state of the circuit of `key`. Without a key, the worst state of all.
+   * @throws ConfigError (`CONFIG`) when a key is given and the breaker has no option `key`
    */
   state(key?: string): BreakerState
-  /** What the option `initialState` takes: the circuits that are not closed. */
+  /** Exports the circuits that are not closed, for the option `initialState`. */
   exportState(): BreakerSnapshot
 }
 
@@ -143,14 +152,14 @@ const OUTSIDE = {
 }
 
 /**
- * Refuses calls for a while when too many have failed, then lets a few through on trial. The
- * verdict on a call falls at the end of its answer, so that a stream that breaks half-way counts.
- * Other 4xx, a caller's abort and our own refusals are no verdict at all.
+ * Rejects calls for a while when too many have failed, then lets a few through as trials. A call is
+ * judged at the end of its answer, so a stream that breaks half-way counts as a failure. Client
+ * errors (4xx), aborts by the caller and rejections by this library do not count.
  *
- * @throws BreakerOpenError code `BREAKER_OPEN`, status 503, with `retryAfter`
+ * @throws BreakerOpenError (`BREAKER_OPEN`, status 503), with `retryAfter`
  * @example breaker({ failureRate: 0.5, minimumCalls: 10, key: (request: { model: string }) => request.model })
- * @see https://resilience4j.readme.io/docs/circuitbreaker the rate over a window with a minimum of
- * calls
+ * @see https://resilience4j.readme.io/docs/circuitbreaker for the rate over a window with a minimum
+ * of calls
  */
 export function breaker<const Name extends string = 'breaker', Request = unknown>(
   options: BreakerOptions<Name, Request> = {},
@@ -211,7 +220,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
   })
 }
 
-/** The user's function, as one that always gives a duration within bounds. */
+/** Wraps the user's function so that it always returns a duration within bounds. */
 function resetTime(resetMs: (openings: number) => number): (openings: number) => number {
   return (openings) => {
     try {

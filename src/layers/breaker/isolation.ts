@@ -1,9 +1,9 @@
-/** Which keys an operator has isolated: those named, or all but those named. */
+/** The keys that an operator has isolated: a list of keys, or all keys except a list. */
 export class Isolation {
   #isOfAll = false
   readonly #exceptions = new Set<string>()
 
-  /** Whether keys that were never named are isolated. */
+  /** Whether keys that were never mentioned are isolated. */
   get isOfAll(): boolean {
     return this.#isOfAll
   }
@@ -21,7 +21,7 @@ export class Isolation {
     return this.#isOfAll !== (key !== undefined && this.#exceptions.has(key))
   }
 
-  /** Sets it for a key, or for all of them. */
+  /** Isolates a key, or all keys, or ends the isolation. */
   set(key: string | undefined, isIsolated: boolean): void {
     if (key === undefined) {
       this.#isOfAll = isIsolated

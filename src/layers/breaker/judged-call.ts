@@ -2,7 +2,7 @@ import { type Context, type Follower, now, type StreamEnd } from '../../core/ind
 import type { Circuit } from './circuit.js'
 import type { Permit } from './trials.js'
 
-/** What gives the verdicts: the circuits of a breaker. */
+/** Gives verdicts: the circuits of a breaker. */
 interface Judge {
   judge(
     end: StreamEnd,
@@ -12,16 +12,16 @@ interface Judge {
   ): 'success' | 'failure' | undefined
 }
 
-/** A call that was let through, until the verdict on it. */
+/** A call that was let through, until its verdict. */
 export class JudgedCall implements Follower {
   readonly #judge: Judge
   readonly #circuit: Circuit
   readonly #permit: Permit
   readonly #request: unknown
   readonly #context: Context
-  /** The moment from which on it is slow. */
+  /** When the answer becomes slow. */
   readonly #slowAt: number
-  /** Whether its answer was slow; undefined while it is not there. */
+  /** Whether the answer was slow; undefined before it arrives. */
   #isSlow: boolean | undefined
 
   constructor(

@@ -1,18 +1,18 @@
 /** The shares of calls at which a circuit opens. */
 export interface Rates {
   readonly failureRate: number
-  /** `Infinity`: slow calls do not count. */
+  /** `Infinity` when slow calls do not count. */
   readonly slowRate: number
 }
 
-/** What calls have come to. */
+/** The number of calls, and how they ended. */
 export interface Counts {
   readonly calls: number
   readonly failures: number
   readonly slow: number
 }
 
-/** Whether so many of the calls have failed, or were slow, that the circuit opens. */
+/** Whether one of the rates is reached, so that the circuit opens. */
 export function reaches({ calls, failures, slow }: Counts, rates: Rates): boolean {
   return (
     (failures > 0 && failures / calls >= rates.failureRate) ||

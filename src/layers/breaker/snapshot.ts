@@ -1,26 +1,28 @@
 import { wallTime } from '../../core/index.js'
 import type { OpenCircuit } from './circuit.js'
 
-/** A circuit of a `breaker()` that its calls have opened. */
+/** A saved circuit of a `breaker()`. */
 export interface CircuitSnapshot {
   /** Its key; absent without the option `key`. */
   readonly key?: string | undefined
-  /** Openings in a row. */
+  /** How often it has opened in a row. */
   readonly openings: number
-  /** When trials may run. Milliseconds since the epoch. */
+  /** When trials may start. Milliseconds since the epoch. */
   readonly resetsAt: number
 }
 
-/** What `exportState()` of a `breaker()` returns. It survives JSON. */
+/** The result of `exportState()` of a `breaker()`, as plain JSON. */
 export interface BreakerSnapshot {
-  /** Whether all keys are isolated, except those in `exceptions`; else only those are. */
+  /**
+   * Whether all keys are isolated except `exceptions`. If false, only `exceptions` are isolated.
+   */
   readonly isolated: boolean
   readonly exceptions: readonly string[]
-  /** Those that are open or half-open, and not isolated. */
+  /** Circuits that are open or half-open and not isolated. */
   readonly circuits: readonly CircuitSnapshot[]
 }
 
-/** A circuit as it is exported. */
+/** Converts a circuit for export. */
 export function exported(
   key: string | undefined,
   { openings, resetsInMs }: OpenCircuit,
@@ -29,12 +31,12 @@ export function exported(
   return key === undefined ? { openings, resetsAt } : { key, openings, resetsAt }
 }
 
-/** The same on the clock of this process. */
+/** Converts an exported circuit to this process's clock. */
 export function imported({ openings, resetsAt }: CircuitSnapshot): OpenCircuit {
   return { openings, resetsInMs: resetsAt - wallTime() }
 }
 
-/** Whether it may be what `exportState()` has returned. */
+/** Whether a value has the shape of an exported state. */
 export function isSnapshot(value: unknown): boolean {
   const { isolated, exceptions, circuits } = fieldsOf<BreakerSnapshot>(value)
   return (

@@ -1,9 +1,9 @@
 import { now, type SharedCircuit } from '../../core/index.js'
 
-/** The trial of a circuit among several processes: one of them has it at a time. */
+/** A circuit's trial, which one of several processes has at a time. */
 export class TrialLease {
   readonly #shared: SharedCircuit
-  /** The moment until which it is this process's. */
+  /** Until when this process has it. */
   #heldUntil = 0
   #asking: Promise<number | null> | undefined
 
@@ -16,8 +16,9 @@ export class TrialLease {
   }
 
   /**
-   * Asks for it, for so long. Calls that ask at the same time ask once. Resolves with 0 when it is
-   * held, else with the milliseconds to wait; null when nobody could be asked.
+   * Claims the trial for `ms`. Concurrent calls share one request. Resolves with 0 when this
+   * process has it, otherwise with the milliseconds to wait, or null when the shared state could
+   * not be reached.
    */
   ask(ms: number): Promise<number | null> {
     this.#asking ??= this.#claim(ms)
@@ -32,13 +33,13 @@ export class TrialLease {
     return waitMs
   }
 
-  /** Gives it back, when it is held. */
+  /** Releases the trial, if held. */
   release(): void {
     if (this.isHeld) this.#shared.release()
     this.#heldUntil = 0
   }
 
-  /** The others take it as given back. */
+  /** Marks the trial as released. The other processes already know. */
   forget(): void {
     this.#heldUntil = 0
   }

@@ -1,12 +1,12 @@
 import { now } from '../../core/index.js'
 import { type Rates, reaches } from './rates.js'
 
-/** Leave to run one call. A verdict counts only while its permit does. */
+/** Permission to run one call. Its verdict counts only while the permit is valid. */
 export interface Permit {
-  /** The circuit's period it was given in. */
+  /** The circuit's period in which it was issued. */
   readonly period: number
   readonly trial: boolean
-  /** A trial that other processes could not be asked for. */
+  /** Set for a trial that could not be claimed because the shared state was unreachable. */
   alone?: boolean
 }
 
@@ -15,11 +15,11 @@ interface Trial extends Permit {
   readonly at: number
 }
 
-/** The calls that a half-open circuit lets through, and what comes of them. */
+/** The trials of a half-open circuit, and their results. */
 export class Trials {
   readonly #count: number
   readonly #rates: Rates
-  /** Those without a verdict, the oldest first. */
+  /** Trials without a verdict, oldest first. */
   readonly #running = new Set<Permit>()
   #ended = 0
   #failures = 0
@@ -31,8 +31,8 @@ export class Trials {
   }
 
   /**
-   * A permit; or, when all are given, the milliseconds until another call may have the oldest
-   * trial's, which it loses when it has no verdict within `timeoutMs`.
+   * Returns a permit. When all are taken, returns the milliseconds until the oldest trial expires.
+   * A trial expires when it has no verdict within `timeoutMs`; another call then takes its place.
    */
   enter(period: number, timeoutMs: number): Permit | number {
     const at = now()
@@ -40,7 +40,7 @@ export class Trials {
       const oldest = this.#oldest
       const left = oldest.at + timeoutMs - at
       if (left > 0) return left
-      // Its late verdict is ignored.
+      // Its late verdict will be ignored.
       this.#running.delete(oldest)
     }
     const trial: Trial = { period, trial: true, at }
@@ -48,17 +48,17 @@ export class Trials {
     return trial
   }
 
-  /** Whether none runs, and none has had a verdict. */
+  /** Whether no trial runs or has had a verdict. */
   get isIdle(): boolean {
     return this.#ended === 0 && this.#running.size === 0
   }
 
   get #oldest(): Trial {
-    // While no more may enter and nothing is decided, some of them run.
+    // When no more trials may enter and nothing is decided, at least one is running.
     return this.#running.values().next().value as Trial
   }
 
-  /** What the circuit becomes with this verdict; undefined while that is not decided. */
+  /** Records a verdict. Returns the circuit's new state; undefined while undecided. */
   settle(
     permit: Permit,
     verdict: 'success' | 'failure' | undefined,
@@ -72,7 +72,7 @@ export class Trials {
     return this.#reaches(this.#count - this.#ended) ? undefined : 'closed'
   }
 
-  /** Whether the rate is reached, of all trials, if so many more fail and are slow. */
+  /** Whether a rate would be reached if this many further trials failed and were slow. */
   #reaches(more: number): boolean {
     const failures = this.#failures + more
     return reaches({ calls: this.#count, failures, slow: this.#slow + more }, this.#rates)

@@ -3,10 +3,10 @@ import Opossum from 'opossum'
 import { now } from '../../core/index.js'
 import { type Rates, reaches } from './rates.js'
 
-/** opossum's own number. */
+/** opossum's default. */
 const BUCKETS = 10
 
-/** What opossum's status has beside its types: it is how opossum itself counts. */
+/** Parts of opossum's status that its types omit. opossum itself counts this way. */
 interface CountingStatus {
   readonly window: Opossum.Window
   increment(what: 'fires' | 'failures' | 'timeouts'): void
@@ -15,13 +15,13 @@ interface CountingStatus {
 /** The verdicts of the last `windowMs`, in opossum's rolling buckets. */
 export class VerdictWindow {
   readonly #bucketMs: number
-  /** opossum begins a new bucket when this emits, instead of at the ticks of an interval. */
+  /** opossum starts a new bucket when this emits, instead of at an interval. */
   readonly #turns = new EventEmitter()
   readonly #status: CountingStatus
   #since = now()
-  /** Buckets begun since then. */
+  /** Number of buckets started since `#since`. */
   #turned = 0
-  /** Whether there may be failures or slow calls, so that somebody should look. */
+  /** Whether the window may contain failures or slow calls, so that the rates must be checked. */
   #isSuspect = false
 
   constructor(windowMs: number) {
@@ -30,7 +30,8 @@ export class VerdictWindow {
       rollingCountBuckets: BUCKETS,
       rollingCountTimeout: windowMs,
       rotateBucketController: this.#turns,
-      // Each failure would sort the window's latencies, and a snapshot run every second.
+      // Otherwise opossum would sort all latencies at each failure, and take a snapshot every
+      // second.
       rollingPercentilesEnabled: false,
       enableSnapshots: false,
     }) as unknown as CountingStatus
@@ -40,12 +41,12 @@ export class VerdictWindow {
     this.#pass()
     this.#status.increment('fires')
     if (isFailure) this.#status.increment('failures')
-    // opossum has no count of its own for slow calls.
+    // opossum has no counter for slow calls, so this uses that of timeouts.
     if (isSlow) this.#status.increment('timeouts')
     if (isFailure || isSlow) this.#isSuspect = true
   }
 
-  /** Whether at least `minimumCalls` are in the window and their shares reach one of the rates. */
+  /** Whether the window has at least `minimumCalls` and one of the rates is reached. */
   reaches(minimumCalls: number, rates: Rates): boolean {
     if (!this.#isSuspect) return false
     this.#pass()
@@ -61,7 +62,7 @@ export class VerdictWindow {
     return calls >= minimumCalls && reaches({ calls, failures, slow }, rates)
   }
 
-  /** Whether no call has had a verdict in the window. */
+  /** Whether the window contains no verdicts. */
   get isEmpty(): boolean {
     this.#pass()
     return this.#status.window.every(({ fires }) => fires === 0)
@@ -74,7 +75,7 @@ export class VerdictWindow {
     this.#isSuspect = false
   }
 
-  /** Begins as many buckets as the time since the last look has room for. */
+  /** Starts the buckets that are due since the last check. */
   #pass(): void {
     const turned = Math.floor((now() - this.#since) / this.#bucketMs)
     if (turned === this.#turned) return

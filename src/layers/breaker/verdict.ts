@@ -1,6 +1,6 @@
 import { type ErrorCode, isStackError, TimeoutError } from '../../core/index.js'
 
-/** What is no sign of upstream's health: the caller's mistakes and limits. */
+/** Errors that show nothing about upstream's health: the caller's mistakes and limits. */
 const NO_VERDICT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CONFIG',
   'VALIDATION',
@@ -14,7 +14,7 @@ const NO_VERDICT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CLOSED',
 ])
 
-/** Whether an error counts against upstream, when the user has no rule. */
+/** The default rule: whether an error counts as a failure of upstream. */
 export function isVerdict(error: unknown): boolean {
   if (!isStackError(error)) return true
   if (error.refused || (error instanceof TimeoutError && error.phase === 'read')) return false

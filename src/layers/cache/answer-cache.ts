@@ -24,53 +24,55 @@ import { type CacheNote, Note } from './note.js'
 import { isSound, judge } from './soundness.js'
 import type { Entry, EntryStore } from './store.js'
 
-/** What `cache()` has counted, and what it holds. */
+/** Counters of `cache()`, and what it holds. */
 export interface CacheStats {
   readonly hits: number
   readonly misses: number
-  /** Hits that were past their time and are being renewed. */
+  /** Hits older than `ttlMs`, which are being renewed in the background. */
   readonly stale: number
-  /** Calls without an identity, which bypassed it. */
+  /** Calls without a key, which bypassed the cache. */
   readonly unkeyed: number
-  /** Calls of functions whose answers can be read only once, which bypassed it. */
+  /** Calls of functions whose answers can be read only once. They bypassed the cache. */
   readonly oneShot: number
-  /** Gauge; 0 for a store outside the process. */
+  /** Gauge: entries in memory; 0 with `store`. */
   readonly entries: number
-  /** Gauge, by a rough count; 0 for a store outside the process. */
+  /** Gauge: rough size in memory, in bytes; 0 with `store`. */
   readonly bytes: number
 }
 
 export interface AnswerCacheOptions {
   readonly name: string
   readonly ttlMs: number
-  /** Fresh or stale: how long an entry is served. */
+  /** How long an entry is served, fresh or stale. */
   readonly keepMs: number
-  /** The largest answer that is kept. */
+  /** The largest answer to store. */
   readonly maxBytes: number
   readonly store: EntryStore
-  /** Whether other processes have the same store, so that keys must tell functions apart there. */
+  /**
+   * Whether the store is outside the process, so that its keys must distinguish functions by name.
+   */
   readonly isOutside: boolean
   readonly keyOf: ((request: unknown, context: Context) => unknown) | undefined
 }
 
 /**
- * A renewal behind a stale entry that takes longer is given up: what `standard()` allows a call.
- * Milliseconds.
+ * Background renewals that take longer are aborted. The same limit that `standard()` sets for a
+ * call. Milliseconds.
  */
 const RENEWAL_MS = 300_000
 
-/** Longer identities are known by their digest. Characters. */
+/** Longer keys are replaced by their digest. Characters. */
 const LONG_IDENTITY = 1_000
 
-/** The flow of a call through the cache. */
+/** Runs calls through the cache. */
 export class AnswerCache {
   readonly #options: AnswerCacheOptions
   readonly #counts = { hits: 0, misses: 0, stale: 0, unkeyed: 0, oneShot: 0 }
   readonly #oneShots = new OneShotBases()
   readonly #renewing = new Set<string>()
-  /** Streams that have been stored: each is, once, by the first reader that has all of it. */
+  /** Logs whose stream has been stored. The first reader to receive all of it stores it. */
   readonly #stored = new WeakSet<Log<unknown>>()
-  /** Grows with each `clear()`: answers that began before are not stored. */
+  /** Increases with each `clear()`. Answers that started before it are not stored. */
   #generation = 0
 
   constructor(options: AnswerCacheOptions) {
@@ -136,7 +138,7 @@ export class AnswerCache {
     this.#counts.misses++
     this.#note(context, 'miss', key, alone)
     const since = this.#generation
-    // Notes of another call with the same map say nothing of this one.
+    // `meta` may belong to another call too. Remove that call's note.
     context.meta.delete(KEEP)
     return proceed(next(request, context), (answer) => this.#keep(call, answer, context, since))
   }
@@ -155,7 +157,7 @@ export class AnswerCache {
         keyOf === undefined ? context.keyOf(request, 'cache') : atOnce(keyOf(request, context))
       if (typeof identity !== 'string') return undefined
       const { tenant, base } = context
-      // Without a scope of its own in a store, the layer's `key` is the whole identity there.
+      // With an external store and an unnamed function, the layer's `key` is the whole identity.
       const scope = this.#options.isOutside ? (base.sharedScope ?? '') : base.scope
       const known = identity.length > LONG_IDENTITY ? digest(identity) : identity
       return `${scope.length}:${scope} ${tenant === undefined ? '' : JSON.stringify(tenant)} ${known}`
@@ -165,7 +167,7 @@ export class AnswerCache {
     }
   }
 
-  /** A stored answer in the form that the request asks for. */
+  /** Returns a stored answer in the form that the request asks for. */
   #serve(entry: Entry, { request, context, key }: CachedCall): unknown {
     const { answer, isForeign } = entry
     const { streams, toStream, fromStream, replay: replayed, unreadMs } = context.base
@@ -179,7 +181,7 @@ export class AnswerCache {
         if (answer.form === 'value') return answer.value.take()
         const value = fromStream?.(valuesOf(chunksOf(answer)), request)
         if (value === undefined) return NOT_SERVED
-        // Made for this caller alone; what holds no text is frozen as every value is.
+        // Created for this caller only. Values without text are frozen like all other values.
         return isJsonData(value) ? value : share(value).take()
       }
       const chunks =
@@ -194,7 +196,7 @@ export class AnswerCache {
     }
   }
 
-  /** Stores an answer when it is complete, and hands it on. */
+  /** Stores an answer once it is complete, and returns it. */
   #keep({ key, request }: CachedCall, answer: unknown, context: Context, since: number): unknown {
     const stream = streamOf(answer)
     const keep = keptShare(context)
@@ -227,7 +229,7 @@ export class AnswerCache {
     this.#stored.add(log)
     const answer = streamToStore(log.kept, log.frames, variant)
     if (answer.form === 'stream' && answer.chunks.isOneShot) return this.#oneShots.add(base)
-    // The base that the stream came from has judged it already.
+    // The base that created the stream has already decided.
     const isComplete = () => log.judge === base || base.complete(valuesOf(chunksOf(answer)))
     if (judge('complete()', isComplete)) this.#options.store.set(key, answer, keep)
   }
@@ -239,7 +241,7 @@ export class AnswerCache {
     const since = this.#generation
     const work = context.detach()
     const { cancel } = work.context
-    // Nobody waits for it, so nobody would miss what hangs and keeps a slot.
+    // Nobody waits for it, so a renewal that hangs would hold its slot unnoticed.
     const limit = new Timer(RENEWAL_MS, () =>
       cancel.abort(new TimeoutError(RENEWAL_MS, { layer: this.#options.name })),
     )
@@ -249,7 +251,7 @@ export class AnswerCache {
       stream?.abortWith(cancel)
       if (stream) for await (const _ of stream);
     } catch {
-      // The old answer stays until its time is over.
+      // The old answer stays until it expires.
     } finally {
       limit.stop()
       work.end()
@@ -258,7 +260,7 @@ export class AnswerCache {
   }
 }
 
-/** A call with an identity, on its way through the cache. */
+/** A call with a key. */
 interface CachedCall {
   readonly next: Handler
   readonly request: unknown
@@ -266,19 +268,19 @@ interface CachedCall {
   readonly key: string
 }
 
-/** A stream that may be stored when it has ended. */
+/** A stream to store when it has ended. */
 interface StreamToKeep {
   readonly key: string
   readonly base: BaseFacts
-  /** In which of several it was asked for. */
+  /** The variant that was requested, if there are several. */
   readonly variant: string | undefined
-  /** The generation in which it began. */
+  /** The generation in which it started. */
   readonly since: number
-  /** The share of its time that it is kept for. */
+  /** The share of its normal lifetime for which to keep it. */
   readonly keep: number
 }
 
-/** For which share of its time a layer further in lets this answer be kept. */
+/** The share of its lifetime for which an inner layer lets the answer be kept. */
 function keptShare({ meta }: Context): number {
   const keep = meta.get(KEEP)
   return typeof keep === 'number' && keep >= 0 && keep <= 1 ? keep : 1

@@ -4,36 +4,39 @@ import { read, type StoredAnswer, type Written, write } from '../stored-form.js'
 import type { Entry } from './store.js'
 
 /**
- * What is written to a store outside the process. Its own key is in it, so that an entry in the
- * wrong place is not believed. Ages go by the date, as processes share it.
+ * What is written to an external store. It contains its own key, so that an entry in the wrong
+ * place is ignored. Ages are based on the wall clock, because processes share the store.
  */
 export interface Envelope {
   readonly v: 2
   readonly k: string
   readonly f: Written['form']
   readonly at: number
-  /** The share of its time that it is kept for, where that is below 1. */
+  /** The share of the normal lifetime for which to keep it, if below 1. */
   readonly s?: number
   readonly d: unknown
-  /** What JSON cannot say of the content, where there is such. */
+  /** Values that JSON cannot represent, if any. */
   readonly o?: Written['oddities']
-  /** In which variant a stream was asked for, where there are several. */
+  /** The variant of the stream that was requested, if there are several. */
   readonly w?: unknown
 }
 
-/** An entry as it comes out of its envelope. */
+/** An entry read from its envelope. */
 export interface Opened extends Entry {
-  /** When it was written, by the date. Milliseconds. */
+  /** When it was written. Milliseconds since the epoch. */
   readonly at: number
 }
 
-/** `sealed()` for a store that holds text only. */
+/** `sealed()`, for a store that holds only text. */
 export function sealedText(key: string, answer: StoredAnswer, keep: number): string | undefined {
   const envelope = sealed(key, answer, keep, true)
   return envelope && textOf(envelope)
 }
 
-/** An answer for a store, by the digest of its key; undefined when it would not come back as it is. */
+/**
+ * The envelope of an answer, under the digest of its key; undefined when it cannot be restored
+ * exactly.
+ */
 export function sealed(
   key: string,
   answer: StoredAnswer,
@@ -55,8 +58,9 @@ export function sealed(
 }
 
 /**
- * What `sealed()` gave, from a store that may hold anything; undefined for what is none.
- * @throws whatever a getter of a live object in the store throws, or SyntaxError for text that is no
+ * Reads what `sealed()` returned, from a store that may contain anything; undefined for anything
+ * else.
+ * @throws whatever a getter of a live object in the store throws, or SyntaxError when text is not
  * JSON
  */
 export function opened(found: unknown, key: string): Opened | undefined {

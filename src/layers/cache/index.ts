@@ -24,63 +24,62 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   /** How long an answer is fresh. Milliseconds. @default 1800000 (30 minutes) */
   ttlMs?: number | undefined
   /**
-   * How long after that it is still served, at once, while one call renews it behind the scenes; if
-   * that fails the old answer stays. Milliseconds.
+   * How long after `ttlMs` an answer is still served, while one call renews it in the background.
+   * If the renewal fails, the old answer stays. Milliseconds.
    * @default 0
    */
   staleMs?: number | undefined
-  /** In memory only. @default 1000 */
+  /** Maximum number of entries in memory. @default 1000 */
   maxEntries?: number | undefined
-  /** In memory only, by a rough count. Bytes. @default 67108864 (64 MiB) */
+  /** Maximum size in memory, measured roughly. Bytes. @default 67108864 (64 MiB) */
   maxBytes?: number | undefined
   /**
-   * A `Keyv`, a Keyv store such as `@keyv/redis`, or a `Map`. It counts as outside the process, so
-   * the function must have a name there, `base(fn, { name: 'ask' })`, or a `key`.
-   * @default in memory, bounded
+   * Stores the answers in a `Keyv`, a Keyv store such as `@keyv/redis`, or a `Map`. The function
+   * then needs a name, `base(fn, { name: 'ask' })`, or the option `key`.
+   * @default in memory, limited by `maxEntries` and `maxBytes`
    */
   store?: CacheStore | undefined
   /**
-   * Longest wait for an operation of `store`; then the call goes upstream. Milliseconds.
+   * Time limit for each operation of `store`. After it the call goes upstream. Milliseconds.
    * @default 250
    */
   storeTimeoutMs?: number | undefined
   /**
-   * What the processes of a service have together, made by `redisShared()`: a second level behind
-   * the one in memory. Caches of the same `name` share their entries. As with `store`, the function
-   * must have a name there, or a `key`.
-   * @default none: each process has entries of its own
+   * State from `redisShared()`, used as a second level behind the memory. Caches with the same
+   * `name` share their entries. The function then needs a name, or the option `key`.
+   * @default none; each process has its own entries
    */
   shared?: SharedState | undefined
   /**
-   * The request's identity; when it gives none, or throws, the call bypasses the cache. The tenant
-   * is always added. In a `store`, keys of functions without a name must differ as well.
-   * @default the base's `key`, else stable JSON
+   * Returns the request's key. When it returns undefined or throws, the call bypasses the cache.
+   * The tenant is always added. In a `store`, keys of functions without a name must differ as well.
+   * @default the base's `key` trait, or else stable JSON of the request
    */
   key?: ((request: Request, context: Context) => string | undefined) | undefined
-  /** Key in `stats()`. @default 'cache' */
+  /** Name of the layer, its key in `stats()`. @default 'cache' */
   name?: Name | undefined
 }
 
-/** A cache layer can also be emptied. */
+/** A cache layer, with methods to delete entries. */
 export interface CacheLayer<Name extends string, Request = unknown>
   extends Layer<Name, CacheStats, Request> {
-  /** Forgets everything; answers under way are not stored either. */
+  /** Deletes all entries. Answers in progress are not stored. */
   clear(): Promise<void>
-  /** Forgets one entry, by the `key` of a call's note. Resolves with whether it was there. */
+  /** Deletes one entry, by the `key` in a call's note. Resolves with whether it existed. */
   delete(key: string): Promise<boolean>
 }
 
 /**
- * Keeps complete answers and returns them again. Streams are stored chunk by chunk and replayed as
- * streams; where the base can convert, one stored form serves both. Answers of the client are kept
- * as the text they came as, and parsed for each caller; other functions' values are deeply frozen,
- * on a miss as on a hit; bytes are copied for each caller. A store outside the process that fails,
- * is slow, or holds nonsense counts as a miss and never fails a call.
+ * Stores complete answers and returns them for equal requests. Streams are stored chunk by chunk
+ * and replayed as streams; if the base can convert between forms, one stored answer serves both.
+ * The client's answers are stored as text and parsed for each caller. Values of other functions are
+ * deeply frozen, on a miss as on a hit. Bytes are copied for each caller. If an external store
+ * fails, is slow, or returns an invalid entry, this counts as a miss and never fails a call.
  *
- * A call with `cache: 'reload'` reads nothing stored, one with `'no-store'` bypasses the cache.
- * Tenants never share.
+ * A call with `cache: 'reload'` reads nothing stored, a call with `'no-store'` bypasses the cache.
+ * Tenants never share answers.
  *
- * @throws ConfigError when a stack is composed, for a `store` and a function without name and key
+ * @throws ConfigError (`CONFIG`) when a stack with a `store` has a function without a name and key
  * @example cache({ ttlMs: 10 * 60_000, staleMs: 60 * 60_000 })
  * @see https://www.rfc-editor.org/rfc/rfc5861 stale-while-revalidate
  */
@@ -153,7 +152,7 @@ interface StoreOptions {
 function storeOf(options: StoreOptions): EntryStore {
   const { name, ttlMs, staleMs, maxEntries, maxBytes, store, storeTimeoutMs, shared } = options
   const keepMs = ttlMs + staleMs
-  // Redis, for one, refuses a part of a millisecond.
+  // Rounded up, because Redis for one rejects fractions of a millisecond.
   if (store !== undefined) return new KeyvStore(store, Math.ceil(keepMs), storeTimeoutMs)
   const memory = new MemoryStore(keepMs, maxEntries, maxBytes)
   return shared === undefined ? memory : new SharedStore(memory, shared.entries(name), keepMs)
@@ -167,7 +166,7 @@ function isStore(value: unknown): boolean {
     (['get', 'set', 'delete', 'clear'] as const).every(
       (method) => typeof store[method] === 'function',
     ) &&
-    // Keyv writes its namespace on a store, which a frozen one refuses.
+    // Keyv sets its namespace on the store, which fails if the store is frozen.
     (Object.isExtensible(store) || 'useKeyPrefix' in store)
   )
 }

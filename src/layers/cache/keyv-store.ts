@@ -4,27 +4,27 @@ import type { StoredAnswer } from '../stored-form.js'
 import { opened, sealed } from './envelope.js'
 import type { Entry, EntryStore } from './store.js'
 
-/** What a store outside the cache must do: a `Keyv`, any Keyv store, a `Map`. */
+/** The methods that an external store needs: a `Keyv`, any Keyv store, or a `Map`. */
 export interface CacheStore {
-  /** The stored value, or `undefined`. May be a promise, as all here. */
+  /** Returns the stored value, or `undefined`. May return a promise, like all methods here. */
   get(key: string): unknown
-  /** Stores a value, for `ttl` milliseconds. */
+  /** Stores a value for `ttl` milliseconds. */
   set(key: string, value: unknown, ttl?: number): unknown
-  /** Forgets one value. */
+  /** Deletes one value. */
   delete(key: string): unknown
-  /** Forgets all values. */
+  /** Deletes all values. */
   clear(): unknown
 }
 
 /**
- * After a store operation that timed out, nothing is read or written for this long: a frozen store
- * must not slow every call. Milliseconds.
+ * After a timeout of the store, reads and writes are skipped for this long, so that a store that
+ * hangs does not slow every call. Milliseconds.
  */
 const REST_MS = 1_000
 
 /**
- * Any Keyv store. Every operation has its own short time limit, and whatever goes wrong is a miss.
- * Ages by the date, as processes share it.
+ * Uses any Keyv store. Each operation has its own short time limit, and a failure counts as a miss.
+ * Ages are based on the wall clock, because processes share the store.
  */
 export class KeyvStore implements EntryStore {
   readonly #keyv: Keyv
@@ -36,8 +36,8 @@ export class KeyvStore implements EntryStore {
   constructor(store: CacheStore, keepMs: number, limitMs: number) {
     this.#keepMs = keepMs
     this.#limitMs = limitMs
-    // By its shape, as the application may have another copy of keyv.
-    // Keyv's get() keeps a store's failure to itself unless it is set to throw.
+    // Checked by shape, because the application may have another copy of keyv. Keyv's `get()` hides
+    // a store's failure unless `throwOnErrors` is set.
     this.#keyv =
       'useKeyPrefix' in store
         ? (store as Keyv)
@@ -53,7 +53,7 @@ export class KeyvStore implements EntryStore {
       const entry = opened(found, known)
       return entry === undefined || entry.at < this.#clearedAt ? undefined : entry
     } catch {
-      // A Keyv may keep live objects, whose getters throw, and text may be no JSON.
+      // A `Keyv` may contain live objects with getters that throw, and text may not be JSON.
       storeFailed()
       return undefined
     }
@@ -65,7 +65,7 @@ export class KeyvStore implements EntryStore {
     const envelope = sealed(known, answer, keep)
     if (envelope === undefined) return
     const keepMs = keep < 1 ? Math.ceil(this.#keepMs * keep) : this.#keepMs
-    // Nobody waits for a write.
+    // Writes happen in the background.
     void this.#attempt<unknown>(() => this.#keyv.set(known, envelope, keepMs), undefined)
   }
 
@@ -74,8 +74,8 @@ export class KeyvStore implements EntryStore {
   }
 
   clear(): Promise<void> {
-    // A store that could not be cleared, or a write that arrives after it, must not bring back what
-    // is older.
+    // If the store could not be cleared, or a write arrives late, older entries must still be
+    // ignored.
     this.#clearedAt = wallTime()
     return this.#attempt(() => this.#keyv.clear(), undefined)
   }

@@ -3,7 +3,7 @@ import { digest, now } from '../../core/index.js'
 import { type StoredAnswer, sizeOf } from '../stored-form.js'
 import type { Entry, EntryStore } from './store.js'
 
-/** Bookkeeping of an entry beside its content, roughly. Bytes. */
+/** Rough memory per entry beside its content. Bytes. */
 const ENTRY_BYTES = 200
 
 interface Kept {
@@ -13,8 +13,8 @@ interface Kept {
 }
 
 /**
- * In the process: bounded by number and by size, the least recently used going first. Ages by the
- * monotonic clock. Keys are what requests are known by; their digests are made when asked for.
+ * Entries in memory, limited by number and by size. The least recently used are evicted first. Ages
+ * are based on the monotonic clock. Keys are full request keys; digests are computed on demand.
  */
 export class MemoryStore implements EntryStore {
   readonly #kept: LRUCache<string, Kept>
@@ -44,7 +44,7 @@ export class MemoryStore implements EntryStore {
     this.#kept.set(key, { answer, at: now() - ageMs * keep, keep })
   }
 
-  /** Looks through all keys: it is called by hand, now and then. */
+  /** Searches all keys, which is fine for a rare, manual operation. */
   delete(of: string): boolean {
     for (const key of this.#kept.keys()) if (digest(key) === of) return this.#kept.delete(key)
     return false

@@ -1,15 +1,18 @@
 import { digest } from '../../core/index.js'
 
-/** What a call's `meta` holds under the layer's name. */
+/** The note of `cache()` in a call's `meta`, under the layer's name. */
 export interface CacheNote {
   readonly status: 'hit' | 'miss' | 'stale'
-  /** The entry's key, for `delete`. */
+  /** The entry's key, for `delete()`. */
   readonly key: string
-  /** The other processes could not be asked: nothing that they have stored was looked at. */
+  /**
+   * Set when the shared state could not be reached, so that entries of other processes were not
+   * read.
+   */
   readonly alone?: true | undefined
 }
 
-/** A class, as a getter of an object's own takes as long as the rest of a miss. */
+/** A class, because a getter on an object literal would cost as much as the rest of a miss. */
 export class Note implements CacheNote {
   readonly status: CacheNote['status']
   readonly alone?: true | undefined

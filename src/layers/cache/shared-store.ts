@@ -4,22 +4,21 @@ import { opened, sealedText } from './envelope.js'
 import type { MemoryStore } from './memory-store.js'
 import type { Entry, EntryStore } from './store.js'
 
-/** An entry as it came, and how much had changed when it was asked for. */
+/** An entry, and the value of `#changes` when it was requested. */
 interface Fetched extends Entry {
   readonly changes: number
 }
 
-/**
- * Two levels: what is in memory is served from there, anything else is asked of what the processes
- * have together.
- */
+/** Two levels: memory first, then the entries that the processes share. */
 export class SharedStore implements EntryStore {
   readonly #near: MemoryStore
   readonly #far: SharedEntries
   readonly #keepMs: number
-  /** By the date. Entries from before are not believed, wherever they come from. */
+  /**
+   * Time of the last clear, on the wall clock. Older entries are ignored, wherever they come from.
+   */
   #clearedAt = 0
-  /** Grows with whatever may have made what is being fetched out of date. */
+  /** Increases with each change that may invalidate an entry being fetched. */
   #changes = 0
   #onCleared: (() => void) | undefined
 
@@ -33,7 +32,7 @@ export class SharedStore implements EntryStore {
         this.#forget()
         this.#onCleared?.()
       },
-      // What is in memory may have been forgotten elsewhere in the meantime.
+      // Entries in memory may have been deleted by another process meanwhile.
       missed: () => {
         this.#changes++
         near.clear()
@@ -47,7 +46,7 @@ export class SharedStore implements EntryStore {
 
   proved(key: string, entry: Entry): void {
     const { answer, keep, ageMs } = entry
-    // What was forgotten while it was on its way must not stay in memory.
+    // If it was deleted while it was being fetched, do not keep it in memory.
     if ((entry as Fetched).changes === this.#changes) this.#near.set(key, answer, keep, ageMs)
   }
 
@@ -88,7 +87,7 @@ export class SharedStore implements EntryStore {
       const entry = opened(JSON.parse(text), known)
       return entry === undefined || entry.at < this.#clearedAt ? undefined : { ...entry, changes }
     } catch {
-      // Anything may be there, and it counts as nothing.
+      // Invalid text counts as no entry.
       return undefined
     }
   }

@@ -3,26 +3,26 @@ import type { StoredAnswer } from '../stored-form.js'
 /** A stored answer, and its age when it was read. */
 export interface Entry {
   readonly answer: StoredAnswer
-  /** Milliseconds. */
+  /** Age in milliseconds. */
   readonly ageMs: number
   /** Whether it comes from outside the process, where others may write. */
   readonly isForeign: boolean
-  /** The share of its time that it is kept for. */
+  /** The share of the normal lifetime for which it is kept. */
   readonly keep: number
 }
 
 /**
- * Where the cache keeps its entries. Nothing here rejects or throws: a store that fails has no
- * entries.
+ * Where the cache keeps its entries. No method rejects or throws: a store that fails counts as
+ * empty.
  */
 export interface EntryStore {
-  /** The entry, or a promise of it; null when the other processes could not be asked. */
+  /** Returns the entry, perhaps as a promise; null when the shared state could not be reached. */
   get(key: string): Entry | undefined | Promise<Entry | undefined | null>
-  /** An entry that came from outside has been judged and is sound. */
+  /** Called when an entry from outside has been checked and is valid. */
   proved?(key: string, entry: Entry): void
-  /** @param keep for which share of its time, above 0 to 1: it ages so much faster */
+  /** @param keep the share of the normal lifetime for which to keep it: above 0, at most 1 */
   set(key: string, answer: StoredAnswer, keep: number): void
-  /** By the digest that callers know a key by. */
+  /** Deletes an entry by the digest of its key, which callers know from the note. */
   delete(digest: string): boolean | Promise<boolean>
   clear(): void | Promise<void>
   /** Calls `listener` when another process has cleared the cache. */

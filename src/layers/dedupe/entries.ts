@@ -12,8 +12,8 @@ import { textOf } from '../beyond-json.js'
 import { read, type Written, write } from '../stored-form.js'
 
 /**
- * What a log says of an answer: one value, or an error, or the chunks of a stream and then its end.
- * Each is a text, as a list whose first field tells its kind.
+ * One entry of a log that holds an answer: a single value or error, or the chunks of a stream and
+ * its end. Each entry is written as a JSON array that starts with its kind.
  */
 export type Entry =
   | { readonly kind: 'value'; readonly value: Shared }
@@ -22,12 +22,12 @@ export type Entry =
   | { readonly kind: 'frame'; readonly frame: Frame }
   | { readonly kind: 'end'; readonly end: StreamEnd }
 
-/** A value; undefined when it would not come back as it is. */
+/** The entry of a value; undefined when it cannot be restored exactly. */
 export function valueEntry(value: Shared): string | undefined {
   return sharedEntry('value', value)
 }
 
-/** A chunk of a stream; undefined when it would not come back as it is. */
+/** The entry of a stream's chunk; undefined when it cannot be restored exactly. */
 export function chunkEntry(chunk: unknown): string | undefined {
   return sharedEntry('chunk', share(chunk))
 }
@@ -36,14 +36,14 @@ export function frameEntry({ text, event, isAside }: Frame): string {
   return JSON.stringify(['frame', text, event, isAside])
 }
 
-/** The end of a stream that is complete. */
+/** The entry of a complete stream's end. */
 export function endEntry({ cacheable }: StreamEnd): string {
   return JSON.stringify(['end', cacheable])
 }
 
 /**
- * An error for everybody who has asked the same; undefined for one that is this process' own, such
- * as a full queue, or that may hold what others must not see.
+ * The entry of an error that applies to everybody with the same request. Undefined for an error of
+ * this process, such as a full queue, and for one that may contain private details.
  */
 export function errorEntry(error: unknown): string | undefined {
   if (!isStackError(error) || error.layer !== undefined || error.refused) return undefined
@@ -51,7 +51,7 @@ export function errorEntry(error: unknown): string | undefined {
   return JSON.stringify(['error', error])
 }
 
-/** An entry; undefined for a text that is none. */
+/** Reads an entry; undefined for invalid text. */
 export function readEntry(text: string): Entry | undefined {
   try {
     const [kind, content, ...more] = JSON.parse(text) as [unknown, ...unknown[]]
@@ -85,7 +85,9 @@ function ofShared(kind: 'value' | 'chunk', written: Written): Entry | undefined 
   return kind === 'value' ? { kind, value } : { kind, chunk: value.take() }
 }
 
-/** What goes out as text must be JSON, unless it stands beside the answer. */
+/**
+ * Frames are sent on as text, so they must be JSON, except events that are not part of the answer.
+ */
 function frameOf(text: unknown, [event, isAside]: readonly unknown[]): Entry | undefined {
   if (typeof text !== 'string') return undefined
   const name = typeof event === 'string' ? event : undefined

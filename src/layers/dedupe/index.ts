@@ -20,34 +20,37 @@ import { type CallsInProgress, SharedCall } from './shared-call.js'
 /** Options of `dedupe()`. */
 export interface DedupeOptions<Name extends string = 'dedupe'> {
   /**
-   * Lets calls in other processes share the answer, too, by state from `redisShared()`. The function
-   * needs a name then. When the others cannot be asked, the call is made.
-   * @default only this process is known
+   * Also shares answers with calls in other processes, through state from `redisShared()`. The
+   * function then needs a name. If the shared state is unreachable, the call is made.
+   * @default shares only within this process
    */
   shared?: SharedState | undefined
-  /** Key in `stats()`. @default 'dedupe' */
+  /** Name of the layer, its key in `stats()`. @default 'dedupe' */
   name?: Name | undefined
 }
 
-/** What `dedupe()` has counted. */
+/** Counters of `dedupe()`. */
 export interface DedupeStats {
-  /** Calls that shared the answer of one already in progress. */
+  /** Calls that shared the answer of a call in progress. */
   readonly joined: number
-  /** Calls that another process made, with `shared`; those who joined them here are not counted. */
+  /**
+   * Calls answered by another process, with `shared`. Calls that joined them here are not counted.
+   */
   readonly elsewhere: number
   /** Gauge: different calls in progress. */
   readonly inFlight: number
-  /** Calls without an identity, which bypassed it. */
+  /** Calls without a key, which bypassed the layer. */
   readonly unkeyed: number
-  /** Calls of functions whose answers can be read only once, which share none. */
+  /** Calls of functions whose answers can be read only once, which cannot be shared. */
   readonly oneShot: number
 }
 
 /**
- * Single-flight: identical calls in progress share one answer. A stream's late joiners get all of
- * it from the start. A caller who aborts does not affect the others; the work stops when the last
- * has aborted. Answers of the client are parsed for each caller; other functions' values are frozen, and bytes are
- * copied. Calls with `cache: 'no-store'` bypass it; tenants never share.
+ * Lets identical calls in progress share one answer. A call that joins a stream late gets all of
+ * it, from the start. A caller that aborts does not affect the others; the work stops when the last
+ * one has aborted. The client's answers are parsed for each caller. Values of other functions are
+ * frozen, and bytes are copied. Calls with `cache: 'no-store'` bypass the layer. Tenants never
+ * share answers.
  *
  * @example stack(ask, dedupe(), retry())
  * @see https://pkg.go.dev/golang.org/x/sync/singleflight
@@ -107,7 +110,7 @@ class Dedupe {
   }
 
   wrap<Request, Answer>(next: Handler<Request, Answer>): Handler<Request, Answer> {
-    // Of each stack its own: the same request to another base is another call.
+    // One map per stack, because equal requests to different bases are different calls.
     const common = new TransientMap<SharedCall>()
     const others = new TransientMap<SharedCall>()
     const inProgress = this.#callsInProgress()
@@ -119,7 +122,8 @@ class Dedupe {
       }
       const identity = this.#identityOf(request, context)
       if (identity === undefined) return next(request, context)
-      // Most calls are of no tenant and of the usual mode: a key put together would be as long again.
+      // Most calls have no tenant and the default mode. Building a scoped key for them would double
+      // its length.
       const scope = scopeOf(context)
       const calls = scope === undefined ? common : others
       const key = scope === undefined ? identity : `${scope} ${identity}`
@@ -128,7 +132,7 @@ class Dedupe {
       this.stats.inFlight++
       const work = context.detach()
       const call = new SharedCall(work, calls, key, inProgress, next as Handler, request)
-      // Joined before it begins: the work must know its deadline.
+      // Join before starting, because the work needs a deadline.
       const answer = call.join(context)
       call.start(isOfAll(context) ? this.#others : undefined)
       return answer as Promise<Answer>
@@ -164,15 +168,16 @@ class Dedupe {
 }
 
 /**
- * Whether calls in other processes can share it. What another stack has handed on is known here only,
- * and what is refused where others would wait may be refused because of this process.
+ * Whether calls in other processes may share this call. Not when another stack passed it on, and
+ * not when it is optional: then this process may reject it for reasons of its own.
  */
 const isOfAll = ({ via, optional }: Context): boolean => via === '' && !optional
 
 /**
- * What sets a call apart from others that ask for the same, if anything does. What another stack has
- * handed on does not join: two stacks that stand in for each other would each wait for the other's
- * call. Nor does what is refused where others would wait.
+ * What separates a call from others with the same request; undefined for an ordinary call. A call
+ * passed on by another stack does not join: two stacks that stand in for each other would each wait
+ * for the other's call. An optional call does not join because it may be rejected instead of made
+ * to wait.
  */
 function scopeOf({ tenant, cache, via, optional }: Context): string | undefined {
   if (tenant === undefined && cache === 'default' && via === '' && !optional) return undefined
@@ -180,13 +185,13 @@ function scopeOf({ tenant, cache, via, optional }: Context): string | undefined 
   return `${kind} ${tenant === undefined ? '' : JSON.stringify(tenant)}`
 }
 
-/** Longer identities are known by their digest: places in the map outlive their calls. */
+/**
+ * Longer keys are replaced by their digest, because places in the map outlive their calls.
+ * Characters.
+ */
 const LONG = 1_000
 
-/**
- * The request's identity by the base; undefined when it throws, or gives something other than a
- * string.
- */
+/** The request's key; undefined when the base's `key` trait throws or returns no string. */
 function identityOf(request: unknown, context: Context): string | undefined {
   try {
     const identity: unknown = context.keyOf(request, 'dedupe')

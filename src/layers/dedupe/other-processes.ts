@@ -10,19 +10,19 @@ import { readEntry } from './entries.js'
 import { Outlet, type OutletCall } from './outlet.js'
 import { remoteStream } from './remote-stream.js'
 
-/** How an answer is kept for other processes, which read it as it comes. */
+/** How an answer is kept for other processes, which read it while it is written. */
 const LOG = {
-  /** For readers that are slower than it is written. */
+  /** Time for readers that are slower than the writer. */
   keepMs: 60_000,
   maxEntries: 10_000,
   maxLength: 1024 * 1024,
   whenFull: 'close',
 } as const
 
-/** So often another process is followed whose answer then does not come. */
+/** How many times to follow another process whose answer then does not arrive. */
 const TRIES = 4
 
-/** A call that may serve callers in other processes, too. */
+/** A call that may also serve callers in other processes. */
 export interface OwnedCall extends OutletCall {
   serve(outlet: Outlet): void
 }
@@ -30,15 +30,15 @@ export interface OwnedCall extends OutletCall {
 export interface OtherProcessesOptions {
   readonly layer: string
   readonly logs: SharedLogs
-  /** Another process has answered the call. */
+  /** Called when another process has answered the call. */
   joined(context: Context): void
-  /** The other processes could not be asked. */
+  /** Called when the shared state could not be reached. */
   alone(context: Context): void
 }
 
 /**
- * The same call in other processes: the first one to claim it makes it and writes the answer to a log,
- * from which the others read.
+ * Shares a call among processes. The first process to claim it makes the call and writes the answer
+ * to a log that the others read.
  */
 export class OtherProcesses {
   readonly #options: OtherProcessesOptions
@@ -47,7 +47,7 @@ export class OtherProcesses {
     this.#options = options
   }
 
-  /** The answer: of this process, or of the one that makes the call already. */
+  /** Returns the answer of this process, or of the process that is already making the call. */
   async answer(
     key: string,
     call: OwnedCall,
@@ -75,7 +75,10 @@ export class OtherProcesses {
     return next(request, context)
   }
 
-  /** What gives the answer, or throws the error; undefined when neither will come. */
+  /**
+   * Returns a function that returns the answer or throws its error; undefined when neither will
+   * arrive.
+   */
   async #follow(reader: LogReader, context: Context): Promise<(() => unknown) | undefined> {
     const part = await readOrLeave(reader, context)
     const entry = readEntry(part.entries[0] ?? '')
@@ -95,7 +98,7 @@ export class OtherProcesses {
   }
 }
 
-/** The first part; rejects with the reason when the callers leave before it comes. */
+/** Reads the first part. Rejects with the reason when the callers leave before it arrives. */
 function readOrLeave(reader: LogReader, { cancel }: Context): Promise<LogPart> {
   return new Promise((resolve, reject) => {
     const left = {

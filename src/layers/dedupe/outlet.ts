@@ -10,18 +10,21 @@ import {
 } from '../../core/index.js'
 import { chunkEntry, endEntry, errorEntry, frameEntry, valueEntry } from './entries.js'
 
-/** The call that an outlet is part of. */
+/** The call that an outlet belongs to. */
 export interface OutletCall {
-  /** Nobody in another process wants the answer, or can get it. */
+  /** Called when no other process wants the answer any more, or can get it. */
   leave(outlet: Outlet): void
 }
 
 /**
- * The callers of a call in other processes: it writes the answer for them as it comes, and keeps the
- * work going while any of them reads.
+ * Represents the callers in other processes: writes the answer for them as it arrives, and keeps
+ * the work going while any of them reads.
  */
 export class Outlet implements Place, Reader, LogWatcher {
-  /** How long callers elsewhere would wait is not known: it goes by those who began the call. */
+  /**
+   * The deadlines of remote callers are unknown, so this uses that of the callers who started the
+   * call.
+   */
   readonly context: { readonly deadline: number }
   readonly #writer: LogWriter
   readonly #call: OutletCall
@@ -38,7 +41,7 @@ export class Outlet implements Place, Reader, LogWatcher {
     writer.watch(this)
   }
 
-  // For the call.
+  // Methods for the call.
 
   answered(value: Shared): void {
     const entry = value.isOneShot ? undefined : valueEntry(value)
@@ -52,7 +55,7 @@ export class Outlet implements Place, Reader, LogWatcher {
     else this.#end(entry)
   }
 
-  /** The answer is a stream; `reader` is a cursor of its own on it. */
+  /** The answer is a stream. `reader` is this outlet's own cursor. */
   streams(reader: Stream<unknown>): void {
     if (this.#isOver) return reader.leave()
     this.#stream = reader
@@ -73,7 +76,7 @@ export class Outlet implements Place, Reader, LogWatcher {
     this.#pace()
   }
 
-  // For the stream.
+  // Methods for the stream.
 
   readable(): void {
     const stream = this.#stream
@@ -86,7 +89,7 @@ export class Outlet implements Place, Reader, LogWatcher {
     else this.#abandon()
   }
 
-  // For the log.
+  // Methods for the log.
 
   readers(count: number): void {
     this.#readers = count
@@ -99,17 +102,17 @@ export class Outlet implements Place, Reader, LogWatcher {
   }
 
   stopped(): void {
-    // Nobody asks for that: who follows a call leaves it, and it stops with the last.
+    // Never requested: remote readers just leave, and the call stops with the last one.
   }
 
-  /** While nobody elsewhere reads, those in this process have the stream go on as fast as they read. */
+  /** While no other process reads, the stream runs at the pace of the readers in this process. */
   #pace(): void {
     if (this.#stream === undefined || this.#isOver) return
     this.#stream.isPassive = this.#readers === 0 && !this.#isAlone
     this.readable()
   }
 
-  /** Whether everything could be written. */
+  /** Returns whether everything could be written. */
   #writeChunks(stream: Stream<unknown>): boolean {
     if (stream.log.frames) {
       for (const frame of stream.readFrames()) this.#writer.append(frameEntry(frame as Frame))

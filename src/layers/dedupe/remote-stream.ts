@@ -7,10 +7,10 @@ import {
 } from '../../core/index.js'
 import { type Entry, readEntry } from './entries.js'
 
-/** How much is fetched ahead of the reader; a log is closed to newcomers at that size. Bytes. */
+/** How far to read ahead. A log of this size accepts no new readers. Bytes. */
 const AHEAD = 1024 * 1024
 
-/** The stream that another process writes to a log. `first` is what has been read of it. */
+/** A stream that another process writes to a log. `first` is the part already read. */
 export function remoteStream(reader: LogReader, first: LogPart, layer: string): Stream<unknown> {
   const frames = readEntry(first.entries[0] ?? '')?.kind === 'frame'
   const source = new LogSource(reader, layer)
@@ -55,7 +55,7 @@ class LogSource implements StreamSource {
     this.#isReading = false
   }
 
-  /** Whether there may be more. */
+  /** Returns whether more may come. */
   #take({ entries, state }: LogPart): boolean {
     for (const text of entries) if (!this.#put(readEntry(text))) return false
     if (state !== 'open') {
@@ -86,7 +86,7 @@ class LogSource implements StreamSource {
   }
 }
 
-/** The rest of the answer will not come. */
+/** The error when the rest of the answer will not arrive. */
 function ownerLost(layer: string): StackError {
   const cause = Object.assign(new Error('The log of the stream was not written to its end.'), {
     code: 'OWNER_LOST',

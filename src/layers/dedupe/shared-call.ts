@@ -17,15 +17,15 @@ import {
 import type { OtherProcesses, OwnedCall } from './other-processes.js'
 import type { Outlet } from './outlet.js'
 
-/** What the calls of one layer have in common. */
+/** What the calls of one layer share. */
 export interface CallsInProgress {
-  /** Named in errors. */
+  /** Layer name, for errors. */
   readonly layer: string
-  /** Is called once a call, when its answer has ended. */
+  /** Called once per call, when its answer has ended. */
   ended(): void
-  /** Is called when only the first caller can get the answer. */
+  /** Called when only the first caller can get the answer. */
   wasOneShot(first: Context): void
-  /** Is called for each of the others, who does not share the call after all. */
+  /** Called for each other caller, which then makes its own call. */
   left(caller: Context): void
 }
 
@@ -37,11 +37,11 @@ export class SharedCall implements AbortListener, Sharing, OwnedCall {
   readonly #inProgress: CallsInProgress
   readonly #next: Handler
   readonly #request: unknown
-  /** Those who wait for the answer, or for the start of a stream. */
+  /** Callers that wait for the answer, or for the start of a stream. */
   #waiters: Waiter[] | undefined
-  /** The answer, when it is a stream that has begun. */
+  /** The answer, once it is a stream that has started. */
   #stream: Stream<unknown> | undefined
-  /** Stands for the callers in other processes. */
+  /** Represents the callers in other processes. */
   #outlet: Outlet | undefined
   #isOver = false
 
@@ -75,28 +75,28 @@ export class SharedCall implements AbortListener, Sharing, OwnedCall {
     this.#work.context.cancel.abort(reason)
   }
 
-  /** Whether one more caller can still get the whole answer. */
+  /** Whether a new caller can still get the whole answer. */
   get canJoin(): boolean {
     return this.#stream === undefined || this.#stream.log.canJoin
   }
 
-  /** Every caller has gone, so the work is aborted. */
+  /** Every caller has left, so the work was aborted. */
   abort(): void {
     this.#unlist()
   }
 
-  /** From now on nobody can join. */
+  /** Lets nobody join from now on. */
   #unlist(): void {
     this.#calls.delete(this.#key, this)
   }
 
-  /** Counts a caller in. Settles with its answer, or with its abort. */
+  /** Adds a caller. Settles with its answer, or rejects when it is aborted. */
   join(context: Context): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const waiter = new Waiter(context, this, resolve, reject)
       this.#work.join(waiter)
       this.#outlet?.joined()
-      // At once: by the next turn the start of the stream may be gone.
+      // Immediately, because the start of the stream may be dropped by the next turn.
       if (this.#stream !== undefined) return this.#serveStream(waiter, this.#stream)
       if (this.#waiters === undefined) this.#waiters = [waiter]
       else this.#waiters.push(waiter)
@@ -104,20 +104,22 @@ export class SharedCall implements AbortListener, Sharing, OwnedCall {
     })
   }
 
-  /** Serves callers in other processes, too. */
+  /** Also serves callers in other processes. */
   serve(outlet: Outlet): void {
     this.#outlet = outlet
     this.#work.join(outlet)
   }
 
-  /** A caller goes, or all of those in other processes; with the last one the work stops. */
+  /**
+   * Removes a caller, or all callers in other processes. When the last one leaves, the work stops.
+   */
   leave(place: Place, reason?: unknown): void {
     if (place === this.#outlet) this.#outlet = undefined
     this.#work.leave(place, reason)
     if (this.#work.callers === 1 && !this.#isOver) this.#outlet?.leftAlone()
   }
 
-  /** Begins the work, unless one of the `others` has begun it. */
+  /** Starts the work, unless another process has started it. */
   start(others?: OtherProcesses): void {
     const { context } = this.#work
     try {
@@ -150,17 +152,17 @@ export class SharedCall implements AbortListener, Sharing, OwnedCall {
   #serveAll(shared: Shared): void {
     this.#outlet?.answered(shared)
     this.#finish()
-    for (const { context, resolve } of this.#depart()) {
+    for (const { context, resolve } of this.#takeWaiters()) {
       this.#work.tell(context)
       resolve(shared.take())
     }
   }
 
-  /** Only one caller can read the answer; the others ask for one of their own. */
+  /** Only the first caller can read the answer. The others make their own calls. */
   #serveFirst(shared: Shared, answer: unknown): void {
     this.#outlet?.answered(shared)
     this.#finish()
-    const [first, ...others] = this.#depart()
+    const [first, ...others] = this.#takeWaiters()
     if (first !== undefined) {
       this.#work.tell(first.context)
       this.#inProgress.wasOneShot(first.context)
@@ -177,32 +179,32 @@ export class SharedCall implements AbortListener, Sharing, OwnedCall {
   }
 
   #shareStream(given: Stream<unknown>): void {
-    // A stream that somebody has begun to read, or that is shared already, gets a log of its own.
+    // A stream that has been read from or is already shared gets a log of its own.
     const stream = given.isUnread ? given : streamFrom(given, { committed: true })
     stream.abortWith(this.#work.context.cancel)
     stream.share(this)
     stream.onEnd(() => this.#finish())
     this.#stream = stream
-    for (const waiter of this.#depart()) this.#serveStream(waiter, stream)
+    for (const waiter of this.#takeWaiters()) this.#serveStream(waiter, stream)
     this.#outlet?.streams(stream.join({ isPassive: true }))
   }
 
   #failed(error: unknown): void {
     this.#outlet?.failed(error)
     this.#finish()
-    for (const { context, reject } of this.#depart()) {
+    for (const { context, reject } of this.#takeWaiters()) {
       this.#work.tell(context)
       reject(error)
     }
   }
 
-  /** Those who are still there; they wait no longer. */
-  #depart(): readonly Waiter[] {
+  /** Removes and returns the callers that are still waiting. */
+  #takeWaiters(): readonly Waiter[] {
     const waiters = this.#waiters ?? []
     this.#waiters = undefined
     for (const waiter of waiters) waiter.context.cancel.remove(waiter)
-    return waiters.some(({ hasGone }) => hasGone)
-      ? waiters.filter(({ hasGone }) => !hasGone)
+    return waiters.some(({ hasLeft }) => hasLeft)
+      ? waiters.filter(({ hasLeft }) => !hasLeft)
       : waiters
   }
 
@@ -210,7 +212,7 @@ export class SharedCall implements AbortListener, Sharing, OwnedCall {
     const { context } = waiter
     this.#work.tell(context)
     const reader = stream.join({ cancel: context.cancel, unreadMs: context.base.unreadMs })
-    // The last to leave has ended the stream by then, so leaving aborts no work that is over.
+    // When the last one leaves, the stream has ended, so leaving does not abort finished work.
     reader.onEnd(({ outcome, error }) => {
       if (outcome !== 'complete') this.leave(waiter, error)
     })
@@ -231,7 +233,7 @@ class Waiter implements AbortListener, Place {
   readonly context: Context
   readonly resolve: (answer: unknown) => void
   readonly reject: (error: unknown) => void
-  hasGone = false
+  hasLeft = false
   readonly #call: SharedCall
 
   constructor(
@@ -247,7 +249,7 @@ class Waiter implements AbortListener, Place {
   }
 
   abort(reason: unknown): void {
-    this.hasGone = true
+    this.hasLeft = true
     this.#call.leave(this, reason)
     this.reject(reason)
   }

@@ -12,36 +12,36 @@ import {
   warn,
 } from '../../core/index.js'
 
-/** What a candidate is given of a call. */
+/** What a candidate gets of a call. */
 interface Asked {
   readonly next: Handler<never, unknown>
   readonly request: unknown
   readonly context: Context
-  /** Of the candidate before. */
+  /** Error of the previous candidate. */
   readonly error: unknown
   /** Id of the layer that asks, for `context.via`. */
   readonly via: string
 }
 
-/** Somebody who may answer a call. */
+/** A target that may answer a call. */
 export interface Candidate {
-  /** In the list from 1; 0 for the first model. */
+  /** Position in the list, starting with 1; 0 for the requested model. */
   readonly place: number
   /** Key in the stats. */
   readonly label: string
-  /** Whether it is asked by the stack's own function, and paid by the key of the call. */
+  /** Whether it is a model of the stack's own base, so that the call's own API key is used. */
   readonly isOwn: boolean
-  /** The model that answers there, of a request that asks for this one. */
+  /** The model that this candidate uses for a request for `asked`. */
   modelFor(asked: string | undefined): string | undefined
-  /** @throws ConfigError when the base's requests cannot be asked there */
+  /** @throws ConfigError (`CONFIG`) when the base's requests cannot be sent to it */
   checkBase(layer: string, base: BaseFacts): void
-  /** The request as it is asked for there; undefined when it cannot be. */
+  /** The request to send to it, or undefined when it cannot serve the request. */
   requestFor(request: unknown, context: Context): { readonly request: unknown } | undefined
-  /** Its answer, or `DECLINED`. */
+  /** Returns its answer, or `DECLINED`. */
   ask(asked: Asked): MaybePromise<unknown>
 }
 
-/** From a candidate that has no answer to such a request, which is no failure. */
+/** Returned by a candidate that has no answer to such a request, which is not a failure. */
 export const DECLINED: unique symbol = Symbol('declined')
 
 /** A model, a client or a stack. */
@@ -77,19 +77,19 @@ class TargetCandidate implements Candidate {
   }
 }
 
-type Giver = (request: unknown, context: Context, error: unknown) => unknown
+type ValueFunction = (request: unknown, context: Context, error: unknown) => unknown
 
-/** A function that gives a value. */
+/** A function that returns a value. */
 class ValueCandidate implements Candidate {
   readonly place: number
   readonly label: string
   readonly isOwn = false
-  readonly #give: Giver
+  readonly #valueOf: ValueFunction
 
-  constructor(place: number, give: Giver) {
+  constructor(place: number, give: ValueFunction) {
     this.place = place
     this.label = `candidate${place}`
-    this.#give = give
+    this.#valueOf = give
   }
 
   modelFor(): undefined {}
@@ -102,9 +102,9 @@ class ValueCandidate implements Candidate {
 
   async ask({ request, context, error, via }: Asked): Promise<unknown> {
     const { base } = context
-    // It may call a stack with this context.
+    // The function may call a stack with this context.
     const inward = context.derive({ via: `${context.via}${via} ` })
-    const value = await this.#give(request, inward, error)
+    const value = await this.#valueOf(request, inward, error)
     const answer = base.fromValue === undefined ? value : base.fromValue(value, request)
     if (answer === undefined && base.fromValue !== undefined) return this.#declined()
     if (isStream(answer)) return this.#committed(answer, context)
@@ -113,7 +113,7 @@ class ValueCandidate implements Candidate {
     return chunks === undefined ? this.#declined() : streamOver(chunks)
   }
 
-  /** The stream when it has committed, as a base gives it. */
+  /** Waits for the stream to commit, as with a base. */
   async #committed(answer: AsyncIterable<unknown>, { base, cancel }: Context) {
     const { commits, unreadMs } = base
     const stream = streamFrom(answer, { cancel, commits, unreadMs })
@@ -134,7 +134,7 @@ export const FIRST: Candidate = new TargetCandidate(0, new Destination())
 
 /**
  * Reads the list of candidates.
- * @throws ConfigError for what is none
+ * @throws ConfigError (`CONFIG`) when an entry is not a candidate
  */
 export const readCandidates = (given: readonly unknown[]): readonly Candidate[] =>
   Array.from(given, (candidate, i) => readCandidate(i + 1, candidate))
@@ -145,5 +145,5 @@ function readCandidate(place: number, given: unknown): Candidate {
     return new TargetCandidate(place, Destination.read('fallback', what, given))
   if ('hooks' in given)
     throw new ConfigError(`${what} is a layer; give a stack that has it.`, { layer: 'fallback' })
-  return new ValueCandidate(place, given as Giver)
+  return new ValueCandidate(place, given as ValueFunction)
 }

@@ -1,14 +1,14 @@
 import { isError } from '../../core/index.js'
 
 /**
- * Longer chains grow no more: an error that a function throws again and again would collect all
- * that ever came before it.
+ * Longer chains are not extended. Otherwise, an error object that a function throws repeatedly
+ * would collect all earlier errors.
  */
 const LONGEST = 16
 
 /**
- * Puts an error at the end of the `cause` chain of the one that came after it. What is no error, is
- * frozen, or has the other in its chain already, stays as it is.
+ * Appends an error to the `cause` chain of a later one. Does nothing for a value that is not an
+ * error, is frozen, or already has the earlier error in its chain.
  */
 export function addCause(error: unknown, before: unknown): void {
   const chain = chainOf(error)
@@ -19,11 +19,11 @@ export function addCause(error: unknown, before: unknown): void {
   try {
     Object.defineProperty(last, 'cause', { value: before, configurable: true, writable: true })
   } catch {
-    // Frozen.
+    // The error is frozen.
   }
 }
 
-/** An error and its causes, as far as these are errors. */
+/** An error and its causes, up to the first that is not an error. */
 function chainOf(error: unknown): Error[] {
   const chain: Error[] = []
   for (let link = error; isError(link) && chain.length <= LONGEST; link = link.cause) {

@@ -16,17 +16,21 @@ import { type Candidate, DECLINED, FIRST } from './candidates.js'
 import { addCause } from './causes.js'
 import type { Fallbacks } from './fallbacks.js'
 
-/** For which share of its time a cache keeps the answer of a candidate: the first one is better. */
+/**
+ * A cache keeps a candidate's answer only for this share of its time, because the requested model's
+ * answer is better.
+ */
 const KEPT_SHARE = 0.1
 
-/** Asks the first model; the others come into it when that has failed or is passed over. */
+/** Asks the requested model first. Candidates follow when it fails or is skipped. */
 export function askInTurn<Request, Answer>(
   fallbacks: Fallbacks,
   next: Handler<Request, Answer>,
   request: Request,
   context: Context,
 ): MaybePromise<Answer> {
-  // It has come back: a stack that stands in for this one has it stand in for itself.
+  // The call has come back: another stack that stands in for this one uses this one as its own
+  // fallback.
   if (context.via.includes(`${fallbacks.id} `)) return next(request, context)
   const model = context.base.model?.(request)
   const { health } = fallbacks
@@ -55,20 +59,20 @@ export function askInTurn<Request, Answer>(
   ) as MaybePromise<Answer>
 }
 
-/** One call, beyond the first model. */
+/** One call that needs a candidate. */
 class Failover<Request, Answer> {
   readonly #fallbacks: Fallbacks
   readonly #next: Handler<Request, Answer>
   readonly #request: Request
   readonly #context: Context
-  /** That the request asks for. */
+  /** The requested model. */
   readonly #model: string | undefined
-  /** Who has been asked. */
+  /** Candidates asked so far. */
   readonly #asked = new Set<Candidate>()
-  /** The last failure. */
+  /** The last error. */
   #error: unknown
   #hasError = false
-  /** The last answer that `accept` refused, and whose it is. */
+  /** The last answer that `accept` rejected, and its candidate. */
   #refused: { readonly candidate: Candidate; readonly answer: Answer } | undefined
 
   constructor(
@@ -85,20 +89,20 @@ class Failover<Request, Answer> {
     this.#model = model
   }
 
-  /** The first model has failed. */
+  /** Called when the requested model has failed. */
   afterFailure(error: unknown): MaybePromise<Answer> {
     this.#asked.add(FIRST)
     return this.#hasFailed(FIRST, error) ? this.run() : this.#giveUp()
   }
 
-  /** The first model's answer is not good enough. */
+  /** Called when `accept` rejected the requested model's answer. */
   afterRefusal(answer: Answer): Promise<Answer> {
     this.#asked.add(FIRST)
     this.#refused = { candidate: FIRST, answer }
     return this.run()
   }
 
-  /** Asks those who have not been asked, in turn. */
+  /** Asks the remaining candidates in turn. */
   async run(): Promise<Answer> {
     for (const candidate of this.#inTurn()) {
       if (this.#asked.size > 0 && this.#isOver) return this.#giveUp()
@@ -117,7 +121,7 @@ class Failover<Request, Answer> {
     return this.#giveUp()
   }
 
-  /** Hands on a candidate's answer. How a stream ends is known at its end. */
+  /** Returns a candidate's answer. For a stream, success or failure is recorded at its end. */
   watch(candidate: Candidate, answer: Answer): Answer {
     const { health } = this.#fallbacks
     const model = this.#modelOf(candidate)
@@ -131,7 +135,10 @@ class Failover<Request, Answer> {
     })
   }
 
-  /** Those who may be asked. Who is passed over comes last: then nobody else is left. */
+  /**
+   * The candidates that may be asked. Candidates to be skipped come last, for when no other is
+   * left.
+   */
   #inTurn(): Candidate[] {
     const { candidates, health } = this.#fallbacks
     const hasOwnKey = this.#context.base.ownKey(this.#request) === true
@@ -175,7 +182,7 @@ class Failover<Request, Answer> {
     return this.watch(candidate, answer)
   }
 
-  /** Takes in a failure. Whether it is worth another candidate. */
+  /** Records a failure. Returns whether to ask another candidate. */
   #hasFailed(candidate: Candidate, error: unknown): boolean {
     if (this.#hasError) addCause(error, this.#error)
     this.#error = error
@@ -186,22 +193,23 @@ class Failover<Request, Answer> {
     return isWorth
   }
 
-  /** Whether a failure is the candidate's own. What was refused at once has cost nothing. */
+  /** Whether the candidate is to blame. A call that was rejected before it ran does not count. */
   #countsAgainst(error: unknown): boolean {
     const { cancel } = this.#context
-    // An abort from outside, except a time limit further out: the candidate was too slow.
+    // Aborts from outside do not count, except an outer time limit: then the candidate was too
+    // slow.
     if (cancel.aborted && !(cancel.reason instanceof TimeoutError)) return false
     if (isStackError(error) && error.refused) return false
     return !isOfOwnKey(error, this.#request, this.#context)
   }
 
-  /** There is no time, or nobody who waits. */
+  /** The call is out of time, or nobody waits for it. */
   get #isOver(): boolean {
     const { cancel, closing } = this.#context
     return cancel.aborted || closing.aborted || remaining(this.#context) <= 0
   }
 
-  /** Bases that do not know models are always asked for one. */
+  /** A base without the `model` trait is treated as if its requests named a model. */
   get #hasModel(): boolean {
     return this.#model !== undefined || this.#context.base.model === undefined
   }
@@ -210,7 +218,7 @@ class Failover<Request, Answer> {
     return candidate.modelFor(this.#model)
   }
 
-  /** An answer that is not good enough is better than none. */
+  /** Returns the last rejected answer, which is better than none; otherwise throws. */
   #giveUp(): Answer {
     const { meta, cancel } = this.#context
     if (this.#refused !== undefined && !cancel.aborted) {
@@ -220,7 +228,7 @@ class Failover<Request, Answer> {
       meta.set(KEEP, 0)
       return handed
     }
-    // When the call was aborted a layer further out may have gone on, with notes of its own.
+    // After an abort, an outer layer may have continued with notes of its own. Keep those.
     if (!cancel.aborted) {
       meta.delete(this.#fallbacks.name)
       meta.delete(ANSWERED_BY)

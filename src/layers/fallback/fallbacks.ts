@@ -19,12 +19,12 @@ export interface FallbacksOptions {
   readonly accept: ((answer: unknown) => boolean) | undefined
 }
 
-/** Of all copies of the library: a call may go from one to the other. */
+/** Shared by all copies of the library, because a call may pass from one to another. */
 const layers = processWide('fallback-layers', () => ({ count: 0 }))
 
-/** One `fallback()`: its candidates, how they do, and what is worth asking another. */
+/** One `fallback()`: its candidates, their health, and the rules for asking the next one. */
 export class Fallbacks {
-  /** For `context.via`. */
+  /** Id of the layer, for `context.via`. */
   readonly id = `fallback${++layers.count}`
   readonly name: string
   readonly candidates: readonly Candidate[]
@@ -42,14 +42,16 @@ export class Fallbacks {
     this.#accept = accept
   }
 
-  /** Notes who is asked. What an earlier one has noted is no more of use. */
+  /** Notes who is asked now. Removes what an earlier candidate noted. */
   note({ meta }: Context, { place }: Candidate, model: string | undefined): void {
     meta.set(this.name, { candidate: place, model })
     meta.set(ANSWERED_BY, { model })
     meta.delete(KEEP)
   }
 
-  /** Whether an answer is good enough. A stream is not judged: it has begun. */
+  /**
+   * Whether an answer is good enough. Streams are not judged, because they have already started.
+   */
   accepts(answer: unknown): boolean {
     if (this.#accept === undefined || isStream(answer)) return true
     try {

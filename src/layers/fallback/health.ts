@@ -1,13 +1,13 @@
 import { now } from '../../core/index.js'
 import type { Candidate } from './candidates.js'
 
-/** Who fails this often in a row … */
+/** A candidate that fails this many times in a row … */
 const FAILURES = 3
-/** … within this time is passed over. Milliseconds. */
+/** … within this time is skipped. Milliseconds. */
 const WITHIN_MS = 60_000
-/** For so long. Milliseconds. */
+/** How long it is skipped. Milliseconds. */
 const PASSED_OVER_MS = 30_000
-/** Names of models come from callers, so not all of them are remembered. */
+/** Limited, because callers choose the names of models. */
 const NAMES_KEPT = 1_000
 
 interface Failures {
@@ -17,15 +17,15 @@ interface Failures {
 }
 
 /**
- * Which candidates are doing badly. A success in between begins the count anew: of a hundred calls
- * a second three may fail within a minute and mean nothing. While a candidate is passed over its
- * failures stay known, so that one more right behind it is enough.
+ * Tracks candidates that keep failing. A success resets the count: of a hundred calls a second,
+ * three may fail within a minute without meaning anything. Failures are remembered while a
+ * candidate is skipped, so that one more failure afterwards is enough to skip it again.
  */
 export class Health {
   readonly #failures = new Map<string, Failures>()
 
   isPassedOver(candidate: Candidate, model: string | undefined): boolean {
-    // Nearly always nobody has failed.
+    // The common case: no failures.
     if (this.#failures.size === 0) return false
     const failures = this.#failures.get(nameOf(candidate, model))
     return failures !== undefined && failures.passedOverUntil > now()
@@ -57,6 +57,6 @@ export class Health {
   }
 }
 
-/** A model of the stack's own function is the same wherever it stands in the list. */
+/** A model of the stack's own base has one record, wherever it is in the list. */
 const nameOf = ({ isOwn, place }: Candidate, model: string | undefined): string =>
   isOwn ? `model ${model ?? ''}` : `candidate ${place}`

@@ -10,15 +10,15 @@ import { readCandidates } from './candidates.js'
 import { askInTurn } from './failover.js'
 import { Fallbacks } from './fallbacks.js'
 
-/** As a method, so that it may be written for the answers it will get. */
+/** Declared as a method, so that a function for a more specific answer type is accepted. */
 interface Accept {
   accept(answer: unknown): boolean
 }
 
 /**
- * Who may answer instead: a model by its name, another client or stack, or a function that gives a
- * value. The function may throw, which is a failure like any other; its `error` is that of the
- * candidate before, undefined when that one was passed over or its answer was refused.
+ * A target that may answer instead: a model name, another client or stack, or a function that
+ * returns a value. If the function throws, this counts as a failure. Its `error` is that of the
+ * previous candidate, or undefined when that one was skipped or its answer was rejected.
  */
 export type FallbackCandidate<Request = unknown> =
   | Target
@@ -26,49 +26,51 @@ export type FallbackCandidate<Request = unknown> =
 
 /** Options of `fallback()`. */
 export interface FallbackOptions<Name extends string = 'fallback', Request = unknown> {
-  /** Who may answer instead, in order; each is asked once a call. */
+  /** The candidates, in order. Each is asked at most once per call. */
   to: readonly FallbackCandidate<Request>[]
   /**
-   * Decides instead of the default rule whether a failure is worth another candidate. `candidate`
-   * is who failed: the place in the list from 1, 0 for the first model. The caller's abort never is.
+   * Returns whether to ask another candidate after a failure, replacing the default rule.
+   * `candidate` is the position in the list of the one that failed, starting with 1; 0 is the
+   * requested model. Ignored after an abort by the caller.
    */
   when?: ((error: unknown, candidate: number) => boolean) | undefined
   /**
-   * Judges each whole answer, of the client the JSON body; streams are not asked for, as they have
-   * begun. After one that is refused the next candidate is asked; when all are refused the last
-   * answer is handed on as it is, and no cache keeps it. It must not change the answer.
-   * @default every answer is accepted
+   * Returns whether a complete answer is good enough; for the client it gets the JSON body. Not
+   * called for streams, which have already started. After a rejected answer the next candidate is
+   * asked. If all are rejected, the call returns the last answer, and caches do not store it. Must
+   * not change the answer.
+   * @default accepts every answer
    */
   accept?: Accept['accept'] | undefined
-  /** Key in `stats()`. @default 'fallback' */
+  /** Name of the layer, its key in `stats()`. @default 'fallback' */
   name?: Name | undefined
 }
 
-/** What `fallback()` has counted. */
+/** Counters of `fallback()`. */
 export interface FallbackStats {
-  /** Calls that a candidate of the list has answered. */
+  /** Calls answered by a candidate from the list. */
   readonly used: number
-  /** Calls that failed, or whose answers were refused, when no candidate was left. */
+  /** Calls without a candidate left that failed or returned a rejected answer. */
   readonly exhausted: number
-  /** Of `used`, by the candidate's model, else by its place: `candidate2`. */
+  /** `used`, by the candidate's model, or by its position (`candidate2`) when it has none. */
   readonly byCandidate: Readonly<Record<string, number>>
 }
 
 /**
- * Asks somebody else when a call fails before its answer has begun: another model, another client
- * or stack, or a function of yours. All share the deadline of the call.
+ * Asks another target when a call fails before its answer starts: another model, another client or
+ * stack, or a function of yours. All share the call's deadline.
  *
- * Another is asked after 401, 402, 403, 404 of a model, 408, 429, 5xx, network failures, time-outs,
- * an open breaker, a full queue and notices of the account; never after 400, 422, the caller's
- * abort, or a refusal of the content. A call with a key of its own goes to other models of the same
- * client only. Who fails three times in a row within 60 s is passed over for 30 s, unless nobody
- * else is left.
+ * By default the next candidate is asked after 401, 402, 403, 404 for a model, 408, 429, 5xx,
+ * network errors, timeouts, an open circuit, a full queue, and account notices; never after 400,
+ * 422, an abort by the caller, or a rejection of the content. A call with its own API key only goes
+ * to other models of the same client. A candidate that fails three times in a row within 60 s is
+ * skipped for 30 s, unless no other is left.
  *
- * @throws what the last candidate threw, unchanged, with the errors before it in its `cause` chain
- * @throws ConfigError code `CONFIG`, when a model is named and the base cannot change the model of
- * a request
+ * @throws the last candidate's error, unchanged, with the earlier errors in its `cause` chain
+ * @throws ConfigError (`CONFIG`) when a model is named and the base cannot change the model of a
+ * request
  * @example fallback({ to: ['mistral', { client: backup, model: 'openai' }, () => 'Try again later.'] })
- * @see https://docs.litellm.ai/docs/routing fallbacks, allowed fails and cooldowns
+ * @see https://docs.litellm.ai/docs/routing for fallbacks, allowed fails and cooldowns
  */
 export function fallback<const Name extends string = 'fallback', Request = unknown>(
   options: FallbackOptions<Name, Request>,

@@ -1,7 +1,7 @@
 import isNetworkError from 'is-network-error'
 import { type ErrorCode, isError, isStackError } from '../../core/index.js'
 
-/** Failures that somebody else may not have. */
+/** Codes of failures that another candidate may not have. */
 const CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'AUTH',
   'PAYMENT',
@@ -18,10 +18,10 @@ const CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CLOSED',
 ])
 
-/** The same of errors that are not this library's, beside all from 500 on. */
+/** The same for errors from outside this library, in addition to every status of 500 or more. */
 const STATUSES: ReadonlySet<unknown> = new Set([401, 402, 403, 404, 408, 429])
 
-/** Everybody would refuse such a content, or should. */
+/** Every candidate would reject this content, or should. */
 const CONTENT: ReadonlySet<unknown> = new Set([
   'content_policy_violation',
   'content_filter',
@@ -29,8 +29,8 @@ const CONTENT: ReadonlySet<unknown> = new Set([
 ])
 
 /**
- * Whether another candidate may answer what has failed so, when the user has no rule.
- * @param hasModel whether the request asks for a model: without one a 404 is about its address
+ * The default rule: whether another candidate may succeed after this failure.
+ * @param hasModel whether the request names a model; without one, a 404 concerns the path
  */
 export function isWorthAnother(error: unknown, hasModel: boolean): boolean {
   const { code, type, status, upstreamCode } = (error ?? {}) as Fields
@@ -39,12 +39,12 @@ export function isWorthAnother(error: unknown, hasModel: boolean): boolean {
   if (isStackError(error)) return CODES.has(error.code)
   if (typeof status === 'number') return status >= 500 || STATUSES.has(status)
   const name = isError(error) ? error.name : ''
-  // A programming mistake, or an abort of the function's own. `fetch` fails with a TypeError.
+  // A programming mistake, or an abort inside the function. `fetch()` fails with a `TypeError`.
   if (name === 'TypeError') return isNetworkError(error)
   return name !== 'AbortError'
 }
 
-/** What errors of ours, and of the SDKs, have. */
+/** Fields of this library's errors and of those of the SDKs. */
 interface Fields {
   readonly code?: unknown
   readonly type?: unknown

@@ -1,19 +1,22 @@
 /** How many second tries all calls of one `hedge()` may make together. */
 export interface HedgeBudgetOptions {
-  /** The most that can be saved up. @default 10 */
+  /** Maximum number of second tries that can be saved up. At least 1. @default 10 */
   size?: number | undefined
-  /** What there is at the start. @default 1 */
+  /** Number available at the start. @default 1 */
   start?: number | undefined
-  /** What each call that is answered adds. @default 0.05 */
+  /** Number added by each successful call. @default 0.05 */
   perSuccess?: number | undefined
 }
 
-/** Of the calls in progress, so many may have a second try at the same time; one always. */
+/**
+ * The share of calls in progress that may have a second try at the same time. One is always
+ * allowed.
+ */
 const SHARE = 0.1
-/** Twenty times 0.05 is a little less than 1 in binary. */
+/** Twenty times 0.05 is slightly less than 1 in binary. */
 const ROUNDING = 1e-9
 
-/** A bucket from which each second try takes one. */
+/** A budget from which each second try takes one. */
 export class HedgeBudget {
   readonly #size: number
   readonly #perSuccess: number
@@ -34,7 +37,10 @@ export class HedgeBudget {
     this.#left = Math.min(start, size)
   }
 
-  /** Takes one for a second try, of so many calls in progress; false when there is none. */
+  /**
+   * Takes one for a second try; false when none is left. `calls` is the number of calls in
+   * progress.
+   */
   take(calls: number): boolean {
     if (this.#left < 1 - ROUNDING || this.#inProgress + 1 > Math.max(1, SHARE * calls)) return false
     this.#left--
@@ -42,7 +48,9 @@ export class HedgeBudget {
     return true
   }
 
-  /** A second try is over. One that was refused has cost nothing. */
+  /**
+   * A second try has ended. If it was rejected before it ran, its place in the budget is returned.
+   */
   end(wasRefused: boolean): void {
     this.#inProgress--
     if (wasRefused) this.#add(1)

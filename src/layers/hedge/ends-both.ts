@@ -1,17 +1,17 @@
 import { type ErrorCode, isStackError } from '../../core/index.js'
 
-/** The request itself is wrong. */
+/** Errors caused by the request itself. */
 const OF_REQUEST: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CONFIG',
   'VALIDATION',
   'BAD_REQUEST',
 ])
-/** The key is, or its account. */
+/** Errors caused by the API key or its account. */
 const OF_KEY: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['AUTH', 'PAYMENT', 'FORBIDDEN'])
 
 /**
- * Whether a failure of one try is that of the other as well, so that there is nothing to wait for.
- * @param isOfSameKey whether the other try pays by the same key
+ * Whether the other try would fail in the same way, so that there is no need to wait for it.
+ * @param isOfSameKey whether the other try uses the same API key
  */
 export function endsBoth(error: unknown, isOfSameKey: boolean): boolean {
   if (isStackError(error))

@@ -19,34 +19,37 @@ export interface HedgesOptions {
   readonly budget: HedgeBudget | undefined
 }
 
-/** Where a second try goes, and what it asks. */
+/** The target of a second try, with the request for it. */
 export interface Place {
   readonly destination: Destination
   readonly request: unknown
   readonly model: string | undefined
-  /** Members of a pool that it must not go to. */
+  /** Pool members that it must not use. */
   readonly elsewhere: readonly number[]
 }
 
-/** The function that the stack is around. */
+/** The base of the stack itself. */
 const HERE = new Destination()
 
-/** Beyond the 95th percentile: whoever takes just as long as the others is not slow. Milliseconds. */
+/**
+ * Added to the 95th percentile, because a call that takes exactly as long as others is not slow.
+ * Milliseconds.
+ */
 const BEYOND_MS = 1
 
-/** Of all copies of the library: a call may go from one to the other. */
+/** Shared by all copies of the library, because a call may pass from one to another. */
 const layers = processWide('hedge-layers', () => ({ count: 0 }))
 
-/** One `hedge()`: after how long a call is slow, and whether and where it gets a second try. */
+/** One `hedge()`: decides when a call is slow, and whether and where it gets a second try. */
 export class Hedges {
-  /** For `context.via`. */
+  /** Id of the layer, for `context.via`. */
   readonly id = `hedge${++layers.count}`
   readonly name: string
   readonly budget: HedgeBudget | undefined
   readonly stats = { hedged: 0, won: 0, lost: 0, refused: 0 }
   readonly #options: HedgesOptions
   readonly #times = new Times()
-  /** Calls in progress. */
+  /** Number of calls in progress. */
   #calls = 0
 
   constructor(options: HedgesOptions) {
@@ -55,12 +58,12 @@ export class Hedges {
     this.#options = options
   }
 
-  /** How long calls like this one have taken. */
+  /** The durations of calls like this one. */
   timesOf(request: unknown, { base }: Context): Samples {
     return this.#times.of(request, base)
   }
 
-  /** When a call is slow; undefined while that is not known. Milliseconds. */
+  /** After how long a call is slow; undefined while unknown. Milliseconds. */
   delayOf(times: Samples): number | undefined {
     const { delayMs, minDelayMs, maxDelayMs } = this.#options
     if (delayMs !== 'p95') return delayMs
@@ -78,8 +81,8 @@ export class Hedges {
   }
 
   /**
-   * Where a slow call may have its second try; undefined when there is no place for it.
-   * @param notes of the first try
+   * Selects the target of a second try; undefined when there is none.
+   * @param notes notes of the first try
    */
   placeFor(
     request: unknown,
@@ -91,7 +94,7 @@ export class Hedges {
     if (to.length === 0) return anotherMember(request, context, notes, model)
     const hasOwnKey = context.base.ownKey(request) === true
     for (const destination of to) {
-      // Another account does not pay for a call that brings a key.
+      // Another account does not pay for a call that brings its own API key.
       if (destination.isElsewhere ? hasOwnKey : destination.model === model) continue
       const asked = destination.requestFor(request, context)
       if (asked !== undefined)
@@ -100,7 +103,7 @@ export class Hedges {
     return undefined
   }
 
-  /** Takes one from each budget, if all have one and there is time for it. */
+  /** Takes one from each budget, if both allow it and enough time is left. */
   take(times: Samples, context: Context): boolean {
     if (remaining(context) < (times.quantile(0.5) ?? 0)) return false
     if (this.budget?.take(this.#calls) === false) return false
@@ -109,7 +112,9 @@ export class Hedges {
     return false
   }
 
-  /** A second try is over. One that was refused has cost nothing. */
+  /**
+   * A second try has ended. If it was rejected before it ran, its place in the budgets is returned.
+   */
   secondEnded(wasRefused: boolean, { retryBudget }: Context): void {
     this.budget?.end(wasRefused)
     if (wasRefused) retryBudget?.giveBack()
@@ -124,13 +129,13 @@ function anotherMember(
 ): Place | undefined {
   const by = notes.get(ANSWERED_BY)
   const member = isRecord(by) && typeof by.member === 'number' ? by.member : undefined
-  // Beside the first one upstream would only join it.
+  // Upstream would join a second request to the first, so only another target is useful.
   if (member === undefined && context.base.joins(request)) return undefined
   const elsewhere = member === undefined ? context.elsewhere : [...context.elsewhere, member]
   return { destination: HERE, request, model, elsewhere }
 }
 
-/** Only what may be shared may be asked twice. */
+/** Whether the request has a key. Only then it may be sent twice. */
 export function hasIdentity(request: unknown, context: Context): boolean {
   try {
     return typeof context.keyOf(request, 'dedupe') === 'string'

@@ -14,55 +14,57 @@ import { runHedged } from './race.js'
 /** Options of `hedge()`. */
 export interface HedgeOptions<Name extends string = 'hedge'> {
   /**
-   * How long a call may take before it gets a second try. `'p95'`: as long as 95 % of the last 100
-   * answers took, of a stream to its first content, by model and form; none until 20 are known.
-   * Milliseconds.
+   * Starts the second try when a call has no answer after this time. `'p95'` uses the 95th
+   * percentile of the last 100 answers, by model and by form (streams are measured to their first
+   * content). With fewer than 20 known answers there is no second try. Milliseconds.
    * @default 'p95'
    */
   delayMs?: number | 'p95' | undefined
-  /** The least that `'p95'` comes to. Milliseconds. @default 500 */
+  /** Minimum for `'p95'`. Milliseconds. @default 500 */
   minDelayMs?: number | undefined
-  /** The most that `'p95'` comes to. Milliseconds. @default 10000 */
+  /** Maximum for `'p95'`. Milliseconds. @default 10000 */
   maxDelayMs?: number | undefined
   /**
-   * Where the second try goes: the first of these that can be asked for the request.
+   * Targets for the second try. The first one that can serve the request is used.
    * @default another member of the pool
    */
   to?: readonly Target[] | undefined
   /**
-   * Limits the second tries of all calls together; `false` for no limit but that of `retry`.
+   * Limits the second tries of all calls together. `false` leaves only the limit of an outer
+   * `retry()`.
    * @default { size: 10, start: 1, perSuccess: 0.05 }
    */
   budget?: HedgeBudgetOptions | false | undefined
-  /** Key in `stats()`. @default 'hedge' */
+  /** Name of the layer, its key in `stats()`. @default 'hedge' */
   name?: Name | undefined
 }
 
-/** What `hedge()` has counted. */
+/** Counters of `hedge()`. */
 export interface HedgeStats {
-  /** Second tries that ran and are over. */
+  /** Second tries that ran and have ended. */
   readonly hedged: number
-  /** Of them, those that answered first. */
+  /** Second tries that answered first. */
   readonly won: number
-  /** Of them, the others. */
+  /** Second tries that did not answer first. */
   readonly lost: number
-  /** Second tries that were not made: for want of budget or time, or as they would have waited. */
+  /** Second tries that did not run: no budget or time was left, or they would have had to wait. */
   readonly refused: number
 }
 
 /**
- * Asks a second time, elsewhere, when a call is slow; who commits first answers, and the other one
- * is aborted. Only requests with an identity, and only while there is room: the second try never
- * waits in a queue, goes through no circuit that is not closed, and draws on the budget of a
- * `retry()` further out beside its own.
+ * Sends a slow call a second time, to another target. The first answer to start wins, and the other
+ * try is aborted. Applies only to requests with a key, and only while there is capacity: a second
+ * try never waits in a queue, never passes an open or half-open circuit, and also takes from the
+ * budget of an outer `retry()`.
  *
- * A failure that can be repeated is no answer while the other try runs; 400, 401, 402, 403 and 422
- * end both, unless the key is refused and the other try has another one.
+ * While one try is running, a retryable failure of the other is ignored. 400, 401, 402, 403 and 422
+ * end both tries, unless the API key was rejected and the other try uses another one.
  *
- * @throws ConfigError code `CONFIG`, when a model is named and the base cannot change the model of
- * a request
+ * @throws ConfigError (`CONFIG`) when a model is named and the base cannot change the model of a
+ * request
  * @example hedge({ to: ['mistral'] })
- * @see https://research.google/pubs/the-tail-at-scale/ hedged requests, and gRPC's A6 for the budget
+ * @see https://research.google/pubs/the-tail-at-scale/ for hedged requests, and gRPC's A6 for the
+ * budget
  */
 export function hedge<const Name extends string = 'hedge'>(
   options: HedgeOptions<Name> = {},

@@ -21,7 +21,7 @@ import { endsBoth } from './ends-both.js'
 import { type Hedges, hasIdentity, type Place } from './hedges.js'
 import type { Samples } from './samples.js'
 
-/** One of the two tries of a call: it is aborted without the other, and has notes of its own. */
+/** One of the two tries of a call. Can be aborted on its own, and has its own notes. */
 class Try extends Scope {
   readonly meta: Map<string, unknown>
   readonly #race: Expiring
@@ -36,7 +36,7 @@ class Try extends Scope {
 
   override abort(reason: unknown): void {
     super.abort(reason)
-    // Work may ignore it for ever, and nothing is to be tried beside that.
+    // The work may never react to the abort. Do not start a second try beside it.
     deadlines.clear(this.#race)
   }
 
@@ -46,14 +46,14 @@ class Try extends Scope {
   }
 }
 
-/** Runs a call, which gets a second try when it is slow. */
+/** Runs a call, with a second try when it is slow. */
 export function runHedged<Request, Answer>(
   hedges: Hedges,
   next: Handler<Request, Answer>,
   request: Request,
   context: Context,
 ): MaybePromise<Answer> {
-  // A second try has no second try of its own.
+  // A second try gets no second try of its own.
   if (context.optional) return next(request, context)
   const times = hedges.timesOf(request, context)
   const delayMs = hedges.delayOf(times)
@@ -66,7 +66,7 @@ export function runHedged<Request, Answer>(
   }) as MaybePromise<Answer>
 }
 
-/** One call: its first try, and a second one when that is slow. Who commits first answers. */
+/** One call: its first try and, if that is slow, a second one. The first answer to start wins. */
 class Race<Request, Answer> implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #hedges: Hedges
@@ -99,7 +99,7 @@ class Race<Request, Answer> implements Expiring {
     this.#first = new Try(this, context)
   }
 
-  /** Runs the call, which is slow when it has no answer after `delayMs`. */
+  /** Runs the call. It counts as slow when it has no answer after `delayMs`. */
   run(delayMs: number): Promise<Answer> {
     this.#delayMs = delayMs
     const answer = new Promise<Answer>((resolve, reject) => {
@@ -119,7 +119,7 @@ class Race<Request, Answer> implements Expiring {
     this.#wake()
   }
 
-  /** By way of a promise, which keeps the caller's async context: timers are of nobody. */
+  /** Waits through a promise, which keeps the caller's async context. Timers do not. */
   #watch(): void {
     deadlines.set(this, this.#since + this.#delayMs)
     const slow = new Promise<void>((resolve) => {
@@ -148,7 +148,7 @@ class Race<Request, Answer> implements Expiring {
     const place = this.#hedges.placeFor(this.#request, this.#context, this.#first.meta)
     if (place === undefined) return
     this.#place = place
-    if (!this.#hedges.take(this.#times, this.#context)) return this.#tell('refused')
+    if (!this.#hedges.take(this.#times, this.#context)) return this.#report('refused')
     this.#begin(this.#startSecond(place.model), () => this.#askAt(place))
   }
 
@@ -172,14 +172,14 @@ class Race<Request, Answer> implements Expiring {
 
   #answered(tried: Try, answer: Answer): void {
     if (this.#isOver) return void streamOf(answer)?.abort(tried.reason)
-    // Of a first try that was beaten it is known that it would have taken longer.
+    // If the first try lost, it would have taken even longer.
     this.#times.add(now() - this.#since)
     this.#end(tried, true)
     if (this.#second !== undefined) this.#noteAnswer(tried)
     this.#resolve(onEnd(answer, tried))
   }
 
-  /** A failure is no answer as long as the other try may give one. */
+  /** Records a failure. Ignored while the other try may still answer. */
   #failed(tried: Try, error: unknown): void {
     if (this.#isOver) return
     tried.hasFailed = true
@@ -196,7 +196,7 @@ class Race<Request, Answer> implements Expiring {
     this.#reject(last.error)
   }
 
-  /** The call goes on as this try does; the other one is aborted. */
+  /** Settles the call with the result of this try. Aborts the other. */
   #end(last: Try, isAnswered: boolean): void {
     this.#isOver = true
     deadlines.clear(this)
@@ -204,7 +204,7 @@ class Race<Request, Answer> implements Expiring {
     const other = this.#otherThan(last)
     if (second !== undefined && !second.hasFailed)
       this.#decide(isAnswered && last === second ? 'won' : 'lost')
-    if (other !== undefined && !other.hasFailed) other.abort(beaten())
+    if (other !== undefined && !other.hasFailed) other.abort(lostRace())
     other?.dispose()
     this.#copyNotes(last, other)
     this.#hedges.end(isAnswered)
@@ -212,9 +212,9 @@ class Race<Request, Answer> implements Expiring {
 
   #copyNotes(last: Try, other: Try | undefined): void {
     const { cancel } = this.#context
-    // Asked for, the call's own map is made, which most calls can do without.
+    // Reading `meta` creates the call's own map, which most calls do not need.
     if (last.meta.size > 0) {
-      // When the call was aborted a layer further out may have gone on, with notes of its own.
+      // After an abort, an outer layer may have continued with notes of its own. Keep those.
       if (cancel.aborted) addAttempts(this.#context.meta, last.meta)
       else takeNotes(this.#context.meta, last.meta)
     }
@@ -225,7 +225,7 @@ class Race<Request, Answer> implements Expiring {
     return tried === this.#first ? this.#second : this.#first
   }
 
-  /** Another client or member has a key of its own, which may be good where this one is not. */
+  /** Another client or member uses its own API key, which may be valid although this one is not. */
   get #haveSameKey(): boolean {
     const place = this.#place
     const { base } = this.#context
@@ -235,10 +235,10 @@ class Race<Request, Answer> implements Expiring {
 
   #decide(outcome: 'won' | 'lost' | 'refused'): void {
     this.#hedges.secondEnded(outcome === 'refused', this.#context)
-    this.#tell(outcome)
+    this.#report(outcome)
   }
 
-  #tell(outcome: 'won' | 'lost' | 'refused'): void {
+  #report(outcome: 'won' | 'lost' | 'refused'): void {
     const { stats, name } = this.#hedges
     stats[outcome]++
     if (outcome !== 'refused') stats.hedged++
@@ -248,12 +248,12 @@ class Race<Request, Answer> implements Expiring {
   #noteAnswer(tried: Try): void {
     const { meta, base } = this.#context
     const by = meta.get(ANSWERED_BY)
-    // A fallback further in has named it, or has given a value that is of no model.
+    // An inner fallback has noted the model, or has returned a value that comes from no model.
     if (tried === this.#first && !(isRecord(by) && 'model' in by))
       meta.set(ANSWERED_BY, { ...(isRecord(by) && by), model: base.model?.(this.#request) })
     meta.set(this.#hedges.name, { won: tried === this.#second, delayMs: this.#delayMs })
   }
 }
 
-const beaten = () =>
+const lostRace = () =>
   new DOMException('Aborted: the other try of this call has answered first.', 'AbortError')

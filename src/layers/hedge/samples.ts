@@ -1,11 +1,11 @@
 import { LastValues } from '../last-values.js'
 
-/** So many are remembered, the last ones. */
+/** How many durations are kept, the latest ones. */
 const KEPT = 100
-/** Fewer say nothing. */
+/** Fewer are not enough for an estimate. */
 const NEEDED = 20
 
-/** How long the last successes took. */
+/** The durations of the last successful calls. */
 export class Samples {
   readonly #times = new LastValues(KEPT)
 
@@ -13,7 +13,7 @@ export class Samples {
     this.#times.add(ms)
   }
 
-  /** The time that this share of them took at most; undefined while there are too few. */
+  /** The duration that this share of calls did not exceed; undefined when there are too few. */
   quantile(share: number): number | undefined {
     return this.#times.count < NEEDED ? undefined : this.#times.quantile(share)
   }

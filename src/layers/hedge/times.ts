@@ -1,15 +1,17 @@
 import type { BaseFacts } from '../../core/index.js'
 import { Samples } from './samples.js'
 
-/** Names of models come from callers, so not all of them are remembered. */
+/** Limited, because callers choose the names of models. */
 const MODELS_KEPT = 1_000
 
-/** How long answers take, by model and form: streams to their first content, others whole. */
+/**
+ * The durations of answers by model and form: streams to their first content, others to their end.
+ */
 export class Times {
   readonly #streams = new Map<string | undefined, Samples>()
   readonly #others = new Map<string | undefined, Samples>()
 
-  /** Of the answers to requests like this one. */
+  /** The durations of answers to requests like this one. */
   of(request: unknown, base: BaseFacts): Samples {
     const byModel = base.streams?.(request) === true ? this.#streams : this.#others
     const model = base.model?.(request)

@@ -2,13 +2,13 @@ import { LRUCache } from 'lru-cache'
 import { atOnce, type Context, digest, hookFailed, now } from '../../core/index.js'
 import type { Member } from './member.js'
 
-/** How long a provider keeps what it has read, since it was last asked for. Milliseconds. */
+/** How long a provider caches what it has read, since the last use. Milliseconds. */
 const KEPT_MS = 5 * 60_000
-/** Conversations that are remembered. */
+/** How many conversations are remembered. */
 const CONVERSATIONS_KEPT = 10_000
 /**
- * A member takes so much more than its share before its conversations go elsewhere: consistent
- * hashing with bounded loads, https://arxiv.org/abs/1608.01350.
+ * How far above its share of calls a member may go before its conversations move to another:
+ * consistent hashing with bounded loads, https://arxiv.org/abs/1608.01350.
  */
 const MORE = 1.25
 
@@ -18,20 +18,20 @@ interface Place {
 }
 
 /**
- * Which conversations go to which member, so that it finds in its cache what it has read before. A
- * conversation begins where a weighted rendezvous hash sends it, the same in all processes, and
- * stays for as long as it is remembered where it last went.
+ * Sends calls of one conversation to the same member, which may have its beginning in a cache. A
+ * new conversation goes where a weighted rendezvous hash sends it, which is the same in all
+ * processes. It then stays with its last member for as long as it is remembered.
  */
 export class Affinity {
   readonly #of: ((request: unknown, context: Context) => unknown) | undefined
   readonly #places = new LRUCache<string, Place>({ max: CONVERSATIONS_KEPT })
 
-  /** `of`: what calls of one conversation have in common; by default as the base reports it. */
+  /** @param of identifies a call's conversation. By default the base's trait does. */
   constructor(of: ((request: unknown, context: Context) => unknown) | undefined) {
     this.#of = of
   }
 
-  /** What identifies the call's conversation; undefined when it is none. */
+  /** Identifies the call's conversation; undefined when it has none. */
   conversationOf(request: unknown, context: Context): string | undefined {
     const text = this.#textOf(request, context)
     return typeof text === 'string' ? digest(context.tenant ?? '', text) : undefined
@@ -47,7 +47,7 @@ export class Affinity {
     }
   }
 
-  /** The member for a conversation; undefined when none of those that are fit has room for more. */
+  /** The member for a conversation; undefined when no suitable member has capacity. */
   choose(
     conversation: string,
     members: readonly Member[],
@@ -73,15 +73,15 @@ export class Affinity {
     return best
   }
 
-  /** The conversation goes on with this member. */
+  /** Records that the conversation continues with this member. */
   remember(conversation: string, member: Member): void {
     this.#places.set(conversation, { member, usedAt: now() })
   }
 }
 
 /**
- * Weighted rendezvous hashing: the highest score takes it. A member that is gone leaves all other
- * conversations where they are.
+ * Weighted rendezvous hashing: the member with the highest score is used. Removing a member moves
+ * only its own conversations.
  * https://www.snia.org/sites/default/files/SDC15_presentations/dist_sys/Jason_Resch_New_Consistent_Hashings_Rev.pdf
  */
 function scoreOf(conversation: string, { identity, weight }: Member): number {
@@ -89,7 +89,7 @@ function scoreOf(conversation: string, { identity, weight }: Member): number {
   return -weight / Math.log(share)
 }
 
-/** FNV-1a with the last step of murmur3, as FNV alone leaves similar texts close together. */
+/** FNV-1a with the final step of murmur3. FNV alone gives similar texts similar hashes. */
 function hashOf(...texts: string[]): number {
   let hash = 0x811c9dc5
   for (const text of texts)

@@ -8,56 +8,60 @@ export type { PoolMember, PoolMemberStats } from './member.js'
 
 /** Options of `pool()`. */
 export interface PoolOptions<Name extends string = 'pool', Request = unknown> {
-  /** Calls in progress at once, and sockets, of each member. @default 10 */
+  /** Number of concurrent calls, and of sockets, per member. @default 10 */
   connections?: number | undefined
-  /** Accounts or addresses to share the calls between. @default the client's own */
+  /**
+   * Accounts or addresses among which to share the calls. @default the client's own account and
+   * address
+   */
   members?: readonly PoolMember[] | undefined
-  /** Calls that may wait for a connection; one more is refused at once. @default 1000 */
+  /** Number of calls that may wait for a connection. Further calls are rejected. @default 1000 */
   maxWaiting?: number | undefined
   /**
-   * When upstream answers 429, no call begins at that member for the time that it names
-   * (`Retry-After`), else for 1 s, doubled each time up to 8 s; at most for 60 s. Then one begins
-   * beside those in progress, and twice as many with each success. `'model'`: only calls of the
-   * same model are kept from it.
-   * @default 'member': all calls are
+   * What to pause when upstream answers 429: the member, or only calls of the same model to that
+   * member. Nothing starts during the pause, which lasts as long as `Retry-After` says; otherwise 1
+   * s, doubled each time up to 8 s. The maximum is 60 s. After it, one call starts beside those in
+   * progress, then twice as many with each success.
+   * @default 'member'
    */
   gate?: 'member' | 'model' | undefined
   /**
-   * Calls of one conversation go to the same member, which may have in a cache what it has read
-   * before, for 5 minutes after the last one. They go elsewhere while that member cannot take them
-   * or has a quarter more than its share. `true`: by the base's trait `conversation`, of the client
-   * model, system messages, tools and first user message. A function returns what calls of one
-   * conversation have in common; nothing, and what it throws, leaves the call to the least loaded.
-   * Tenants never share a conversation.
+   * Sends calls of one conversation to the same member, which may have its beginning in a cache,
+   * until 5 minutes after the last call. They go to another member while that one cannot accept
+   * them or has 25% more than its share of the calls. `true` uses the base's trait `conversation`;
+   * for the client that is model, system messages, tools and first user message. A function returns
+   * a value that identifies the conversation; when it returns undefined or throws, the least loaded
+   * member is used. Tenants never share a conversation.
    * @default false
    */
   affinity?: boolean | ((request: Request, context: Context) => string | undefined) | undefined
-  /** Key in `stats()`. @default 'pool' */
+  /** Name of the layer, its key in `stats()`. @default 'pool' */
   name?: Name | undefined
 }
 
-/** Leases of a `pool()` as they are now. */
+/** Current state of a `pool()`. */
 export interface PoolStats {
   readonly max: number
-  /** Gauge: connections leased. */
+  /** Gauge: connections in use. */
   readonly active: number
-  /** Gauge. */
+  /** Gauge: free connections. */
   readonly available: number
   /** Gauge: calls that wait for a connection. */
   readonly waiting: number
-  /** One for each member, in the order given. */
+  /** State of each member, in the given order. */
   readonly members: readonly PoolMemberStats[]
 }
 
 /**
- * Leases connections: bounds the calls in progress, each to the end of its answer's body, and
- * shares them between several members by least load. Failing members are left out for a while, and
- * those that limit calls are paused; a retry avoids the member that failed it. The client opens that many sockets for each member and
- * keeps them alive. Around another function it is a bounded lease, and offers `context.transport`.
+ * Limits the number of concurrent calls, each counted until its answer's body ends, and distributes
+ * them among several members by least load. Members that keep failing are skipped for a while,
+ * members that answer 429 are paused, and a retry avoids the member that has just failed. The
+ * client opens that many sockets per member and keeps them alive. Around another function, the pool
+ * limits concurrency and provides `context.transport`.
  *
- * @throws QueueFullError code `QUEUE_FULL`, status 503, when `maxWaiting` calls wait already
- * @throws RateLimitError code `RATE_LIMITED`, status 429, with `retryAfter`, at once when all members
- * are paused for longer than the call can wait
+ * @throws QueueFullError (`QUEUE_FULL`, status 503) when `maxWaiting` calls are waiting
+ * @throws RateLimitError (`RATE_LIMITED`, status 429), with `retryAfter`, when all members are
+ * paused for longer than the call can wait
  * @example pool({ connections: 10, members: [{ apiKey: first }, { apiKey: second, weight: 2 }] })
  */
 export function pool<const Name extends string = 'pool', Request = unknown>(

@@ -18,14 +18,14 @@ interface Note {
   readonly failed: Set<number>
 }
 
-/** Whose connections they are. */
+/** The pool that a lease belongs to. */
 interface LeaseOwner {
   readonly name: string
-  /** Upstream has taken the call. */
+  /** Upstream has accepted the call. */
   succeeded(): void
   /** A member is paused for longer than before. */
   paused(lease: Lease): void
-  /** Whether another attempt of the call would go to a member that has not failed it. */
+  /** Whether another attempt of the call would go to a member that has not failed it yet. */
   hasOther(lease: Lease): boolean
   release(member: Member): void
 }
@@ -37,16 +37,16 @@ interface LeaseOptions {
   conversation: string | undefined
 }
 
-/** One call's connection, from its coming to the end of its answer. */
+/** One call's use of a connection, from its arrival to the end of its answer. */
 export class Lease implements Follower {
   readonly context: Context
-  /** What its gates go by. */
+  /** Selects the gate, if each model has its own. */
   readonly model: string
-  /** No gate is for it: it pays by a key of its own. */
+  /** Whether the call brings its own API key, so that no gate applies. */
   readonly isOfOwnKey: boolean
-  /** Who has failed the call, when there are others. */
+  /** Members that have failed this call. Undefined when there is only one member. */
   readonly failed: Set<number> | undefined
-  /** Which conversation it goes on with, where that matters. */
+  /** Identifies the call's conversation, if affinity applies. */
   readonly conversation: string | undefined
   readonly arrivedAt: number
   readonly #pool: LeaseOwner
@@ -71,13 +71,13 @@ export class Lease implements Follower {
     this.arrivedAt = now()
   }
 
-  /** Whether a member is one for it, and has an open gate. */
+  /** Whether the call may use this member and its gate is open. */
   mayGoTo(member: Member): boolean {
     if (this.context.elsewhere.includes(member.index)) return false
     return this.isOfOwnKey || member.gateOf(this.model).isOpen
   }
 
-  /** A member has a connection for it. */
+  /** Uses a connection of this member. */
   take(member: Member): void {
     this.#member = member
     member.active++
@@ -86,7 +86,7 @@ export class Lease implements Follower {
     this.#pass = this.#gate.begin()
   }
 
-  /** The context for the layers inside. */
+  /** The context for inner layers. */
   get inward(): Context {
     const { index, transport } = this.#member as Member
     const { context, failed } = this
@@ -113,7 +113,7 @@ export class Lease implements Follower {
       if (outcome === 'failed') this.#fail(member, error)
       else if (outcome === 'complete') member.succeeded()
     } finally {
-      // A failure may be anything, a proxy too, of which any reading may throw.
+      // An error from outside may be a proxy that throws when read.
       this.#gate?.ended(this.#pass)
       this.#pool.release(member)
     }
@@ -123,8 +123,8 @@ export class Lease implements Follower {
     const { cancel, meta } = this.context
     if (cancel.aborted && !(cancel.reason instanceof TimeoutError)) return
     if (isOfOwnKey(error, this.#request, this.context)) {
-      // Another member would send the same key, so the wait that was asked for is for the next
-      // attempt as well.
+      // Another member would send the same key, so the requested wait applies to the next attempt
+      // too.
       meta.set(ELSEWHERE, false)
       return
     }
@@ -132,7 +132,7 @@ export class Lease implements Follower {
     const refusal = refusalIn(error)
     if (refusal === undefined) member.failed(error)
     else this.#pause(refusal.retryAfter)
-    // After a refusal a layer further out must know that it is for the members to pause.
+    // Tells outer layers that the pool itself pauses the member.
     if (refusal !== undefined || this.failed) meta.set(ELSEWHERE, this.#pool.hasOther(this))
   }
 
@@ -142,7 +142,7 @@ export class Lease implements Follower {
   }
 }
 
-/** Who has failed this call already. The map may be the caller's own, so anything may be in it. */
+/** Members that have failed this call. The map may be the caller's own and contain anything. */
 function failedIn(note: unknown): Set<number> {
   const failed = (note as Partial<Note> | null | undefined)?.failed
   return failed instanceof Set ? failed : new Set()

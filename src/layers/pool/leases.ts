@@ -29,7 +29,7 @@ export class Leases implements Expiring {
   readonly name: string
   readonly #options: LeasesOptions
   readonly #members: readonly Member[]
-  /** Where calls wait; one for each model when models have gates of their own. */
+  /** Waiting calls: one room, or one per model when models have their own gates. */
   readonly #rooms = new Map<string, WaitingRoom<Lease>>()
   #turn = 0
 
@@ -40,7 +40,7 @@ export class Leases implements Expiring {
     this.#members = members.map((member, index) => new Member(index, member, connections))
   }
 
-  /** Runs the call, at once or when there is a connection for it. */
+  /** Runs a call, immediately or when a connection is free. */
   run<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
@@ -51,7 +51,7 @@ export class Leases implements Expiring {
     const hasOthers = this.#members.length > 1
     const conversation = hasOthers ? affinity?.conversationOf(request, context) : undefined
     const lease = new Lease(this, request, context, { model, hasOthers, conversation })
-    // Nobody overtakes those who wait.
+    // A new call must not overtake waiting calls.
     const isFirst = !this.#rooms.get(model)?.waiting
     const member = isFirst ? this.#choose(lease) : undefined
     this.#checkOptional(context, member)
@@ -60,7 +60,7 @@ export class Leases implements Expiring {
     return follow(next, request, lease.inward, lease)
   }
 
-  /** Refuses a call that may not wait, when no member is ready for it. */
+  /** Rejects a call that must not wait when no member is ready. */
   #checkOptional({ optional, elsewhere }: Context, member: Member | undefined): void {
     const mustBeFit = optional || elsewhere.length > 0
     if (mustBeFit && (member === undefined || member.isEjected))
@@ -87,11 +87,11 @@ export class Leases implements Expiring {
     )
   }
 
-  /** Where the call may wait. Throws when it may not. */
+  /** Returns the room to wait in. Throws when the call may not wait. */
   #admit(lease: Lease): WaitingRoom<Lease> {
     const { name, maxWaiting } = this.#options
     const opensAt = this.#opensAt(lease)
-    // Where nobody may wait it is the pause that keeps the call out.
+    // With `maxWaiting: 0` the pause is the reason for the rejection.
     if (maxWaiting === 0 && opensAt > 0) throw shutError(this.name, opensAt)
     if (this.#waiting >= maxWaiting) throw new QueueFullError(maxWaiting, { layer: name })
     let room = this.#rooms.get(lease.model)
@@ -103,7 +103,7 @@ export class Leases implements Expiring {
     return room
   }
 
-  /** Those who waited have gone. */
+  /** Removes an empty room. */
   #tidy(model: string): void {
     if (this.#rooms.get(model)?.waiting === 0) this.#rooms.delete(model)
     if (this.#rooms.size === 0) deadlines.clear(this)
@@ -116,8 +116,8 @@ export class Leases implements Expiring {
   }
 
   /**
-   * The member that has a connection for the call now: of those that may take it the one with the
-   * least load for its weight, one that does badly only in need.
+   * The member with a free connection for the call: the least loaded for its weight among those it
+   * may use. Ejected members, and those that have failed the call, come last.
    */
   #choose(lease: Lease): Member | undefined {
     const preferred = this.#preferredBy(lease)
@@ -148,7 +148,7 @@ export class Leases implements Expiring {
   }
 
   #give(lease: Lease, member: Member): void {
-    // Turns go round by weight; one that was left out for a while has none to catch up on.
+    // Turns rotate by weight. A member that was skipped for a while does not catch up.
     this.#turn = Math.max(this.#turn, member.turn)
     member.turn = this.#turn + 1 / member.weight
     if (lease.conversation !== undefined)
@@ -156,7 +156,7 @@ export class Leases implements Expiring {
     lease.take(member)
   }
 
-  /** Lets waiting calls begin as far as there are connections and members that may take them. */
+  /** Starts waiting calls while members with free connections may take them. */
   #callWaiting(): void {
     while (this.#callNext());
     const opensAt = this.#earliest
@@ -164,7 +164,10 @@ export class Leases implements Expiring {
     else deadlines.set(this, opensAt)
   }
 
-  /** Whether there was one. Of several models the one goes first that matters more, or came first. */
+  /**
+   * Starts one waiting call; false when none can start. Among models, the call with the highest
+   * priority goes first, then the oldest.
+   */
   #callNext(): boolean {
     let first: Waiter<Lease> | undefined
     let member: Member | undefined
@@ -182,7 +185,7 @@ export class Leases implements Expiring {
     return true
   }
 
-  /** The moment at which one opens who keeps waiting calls out; undefined when nobody does. */
+  /** When the next closed gate with waiting calls opens; undefined when there is none. */
   get #earliest(): number | undefined {
     let earliest = Number.POSITIVE_INFINITY
     for (const [model, room] of this.#rooms) {
@@ -195,14 +198,14 @@ export class Leases implements Expiring {
     return earliest === Number.POSITIVE_INFINITY ? undefined : earliest
   }
 
-  /** A member opens. */
+  /** A gate opens. */
   expire(): void {
     this.#callWaiting()
   }
 
   /**
-   * The moment at which the first member opens for the call, of those that do well while there are
-   * any; 0 when one is open, whether or not it has a connection.
+   * When the first gate opens for the call, preferably of a member that is not ejected. 0 when one
+   * is open, even if it has no free connection.
    */
   #opensAt(lease: Lease): number {
     if (lease.isOfOwnKey) return 0
@@ -221,7 +224,7 @@ export class Leases implements Expiring {
     if (this.#rooms.size > 0) this.#callWaiting()
   }
 
-  /** Refuses those at once who cannot wait until a member opens. @internal */
+  /** Rejects waiting calls that cannot wait until a member opens. @internal */
   paused(lease: Lease): void {
     const opensAt = this.#opensAt(lease)
     const waiters = this.#rooms.get(lease.model)?.all() ?? []
@@ -236,7 +239,9 @@ export class Leases implements Expiring {
     if (this.#rooms.size > 0) this.#callWaiting()
   }
 
-  /** Whether another attempt of a call would go to a member that has not failed it. @internal */
+  /**
+   * Whether another attempt of the call would go to a member that has not failed it yet. @internal
+   */
   hasOther(lease: Lease): boolean {
     return this.#members.some(
       (member) =>

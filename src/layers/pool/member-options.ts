@@ -1,9 +1,9 @@
 import { ConfigError, check, rules } from '../../core/index.js'
 import type { PoolMember } from './member.js'
 
-/** Checks one member. What it says may be a key, so no value is ever shown. */
+/** Validates one member. Values are never shown, because any of them may be an API key. */
 export function checkMember(member: PoolMember): PoolMember {
-  // It may be a bare key, which must not be shown.
+  // It may be a bare API key, which must not be shown.
   if (typeof member !== 'object')
     throw new ConfigError('pool: a member must be an object { apiKey, baseURL, weight }.', {
       layer: 'pool',

@@ -4,47 +4,47 @@ import { Gate } from '../gate.js'
 
 /** One account or address that calls may go to. */
 export interface PoolMember {
-  /** Used instead of the client's key. It is never part of a cache key. */
+  /** API key used instead of the client's. Never part of a cache key. */
   apiKey?: string | undefined
-  /** Used instead of the client's address. */
+  /** Base URL used instead of the client's. */
   baseURL?: string | undefined
-  /** Share of the calls beside the other members. @default 1 */
+  /** Share of the calls relative to other members. From 0.001 to 1000000. @default 1 */
   weight?: number | undefined
 }
 
-/** One member of a `pool()` as it is now. */
+/** Current state of one member of a `pool()`. */
 export interface PoolMemberStats {
   readonly active: number
   /**
-   * `paused` after a 429, for the time that upstream asked for: nothing begins there (with `gate:
-   * 'model'`, nothing of the models that it limits). `ejected` after failures: it is used only when
-   * no other member is free.
+   * `paused`: after a 429, for the time that upstream asked for; nothing starts there (with `gate:
+   * 'model'`, nothing for the limited models). `ejected`: after failures; used only when no other
+   * member is available.
    */
   readonly state: 'ready' | 'paused' | 'ejected'
 }
 
 /**
- * Envoy's outlier detection: 5 consecutive failures eject for 30 s.
+ * As in Envoy's outlier detection, 5 consecutive failures eject a member for 30 s.
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier
  */
 const EJECT_AFTER = 5
 const EJECT_MS = 30_000
 
-/** Models whose gates are remembered. */
+/** How many models' gates are kept. */
 const MODELS_KEPT = 100
 
-/** One account or address: how much it has to do, and whether it is fit for more. */
+/** One account or address: its load, and whether it is healthy. */
 export class Member {
   readonly index: number
   readonly weight: number
   readonly transport: Transport
-  /** The same in all processes with this member. */
+  /** Identifies the member, equally in all processes. */
   readonly identity: string
   active = 0
-  /** Whose turn it is among equally loaded members: the lowest. */
+  /** Decides among equally loaded members: the lowest goes first. */
   turn = 0
   readonly #connections: number
-  /** For all calls whose model does not matter, or is not known. */
+  /** The gate for calls of any model, or of an unknown one. */
   readonly #gate = new Gate()
   readonly #byModel = new LRUCache<string, Gate>({ max: MODELS_KEPT })
   #failures = 0
@@ -55,12 +55,12 @@ export class Member {
     this.weight = weight
     this.#connections = connections
     this.transport = { member: index, apiKey, baseURL, connections }
-    // Of members without either, their place.
+    // A member without key and address is identified by its index.
     const isNamed = apiKey !== undefined || baseURL !== undefined
     this.identity = isNamed ? digest(apiKey ?? '', baseURL ?? '') : `${index}`
   }
 
-  /** The gate for calls of a model; `''`: of calls whose model does not matter. */
+  /** The gate for a model; `''` for calls of any model. */
   gateOf(model: string): Gate {
     if (model === '') return this.#gate
     let gate = this.#byModel.get(model)
@@ -78,7 +78,7 @@ export class Member {
   }
 
   get isEjected(): boolean {
-    // Of nearly every member always.
+    // Checked first because it is nearly always 0.
     return this.#ejectedUntil > 0 && this.#ejectedUntil > now()
   }
 
@@ -93,7 +93,7 @@ export class Member {
   failed(error: unknown): void {
     if (isStackError(error)) {
       if (error.refused) return
-      // A member whose key is refused answers at once, so least-loaded choice would send it
+      // A member with an invalid key fails fast, so choosing the least loaded member would send it
       // everything.
       if (error.code === 'AUTH' || error.code === 'PAYMENT') return this.#eject()
       if (!isFault(error)) return
@@ -107,7 +107,7 @@ export class Member {
   }
 }
 
-/** Whether an outcome counts against a member: it failed, rather than the request or its reader. */
+/** Whether an error is the member's fault, rather than the request's or the reader's. */
 function isFault(error: { code: string }): boolean {
   if (error instanceof TimeoutError) return error.phase !== 'read'
   return ['SERVER', 'NETWORK', 'PROTOCOL', 'STREAM'].includes(error.code)

@@ -12,11 +12,11 @@ export interface AdmissionOptions {
   room: WaitingRoom<Ticket>
   times: HoldTimes
   shares: Fairness | undefined
-  /** Calls that wait, at gates as well. */
+  /** Number of waiting calls, including those at gates. */
   waiting(): number
 }
 
-/** Who may wait: refuses at once whose turn would never come, or come too late. */
+/** Decides who may wait. Rejects calls whose turn would never come, or would come too late. */
 export class Admission {
   readonly #options: AdmissionOptions
 
@@ -24,19 +24,19 @@ export class Admission {
     this.#options = options
   }
 
-  /** Lets the call in to wait, or throws. */
+  /** Admits a call to wait, or throws. */
   admit(call: QueuedCall): void {
     const { maxWaiting, room, times, shares } = this.#options
     const { request, context, claim } = call
     const waiting = this.#options.waiting()
     const retryAfter = times.untilFree(waiting)
-    // It runs only if that is possible at once.
+    // An optional call must not wait.
     if (context.optional)
       throw new QueueFullError(waiting, { layer: this.#options.name, retryAfter })
     const isFull = waiting >= maxWaiting
-    // A tenant with less than its share of a full room takes the place of another.
+    // In a full queue, a tenant below its share displaces a call of another tenant.
     const displaced = isFull && claim !== undefined ? shares?.displacedBy(claim) : undefined
-    // Where nobody may wait it is the pause that keeps the call out.
+    // With `maxWaiting: 0` the pause is the reason for the rejection.
     if (maxWaiting === 0 && call.gate.isShut) throw shutError(this.#options.name, call.gate.opensAt)
     if (isFull && displaced === undefined) throw this.#fullError(retryAfter)
     times.admit(request, context, room.ahead(context.priority, call))
@@ -50,7 +50,7 @@ export class Admission {
     throw shutError(this.#options.name, gate.opensAt)
   }
 
-  /** Refuses those who wait already and cannot do so until the gate opens. */
+  /** Rejects waiting calls that cannot wait until the gate opens. */
   refuseLate(gate: Gate): void {
     const atGate: readonly Waiter<Ticket>[] = gate instanceof ModelGate ? gate.all() : []
     for (const waiter of [...atGate, ...this.#options.room.all()]) {

@@ -29,7 +29,7 @@ export interface CallQueueOptions {
   shared: SharedSlots | undefined
 }
 
-/** The calls of one `queue()`: who runs, who waits, and what comes of them. */
+/** The calls of one `queue()`: who runs, who waits, and how they end. */
 export class CallQueue {
   readonly #name: string
   readonly #turns: Turns
@@ -37,7 +37,7 @@ export class CallQueue {
   readonly #times: HoldTimes
   readonly #admission: Admission
   readonly #modelGates: ModelGates | undefined
-  /** For calls with a key of their own: never shut. */
+  /** The gate for calls with their own API key, which never closes. */
   readonly #ownKeys = new Gate()
   #completed = 0
   #failed = 0
@@ -58,7 +58,7 @@ export class CallQueue {
     this.#times = times
   }
 
-  /** Runs the call, at once or when its turn has come. */
+  /** Runs a call, immediately or when its turn comes. */
   run<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
@@ -98,7 +98,7 @@ export class CallQueue {
     return follow(next, request, inward, call)
   }
 
-  /** Not `async`: what that keeps of a waiting call would be half of its memory. */
+  /** Not `async`, because that would nearly double the memory of a waiting call. */
   #runLater<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
@@ -108,7 +108,7 @@ export class CallQueue {
     return this.#turns.wait(call).then(
       () => {
         this.#hasWaited(call)
-        // Its gate was shut while it waited here.
+        // Its gate closed while it was waiting here.
         if (call.pass === undefined) return this.#runBehindGate(next, request, call)
         this.#lookAgain(call)
         call.start()
@@ -118,7 +118,7 @@ export class CallQueue {
     )
   }
 
-  /** Other processes may have taken all slots. */
+  /** Asks first, because other processes may have taken all slots. */
   #runAsking<Request, Answer>(
     next: Handler<Request, Answer>,
     request: Request,
@@ -176,13 +176,13 @@ export class CallQueue {
     this.#turns.left()
   }
 
-  /** Calls that wait, here or at the gate of their model. */
+  /** Number of waiting calls, here or at their model's gate. */
   get #waiting(): number {
     return this.#turns.waiting + (this.#modelGates?.waiting ?? 0)
   }
 
   #admit(call: QueuedCall): void {
-    // It has been let in already, and was sent back.
+    // It was admitted before and then sent back.
     if (call.isAdmitted) return
     try {
       this.#admission.admit(call)
@@ -191,7 +191,10 @@ export class CallQueue {
     }
   }
 
-  /** At the head of the queue, as an estimate may have been wrong. */
+  /**
+   * Checks the deadline again when the call's turn comes, because the first estimate may have been
+   * wrong.
+   */
   #lookAgain(call: QueuedCall): void {
     try {
       this.#times.admitAtHead(call.request, call.context)
@@ -214,7 +217,7 @@ export class CallQueue {
     if (limit.isAdaptive) {
       const { base } = context
       const model = base.model?.(request) ?? ''
-      // A text made anew for each call would cost more than the rest of this.
+      // Building a string for each call would cost more than the rest of this.
       const kind = base.streams?.(request) === true ? `stream ${model}` : model
       limit.answered({ beganAt: startedAt, ms: call.heldMs, kind }, running)
     }
@@ -238,7 +241,10 @@ export class CallQueue {
     if (this.#turns.waiting > 0) this.#turns.callWaiting()
   }
 
-  /** What a failure shows of upstream. What it says of a call's own key is no matter of others. */
+  /**
+   * Reads from a failure what it shows about upstream. A rejection of a call's own API key affects
+   * no other call.
+   */
   #judge({ context, hasAnswer, gate, pass }: QueuedCall, error: unknown): void {
     const refusal = refusalIn(error)
     if (refusal !== undefined && gate === this.#ownKeys) return
@@ -246,9 +252,9 @@ export class CallQueue {
     const { isAdaptive } = limit
     if (isAdaptive && !context.cancel.aborted && isOverload(error, hasAnswer))
       limit.overloaded(running)
-    // A pool further in has gates of its own, one for each member.
+    // An inner pool has gates of its own, one per member.
     if (refusal === undefined || context.meta.get(ELSEWHERE) !== undefined) return
-    // A concurrency that adapts knows how many may begin then.
+    // An adaptive concurrency itself determines how many calls may start afterwards.
     const isLonger = gate.refused(pass as number, refusal.retryAfter, !isAdaptive)
     if (isLonger) this.#admission.refuseLate(gate)
   }

@@ -2,25 +2,25 @@ import { type Context, QueueFullError, remaining } from '../../core/index.js'
 import { ServiceTime } from './service-time.js'
 
 /**
- * A call is let in when nine of ten like it would be done in time: a queue filled to the very edge
- * brings everybody to its head with next to no time left. At the head it is worth a slot as long as
- * some like it would still be done.
+ * A call is admitted when nine of ten like it would finish in time. If the queue were filled to the
+ * limit, every call would reach its head with hardly any time left. At the head, a call gets a slot
+ * as long as some like it would still finish.
  */
 const NEARLY_ALL = 0.9
 const A_FEW = 0.25
 
 /**
- * How long calls hold their slots, and who would be given up before it is done: a queue that serves
- * everybody in turn serves, when there is too much to do, exactly the calls that are about to
- * expire.
+ * Tracks how long calls hold their slots, and rejects calls that would miss their deadline. Without
+ * this, an overloaded queue that serves everybody in order serves exactly the calls that are about
+ * to expire.
  */
 export class HoldTimes {
   readonly #layer: string
-  /** What it is now. */
+  /** The current concurrency. */
   readonly #concurrency: () => number
-  /** Waits go by all calls. */
+  /** For estimates of waiting times. */
   readonly #all = new ServiceTime()
-  // What a call itself takes goes by its kind: streams take many times as long.
+  // For a call's own duration, by form: streams take many times as long.
   readonly #plain = new ServiceTime()
   readonly #streamed = new ServiceTime()
 
@@ -29,7 +29,7 @@ export class HoldTimes {
     this.#concurrency = concurrency
   }
 
-  /** Where the times of such calls are kept. */
+  /** The durations of calls like this one. */
   of(request: unknown, { base }: Context): ServiceTime {
     return base.streams?.(request) === true ? this.#streamed : this.#plain
   }
@@ -39,18 +39,18 @@ export class HoldTimes {
     kind.add(heldMs)
   }
 
-  /** When a newcomer could begin behind so many; undefined while nothing is known. Milliseconds. */
+  /** When a new call behind `waiting` others could start; undefined while unknown. Milliseconds. */
   untilFree(waiting: number): number | undefined {
     const { meanMs } = this.#all
     return meanMs === 0 ? undefined : (meanMs * (waiting + 1)) / this.#concurrency()
   }
 
-  /** Refuses a newcomer that would not be done in time behind those `ahead` of it. */
+  /** Rejects a new call that would miss its deadline behind `ahead` others. */
   admit(request: unknown, context: Context, ahead: number): void {
     this.#refuseIfLate(request, context, ahead, this.untilFree(ahead) ?? 0, NEARLY_ALL)
   }
 
-  /** Refuses a call whose turn has come, when it would still not be done in time. */
+  /** Rejects a call at the head of the queue that would still miss its deadline. */
   admitAtHead(request: unknown, context: Context): void {
     this.#refuseIfLate(request, context, 0, 0, A_FEW)
   }

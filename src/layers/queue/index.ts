@@ -16,112 +16,123 @@ export type { QueueTenant } from './fairness/index.js'
 /** Options of `queue()`. */
 export interface QueueOptions<Name extends string = 'queue'> {
   /**
-   * Calls in progress at once, a stream until its end. `'adaptive'`, or bounds within which it is
-   * found: it begins at `start` (4) and grows while calls succeed that use what there is. It gives
-   * way when upstream answers 429, 503 or 529, does not connect, or sends no first token in time,
-   * and when first tokens take twice as long as usual. It stays between `min` (1) and `max` (200).
+   * Number of concurrent calls; a stream counts until its end. `'adaptive'`, or an object with
+   * bounds, finds the number at run time. It starts at `start` (4) and grows while calls succeed
+   * and at least half of it is in use. It shrinks when upstream answers 429, 503 or 529, does not
+   * connect, sends no first token in time, or when first tokens take twice as long as usual. It
+   * stays between `min` (1) and `max` (200).
    * @default 5
    */
   concurrency?: number | 'adaptive' | AdaptiveConcurrency | undefined
-  /** Calls that may wait; one more is refused at once. 0: nobody waits. @default 1000 */
+  /**
+   * Number of calls that may wait. Further calls are rejected; with 0, no call waits. @default 1000
+   */
   maxWaiting?: number | undefined
-  /** Longest wait. Milliseconds. @default none */
+  /** Maximum wait. Milliseconds. @default no limit */
   maxWaitMs?: number | undefined
   /**
-   * Shares turns between tenants, the `tenant` of each call: within a priority the one goes next
-   * that has had the least service, in tokens where the base counts them, else in calls. When the
-   * room is full, a call of a tenant with less than its share of it takes the place of the latest
-   * call of the one with most more. Without a tenant in any call nothing changes.
+   * Shares turns among tenants (the `tenant` of each call). Within a priority, the tenant with the
+   * least service goes next, counted in tokens where the base counts them, otherwise in calls. When
+   * the queue is full, a call of a tenant below its share displaces the latest call of the tenant
+   * furthest above its share. Has no effect while no call names a tenant.
    * @default true
    */
   fairness?: boolean | undefined
-  /** Shares of tenants beside the others, such as `{ gold: 3 }`. From 0.001. @default 1 each */
+  /**
+   * Relative shares of tenants, such as `{ gold: 3 }`. From 0.001 to 1000000. @default 1 for each
+   * tenant
+   */
   weights?: Readonly<Record<string, number>> | undefined
   /**
-   * When upstream answers 429, no call begins for the time that it names (`Retry-After`), else for
-   * 1 s, doubled each time up to 8 s; at most for 60 s. Then one begins beside those in progress,
-   * and twice as many with each success. `'model'`: only calls of the same model wait. With a
-   * `pool` further in, this is for its members to do.
-   * @default 'member': all calls wait
+   * What to pause when upstream answers 429: all calls, or only calls of the same model. Nothing
+   * starts during the pause, which lasts as long as `Retry-After` says; otherwise 1 s, doubled each
+   * time up to 8 s. The maximum is 60 s. After it, one call starts beside those in progress, then
+   * twice as many with each success. With an inner `pool`, the pool pauses its members instead.
+   * @default 'member', which means all calls
    */
   gate?: 'member' | 'model' | undefined
   /**
-   * What `redisShared()` returns: `concurrency`, which must be a number, is then of all processes
-   * together that have a queue of the same `name`. A call asks for its slot once before it begins.
-   * Who is next is for each process to decide; processes take turns. When the others cannot be asked
-   * a process has `concurrency` / processes, at least 1.
+   * State from `redisShared()`. `concurrency`, which must then be a number, applies to all
+   * processes together that have a queue of the same `name`. Each call asks for its slot once
+   * before it starts. Each process decides which of its calls is next, and processes take turns. If
+   * the shared state is unreachable, each process uses `concurrency` / number of processes, at
+   * least 1.
    * @default each process by itself
    */
   shared?: SharedState | undefined
-  /** Key in `stats()`. @default 'queue' */
+  /** Name of the layer, its key in `stats()`. @default 'queue' */
   name?: Name | undefined
 }
 
-/** Bounds of a concurrency that finds its own way. */
+/** Bounds of an adaptive concurrency. */
 export interface AdaptiveConcurrency {
-  /** @default 1 */
+  /** Minimum concurrency. @default 1 */
   min?: number | undefined
-  /** What it begins with. @default 4, within the others */
+  /** Concurrency at the start. @default 4, limited by `min` and `max` */
   start?: number | undefined
-  /** @default 200 */
+  /** Maximum concurrency. @default 200 */
   max?: number | undefined
 }
 
-/** What may be changed of a `queue()` at run time. */
+/** Settings of a `queue()` that can be changed at run time. */
 export interface QueueSettings {
-  /** As the option. Calls in progress above it go on. */
+  /** The new value of the option. Calls in progress beyond it continue. */
   concurrency?: number | 'adaptive' | AdaptiveConcurrency | undefined
 }
 
-/** A queue can also be changed at run time. */
+/** A queue layer, with methods to change it at run time and to list its tenants. */
 export interface QueueLayer<Name extends string = 'queue'> extends Layer<Name, QueueStats> {
-  /** @throws ConfigError when a setting is unknown or not what it should be */
+  /**
+   * Changes settings.
+   * @throws ConfigError (`CONFIG`) when a setting is unknown or invalid
+   */
   set(settings: QueueSettings): void
   /**
-   * The tenants that have calls in progress or waiting, those with most of them waiting first.
-   * Empty while no call has named a tenant, and with `fairness: false`.
-   * @param count tenants at most, 20 if it is not given
+   * Lists the tenants with running or waiting calls, those with the most waiting calls first. Empty
+   * while no call has named a tenant, and with `fairness: false`.
+   * @param count maximum number of tenants, 20 by default
    */
   tenants(count?: number): readonly QueueTenant[]
 }
 
-/** What `queue()` has counted, and who runs and waits. */
+/** State and counters of `queue()`. */
 export interface QueueStats {
-  /** Gauge: what it is now. */
+  /** Gauge: current concurrency limit. */
   readonly concurrency: number
   /** Gauge: calls in progress. */
   readonly running: number
-  /** Gauge: calls that wait. */
+  /** Gauge: waiting calls. */
   readonly waiting: number
-  /** Answers that ended well, or that their reader left early. */
+  /** Calls whose answer ended as complete, or whose reader left early. */
   readonly completed: number
   /** Calls that ran and failed. */
   readonly failed: number
-  /** Calls that never ran: refused, timed out or aborted while they waited. */
+  /** Calls that never ran: rejected, or timed out or aborted while waiting. */
   readonly rejected: number
-  /** Gauge: tenants with calls in progress or waiting. */
+  /** Gauge: tenants with running or waiting calls. */
   readonly tenants: number
   /**
-   * Gauge: Jain's index of the service, by weight, of the tenants that wait. 1 when all have had
-   * the same, 1 / n when one of n has had everything.
+   * Gauge: Jain's fairness index of the service, by weight, of the waiting tenants. 1 when all have
+   * had the same, 1 / n when one of n has had everything.
    */
   readonly fairnessIndex: number
 }
 
 /**
- * Bounds the calls in progress (a bulkhead) and the calls that wait for it. Larger `priority` goes
- * first. A slot is held to the end of the answer, for a stream to its last chunk; a waiting call
- * that is aborted leaves at once. Tenants take turns, however many calls one of them has waiting.
+ * Limits the number of concurrent calls (a bulkhead) and of waiting calls. Calls with a higher
+ * `priority` go first. A slot is held until the answer ends, for a stream until its last chunk. A
+ * waiting call that is aborted leaves the queue at once. Tenants take turns, however many calls one
+ * of them has waiting.
  *
- * A call that carries a deadline and, going by how long calls have taken, would not be done before
- * it, is refused at once, and again at the head of the queue: under overload the slots then go to
- * calls that somebody still waits for.
+ * A call with a deadline is rejected on arrival if, judging by recent calls, it would not finish in
+ * time. This is checked again at the head of the queue. Under overload, slots so go to calls that
+ * somebody still waits for.
  *
- * @throws QueueFullError code `QUEUE_FULL`, status 503, at once, with `retryAfter`
- * @throws RateLimitError code `RATE_LIMITED`, status 429, with `retryAfter`, at once when a pause that
- * upstream has asked for lets the call begin only after its deadline or `maxWaitMs`
- * @throws TimeoutError code `TIMEOUT`, phase `queue`, when `maxWaitMs` or the deadline passes while
- * the call waits
+ * @throws QueueFullError (`QUEUE_FULL`, status 503) on arrival, with `retryAfter`
+ * @throws RateLimitError (`RATE_LIMITED`, status 429), with `retryAfter`, when a pause that
+ * upstream asked for would last past the call's deadline or `maxWaitMs`
+ * @throws TimeoutError (`TIMEOUT`, phase `queue`) when the deadline or `maxWaitMs` passes while the
+ * call waits
  * @example queue({ concurrency: 5, maxWaiting: 100, maxWaitMs: 10_000 })
  */
 export function queue<const Name extends string = 'queue'>(

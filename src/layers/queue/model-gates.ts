@@ -4,10 +4,13 @@ import { Gate } from '../gate.js'
 import { type Waiter, WaitingRoom } from '../waiting-room.js'
 import type { QueuedCall } from './queued-call.js'
 
-/** Models whose gates are remembered. */
+/** How many models' gates are kept. */
 const MODELS_KEPT = 1_000
 
-/** The gate of one model, and the calls that wait at it: they would only be in the way of others. */
+/**
+ * The gate of one model, with the calls that wait at it. Elsewhere in the queue they would block
+ * others.
+ */
 export class ModelGate extends Gate implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly #room: WaitingRoom<QueuedCall>
@@ -21,21 +24,21 @@ export class ModelGate extends Gate implements Expiring {
     return this.#room.waiting
   }
 
-  /** Whether the call may go on at once. */
+  /** Whether the call may continue immediately. */
   lets(call: QueuedCall): boolean {
     if (this.#room.waiting > 0 || !this.isOpen) return false
     call.pass = this.begin()
     return true
   }
 
-  /** Resolves when it may. Rejects like `WaitingRoom.wait()`. */
+  /** Resolves when the call may continue. Rejects like `WaitingRoom.wait()`. */
   wait(call: QueuedCall): Promise<void> {
     const turn = this.#room.wait(call.context, call.arrivedAt, call)
     this.callWaiting()
     return turn
   }
 
-  /** Lets those go on who may. */
+  /** Lets waiting calls continue as far as the gate allows. */
   callWaiting(): void {
     while (this.isOpen) {
       const waiter = this.#room.next()
@@ -48,7 +51,7 @@ export class ModelGate extends Gate implements Expiring {
     else deadlines.clear(this)
   }
 
-  /** It opens. */
+  /** The gate opens. */
   expire(): void {
     this.callWaiting()
   }
@@ -58,7 +61,7 @@ export class ModelGate extends Gate implements Expiring {
   }
 }
 
-/** One gate for each model. */
+/** One gate per model. */
 export class ModelGates {
   readonly #layer: string
   readonly #maxWaitMs: number | undefined

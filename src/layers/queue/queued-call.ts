@@ -11,32 +11,32 @@ import type { Gate } from '../gate.js'
 import type { Claim } from './fairness/index.js'
 import type { Slot } from './slot.js'
 
-/** Whose calls they are. */
+/** The queue that a call belongs to. */
 interface CallOwner {
-  /** The answer has begun. */
+  /** The answer has started. */
   answered(call: QueuedCall): void
   ended(call: QueuedCall, end: StreamEnd): void
 }
 
-/** One call, from its coming to the end of its answer. */
+/** One call, from its arrival to the end of its answer. */
 export class QueuedCall implements Follower {
   readonly request: unknown
   readonly context: Context
   readonly arrivedAt: number
-  /** Its tenant's; undefined while no call has named one. */
+  /** The claim of its tenant; undefined while no call has named a tenant. */
   readonly claim: Claim | undefined
   readonly gate: Gate
-  /** For the gate; undefined while it has not been let through. */
+  /** Its pass for the gate; undefined until it is let through. */
   pass: number | undefined
-  /** Of those that are shared; undefined while it has none. */
+  /** Its shared slot; undefined while it has none. */
   slot: Slot | undefined
-  /** Whether it was let in to wait. */
+  /** Whether it was admitted to wait. */
   isAdmitted = false
   /** When it got its slot. */
   startedAt: number
   hasAnswer = false
   readonly #queue: CallOwner
-  /** What it had waited for until then. */
+  /** How long it had waited when it got its slot. */
   #waitedBefore: number
   #usage: TokenUsage | undefined
 
@@ -57,13 +57,13 @@ export class QueuedCall implements Follower {
     this.#waitedBefore = context.waitedMs
   }
 
-  /** It has waited, and goes on. */
+  /** The wait is over, and the call continues. */
   start(): void {
     this.startedAt = now()
     this.#waitedBefore = this.context.waitedMs
   }
 
-  /** How long it has held its slot, without what it has waited for further in. Milliseconds. */
+  /** How long it has held its slot, not counting waits further inward. Milliseconds. */
   get heldMs(): number {
     return now() - this.startedAt - (this.context.waitedMs - this.#waitedBefore)
   }
@@ -78,7 +78,7 @@ export class QueuedCall implements Follower {
     return answer
   }
 
-  /** The last usage that is reported counts. */
+  /** The last reported usage counts. */
   #see(usage: TokenUsage | undefined): void {
     if (usage !== undefined) this.#usage = usage
   }
@@ -88,13 +88,13 @@ export class QueuedCall implements Follower {
     this.#queue.ended(this, end)
   }
 
-  /** Its turn has come, and it does not run now. */
+  /** Its turn came, but it does not run now. */
   giveBack(): void {
     this.claim?.cancel()
     this.leaveGate()
   }
 
-  /** It does not run, or runs no more. */
+  /** Leaves the gate: it will not run, or has ended. */
   leaveGate(): void {
     if (this.pass !== undefined) this.gate.ended(this.pass)
     this.pass = undefined

@@ -1,8 +1,8 @@
-/** Answers that must have ended before an estimate is worth refusing calls for. */
+/** How many answers must have ended before the estimate is used to reject calls. */
 const ENOUGH = 10
 /**
- * What is remembered: enough for a quantile, and soon forgotten when upstream gets slower or
- * faster.
+ * How many durations are kept: enough for a quantile, and soon replaced when upstream gets slower
+ * or faster.
  */
 const KEPT = 64
 
@@ -24,12 +24,12 @@ export class ServiceTime {
     return this.#count >= ENOUGH
   }
 
-  /** 0 while unknown. Milliseconds. */
+  /** Mean duration; 0 while unknown. Milliseconds. */
   get meanMs(): number {
     return this.#count === 0 ? 0 : this.#sum / this.#kept.length
   }
 
-  /** The time within which this share of the calls was done. Milliseconds. */
+  /** The duration that this share of calls did not exceed. Milliseconds. */
   within(share: number): number {
     this.#sorted ??= this.#kept.toSorted((a, b) => a - b)
     return this.#sorted[Math.floor(share * (this.#sorted.length - 1))] ?? 0

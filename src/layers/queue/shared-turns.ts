@@ -3,97 +3,99 @@ import { WaitingRoom, type WaitingRoomOptions } from '../waiting-room.js'
 import type { QueuedCall } from './queued-call.js'
 import { Slot } from './slot.js'
 
-/** While calls wait, the others are asked at least so often. Milliseconds. */
+/** While calls wait, the shared state is asked at least this often. Milliseconds. */
 const POLL_MS = 250
 
 /**
- * So many asks in a row without an answer, and processes have begun calls that the others do not know
- * of. For so long after that each keeps to its part, until all of them are known. Milliseconds.
+ * After `OUTAGE` unanswered requests in a row, processes have started calls that the others do not
+ * know of. For `SETTLE_MS` after that, each process keeps to its own part, until all of them are
+ * known again. Milliseconds.
  */
 const OUTAGE = 3
 const SETTLE_MS = 6_000
 
-/** What the turns must know of their queue. */
+/** What the shared turns need from their queue. */
 export interface TurnsOwner {
-  /** Calls in progress in this process. */
+  /** Number of calls in progress in this process. */
   readonly running: number
-  /** How many may be in all processes together. */
+  /** Maximum number of calls in progress in all processes together. */
   readonly concurrency: number
-  /** Calls that wait for their turn. */
+  /** Number of waiting calls. */
   readonly waiting: number
-  /** Lets those begin whose turn it is, as far as they may. */
+  /** Starts waiting calls as far as possible. */
   callWaiting(): void
-  /** Whether a call that has just come may begin when there is a slot. */
+  /** Whether a new call may start if it gets a slot. */
   mayBegin(call: QueuedCall): boolean
-  /** It begins. */
+  /** Starts a call. */
   pass(call: QueuedCall): void
 }
 
 type RoomOptions = Pick<WaitingRoomOptions, 'layer' | 'maxWaitMs'>
 
 /**
- * Slots that a queue has together with those of other processes. The queue decides who is next, and
- * this whether one may begin: each slot that is given goes to whoever is next by then, or back.
+ * Slots that a queue shares with those of other processes. The queue decides which call is next;
+ * this class decides whether one may start. A slot that arrives goes to whichever call is next by
+ * then, or back.
  */
 export class SharedTurns {
   readonly #slots: SharedSlots
   readonly #owner: TurnsOwner
-  /** Calls that have just come, until the others have been asked. */
-  readonly #door: WaitingRoom<QueuedCall>
-  /** For whoever begins next. Nobody leaves it here. */
-  #inHand: Slot | undefined
-  /** Whether the others are being asked for a call that waits. */
+  /** New calls, while the shared state is asked for them. */
+  readonly #arrivals: WaitingRoom<QueuedCall>
+  /** A slot for the call that starts next. A method that receives one uses it or puts it back. */
+  #received: Slot | undefined
+  /** Whether a request for a waiting call is in progress. */
   #isAsking = false
   #mustAskAgain = false
-  /** Whether they may keep a place for this process. */
+  /** Whether the shared state may hold a place in line for this process. */
   #isInLine = false
   #poll: Timer | undefined
-  /** Asks without an answer, in a row. */
+  /** Unanswered requests in a row. */
   #unanswered = 0
   #settlesAt = 0
 
   constructor(slots: SharedSlots, owner: TurnsOwner, { layer, maxWaitMs }: RoomOptions) {
     this.#slots = slots
     this.#owner = owner
-    this.#door = new WaitingRoom({ layer, maxWaiting: Number.POSITIVE_INFINITY, maxWaitMs })
+    this.#arrivals = new WaitingRoom({ layer, maxWaiting: Number.POSITIVE_INFINITY, maxWaitMs })
     slots.watch(() => this.#askAgain())
   }
 
-  /** Calls that have just come. */
+  /** Number of new calls. */
   get asking(): number {
-    return this.#door.waiting
+    return this.#arrivals.waiting
   }
 
-  /** How many of the slots this process can count on while calls wait. */
+  /** How many slots this process can count on while calls wait. */
   get share(): number {
     const { running, concurrency } = this.#owner
     return Math.max(running, concurrency / this.#slots.processes)
   }
 
   get hasSlot(): boolean {
-    return this.#inHand !== undefined
+    return this.#received !== undefined
   }
 
-  /** The call begins: it has the slot in hand. */
+  /** Starts a call with the received slot. */
   use(call: QueuedCall): Slot {
-    const slot = this.#inHand as Slot
-    this.#inHand = undefined
+    const slot = this.#received as Slot
+    this.#received = undefined
     slot.context = call.context
     return slot
   }
 
   giveBack(slot: Slot): void {
     this.#slots.giveBack(slot)
-    // Nobody tells those who wait here, so they are not kept from asking.
+    // While the shared state is unreachable it reports no free slots, so ask without delay.
     if (this.#unanswered > 0 || this.#isSettling) this.#stopPoll()
   }
 
   /**
-   * Asks for a slot for a call that has just come. Resolves when that is known: if there was one, it
-   * has begun. Rejects like `WaitingRoom.wait()`.
+   * Requests a slot for a new call. Resolves when the reply is there; if a slot was free, the call
+   * has started. Rejects like `WaitingRoom.wait()`.
    */
   ask(call: QueuedCall): Promise<void> {
-    const known = this.#door.wait(call.context, call.arrivedAt, call)
+    const known = this.#arrivals.wait(call.context, call.arrivedAt, call)
     void this.#askFor(call)
     return known
   }
@@ -101,10 +103,10 @@ export class SharedTurns {
   async #askFor(call: QueuedCall): Promise<void> {
     const slot = new Slot(call.context)
     this.#receive(slot, await this.#slots.take(slot, this.#owner.concurrency, 0))
-    // Who waits by now has come before.
+    // Calls waiting by now came earlier.
     this.#owner.callWaiting()
-    // It may have left: then the next one is the first to be told.
-    const waiter = this.#door.next()
+    // The call may have left; then its slot goes to the next one.
+    const waiter = this.#arrivals.next()
     if (waiter !== undefined) {
       const first = waiter.ticket as QueuedCall
       if (this.hasSlot && this.#owner.mayBegin(first)) this.#owner.pass(first)
@@ -113,7 +115,7 @@ export class SharedTurns {
     this.#putBack()
   }
 
-  /** Calls wait: sees to it that they get slots. */
+  /** Requests slots for waiting calls. */
   want(): void {
     if (this.#isAsking || this.#poll !== undefined) return
     if (!this.#isSettling || this.#hasPart) return void this.#askForWaiting()
@@ -150,7 +152,7 @@ export class SharedTurns {
     this.#poll = undefined
   }
 
-  /** No call can begin that waits. */
+  /** No waiting call can start. */
   rest(): void {
     this.#stopPoll()
     this.#leaveLine()
@@ -162,7 +164,7 @@ export class SharedTurns {
     this.#slots.leave()
   }
 
-  /** Whether there is a slot now for whoever is next. */
+  /** Stores a received slot. Returns whether a call may start with it. */
   #receive(slot: Slot, reply: boolean | null): boolean {
     if (reply === null) this.#unanswered++
     else {
@@ -172,7 +174,7 @@ export class SharedTurns {
     if (reply === false) return false
     slot.isAlone = reply === null
     const mayBegin = (reply === true && !this.#isSettling) || this.#hasPart
-    if (mayBegin) this.#inHand = slot
+    if (mayBegin) this.#received = slot
     else this.#slots.giveBack(slot)
     return mayBegin
   }
@@ -181,15 +183,15 @@ export class SharedTurns {
     return now() < this.#settlesAt
   }
 
-  /** Whether fewer run than this process may have without the others. */
+  /** Whether fewer calls run than this process may have without the others. */
   get #hasPart(): boolean {
     const { running, concurrency } = this.#owner
     return running < Math.max(1, Math.floor(concurrency / this.#slots.processes))
   }
 
-  /** Nobody has begun with it. */
+  /** Returns the slot if no call has started with it. */
   #putBack(): void {
-    if (this.#inHand !== undefined) this.#slots.giveBack(this.#inHand)
-    this.#inHand = undefined
+    if (this.#received !== undefined) this.#slots.giveBack(this.#received)
+    this.#received = undefined
   }
 }

@@ -1,10 +1,10 @@
 import type { Context, SharedSlot } from '../../core/index.js'
 
-/** A slot of all processes together, and the call that has it. */
+/** A slot shared by all processes, and the call that has it. */
 export class Slot implements SharedSlot {
-  /** Of that call. */
+  /** Context of that call. */
   context: Context | undefined
-  /** The others could not be asked: this process has decided alone. */
+  /** Whether this process decided alone because the shared state was unreachable. */
   isAlone = false
 
   constructor(context?: Context) {

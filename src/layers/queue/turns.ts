@@ -8,21 +8,21 @@ import { SharedTurns, type TurnsOwner } from './shared-turns.js'
 
 export interface TurnsOptions extends WaitingRoomOptions<Ticket> {
   concurrency: Concurrency
-  /** Undefined: the slots are of this process alone. */
+  /** Undefined when the slots belong to this process alone. */
   shared: SharedSlots | undefined
 }
 
-/** The slots of a queue, and the calls that wait for them: when the next may begin. */
+/** The slots of a queue and the calls that wait for them. Decides when the next call may start. */
 export class Turns implements Expiring, TurnsOwner {
   deadlineSlot = NOT_WAITING
   limit: Limit
   /** Its tickets are calls of the queue. */
   readonly room: WaitingRoom<Ticket>
-  /** For all calls; never shut when there is one for each model. */
+  /** The gate for all calls. Never closes when each model has its own gate. */
   readonly gate = new Gate()
-  /** Calls in progress. */
+  /** Number of calls in progress. */
   running = 0
-  /** Undefined when the slots are of this process alone. */
+  /** Undefined when the slots belong to this process alone. */
   readonly shared: SharedTurns | undefined
 
   constructor({ shared, concurrency, ...room }: TurnsOptions) {
@@ -35,7 +35,7 @@ export class Turns implements Expiring, TurnsOwner {
     return this.limit.current
   }
 
-  /** Slots that calls of this process come to while they wait. */
+  /** How many slots calls of this process can count on while they wait. */
   get share(): number {
     return this.shared?.share ?? this.limit.current
   }
@@ -44,7 +44,7 @@ export class Turns implements Expiring, TurnsOwner {
     return this.room.waiting
   }
 
-  /** Whether a call that has just come may begin, as far as this process knows. */
+  /** Whether a new call may start, as far as this process knows. */
   mayBegin({ gate }: QueuedCall): boolean {
     return (
       this.room.waiting === 0 &&
@@ -64,29 +64,29 @@ export class Turns implements Expiring, TurnsOwner {
     call.pass ??= call.gate.begin()
   }
 
-  /** The call holds its slot no more. */
+  /** The call releases its slot. */
   free({ slot }: QueuedCall): void {
     this.running--
     if (slot !== undefined) this.shared?.giveBack(slot)
   }
 
-  /** Resolves when its turn has come. Rejects like `WaitingRoom.wait()`. */
+  /** Resolves when the call's turn comes. Rejects like `WaitingRoom.wait()`. */
   wait(call: QueuedCall): Promise<void> {
     const turn = this.room.wait(call.context, call.arrivedAt, call)
-    // It may be there already: the gate may have opened since anybody looked.
+    // Its turn may have come already, because the gate may have opened in the meantime.
     this.callWaiting()
     return turn
   }
 
-  /** A call waits no more. */
+  /** A call no longer waits. */
   left(): void {
-    // Nobody is left to whom the gate could give a turn.
+    // No call is left to wake up when the gate opens.
     if (this.room.waiting > 0) return
     deadlines.clear(this)
     this.shared?.rest()
   }
 
-  /** Lets waiting calls begin as far as slots and the gate allow. */
+  /** Starts waiting calls as far as slots and gate allow. */
   callWaiting(): void {
     while (this.#isNext) {
       if (this.shared?.hasSlot === false) return this.shared.want()
@@ -95,13 +95,13 @@ export class Turns implements Expiring, TurnsOwner {
     this.shared?.rest()
   }
 
-  /** Whether a call waits that may begin when there is a slot. */
+  /** Whether a waiting call may start if there is a slot. */
   get #isNext(): boolean {
     if (this.room.waiting === 0) deadlines.clear(this)
     if (this.room.waiting === 0 || this.running >= this.limit.current) return false
     const { opensAt } = this.gate
     if (opensAt > now()) deadlines.set(this, opensAt)
-    // Those that have begun since it was shut let more through as they succeed.
+    // Calls that started since it closed let more through when they succeed.
     return opensAt <= now() && this.gate.isOpen
   }
 
@@ -113,12 +113,12 @@ export class Turns implements Expiring, TurnsOwner {
     waiter.call()
   }
 
-  /** The gate lets another call begin. */
+  /** The gate allows another call to start. */
   expire(): void {
     this.callWaiting()
   }
 
-  /** How many calls may be in progress from now on. Those that are stay. */
+  /** Changes the limit. Calls in progress beyond it continue. */
   setConcurrency(concurrency: Concurrency): void {
     this.limit = limitOf(concurrency)
     this.callWaiting()

@@ -1,16 +1,16 @@
 import type { Rate } from './limits.js'
 
-/** What rounding may leave missing. In the unit of the limit. */
+/** Tolerance for rounding. In the unit of the limit. */
 const GRAIN = 1e-6
 
 /**
- * The level of one limit for one key: a bucket that fills evenly, by the generic cell rate algorithm
- * (GCRA). A fixed window would let twice the limit through around its edge.
+ * The level of one limit for one key: a bucket that fills at a constant rate, using the generic
+ * cell rate algorithm (GCRA). A fixed window would let through twice the limit around its boundary.
  * @see https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
  */
 export class Bucket {
   #rate: Rate
-  /** Below 0 when a call was dearer than the bucket, or than it was thought to be. */
+  /** Below 0 when a call took more than the bucket holds, or more than estimated. */
   #level: number
   #at: number
 
@@ -21,8 +21,8 @@ export class Bucket {
   }
 
   /**
-   * Fills it up to this moment; from now on it fills by `rate`. The level stays when that changes,
-   * cut to what the bucket then holds.
+   * Fills the bucket up to this time, and uses `rate` from now on. A new rate keeps the level,
+   * limited to the new capacity.
    */
   fill(at: number, rate = this.#rate): void {
     const { capacity, perMs } = this.#rate
@@ -34,14 +34,15 @@ export class Bucket {
   }
 
   /**
-   * How long after the last `fill()` a call of `amount` may begin behind others of `ahead`: 0 for at
-   * once, `Infinity` for never. A call dearer than the bucket waits for a full one.
+   * How long after the last `fill()` a call of `amount` may start behind others of `ahead`. 0 means
+   * now, `Infinity` never. A call larger than the bucket waits until it is full.
    */
   waitMs(amount: number, ahead: number): number {
     const { capacity, perMs } = this.#rate
     if (perMs === 0) return Number.POSITIVE_INFINITY
     const missing = ahead + Math.min(amount, capacity) - this.#level
-    // A wait that ends a little too early is over then; one that ends too late takes a timer more.
+    // Aim slightly early: ending a little early still counts as done, ending late would take
+    // another timer.
     return missing <= GRAIN ? 0 : (missing - GRAIN / 2) / perMs
   }
 
@@ -49,27 +50,27 @@ export class Bucket {
     this.#level -= amount
   }
 
-  /** A call has taken less than it was thought to. That may come before or after a `fill()`. */
+  /** A call took less than estimated. May be called before or after a `fill()`. */
   giveBack(amount: number): void {
     this.#level = Math.min(this.#rate.capacity, this.#level + amount)
   }
 
   /**
-   * A call has taken more than it was thought to. Estimates that were far too low do not take the
-   * level below minus the limit, or they would keep a key out for hours.
+   * A call took more than estimated. The level never falls below minus the limit, because a very
+   * low estimate would otherwise block a key for hours.
    */
   takeMore(amount: number, at: number): void {
     this.fill(at)
     this.#level = Math.max(this.#level - amount, Math.min(this.#level, -this.#rate.limit))
   }
 
-  /** How much may be taken now, in whole. */
+  /** How much may be taken now, rounded down. */
   remaining(at: number): number {
     this.fill(at)
     return Math.max(0, Math.floor(this.#level + GRAIN))
   }
 
-  /** When it is full again, if nobody takes anything; `Infinity` for one that does not fill. */
+  /** When the bucket is full again if nothing is taken; `Infinity` if it does not fill. */
   get fullAt(): number {
     const { capacity, perMs } = this.#rate
     const missing = capacity - this.#level

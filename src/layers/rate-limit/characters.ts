@@ -1,9 +1,9 @@
 import { isJson } from '../../core/index.js'
 
-/** Deeper values are no text of an answer. */
+/** Deeper values are not text of an answer. */
 const DEEPEST = 8
 
-/** Fields that hold text of an answer, in the forms that are in use. */
+/** Fields that hold an answer's text, in the formats in use. */
 const TEXTS: ReadonlySet<string> = new Set([
   'text',
   'content',
@@ -20,15 +20,14 @@ const isText = (field: string): boolean => TEXTS.has(field)
 const isAny = (): boolean => true
 
 /**
- * How many characters of text a chunk holds, whatever its form: a string, or the strings in those
- * of its fields that are known to hold text. What stands around them, such as an id, is many times
- * as long.
+ * Number of characters of text in a chunk of any format: a string, or the strings in fields that
+ * are known to hold text. Everything else, such as an id, is many times as long as the text.
  */
 export function charactersInChunk(chunk: unknown): number {
   return typeof chunk === 'string' ? chunk.length : charactersBelow(chunk, isText, 0)
 }
 
-/** The same of a whole answer. Where no field is known to hold text, any may. */
+/** The same for a complete answer. If no field is known to hold text, all strings count. */
 export function charactersInAnswer(answer: unknown): number {
   return charactersInChunk(answer) || charactersBelow(answer, isAny, 0)
 }
@@ -40,7 +39,7 @@ function charactersBelow(
 ): number {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return 0
   if (isJson(value)) return charactersBelow(value.value, counts, depth)
-  // Bytes, and lists of numbers such as an embedding.
+  // Skips bytes, and lists of numbers such as an embedding.
   if (ArrayBuffer.isView(value) || (Array.isArray(value) && typeof value[0] === 'number')) return 0
   let sum = 0
   for (const [name, field] of Object.entries(value)) {

@@ -3,10 +3,10 @@ import type { LimitCostOptions } from './options.js'
 
 const DAY = 24 * 3_600_000
 
-/** At this share of the limit the operator is warned. */
+/** The share of the limit at which a `budget` event is published. */
 export const WARNING_SHARE = 0.8
 
-/** Where the window begins and ends that a moment is in. All of them since the epoch, in UTC. */
+/** The start and end of the window that a time is in. Milliseconds since the epoch, in UTC. */
 export function windowOf(
   per: LimitCostOptions['per'],
   wall: number,
@@ -21,24 +21,24 @@ export function windowOf(
   return { start, end: start + length }
 }
 
-/** What one key has spent in the window of now, in millionths of the operator's unit. */
+/** What one key has spent in the current window, in millionths of the operator's unit. */
 export class CostWindow {
-  /** Which window it is, by its number: its length may change under it. */
+  /** Counts the windows, because the window's length may change. */
   number = 0
   #per: LimitCostOptions['per'] | undefined
   #start = 0
   #end = 0
   #limit = 0
-  /** Of calls that have ended. */
+  /** Cost of ended calls. */
   #spent = 0
-  /** Of calls that have not, at their worst. */
+  /** Estimated cost of calls in progress. */
   #reserved = 0
   #hasWarned = false
 
-  /** Begins a new window when the time has come. */
+  /** Starts a new window when the old one is over. */
   enter({ limit, per }: CostLimit, wall: number): void {
     this.#limit = limit
-    // Also when the clock was set back: a window must not last for years.
+    // Also when the clock was set back, so that a window does not last for years.
     const isOver = wall < this.#start || wall >= this.#end
     if (!isOver && per === this.#per) return
     const { start, end } = windowOf(per, wall)
@@ -56,7 +56,7 @@ export class CostWindow {
     return this.#spent + this.#reserved + amount <= this.#limit
   }
 
-  /** Whether so much would find room in a new window. */
+  /** Whether this amount would fit into an empty window. */
   mayEverTake(amount: number): boolean {
     return amount <= this.#limit
   }
@@ -82,8 +82,8 @@ export class CostWindow {
   }
 
   /**
-   * A call of the window of that number has ended. What belongs to a window that is over is
-   * no concern of the new one. Returns whether the operator is to be warned.
+   * Records the end of a call that started in window `number`; ignored if that window is over.
+   * Returns whether to publish a `budget` event.
    */
   settle(number: number, reserved: number, taken: number): boolean {
     if (number !== this.number) return false

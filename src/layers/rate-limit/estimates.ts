@@ -1,15 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import { LastValues } from '../last-values.js'
 
-/** Answers that are remembered of a model. */
+/** How many answers of a model are remembered. */
 const KEPT = 100
-/** Answers that must be known before they count. */
+/** How many answers must be known before they are used. */
 const ENOUGH = 20
-/** Tokens, until enough is known. */
+/** Estimate until then. Tokens. */
 const UNKNOWN = 256
-/** Three of four answers are no longer than the estimate. */
+/** The share of answers that are no longer than the estimate. */
 const SHARE = 0.75
-/** Models that are remembered: their names come from callers. */
+/** How many models are remembered. Limited, because callers choose the names. */
 const MODELS_KEPT = 1_000
 
 /** The lengths of a model's last answers. */
@@ -25,11 +25,11 @@ class RecentOutputs {
   }
 }
 
-/** How long the answers of each model will probably be, by those that were. */
+/** Estimates the length of answers per model, from past answers. */
 export class OutputEstimates {
   readonly #byModel = new LRUCache<string, RecentOutputs>({ max: MODELS_KEPT })
 
-  /** Tokens. */
+  /** Estimated length for a model. Tokens. */
   of(model: string): number {
     return this.#byModel.get(model)?.estimate ?? UNKNOWN
   }

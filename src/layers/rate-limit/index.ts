@@ -26,45 +26,45 @@ export type { LimitLevel } from './store.js'
 
 type By = NonNullable<RateLimitOptions['by']>
 
-/** What `rateLimit()` has counted, and who waits. */
+/** State and counters of `rateLimit()`. */
 export interface RateLimitStats {
-  /** Calls that were let through. Those without a key are not counted. */
+  /** Calls let through. Calls without a key are not counted. */
   readonly admitted: number
-  /** Calls that never ran: refused, or given up while they waited. */
+  /** Calls that never ran: rejected, or given up while waiting. */
   readonly rejected: number
-  /** Gauge: calls that wait. */
+  /** Gauge: waiting calls. */
   readonly waiting: number
-  /** Of the calls let through, those that have ended, with what they took corrected. */
+  /** Calls let through that have ended, and whose estimate has been corrected. */
   readonly settled: number
-  /** Gauge: keys that are remembered. */
+  /** Gauge: keys remembered. */
   readonly keys: number
 }
 
-/** A `rateLimit()` with what it can do beside limiting. */
+/** A rate limit layer, with a method to change its limits. */
 export interface RateLimitLayer<Name extends string = 'rateLimit', Request = unknown>
   extends Layer<Name, RateLimitStats, Request> {
   /**
-   * Changes limits while it runs; what is not named stays as it is. What is left to each key stays,
-   * cut to what the new limit holds at once.
-   * @throws ConfigError code `CONFIG`, for a wrong value; nothing is changed then
+   * Changes limits at run time. Settings that are not given stay as they are. The remaining amount
+   * of each key stays too, reduced to the new `burst` if that is smaller.
+   * @throws ConfigError (`CONFIG`) for an invalid value; nothing is changed then
    */
   set(settings: RateLimitSettings): void
 }
 
 /**
- * Limits how many calls begin, how many tokens they take, and what they cost, for each tenant,
- * model or key of your own. Calls above `requests` or `tokens` wait for their turn, or are refused;
- * calls above `cost` are refused.
+ * Limits how many calls start, how many tokens they use, and what they cost, per tenant, model or
+ * any other key. Calls above `requests` or `tokens` wait for their turn or are rejected. Calls
+ * above `cost` are rejected.
  *
- * A call takes an estimate when it begins, and what it has really taken when its answer has ended. A
- * call that is refused by one of the limits takes nothing from the others, and one that never ran
- * takes nothing at all.
+ * An estimate is taken when a call starts and corrected when its answer ends. A call that is
+ * rejected by one limit takes nothing from the others, and a call that never ran takes nothing at
+ * all.
  *
- * @throws RateLimitError code `RATE_LIMITED`, status 429, `refused`, with `limit`, `unit` and
- * `retryAfter`: above a limit with `mode: 'reject'`, when its turn would come too late, when too many
- * wait, or when it has waited for `maxWaitMs`
- * @throws BudgetError code `BUDGET`, status 402, `refused`: above `cost`, or without a known price
- * @throws ConfigError without any limit
+ * @throws RateLimitError (`RATE_LIMITED`, status 429, `refused`), with `limit`, `unit` and
+ * `retryAfter`: above a limit with `mode: 'reject'`, when the call's turn would come too late, when
+ * too many calls wait, or when it has waited for `maxWaitMs`
+ * @throws BudgetError (`BUDGET`, status 402, `refused`): above `cost`, or when the price is unknown
+ * @throws ConfigError (`CONFIG`) when no limit is given
  * @example rateLimit({ requests: 60, tokens: 100_000, by: 'tenant' })
  * @see https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
  */
@@ -129,9 +129,9 @@ function storeOf(options: {
 const HOLDS_CONNECTION =
   'a call that waits for its limit holds a connection; put rateLimit outside.'
 
-/** What goes wrong where calls wait inside other layers. */
+/** What goes wrong when calls wait inside other layers. */
 const WAITS = {
-  // What all calls wait for together keeps nobody from a slot that another could use.
+  // If all calls wait for the same limit, a waiting call takes no slot that another could use.
   forAll: { pool: HOLDS_CONNECTION },
   forKeys: {
     pool: HOLDS_CONNECTION,

@@ -6,30 +6,30 @@ import type { LimitLevel, Refusal } from './store.js'
 export const UNITS = ['requests', 'tokens', 'cost'] as const
 export type Unit = (typeof UNITS)[number]
 
-/** What was last heard of a bucket. */
+/** The last known level of a bucket. */
 interface Heard {
   readonly level: number
   readonly at: number
 }
 
-/** What this process has borrowed for one key, and what it knows of the key's levels. */
+/** What this process has borrowed for one key, and what it knows about the key's levels. */
 export class LentAccount {
   readonly key: string
   isBorrowing = false
-  /** Of the window of `cost` that was last asked for. */
+  /** Start of the `cost` window last asked for. */
   windowStart = 0
   readonly #lent = { requests: 0, tokens: 0, cost: 0 }
-  /** As it was borrowed. */
+  /** The orders that were borrowed for. */
   #orders: readonly LimitOrder[] = []
   #heard: Partial<Record<Unit, Heard>> = {}
-  /** The window in which most of the budget was found to be gone. */
+  /** The window in which 80% of the budget was found to be spent. */
   #reachedIn = -1
 
   constructor(key: string) {
     this.key = key
   }
 
-  /** Takes a call's amounts of what is borrowed, when all of them are there. */
+  /** Takes a call's amounts from what is borrowed, if all of them are available. */
   takes(amounts: Amounts, limits: Limits): boolean {
     const lent = this.#lent
     for (const unit of UNITS)
@@ -39,7 +39,7 @@ export class LentAccount {
     return true
   }
 
-  /** Whether most of a budget is gone for the first time in a window, as far as is known. */
+  /** Whether 80% of a budget is spent for the first time in a window, as far as is known. */
   reaches({ cost }: Limits, windowStart: number): boolean {
     const { level = 0 } = this.#heard.cost ?? {}
     if (cost === undefined || windowStart === this.#reachedIn) return false
@@ -57,7 +57,7 @@ export class LentAccount {
     }
   }
 
-  /** Keeps what a call was given beyond what it takes. Returns whether that begins a loan. */
+  /** Keeps what was granted beyond a call's own amounts. Returns whether this starts a loan. */
   lend(orders: readonly LimitOrder[], replies: readonly LimitReply[], amounts: Amounts): boolean {
     let isMore = false
     for (const [i, { unit }] of orders.entries()) {
@@ -70,7 +70,7 @@ export class LentAccount {
     return true
   }
 
-  /** What goes back. */
+  /** Clears the loan. Returns what to give back. */
   takeBack(): LimitCorrection[] {
     const corrections = this.#orders
       .map(({ unit, of }) => ({ unit, of, amount: -this.#lent[unit as Unit] }))
@@ -80,7 +80,7 @@ export class LentAccount {
     return corrections
   }
 
-  /** For a call behind others, by what was last heard. */
+  /** The refusal for a call behind others, estimated from the last known levels. */
   refusalBehind(amounts: Amounts, limits: Limits, ahead: Amounts): Refusal {
     let longest: Refusal = { granted: false, unit: 'requests', rate: undefined, retryAfterMs: 1 }
     for (const unit of ['requests', 'tokens'] as const) {
@@ -109,14 +109,14 @@ export class LentAccount {
     })
   }
 
-  /** What a bucket holds, going by what was last heard of it. */
+  /** The estimated level of a bucket, from the last known one. */
   #level(unit: 'requests' | 'tokens', { capacity, perMs }: Rate): number {
     const { level, at } = this.#heard[unit] ?? { level: 0, at: now() }
     return Math.min(capacity, level + (now() - at) * perMs)
   }
 }
 
-/** A limit as the other processes know it; undefined when there is none. */
+/** A limit in the form used for shared state; undefined when there is none. */
 export function termsOf(
   unit: Unit,
   limits: Limits,

@@ -21,30 +21,30 @@ import type { Weight } from './weight.js'
 
 const ONE_REQUEST: Amounts = Object.freeze({ requests: 1, tokens: 0, cost: 0 })
 
-/** What a call needs of its limits. */
+/** What a call needs from its limits. */
 export interface CallLimits {
-  /** The call has ended: gives back its reservation, once. */
+  /** The call has ended: settles its reservation, once. */
   settle(call: LimitedCall, reservation: Reservation, taken: Amounts): void
-  /** Upstream has answered: keeps what it has said of its own limits. */
+  /** Upstream has answered: reads what it reports about its own limits. */
   readPause(call: LimitedCall): void
 }
 
-/** One call with a key: what it takes at admission, and what it has really taken at its end. */
+/** One call with a key: its estimate when it starts, and its actual amounts at the end. */
 export class LimitedCall {
   readonly key: string
   readonly request: unknown
   readonly context: Context
-  /** What it takes at admission. */
+  /** The amounts taken when it starts. */
   readonly amounts: Amounts
   readonly #limits: CallLimits
-  /** Undefined when only requests are limited: then nothing is counted at its end. */
+  /** Undefined when only requests are limited, so that nothing needs counting at the end. */
   readonly #weight: Weight | undefined
   #reservation: Reservation | undefined
   /** How often the base had been called before. */
   #attemptsBefore = 0
-  /** What the answer, or the last chunk that reports any, has cost. */
+  /** Last usage reported by the answer or its chunks. */
   #usage: TokenUsage | undefined
-  /** Of the answer, as far as it has come. */
+  /** Characters of the answer so far. */
   #characters = 0
 
   constructor(
@@ -62,7 +62,7 @@ export class LimitedCall {
     this.amounts = weight?.amounts ?? ONE_REQUEST
   }
 
-  /** Runs it, for what was granted. */
+  /** Runs the call with its reservation. */
   run(next: Handler, reservation: Reservation): MaybePromise<unknown> {
     this.#reservation = reservation
     this.#attemptsBefore = this.context.attempts
@@ -94,13 +94,13 @@ export class LimitedCall {
       else stream.tap((chunk) => this.#look(chunk, charactersInChunk))
       return onEnd(stream ?? answer, this)
     } catch (error) {
-      // It is a stream that cannot be read.
+      // A stream that cannot be read.
       notifyEnd(this, { outcome: 'failed', error })
       throw error
     }
   }
 
-  /** Another model than was asked may have answered, at another price. */
+  /** Another model than requested may have answered, at another price. */
   #noteModel(weight: Weight): void {
     const note = this.context.notes?.get(ANSWERED_BY) as AnsweredBy | null | undefined
     if (typeof note?.model === 'string') weight.model = note.model
@@ -112,25 +112,25 @@ export class LimitedCall {
     throw error
   }
 
-  /** What a call has taken that failed before its answer began. */
+  /** The amounts of a call that failed before its answer started. */
   #lost(error: unknown): Amounts {
-    // Where the call waited for something when its caller left, the base has not been called.
+    // The call was aborted while waiting further inward, so the base was never called.
     if (this.context.attempts === this.#attemptsBefore) return NOTHING
     const isRefusal = isStackError(error) && error.refused
-    // A repeat that was refused, as by an open breaker, has what went wrong before as its cause.
+    // If a retry was rejected, for example by an open circuit, the `cause` is the actual failure.
     const failure = isRefusal ? (error.cause ?? error) : error
     if (isStackError(failure) && failure.refused) return NOTHING
     return hasNoOutput(failure) ? ONE_REQUEST : this.#taken()
   }
 
-  /** At a whole answer, or a chunk of one. */
+  /** Reads the usage from an answer or chunk, or counts its characters. */
   #look(part: unknown, charactersIn: (part: unknown) => number): void {
     const usage = this.context.base.usage(part)
     if (isAmount(usage?.input) && isAmount(usage?.output)) this.#usage = usage
     else if (this.#usage === undefined) this.#characters += charactersIn(part)
   }
 
-  /** What it has taken, as far as that is known. */
+  /** The amounts that the call has used, as far as known. */
   #taken(isComplete = false): Amounts {
     const weight = this.#weight
     if (weight === undefined) return ONE_REQUEST
@@ -138,7 +138,7 @@ export class LimitedCall {
     return weight.taken(this.#usage ?? this.#estimate(weight))
   }
 
-  /** Without a report: the input, and what has come of what the request allows. */
+  /** Without a usage report: the input, and the output estimated from its characters. */
   #estimate({ input, allowedOutput }: Weight): TokenUsage {
     const came = tokensOf(this.#characters)
     return { input, output: Math.min(came, allowedOutput) }

@@ -1,9 +1,9 @@
 import { atOnce, type Context, hookFailed } from '../../core/index.js'
 import type { LimitCostOptions, LimitOptions, LimitPlan, LimitRateOptions } from './options.js'
 
-/** What a call takes of each limit. */
+/** What a call takes from each limit. */
 export interface Amounts {
-  /** Calls. */
+  /** Number of calls. */
   readonly requests: number
   readonly tokens: number
   /** In millionths of the operator's unit. */
@@ -12,7 +12,7 @@ export interface Amounts {
 
 export const NOTHING: Amounts = Object.freeze({ requests: 0, tokens: 0, cost: 0 })
 
-/** How fast a bucket fills, and how much it holds. */
+/** How fast a bucket fills, and its capacity. */
 export interface Rate {
   readonly limit: number
   readonly intervalMs: number
@@ -20,14 +20,14 @@ export interface Rate {
   readonly perMs: number
 }
 
-/** What a window of `cost` allows. */
+/** The limit of a `cost` window. */
 export interface CostLimit {
   /** In millionths of the operator's unit. */
   readonly limit: number
   readonly per: LimitCostOptions['per']
 }
 
-/** The limits that a call meets; one that is undefined does not hold for it. */
+/** The limits that apply to a call; undefined where none does. */
 export interface Limits {
   readonly requests: Rate | undefined
   readonly tokens: Rate | undefined
@@ -37,38 +37,38 @@ export interface Limits {
 const MINUTE = 60_000
 
 /**
- * Of its limit a bucket holds a sixth at once: with it any interval sees at most 1.17 times the
- * limit, and a minute's limit may be used up in bursts of ten seconds.
+ * A bucket holds a sixth of its limit by default. Any interval then sees at most 1.17 times the
+ * limit, and a minute's limit can be used in bursts of ten seconds.
  */
 const BURST_SHARE = 1 / 6
 
-/** So that sums stay exact. Larger amounts and limits are as good as endless. */
+/** Keeps sums exact. Larger amounts and limits count as unlimited. */
 const LARGEST = 1e12
 
 const MILLIONTHS = 1e6
-/** What a product of two decimals may be above the integer that is meant. */
+/** By how much rounding may exceed the intended integer. */
 const SLACK = 1e-3
 
-/** An amount as it may be counted: 0 or more, and finite. */
+/** Limits an amount to `LARGEST`. */
 export const countable = (amount: number): number => Math.min(amount, LARGEST)
 
-/** An amount of the operator's unit in millionths, rounded up. */
+/** Converts an amount in the operator's unit to millionths, rounded up. */
 const millionths = (amount: number): number =>
   Math.max(0, Math.ceil(countable(amount) * MILLIONTHS - SLACK))
 
 export const fromMillionths = (amount: number): number => amount / MILLIONTHS
 
-/** Whether it is an amount: a number of 0 or more. */
+/** Whether a value is a finite number of at least 0. */
 export const isAmount = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0
 
-/** A limit of requests or tokens, which may be another one for each key. */
+/** A limit of requests or tokens, which may differ per key. */
 export class RateRule {
   readonly #limit: number | LimitPlan
   readonly #intervalMs: number
   readonly #burst: number | undefined
   readonly #name: string
-  /** Plans are few, and most calls in a row have the same. */
+  /** Caches the last rate: there are few plans, and consecutive calls mostly have the same. */
   #last: Rate | undefined
 
   constructor(name: string, { limit, intervalMs = MINUTE, burst }: LimitRateOptions) {
@@ -83,7 +83,7 @@ export class RateRule {
     return typeof this.#limit === 'number'
   }
 
-  /** Undefined: unlimited. */
+  /** The limit for a key; undefined means unlimited. */
   of(key: string, context: Context): Rate | undefined {
     if (typeof this.#limit === 'number') return this.#last
     const limit = planned(this.#name, this.#limit, key, context)
@@ -99,7 +99,7 @@ export class RateRule {
   }
 }
 
-/** A limit of what calls may cost, and what they do. */
+/** A limit on cost, and the prices. */
 export class CostRule {
   readonly #limit: number | LimitPlan
   readonly #per: LimitCostOptions['per']
@@ -119,7 +119,7 @@ export class CostRule {
     return typeof this.#limit === 'number'
   }
 
-  /** Undefined: unlimited. */
+  /** The limit for a key; undefined means unlimited. */
   of(key: string, context: Context): CostLimit | undefined {
     if (typeof this.#limit === 'number') return this.#last
     const limit = planned('cost', this.#limit, key, context)
@@ -129,7 +129,7 @@ export class CostRule {
     return this.#last
   }
 
-  /** In millionths; undefined when nobody knows it. */
+  /** The price in millionths; undefined when unknown. */
   price(...asked: Parameters<LimitCostOptions['price']>): number | undefined {
     try {
       const price = atOnce(this.#price(...asked))
@@ -141,7 +141,10 @@ export class CostRule {
   }
 }
 
-/** What a plan gives for a key. One that fails limits nothing: it must not stop all calls. */
+/**
+ * Calls a plan. If it throws or returns an invalid value nothing is limited, because it must not
+ * stop all calls.
+ */
 function planned(name: string, plan: LimitPlan, key: string, context: Context): number | undefined {
   try {
     const limit = atOnce(plan(key, context))
@@ -159,7 +162,7 @@ export class LimitRules {
   readonly #requests: RateRule | undefined
   readonly #tokens: RateRule | undefined
   readonly cost: CostRule | undefined
-  /** The limits of every call, when no plan is among them. */
+  /** The limits of every call, when none of them is a plan. */
   readonly #fixed: Limits | undefined
 
   constructor({ requests, tokens, cost }: LimitOptions) {
@@ -171,7 +174,7 @@ export class LimitRules {
       this.#fixed = this.#read('', undefined as never)
   }
 
-  /** Whether tokens matter. */
+  /** Whether tokens must be counted. */
   get countsTokens(): boolean {
     return this.#tokens !== undefined || this.cost !== undefined
   }

@@ -4,18 +4,18 @@ import { CostWindow } from './cost-window.js'
 import { type Amounts, fromMillionths, type Limits, type Rate } from './limits.js'
 import type { LimitLevel, LimitStore, Refusal, Reservation, Spent } from './store.js'
 
-/** Keys that are remembered. */
+/** How many keys are remembered. */
 const KEYS_KEPT = 10_000
 
-/** Later than any moment. */
+/** Later than any real time. */
 const FAR = 1e15
 
 /** The levels of all keys in this process. */
 export class MemoryStore implements LimitStore {
   readonly #accounts = new Map<string, Account>()
   /**
-   * All keys by the moment from which they are idle, or an earlier one: it is looked at again only
-   * when a place is needed.
+   * All keys, ordered by when they become idle, or by an earlier time. Times are updated only when
+   * space is needed.
    */
   readonly #idle = new DeadlineHeap()
   readonly #keysKept: number
@@ -46,7 +46,7 @@ export class MemoryStore implements LimitStore {
     return this.#accounts.get(key)?.levels(limits) ?? []
   }
 
-  /** A new key, in the place of another if there is none left. */
+  /** Adds a key. Evicts others if there are too many. */
   #open(key: string, at: number): Account {
     while (this.#accounts.size >= this.#keysKept) this.#forgetOne()
     const account = new Account(key)
@@ -55,7 +55,9 @@ export class MemoryStore implements LimitStore {
     return account
   }
 
-  /** The key that has been idle longest, or will be idle first. */
+  /**
+   * Evicts the key that has been idle longest. If that key is not idle, updates its time instead.
+   */
   #forgetOne(): void {
     const account = this.#idle.takeFirst() as Account
     const idleAt = account.isOpen ? FAR : account.idleAt
@@ -64,7 +66,7 @@ export class MemoryStore implements LimitStore {
   }
 
   #line(account: Account, idleFrom: number): void {
-    // A key that was forgotten while a call of it ran is in no line.
+    // A key that was evicted while a call of it was running is no longer in the heap.
     if (this.#accounts.get(account.key) !== account) return
     if (account.deadlineSlot !== NOT_WAITING) this.#idle.remove(account)
     account.idleFrom = idleFrom
@@ -72,14 +74,14 @@ export class MemoryStore implements LimitStore {
   }
 }
 
-/** What a call has taken of an account, until it ends. */
+/** What a call has taken from an account, until it ends. */
 class Granted implements Reservation {
   readonly granted = true
   readonly account: Account
   readonly amounts: Amounts
-  /** Those that held for it. */
+  /** The limits that applied to the call. */
   readonly limits: Limits
-  /** Which window the cost is of. */
+  /** The window that the cost belongs to. */
   readonly window: number
 
   constructor(account: Account, amounts: Amounts, limits: Limits, window: number) {
@@ -94,12 +96,12 @@ class Granted implements Reservation {
 class Account implements Expiring {
   deadlineSlot = NOT_WAITING
   readonly key: string
-  /** The moment under which it is in the line of the idle. */
+  /** Its time in the heap of idle keys. */
   idleFrom = 0
   #requests: Bucket | undefined
   #tokens: Bucket | undefined
   #cost: CostWindow | undefined
-  /** Calls that have not ended. */
+  /** Number of calls in progress. */
   #calls = 0
 
   constructor(key: string) {
@@ -108,8 +110,9 @@ class Account implements Expiring {
 
   reserve(amounts: Amounts, limits: Limits, ahead: Amounts, at: number): Granted | Refusal {
     const { requests, tokens, cost } = limits
-    // First of all, as no wait helps.
-    if (cost !== undefined && !this.#hasMoney(cost, amounts.cost)) return this.#broke(amounts.cost)
+    // Checked first, because waiting does not help.
+    if (cost !== undefined && !this.#hasBudget(cost, amounts.cost))
+      return this.#overBudget(amounts.cost)
     let unit: 'requests' | 'tokens' = 'requests'
     let waitMs = 0
     if (requests !== undefined) {
@@ -129,13 +132,13 @@ class Account implements Expiring {
     return this.#take(amounts, limits)
   }
 
-  #hasMoney(cost: NonNullable<Limits['cost']>, amount: number): boolean {
+  #hasBudget(cost: NonNullable<Limits['cost']>, amount: number): boolean {
     this.#cost ??= new CostWindow()
     this.#cost.enter(cost, wallTime())
     return amount === 0 || this.#cost.hasRoomFor(amount)
   }
 
-  #broke(amount: number): Refusal {
+  #overBudget(amount: number): Refusal {
     const window = this.#cost as CostWindow
     const retryAfterMs = window.mayEverTake(amount)
       ? window.end - wallTime()
@@ -153,7 +156,7 @@ class Account implements Expiring {
 
   settle({ amounts, limits, window: number }: Granted, taken: Amounts): Spent | undefined {
     this.#calls--
-    // What did not hold for the call took nothing from it.
+    // A limit that did not apply to the call is not corrected.
     if (limits.requests !== undefined) correct(this.#requests, amounts.requests, taken.requests)
     if (limits.tokens !== undefined) correct(this.#tokens, amounts.tokens, taken.tokens)
     const window = this.#cost
@@ -174,7 +177,7 @@ class Account implements Expiring {
     return this.#calls > 0
   }
 
-  /** The moment from which on it is like a new one. */
+  /** When it will be equal to a new account. */
   get idleAt(): number {
     const full = Math.max(this.#requests?.fullAt ?? 0, this.#tokens?.fullAt ?? 0)
     const window = this.#cost
@@ -182,7 +185,7 @@ class Account implements Expiring {
     return Math.min(Math.max(full, now() + window.end - wallTime()), FAR - 1)
   }
 
-  /** Nobody waits for it: it is in a line of moments, not of deadlines. */
+  /** Unused: the heap serves only as an order here. */
   expire(): void {}
 }
 
@@ -193,9 +196,9 @@ function levelOf(unit: LimitLevel['unit'], rate: Rate, bucket: Bucket): LimitLev
   return { unit, limit, intervalMs, remaining, resetMs: Math.max(0, bucket.fullAt - at) }
 }
 
-function correct(bucket: Bucket | undefined, thought: number, taken: number): void {
-  if (taken < thought) bucket?.giveBack(thought - taken)
-  else if (taken > thought) bucket?.takeMore(taken - thought, now())
+function correct(bucket: Bucket | undefined, estimated: number, taken: number): void {
+  if (taken < estimated) bucket?.giveBack(estimated - taken)
+  else if (taken > estimated) bucket?.takeMore(taken - estimated, now())
 }
 
 function filled(bucket: Bucket | undefined, rate: Rate, at: number): Bucket {

@@ -1,17 +1,17 @@
 import type { Limits } from './limits.js'
 import type { LimitLevel, LimitStore } from './store.js'
 
-/** What a call's `meta` holds under the layer's name. */
+/** The note of `rateLimit()` in a call's `meta`, under the layer's name. */
 export interface RateLimitNote {
-  /** How long the call has waited for its turn. Milliseconds. */
+  /** How long the call waited for its turn. Milliseconds. */
   readonly waitedMs: number
-  /** What is left of the limits of requests and tokens, as of the reading. */
+  /** What is left of the limits on requests and tokens, at the time of reading. */
   readonly limits: readonly LimitLevel[]
-  /** The other processes could not be asked: this one has decided alone. */
+  /** Set when the shared state could not be reached, so that this process decided alone. */
   readonly alone?: true | undefined
 }
 
-/** Looks up what is left only when somebody reads it. */
+/** Computes what is left only when it is read. */
 export class Note implements RateLimitNote {
   waitedMs = 0
   alone?: true

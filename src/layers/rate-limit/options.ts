@@ -1,59 +1,71 @@
 import { type Context, check, rules, type SharedState, type TokenUsage } from '../../core/index.js'
 
 /**
- * A limit that differs from key to key, such as a plan. `Infinity` is no limit, 0 lets nothing
- * through. One that throws, or gives no number, limits nothing and is a warning.
+ * Returns the limit for a key, for example by its plan. `Infinity` means no limit, 0 lets nothing
+ * through. If it throws or returns anything but a number of at least 0, a warning is emitted and
+ * nothing is limited.
  */
 export type LimitPlan = (key: string, context: Context) => number
 
-/** A limit of requests or tokens. */
+/** A limit on requests or tokens. */
 export interface LimitRateOptions {
-  /** How much is allowed in any `intervalMs`, beside a burst: a number above 0, or a plan. */
+  /** Amount allowed in any interval, beside a burst: a number above 0, or a function. */
   readonly limit: number | LimitPlan
-  /** Milliseconds. @default 60000 */
+  /** Length of the interval. Milliseconds. @default 60000 */
   readonly intervalMs?: number | undefined
   /**
-   * How much of it may go at once: a number of at least 1. Any interval sees at most `limit` and
-   * this.
+   * Amount that may be used at once: a number of at least 1. Any interval sees at most `limit` +
+   * `burst`.
    * @default limit / 6, at least 1
    */
   readonly burst?: number | undefined
 }
 
-/** A limit of what calls may cost. The unit is yours: dollars, pollen, credits. */
+/** A limit on what calls may cost, in a unit of your choice: dollars, pollen, credits. */
 export interface LimitCostOptions {
-  /** How much may be spent in one window: a number above 0, or a plan. */
+  /** Amount that may be spent per window: a number above 0, or a function. */
   readonly limit: number | LimitPlan
   /**
-   * The windows: calendar days or months in UTC, or milliseconds, whose windows begin at their
-   * multiples since the epoch.
+   * Length of the window: a calendar day or month in UTC, or milliseconds. Windows in milliseconds
+   * start at their multiples since the epoch.
    */
   readonly per: 'day' | 'month' | number
   /**
-   * What these tokens of this model cost, in your unit; anything but a number of at least 0 is an
-   * unknown price. The model is empty where the base knows none.
+   * Returns the cost of these tokens, in your unit. Anything but a number of at least 0 is an
+   * unknown price. `model` is empty when the base does not know it.
    */
   readonly price: (model: string, tokens: TokenUsage) => number | undefined
-  /** What becomes of a call whose price is unknown. @default 'reject' */
+  /**
+   * What happens to a call with an unknown price: `'reject'` it, or count it as `'zero'`. @default
+   * 'reject'
+   */
   readonly onUnknownPrice?: 'reject' | 'zero' | undefined
 }
 
-/** What `rateLimit()` limits, and what becomes of calls above it. */
+/** What `rateLimit()` limits, and what happens to calls above the limit. */
 export interface RateLimitSettings {
-  /** Calls: a number a minute, a plan of such numbers, or a limit with an interval. @default none */
+  /**
+   * Limits calls: a number per minute, a function that returns it, or an object. @default no limit
+   */
   requests?: number | LimitPlan | LimitRateOptions | undefined
-  /** Tokens of input and output together, in the same forms. @default none */
+  /** Limits tokens of input and output together, in the same forms. @default no limit */
   tokens?: number | LimitPlan | LimitRateOptions | undefined
-  /** What calls may cost in a window. Nobody waits for the next window. @default none */
+  /**
+   * Limits the cost per window. Calls above it are rejected; none waits for the next window.
+   * @default no limit
+   */
   cost?: LimitCostOptions | undefined
   /**
-   * Whether calls above `requests` or `tokens` wait until they may begin, or are refused at once.
+   * Whether calls above `requests` or `tokens` wait for their turn or are rejected.
    * @default 'wait'
    */
   mode?: 'wait' | 'reject' | undefined
-  /** Calls of one key that may wait; one more is refused at once. @default 1000 */
+  /** Number of calls per key that may wait. Further calls are rejected. @default 1000 */
   maxWaiting?: number | undefined
-  /** Longest wait: a call that would wait longer is refused at once. Milliseconds. @default 60000 */
+  /**
+   * Maximum wait; a call that would wait longer is rejected on arrival. Milliseconds. @default
+   * 60000
+   */
   maxWaitMs?: number | undefined
 }
 
@@ -61,8 +73,8 @@ export interface RateLimitSettings {
 export interface RateLimitOptions<Name extends string = 'rateLimit', Request = unknown>
   extends RateLimitSettings {
   /**
-   * Whose calls count together: those of a tenant, of a model (as the base's trait `model` has it),
-   * or all. A function gives the key of each call; calls for which it returns `undefined` are not
+   * Which calls count together: those of a tenant, of a model (from the base's trait `model`), or
+   * all. A function returns the key of each call; calls for which it returns `undefined` are not
    * limited.
    * @default 'tenant'
    */
@@ -73,21 +85,20 @@ export interface RateLimitOptions<Name extends string = 'rateLimit', Request = u
     | ((request: Request, context: Context) => string | undefined)
     | undefined
   /**
-   * What the processes of a service have together, made by `redisShared()`: they share one limit.
-   * Limits of the same `name` are the same.
-   * @default none: each process has a limit of its own
+   * State from `redisShared()`. All processes with a limit of the same `name` share it.
+   * @default none; each process has its own limit
    */
   shared?: SharedState | undefined
   /**
-   * With `shared`: asks for every call. Otherwise a process borrows a twentieth of the limit for
-   * 2 s at most and decides alone inside it, so that all of them together may let through that much
-   * more for each.
+   * With `shared`: asks the shared state for every call. Otherwise each process borrows a twentieth
+   * of the limit for up to 2 s and decides alone within it, so all processes together may exceed
+   * the limit by that much each.
    * @default false
    */
   exact?: boolean | undefined
-  /** Counts the tokens of a request, its input alone. @default the base's trait `weigh` */
+  /** Counts the tokens of a request's input. @default the base's trait `weigh` */
   countTokens?: ((request: Request) => number) | undefined
-  /** Key in `stats()`. @default 'rateLimit' */
+  /** Name of the layer, its key in `stats()`. @default 'rateLimit' */
   name?: Name | undefined
 }
 
@@ -112,7 +123,7 @@ const limit = () =>
     ),
   )
 
-/** The rules of what may be changed later. */
+/** The rules of settings that can be changed later. */
 export const SETTINGS = {
   requests: rate(),
   tokens: rate(),
@@ -126,14 +137,14 @@ export const SETTINGS = {
   maxWaitMs: rules.duration(undefined, { min: 0 }),
 }
 
-/** The three limits, checked and each in one form. */
+/** The three limits, validated and in one form each. */
 export interface LimitOptions {
   readonly requests: LimitRateOptions | undefined
   readonly tokens: LimitRateOptions | undefined
   readonly cost: LimitCostOptions | undefined
 }
 
-/** Reads the three limits in whatever form they were given. */
+/** Reads the three limits from any of their forms. */
 export function readLimits({ requests, tokens, cost }: RateLimitSettings): LimitOptions {
   return {
     requests: readRate(requests),

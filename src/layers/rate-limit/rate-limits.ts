@@ -21,7 +21,7 @@ import type { LimitStore, Refusal, Reservation, Spent } from './store.js'
 import { type LineLimits, WaitingLine } from './waiting-line.js'
 import { modelOf, type Scales, Weight } from './weight.js'
 
-/** Upstream's own limits are kept for no longer, whatever it reports. */
+/** Upstream's own limits are observed for at most this long, whatever it reports. */
 const LONGEST_PAUSE_MS = 24 * 3_600_000
 
 type By = NonNullable<RateLimitOptions['by']>
@@ -35,14 +35,14 @@ export interface RateLimitsOptions extends LimitOptions {
   readonly maxWaitMs: number
 }
 
-/** What may change while it runs. */
+/** Settings that can change at run time. */
 export type RateLimitsChange = {
   readonly [Name in 'requests' | 'tokens' | 'cost' | 'mode' | 'maxWaiting' | 'maxWaitMs']:
     | RateLimitsOptions[Name]
     | undefined
 }
 
-/** The limits of one `rateLimit()`: who may begin, who waits, and what has been taken. */
+/** The limits of one `rateLimit()`: who may start, who waits, and what has been used. */
 export class RateLimits implements CallLimits, LineLimits {
   readonly #lines = new Map<string, WaitingLine>()
   readonly #store: LimitStore
@@ -70,7 +70,7 @@ export class RateLimits implements CallLimits, LineLimits {
     return this.#options.maxWaitMs
   }
 
-  /** Runs the call, at once or when its turn has come. */
+  /** Runs a call, immediately or when its turn comes. */
   run(next: Handler, request: unknown, context: Context): MaybePromise<unknown> {
     const key = keyOf(this.#options.by, request, context)
     if (key === undefined) return next(request, context)
@@ -110,7 +110,7 @@ export class RateLimits implements CallLimits, LineLimits {
     return call.run(next, reservation)
   }
 
-  /** Not `async`: what that keeps of a waiting call would be half of its memory. */
+  /** Not `async`, because that would nearly double the memory of a waiting call. */
   #wait(next: Handler, call: LimitedCall, refusal: Refusal): Promise<unknown> {
     const since = now()
     const line = this.#admit(call, refusal, since)
@@ -127,7 +127,7 @@ export class RateLimits implements CallLimits, LineLimits {
     )
   }
 
-  /** The line to wait in. Refuses at once who may not wait, or would wait in vain. */
+  /** Returns the line to wait in. Rejects a call that may not wait, or would wait in vain. */
   #admit(call: LimitedCall, refusal: Refusal, since: number): WaitingLine {
     const { mode, maxWaiting } = this.#options
     const { key, context } = call
@@ -173,7 +173,7 @@ export class RateLimits implements CallLimits, LineLimits {
     this.#settled++
     const spent = this.#store.settle(reservation, taken)
     if (spent !== undefined) void proceed(spent, (report) => this.#warn(call, report))
-    // What came back may be enough for the next one.
+    // What was returned may be enough for the next call.
     if (this.#lines.size > 0) this.#lines.get(call.key)?.serve()
   }
 
@@ -185,17 +185,17 @@ export class RateLimits implements CallLimits, LineLimits {
   readPause({ context, request }: LimitedCall): void {
     const note = context.notes?.get(UPSTREAM_PAUSE)
     if (note === undefined) return
-    // The limits further out are not upstream's.
+    // Outer rate limits do not represent upstream.
     context.meta.delete(UPSTREAM_PAUSE)
-    // The map may be the caller's own, so anything may be in it.
+    // The map may be the caller's own and contain anything.
     const { until, unit } = (note ?? {}) as Partial<UpstreamPause>
-    // What upstream says of a key that the call brought itself is no concern of the others.
+    // Limits of an API key that came with the call itself do not affect other calls.
     if (typeof until !== 'number' || context.base.ownKey(request) === true) return
     const last = Math.min(until, now() + LONGEST_PAUSE_MS)
     if (last > (this.#pause?.until ?? now())) this.#pause = { until: last, unit }
   }
 
-  /** Undefined while upstream allows something. */
+  /** Undefined while upstream accepts calls. */
   #paused(): Refusal | undefined {
     if (this.#pause === undefined) return undefined
     const { until, unit } = this.#pause
@@ -205,7 +205,7 @@ export class RateLimits implements CallLimits, LineLimits {
     return undefined
   }
 
-  /** Levels stay as they are, cut to what the new limits hold. */
+  /** Keeps the levels, reduced to the new capacity. */
   set(change: RateLimitsChange): void {
     const given = Object.entries(change).filter(([, value]) => value !== undefined)
     this.#options = { ...this.#options, ...Object.fromEntries(given) }
@@ -227,7 +227,7 @@ export class RateLimits implements CallLimits, LineLimits {
   }
 }
 
-/** Whose call it is; undefined for one that is not limited. */
+/** The key of a call; undefined when it is not limited. */
 function keyOf(by: By, request: unknown, context: Context): string | undefined {
   if (by === 'all') return ''
   if (by === 'model') return modelOf(request, context.base)
@@ -244,7 +244,7 @@ function keyOf(by: By, request: unknown, context: Context): string | undefined {
     throw new TypeError('by() must give a string or undefined.')
   } catch (error) {
     hookFailed('rateLimit: by()', error)
-    // Who cannot be told apart must not be without a limit.
+    // If calls cannot be distinguished they share one limit, rather than having none.
     return ''
   }
 }

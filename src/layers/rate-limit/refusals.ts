@@ -3,7 +3,7 @@ import type { Refusal } from './store.js'
 
 const inWhole = (ms: number): number => Math.ceil(ms)
 
-/** What a limit allows, in words. */
+/** Describes what a limit allows. */
 function allowed({ unit, rate }: Refusal): string {
   return rate === undefined
     ? 'what upstream allows at the moment is used up'
@@ -24,20 +24,20 @@ function rateLimitError(refusal: Refusal, layer: string, why: string, cause?: un
   })
 }
 
-/** The call would have to wait, and does not. */
+/** The call would have to wait, and must not. */
 export const overLimit = (refusal: Refusal, layer: string): Error =>
   rateLimitError(refusal, layer, 'The call was refused')
 
-/** There is no place left to wait in. */
+/** Too many calls are waiting. */
 export const tooManyWaiting = (refusal: Refusal, layer: string, maxWaiting: number): Error =>
   rateLimitError(refusal, layer, `The call was refused, as ${maxWaiting} wait already`)
 
-/** It would wait longer than it may. */
+/** The call would wait longer than it may. */
 export const tooLate = (refusal: Refusal, layer: string): Error =>
   rateLimitError(refusal, layer, 'The call was refused, as its turn would come too late')
 
-/** It has waited as long as it may. */
-export const waitedInVain = (
+/** The call has waited as long as it may. */
+export const waitedTooLong = (
   refusal: Refusal,
   layer: string,
   waitedMs: number,
@@ -45,7 +45,9 @@ export const waitedInVain = (
 ): Error =>
   rateLimitError(refusal, layer, `The call waited ${inWhole(waitedMs)} ms and never ran`, cause)
 
-/** What calls may cost is used up. The figures are the operator's, and stay with him. */
+/**
+ * The `cost` limit is used up. The message contains no amounts, which are the operator's business.
+ */
 export function outOfBudget({ retryAfterMs }: Refusal, layer: string): Error {
   const isEver = Number.isFinite(retryAfterMs)
   const sentence = isEver
@@ -54,6 +56,6 @@ export function outOfBudget({ retryAfterMs }: Refusal, layer: string): Error {
   return new BudgetError(sentence, { layer, retryAfter: isEver ? retryAfterMs : undefined })
 }
 
-/** Nobody knows what the call would cost. */
+/** The price of the call is unknown. */
 export const unknownPrice = (layer: string): Error =>
   new BudgetError('The call was refused, as the price of its model is not known.', { layer })

@@ -13,23 +13,23 @@ import { type Amounts, fromMillionths, type Limits, NOTHING, type Rate } from '.
 import type { MemoryStore } from './memory-store.js'
 import type { LimitLevel, LimitStore, Refusal, Reservation, Spent } from './store.js'
 
-/** A process borrows this share of a limit at once, for so long, and decides alone inside it. */
+/** A process borrows this share of a limit, for this time, and decides alone within it. */
 const LENT_SHARE = 0.05
 const LENT_MS = 2_000
 
-/** Keys that are remembered. */
+/** How many keys are remembered. */
 const KEYS_KEPT = 10_000
 
 export interface SharedStoreOptions {
-  /** Every call is asked for: nothing is borrowed. */
+  /** Whether to ask for every call instead of borrowing. */
   readonly exact: boolean
-  /** Decides while the other processes cannot be asked. */
+  /** Decides while the shared state is unreachable. */
   readonly alone: MemoryStore
 }
 
 /**
- * Levels that several processes have together. What a process has borrowed it gives out without
- * asking; what is left of it when its time is over goes back.
+ * Levels that several processes share. A process grants what it has borrowed without asking. What
+ * is left when the loan ends is returned.
  */
 export class SharedStore implements LimitStore {
   readonly #shared: SharedLimits
@@ -84,13 +84,13 @@ export class SharedStore implements LimitStore {
     return this.#accounts.peek(key)?.levels(limits) ?? []
   }
 
-  /** Gives back what is borrowed. */
+  /** Returns what is borrowed. */
   close(): void {
     for (const account of this.#accounts.values()) this.#giveBack(account)
   }
 
   async #ask(account: LentAccount, amounts: Amounts, limits: Limits): Promise<Granted | Refusal> {
-    // While one of its calls borrows, the others ask for themselves only.
+    // While one call of a key borrows, its other calls ask only for themselves.
     const borrows = !this.#exact && !account.isBorrowing
     const orders = ordersOf(amounts, limits, borrows)
     if (borrows) account.isBorrowing = true
@@ -133,9 +133,9 @@ class Granted implements Reservation {
   readonly account: LentAccount
   readonly amounts: Amounts
   readonly limits: Limits
-  /** Which window the cost is of. */
+  /** The window that the cost belongs to. */
   readonly windowStart: number
-  /** By this process alone. */
+  /** Reservation in this process's own store, if it decided alone. */
   readonly local: Reservation | undefined
 
   constructor(account: LentAccount, amounts: Amounts, limits: Limits, local?: Reservation) {
@@ -162,7 +162,7 @@ function ordersOf(amounts: Amounts, limits: Limits, borrows: boolean): LimitOrde
   })
 }
 
-/** The limit that keeps the call longest; undefined when none does. */
+/** The limit with the longest wait; undefined when all grant the call. */
 function refusalIn(
   orders: readonly LimitOrder[],
   replies: readonly LimitReply[],
@@ -181,7 +181,7 @@ function refusalIn(
   return longest
 }
 
-/** What one of so many processes may let through by itself. */
+/** What one of this many processes may let through on its own. */
 function shareOf({ requests, tokens, cost }: Limits, processes: number): Limits {
   if (processes === 1) return { requests, tokens, cost }
   return {
@@ -191,7 +191,7 @@ function shareOf({ requests, tokens, cost }: Limits, processes: number): Limits 
   }
 }
 
-/** At least 1, or the processes could do nothing; but never more than there is for all. */
+/** At least 1, so that each process can do something, but never more than the whole limit. */
 const partOf = (limit: number, processes: number): number =>
   Math.min(limit, Math.max(1, limit / processes))
 

@@ -4,52 +4,55 @@ import type { Amounts, Limits, Rate } from './limits.js'
 /** What is left of one limit for one key. */
 export interface LimitLevel {
   readonly unit: LimitUnit
-  /** How much is allowed in any `intervalMs`. */
+  /** Amount allowed in any `intervalMs`. */
   readonly limit: number
-  /** Milliseconds. */
+  /** Length of the interval. Milliseconds. */
   readonly intervalMs: number
-  /** How much may go at once now, in whole. */
+  /** Amount that may be used at once now, rounded down. */
   readonly remaining: number
-  /** Time until as much may go at once as ever. Milliseconds. */
+  /** Time until the full burst is available again. Milliseconds. */
   readonly resetMs: number
 }
 
-/** What a store has granted to a call. It goes back to the store once, when the call has ended. */
+/** What a store has granted to a call. The call returns it once, when it has ended. */
 export interface Reservation {
   readonly granted: true
-  /** This process has decided alone, as the others could not be asked. */
+  /** Set when this process decided alone because the shared state was unreachable. */
   readonly alone?: boolean | undefined
 }
 
-/** That a call would take more than there is. Nothing was taken. */
+/** A call would take more than there is. Nothing was taken. */
 export interface Refusal {
   readonly granted: false
-  /** The limit that keeps the call longest. */
+  /** The limit with the longest wait. */
   readonly unit: LimitUnit | 'cost' | undefined
-  /** Of `unit`; undefined for `cost`, and where upstream has set the limit. */
+  /** The rate of `unit`; undefined for `cost`, and for a limit of upstream. */
   readonly rate: Rate | undefined
-  /** When the call would be granted if nothing came back before; `Infinity`: never. Milliseconds. */
+  /**
+   * When the call would be granted if nothing is returned before; `Infinity` for never.
+   * Milliseconds.
+   */
   readonly retryAfterMs: number
-  /** This process has decided alone, as the others could not be asked. */
+  /** Set when this process decided alone because the shared state was unreachable. */
   readonly alone?: boolean | undefined
 }
 
-/** What has been spent in a window of `cost`, in the operator's unit. */
+/** What has been spent in a `cost` window, in the operator's unit. */
 export interface Spent {
   readonly spent: number
   readonly limit: number
 }
 
 /**
- * Where the levels of all keys are kept. It never throws or rejects: what it cannot decide by itself
- * it grants.
+ * Where the levels of all keys are kept. Never throws or rejects; if it cannot decide, it grants
+ * the call.
  */
 export interface LimitStore {
-  /** How many keys it remembers. */
+  /** Number of keys remembered. */
   readonly keys: number
   /**
-   * Takes `amounts` from all of the limits, or nothing from any of them. `ahead` is what those take
-   * who wait before the call: while there are any it is refused, with the wait behind them.
+   * Takes `amounts` from all limits, or from none of them. `ahead` is what calls waiting in front
+   * of this one take; if there are any, the call is refused with the estimated wait behind them.
    */
   reserve(
     key: string,
@@ -58,12 +61,12 @@ export interface LimitStore {
     ahead: Amounts,
   ): MaybePromise<Reservation | Refusal>
   /**
-   * The call has ended: `taken` is what it really took. Returns what has been spent once in each
-   * window, when four fifths of its `cost` are reached.
+   * The call has ended; `taken` is what it really used. Returns what has been spent when 80% of the
+   * `cost` limit is reached, once per window.
    */
   settle(reservation: Reservation, taken: Amounts): MaybePromise<Spent | undefined>
-  /** What is left of the limits of requests and tokens, as far as this process knows. */
+  /** What is left of the limits on requests and tokens, as far as this process knows. */
   levels(key: string, limits: Limits): readonly LimitLevel[]
-  /** Nobody asks any more. */
+  /** Called when no more calls will come. */
   close?(): void
 }

@@ -1,17 +1,17 @@
 import { WaitingCall } from '../waiting-call.js'
 import type { LimitedCall } from './limited-call.js'
-import { waitedInVain } from './refusals.js'
+import { waitedTooLong } from './refusals.js'
 import type { Refusal, Reservation } from './store.js'
 
-/** What a waiting call needs of its line. */
+/** What a waiting call needs from its line. */
 export interface Line {
   /** Name of the layer. */
   readonly layer: string
-  /** Longest wait. Milliseconds. */
+  /** Maximum wait. Milliseconds. */
   readonly maxWaitMs: number
-  /** Why, and how much longer, the first one waits. */
+  /** Why, and for how much longer, the first call waits. */
   readonly refusal: Refusal
-  /** Returns whether the next one must ask, as the first one has left. */
+  /** Returns whether the next call must ask, because the first one has left. */
   leave(waiter: Waiter): boolean
   serve(): void
 }
@@ -46,7 +46,7 @@ export class Waiter extends WaitingCall {
   }
 
   protected timeUp(waitedMs: number, cause: unknown): Error {
-    return waitedInVain(this.#line.refusal, this.layer, waitedMs, cause)
+    return waitedTooLong(this.#line.refusal, this.layer, waitedMs, cause)
   }
 
   /** Its turn has come. */
@@ -55,14 +55,14 @@ export class Waiter extends WaitingCall {
     this.#resolve(reservation)
   }
 
-  /** It leaves without its turn. Returns whether the next one must ask. */
+  /** Leaves the line without a turn. Returns whether the next call must ask. */
   fail(reason: unknown): boolean {
     const next = this.#leave()
     this.#reject(reason)
     return next
   }
 
-  /** By itself: the next one may take less. */
+  /** Leaves on its own. The next call may need less, so the line is served. */
   refuse(reason: unknown): void {
     if (this.fail(reason)) this.#line.serve()
   }

@@ -14,32 +14,32 @@ import { outOfBudget, overLimit } from './refusals.js'
 import type { LimitStore, Refusal, Reservation } from './store.js'
 import { type Line, Waiter } from './waiter.js'
 
-/** What a line needs of its limits. */
+/** What a line needs from its limits. */
 export interface LineLimits {
   /** Name of the layer. */
   readonly name: string
   readonly maxWaitMs: number
-  /** Asks for what a call takes, behind those who take `ahead`. */
+  /** Asks for what a call takes, behind calls that take `ahead`. */
   ask(call: LimitedCall, ahead: Amounts): ReturnType<LimitStore['reserve']>
-  /** Takes back what was granted to a call that has left. */
+  /** Returns what was granted to a call that has left. */
   giveBack(call: LimitedCall, reservation: Reservation): void
-  /** The last one has left. */
+  /** The last call has left. */
   emptied(line: WaitingLine): void
 }
 
 /**
- * The calls of one key that wait: larger priority first, in order of arrival within one. Only the
- * first of them asks for what it takes, so a cheaper one never overtakes it.
+ * The waiting calls of one key: higher priority first, then in order of arrival. Only the first
+ * call asks for what it takes, so a smaller one never overtakes it.
  */
 export class WaitingLine implements Expiring, Line {
   deadlineSlot = NOT_WAITING
   readonly key: string
   waiting = 0
   readonly #limits: LineLimits
-  /** By priority, the largest first. None of them is empty. */
+  /** Highest priority first. No band is empty. */
   readonly #bands: Band[] = []
   #isAsking = false
-  /** Why the first one waits. */
+  /** Why the first call waits. */
   #refusal: Refusal | undefined
   #dueAt = 0
 
@@ -56,7 +56,7 @@ export class WaitingLine implements Expiring, Line {
     return this.#limits.maxWaitMs
   }
 
-  /** What those take who go before a newcomer of this priority. */
+  /** What the calls in front of a new call of this priority take. */
   ahead(priority: number): Amounts {
     let requests = 0
     let tokens = 0
@@ -68,14 +68,14 @@ export class WaitingLine implements Expiring, Line {
     return requests === 0 ? NOTHING : { requests, tokens, cost: 0 }
   }
 
-  /** The moment at which a call gives up that has waited since `since`. */
+  /** When a call that has waited since `since` gives up. */
   limitOf(context: Context, since: number): number {
     return giveUpAt(context, since, this.maxWaitMs)
   }
 
   /**
-   * Resolves with what was granted when the call's turn has come. Rejects, and leaves the line at
-   * once, when it is aborted, when it has waited as long as it may, or when its stack closes.
+   * Resolves with the reservation when the call's turn has come. Rejects, and leaves the line, when
+   * the call is aborted, has waited too long, or its stack closes.
    */
   wait(call: LimitedCall, since: number, refusal: Refusal): Promise<Reservation> {
     return new Promise((resolve, reject) => {
@@ -87,12 +87,12 @@ export class WaitingLine implements Expiring, Line {
     })
   }
 
-  /** Lets those go whose turn has come. */
+  /** Lets calls go whose turn has come. */
   serve(): void {
     while (!this.#isAsking) {
       const first = this.#first
-      // Calls learn one after the other that their stack closes: this one is about to leave, and
-      // then the next one is asked.
+      // Calls learn one after another that their stack closes. This one is about to leave; then the
+      // next is asked.
       if (first === undefined || first.context.closing.aborted) return
       const decision = this.#limits.ask(first.call, NOTHING)
       if (isThenable(decision)) this.#serveLater(first, decision)
@@ -108,14 +108,14 @@ export class WaitingLine implements Expiring, Line {
     })
   }
 
-  /** Returns whether the next one may ask. */
+  /** Returns whether the next call may ask. */
   #decide(first: Waiter, decision: Reservation | Refusal): boolean {
     if (decision.granted) {
       if (first.isWaiting) first.admit(decision)
       else this.#limits.giveBack(first.call, decision)
       return true
     }
-    // It may have left, or another one may have come before it.
+    // It may have left, or another call may have come in front of it.
     if (first !== this.#first) return true
     const { unit, retryAfterMs } = decision
     if (unit === 'cost') first.fail(outOfBudget(decision, this.layer))
@@ -133,18 +133,18 @@ export class WaitingLine implements Expiring, Line {
     deadlines.set(this, this.#dueAt)
   }
 
-  /** The first one may have its turn now. */
+  /** The first call's turn may have come. */
   expire(): void {
     this.serve()
   }
 
-  /** Why, and how much longer, a call waits: at least. */
+  /** Why, and at least for how much longer, a call waits. */
   get refusal(): Refusal {
     const { unit, rate } = this.#refusal as Refusal
     return { granted: false, unit, rate, retryAfterMs: Math.max(1, this.#dueAt - now()) }
   }
 
-  /** Returns whether the next one must ask, as the first one has left. @internal */
+  /** Returns whether the next call must ask, because the first one has left. @internal */
   leave(waiter: Waiter): boolean {
     const wasFirst = this.#first === waiter
     const at = this.#bands.findIndex(({ priority }) => priority === waiter.context.priority)
@@ -172,7 +172,7 @@ export class WaitingLine implements Expiring, Line {
   }
 }
 
-/** The calls of one priority, in order of arrival, and what they take together. */
+/** The waiting calls of one priority, in order of arrival, and what they take together. */
 class Band {
   readonly priority: number
   requests = 0

@@ -9,31 +9,31 @@ import type { OutputEstimates } from './estimates.js'
 import { type Amounts, type CostRule, countable, isAmount, type Limits } from './limits.js'
 
 /**
- * An estimate of what an answer will be takes no more than this share of a limit: one long answer
- * must not make all that follow wait for an empty bucket.
+ * An estimated output takes at most this share of a limit, so that one long estimate does not empty
+ * the bucket for all calls that follow.
  */
 const LARGEST_ESTIMATE = 1 / 4
 
-/** What weighs the calls of one `rateLimit()`. */
+/** What `Weight` needs to estimate the calls of one `rateLimit()`. */
 export interface Scales {
   readonly cost: CostRule | undefined
   readonly countTokens: ((request: unknown) => number) | undefined
   readonly estimates: OutputEstimates
 }
 
-/** What one call is thought to take, and how to tell what it has taken. */
+/** The estimate for one call, and the calculation of its actual amounts. */
 export class Weight {
   /** Tokens of the request. */
   readonly input: number
-  /** Tokens that the request allows for its answer; `Infinity` when it says nothing of it. */
+  /** Maximum tokens of the answer that the request allows; `Infinity` if it has none. */
   readonly allowedOutput: number
   readonly amounts: Amounts
-  /** The model that is asked, and from its answer on the one that has answered. */
+  /** The requested model; from the answer on, the model that answered. */
   model: string
   readonly #scales: Scales
-  /** Undefined for a call that another key pays for. */
+  /** Undefined for a call that brings its own API key. */
   readonly #cost: CostRule | undefined
-  /** In millionths; undefined when nobody knows it. */
+  /** In millionths; undefined when the price is unknown. */
   readonly #reserved: number | undefined
 
   constructor(scales: Scales, request: unknown, { base }: Context, limits: Limits) {
@@ -56,19 +56,19 @@ export class Weight {
     }
   }
 
-  /** Whether it must not run, as nobody knows what it would cost. */
+  /** Whether the price is unknown, so that the call must not run. */
   get hasNoPrice(): boolean {
     return this.#reserved === undefined
   }
 
-  /** What a call has taken that has cost so many tokens. */
+  /** The amounts of a call that used these tokens. */
   taken(usage: TokenUsage): Amounts {
     const { requests, cost } = this.amounts
     const tokens = countable(usage.input + usage.output)
     return { requests, tokens, cost: this.#price(usage) ?? cost }
   }
 
-  /** How long the answer was. */
+  /** Records the length of the answer. */
   learn(output: number): void {
     this.#scales.estimates.add(this.model, output)
   }
@@ -79,7 +79,7 @@ export class Weight {
   }
 }
 
-/** The model that answers a request; empty where the base does not know it. */
+/** The model that answers a request; empty when the base does not know it. */
 export function modelOf(request: unknown, { model }: BaseFacts): string {
   const name: unknown = model?.(request)
   return typeof name === 'string' ? name : ''
@@ -87,7 +87,7 @@ export function modelOf(request: unknown, { model }: BaseFacts): string {
 
 const amountOf = (value: unknown): number | undefined => (isAmount(value) ? value : undefined)
 
-/** The tokens of a request as the user counts them; undefined when that is not to be known. */
+/** The tokens of a request as counted by the user; undefined when unknown. */
 function counted(count: Scales['countTokens'], request: unknown): number | undefined {
   if (count === undefined) return undefined
   try {

@@ -1,7 +1,8 @@
-// p-retry makes the attempts from the second on, and ends with the last one allowed or when
-// `shouldRetry` returns false. Which failures are repeated, how long to wait, and the wait itself are
-// ours (`policy.ts`), as p-retry has one formula for all failures and knows no deadline. It is
-// entered at the first failure only, or each call that succeeds would pay 6 µs for it.
+// p-retry runs the attempts from the second on. It stops after the last one allowed, or when
+// `shouldRetry` returns false. Which failures are retried, how long to wait, and the wait itself
+// are decided here (`policy.ts`), because p-retry has one formula for all failures and knows no
+// deadline. It is used only after the first failure; otherwise each successful call would pay 6 µs
+// for it.
 
 import pRetry from 'p-retry'
 import {
@@ -19,8 +20,8 @@ import { RefusedAnswer } from './refused-answer.js'
 import { isRetryable } from './retryable.js'
 
 /**
- * What an attempt threw, on its way through p-retry: that would replace what is no Error, give up
- * at any TypeError, and take an AbortError of its own apart.
+ * Wraps what an attempt threw while it passes through p-retry, which would replace values that are
+ * not an `Error`, give up at any `TypeError`, and unwrap its own `AbortError`.
  */
 class FailedAttempt extends Error {
   readonly thrown: unknown
@@ -31,7 +32,7 @@ class FailedAttempt extends Error {
   }
 }
 
-/** One call: its first attempt, those behind it, and its place in the budget. */
+/** One call: its first attempt, its retries, and its place in the budget. */
 export class Attempts<Request, Answer> {
   readonly #policy: RetryPolicy
   readonly #next: Handler<Request, Answer>
@@ -39,9 +40,9 @@ export class Attempts<Request, Answer> {
   readonly #context: Context
   readonly #began: BudgetSlice | undefined
   #made = 1
-  /** The last failure that was not a refusal. */
+  /** The last failure other than a rejection before it ran. */
   #failure: unknown
-  /** The last answer that `accept` refused. */
+  /** The last answer that `accept` rejected. */
   #refused: RefusedAnswer | undefined
 
   constructor(
@@ -80,7 +81,7 @@ export class Attempts<Request, Answer> {
     return this.#refused
   }
 
-  /** The answer has begun: it counts as running until it has ended. */
+  /** The answer has started. The call counts as running until it ends. */
   #hand(answer: Answer): Answer {
     return this.#began === undefined ? answer : onEnd(answer, this)
   }
@@ -108,7 +109,7 @@ export class Attempts<Request, Answer> {
       )
     } catch (thrown) {
       const error = thrown instanceof FailedAttempt ? thrown.thrown : thrown
-      // An answer that is not good enough is better than none.
+      // A rejected answer is better than none.
       if (this.#refused !== undefined && !this.#context.cancel.aborted) {
         this.#context.meta.set(KEEP, 0)
         return this.#hand(this.#refused.answer as Answer)
@@ -143,8 +144,8 @@ export class Attempts<Request, Answer> {
 }
 
 /**
- * A repeat that was refused, as by an open breaker, has what went wrong before as its `cause`.
- * Returns whether it was one.
+ * Adds the earlier failure as `cause` to an error that rejected the retry, for example at an open
+ * circuit. Returns whether the error was such a rejection.
  */
 function addCause(error: unknown, before: unknown): boolean {
   if (!isStackError(error) || !error.refused || error.code === 'CLOSED') return false

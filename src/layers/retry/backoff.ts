@@ -6,11 +6,11 @@ export interface BackoffOptions {
   random: () => number
 }
 
-/** Above it a power of two makes no difference, and becomes infinite in the end. */
+/** Limits the exponent: larger powers make no difference, and finally overflow to `Infinity`. */
 const HIGHEST_POWER = 1_000
 
 /**
- * Delay before repeating a call that has failed `attempt` times: drawn evenly from 0 to min(cap,
+ * Delay before the retry after `attempt` failures: random, evenly distributed from 0 to min(cap,
  * base × 2^(attempt − 1)). Milliseconds.
  * @see https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ "full jitter";
  * base 0.5 s and cap 8 s as in openai-node
@@ -24,7 +24,8 @@ export function fullJitter(
 }
 
 /**
- * The source of the jitter; what is none costs a warning, and the call draws from `Math.random`.
+ * Wraps the source of jitter. If it throws or returns an invalid number, a warning is emitted and
+ * `Math.random()` is used.
  */
 export function jitterFrom(random: (() => number) | undefined): () => number {
   if (random === undefined) return Math.random

@@ -1,22 +1,22 @@
 import { now, type RetryAllowance } from '../../core/index.js'
 
 /**
- * How many retries all calls of one `retry()` may make together: `floor` + `ratio` × the calls of
- * the last `windowMs`.
+ * How many retries all calls of one `retry()` may make together: `floor` + `ratio` × the number of
+ * calls in the last `windowMs`.
  */
 export interface RetryBudgetOptions {
-  /** Retries as a share of the calls. @default 0.2 */
+  /** Retries as a share of the calls, from 0 to 1. @default 0.2 */
   ratio?: number | undefined
-  /** Retries that are always allowed within the window. @default 10 */
+  /** Number of retries always allowed within the window. @default 10 */
   floor?: number | undefined
-  /** Milliseconds. @default 10000 */
+  /** Length of the window. Milliseconds, at least 10. @default 10000 */
   windowMs?: number | undefined
 }
 
-/** What happened within one hundredth of the window. */
+/** The counts of one hundredth of the window. */
 export interface BudgetSlice {
   readonly began: number
-  /** Calls that began here and have ended. */
+  /** Number of calls that started in this slice and have ended. */
   ended: number
   retries: number
 }
@@ -24,8 +24,8 @@ export interface BudgetSlice {
 const SLICES = 100
 
 /**
- * Limits retries to `floor` + `ratio` × the calls that started within the window or still run, so
- * that an outage is not made worse by those who ask again.
+ * Limits retries to `floor` + `ratio` × the number of calls that started within the window or are
+ * still running, so that retries do not make an outage worse.
  * @see https://twitter.github.io/finagle/guide/Glossary.html "retry budget"
  */
 export class RetryBudget implements RetryAllowance {
@@ -41,19 +41,19 @@ export class RetryBudget implements RetryAllowance {
     this.#windowMs = windowMs
   }
 
-  /** Counts a call in. What is returned is for `end()`. */
+  /** Counts a call. Pass the result to `end()`. */
   begin(): BudgetSlice {
     this.#running++
     return this.#current()
   }
 
-  /** A call has ended that was counted in. */
+  /** A counted call has ended. */
   end(began: BudgetSlice): void {
     this.#running--
     began.ended++
   }
 
-  /** Takes one retry from the budget; false when there is none left. */
+  /** Takes one retry from the budget; false when none is left. */
   take(): boolean {
     const current = this.#current()
     let calls = this.#running
@@ -67,12 +67,12 @@ export class RetryBudget implements RetryAllowance {
     return true
   }
 
-  /** Gives one back that was not made. */
+  /** Returns one that was not used. */
   giveBack(): void {
     this.#current().retries--
   }
 
-  /** The slice of now; those that have left the window are dropped. */
+  /** The current slice. Drops slices that have left the window. */
   #current(): BudgetSlice {
     const width = this.#windowMs / SLICES
     const began = Math.floor(now() / width) * width

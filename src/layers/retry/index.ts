@@ -4,24 +4,23 @@ import { jitterFrom } from './backoff.js'
 import { RetryBudget, type RetryBudgetOptions } from './budget.js'
 import { RetryPolicy } from './policy.js'
 
-/** As a method, so that it may be written for the answers it will get. */
+/** Declared as a method, so that a function for a more specific answer type is accepted. */
 interface Accept {
   accept(answer: unknown): boolean
 }
 
 /** Options of `retry()`. */
 export interface RetryOptions<Name extends string = 'retry'> {
-  /** Repeats after the first attempt: an integer of at least 0. @default 2 */
+  /** Maximum number of retries after the first attempt: an integer of at least 0. @default 2 */
   retries?: number | undefined
   /**
-   * The first backoff is drawn from 0 to this; it doubles with each attempt. Milliseconds.
-   * @default 500
+   * Upper bound of the first random delay. It doubles with each attempt. Milliseconds. @default 500
    */
   minDelayMs?: number | undefined
-  /** The backoff's cap. Milliseconds. @default 8000 */
+  /** Maximum of that bound. Milliseconds. @default 8000 */
   maxDelayMs?: number | undefined
   /**
-   * A `Retry-After` longer than this is not waited for: the call fails at once. Milliseconds.
+   * Longest `Retry-After` to wait for. With a longer one the call fails at once. Milliseconds.
    * @default 60000
    */
   maxRetryAfterMs?: number | undefined
@@ -31,46 +30,47 @@ export interface RetryOptions<Name extends string = 'retry'> {
    */
   budget?: RetryBudgetOptions | false | undefined
   /**
-   * Decides instead of the default rule whether a failure is worth another attempt. `attempt`
-   * counts from 1. The caller's abort never is.
+   * Returns whether to retry after a failure, replacing the default rule. `attempt` starts at 1.
+   * Not called after an abort by the caller.
    */
   when?: ((error: unknown, attempt: number) => boolean) | undefined
   /**
-   * Judges each whole answer, of the client the JSON body; streams are not asked for, as they have
-   * begun. One that is refused is repeated like a failure; the last one is handed on as it is, and
-   * no cache keeps it. It must not change the answer.
-   * @default every answer is accepted
+   * Returns whether a complete answer is good enough; for the client it gets the JSON body. Not
+   * called for streams, which have already started. A rejected answer is retried like a failure.
+   * The last one is returned as it is, and caches do not store it. Must not change the answer.
+   * @default accepts every answer
    */
   accept?: Accept['accept'] | undefined
-  /** Called before each wait. What it throws is a warning and changes nothing. */
+  /** Called before each wait. An error it throws becomes a warning and changes nothing. */
   onRetry?: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
-  /** Source of the jitter, from 0 to below 1. @default Math.random */
+  /** Random numbers for the jitter, from 0 to below 1. @default Math.random */
   random?: (() => number) | undefined
-  /** Key in `stats()`. @default 'retry' */
+  /** Name of the layer, its key in `stats()`. @default 'retry' */
   name?: Name | undefined
 }
 
-/** What `retry()` has counted. */
+/** Counters of `retry()`. */
 export interface RetryStats {
-  /** Attempts beyond the first. */
+  /** Attempts after the first. */
   readonly retries: number
-  /** Calls whose last allowed attempt failed in a way that deserved another. */
+  /** Calls whose last allowed attempt failed with a retryable error. */
   readonly exhausted: number
-  /** Retries not made for want of budget or time, or because upstream asked for too long a wait. */
+  /** Retries not made: no budget or time was left, or upstream asked for too long a wait. */
   readonly refused: number
 }
 
 /**
- * Repeats a call that failed before its answer began, after a backoff with full jitter or the wait
- * that upstream asked for.
+ * Retries a call that failed before its answer started, after a random delay (exponential backoff
+ * with full jitter) or the wait that upstream asked for.
  *
- * Repeated: 408, 409, 429, 5xx, network failures, time-outs, and foreign errors other than
- * programming mistakes (`TypeError`). Not repeated: other 4xx, what was refused before it ran, the
- * caller's abort. A wait never outlasts the deadline, and ends with the caller's signal.
+ * Retried are 408, 409, 429, 5xx, network errors, timeouts, and errors from outside this library
+ * except programming mistakes (`TypeError`). Not retried are other 4xx, calls rejected before they
+ * ran, and aborts by the caller. A wait never lasts past the deadline, and ends when the caller
+ * aborts.
  *
- * @throws what the last attempt threw, unchanged
+ * @throws the error of the last attempt, unchanged
  * @example retry({ retries: 3, onRetry: ({ attempt, delayMs }) => log.info({ attempt, delayMs }) })
- * @see https://github.com/openai/openai-node which statuses are repeated, and the limit on
+ * @see https://github.com/openai/openai-node for the statuses that are retried and the limit on
  * `Retry-After`
  */
 export function retry<const Name extends string = 'retry'>(

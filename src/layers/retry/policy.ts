@@ -27,12 +27,12 @@ export interface PolicyOptions {
   random: () => number
 }
 
-/** Of one `retry()`: which failures are repeated, after which wait, and how many there were. */
+/** The rules of one `retry()`: which failures are retried, after which wait; and its counters. */
 export class RetryPolicy {
   readonly name: string
   readonly retries: number
   readonly budget: RetryBudget | undefined
-  /** For the layers inside, which may draw on the budget as well. */
+  /** Gives inner layers access to the budget. */
   readonly share: ContextPatch | undefined
   readonly stats = { retries: 0, exhausted: 0, refused: 0 }
   readonly #options: PolicyOptions
@@ -46,8 +46,8 @@ export class RetryPolicy {
   }
 
   /**
-   * Waits for the moment of the attempt behind the `attempt`-th; false when there is to be none.
-   * Rejects with the reason when the caller aborts.
+   * Waits for the time of the next attempt after the `attempt`-th. Resolves with false when there
+   * is none. Rejects with the reason when the caller aborts.
    */
   async waitForNext(error: unknown, attempt: number, context: Context): Promise<boolean> {
     const { cancel, closing } = context
@@ -61,16 +61,18 @@ export class RetryPolicy {
     try {
       await sleep(delayMs, cancel, closing)
     } catch (reason) {
-      // A closing stack ends the wait with what went wrong, not with the closing.
+      // If the stack closes during the wait, the call fails with the original error.
       if (!cancel.aborted) return false
       throw reason
     }
-    // Either may have come in the very moment when the wait was over.
+    // Either may have happened at the very moment the wait ended.
     cancel.throwIfAborted()
     return !closing.aborted
   }
 
-  /** Whether an answer is good enough. A stream is not judged: it has begun. */
+  /**
+   * Whether an answer is good enough. Streams are not judged, because they have already started.
+   */
   accepts(answer: unknown): boolean {
     const { accept } = this.#options
     if (accept === undefined || isStream(answer)) return true
@@ -93,7 +95,7 @@ export class RetryPolicy {
     }
   }
 
-  /** Undefined when upstream asks for too long a wait, or time or budget do not suffice. */
+  /** Undefined when upstream asks for too long a wait, or when time or budget does not suffice. */
   #delayOf(error: unknown, attempt: number, context: Context): number | undefined {
     const { minDelayMs, maxRetryAfterMs, random } = this.#options
     const asked = context.meta.get(ELSEWHERE) === true ? undefined : retryAfterOf(error)
@@ -101,7 +103,8 @@ export class RetryPolicy {
       const delayMs = fullJitter(attempt, this.#options)
       return delayMs < remaining(context) && this.budget?.take() !== false ? delayMs : undefined
     }
-    // Spread out on top of what was asked for, or all callers given the same wait return at once.
+    // Adds jitter to the requested wait, because otherwise all callers with the same wait return at
+    // once.
     const delayMs = asked + random() * minDelayMs
     return asked <= maxRetryAfterMs && delayMs < remaining(context) ? delayMs : undefined
   }

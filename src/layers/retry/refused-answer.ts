@@ -1,6 +1,6 @@
 import { StackError } from '../../core/index.js'
 
-/** An answer that `accept` has refused, on its way through what repeats failures. */
+/** Carries an answer that `accept` rejected through the code that handles failures. */
 export class RefusedAnswer extends StackError {
   declare readonly answer: unknown
 
@@ -11,7 +11,7 @@ export class RefusedAnswer extends StackError {
       retryable: true,
       layer,
     })
-    // Not enumerable: an error logged whole must not log the answer.
+    // Not enumerable, because logging the error must not log the answer.
     Object.defineProperty(this, 'answer', { value: answer, enumerable: false })
   }
 }

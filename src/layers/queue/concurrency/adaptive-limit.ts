@@ -2,28 +2,36 @@ import { now } from '../../../core/index.js'
 import { FirstTokenTimes } from './first-token-times.js'
 import type { Answered, Limit } from './limit.js'
 
-/** Bounds of a limit that finds its own way. */
+/** Bounds of an adaptive limit. */
 export interface AdaptiveOptions {
   min: number
   start: number
   max: number
 }
 
-/** After an overload, and how much above what upstream was doing then it may come. */
+/**
+ * After an overload, the limit is multiplied by `CUT`, and may rise to `CEILING` times what
+ * upstream was handling.
+ */
 const CUT = 0.75
 const CEILING = 1.1
-/** How long that ceiling holds. Milliseconds. */
+/** How long the ceiling applies. Milliseconds. */
 const CEILING_MS = 60_000
-/** While first tokens are late, and how often. Milliseconds. */
+/**
+ * While first tokens are late, the limit is multiplied by `LATE_CUT`, at this interval.
+ * Milliseconds.
+ */
 const LATE_CUT = 0.9
 const LATE_CUT_EVERY_MS = 10_000
-/** When cuts to half do not bring the times down to this, something else makes them late. */
+/**
+ * If halving the limit does not bring the times below this share, something else causes the delay.
+ */
 const IN_VAIN = 0.75
 
 /**
- * Finds how many calls upstream takes at once. It grows while calls succeed that use what there is,
- * fast until it was too much for the first time, and gives way when upstream refuses calls or gets
- * slow. What it does with upstreams of many kinds is held in `test/simulation`.
+ * Finds out how many calls upstream can handle at once. The limit grows while calls succeed that
+ * use it: quickly at first, slowly after the first overload. It shrinks when upstream rejects calls
+ * or slows down. `test/simulation` tests it against various kinds of upstream.
  */
 export class AdaptiveLimit implements Limit {
   current: number
@@ -32,15 +40,18 @@ export class AdaptiveLimit implements Limit {
   readonly #max: number
   readonly #times = new FirstTokenTimes()
   #isDoubling = true
-  /** Since the last change. */
+  /** Successes since the last change. */
   #successes = 0
   #cutAt = Number.NEGATIVE_INFINITY
-  /** The refusals of one burst are one cut: it lasts until a call that began after it succeeds. */
+  /**
+   * All rejections of one burst count as one. The burst lasts until a call that started after it
+   * succeeds.
+   */
   #isBurst = false
   #ceiling: number
-  /** The highest limit under which times were usual while it doubled. */
+  /** The highest limit, while doubling, at which times were still usual. */
   #usualAt: number
-  /** While first tokens are late: the limit when that began, and the largest median since. */
+  /** While first tokens are late: the limit when that started, and the largest median since. */
   #late: { readonly limit: number; readonly most: number } | undefined
 
   constructor({ min, start, max }: AdaptiveOptions) {
@@ -63,7 +74,7 @@ export class AdaptiveLimit implements Limit {
     else this.#grow()
   }
 
-  /** Whether so many calls are known to make none longer, or upstream refuses them before that. */
+  /** Whether the current number of calls cannot be the cause of longer times. */
   get #isUnburdened(): boolean {
     return this.current <= this.#usualAt || this.#ceiling < this.#max
   }
@@ -75,14 +86,14 @@ export class AdaptiveLimit implements Limit {
       this.#ceiling = ceiling
       return this.#cut(CUT)
     }
-    // What all refusals of a burst leave in progress is what upstream takes.
+    // The calls still in progress after all rejections of a burst are what upstream can handle.
     this.#ceiling = Math.min(this.#ceiling, ceiling)
     if (this.current > this.#ceiling) this.#set(this.#ceiling)
   }
 
   #grow(): void {
     if (!this.#isDoubling || !this.#times.seemsUsual) return this.#set(this.current + 1)
-    // The answers so far are to calls that began under half of this limit.
+    // The answers so far are to calls that started at half of this limit.
     if (this.#times.isUsual) this.#usualAt = Math.max(this.#usualAt, this.current / 2)
     this.#set(2 * this.current)
     this.#times.restart(now())
@@ -97,7 +108,7 @@ export class AdaptiveLimit implements Limit {
     if (isInVain || this.current === this.#min) this.#times.accept()
     else if (now() - this.#cutAt >= LATE_CUT_EVERY_MS) this.#cut(LATE_CUT)
     else return
-    // The next look is at calls that began under the new limit.
+    // From now on, look only at calls that start at the new limit.
     this.#times.restart(now())
   }
 
@@ -107,7 +118,7 @@ export class AdaptiveLimit implements Limit {
     this.#set(Math.floor(by * this.current))
   }
 
-  /** After a while without a cut it may double again. */
+  /** After a while without a cut, the limit may double again. */
   #forgetCeiling(): void {
     if (this.#isDoubling || now() - this.#cutAt < CEILING_MS) return
     this.#ceiling = this.#max

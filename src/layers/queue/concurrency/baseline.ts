@@ -1,9 +1,9 @@
-/** The calls that began before so many answers had come are the first. */
+/** Calls that started before this many answers had arrived count as first calls. */
 const FIRST = 4
-/** How many times it goes back. */
+/** How many durations the mean covers. */
 const LONG = 200
 
-/** What calls of one kind usually take. */
+/** The usual duration of calls of one kind. */
 export class Baseline {
   #answers = 0
   #firstUntil = Number.POSITIVE_INFINITY
@@ -12,8 +12,8 @@ export class Baseline {
   #variance = 0
 
   /**
-   * An answer has come. Whether its call is one of the first. (The first answers would be those of
-   * the shortest calls.)
+   * Records an answer. Returns whether its call is one of the first. (Taking the first answers
+   * instead would select the shortest calls.)
    */
   takes(beganAt: number, at: number): boolean {
     if (++this.#answers === FIRST) this.#firstUntil = at
@@ -28,8 +28,8 @@ export class Baseline {
   }
 
   /**
-   * The mean and half of its standard error: where few times are known that differ much, it may
-   * well be that much more.
+   * The mean plus half of its standard error, because a mean of few, widely spread values may be
+   * too low.
    */
   get ms(): number {
     return Math.max(1, this.#mean + Math.sqrt(this.#variance / Math.max(1, this.#count)) / 2)

@@ -2,35 +2,34 @@ import { LRUCache } from 'lru-cache'
 import { LastValues } from '../../last-values.js'
 import { Baseline } from './baseline.js'
 
-/** Times that are compared with the baseline. */
+/** How many durations are compared with the baseline. */
 const RECENT = 20
-/** What is enough of them for a guess. */
+/** How many are enough for a guess. */
 const FEW = 4
-/** They are late when their median is this many times the baseline. */
+/** Times are late when their median exceeds this multiple of the baseline. */
 const LATE = 2
-/** Up to this they are usual, and up to that nearly so. */
+/** Up to this multiple times are usual, and up to the next one nearly usual. */
 const USUAL = 1.25
 const NEARLY_USUAL = 1.35
-/** Kinds of calls whose baselines are kept. */
+/** How many kinds of calls have a baseline. */
 const KINDS = 100
 
 /**
- * The times to the first token of the last calls beside those that are usual, for each kind of call,
- * as models and forms take different times. When they have doubled, calls wait for each other
- * inside upstream.
+ * Compares the latest times to the first token with the usual ones, for each kind of call, because
+ * models and forms differ. Doubled times mean that calls wait for each other inside upstream.
  */
 export class FirstTokenTimes {
   readonly #baselines = new LRUCache<string, Baseline>({ max: KINDS })
-  /** How many times its baseline each of the last calls took. */
+  /** The latest durations, as multiples of their baseline. */
   readonly #recent = new LastValues(RECENT)
-  /** Calls that began before are not among them. */
+  /** Calls that started earlier are ignored. */
   #since = Number.NEGATIVE_INFINITY
-  /** Of the last calls, in baselines; 0 while there are none. */
+  /** Median of the latest durations, as a multiple of the baseline; 0 while there are none. */
   median = 0
 
   /**
-   * `mayLearn`: whether the calls in progress cannot have made it longer. The first calls of a kind
-   * are its baseline anyway.
+   * Records a duration. `mayLearn`: whether the number of calls in progress cannot have made it
+   * longer. The first calls of a kind always set its baseline.
    */
   add(kind: string, ms: number, beganAt: number, mayLearn: boolean): void {
     const baseline = this.#baselineOf(kind)
@@ -44,12 +43,12 @@ export class FirstTokenTimes {
     this.median = this.#recent.at(this.#recent.count >> 1)
   }
 
-  /** Whether the last calls took far longer than usual. */
+  /** Whether the latest calls took far longer than usual. */
   get isLate(): boolean {
     return this.#recent.count >= RECENT && this.median > LATE
   }
 
-  /** The same, of fewer calls. */
+  /** The same, based on fewer calls. */
   get seemsLate(): boolean {
     return this.#recent.count >= FEW && this.median > LATE
   }
@@ -58,19 +57,19 @@ export class FirstTokenTimes {
     return this.#recent.count >= FEW && this.median <= USUAL
   }
 
-  /** Whether nothing shows that they take any longer. */
+  /** Whether there is no sign of longer times. */
   get seemsUsual(): boolean {
     return this.median <= NEARLY_USUAL
   }
 
-  /** Only calls that begin from now on are compared. */
+  /** Compares only calls that start from now on. */
   restart(at: number): void {
     this.#since = at
     this.#recent.clear()
     this.median = 0
   }
 
-  /** What the last calls took is usual from now on. */
+  /** Makes the latest durations the new baseline. */
   accept(): void {
     for (const baseline of this.#baselines.values()) baseline.scale(this.median)
   }

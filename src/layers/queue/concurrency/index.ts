@@ -5,7 +5,7 @@ import { FixedLimit, type Limit } from './limit.js'
 export type { Limit } from './limit.js'
 export { isOverload } from './overload.js'
 
-/** How many calls may be in progress: a number, or bounds within which it is found. */
+/** How many calls may be in progress: a number, or bounds for an adaptive limit. */
 export type Concurrency =
   | number
   | 'adaptive'
@@ -13,7 +13,7 @@ export type Concurrency =
 
 const DEFAULTS: AdaptiveOptions = { min: 1, start: 4, max: 200 }
 
-/** A number, or something that `limitOf()` checks further. */
+/** Validates the option's type. `limitOf()` checks the bounds. */
 export const concurrencyRule = <F>(fallback: F): Rule<Concurrency | F> =>
   rules.custom<Concurrency, F>(
     'an integer of at least 1, "adaptive" or an object with min, start or max',
@@ -28,7 +28,7 @@ export const concurrencyRule = <F>(fallback: F): Rule<Concurrency | F> =>
 const isBounds = (value: object | null): boolean =>
   value !== null && Object.keys(DEFAULTS).some((name) => Object.hasOwn(value, name))
 
-/** @throws ConfigError when the bounds are none */
+/** @throws ConfigError (`CONFIG`) when the bounds are invalid */
 export function limitOf(concurrency: Concurrency): Limit {
   if (typeof concurrency === 'number') return new FixedLimit(concurrency)
   const bounds = check('queue', concurrency === 'adaptive' ? {} : concurrency, {

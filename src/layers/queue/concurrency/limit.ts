@@ -1,25 +1,25 @@
-/** What a limit learns of a call whose answer has begun. */
+/** Data about a call whose answer has started. */
 export interface Answered {
-  /** When the call began. */
+  /** When the call started. */
   readonly beganAt: number
-  /** How long it took to its answer, of a stream to its first token. Milliseconds. */
+  /** Time to the answer, or to the first token of a stream. Milliseconds. */
   readonly ms: number
-  /** What it can be compared with: calls of the same kind. */
+  /** Identifies calls with comparable times. */
   readonly kind: string
 }
 
-/** How many calls may be in progress. */
+/** Limits how many calls may be in progress. */
 export interface Limit {
   readonly current: number
   /** Whether it learns from calls. */
   readonly isAdaptive: boolean
-  /** The answer to a call has begun. `inProgress`: with this one. */
+  /** The answer to a call has started. `inProgress` includes that call. */
   answered(call: Answered, inProgress: number): void
-  /** Upstream could not take a call: it was one too many, or upstream is short of something. */
+  /** Upstream could not handle a call. */
   overloaded(inProgress: number): void
 }
 
-/** A limit that the operator has set. */
+/** A limit set by the operator. */
 export class FixedLimit implements Limit {
   readonly current: number
   readonly isAdaptive = false

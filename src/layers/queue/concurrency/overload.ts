@@ -1,18 +1,18 @@
 import { isStackError, TimeoutError } from '../../../core/index.js'
 
-/** Too many requests, and what overloaded servers answer. */
+/** Statuses of overloaded servers. */
 const STATUSES: ReadonlySet<unknown> = new Set([429, 503, 529])
 
 /**
- * Whether an error shows that upstream could not take the call. `hasAnswer`: the answer had begun,
- * so that it was taken.
+ * Whether an error shows that upstream could not handle the call. Never after the answer has
+ * started (`hasAnswer`).
  */
 export function isOverload(error: unknown, hasAnswer: boolean): boolean {
   if (hasAnswer) return false
   try {
     return isOfOverload(error)
   } catch {
-    // A foreign error may be anything, a proxy too, of which any reading may throw.
+    // An error from outside may be a proxy that throws when read.
     return false
   }
 }

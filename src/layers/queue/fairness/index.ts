@@ -15,22 +15,22 @@ import { type BandOwner, TenantBand } from './tenant-band.js'
 
 export type { Claim, Ticket } from './tenant.js'
 
-/** Service counts half after this time. */
+/** Half-life of past service. Milliseconds. */
 const HALF_LIFE_MS = 60_000
 /**
- * Instead of all that was charged getting less, what is charged gets more: that keeps the order and
- * costs nothing. After so many half-lives the numbers are brought down again.
+ * Instead of reducing all past charges over time, new charges are scaled up, which preserves the
+ * order at no cost. After this many half-lives all numbers are scaled down.
  */
 const HALF_LIVES = 500
 
-/** Tenants that are remembered when they have no calls. */
+/** How many tenants without calls are remembered. */
 const IDLE_KEPT = 1_000
-/** Lines of a tenant that are remembered when they have no calls. */
+/** How many lines of a tenant without calls are remembered. */
 const LINES_KEPT = 4
 
-/** The calls of a tenant in a queue. */
+/** The calls of one tenant in a queue. */
 export interface QueueTenant {
-  /** Absent for the calls without a tenant. */
+  /** Absent for calls without a tenant. */
   readonly tenant?: string | undefined
   readonly running: number
   readonly waiting: number
@@ -38,11 +38,11 @@ export interface QueueTenant {
 
 export interface FairnessOptions {
   maxWaiting: number
-  /** Of tenants; all others have 1. */
+  /** Weights of tenants; the default is 1. */
   weights: ReadonlyMap<string, number>
 }
 
-/** Shares the turns of a queue between tenants by the service that they have had. */
+/** Shares the turns of a queue among tenants by the service they have had. */
 export class Fairness implements BandOwner, ClaimOwner {
   readonly #options: FairnessOptions
   readonly #tenants = new Map<string, Tenant>()
@@ -51,12 +51,12 @@ export class Fairness implements BandOwner, ClaimOwner {
   readonly #bands = new Map<number, TenantBand>()
   readonly #service = new Service()
   readonly #longest = new LongestLines()
-  /** The one that has had no calls for the longest time comes first. */
+  /** Ordered by how long a tenant has had no calls, longest first. */
   readonly #idle = new LinkedList<Tenant>()
   #idleCount = 0
   /** Whether any call has named a tenant. */
   #isInUse = false
-  /** When one unit of service was worth one. */
+  /** When one unit of service was worth 1. */
   #origin = now()
 
   constructor(options: FairnessOptions) {
@@ -71,7 +71,7 @@ export class Fairness implements BandOwner, ClaimOwner {
     return new Claim(this, line, this.#service.expected(base, request))
   }
 
-  /** The call that has to go when the room is full and this one comes. */
+  /** The waiting call that is displaced when the queue is full and this one arrives. */
   displacedBy({ line: { band, tenant } }: Claim): Waiter<Ticket> | undefined {
     const other = this.#longest.above(tenant, this.#options.maxWaiting)
     let last: TenantLine | undefined
@@ -111,7 +111,7 @@ export class Fairness implements BandOwner, ClaimOwner {
     return tenant
   }
 
-  /** The tenant has no calls. */
+  /** Called when a tenant has no calls. */
   #rest(tenant: Tenant): void {
     if (tenant === this.#nobody) return
     this.#idle.add(tenant)
@@ -203,7 +203,10 @@ export class Fairness implements BandOwner, ClaimOwner {
     for (const band of this.#bands.values()) band.rescale(factor)
   }
 
-  /** Those with calls, the one with most of them waiting first; `tenant` is absent for nobody's. */
+  /**
+   * Tenants with calls, those with the most waiting calls first. `tenant` is absent for calls
+   * without one.
+   */
   busiest(count: number): QueueTenant[] {
     return [...this.#tenants.values(), this.#nobody]
       .filter((tenant) => !tenant.isIdle)
@@ -228,7 +231,7 @@ export class Fairness implements BandOwner, ClaimOwner {
         else others.push(line.band.shareOf(line))
       }
     }
-    // Of the band whose tenants have shared it the least evenly.
+    // The index of the band that was shared least evenly.
     const fairnessIndex = Math.min(1, ...[...shares.values()].map(jainIndex))
     return { tenants, fairnessIndex }
   }

@@ -1,5 +1,5 @@
 /**
- * Jain's index: 1 when all have the same, 1 / n when one of n has everything.
+ * Jain's fairness index: 1 when all have the same, 1 / n when one of n has everything.
  * https://arxiv.org/abs/cs/9809099
  */
 export function jainIndex(shares: readonly number[]): number {
@@ -8,7 +8,7 @@ export function jainIndex(shares: readonly number[]): number {
   let sum = 0
   let squares = 0
   for (const share of shares) {
-    // Of the largest, as squares of what was charged could be too large for a number.
+    // Normalized, because squares of charges could exceed the range of a number.
     const part = share / most
     sum += part
     squares += part * part

@@ -1,17 +1,17 @@
 import { LinkedList } from '../../../core/index.js'
 import type { Tenant } from './tenant.js'
 
-/** Sums of weights that are no integers are not exact. */
+/** Tolerance for sums of fractional weights. */
 const ROUNDING = 1e-6
 
-/** Tenants by the number of their waiting calls, each found and moved in the same few steps. */
+/** Tenants by their number of waiting calls. Finding and moving one takes constant time. */
 export class LongestLines {
-  /** Those of one weight compare by that number alone. */
+  /** Tenants of equal weight can be compared by that number alone. */
   readonly #byWeight = new Map<number, LinesOfWeight>()
-  /** The weights of all tenants that wait. */
+  /** Sum of the weights of all waiting tenants. */
   #weights = 0
 
-  /** A tenant has so many calls waiting as it says now, and had `before`. */
+  /** The tenant's number of waiting calls has changed from `before`. */
   moved(tenant: Tenant, before: number): void {
     const { weight, waiting } = tenant
     let lines = this.#byWeight.get(weight)
@@ -25,8 +25,8 @@ export class LongestLines {
   }
 
   /**
-   * Who should make room for a call of this tenant: the one above its share of `places` by most,
-   * while the newcomer is still within its own.
+   * The tenant that must make room for a call of `newcomer`: the one furthest above its share of
+   * `places`. Undefined when the newcomer has used up its own share.
    */
   above(newcomer: Tenant, places: number): Tenant | undefined {
     const weights = this.#weights + (newcomer.waiting === 0 ? newcomer.weight : 0)
@@ -44,7 +44,7 @@ export class LongestLines {
   }
 }
 
-/** Lists of the tenants with one call waiting, with two, and so on. */
+/** Lists of the tenants with one waiting call, with two, and so on. */
 class LinesOfWeight {
   readonly #byLength: LinkedList<Tenant>[] = []
 

@@ -1,26 +1,26 @@
 import type { BaseFacts, TokenUsage } from '../../../core/index.js'
 
 /**
- * What tokens cost beside each other: output is made one by one, and what a provider has in its
- * cache costs a tenth. The weights of VTC, https://arxiv.org/abs/2401.00588.
+ * Relative costs of tokens: output is generated token by token, and input from a provider's cache
+ * costs a tenth. These are the weights of VTC, https://arxiv.org/abs/2401.00588.
  */
 const CACHED_INPUT = 0.1
 const OUTPUT = 2
 
-/** Tokens of an answer while none is known. */
+/** Assumed length of an answer while none is known. Tokens. */
 const FIRST_OUTPUT = 256
-/** How many answers the mean goes back. */
+/** How many answers the mean covers. */
 const KEPT = 20
 
-/** What calls cost: expected when they come, and counted when they have ended. */
+/** Cost of calls: estimated on arrival, counted at the end. */
 export class Service {
   #outputs = 0
   #meanOutput = FIRST_OUTPUT
   #calls = 0
-  /** The mean of what calls were expected to cost. */
+  /** Mean of the estimated costs. */
   usual = 1
 
-  /** What a call will cost. */
+  /** Estimates the cost of a call. */
   expected({ countsTokens, weigh }: BaseFacts, request: unknown): number {
     const service = countsTokens ? this.#byTokens(weigh(request)) : 1
     this.usual += (service - this.usual) / Math.min(++this.#calls, KEPT)
@@ -32,14 +32,14 @@ export class Service {
     return serviceOf({ input, output: Math.min(output, this.#meanOutput) })
   }
 
-  /** What a call has cost. */
+  /** Counts the actual cost of a call. */
   counted(usage: TokenUsage): number {
     this.#meanOutput += (usage.output - this.#meanOutput) / Math.min(++this.#outputs, KEPT)
     return serviceOf(usage)
   }
 }
 
-/** At least 1: who is charged nothing would be next for ever. */
+/** At least 1, because a tenant that is charged nothing would always be next. */
 function serviceOf({ input, output, cachedInput = 0 }: TokenUsage): number {
   return Math.max(1, input - (1 - CACHED_INPUT) * cachedInput + OUTPUT * output)
 }

@@ -2,41 +2,47 @@ import { LinkedList } from '../../../core/index.js'
 import { type Band, Ranking, type Waiter } from '../../waiting-room.js'
 import type { Claim, LinesBand, Place, TenantLine, Ticket } from './tenant.js'
 
-/** So many void places more than lines may be kept: they cost memory, and no turn. */
+/**
+ * How many void places may be kept beyond the number of lines. They use memory, but get no turn.
+ */
 const VOID_KEPT = 16
 
-/** What a band must know of the others. */
+/** What a band needs from its owner. */
 export interface BandOwner {
   /** The line of calls without a tenant. */
   unclaimedLine(band: LinesBand): TenantLine
-  /** The charge for a call that came before any had a tenant. */
+  /** The charge for a call that arrived before any call had a tenant. */
   unclaimedCharge(): number
-  /** So many calls more of the line wait, or less. */
+  /** The line's number of waiting calls has changed. */
   waits(line: TenantLine, change: number): void
   linesIn(band: LinesBand): TenantLine[]
 }
 
 /**
- * The calls of one priority: the tenant with the least service for its weight goes next, and within
- * a tenant who came first. A tenant that comes, or comes back after a while, starts at the least of
- * those who wait: what it did not use is not saved up for it. It goes before those with the same,
- * so with n tenants it starts within n turns, however many calls of the others wait.
+ * The calls of one priority. The tenant with the least service for its weight goes next; within a
+ * tenant, the oldest call. A tenant that is new or returns after a while starts at the least
+ * service among those waiting, so it cannot save up unused turns. It goes before others with equal
+ * service. With n tenants it therefore starts within n turns, however many calls the others have
+ * waiting.
  */
 export class TenantBand implements Band<Ticket>, LinesBand {
   readonly priority: number
   size = 0
   lines = 0
   readonly #owner: BandOwner
-  /** Those with no more service than the least of the others, in order of arrival. */
+  /** Lines with no more service than the least of the others, in order of arrival. */
   readonly #newcomers = new LinkedList<TenantLine>()
-  /** The places of the others. Those that are void go when they come to the head. */
+  /** The places of all other lines. Void places are dropped when they reach the head. */
   readonly #ranking = new Ranking<Place>()
   #voidPlaces = 0
-  /** The most service that a line had when a call of it began. */
+  /** The most service that a line had when one of its calls started. */
   #served = 0
-  /** The weights of all lines with calls. */
+  /** Sum of the weights of all lines with calls. */
   #weights = 0
-  /** Of calls that came before any had a tenant. While there are no others, they just take turns. */
+  /**
+   * The line of calls that arrived before any call had a tenant. While it is alone, calls just take
+   * turns.
+   */
   #unclaimed: TenantLine | undefined
   #isShared = false
 
@@ -45,7 +51,7 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     this.#owner = owner
   }
 
-  /** Going by turns; lines with much service behind them wait for longer. */
+  /** Estimates by turns. Lines with much past service wait longer than this. */
   ahead(ticket: Ticket | undefined): number {
     if (ticket?.claim === undefined) return this.size
     const { line } = ticket.claim
@@ -90,14 +96,14 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     return lines.flatMap((line) => line.calls.all())
   }
 
-  /** From now on tenants take turns, those who came before any as one of them. */
+  /** From now on tenants take turns. The earlier calls, without a tenant, count as one tenant. */
   #share(): void {
     this.#isShared = true
     const earlier = this.#unclaimed
     if (earlier !== undefined && earlier.size > 0) this.#noteMore(earlier, earlier.size)
   }
 
-  /** So many calls of the line have come. */
+  /** `count` calls have joined the line. */
   #noteMore(line: TenantLine, count: number): void {
     this.#owner.waits(line, count)
     if (line.size > count) return
@@ -107,7 +113,7 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     else this.#ranking.add(line.takePlace())
   }
 
-  /** A call of the line has left, for its turn or for good. */
+  /** A call has left the line, for its turn or for good. */
   #noteLess(line: TenantLine): void {
     if (line.size === 0) {
       this.#weights = this.size === 0 ? 0 : this.#weights - line.tenant.weight
@@ -129,7 +135,7 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     line.service += service
   }
 
-  /** A line that was charged too much must not wait for what it did not have. */
+  /** Moves a line forward that was charged too much. */
   corrected(line: TenantLine): void {
     if (line.place === undefined || line.service >= -line.place.priority) return
     line.place = undefined
@@ -137,13 +143,13 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     if (++this.#voidPlaces > this.lines + VOID_KEPT) this.#rank()
   }
 
-  /** The unit of all service has changed, that of the lines already. */
+  /** The unit of service has changed. The lines are already converted. */
   rescale(factor: number): void {
     this.#served *= factor
     this.#rank()
   }
 
-  /** Gives all lines their places anew. */
+  /** Gives all lines new places. */
   #rank(): void {
     const lines: TenantLine[] = []
     for (let place = this.#first; place !== undefined; place = this.#first) {
@@ -159,7 +165,7 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     return this.#unclaimed
   }
 
-  /** The first place of a line with calls. */
+  /** The first valid place. */
   get #first(): Place | undefined {
     let first = this.#ranking.first
     while (first !== undefined && !first.isValid) {
@@ -169,7 +175,7 @@ export class TenantBand implements Band<Ticket>, LinesBand {
     return first
   }
 
-  /** The least service of those who wait, newcomers aside. */
+  /** The least service among waiting lines, except newcomers. */
   get #least(): number {
     const first = this.#first
     return first === undefined ? this.#served : Math.min(first.line.service, -first.priority)

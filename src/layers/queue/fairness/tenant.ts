@@ -2,14 +2,14 @@ import { Link, LinkedList, now, type TokenUsage } from '../../../core/index.js'
 import type { Waiter } from '../../waiting-room.js'
 
 /**
- * A tenant: what of it waits and runs. Its place in a list is among those of equal lines while it
- * has calls waiting, and among the idle while it has none at all.
+ * A tenant, with its waiting and running calls. While it has waiting calls it is in a list of
+ * tenants with equally many; while it has no calls at all, in the list of idle tenants.
  */
 export class Tenant extends Link {
-  /** `undefined`: of all calls without one. */
+  /** `undefined` stands for all calls without a tenant. */
   readonly name: string | undefined
   readonly weight: number
-  /** One for each band that it has had calls in. */
+  /** One line for each band in which it has had calls. */
   readonly lines: TenantLine[] = []
   waiting = 0
   running = 0
@@ -30,31 +30,31 @@ export class Tenant extends Link {
   }
 }
 
-/** The band that a line is in. */
+/** The band that a line belongs to. */
 export interface LinesBand {
   readonly priority: number
-  /** Lines that are remembered. */
+  /** Number of lines remembered. */
   lines: number
-  /** The service of a line, with what a newcomer is credited. */
+  /** A line's service, at least what a newcomer is credited with. */
   shareOf(line: TenantLine): number
-  /** A call of the line begins without a wait. */
+  /** A call of the line starts without waiting. */
   pass(line: TenantLine): void
-  /** A call of the line begins. `service`: by its weight, in the unit of now. */
+  /** A call of the line starts. `service` is scaled by weight, in the current unit. */
   charge(line: TenantLine, service: number): void
-  /** The service of a line has been corrected. */
+  /** A line's service has been corrected. */
   corrected(line: TenantLine): void
 }
 
-/** A tenant's calls in one band, in order of arrival, and the service that it has had there. */
+/** A tenant's calls in one band, in order of arrival, and its service in that band. */
 export class TenantLine extends Link {
   readonly band: LinesBand
   readonly tenant: Tenant
   readonly calls = new LinkedList<Waiter<Ticket>>()
   size = 0
   running = 0
-  /** By weight, in the unit of its time. */
+  /** Scaled by weight, in the current unit. */
   service = 0
-  /** Where it stands among the others of its band. */
+  /** Its place in the ranking of the band. */
   place: Place | undefined
 
   constructor(band: LinesBand, tenant: Tenant) {
@@ -63,17 +63,17 @@ export class TenantLine extends Link {
     this.tenant = tenant
   }
 
-  /** Takes a place by the service of now. An earlier one is void. */
+  /** Takes a new place by the current service. An earlier place becomes void. */
   takePlace(): Place {
     this.place = new Place(this)
     return this.place
   }
 }
 
-/** A place of a line in the ranking of its band, which never moves. */
+/** A line's place in the ranking of its band. It never moves. */
 export class Place {
   readonly line: TenantLine
-  /** The less service, the earlier. */
+  /** Less service comes first. */
   readonly priority: number
 
   constructor(line: TenantLine) {
@@ -81,33 +81,33 @@ export class Place {
     this.priority = -line.service
   }
 
-  /** Whether the line has taken no other since, and has calls. */
+  /** Whether this is the line's latest place and the line has calls. */
   get isValid(): boolean {
     return this.line.place === this && this.line.size > 0
   }
 
-  /** Whether the line has been charged since it took it. */
+  /** Whether the line has been charged since it took this place. */
   get isAhead(): boolean {
     return this.line.service > -this.priority
   }
 }
 
-/** What waits in a band: something with a claim, unless no call has named a tenant yet. */
+/** A waiting call, as a band sees it. Without a claim when no call has named a tenant yet. */
 export interface Ticket {
   readonly claim: Claim | undefined
 }
 
-/** What a claim must know of the fairness that it is part of. */
+/** What a claim needs from its owner. */
 export interface ClaimOwner {
-  /** What service is worth that is charged at that moment. */
+  /** The scale of charges at that time. */
   worth(at: number): number
-  /** What the tokens come to as service. */
+  /** Converts tokens to service. */
   serviceOf(usage: TokenUsage): number
-  /** A call of the line runs, or has ended. */
+  /** A call of the line starts to run, or has ended. */
   runs(line: TenantLine, change: 1 | -1): void
 }
 
-/** One call's claim to service: its tenant's line, and what the call is expected to cost. */
+/** One call's claim to service: its tenant's line, and its estimated cost. */
 export class Claim {
   readonly line: TenantLine
   readonly #owner: ClaimOwner
@@ -120,20 +120,20 @@ export class Claim {
     this.#expected = expected
   }
 
-  /** The call begins without a wait. */
+  /** The call starts without waiting. */
   pass(): void {
     this.line.band.pass(this.line)
     this.begin()
   }
 
-  /** The call begins: its tenant is charged what it is expected to cost. */
+  /** The call starts. Its tenant is charged the estimated cost. */
   begin(): void {
     this.#since = now()
     this.line.band.charge(this.line, this.#byWeight(this.#expected))
     this.#owner.runs(this.line, 1)
   }
 
-  /** The call has ended. Without its usage the expectation stays. */
+  /** The call has ended. Without a usage report, the estimate stays. */
   end(usage: TokenUsage | undefined): void {
     if (usage !== undefined) this.#correct(this.#owner.serviceOf(usage))
     this.#owner.runs(this.line, -1)
@@ -151,7 +151,7 @@ export class Claim {
     this.line.band.corrected(this.line)
   }
 
-  /** As charged at the beginning of the call. */
+  /** Scaled as when the call was charged. */
   #byWeight(service: number): number {
     return (service * this.#owner.worth(this.#since)) / this.line.tenant.weight
   }
