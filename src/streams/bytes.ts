@@ -1,17 +1,17 @@
 import { ConfigError, isBytes } from '../core/index.js'
 
 /**
- * Keeps a character that two chunks share from being encoded as two broken ones: the first half
- * waits for the second.
+ * Joins surrogate pairs that are split between two chunks. The first half is held back until the
+ * second arrives; encoding them separately would produce two invalid characters.
  * @see https://encoding.spec.whatwg.org/#interface-textencoderstream which does the same
  * @internal
  */
 export class Surrogates {
   #held = ''
 
-  /** The text to encode now; perhaps empty. */
+  /** The text to encode now; may be empty. */
   join(text: string): string {
-    // An empty chunk must not push out what waits.
+    // An empty chunk must not release the held half.
     if (text === '') return text
     const whole = this.#held + text
     const last = whole.charCodeAt(whole.length - 1)
@@ -23,7 +23,7 @@ export class Surrogates {
     return whole
   }
 
-  /** What never got its second half. */
+  /** The held half, if its second half never arrived. */
   rest(): string {
     const rest = this.#held
     this.#held = ''
@@ -32,8 +32,8 @@ export class Surrogates {
 }
 
 /**
- * A chunk as text or bytes: strings, bytes, and the text of pieces `{ text }`, as `text.stream()`
- * gives them; `undefined` for anything else.
+ * A chunk as text or bytes: a string, bytes, or the text of an object `{ text }`, which
+ * `text.stream()` yields; `undefined` for anything else.
  * @internal
  */
 export function writable(chunk: unknown): string | Uint8Array | undefined {

@@ -4,8 +4,8 @@ import { open } from './source.js'
 /** Options of `collectText()`. */
 export interface CollectTextOptions {
   /**
-   * Longest text, in characters (UTF-16 code units, what `length` counts). A longer one is an
-   * error.
+   * Maximum length of the text, in characters (UTF-16 code units, as counted by `length`). A longer
+   * text is an error.
    * @default no limit
    */
   maxLength?: number | undefined
@@ -14,15 +14,15 @@ export interface CollectTextOptions {
 const SUBJECT = 'collectText'
 
 /**
- * Reads a stream to its end and gives its text in one piece.
+ * Reads a stream to its end and returns its whole text.
  *
- * Chunks may be strings, `{text}`, or OpenAI's chat chunks, of which the first choice's
- * `delta.content` counts. A chunk without text (a role, a finish reason, usage) adds nothing.
+ * Chunks may be strings, objects `{ text }`, or OpenAI chat chunks, of which the first choice's
+ * `delta.content` is used. A chunk without text (role, finish reason, usage) adds nothing.
  *
- * @throws {StackError} code `TOO_LARGE`, status 502: the text is longer than `maxLength`; the
- * source is returned then
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
- * @throws what the stream fails with
+ * @throws {StackError} (`TOO_LARGE`, status 502) when the text is longer than `maxLength`; the
+ * source is then left
+ * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream
+ * @throws the error of the stream
  * @example const story = await collectText(await blossom.text.stream('Tell me a story'), { maxLength: 100_000 })
  * @see https://platform.openai.com/docs/api-reference/chat-streaming for the chat chunks
  */
@@ -57,7 +57,7 @@ function textOf(chunk: unknown): string {
   const { text, choices } = chunk as TextChunk
   if (typeof text === 'string') return text
   if (!Array.isArray(choices)) return ''
-  // With several choices a chunk carries one of any index: only the first one's text is one text.
+  // A chunk may belong to any of several choices. Only the first choice counts.
   const first = choices.find((choice) => (choice?.index ?? 0) === 0)
   const content = first?.delta?.content
   return typeof content === 'string' ? content : ''

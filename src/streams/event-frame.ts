@@ -1,6 +1,6 @@
 import { ConfigError } from '../core/index.js'
 
-/** One event. `data` may have any characters; a line break in `event` or `id` is refused. */
+/** One event. `data` may contain any characters; `event` and `id` must not contain line breaks. */
 export interface ServerSentEvent {
   event?: string | undefined
   id?: string | undefined
@@ -8,8 +8,8 @@ export interface ServerSentEvent {
 }
 
 /**
- * An event as it goes over the wire, its empty line included.
- * @throws {ConfigError} when a member could break the frame or is no string
+ * Writes an event in wire format, including the empty line.
+ * @throws {ConfigError} (`CONFIG`) when a field could break the frame or is not a string
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  * @internal
  */
@@ -18,7 +18,7 @@ export function frame({ event, id, data }: ServerSentEvent): string {
     throw new ConfigError(`toServerSentEvents: data must be a string.`, {
       layer: 'toServerSentEvents',
     })
-  // The lines' ends are LF, CR and CRLF, whichever a text has; a reader joins the lines with LF.
+  // Lines may end in LF, CR or CRLF. A client joins the lines with LF.
   const isOneLine = !data.includes('\n') && !data.includes('\r')
   const lines = isOneLine ? data : data.replace(/\r\n|\r|\n/g, '\ndata: ')
   if (event === undefined && id === undefined) return `data: ${lines}\n\n`
@@ -27,7 +27,7 @@ export function frame({ event, id, data }: ServerSentEvent): string {
 
 function field(name: string, value: string | undefined): string {
   if (value === undefined) return ''
-  // Readers ignore an id that holds NUL, so it would silently be none.
+  // Clients silently ignore an id that contains NUL.
   if (typeof value !== 'string' || /[\r\n\0]/.test(value)) {
     throw new ConfigError(
       `toServerSentEvents: ${name} must be a string without line breaks and NUL.`,

@@ -5,16 +5,15 @@ import { isAbort, open, signalRule } from './source.js'
 /** Options of `toNdjson()`. */
 export interface NdjsonOptions {
   /**
-   * What the last line of a stream that failed holds; `value` is the default. `undefined` writes
-   * none. The place to log the failure.
-   * @default `{error: {code, message, requestId}}` with words that are safe to show
+   * Returns the content of the last line after a failure of the stream; `value` is the default.
+   * Return `undefined` for no line. Log the failure here.
+   * @default `{error: {code, message, requestId}}`, with a message that is safe to show
    */
   error?: ((error: unknown, value: object) => unknown) | undefined
   /** Your own id of the request, for the default error line. @default none */
   requestId?: string | undefined
   /**
-   * The signal the source was called with: what the source fails with after its abort is not
-   * reported.
+   * The signal that was passed to the source. Errors after its abort are not written.
    * @default none
    */
   signal?: AbortSignal | undefined
@@ -23,13 +22,13 @@ export interface NdjsonOptions {
 const SUBJECT = 'toNdjson'
 
 /**
- * Turns a stream into lines of JSON, one string for each chunk, for `content-type:
- * application/x-ndjson`.
+ * Converts a stream to lines of JSON (`content-type: application/x-ndjson`), one string per chunk.
  *
- * A failure of the source becomes a last line `{"error":{"code","message"}}` and the lines then end
- * as usual; a caller's abort just ends them. Whoever stops reading returns the source at once.
+ * When the source fails, the last line is `{"error":{"code","message"}}` and the lines end
+ * normally. When the caller aborts, they just end. When the reader stops, the source is left
+ * immediately.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
+ * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream
  * @example for await (const line of toNdjson(blossom.text.batch(prompts))) process.stdout.write(line)
  * @see https://github.com/ndjson/ndjson-spec
  */
@@ -72,7 +71,7 @@ class Lines<Chunk> extends View<Chunk, string> {
   }
 }
 
-// JSON has no raw line breaks, so a line is a chunk whatever its text holds.
+// JSON escapes line breaks, so each chunk is exactly one line.
 function line(value: unknown): string {
   return `${JSON.stringify(value) ?? 'null'}\n`
 }

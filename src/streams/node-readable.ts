@@ -6,8 +6,8 @@ import { flagRule, open } from './source.js'
 /** Options of `toNodeReadable()`. */
 export interface NodeReadableOptions {
   /**
-   * Passes chunks of any kind as they are, for a reader in object mode; otherwise strings (as
-   * UTF-8), bytes, and the text of pieces `{ text }` only.
+   * Passes chunks of any kind unchanged, for a reader in object mode. Otherwise only strings
+   * (written as UTF-8), bytes, and objects `{ text }` are allowed.
    * @default false
    */
   objectMode?: boolean | undefined
@@ -16,14 +16,14 @@ export interface NodeReadableOptions {
 const SUBJECT = 'toNodeReadable'
 
 /**
- * Turns a stream into a `node:stream` Readable, to `pipeline()` into a response.
+ * Converts a stream to a `node:stream` Readable, for example to `pipeline()` it into a response.
  *
- * The source is asked only when there is room, one chunk ahead at most, so a slow client slows the
- * upstream. Destroying the Readable (a client that leaves does that, through `pipeline`) returns
- * the source at once. A failure of the source is the Readable's error.
+ * Reads at most one chunk ahead, so a slow client slows upstream. Destroying the Readable leaves
+ * the source immediately; `pipeline()` does this when the client disconnects. An error of the
+ * source becomes the Readable's error.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk
- * that is no bytes destroys the Readable with it
+ * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream. A chunk
+ * that cannot be written as bytes destroys the Readable with this error.
  * @example
  * await pipeline(toNodeReadable(toServerSentEvents(stream)), response).catch(() => {}) // rejects when the client has left
  * @see https://nodejs.org/docs/latest-v20.x/api/stream.html#implementing-a-readable-stream
@@ -37,14 +37,14 @@ export function toNodeReadable(
 }
 
 class SourceReadable extends Readable {
-  /** Gone once the source has ended or was left. */
+  /** Undefined once the source has ended or was left. */
   #source: StreamIterator<unknown> | undefined
   readonly #surrogates = new Surrogates()
   readonly #objectMode: boolean
   #isWanted = false
 
   constructor(source: StreamIterator<unknown>, objectMode: boolean) {
-    // One byte or object: nothing is read while anything waits to be taken.
+    // One byte or object, so that nothing is read while a chunk waits.
     super({ objectMode, highWaterMark: 1 })
     this.#source = source
     this.#objectMode = objectMode
@@ -63,7 +63,7 @@ class SourceReadable extends Readable {
     callback(error)
   }
 
-  /** Moves what is there while there is room. */
+  /** Moves available chunks while there is room. */
   #move(): void {
     const source = this.#source
     if (source === undefined || !this.#isWanted) return
@@ -80,12 +80,12 @@ class SourceReadable extends Readable {
   /** Returns whether there is room for more. */
   #pushChunk(given: unknown): boolean {
     const chunk = this.#objectMode ? given : this.#bytes(given)
-    // Node takes null for the end.
+    // Node treats `null` as the end.
     if (chunk === undefined || chunk === null) {
       this.destroy(wrongChunk(SUBJECT, given))
       return false
     }
-    // Nothing comes of an empty chunk.
+    // Do not push an empty chunk.
     return (chunk === '' && !this.#objectMode) || this.push(chunk)
   }
 
@@ -99,7 +99,7 @@ class SourceReadable extends Readable {
       return
     }
     const { error } = failure
-    // A caller may abort with any reason, but Node takes nothing and `null` for no error at all.
+    // A caller may abort with any reason, but Node treats `undefined` and `null` as no error.
     this.destroy(isError(error) ? error : new Error('The stream failed.', { cause: error }))
   }
 

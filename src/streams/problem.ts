@@ -3,33 +3,36 @@ import { check, isStackError, rules, type StackError } from '../core/index.js'
 
 /** Options of `toProblem()`. */
 export interface ProblemOptions {
-  /** Your own id of the request, to find it again in a log. @default none */
+  /** Your own id of the request, to find it in a log. @default none */
   requestId?: string | undefined
-  /** A URI reference of this one occurrence. @default none */
+  /** A URI reference that identifies this occurrence. @default none */
   instance?: string | undefined
 }
 
-/** The body of an error answer: RFC 9457 problem details with three members of ours. */
+/**
+ * The body of an error response: RFC 9457 problem details, with additional fields `code`,
+ * `requestId` and `errors`.
+ */
 export interface ProblemBody {
-  /** Always `about:blank`: the status names its kind, `code` is more exact. */
+  /** Always `about:blank`: the status gives the kind of problem, and `code` is more exact. */
   type: string
-  /** The status in words. */
+  /** The name of the status. */
   title: string
   status: number
-  /** A sentence for whoever made the request. */
+  /** A sentence for the client. */
   detail: string
   instance?: string
-  /** The error's stable code, `INTERNAL` for an error that is none of this library's. */
+  /** The error's stable code; `INTERNAL` for an error from outside this library. */
   code: string
   requestId?: string
-  /** Fields of the request that are wrong, when the error names them. */
+  /** Invalid fields of the request, if the error lists them. */
   errors?: { field: string; message: string }[]
 }
 
-/** An answer to give in any framework. */
+/** An error response, for any framework. */
 export interface Problem {
   status: number
-  /** `content-type`, and `retry-after` (whole seconds) when it is known. Names in lower case. */
+  /** `content-type`, and `retry-after` (in whole seconds) if known. Lower-case names. */
   headers: Record<string, string>
   body: ProblemBody
 }
@@ -37,11 +40,11 @@ export interface Problem {
 const UNEXPECTED = 'An unexpected error occurred.'
 const UNAVAILABLE = 'The service is not available at the moment.'
 
-/** Errors that speak of the server's own account when their status is 502 or 503. */
+/** Codes that, with status 502 or 503, concern the server's own account. */
 const ACCOUNT: readonly string[] = ['AUTH', 'PAYMENT', 'FORBIDDEN']
 
 function detailOf(error: StackError): string {
-  // A wrong option concerns the operator, and its message quotes the option's value.
+  // An invalid option is the operator's mistake, and the message quotes the option's value.
   if (error.code === 'CONFIG') return UNEXPECTED
   if (ACCOUNT.includes(error.code) && error.status >= 500) return UNAVAILABLE
   return error.message
@@ -50,7 +53,7 @@ function detailOf(error: StackError): string {
 function fieldsOf(error: StackError): { field: string; message: string }[] | undefined {
   const { errors } = error as { errors?: unknown }
   if (error.code !== 'VALIDATION' || !Array.isArray(errors)) return undefined
-  // Copied member by member: an entry may carry more than a client should see.
+  // Copied field by field, because an entry may contain more than a client should see.
   const fields = errors
     .filter((entry) => typeof entry?.field === 'string' && typeof entry.message === 'string')
     .map(({ field, message }) => ({ field, message }))
@@ -58,7 +61,7 @@ function fieldsOf(error: StackError): { field: string; message: string }[] | und
 }
 
 /**
- * The 4xx that body parsers put on their errors, marked as safe for the client to see.
+ * The 4xx status that a body parser has set on its error, marked as safe to show to the client.
  * https://www.npmjs.com/package/http-errors
  */
 function parserStatusOf(error: unknown): number | undefined {
@@ -69,15 +72,15 @@ function parserStatusOf(error: unknown): number | undefined {
 }
 
 /**
- * Turns any error into an answer for the client of a server, without a cause, a stack or the words
- * of an error that was not expected.
+ * Converts any error to a response for your client. It never contains a cause, a stack, or the
+ * message of an unexpected error.
  *
- * Errors of this library keep their `status`, `code` and sentence; where upstream refused the
- * server's own key or account (502, 503) the sentence is a general one. A body parser's own 4xx
- * keeps its status. Everything else, the caller's own abort included, is a 500 with the code
+ * Errors of this library keep their `status`, `code` and message. When upstream rejected the
+ * server's own key or account (502, 503), the message is a general one. A 4xx of a body parser
+ * keeps its status. Everything else, including the reason of an abort, becomes 500 with code
  * `INTERNAL`.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option
+ * @throws {ConfigError} (`CONFIG`) for an invalid option
  * @example
  * app.use((error, request, response, next) => {
  *   if (response.headersSent) return next(error)
@@ -123,7 +126,8 @@ export function toProblem(error: unknown, options?: ProblemOptions): Problem {
 }
 
 /**
- * An error inside a stream whose head has gone out already, with the same care as `toProblem`.
+ * The fields of an error inside a stream that has already started. Reveals as little as
+ * `toProblem()`.
  * @internal
  */
 export function toErrorFields(

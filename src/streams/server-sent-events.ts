@@ -15,57 +15,60 @@ import { flagRule, isAbort, open, signalRule } from './source.js'
 /** Options of `toServerSentEvents()`. */
 export interface ServerSentEventsOptions<Chunk = unknown> {
   /**
-   * An event's data; `undefined` leaves the chunk out.
-   * @default strings as they are, everything else as JSON
+   * Returns an event's data; `undefined` leaves the chunk out.
+   * @default strings unchanged, everything else as JSON
    */
   data?: ((chunk: Chunk, index: number) => string | undefined) | undefined
   /**
-   * An event's name. It must come from your code, never from a model or a client.
+   * Returns an event's name. It must come from your code, never from a model or a client.
    * @default none, which browsers call `message`
    */
   event?: ((chunk: Chunk, index: number) => string | undefined) | undefined
-  /** An event's id. It, too, must come from your code. @default none */
+  /** Returns an event's id. It must come from your code too. @default none */
   id?: ((chunk: Chunk, index: number) => string | undefined) | undefined
   /**
-   * Numbers the events by their chunks: 0, 1, 2 and so on. Not together with `id`. @default false
+   * Uses the index of each chunk as the event's id: 0, 1, 2 and so on. Not together with `id`.
+   * @default false
    */
   ids?: boolean | undefined
   /**
-   * What a reader who reconnects sends as `Last-Event-ID`: the events up to this one are left out.
-   * The source must produce the same chunks again, and `ids` must be on. A value that is not such a
-   * number is ignored.
+   * The `Last-Event-ID` header of a client that reconnects. Events up to and including this one are
+   * skipped. The source must produce the same chunks again, and `ids` must be true. Anything but
+   * such a number is ignored.
    * @default the whole stream
    */
   lastEventId?: string | null | undefined
   /**
-   * A comment after so much silence of the source keeps proxies from closing. Milliseconds, 0 or
-   * `false`: none.
+   * Sends a comment after this much silence, so that proxies keep the connection open.
+   * Milliseconds; 0 or `false` for none.
    * @default 15000
    */
   heartbeatMs?: number | false | undefined
-  /** How long a browser waits before it reconnects, in milliseconds. @default the browser's own */
+  /** How long a browser waits before it reconnects. Milliseconds. @default the browser's own */
   retryMs?: number | undefined
-  /** Data of the last event of a complete stream; `false`: none. @default '[DONE]' */
+  /**
+   * Data of the last event after a complete stream; `false` for no such event. @default '[DONE]'
+   */
   done?: string | false | undefined
   /**
-   * The last event of a stream that failed; `event` is the default one. `undefined` sends none. The
-   * place to log the failure.
-   * @default event `error`, data `[ERROR] {"code", "message", "requestId"}` with words that are
+   * Returns the last event after a failure of the stream; `event` is the default. Return
+   * `undefined` for no event. Log the failure here.
+   * @default event `error`, data `[ERROR] {"code", "message", "requestId"}`, with a message that is
    * safe to show
    */
   error?: ((error: unknown, event: ServerSentEvent) => ServerSentEvent | undefined) | undefined
   /** Your own id of the request, for the default error event. @default none */
   requestId?: string | undefined
   /**
-   * The signal the source was called with: what the source fails with after its abort is not sent.
+   * The signal that was passed to the source. Errors after its abort are not sent.
    * @default none
    */
   signal?: AbortSignal | undefined
 }
 
 /**
- * Headers of an answer that streams events. `no-transform` keeps compression from holding events
- * back, `x-accel-buffering` does so for nginx.
+ * Headers for a response that streams events. `no-transform` prevents compression from delaying
+ * events, and `x-accel-buffering` prevents nginx from buffering them.
  */
 export const sseHeaders: Readonly<
   Record<'content-type' | 'cache-control' | 'x-accel-buffering', string>
@@ -105,15 +108,16 @@ const optionRules = {
 }
 
 /**
- * Turns a stream into Server-Sent Events, one string for each whole frame.
+ * Converts a stream to Server-Sent Events, one string per complete event.
  *
- * A failure of the source becomes the last event and the events then end as usual, without
- * `[DONE]`; a caller's abort just ends them. When the reader stops, the source is returned at once.
+ * When the source fails, the failure becomes the last event and the events end normally, without
+ * `[DONE]`. When the caller aborts, they just end. When the reader stops, the source is left
+ * immediately.
  *
- * If the chunks are bare strings of a model's own text, which may itself be `[DONE]`, use `done:
- * false`, or wrap them as `{text}`. The pieces of `text.stream` have that form already.
+ * If the chunks are plain strings of model text, which may itself be `[DONE]`, use `done: false` or
+ * wrap the strings as `{ text }`. The pieces of `text.stream()` are already wrapped.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
+ * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream
  * @example
  * // Express, Koa's ctx.res, node:http
  * response.writeHead(200, sseHeaders)
@@ -131,7 +135,7 @@ export function toServerSentEvents<Chunk>(
 
 class Events<Chunk> extends View<Chunk, string> {
   readonly #options: ReturnType<typeof checked<Chunk>>
-  /** The index of the last event that the reader has already. */
+  /** Index of the last event that the client has already received. */
   readonly #seen: number
   #index = 0
   #timer: IdleTimer | undefined
@@ -158,8 +162,8 @@ class Events<Chunk> extends View<Chunk, string> {
 
   protected override completed(): string | Nothing {
     const { done } = this.#options
-    // A stream that another of its readers has left ends here without an error, but it is not
-    // whole.
+    // If another reader has left the shared stream, it ends here without an error but is
+    // incomplete.
     const outcome = this.ended?.outcome ?? 'complete'
     return outcome === 'complete' && typeof done === 'string' ? frame({ data: done }) : NOTHING
   }
@@ -192,7 +196,7 @@ class Events<Chunk> extends View<Chunk, string> {
     const { heartbeatMs } = this.#options
     if (!heartbeatMs || this.isOver || this.#isWaiting) return
     this.#isWaiting = true
-    // One timer for the stream, set back at each wait: a new one per chunk would cost more than the
+    // One timer per stream, restarted at each wait. A new timer per chunk would cost more than the
     // chunk.
     if (this.#timer === undefined) this.#timer = new IdleTimer(heartbeatMs, () => this.#beat())
     else this.#timer.restart()
@@ -204,7 +208,7 @@ class Events<Chunk> extends View<Chunk, string> {
 
   #beat(): void {
     if (this.#isWaiting) return this.emit(KEEP_ALIVE)
-    // Nothing is kept for a reader that may never ask again.
+    // No timer is kept for a reader that may never ask again.
     this.#timer?.stop()
     this.#timer = undefined
   }

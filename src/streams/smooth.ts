@@ -4,27 +4,26 @@ import { open } from './source.js'
 /** Options of `smooth()`. */
 export interface SmoothOptions {
   /**
-   * A text longer than this is cut into pieces of at most this length, in UTF-16 code units. At
-   * least 1.
+   * Maximum length of a piece, in UTF-16 code units; longer texts are cut. At least 1.
    * @default 24
    */
   maxChars?: number | undefined
-  /** Pause before each further piece of one chunk, in milliseconds; 0: none. @default 0 */
+  /** Pause before each piece of a chunk except the first. Milliseconds; 0 for none. @default 0 */
   delayMs?: number | undefined
 }
 
 const SUBJECT = 'smooth'
 
 /**
- * Cuts over-large text chunks into small ones, after words where there are any, so that text which
- * arrives in lumps reads evenly.
+ * Cuts large text chunks into small ones, between words where possible, so that text arriving in
+ * blocks appears smoothly.
  *
- * Strings and chunks `{text}` are cut: each piece is a string, or a copy of its chunk with its part
- * of the text, and the pieces together are the text. A character as readers see it (a grapheme
- * cluster) stays whole, even one longer than `maxChars`. Everything else passes untouched. Whoever
- * stops reading returns the source at once; nothing is read ahead.
+ * Strings and objects `{ text }` are cut. Each piece is a string, or a copy of the object with part
+ * of the text. A visible character (a grapheme cluster) is never cut, even if it is longer than
+ * `maxChars`. All other chunks pass unchanged. When the reader stops, the source is left
+ * immediately; nothing is read ahead.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream
+ * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream
  * @example for await (const { text } of smooth(await blossom.text.stream('Tell me a story'), { delayMs: 15 })) process.stdout.write(text)
  * @see https://unicode.org/reports/tr29/ for grapheme clusters
  */
@@ -36,7 +35,7 @@ export function smooth<Chunk>(
 }
 
 interface Cutting {
-  /** A chunk's other members; `undefined` for a string. */
+  /** The chunk's other fields; `undefined` for a string. */
   readonly rest: object | undefined
   readonly pieces: Iterator<string, undefined>
   next: string
@@ -45,10 +44,10 @@ interface Cutting {
 class Smoothed<Chunk> extends View<Chunk, Chunk> {
   readonly #maxChars: number
   readonly #delayMs: number
-  /** The chunk being cut, and the pieces of its text still to come. */
+  /** The chunk being cut, with the rest of its pieces. */
   #cutting: Cutting | undefined
   #pause: Timer | undefined
-  /** The pause before the next piece is over. */
+  /** Whether the pause before the next piece is over. */
   #isDue = false
 
   constructor(source: AsyncIterable<Chunk>, options: SmoothOptions | undefined) {
@@ -98,8 +97,7 @@ class Smoothed<Chunk> extends View<Chunk, Chunk> {
     const cutting = this.#cutting as Cutting
     const text = cutting.next
     const following = cutting.pieces.next()
-    // Known one piece early, so that the end of a text is not taken for one more piece to pause
-    // for.
+    // Fetched one piece early, so that no pause follows the last piece.
     if (following.done) this.#cutting = undefined
     else cutting.next = following.value
     return (cutting.rest === undefined ? text : { ...cutting.rest, text }) as Chunk
@@ -115,10 +113,7 @@ function textOf(chunk: unknown): string | undefined {
 
 let graphemes: Intl.Segmenter | undefined
 
-/**
- * The pieces of a text, found as they are asked for. A generator: it runs once per piece of a lump,
- * not per chunk.
- */
+/** Yields the pieces of a text, computed on demand. */
 function* cut(text: string, max: number): Generator<string, undefined> {
   graphemes ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' })
   let start = 0

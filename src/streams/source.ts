@@ -9,8 +9,9 @@ import {
 } from '../core/index.js'
 
 /**
- * Opens a source for its one reader. It is not asked for anything yet.
- * @throws {ConfigError} when it is none, most often a call's promise that was not awaited
+ * Opens a source for its one reader, without reading from it yet.
+ * @throws {ConfigError} (`CONFIG`) when it is not a stream, most often a promise that was not
+ * awaited
  * @internal
  */
 export function open<T>(subject: string, source: AsyncIterable<T>): StreamIterator<T> {
@@ -31,7 +32,7 @@ export function open<T>(subject: string, source: AsyncIterable<T>): StreamIterat
 export const signalRule = rules.custom<AbortSignal, undefined>(
   'an AbortSignal',
   undefined,
-  // A signal of another realm or a polyfill will do: only this is read.
+  // Accepts a signal of another realm or a polyfill, because only `aborted` is read.
   (value) => typeof (value as Partial<AbortSignal> | null)?.aborted === 'boolean',
 )
 
@@ -43,7 +44,7 @@ export const flagRule = rules.custom<boolean, false>(
 )
 
 /**
- * Whether a source failed because its caller went away, which nobody needs to hear of.
+ * Whether a source failed because its caller aborted, which is not worth reporting.
  * @internal
  */
 export function isAbort(error: unknown, signal: AbortSignal | undefined): boolean {

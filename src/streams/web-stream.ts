@@ -5,8 +5,8 @@ import { flagRule, open } from './source.js'
 /** Options of `toWebStream()`. */
 export interface WebStreamOptions {
   /**
-   * Passes chunks of any kind as they are; otherwise strings and the text of pieces `{ text }`
-   * become bytes (UTF-8) and bytes pass, nothing else.
+   * Passes chunks of any kind unchanged. Otherwise only strings, objects `{ text }` (both written
+   * as UTF-8) and bytes are allowed.
    * @default false
    */
   objectMode?: boolean | undefined
@@ -15,14 +15,14 @@ export interface WebStreamOptions {
 const SUBJECT = 'toWebStream'
 
 /**
- * Turns a stream into a web `ReadableStream` of bytes, to be a `Response`'s body.
+ * Converts a stream to a web `ReadableStream` of bytes, for the body of a `Response`.
  *
- * The source is asked only when the reader is, with nothing read ahead, so a slow client slows the
- * upstream. `cancel()` (a client that leaves) returns the source at once. A failure of the source
- * is the stream's error.
+ * Reads only on demand, with nothing ahead, so a slow client slows upstream. `cancel()`, which a
+ * disconnecting client causes, leaves the source immediately. An error of the source becomes the
+ * stream's error.
  *
- * @throws {ConfigError} code `CONFIG`, for a wrong option or a source that is no stream; a chunk
- * that is no bytes ends the stream with it
+ * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream. A chunk
+ * that cannot be written as bytes ends the stream with this error.
  * @example return new Response(toWebStream(toServerSentEvents(stream)), { headers: sseHeaders })
  * @see https://streams.spec.whatwg.org/#rs-class
  */
@@ -53,11 +53,11 @@ const encoder = new TextEncoder()
 type Controller = ReadableStreamDefaultController<unknown>
 
 class PulledSource implements Reader {
-  /** Gone once the source has ended or was left. */
+  /** Undefined once the source has ended or was left. */
   #source: StreamIterator<unknown> | undefined
   readonly #objectMode: boolean
   readonly #surrogates = new Surrogates()
-  /** The pull that waits for a chunk: its controller, and what ends it. */
+  /** The pull that waits for a chunk, with the function that ends it. */
   #pull: { readonly controller: Controller; end(): void } | undefined
 
   constructor(source: StreamIterator<unknown>, objectMode: boolean) {
@@ -84,7 +84,7 @@ class PulledSource implements Reader {
     const source = this.#source
     const pull = this.#pull
     if (source === undefined || pull === undefined) return
-    // A pull must bring something, or the reader waits for ever: empty chunks do not count.
+    // Each pull must deliver something, or the reader waits for ever. Empty chunks do not count.
     let chunk = source.read()
     while (chunk !== NOTHING && !this.#enqueue(chunk, pull.controller)) chunk = source.read()
     if (chunk === NOTHING) {
@@ -99,7 +99,7 @@ class PulledSource implements Reader {
     this.#pull = undefined
   }
 
-  /** Returns whether the pull has its chunk, or the stream is over. */
+  /** Returns whether the pull has its chunk, or the stream has ended. */
   #enqueue(chunk: unknown, controller: Controller): boolean {
     const bytes = this.#objectMode ? chunk : this.#bytes(chunk)
     if (!this.#objectMode && bytes === undefined) {
