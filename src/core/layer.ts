@@ -80,13 +80,13 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
  * Creates a layer from a `wrap` function.
  *
  * @example
- *     const log = defineLayer({
- *       name: 'log',
- *       wrap: (next) => async (request, context) => {
- *         const start = performance.now()
- *         return onEnd(await next(request, context), () => console.log(performance.now() - start))
- *       },
- *     })
+ * const log = defineLayer({
+ *   name: 'log',
+ *   wrap: (next) => async (request, context) => {
+ *     const start = performance.now()
+ *     return onEnd(await next(request, context), () => console.log(performance.now() - start))
+ *   },
+ * })
  */
 export function defineLayer<
   const Name extends string,

@@ -42,8 +42,8 @@ const { users, ended } = processWide('layers-in-use', () => ({
  * @throws ConfigError (`CONFIG`) when the base or a layer is not a function, or a layer is listed
  * twice
  * @example
- *     const ask = stack(fetchAnswer, timeout({ ms: 5_000 }), retry(), queue({ concurrency: 5 }))
- *     const answer = await ask('Hello')
+ * const ask = stack(fetchAnswer, timeout({ ms: 5_000 }), retry(), queue({ concurrency: 5 }))
+ * const answer = await ask('Hello')
  */
 export function stack<
   Request,

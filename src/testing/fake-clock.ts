@@ -10,25 +10,28 @@ import {
   wallTime,
 } from '../core/index.js'
 
-/** A clock that stands until a test moves it. */
+/** A clock that stands still until a test moves it. */
 export interface FakeClock {
-  /** Milliseconds, as `performance.now()` counts them. Deadlines of calls are moments on it. */
+  /**
+   * The current time in milliseconds, as `performance.now()` counts. Deadlines of calls refer to
+   * it.
+   */
   now(): number
   /**
-   * Moves the clock on by `ms`, timer by timer: all that follows from one happens before the next.
-   * Resolves when all of it has happened.
+   * Moves the clock forward by `ms`, timer by timer: everything that follows from one timer happens
+   * before the next. Resolves when all of it has happened.
    */
   advance(ms: number): Promise<void>
-  /** Brings the system's clock back. What still waits then waits for ever. */
+  /** Restores the system's clock. Whatever still waits on the fake clock waits for ever. */
   restore(): void
 }
 
 /**
  * Replaces the system's clock with one that stands still, for this whole library in this process,
- * until `restore()`. It works with any test runner and needs no mocked timers. Anything outside this
- * library, such as a socket or your own `setTimeout()`, still follows real time.
+ * until `restore()`. It works with any test runner and needs no mocked timers. Anything outside
+ * this library, such as a socket or your own `setTimeout()`, still follows real time.
  *
- * @throws ConfigError code `CONFIG`, when such a clock is in use already
+ * @throws ConfigError (`CONFIG`) when a fake clock is already in use
  * @example
  * const clock = fakeClock()
  * const answer = ask('Hello') // waits in rateLimit({ requests: { limit: 1, intervalMs: 1_000 } })
@@ -47,16 +50,16 @@ export function fakeClock(): FakeClock {
   }
 }
 
-/** Other copies of the library know it by this. */
+/** Marks a fake clock, for other copies of the library. */
 const IS_FAKE = Symbol.for('blossom-stack.fake-clock')
 
-// Taken before anybody mocks it: a turn of the event loop is not a matter of time.
+// Saved before anybody can mock it, because a turn of the event loop does not depend on the clock.
 const nextTurn = globalThis.setImmediate
 const turn = () => new Promise<void>((resolve) => nextTurn(resolve))
 
 class StandingClock implements Clock {
   readonly [IS_FAKE] = true
-  // Whole milliseconds, so that sums of them are exact.
+  // Whole milliseconds, so that sums are exact.
   #now = Math.ceil(now())
   readonly #epoch = wallTime() - this.#now
   readonly #timers = new DeadlineHeap()
@@ -73,14 +76,14 @@ class StandingClock implements Clock {
 
   startTimer(run: () => void, ms: number): () => void {
     const timer = new FakeTimer(run)
-    // Node's timers take a millisecond at least, or what polls would never let the time pass.
+    // At least 1 ms, as with Node's timers. Otherwise a poll would keep the time from advancing.
     this.#timers.add(timer, this.#now + Math.max(1, ms))
     return () => {
       if (timer.deadlineSlot !== NOT_WAITING) this.#timers.remove(timer)
     }
   }
 
-  /** No socket's business is waited for, and a moment has an end: it is a timer like any other. */
+  /** Runs as a timer, because with a fake clock there is no socket to wait for. */
   runSoon(run: () => void): () => void {
     return this.startTimer(run, 0)
   }
@@ -96,7 +99,7 @@ class StandingClock implements Clock {
 
   async #pass(ms: number): Promise<void> {
     const end = this.#now + ms
-    // What was begun just now has set its timers behind this.
+    // Lets calls that were just started set their timers first.
     await turn()
     while (this.#timers.earliest() <= end) {
       this.#now = this.#timers.earliest()

@@ -1,6 +1,6 @@
 /**
- * mulberry32: a small source of numbers from 0 to below 1 that is the same everywhere.
- * https://gist.github.com/tommyettinger/46a874533244883189143505d203312c
+ * mulberry32: a small random number generator that gives the same numbers everywhere, from 0 to
+ * below 1. https://gist.github.com/tommyettinger/46a874533244883189143505d203312c
  */
 export function randomFrom(seed: number): () => number {
   let state = seed | 0

@@ -8,27 +8,27 @@ export type Step<Request, Answer> =
   | Error
   | ((request: Request, context: Context) => Answer | Promise<Answer>)
 
-/** One call of a scripted handler, as it saw it. */
+/** One call of a scripted base, as the base saw it. */
 export interface ScriptedCall<Request> {
   readonly request: Request
   readonly context: Context
-  /** Whether the call was aborted from outside so far. */
+  /** Whether the call has been aborted so far. */
   readonly aborted: boolean
 }
 
-/** A base that plays a script, and what it saw. */
+/** A base that follows a script, with a record of its calls. */
 export interface Scripted<Request, Answer> {
-  /** Plays the next step. */
+  /** Runs the next step. */
   (request: Request, context: Context): Promise<Answer>
   /** The calls so far, in order. */
   readonly calls: readonly ScriptedCall<Request>[]
-  /** Gauge: calls whose answer has not been given. */
+  /** Gauge: calls without an answer yet. */
   readonly running: number
 }
 
 /**
- * A base that plays a script: one step for each call. The last step is repeated when the script is
- * over. With it a stack is tried without a network and without waiting.
+ * Creates a base that follows a script: one step per call. The last step repeats. Use it to test a
+ * stack without a network and without waiting.
  *
  * @throws TypeError when there is no step
  * @example
@@ -70,29 +70,27 @@ export function scripted<Request = unknown, Answer = unknown>(
 
 /** Options of `chunkSource()`. */
 export interface ChunkSourceOptions {
-  /** After the last chunk, throw this instead of ending. */
+  /** Throws this after the last chunk, instead of ending. */
   error?: unknown
-  /**
-   * After the last chunk, neither end nor fail: stay silent until the reader leaves. @default false
-   */
+  /** Goes silent after the last chunk, until the reader leaves. @default false */
   stall?: boolean | undefined
-  /** Wait before each chunk, by the global timers. Milliseconds. @default 0 */
+  /** Delay before each chunk. Milliseconds. @default 0 */
   delayMs?: number | undefined
 }
 
-/** A stream to answer with, and how it was read. */
+/** A stream to answer with, with counters of how it was read. */
 export interface ChunkSource<Chunk> extends AsyncIterable<Chunk> {
-  /** Chunks given so far, over all readings. */
+  /** Chunks delivered so far, over all readings. */
   readonly sent: number
-  /** Readings under way. */
+  /** Readings in progress. */
   readonly open: number
-  /** Readings that were left before their end. */
+  /** Readings that were left before the end. */
   readonly left: number
 }
 
 /**
- * A stream to answer with: gives the chunks one for one as they are asked for, then ends, fails or
- * falls silent. It can be read again.
+ * Creates a stream to answer with. It delivers the chunks on demand, then ends, fails or goes
+ * silent. It can be read several times.
  *
  * @example
  * const broken = chunkSource(['Hel', 'lo'], { error: new Error('cut') })

@@ -10,7 +10,7 @@ export interface StreamFault {
   happened(): void
 }
 
-/** The stream with its fault, read chunk by chunk as its reader asks. */
+/** Wraps a stream so that it fails as drawn. Reads chunk by chunk, as its reader asks. */
 export function faultyStream(
   source: Stream<unknown>,
   fault: StreamFault,
@@ -72,7 +72,7 @@ class FaultySource implements StreamSource {
     const { kind } = this.#fault
     if (kind === 'cut') this.#delivered.push(chunk)
     this.log?.append(chunk)
-    // The end comes with the last chunk, so that a reader who counts need not ask again.
+    // The end comes with the last chunk, so that a reader that counts chunks need not ask again.
     const { ended } = this.#source
     if (kind === undefined && ended?.outcome === 'complete') this.log?.end(ended)
     else this.log?.flush()
@@ -84,7 +84,7 @@ class FaultySource implements StreamSource {
     else this.#strike(kind)
   }
 
-  /** Does what is due in place of a chunk or the end. */
+  /** Breaks or stalls the stream, instead of the next chunk or the end. */
   #strike(kind: 'cut' | 'stall'): void {
     this.#fault.happened()
     if (kind === 'stall') return

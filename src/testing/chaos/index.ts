@@ -14,74 +14,72 @@ import {
 import { randomFrom } from '../random.js'
 import { faultyStream, type StreamFault } from './faulty-stream.js'
 
-/** A number, or the least and the greatest of a range to draw from. */
+/** A number, or a range from which to draw a number. */
 export type Between = number | readonly [least: number, greatest: number]
 
 /** Options of `chaos()`. */
 export interface ChaosOptions<Name extends string = 'chaos'> {
-  /** Share of the calls that fail before they start. 0 to 1. @default 0 */
+  /** Share of calls that fail before they start. 0 to 1. @default 0 */
   failRate?: number | undefined
   /**
-   * What they fail with: an error, several to draw from, or a function that makes one for the call
-   * of this number, from 1.
+   * The error for these calls: an error, a list to draw from, or a function that creates one from
+   * the call's number, which starts at 1.
    * @default an `UpstreamError` with status 503
    */
   error?: Error | readonly Error[] | ((call: number) => unknown) | undefined
-  /** Share of the calls that are answered with a 429. 0 to 1. @default 0 */
+  /** Share of calls that are answered with a 429. 0 to 1. @default 0 */
   rateLimitRate?: number | undefined
   /** The wait that a 429 asks for. Milliseconds. @default 1000 */
   retryAfterMs?: number | undefined
-  /** Share of the calls that neither answer nor fail until they are aborted. 0 to 1. @default 0 */
+  /** Share of calls that neither answer nor fail until they are aborted. 0 to 1. @default 0 */
   hangRate?: number | undefined
-  /** Wait before each call, those that fail included. Milliseconds. @default 0 */
+  /** Delay before each call, including calls that fail. Milliseconds. @default 0 */
   delayMs?: Between | undefined
-  /** Share of the streams that break as by a lost connection. 0 to 1. @default 0 */
+  /** Share of streams that break as if the connection was lost. 0 to 1. @default 0 */
   cutRate?: number | undefined
-  /**
-   * Share of the streams that fall silent until their reader leaves or is aborted. 0 to 1.
-   * @default 0
-   */
+  /** Share of streams that go silent until their reader leaves or is aborted. 0 to 1. @default 0 */
   stallRate?: number | undefined
   /**
-   * Chunks of a stream before it breaks or falls silent; a shorter one does so in place of its end.
-   * 0 to 10000.
+   * Number of chunks before a stream breaks or goes silent. A shorter stream does so at its end. 0
+   * to 10000.
    * @default [1, 5]
    */
   afterChunks?: Between | undefined
-  /** Wait before each chunk of a stream. Milliseconds. @default 0 */
+  /** Delay before each chunk of a stream. Milliseconds. @default 0 */
   chunkDelayMs?: Between | undefined
   /**
-   * An integer. With the same one the same calls in the same order meet the same faults.
+   * Seed of the random faults, an integer. The same calls in the same order get the same faults.
    * @default 1
    */
   seed?: number | undefined
-  /** Key in `stats()`. @default 'chaos' */
+  /** Name of the layer, its key in `stats()`. @default 'chaos' */
   name?: Name | undefined
 }
 
-/** What `chaos()` has done so far. */
+/** Counters of `chaos()`. */
 export interface ChaosStats {
   readonly calls: number
   readonly failed: number
   readonly rateLimited: number
   /** Calls that were left without an answer. */
   readonly hung: number
-  /** Calls that had to wait before they began or failed. */
+  /** Calls that were delayed before they started or failed. */
   readonly delayed: number
-  /** Streams broken so far; one that is left before its break does not count. */
+  /** Streams broken. A stream that its reader leaves before the break does not count. */
   readonly cut: number
-  /** Streams silenced so far; one that is left before its silence does not count. */
+  /** Streams that went silent. A stream that its reader leaves before that does not count. */
   readonly stalled: number
-  /** Streams whose chunks were held back. */
+  /** Streams whose chunks were delayed. */
   readonly slowed: number
 }
 
 /**
- * Makes calls fail at random, so that a stack can be tried against an upstream that fails, is slow,
- * breaks off or hangs. Put it innermost, where upstream is; a call without a fault passes
- * unchanged. All faults are off until they have a rate, and follow from `seed`.
+ * Makes calls fail at random, to test a stack against an upstream that fails, is slow, breaks
+ * streams or hangs. Place it innermost. Every fault is off until you give it a rate, and faults
+ * depend only on `seed` and the order of calls. A call without a fault passes unchanged.
  *
- * @throws ConfigError for a wrong option, or rates that exclude each other and add up to more than 1
+ * @throws ConfigError (`CONFIG`) for an invalid option, or for rates of exclusive faults that add
+ * up to more than 1
  * @example
  * const ask = stack(upstream, timeout({ ms: 2_000 }), retry(), chaos({ failRate: 0.2, hangRate: 0.05, cutRate: 0.1, delayMs: [10, 200] }))
  */
@@ -125,7 +123,7 @@ class Chaos {
     context: Context,
   ): Promise<Answer> {
     const call = ++this.stats.calls
-    // Each call draws from a source of its own, or its faults would depend on how calls overlap.
+    // Each call has its own random source. Otherwise its faults would depend on how calls overlap.
     const random = randomFrom(this.#seeds() * 2 ** 32)
     const drawn = random()
     const fault = this.#streamFault(random)
@@ -227,7 +225,7 @@ function isErrorOption(value: unknown): boolean {
 }
 
 function atMostOne(what: string, sum: number): void {
-  // Rates such as 0.1 + 0.2 + 0.7 come to a little more than they say.
+  // Tolerance: 0.1 + 0.2 + 0.7 is slightly above 1.
   if (sum > 1 + 1e-9)
     throw new ConfigError(
       `chaos: ${what} exclude each other and must come to at most 1 together.`,

@@ -3,39 +3,39 @@ import { streamCases } from './stream-cases.js'
 import { type AnyLayer, type Base, type Contract, type Run, Trial } from './trial.js'
 import { valueCases } from './value-cases.js'
 
-/** One thing that every layer must keep to. */
+/** One rule that every layer must follow. */
 export interface LayerContractCase {
-  /** What holds, as a sentence without its subject: "passes a value through unchanged". */
+  /** The rule, as a sentence without its subject: "passes a value through unchanged". */
   readonly name: string
-  /** Rejects with an `AssertionError` when the layer does otherwise. Needs real timers. */
+  /** Rejects with an `AssertionError` when the layer breaks the rule. Needs real timers. */
   run(): Promise<void>
 }
 
 /** Options of `layerContract()`. */
 export interface LayerContractOptions<Request = unknown> {
   /**
-   * The n-th request; different numbers give different requests. For layers that accept requests of
-   * a certain form only.
-   * @default a text
+   * Returns the n-th request; different numbers must give different requests. For layers that
+   * accept only certain requests.
+   * @default a string
    */
   request?: ((n: number) => Request) | undefined
   /**
-   * What the base answers to a request, always the same for the same one.
+   * Returns the base's answer to a request, always the same for the same request.
    * @default values of all kinds
    */
   answer?: ((request: Request) => unknown) | undefined
-  /** Whether the layer is tried with streams, too. @default true */
+  /** Whether to test the layer with streams too. @default true */
   streams?: boolean | undefined
 }
 
 /**
- * What a layer owes to the layers around it, as cases for any test runner: answers, errors and
- * streams pass unchanged, the caller's abort reaches the work and the call rejects with the
- * caller's reason, every answer ends once, nothing is left behind, calls do not mix, and the
- * context arrives inside whole. Each case makes layers of its own and takes some milliseconds.
+ * Returns the rules that every layer must follow, as cases for any test runner: answers, errors and
+ * streams pass unchanged; the caller's abort reaches the work, and the call rejects with the
+ * caller's reason; every answer ends once; nothing is left behind; calls do not mix; and the
+ * context arrives unchanged. Each case creates its own layers and takes a few milliseconds.
  *
- * @param makeLayer makes the layer to try, or several as a stack has them (outermost first);
- * called for each case
+ * @param makeLayer creates the layer to test, or several as in a stack (outermost first); called
+ * per case
  * @example for (const { name, run } of layerContract(() => myLayer())) it(name, run)
  */
 export function layerContract<Request = unknown, Answer = unknown>(
@@ -54,7 +54,7 @@ export function layerContract<Request = unknown, Answer = unknown>(
   return Object.entries(cases).map(([name, run]) => ({ name, run: () => supervise(run, contract) }))
 }
 
-/** Runs a case and then closes its stacks, in which nothing may run any more. */
+/** Runs a case, then closes its stacks. Nothing may still be running in them. */
 async function supervise(run: Run, contract: Contract): Promise<void> {
   const trials: Trial[] = []
   const around = (base: Base) => {

@@ -13,10 +13,10 @@ import {
   stack,
 } from '../../core/index.js'
 
-/** How long the layer may take for what should happen at once. */
+/** How long a layer may take for what should happen immediately. Milliseconds. */
 const LONGEST_MS = 2_000
 
-/** One case: makes its trials with `around` and asserts what holds of them. */
+/** One case: creates trials with `around()` and asserts the rule. */
 export type Run = (contract: Contract) => Promise<void>
 export type AnyLayer = LayerOf<unknown, unknown>
 export type Base = (request: unknown, context: Context) => unknown
@@ -26,9 +26,9 @@ export interface Contract {
   /** The n-th request. */
   request(n: number): unknown
   answer(request: unknown): unknown
-  /** Answers of many kinds, new ones at each call. */
+  /** Answers of many kinds, new objects on each call. */
   values(): unknown[]
-  /** Puts new layers around a base. */
+  /** Wraps a base in new layers. */
   around(base: Base): Trial
 }
 
@@ -37,12 +37,12 @@ type TriedStack = ((request: unknown, options?: CallOptions) => Promise<unknown>
   close(options?: { timeoutMs: number }): Promise<void>
 }
 
-/** The layers between two observers, around a base. */
+/** The layers under test around a base, with an observer on each side. */
 export class Trial {
   readonly stack: TriedStack
   /** Contexts that arrived at the base. */
   readonly inside: Context[] = []
-  /** Ends of answers, as they are seen inside the layer and outside it. */
+  /** Ends of answers, as seen inside the layers and outside them. */
   readonly #innerEnds: StreamEnd[] = []
   readonly #outerEnds: StreamEnd[] = []
 
@@ -56,7 +56,7 @@ export class Trial {
       return asked(request, context)
     }
     this.stack = stack(
-      // A cache with a store outside the process is a layer, too.
+      // A cache with an external store needs a base with a name.
       base(observed, { name: 'contract' }),
       observeEnds('outside', this.#outerEnds),
       ...layers,
@@ -73,7 +73,7 @@ export class Trial {
     return (await this.ask(n, options)) as Generator
   }
 
-  /** Which of the contract's requests it is; 0 for one that a layer has made of several. */
+  /** The number of a request; 0 for a request that a layer has merged from several. */
   numberOf(asked: unknown): number {
     for (let n = 1; n < 20; n++) if (isDeepStrictEqual(asked, this.request(n))) return n
     return 0
@@ -89,7 +89,7 @@ export class Trial {
     assert.ok(now() - start < LONGEST_MS, 'Every call has ended, but something still runs.')
   }
 
-  /** Every answer has ended once on both sides, and nothing runs any more. */
+  /** Asserts that every answer has ended once on both sides, and that nothing runs any more. */
   async over(...outcomes: StreamEnd['outcome'][]): Promise<void> {
     const sides = [this.#innerEnds, this.#outerEnds]
     await until(() => sides.every((ends) => ends.length > 0), 'The answer never ended.')
@@ -103,7 +103,7 @@ export class Trial {
     }
   }
 
-  /** Checks that no timer and no listener is left of those begun since `timersBefore`. */
+  /** Asserts that no timer or listener is left since `timersBefore`. */
   async clean(timersBefore: number, signal: AbortSignal, what: string): Promise<void> {
     const isListened = () =>
       getEventListeners(signal, 'abort').length > 0 ||
@@ -122,7 +122,7 @@ const observeEnds = (name: string, ends: StreamEnd[]): AnyLayer =>
       onEnd(await next(request, context), (end) => void ends.push(end)),
   })
 
-/** A caller who aborts with a reason of its own. */
+/** A caller that aborts with a reason of its own. */
 export class Caller {
   readonly #controller = new AbortController()
   readonly signal: AbortSignal = this.#controller.signal
@@ -135,8 +135,8 @@ export class Caller {
 }
 
 /**
- * A stream that counts how often it is left; after its chunks it ends, fails with `error`, or stays
- * silent.
+ * A stream that counts how often its reader leaves. After its chunks it ends, fails with `error`,
+ * or goes silent.
  */
 export class Source implements AsyncIterableIterator<unknown> {
   left = 0
@@ -171,7 +171,7 @@ export class Source implements AsyncIterableIterator<unknown> {
 
 export const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** Waits, by turns of the event loop and not with a timer, until something holds. */
+/** Waits until `holds()` is true, by turns of the event loop instead of a timer. */
 export async function until(holds: () => boolean, otherwise: string): Promise<void> {
   const start = now()
   while (!holds()) {
@@ -180,7 +180,7 @@ export async function until(holds: () => boolean, otherwise: string): Promise<vo
   }
 }
 
-/** What a promise rejects with. */
+/** The error that a promise rejects with. */
 export async function failure(promise: Promise<unknown>): Promise<unknown> {
   let value: unknown
   try {
@@ -191,9 +191,9 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
   return assert.fail(`Expected a rejection, got ${JSON.stringify(value)}.`)
 }
 
-/** An error that no policy retries. */
+/** An error that no default policy retries. */
 export const mistake = () => new TypeError('The base failed on purpose.')
 
-/** Timers that keep the process alive. */
+/** Number of timers that keep the process alive. */
 export const timers = () =>
   process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length

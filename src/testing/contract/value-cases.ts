@@ -7,7 +7,7 @@ const pending = (_: unknown, { signal }: Context) =>
     signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
   )
 
-/** A promise, and what resolves it. */
+/** A promise, with the function that resolves it. */
 function gate(): { readonly opened: Promise<void>; open(): void } {
   let open = () => {}
   const opened = new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** A file of a form, as a request's record has it. */
+/** A file of a form, as a request's record contains it. */
 interface ReceivedFile {
   readonly filename: string
   readonly type: string
@@ -10,8 +10,8 @@ interface ReceivedFile {
 }
 
 /**
- * A body as an object: JSON, or the fields and files of a form; of a name that comes more than once,
- * a list. `undefined` for anything else, which a route that needs a body refuses.
+ * Parses a body as JSON, or as the fields and files of a form; a name that occurs more than once
+ * becomes a list. `undefined` for anything else, which routes that need a body reject.
  *
  * @internal
  */

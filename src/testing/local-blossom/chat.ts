@@ -28,18 +28,18 @@ import {
 } from './text.js'
 
 /**
- * Seconds since 1970 in every answer's `created`: fixed, so that equal questions have equal
- * answers. @internal
+ * Value of `created` in every answer, in seconds since 1970. Fixed, so that equal questions get
+ * equal answers. @internal
  */
 export const CREATED = 1_764_547_200
 
-/** What a checked chat body asks for. @internal */
+/** What a valid chat body asks for. @internal */
 export interface ChatQuestion {
   readonly model: string
   readonly messages: readonly Message[]
   readonly seed?: number | undefined
   readonly maxTokens?: number | undefined
-  /** How many answers to choose from. */
+  /** Number of answers to choose from. */
   readonly choices: number
   readonly stop: readonly string[]
   readonly stream: boolean
@@ -53,14 +53,14 @@ export interface ChatQuestion {
   readonly tool?: { readonly name: string; readonly parameters: unknown } | undefined
 }
 
-/** Token counts as in a chat answer. @internal */
+/** Token counts of a chat answer. @internal */
 interface Usage {
   readonly prompt_tokens: number
   readonly completion_tokens: number
   readonly total_tokens: number
 }
 
-/** A finished answer, before it is cut into chunks or wrapped as one object. @internal */
+/** A finished answer, before it is cut into chunks or wrapped in an object. @internal */
 export interface ChatAnswer {
   readonly id: string
   readonly model: string
@@ -89,9 +89,9 @@ const CHOICES = rules.integer(undefined, { min: 1, max: 128 })
 const FORMAT = rules.oneOf(['text', 'json_object', 'json_schema'], undefined)
 
 /**
- * Checks a chat body by the ranges of the Pollinations gateway documentation, 2026-11.
+ * Validates a chat body against the ranges in the Pollinations gateway documentation, 2026-11.
  *
- * @throws {Refusal} status 400, naming the field.
+ * @throws {Refusal} (status 400) that names the field
  * @internal
  */
 export function readChat(body: Fields): ChatQuestion {
@@ -135,7 +135,7 @@ export function readChat(body: Fields): ChatQuestion {
   }
 }
 
-/** All answers to choose from, each by a seed of its own. @internal */
+/** Creates all answers to choose from, each with its own seed. @internal */
 export function answerChat(
   question: ChatQuestion,
   ...asked: [id: string, model: string, reply: string | undefined, words: number]
@@ -146,7 +146,7 @@ export function answerChat(
   })
 }
 
-/** Answers a checked question; `reply` replaces the text that would be written. */
+/** Answers a valid question. `reply` replaces the generated text. */
 function answer(
   question: ChatQuestion,
   id: string,
@@ -204,7 +204,7 @@ function answer(
   return { ...common, content: null, audio, finishReason, usage: usage(content) }
 }
 
-/** The answers as one `chat.completion`. @internal */
+/** Converts the answers to a `chat.completion`. @internal */
 export function toCompletion(answers: readonly ChatAnswer[]): object {
   const { id, model } = answers[0] as ChatAnswer
   const choices = answers.map((answer, index) => ({
@@ -232,7 +232,7 @@ function messageOf({ content, reasoning, toolCall, audio }: ChatAnswer): object 
   }
 }
 
-/** What all answers have cost; the question counts once. @internal */
+/** Adds up the usage of all answers. The question counts once. @internal */
 export function usageOf(answers: readonly ChatAnswer[]): Usage {
   const prompt = answers[0]?.usage.prompt_tokens ?? 0
   const completion = answers.reduce((sum, { usage }) => sum + usage.completion_tokens, 0)
@@ -257,7 +257,7 @@ function chooseTool(body: Fields, messages: readonly Message[]): ChatQuestion['t
     if (tool === undefined) throw bad('tool_choice', 'must name one of the tools')
     return tool
   }
-  // Once a tool has answered, text follows; or an agent's loop would never end.
+  // After a tool's answer, reply with text. Otherwise an agent would loop for ever.
   const asked =
     messages.at(-1)?.role !== 'tool' && lastPrompt(messages).toLowerCase().includes('call the tool')
   return choice === 'required' || asked ? tools[0] : undefined
@@ -271,7 +271,7 @@ function jsonText(question: ChatQuestion, topic: string): string {
   })
 }
 
-/** A value that fits a simple JSON schema, with the topic where text is wanted. */
+/** Creates a value for a simple JSON schema. Strings contain the topic. */
 function sample(schema: unknown, topic: string, depth = 0): unknown {
   if (!isObject(schema) || depth > 8) return topic
   if ('const' in schema) return schema.const

@@ -19,7 +19,7 @@ import { DEFAULTS, type Models } from './models.js'
 import type { OpenRecord } from './record.js'
 import { countTokens } from './text.js'
 
-/** A whole answer, ready to send. @internal */
+/** A complete answer, ready to send. @internal */
 export interface WholeAnswer {
   readonly contentType: string
   readonly body: Buffer
@@ -31,7 +31,7 @@ export interface WholeAnswer {
   }
 }
 
-/** A checked request: whether it will stream, and the making of its answer. @internal */
+/** A valid request: whether its answer is a stream, and the function that creates it. @internal */
 export type Draft =
   | { readonly stream: false; make(number: number): WholeAnswer }
   | {
@@ -39,7 +39,7 @@ export type Draft =
       make(number: number): { readonly frames: Frames; readonly model: string }
     }
 
-/** What a route may know. @internal */
+/** What a route gets of a request. @internal */
 export interface Asked {
   readonly record: OpenRecord
   readonly query: URLSearchParams
@@ -51,7 +51,7 @@ export interface Asked {
   readonly wordsPerChunk: number
 }
 
-/** Longest list of inputs for one embeddings call (Pollinations gateway documentation, 2026-11). */
+/** Maximum number of inputs per embeddings call (Pollinations gateway documentation, 2026-11). */
 const MAX_INPUTS = 32
 
 function chat(
@@ -141,7 +141,8 @@ export function images(asked: Asked): Draft {
     if (format === 'b64_json')
       return { b64_json: drawPng(prompt, model, own, width, height).toString('base64') }
     const link = new URLSearchParams({ model, width: String(width), height: String(height) })
-    // JSON may hold lone surrogates, which a URL cannot; through bytes they become U+FFFD.
+    // JSON may contain lone surrogates, which a URL cannot. Converting through bytes replaces them
+    // by U+FFFD.
     return {
       url: `${asked.url}/image/${encodeURIComponent(Buffer.from(prompt).toString())}?${link}`,
     }
@@ -166,7 +167,7 @@ export function speech(asked: Asked): Draft {
 
 function sound(asked: Asked, text: string, voice: string, asks: string): Draft {
   const model = asked.models.resolve(asks)
-  // Whatever format is asked for: a WAV is the one that needs no encoder.
+  // Always a WAV, because that is the only format that needs no encoder.
   return whole(() => ({ contentType: 'audio/wav', model, body: toneWav(text, voice, model) }))
 }
 
@@ -195,7 +196,7 @@ export function embeddings(asked: Asked): Draft {
   })
 }
 
-/** One text, one list of tokens, or a list of either. */
+/** Normalizes the inputs: one text, one list of tokens, or a list of either. */
 function inputsOf(input: unknown): readonly (string | readonly number[])[] {
   const inputs: readonly unknown[] = Array.isArray(input) && !isTokens(input) ? input : [input]
   if (inputs.length > MAX_INPUTS) throw bad('input', `may hold at most ${MAX_INPUTS} inputs`)
@@ -210,7 +211,9 @@ function inputsOf(input: unknown): readonly (string | readonly number[])[] {
 const isTokens = (input: unknown): input is readonly number[] =>
   Array.isArray(input) && input.length > 0 && input.every((token) => Number.isInteger(token))
 
-/** The prompt in a path: percent-decoded; refused when empty, a dot segment, or not UTF-8. */
+/**
+ * The prompt in a path, percent-decoded. Rejects an empty prompt, a dot segment, and invalid UTF-8.
+ */
 function promptOf({ record: { path } }: Asked): string {
   const encoded = path.slice(path.indexOf('/', 1) + 1)
   let prompt: string
@@ -220,7 +223,7 @@ function promptOf({ record: { path } }: Asked): string {
     throw bad('prompt', 'must be percent-encoded UTF-8')
   }
   if (prompt === '') throw bad('prompt', 'must not be empty')
-  // A URL library that resolves dot segments would send the request elsewhere.
+  // A URL library that resolves dot segments would send the request to another path.
   if ([prompt, ...encoded.split('/')].some((part) => part === '.' || part === '..'))
     throw bad('prompt', 'must not be a dot segment')
   return prompt
@@ -245,7 +248,7 @@ function required(body: Fields, name: string): string {
   return value
 }
 
-/** A draft whose answer is sent whole. */
+/** A draft whose answer is not a stream. */
 export const whole = (make: (number: number) => WholeAnswer): Draft => ({ stream: false, make })
 
 export function json(value: object): WholeAnswer {

@@ -1,6 +1,6 @@
 import { wallTime } from '../../core/index.js'
 
-/** How a fault's or a refusal's error body looks; any other string is sent as it stands. */
+/** Format of an error body. Any other string is sent as it is. */
 export type ErrorShape = 'blossom' | 'openai' | 'plain-error' | 'html' | 'empty'
 
 const SHAPES: readonly string[] = [
@@ -11,7 +11,7 @@ const SHAPES: readonly string[] = [
   'empty',
 ] satisfies ErrorShape[]
 
-/** Whether a body names a shape, or is the text itself. @internal */
+/** Whether a body names a format, rather than being the text itself. @internal */
 export const isErrorShape = (body: string): boolean => SHAPES.includes(body)
 
 /** The gateway's `error.code` by status (Pollinations gateway documentation, 2026-11). */
@@ -30,7 +30,7 @@ const CODES: Readonly<Record<number, string>> = {
   503: 'SERVICE_UNAVAILABLE',
 }
 
-/** An answer other than 200, thrown from anywhere behind the front door. @internal */
+/** An answer with another status than 200. Can be thrown by any route. @internal */
 export class Refusal extends Error {
   override name = 'Refusal'
   constructor(
@@ -39,7 +39,7 @@ export class Refusal extends Error {
     readonly extra: {
       readonly details?: Readonly<Record<string, unknown>>
       readonly headers?: Readonly<Record<string, string>>
-      /** Replaces the usual error shape. */
+      /** Replaces the usual error body. */
       readonly body?: Readonly<Record<string, unknown>>
     } = {},
   ) {
@@ -47,7 +47,7 @@ export class Refusal extends Error {
   }
 }
 
-/** What one error body is made of. @internal */
+/** The content of an error body. @internal */
 export interface ErrorFacts {
   readonly status: number
   readonly requestId: string
@@ -57,8 +57,8 @@ export interface ErrorFacts {
 }
 
 /**
- * Writes an error body in one of the shapes seen from the gateway, from OpenAI and from the edge in
- * front of both. The shapes are those of the Pollinations gateway documentation, 2026-11.
+ * Writes an error body in a format seen from the gateway, from OpenAI, or from the proxy in front
+ * of both (Pollinations gateway documentation, 2026-11).
  *
  * @internal
  */
@@ -109,7 +109,7 @@ export function errorBody(
   }
 }
 
-/** The error object that may arrive inside a 200 answer, in a stream or as JSON. @internal */
+/** An error object inside a 200 answer, in a stream or as JSON. @internal */
 export function inBandError(): string {
   return JSON.stringify({
     error: {
@@ -120,7 +120,7 @@ export function inBandError(): string {
   })
 }
 
-/** A page as the edge in front of the gateway sends it. @internal */
+/** An HTML page as sent by the proxy in front of the gateway. @internal */
 export function htmlPage(status: number): string {
   return `<!DOCTYPE html>\n<html><head><title>local Blossom | ${status}</title></head><body><h1>Error ${status}</h1></body></html>\n`
 }

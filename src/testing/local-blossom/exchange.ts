@@ -5,20 +5,22 @@ import { Refusal } from './errors.js'
 import type { OpenRecord, Private } from './record.js'
 
 /**
- * Taken before anybody can install fake timers: giving the socket a turn is not a matter of time.
+ * Saved before anybody can install fake timers, because a turn for the socket does not depend on
+ * the clock.
  */
 const nextTurn = globalThis.setImmediate
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024
 
-/** The client has left; unwinds whatever was being done for it. @internal */
+/** Thrown when the client has disconnected, to stop all work for it. @internal */
 export class Gone extends Error {
   override name = 'Gone'
 }
 
 /**
- * One request and its answer: reads, waits and writes for as long as the client is there, and keeps
- * the record. @internal
+ * One request and its answer. Reads, waits and writes while the client is connected, and updates
+ * the record.
+ * @internal
  */
 export class Exchange {
   #left = false
@@ -35,15 +37,15 @@ export class Exchange {
   ) {
     response.once('close', () => {
       this.#left = true
-      // Settled when its last bytes were handed over; if these never left, the client did before
-      // them.
+      // The record is settled when the last bytes are handed over. If they were never sent, the
+      // client disconnected first.
       if (record.outcome !== 'open' && !this.#cut && !response.writableFinished)
         record.outcome = 'aborted'
       this.settle('aborted')
       for (const leave of [...this.#leaving]) leave()
       changed()
     })
-    // `close` follows whatever goes wrong with a socket.
+    // Ignored, because `close` follows every socket error.
     response.on('error', () => undefined)
   }
 
@@ -55,15 +57,15 @@ export class Exchange {
     return this.response.headersSent
   }
 
-  /** Runs once, when the answer has ended or the client has left, whichever is first. */
+  /** Runs once, when the answer has ended or the client has disconnected. */
   atEnd(run: () => void): void {
     if (this.record.outcome === 'open') this.#atEnd.push(run)
     else run()
   }
 
   /**
-   * Closes the record and gives back what was held. It comes before the last bytes: who has read
-   * them may rely on it.
+   * Completes the record and releases what was held. Called before the last bytes are sent, so that
+   * a client that has read them can rely on it.
    */
   settle(outcome: 'complete' | 'aborted' | 'fault'): void {
     if (this.record.outcome !== 'open') return
@@ -94,13 +96,13 @@ export class Exchange {
     this.changed()
   }
 
-  /** Waits on the clock that a test may have set. */
+  /** Waits on the clock in use, which a test may have replaced. */
   sleep(ms: number): Promise<void> {
     if (ms <= 0) return Promise.resolve()
     return this.#whileHere((done) => currentClock().startTimer(done, ms, true))
   }
 
-  /** Waits for something that goes on without this client. */
+  /** Waits for work that continues without this client. */
   waitFor<T>(work: Promise<T>): Promise<T> {
     return this.#whileHere<T>((done, failed) => {
       work.then(done, failed)
@@ -108,7 +110,7 @@ export class Exchange {
     })
   }
 
-  /** Does nothing until the client leaves. */
+  /** Waits until the client disconnects. */
   stay(): Promise<never> {
     return this.#whileHere<never>(() => () => undefined)
   }
@@ -120,12 +122,12 @@ export class Exchange {
     this.changed()
   }
 
-  /** Sends the head by itself, ahead of a body that is still to come. */
+  /** Sends the head alone, before the body. */
   flushHead(): void {
     this.response.flushHeaders()
   }
 
-  /** Writes and, if the socket is full, waits until the client has taken some. */
+  /** Writes data. If the socket is full, waits until the client has read some. */
   async write(data: string | Buffer, chunks = 0): Promise<void> {
     if (this.#left) throw new Gone()
     this.#count(data, chunks)
@@ -139,7 +141,7 @@ export class Exchange {
     }
   }
 
-  /** Lets everything written leave the process, and the other side read it. */
+  /** Waits until everything written has left the process and the other side could read it. */
   async flush(): Promise<void> {
     await this.#whileHere((done) => {
       this.response.write('', () => nextTurn(done))
@@ -155,7 +157,7 @@ export class Exchange {
     this.changed()
   }
 
-  /** Breaks the connection off. */
+  /** Breaks the connection. */
   async cut(how: 'fin' | 'rst'): Promise<void> {
     if (this.hasHead) await this.flush()
     this.#cut = true
@@ -164,7 +166,7 @@ export class Exchange {
     else this.request.socket.destroy()
   }
 
-  /** Sends bytes past HTTP and closes the connection. */
+  /** Sends raw bytes, bypassing HTTP, and closes the connection. */
   raw(bytes: string): void {
     this.#cut = true
     this.#count(bytes, 0)

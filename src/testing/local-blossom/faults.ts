@@ -6,123 +6,126 @@ import { count, wait } from './options.js'
 import type { LocalBlossomRequest } from './record.js'
 
 /**
- * Something that goes wrong with the next request. Fields combine where that makes sense: a
- * `status` with `delayMs` and `retryAfter`, an `oneChunk` stream with `splitBytes`.
+ * Something that goes wrong with the next request. Fields combine where that makes sense, for
+ * example `status` with `delayMs` and `retryAfter`, or `oneChunk` with `splitBytes`.
  *
- * A fault that stands in for the answer (`raw`, `resetBeforeHeaders`, `hang`, `redirect`, `status`,
- * `body`, `json` and the `retry…` fields) comes as from the edge in front of the gateway: no key is
- * checked and no place or rate is used. All others spoil a real answer, which passes every rule
- * first. A request with a fault is never answered from the cache, nor kept there.
+ * A fault that replaces the answer (`raw`, `resetBeforeHeaders`, `hang`, `redirect`, `status`,
+ * `body`, `json` and the `retry…` fields) behaves as if it came from the proxy in front of the
+ * gateway: no API key is checked, and no concurrency or rate is used. All other faults modify a
+ * real answer, which is subject to all rules. A request with a fault is never answered from the
+ * cache or stored in it.
  *
- * `…AfterChunks` counts the content chunks of a stream: 0 is after the role-only chunk, -1 before
- * it; a number beyond the end means before the finish reason. For other bodies it counts pieces of
- * 64 bytes (of `splitBytes`, if given).
+ * `…AfterChunks` counts the content chunks of a stream: 0 is after the chunk with the role, -1
+ * before it. A number beyond the end means before the finish reason. For other bodies it counts
+ * pieces of 64 bytes, or of `splitBytes`.
  */
 export interface Fault {
-  /** How many requests it meets; Infinity until `reset()`. @default 1 */
+  /** Number of requests it applies to; Infinity until `reset()`. @default 1 */
   readonly times?: number | undefined
-  /** Only requests whose path begins so. @default any */
+  /** Applies only to requests whose path starts with this. @default any path */
   readonly path?: string | undefined
-  /** Only requests for which this is true; it runs when the body has arrived. @default any */
+  /**
+   * Applies only to requests for which this returns true; called once the body has arrived.
+   * @default any request
+   */
   readonly match?: ((request: LocalBlossomRequest) => boolean) | undefined
 
-  /** Milliseconds to wait before the head, or before `resetBeforeHeaders` and `raw`. @default 0 */
+  /** Delay before the head, or before `resetBeforeHeaders` and `raw`. Milliseconds. @default 0 */
   readonly delayMs?: number | undefined
-  /** Takes the request and never answers. */
+  /** Accepts the request and never answers. */
   readonly hang?: boolean | undefined
   /** Resets the connection instead of answering. */
   readonly resetBeforeHeaders?: boolean | undefined
-  /** Bytes for the socket instead of an HTTP answer; then the connection is closed. */
+  /** Sends these bytes to the socket instead of an HTTP answer, then closes the connection. */
   readonly raw?: string | undefined
 
   /**
-   * Status instead of an answer.
+   * Status to send instead of an answer.
    * @default 302 with `redirect`, 429 with a `retry…` field, 500 with a named `body`, 200 with
    * other text or `json`
    */
   readonly status?: number | undefined
   /**
-   * Shape of the error body, or the very text to send.
+   * Format of the error body, or the exact text to send.
    * @default 'blossom', and 'html' from 520 to 524
    */
   readonly body?: ErrorShape | (string & {}) | undefined
-  /** `Retry-After`, in any form: a number or text is sent as it is, a Date as an HTTP date. */
+  /** The `Retry-After` header: a number or string is sent as it is, a Date as an HTTP date. */
   readonly retryAfter?: string | number | Date | undefined
-  /** `retry-after-ms`, sent as it is. */
+  /** The `retry-after-ms` header, sent as it is. */
   readonly retryAfterMs?: string | number | undefined
   /** `retryAfterSeconds` in a JSON error body; may be fractional. */
   readonly retryAfterSeconds?: number | undefined
-  /** `Location` of a redirect. */
+  /** The `Location` header of a redirect. */
   readonly redirect?: string | undefined
   /**
-   * A 200 (or `status`) whose body is no proper answer: broken JSON, half of one, a web page,
+   * Sends a 200 (or `status`) with an invalid body: broken JSON, half of a JSON text, an HTML page,
    * nothing, or JSON of another shape.
    */
   readonly json?: 'malformed' | 'truncated' | 'html' | 'empty' | 'shape' | undefined
 
   /** Further headers of the answer. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** `Content-Type` instead of the right one; an empty string sends none. */
+  /** `Content-Type` to send instead of the correct one; an empty string sends none. */
   readonly contentType?: string | undefined
   /**
-   * Labels the body as gzip: plain bytes (true), half of the compressed body, or a small body that
-   * grows to `bigBody` bytes (64 MiB if not given).
+   * Labels the body as gzip and sends plain bytes (true), half of the compressed body, or a small
+   * body that expands to `bigBody` bytes (64 MiB by default).
    */
   readonly gzip?: boolean | 'truncated' | 'bomb' | undefined
 
-  /** Breaks the connection off after n chunks. */
+  /** Breaks the connection after n chunks. */
   readonly cutAfterChunks?: number | undefined
   /**
-   * How connections are broken off: by a plain end or by a reset.
+   * How to break connections: with a normal end or with a reset.
    * @default 'fin', and 'rst' for `resetBeforeHeaders`
    */
   readonly cutWith?: 'fin' | 'rst' | undefined
-  /** Ends the body in due form after n chunks, without finish reason and `[DONE]`. */
+  /** Ends the body normally after n chunks, without finish reason and `[DONE]`. */
   readonly endAfterChunks?: number | undefined
-  /** Falls silent after n chunks, the connection open. */
+  /** Stops sending after n chunks and keeps the connection open. */
   readonly stallAfterChunks?: number | undefined
-  /** While a stream stalls, sends a comment every so many milliseconds. @default none */
+  /** Sends a comment at this interval while a stream stalls. Milliseconds. @default none */
   readonly heartbeatMs?: number | undefined
   /**
-   * Sends an error object inside the 200 stream after n chunks, and ends; any other answer becomes
-   * that object.
+   * Sends an error object within the 200 stream after n chunks, then ends it. Any other answer is
+   * replaced by that object.
    */
   readonly errorAfterChunks?: number | undefined
-  /** Sends bytes that are no valid event after n chunks, and goes on. */
+  /** Sends bytes that are not a valid event after n chunks, then continues. */
   readonly garbageAfterChunks?: number | undefined
   /**
-   * What `garbageAfterChunks` sends: broken JSON, or good JSON around bytes that are not UTF-8.
+   * What `garbageAfterChunks` sends: broken JSON, or valid JSON around bytes that are not UTF-8.
    * @default 'json'
    */
   readonly garbage?: 'json' | 'utf8' | undefined
-  /** A stream's finish reason comes, its `[DONE]` does not. */
+  /** Sends the finish reason of a stream, but no `[DONE]`. */
   readonly noDone?: boolean | undefined
-  /** A stream stays open after `[DONE]`. */
+  /** Keeps a stream open after `[DONE]`. */
   readonly openAfterDone?: boolean | undefined
-  /** Chunks with the text `GHOST` sent after `[DONE]`. @default 0 */
+  /** Number of chunks with the text `GHOST` to send after `[DONE]`. @default 0 */
   readonly ghostChunks?: number | undefined
-  /** The whole text of a stream in one chunk. */
+  /** Sends the whole text of a stream in one chunk. */
   readonly oneChunk?: boolean | undefined
-  /**
-   * Writes the body n bytes at a time, each its own write; `chunkDelayMs` then lies between these.
-   */
+  /** Writes the body n bytes at a time. `chunkDelayMs` then applies between these writes. */
   readonly splitBytes?: number | undefined
   /**
-   * Overrides the option of the same name; for other bodies it is the pause between the pieces of
-   * `splitBytes`.
+   * Overrides the server's option of the same name. For other bodies: the pause between the pieces
+   * of `splitBytes`. Milliseconds.
    */
   readonly chunkDelayMs?: number | undefined
   /**
-   * The body is at least so many bytes: spaces follow an answer, more and more chunks a stream's
-   * last; may be Infinity.
+   * Makes the body at least this many bytes long: with spaces after an answer, with more chunks at
+   * the end of a stream. May be Infinity.
    */
   readonly bigBody?: number | undefined
   /**
-   * A stream's first content chunk is one line of at least so many bytes; Infinity never ends it.
+   * Makes a stream's first content chunk one line of at least this many bytes; with Infinity the
+   * line never ends.
    */
   readonly bigLine?: number | undefined
 
-  /** A shape that real upstreams send, of the names in `ODD_SHAPES`. */
+  /** Sends the answer in an unusual form that real upstreams send, one of `ODD_SHAPES`. */
   readonly odd?: OddShape | undefined
 }
 
@@ -183,16 +186,16 @@ const FAULT: Readonly<Record<keyof Fault, rules.Rule<unknown>>> = {
 }
 
 /**
- * Refuses a fault that could not happen as described.
+ * Rejects a fault that is not valid.
  *
- * @throws {ConfigError} naming the field.
+ * @throws {ConfigError} (`CONFIG`) that names the field
  * @internal
  */
 export function checkFault(fault: unknown): asserts fault is Fault {
   check('fault', fault ?? null, FAULT)
 }
 
-/** A plain array that checks what is pushed onto it, where the mistake is made. @internal */
+/** An array that validates faults when they are pushed. @internal */
 export function faultQueue(): Fault[] {
   const queue: Fault[] = []
   const push = (...faults: readonly Fault[]) => {
@@ -203,7 +206,7 @@ export function faultQueue(): Fault[] {
   return queue
 }
 
-/** Takes the first fault meant for the request, and counts it down. @internal */
+/** Takes the first fault that applies to the request, and counts it down. @internal */
 export function takeFault(queue: Fault[], request: LocalBlossomRequest): Fault | undefined {
   const index = queue.findIndex(
     ({ path, match }) =>
@@ -212,7 +215,7 @@ export function takeFault(queue: Fault[], request: LocalBlossomRequest): Fault |
   const fault = queue[index]
   if (fault === undefined) return undefined
   const left = (fault.times ?? 1) - 1
-  // A new object: the one that was queued belongs to the caller, who may queue it again.
+  // A copy, because the queued object belongs to the caller, who may queue it again.
   if (left >= 1) queue[index] = { ...fault, times: left }
   else queue.splice(index, 1)
   return fault

@@ -1,7 +1,7 @@
 import { rules } from '../../core/index.js'
 import { Refusal } from './errors.js'
 
-/** A JSON object of which nothing is known yet. @internal */
+/** A JSON object with unknown fields. @internal */
 export type Fields = Readonly<Record<string, unknown>>
 
 export const isText = (value: unknown): value is string => typeof value === 'string'
@@ -23,7 +23,7 @@ export const INTEGER = rules.integer(undefined, {})
 export const COUNT = rules.integer(undefined, { min: 1 })
 
 /**
- * Reads one field of a request. `null` counts as absent; a wrong value is refused with a 400 that
+ * Reads one field of a request. `null` counts as absent. Rejects an invalid value with a 400 that
  * names the field. @internal
  */
 export function field<T>(
@@ -37,14 +37,14 @@ export function field<T>(
   return value as T
 }
 
-/** The refusal for a field. @internal */
+/** The rejection of an invalid field. @internal */
 export function bad(name: string, problem: string): Refusal {
   return new Refusal(400, `\`${name}\` ${problem}.`, { details: { field: name } })
 }
 
 /**
- * The number that a query value spells, so that the same rules serve bodies and queries. Anything
- * else stays text, and is refused by the rule. @internal
+ * Converts a query value to a number, so that the same rules apply to bodies and queries. Anything
+ * else stays a string, which the rule then rejects. @internal
  */
 export function numeric(value: string | null): unknown {
   return value === null || value.trim() === '' || Number.isNaN(Number(value))

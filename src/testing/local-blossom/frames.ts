@@ -1,18 +1,18 @@
 import { type ChatAnswer, CREATED, usageOf } from './chat.js'
 import { pieces } from './text.js'
 
-/** An answer as server-sent events, each a whole frame with its blank line. @internal */
+/** An answer as server-sent events, each including its empty line. @internal */
 export interface Frames {
-  /** The role-only chunk. */
+  /** The chunk with only the role. */
   readonly head: string
   readonly content: readonly string[]
   /**
-   * The chunk with the finish reason and, if asked for, the one with `choices: []` and the usage.
+   * The chunk with the finish reason and, if requested, the chunk with `choices: []` and the usage.
    */
   readonly tail: readonly string[]
-  /** A content chunk with other text, for faults that need one. */
+  /** Creates a content chunk with another text, for faults. */
   readonly chunkOf: (text: string) => string
-  /** What marks the end. @default `[DONE]` */
+  /** The end marker. @default `[DONE]` */
   readonly done?: string
 }
 
@@ -22,8 +22,8 @@ export const DONE = 'data: [DONE]\n\n'
 const ARGUMENT_PIECE = 8
 
 /**
- * Cuts answers into `chat.completion.chunk` events of `words` words each (`Infinity`: one chunk
- * holds all). The chunks of several choices take turns. @internal
+ * Cuts answers into `chat.completion.chunk` events of `words` words each (`Infinity` for a single
+ * chunk). Chunks of several choices alternate. @internal
  */
 export function toFrames(
   answers: readonly ChatAnswer[],
@@ -54,7 +54,7 @@ function inTurns(lists: readonly (readonly string[])[]): string[] {
   return Array.from({ length: longest }, (_, at) => lists.flatMap((list) => list[at] ?? [])).flat()
 }
 
-/** What the chunks of one choice hold, without its role and its finish reason. */
+/** The deltas of one choice, except its role and finish reason. */
 function deltasOf({ reasoning, content, toolCall, audio }: ChatAnswer, words: number): object[] {
   const deltas: object[] = [
     ...groups(pieces(reasoning ?? ''), words).map((text) => ({ reasoning_content: text })),
@@ -75,7 +75,7 @@ function deltasOf({ reasoning, content, toolCall, audio }: ChatAnswer, words: nu
   return deltas
 }
 
-/** The pieces in groups of so many. @internal */
+/** Joins the pieces in groups of `size`. @internal */
 export function groups(list: readonly string[], size: number): string[] {
   const grouped: string[] = []
   for (let at = 0; at < list.length; at += size) grouped.push(list.slice(at, at + size).join(''))

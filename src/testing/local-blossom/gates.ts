@@ -4,7 +4,8 @@ import type { Exchange } from './exchange.js'
 import type { Settings } from './options.js'
 
 /**
- * The rules a request must pass before anything is generated: key, rate and concurrency. @internal
+ * The rules that a request must pass before anything is generated: API key, rate and concurrency.
+ * @internal
  */
 export class Gates {
   #running = 0
@@ -15,7 +16,7 @@ export class Gates {
     this.#settings = settings
   }
 
-  /** 401 for a key that is missing or unknown. */
+  /** Throws a 401 for a missing or unknown key. */
   checkKey(key: string | undefined): void {
     const { keys } = this.#settings
     if (keys === undefined || (key !== undefined && keys.has(key))) return
@@ -25,7 +26,7 @@ export class Gates {
     )
   }
 
-  /** 429 when `limit` requests have come within the last `intervalMs`. */
+  /** Throws a 429 when `limit` requests have come within the last `intervalMs`. */
   checkRate(): void {
     const { rate } = this.#settings
     if (rate === undefined) return
@@ -46,10 +47,7 @@ export class Gates {
     this.#recent.push(at)
   }
 
-  /**
-   * Takes a place for one generation, to be given back at the end of its answer; 429 when there is
-   * none.
-   */
+  /** Takes a place for one generation until its answer ends. Throws a 429 when there is none. */
   takePlace(exchange: Exchange): void {
     const { concurrency } = this.#settings
     if (this.#running >= concurrency) {
@@ -67,7 +65,7 @@ export class Gates {
     })
   }
 
-  /** Forgets the requests that count towards the rate; places are still given back one by one. */
+  /** Resets the rate. Places in use are still released one by one. */
   reset(): void {
     this.#recent = []
   }

@@ -2,13 +2,15 @@ import { crc32, deflateSync } from 'node:zlib'
 import { digest, numbersFrom } from './text.js'
 
 /**
- * Longest side of a picture: the format is real, its size is not what tests are about. @internal
+ * Maximum side of a picture in pixels. Tests need a valid format rather than a large picture.
+ * @internal
  */
 const MAX_SIDE = 128
 
 /**
- * A real PNG of at most 128 × 128 pixels, shading between two colours taken from the prompt and
- * seed. @internal
+ * A real PNG of at most 128 × 128 pixels: a gradient between two colours derived from the prompt
+ * and seed.
+ * @internal
  */
 export function drawPng(
   prompt: string,
@@ -45,8 +47,8 @@ export function drawPng(
 }
 
 /**
- * A real WAV: one tone, mono, 16 bits at 8 kHz; 20 ms for each character, from 0.1 to 1 s; its
- * pitch follows text and voice. @internal
+ * A real WAV: one tone, mono, 16 bits at 8 kHz, 20 ms per character, from 0.1 to 1 s. Its pitch
+ * depends on text and voice. @internal
  */
 export function toneWav(text: string, voice: string, model: string): Buffer {
   const rate = 8000
@@ -74,17 +76,18 @@ export function toneWav(text: string, voice: string, model: string): Buffer {
   return wav
 }
 
-/** A unit vector that depends on text, model and length only. @internal */
+/** A unit vector that depends only on text, model and number of dimensions. @internal */
 export function embed(text: string, model: string, dimensions: number): number[] {
   const random = numbersFrom(text, model, String(dimensions))
-  // Never zero, so that the length to divide by is not zero either.
+  // Never zero, so that the length to divide by is not zero.
   const raw = Array.from({ length: dimensions }, () => random() * 2 - 1 || 1)
   const length = Math.hypot(...raw)
   return raw.map((value) => value / length)
 }
 
 /**
- * A vector as OpenAI's `encoding_format: 'base64'` has it: 32-bit floats, little-endian. @internal
+ * Encodes a vector as for OpenAI's `encoding_format: 'base64'`: 32-bit floats, little-endian.
+ * @internal
  */
 export function toBase64Floats(vector: readonly number[]): string {
   const bytes = Buffer.alloc(vector.length * 4)

@@ -2,20 +2,14 @@ import { Refusal } from './errors.js'
 
 type Kind = 'text' | 'image' | 'audio' | 'embedding'
 
-/**
- * One entry of the richer model lists: names, prices and abilities (Pollinations gateway
- * documentation, 2026-11).
- */
+/** One model of the detailed lists (Pollinations gateway documentation, 2026-11). */
 interface Model {
   readonly name: string
   readonly kind: Kind
   readonly aliases: readonly string[]
 }
 
-/**
- * Defaults by endpoint: `openai`, `flux` and `alloy` as the gateway has them, the others by choice
- * of the local Blossom. @internal
- */
+/** Default models by endpoint. `openai`, `flux` and `alloy` are those of the gateway. @internal */
 export const DEFAULTS = {
   text: 'openai',
   image: 'flux',
@@ -24,7 +18,7 @@ export const DEFAULTS = {
   voice: 'alloy',
 }
 
-/** A handful of names, not the gateway's list, which changes by the week. */
+/** A few names instead of the gateway's list, which changes every week. */
 const BUILT_IN: readonly Model[] = [
   { name: 'openai', kind: 'text', aliases: ['openai-default'] },
   { name: 'openai-fast', kind: 'text', aliases: [] },
@@ -37,7 +31,7 @@ const BUILT_IN: readonly Model[] = [
   { name: 'text-embedding-3-large', kind: 'embedding', aliases: [] },
 ]
 
-/** What serves each kind (Pollinations gateway documentation, 2026-11). */
+/** The endpoints of each kind of model (Pollinations gateway documentation, 2026-11). */
 const ENDPOINTS: Readonly<Record<Kind, readonly string[]>> = {
   text: ['/v1/chat/completions', '/v1/responses', '/v1/messages', '/v1/completions', '/text'],
   image: ['/v1/images/generations', '/v1/images/edits', '/image'],
@@ -45,7 +39,7 @@ const ENDPOINTS: Readonly<Record<Kind, readonly string[]>> = {
   embedding: ['/v1/embeddings'],
 }
 
-/** The models a local Blossom knows: the built-in ones and those its options add. @internal */
+/** The models of a local Blossom: the built-in ones and those added by the options. @internal */
 export class Models {
   readonly #list: readonly Model[]
   readonly #canonical = new Map<string, string>()
@@ -60,7 +54,7 @@ export class Models {
       for (const spelling of [name, ...aliases]) this.#canonical.set(spelling, name)
   }
 
-  /** The name an answer carries for the name a request asks for; 404 for one that nobody knows. */
+  /** The canonical name for a requested name. Throws a 404 for an unknown one. */
   resolve(asked: string): string {
     const name = this.#canonical.get(asked)
     if (name === undefined)

@@ -2,25 +2,25 @@ import type { Fields } from './fields.js'
 import type { Frames } from './frames.js'
 
 /**
- * Shapes that upstreams and proxies really send, each of which has broken a client. All but the
- * last five are of chat answers, plain and streamed.
+ * Unusual forms that real upstreams and proxies send, each of which has broken a client. All but
+ * the last five apply to chat answers, streamed or not.
  *
  * - `emptyReason`: every `finish_reason` is empty.
- * - `openChoice`: another choice begins and does not end.
- * - `failedChoice`: the choice ends with `finish_reason: "error"` and an error of its own.
+ * - `openChoice`: another choice starts and does not end.
+ * - `failedChoice`: the choice ends with `finish_reason: "error"` and its own error.
  * - `filtered`: the answer ends with `content_filter`.
- * - `nothing`: there is nothing in the answer.
+ * - `nothing`: the answer is empty.
  * - `emptyHead`: the first chunk has an empty id and model, and 0 for `created`.
- * - `nullChoices`: the last chunk has its usage and `choices: null`.
- * - `pings`: data that keeps the connection alive, and events of another name.
- * - `parts`: the content comes as parts.
- * - `reasoning`, `images`: the text comes as `reasoning`, or beside a picture.
+ * - `nullChoices`: the last chunk has usage and `choices: null`.
+ * - `pings`: keep-alive data, and events with another name.
+ * - `parts`: the content is a list of parts.
+ * - `reasoning`, `images`: the text is in `reasoning`, or comes with a picture.
  * - `sharedIndex`: every tool call has the index 0.
- * - `blanks`: `[DONE]` has blanks around it.
- * - `notice`: a notice about the account in place of the answer.
+ * - `blanks`: `[DONE]` is surrounded by spaces.
+ * - `notice`: a notice about the account replaces the answer.
  * - `mark`: a byte order mark comes first.
  * - `label`: JSON is labelled as events, and events as JSON.
- * - `detail`, `errors`, `errorObject`: 200 with an error that is not in `error`.
+ * - `detail`, `errors`, `errorObject`: a 200 with an error that is not in `error`.
  */
 export const ODD_SHAPES = [
   'emptyReason',
@@ -43,13 +43,13 @@ export const ODD_SHAPES = [
   'errors',
   'errorObject',
 ] as const
-/** A shape that real upstreams send. */
+/** An unusual form that real upstreams send. */
 export type OddShape = (typeof ODD_SHAPES)[number]
 
 const NOTICE =
   'The API key used for this request has reached its budget. Top up at https://enter.pollinations.ai.'
 
-/** What is different in the head of an answer, as fields of a fault. @internal */
+/** The changes to an answer's head, as fields of a fault. @internal */
 export function oddHead(shape: OddShape, isStream: boolean) {
   if (shape === 'notice') return { headers: { 'cache-control': 'private, no-store' } }
   if (shape !== 'label') return {}
@@ -68,7 +68,7 @@ type Chat = Record<string, unknown> & { choices: Choice[] }
 const ZERO = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }
 const FAILED = { finish_reason: 'error', error: { code: 503, message: 'The provider failed.' } }
 
-/** The JSON of an answer in another shape. @internal */
+/** Converts the JSON of an answer to an unusual form. @internal */
 export function oddBody(body: Buffer, shape: OddShape): Buffer {
   const error = ERRORS[shape]
   if (error !== undefined) return Buffer.from(JSON.stringify(error))
@@ -94,7 +94,7 @@ export function oddBody(body: Buffer, shape: OddShape): Buffer {
   return Buffer.from(JSON.stringify(data))
 }
 
-/** A stream in another shape. @internal */
+/** Converts a stream to an unusual form. @internal */
 export function oddFrames(frames: Frames, shape: OddShape): Frames {
   const events = [frames.head, ...frames.content, ...frames.tail]
   if (shape === 'blanks') return { ...frames, tail: [...frames.tail, 'data:  [DONE]  \n\n'] }
@@ -151,7 +151,7 @@ function chunkOf(event: string): Chat | undefined {
   }
 }
 
-/** A message, or what a chunk adds to it, in another shape. */
+/** Converts a message, or the delta of a chunk, to an unusual form. */
 function oddMessage(message: Fields, shape: OddShape): Fields {
   const { content, tool_calls, ...rest } = message
   if (shape === 'sharedIndex' && Array.isArray(tool_calls))

@@ -2,84 +2,87 @@ import { ConfigError, check, rules } from '../../core/index.js'
 import { isName, isObject } from './fields.js'
 import type { LocalBlossomRequest } from './record.js'
 
-/** A number, or a function of the request that gives one. */
+/** A value, or a function that returns it for each request. */
 export type PerRequest<T> = T | ((request: LocalBlossomRequest) => T)
 
-/** Options of `startLocalBlossom`; all may be left out. Durations are in milliseconds. */
+/** Options of `startLocalBlossom()`. All are optional. Durations are in milliseconds. */
 export interface LocalBlossomOptions {
-  /** Port to listen on; 0 takes a free one. @default 0 */
+  /** Port to listen on; 0 selects a free one. @default 0 */
   readonly port?: number | undefined
   /** Address to listen on. @default '127.0.0.1' */
   readonly host?: string | undefined
   /**
-   * The keys that are accepted, as `Authorization: Bearer KEY` or `?key=KEY`; anything else is
-   * answered with 401, except for lists of models, which need none. Undefined: any key or none will
-   * do.
+   * The accepted API keys, as `Authorization: Bearer KEY` or `?key=KEY`. Other requests get a 401,
+   * except for lists of models.
+   * @default accepts any key or none
    */
   readonly keys?: readonly string[] | undefined
-  /** Names of models known beside the built-in ones, for every endpoint. @default [] */
+  /** Names of additional models, for every endpoint. @default [] */
   readonly models?: readonly string[] | undefined
   /**
-   * Behaves like an account held to one generation at a time, over all keys: a second one is
-   * refused with 429, `Retry-After: 1` and `concurrency_limit_exceeded` (Pollinations gateway
-   * documentation, 2026-11). The place is held to the end of the body, or until the client leaves;
-   * answers from the cache take none.
+   * Behaves like an account limited to one generation at a time, for all keys together. A second
+   * one gets a 429 with `Retry-After: 1` and `concurrency_limit_exceeded` (Pollinations gateway
+   * documentation, 2026-11). A generation counts until its body ends or the client disconnects.
+   * Answers from the cache do not count.
    * @default false
    */
   readonly freeAccount?: boolean | undefined
   /** The same with another limit, at least 1. @default Infinity, or 1 with `freeAccount` */
   readonly concurrency?: number | undefined
   /**
-   * At most `limit` generation requests in any `intervalMs`, over all keys, answers from the cache
-   * included; the next is refused with 429, `Retry-After` in whole seconds and the exact
-   * `retryAfterSeconds` in the body.
+   * Limits generation requests to `limit` in any `intervalMs`, for all keys together, including
+   * answers from the cache. Further requests get a 429 with `Retry-After` in whole seconds and the
+   * exact `retryAfterSeconds` in the body.
    * @default no limit
    */
   readonly rate?: { readonly limit: number; readonly intervalMs: number } | undefined
   /**
-   * Requests with the same method, path, query and body share one generation, at the same time or
-   * later (the last 1,000 are kept); streams and requests with a fault do not (Pollinations gateway
-   * documentation, 2026-11). Such a generation goes on when its client leaves, so that a repeated
-   * request can join it, but gives its place under `concurrency` back. False: every request has its
-   * own, which stops with its client.
+   * Lets requests with the same method, path, query and body share one generation, concurrently or
+   * later (the last 1,000 are kept). Streams and requests with a fault do not share (Pollinations
+   * gateway documentation, 2026-11). A shared generation continues when its client disconnects, so
+   * that a repeated request can join it, but no longer counts under `concurrency`. With false,
+   * every request has its own generation, which stops with its client.
    * @default true
    */
   readonly coalesce?: boolean | undefined
-  /** Time from the end of a request to the head of a generated answer. @default 0 */
+  /** Time from the end of a request to the head of a generated answer. Milliseconds. @default 0 */
   readonly latencyMs?: PerRequest<number> | undefined
-  /** Pause before each event of a stream but the first. @default 0 */
+  /** Pause before each event of a stream except the first. Milliseconds. @default 0 */
   readonly chunkDelayMs?: PerRequest<number> | undefined
-  /** Words in a content chunk of a stream; Infinity sends the whole text as one. @default 1 */
+  /**
+   * Number of words per content chunk of a stream; Infinity sends the whole text in one. @default 1
+   */
   readonly wordsPerChunk?: PerRequest<number> | undefined
   /**
-   * Least number of words in a written answer, unless the request's `max_tokens` cuts it.
-   * @default 0: three sentences and more
+   * Minimum number of words in a generated answer, unless the request's `max_tokens` cuts it.
+   * @default 0: three sentences or more
    */
   readonly words?: PerRequest<number> | undefined
   /**
-   * Whether it serves `POST /v1/responses`, and names it in the list of models. Without it it is like
-   * the many servers that know chats only.
+   * Whether the server offers `POST /v1/responses` and lists it with the models. Without it, it
+   * behaves like the many servers that only support chat.
    * @default true
    */
   readonly responses?: boolean | undefined
   /**
-   * Text to answer with; return undefined for the usual one. `max_tokens` and `stop` still cut it.
+   * Returns the text of the answer, or undefined for the usual text. `max_tokens` and `stop` still
+   * cut it.
    */
   readonly reply?: ((request: LocalBlossomRequest) => string | undefined) | undefined
-  /** Lets a request bring its own fault as JSON in the header `x-fault`. @default false */
+  /** Lets a request bring its own fault, as JSON in the header `x-fault`. @default false */
   readonly faultHeader?: boolean | undefined
 }
 
-/** Options after the checks, each with a value. @internal */
+/** Validated options, each with a value. @internal */
 export type Settings = ReturnType<typeof readOptions>
 
-/** The longest wait that a timer can hold: above it Node fires after 1 ms. */
+/** The longest timer: with a larger value Node fires after 1 ms. */
 const LONGEST_MS = 2_147_483_647
 
 /** A wait in milliseconds. @internal */
 export const wait = <F>(fallback: F, min = 0) => rules.duration(fallback, { min, max: LONGEST_MS })
 
-/** 1, 2, 3 and so on, or Infinity. @internal */
+/** An integer of at least 1, or Infinity. @internal */
 export const count = <F>(fallback: F) =>
   rules.custom<number, F>(
     'an integer of at least 1, or Infinity',
@@ -139,9 +142,9 @@ const RATE = {
 }
 
 /**
- * Checks the options and fills in the defaults.
+ * Validates the options and fills in defaults.
  *
- * @throws {ConfigError} naming the option, what is expected and what was given.
+ * @throws {ConfigError} (`CONFIG`) that names the option, the expected and the given value
  * @internal
  */
 export function readOptions(options: LocalBlossomOptions) {
@@ -161,7 +164,7 @@ export function readOptions(options: LocalBlossomOptions) {
   }
 }
 
-/** An option as a function of the request. What the user's own function returns is checked. */
+/** An option as a function of the request. Validates what the user's own function returns. */
 function ask(
   name: keyof typeof PER_REQUEST,
   value: PerRequest<number> | undefined,

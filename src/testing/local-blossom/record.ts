@@ -3,66 +3,71 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { now } from '../../core/index.js'
 import type { Fault } from './faults.js'
 
-/** How many requests a local Blossom remembers; older ones are forgotten first. */
+/** How many requests a local Blossom remembers. The oldest are dropped first. */
 export const REMEMBERED = 10_000
 
 /**
- * One request as the local Blossom saw it. The record lives: it changes until `outcome` is no
- * longer `'open'`. The key itself is never kept.
+ * One request as the local Blossom saw it. The record is updated until `outcome` is no longer
+ * `'open'`. It never contains the API key.
  */
 export interface LocalBlossomRequest {
-  /** Counts up from 1 and is part of the answer's `x-request-id`. */
+  /** Counts up from 1. Part of the answer's `x-request-id`. */
   readonly id: number
-  /** When its head arrived, on the `performance.now()` clock, in milliseconds. */
+  /** When its head arrived, on the `performance.now()` clock. Milliseconds. */
   readonly at: number
   readonly method: string
   /** The path as sent, still percent-encoded, without the query. */
   readonly path: string
   /** The query, decoded, without `key`. */
   readonly query: Readonly<Record<string, string>>
-  /** Lower-case names; the values of headers that carry secrets are replaced by `[redacted]`. */
+  /** Lower-case names. Values of headers that contain secrets are replaced by `[redacted]`. */
   readonly headers: IncomingHttpHeaders
   /**
-   * SHA-256 in hex of the key it came with, from the `Authorization` header or `?key=`: enough to
-   * tell two keys apart.
+   * SHA-256, in hex, of the API key from the `Authorization` header or `?key=`; enough to
+   * distinguish two keys.
    */
   readonly keySha256: string | undefined
-  /** The body as text; empty until it has arrived whole. */
+  /** The body as text; empty until it has arrived completely. */
   readonly rawBody: string
   /**
-   * The body parsed as JSON, or the fields and files of a form (of a file its name, type, size and
-   * SHA-256); undefined while it has not arrived or if it is neither.
+   * The body parsed as JSON, or the fields and files of a form (for a file its name, type, size and
+   * SHA-256). Undefined until it has arrived, or if it is neither.
    */
   readonly body: unknown
-  /** The status sent; undefined while no head was sent. */
+  /** The status sent; undefined until a head is sent. */
   readonly status: number | undefined
   /**
-   * The `x-cache` sent: `HIT` for an answer from the cache or one shared with an identical request
-   * in progress.
+   * The `x-cache` header sent. `HIT`: from the cache, or shared with an identical request in
+   * progress.
    */
   readonly cache: 'HIT' | 'MISS' | undefined
-  /** The fault it was given. */
+  /** The fault that was applied. */
   readonly fault: Fault | undefined
-  /** When its answer was handed over whole, or broke off, on the `performance.now()` clock. */
+  /**
+   * When its answer was fully handed over, or broke off, on the `performance.now()` clock.
+   * Milliseconds.
+   */
   readonly endedAt: number | undefined
   /**
-   * `open`: still answering · `complete`: answered whole · `aborted`: the client left first (or
-   * `close()` ended it) · `fault`: it had a fault, and was answered whole or broken off as the
-   * fault wanted.
+   * `open`: still being answered. `complete`: fully answered. `aborted`: the client disconnected
+   * first, or `close()` ended it. `fault`: it had a fault, and was answered or broken off
+   * accordingly.
    */
   readonly outcome: 'open' | 'complete' | 'aborted' | 'fault'
   /** Bytes of the answer's body handed to the socket. */
   readonly bytesSent: number
-  /** Events of a stream written so far (`[DONE]` and comments are none); pieces of another body. */
+  /** Events of a stream written so far, without `[DONE]` and comments; for other bodies, pieces. */
   readonly chunksSent: number
 }
 
-/** The same record for those who write it. @internal */
+/** The same record, writable. @internal */
 export type OpenRecord = {
   -readonly [Field in keyof LocalBlossomRequest]: LocalBlossomRequest[Field]
 }
 
-/** What of a request may not be kept, since it can hold the key. @internal */
+/**
+ * The parts of a request that must not be recorded because they may contain the API key. @internal
+ */
 export interface Private {
   readonly key: string | undefined
   /** The query as sent, without its question mark. */
@@ -71,9 +76,7 @@ export interface Private {
 
 const SECRET_HEADERS = ['authorization', 'proxy-authorization', 'x-api-key', 'api-key', 'cookie']
 
-/**
- * Begins the record of a request, and returns beside it what the record must not hold. @internal
- */
+/** Starts the record of a request. Returns separately what must not be recorded. @internal */
 export function beginRecord(
   id: number,
   message: IncomingMessage,

@@ -24,13 +24,13 @@ import {
 import { Refusal } from './errors.js'
 import type { Models } from './models.js'
 
-/** One call of the wire (Pollinations gateway documentation, 2026-11). @internal */
+/** One route (Pollinations gateway documentation, 2026-11). @internal */
 export interface Route {
-  /** Lists of models are open; everything else needs a key. */
+  /** Whether no API key is needed, as for lists of models. */
   readonly open: boolean
-  /** Generations are limited, counted, shared and cached. */
+  /** Whether it is a generation, which is limited, counted, shared and cached. */
   readonly generation: boolean
-  /** Checks the request; throws a `Refusal`. */
+  /** Validates the request; throws a `Refusal`. */
   draft(asked: Asked): Draft
 }
 
@@ -65,7 +65,7 @@ const BY_PREFIX: readonly (readonly [prefix: string, route: Route])[] = [
   ['/v1/models/', { open: true, generation: false, draft: modelById }],
 ]
 
-/** Finds what answers a method and path; 404 otherwise. @internal */
+/** Finds the route for a method and path; throws a 404 otherwise. @internal */
 export function findRoute(method: string, path: string): Route {
   const name = `${method} ${path}`
   if (Object.hasOwn(EXACT, name)) return EXACT[name] as Route

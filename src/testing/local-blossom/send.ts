@@ -9,7 +9,7 @@ import { BLOCK_BYTES, fill, Sink, spoil } from './spoil.js'
 type Headers = Readonly<Record<string, string>>
 
 const NO_FAULT: Fault = {}
-/** Length of the pieces of a body that is no stream, when a fault wants pieces. */
+/** Size of the pieces of a body that is not a stream, when a fault needs pieces. */
 const PIECE_BYTES = 64
 const BOMB_BYTES = 64 * 1024 * 1024
 
@@ -25,12 +25,12 @@ const PIECEWISE = [
 const hasAny = (fault: Fault, names: readonly (keyof Fault)[]): boolean =>
   names.some((name) => fault[name] !== undefined)
 
-/** True when a fault stands in for the answer, so that none need be made. @internal */
+/** Whether a fault replaces the answer, so that none needs to be generated. @internal */
 export function standsIn(fault: Fault): boolean {
   return fault.resetBeforeHeaders === true || fault.hang === true || hasAny(fault, STAND_INS)
 }
 
-/** Plays a fault that stands in for the answer. @internal */
+/** Sends a fault that replaces the answer. @internal */
 export async function sendStandIn(exchange: Exchange, fault: Fault): Promise<void> {
   await exchange.sleep(fault.delayMs ?? 0)
   if (fault.hang === true) return exchange.stay()
@@ -55,7 +55,7 @@ export async function sendStandIn(exchange: Exchange, fault: Fault): Promise<voi
   )
 }
 
-/** Sends a body of known length, spoilt by the fault if there is one. @internal */
+/** Sends a body of known length, modified by the fault if there is one. @internal */
 export async function sendWhole(
   exchange: Exchange,
   answer: { readonly status: number; readonly headers: Headers; readonly body: Buffer },
@@ -68,7 +68,7 @@ export async function sendWhole(
     exchange.head(answer.status, { ...headers, 'content-length': body.length })
     return exchange.end('complete', body, 1)
   }
-  // A length is promised unless the body will be another.
+  // Send a `Content-Length`, unless the body will have another length.
   const otherLength =
     fault.endAfterChunks ??
     fault.garbageAfterChunks ??
@@ -94,7 +94,7 @@ export async function sendWhole(
   exchange.end('fault')
 }
 
-/** Sends a stream of events, spoilt by the fault if there is one. @internal */
+/** Sends a stream of events, modified by the fault if there is one. @internal */
 export async function sendStream(
   exchange: Exchange,
   frames: Frames,

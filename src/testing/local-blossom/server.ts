@@ -47,7 +47,8 @@ export class Server implements LocalBlossom {
       this,
       () => `${this.requests.length} requests, ${this.active} active`,
     )
-    // Only the client ends idle connections: a server that ends them makes tests fail now and then.
+    // Never closes idle connections, because that makes tests fail now and then. The client closes
+    // them.
     this.#http.keepAliveTimeout = 0
     this.#http.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
@@ -159,7 +160,10 @@ export class Server implements LocalBlossom {
     )
   }
 
-  /** Takes a place and the time it takes; or shares what an identical request has begun. */
+  /**
+   * Generates an answer, using a place and the latency, or shares the answer of an identical
+   * request.
+   */
   async #generate(
     exchange: Exchange,
     draft: Draft,
@@ -214,8 +218,8 @@ export class Server implements LocalBlossom {
 }
 
 /**
- * Answers with what was thrown: a refusal as such, the client's leaving not at all, anything else
- * as a failure of this server.
+ * Answers with what was thrown: with a `Refusal` as it is, not at all if the client has
+ * disconnected, and with a 500 for anything else.
  */
 async function refuse(exchange: Exchange, error: unknown): Promise<void> {
   if (error instanceof Gone || exchange.hasHead) return

@@ -4,18 +4,18 @@ import { digest } from './text.js'
 const KEPT = 1000
 
 /**
- * Generations that identical requests share: those in progress and the last 1,000 that are done. A
- * generation in progress goes on without its clients, as the gateway's does (Pollinations gateway
+ * Generations shared by identical requests: those in progress and the last 1,000 finished ones. A
+ * generation in progress continues without its clients, as in the gateway (Pollinations gateway
  * documentation, 2026-11).
  *
  * @internal
  */
 export class SharedGenerations<T> {
   readonly #answers = new Map<string, Promise<T>>()
-  /** What stops them. */
+  /** Functions that stop running timers. */
   readonly #timers = new Set<() => void>()
 
-  /** Identity of a request: its bytes. A digest, since the query may hold a key. */
+  /** Identifies a request by its bytes. A digest, because the query may contain an API key. */
   static identity(method: string, path: string, query: string, body: string): string {
     return digest(method, path, query, body).toString('base64')
   }
@@ -23,18 +23,18 @@ export class SharedGenerations<T> {
   find(identity: string): Promise<T> | undefined {
     const answer = this.#answers.get(identity)
     if (answer !== undefined) {
-      // Read last, forgotten last.
+      // Moves it to the end: least recently used entries are dropped first.
       this.#answers.delete(identity)
       this.#answers.set(identity, answer)
     }
     return answer
   }
 
-  /** Begins a generation that takes so many milliseconds. */
+  /** Starts a generation that takes `ms` milliseconds. */
   begin(identity: string, ms: number, make: () => T): Promise<T> {
     const answer = this.#after(ms).then(make)
     this.#answers.set(identity, answer)
-    // A failure is for those who wait for it now; it is not kept.
+    // A failure goes to those waiting for it and is not kept.
     answer.catch(() => {
       if (this.#answers.get(identity) === answer) this.#answers.delete(identity)
     })
@@ -45,12 +45,12 @@ export class SharedGenerations<T> {
     return answer
   }
 
-  /** Forgets all answers; what is in progress still reaches those who wait for it. */
+  /** Clears all answers. Those in progress still reach whoever waits for them. */
   clear(): void {
     this.#answers.clear()
   }
 
-  /** Forgets everything, timers included: nobody is waiting any more. */
+  /** Clears everything, including timers. */
   close(): void {
     this.clear()
     for (const stop of this.#timers) stop()

@@ -2,17 +2,17 @@ import type { Exchange } from './exchange.js'
 import type { Fault } from './faults.js'
 import type { Frames } from './frames.js'
 
-/** Size of the writes that fill a body up. */
+/** Size of the writes that fill a body. */
 export const BLOCK_BYTES = 64 * 1024
 
-/** What a body looks like when something goes wrong in it. */
+/** The content to send for each kind of fault. */
 export interface Wrong {
   readonly error: string | undefined
   readonly garbage: string | Buffer
   readonly heartbeat: string | undefined
 }
 
-/** Sends the pieces of a body up to where the fault strikes; true when nothing is to follow. */
+/** Sends the pieces of a body up to the fault. Returns true when nothing must follow. */
 export async function spoil(
   exchange: Exchange,
   sink: Sink,
@@ -55,7 +55,7 @@ export async function spoil(
       await sendBigLine(exchange, frames, fault.bigLine)
     const piece = sent === -1 ? frames?.head : content[sent]
     if (piece === undefined) break
-    // A stream without its finish reason is broken even when all its text has come; any other body
+    // A stream without its finish reason is broken even if all text has arrived. Any other body
     // must lack its last piece.
     if (frames === undefined && sent === last && strike > sent) continue
     await sink.put(piece)
@@ -89,8 +89,8 @@ export async function fill(exchange: Exchange, block: Buffer, bytes: number): Pr
 }
 
 /**
- * Writes pieces as they come, or cut into writes of a fixed size, with a pause before each
- * write but the first.
+ * Writes pieces as they come, or in writes of a fixed size, with a pause before each write except
+ * the first.
  */
 export class Sink {
   #waiting = Buffer.alloc(0)
@@ -113,7 +113,7 @@ export class Sink {
     }
   }
 
-  /** Writes what is too short for a write of its own. */
+  /** Writes what is left. */
   async rest(): Promise<void> {
     if (this.#waiting.length > 0) await this.#write(this.#waiting, 0)
     this.#waiting = Buffer.alloc(0)

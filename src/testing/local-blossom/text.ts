@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { randomFrom } from '../random.js'
 import { isObject, isText } from './fields.js'
 
-/** One chat message, as far as the local Blossom reads it. @internal */
+/** A chat message, as far as the local Blossom reads it. @internal */
 export interface Message {
   readonly role: string
   readonly content?: unknown
@@ -36,7 +36,7 @@ const CLOSINGS = [
   'Ask again about {word}, and the same answer will bloom.',
 ]
 
-/** SHA-256 of the parts, kept apart by their lengths. @internal */
+/** SHA-256 of the parts, separated by their lengths. @internal */
 export function digest(...parts: readonly string[]): Buffer {
   const hash = createHash('sha256')
   for (const part of parts) hash.update(`${part.length}:`).update(part)
@@ -49,7 +49,8 @@ export function numbersFrom(...parts: readonly string[]): () => number {
 }
 
 /**
- * A word with the white space before it: the local Blossom's token, and by default its chunk.
+ * Splits a text into words, each with the white space before it. A word is the local Blossom's
+ * token and, by default, its chunk.
  * @internal
  */
 export function pieces(text: string): string[] {
@@ -57,7 +58,7 @@ export function pieces(text: string): string[] {
 }
 
 /**
- * The local Blossom's token rule: one token for each run of characters that are not white space.
+ * Counts tokens by the local Blossom's rule: one per run of characters without white space.
  * @internal
  */
 export function countTokens(text: string): number {
@@ -65,7 +66,8 @@ export function countTokens(text: string): number {
 }
 
 /**
- * Tokens of a conversation: the words of every message, and one for each part that is not text.
+ * Counts the tokens of a conversation: the words of every message, and one for each part that is
+ * not text.
  * @internal
  */
 export function countPromptTokens(messages: readonly Message[]): number {
@@ -78,16 +80,21 @@ export function countPromptTokens(messages: readonly Message[]): number {
   return tokens
 }
 
-/** The text of the last user message (of the last message if no user speaks). @internal */
+/**
+ * The text of the last user message, or of the last message if there is none from the user.
+ * @internal
+ */
 export function lastPrompt(messages: readonly Message[]): string {
   return textOf(
     (messages.findLast((message) => message.role === 'user') ?? messages.at(-1))?.content,
   )
 }
 
-/** The prompt on one line, cut to ten words and 80 characters: what an answer quotes. @internal */
+/**
+ * The prompt as quoted in an answer: on one line, at most ten words and 80 characters. @internal
+ */
 export function topicOf(prompt: string): string {
-  // A prompt may be megabytes long; its beginning is enough to quote.
+  // A prompt may be megabytes long; its beginning is enough.
   const words = prompt.slice(0, 2000).trim().split(/\s+/)
   const characters = Array.from(words.slice(0, 10).join(' '))
   if (characters.length === 0) return 'your message'
@@ -96,8 +103,8 @@ export function topicOf(prompt: string): string {
 }
 
 /**
- * Writes the answer to a conversation: a pure function of model, messages and seed. It quotes the
- * prompt, goes on for a few sentences, at least until `words` words are reached, and closes.
+ * Writes the answer to a conversation, which depends only on model, messages and seed. Quotes the
+ * prompt, continues for a few sentences until at least `words` words are reached, and closes.
  *
  * @internal
  */
@@ -113,7 +120,7 @@ export function writeText(
   const word = topic
     .split(' ')
     .reduce((longest, next) => (next.length > longest.length ? next : longest), '')
-  // Replaced by function: a `$&` in a prompt is text, not a pattern.
+  // Replaced with a function, so that `$&` in a prompt is not a pattern.
   const opening = pick(OPENINGS).replace('{topic}', () => topic)
   const closing = pick(CLOSINGS).replace('{word}', () => word.replace(/[.,;:!?…]+$/u, '') || 'this')
   const sentences = [opening]
@@ -121,7 +128,7 @@ export function writeText(
   let count = countTokens(opening) + countTokens(closing)
   let start = Math.floor(random() * MIDDLES.length)
   for (let written = 0; written < least || count < words; written++) {
-    // A stride coprime to the list's length: no sentence comes twice before all have come once.
+    // The step is coprime to the list's length, so no sentence repeats before all have been used.
     const sentence = MIDDLES[start % MIDDLES.length] ?? ''
     start += 5
     sentences.push(sentence)

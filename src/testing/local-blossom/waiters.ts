@@ -1,10 +1,8 @@
-/**
- * Taken before anybody can install fake timers: a test that waits in vain must end all the same.
- */
+/** Saved before anybody can install fake timers, because `waitFor()` must still time out. */
 const realSetTimeout = globalThis.setTimeout
 const realClearTimeout = globalThis.clearTimeout
 
-/** Predicates over a state, asked again at every change. @internal */
+/** Predicates over a state, evaluated again at every change. @internal */
 export class Waiters<State> {
   readonly #waiting = new Set<{ look(): void; fail(reason: Error): void }>()
   #closed = false
@@ -14,7 +12,7 @@ export class Waiters<State> {
     private readonly describe: () => string,
   ) {}
 
-  /** Asks every predicate again. */
+  /** Evaluates all predicates again. */
   look(): void {
     for (const waiter of [...this.#waiting]) waiter.look()
   }

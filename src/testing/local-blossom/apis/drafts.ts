@@ -15,7 +15,7 @@ import { pieces } from '../text.js'
 import { readMessages, toMessage, toMessageFrames } from './messages.js'
 import { readResponses, toResponse, toResponseFrames } from './responses.js'
 
-/** An API in which the same answer has another form. */
+/** An API that returns the same answer in another format. */
 interface Api {
   read(body: Fields): ChatQuestion
   toBody(answer: ChatAnswer): object
@@ -49,7 +49,7 @@ export const responses = of({
 /** `POST /v1/messages`. @internal */
 export const messages = of({ read: readMessages, toBody: toMessage, toFrames: toMessageFrames })
 
-/** `POST /v1/completions`: the chat's answer, with its text where older clients look for it. */
+/** `POST /v1/completions`: the chat's answer in the format of older clients. */
 export const completions = of({
   read: (body) => {
     if (!isText(body.prompt)) throw bad('prompt', 'must be a string')
@@ -68,7 +68,7 @@ export const completions = of({
   toFrames: (answer, words) => textFrames(toFrames([answer], words, false)),
 })
 
-/** Frames of a chat as those of a text completion. */
+/** Converts frames of a chat to frames of a text completion. */
 function textFrames(frames: Frames): Frames {
   const inText = (frame: string): string =>
     frame
@@ -83,7 +83,7 @@ function textFrames(frames: Frames): Frames {
   }
 }
 
-/** `POST /v1/moderations`: nothing is ever found. */
+/** `POST /v1/moderations`: never flags anything. */
 export function moderations(asked: Asked): Draft {
   const body = bodyOf(asked)
   const { input } = body
@@ -101,7 +101,7 @@ export function modelById({ record, models }: Asked): Draft {
   return whole(() => json(models.openAiModel(id)))
 }
 
-/** `POST /v1/audio/transcriptions`: the text depends on the file alone. */
+/** `POST /v1/audio/transcriptions`: the text depends only on the file. */
 export function transcriptions(asked: Asked): Draft {
   const body = bodyOf(asked)
   if (!isObject(body.file)) throw bad('file', 'is missing')
@@ -123,7 +123,7 @@ export function transcriptions(asked: Asked): Draft {
   return whole(() => ({ contentType: 'text/plain; charset=utf-8', body: Buffer.from(text), model }))
 }
 
-/** `POST /v1/images/edits`: a picture that depends on the prompt and the files. */
+/** `POST /v1/images/edits`: the picture depends on the prompt and the files. */
 export function imageEdits(asked: Asked): Draft {
   const body = bodyOf(asked)
   const image = body.image ?? body['image[]']
@@ -136,7 +136,7 @@ export function imageEdits(asked: Asked): Draft {
   return whole(() => ({ ...json({ created: CREATED, data }), model }))
 }
 
-/** `GET /video/{prompt}`: the smallest file that says it is MP4. */
+/** `GET /video/{prompt}`: a minimal MP4 file. */
 export function videoByPath(asked: Asked): Draft {
   const prompt = decodeURIComponent(asked.record.path.slice('/video/'.length))
   const type = Buffer.from('\0\0\0\u0014ftypisom\0\0\0\0isom', 'latin1')

@@ -4,10 +4,10 @@ import { type Frames, groups } from '../frames.js'
 import { pieces } from '../text.js'
 
 /**
- * Checks the body of `POST /v1/messages`, Anthropic's form, and reads it as the same question to a
- * chat.
+ * Validates the body of `POST /v1/messages` (Anthropic's format) and converts it to a chat
+ * question.
  *
- * @throws {Refusal} status 400, naming the field.
+ * @throws {Refusal} (status 400) that names the field
  * @internal
  */
 export function readMessages(body: Fields): ChatQuestion {
@@ -34,7 +34,7 @@ export function readMessages(body: Fields): ChatQuestion {
   })
 }
 
-/** A message that gives what a tool has given is one of the tool. */
+/** Converts a message. One that contains a tool's result becomes a message of the tool. */
 function messageOf(message: unknown): Fields {
   if (!isObject(message)) throw bad('messages', 'must hold objects only')
   const { role, content } = message
@@ -45,7 +45,7 @@ function messageOf(message: unknown): Fields {
 
 const STOPS = { stop: 'end_turn', length: 'max_tokens', tool_calls: 'tool_use' } as const
 
-/** An answer as one `message`. @internal */
+/** Converts an answer to a `message`. @internal */
 export function toMessage(answer: ChatAnswer): Fields {
   const { id, model, finishReason, usage } = answer
   return {

@@ -4,10 +4,10 @@ import { type Frames, groups } from '../frames.js'
 import { pieces } from '../text.js'
 
 /**
- * Checks the body of `POST /v1/responses` and reads it as the same question to a chat. Nothing is
- * kept between calls (Pollinations gateway documentation, 2026-11).
+ * Validates the body of `POST /v1/responses` and converts it to a chat question. Nothing is stored
+ * between calls (Pollinations gateway documentation, 2026-11).
  *
- * @throws {Refusal} status 400, naming the field.
+ * @throws {Refusal} (status 400) that names the field
  * @internal
  */
 export function readResponses(body: Fields): ChatQuestion {
@@ -50,7 +50,7 @@ function messageOf(item: unknown): Fields {
   }
 }
 
-/** An answer as one `response`. @internal */
+/** Converts an answer to a `response`. @internal */
 export function toResponse(answer: ChatAnswer): Fields {
   const { id, model, finishReason, usage } = answer
   const isCut = finishReason === 'length'
@@ -111,7 +111,7 @@ function itemsOf({ id, content, reasoning, toolCall, finishReason }: ChatAnswer)
 
 const textPart = (text: string): Fields => ({ type: 'output_text', text, annotations: [] })
 
-/** What an item that has just begun does not have yet. */
+/** Fields that are still empty when an item starts. */
 const EMPTY: Readonly<Record<string, Fields>> = {
   message: { content: [] },
   function_call: { arguments: '' },
