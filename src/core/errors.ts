@@ -140,7 +140,7 @@ function isErrorJson(json: unknown): json is ErrorJson {
 }
 
 /**
- * Whether `error` is an error of this library and, if `code` is given, has that code.
+ * Returns whether `error` is an error of this library and, if `code` is given, has that code.
  * @example if (isStackError(error, 'TIMEOUT')) response.status(504)
  */
 export function isStackError(error: unknown, code?: ErrorCode): error is StackError {

@@ -21,7 +21,7 @@ export interface Layer<
   readonly hooks: LayerHooks
 }
 
-/** What a stack needs from a layer beside its function. */
+/** What a stack needs from a layer, apart from its function. */
 export interface LayerHooks {
   /** The kind of layer, independent of its name. */
   readonly kind: string
@@ -48,7 +48,7 @@ export interface LayerDefinition<Name extends string, Stats extends object, Requ
   /** The layer's key in `stats()`. */
   name: Name
   /**
-   * Takes the next handler inward and returns the handler to use in its place. Called once per
+   * Receives the next inner handler and returns the handler that replaces it. Called once per
    * stack.
    */
   wrap(next: Handler<Request, Answer>): Handler<Request, Answer>

@@ -22,7 +22,7 @@ export type Handler<Request = unknown, Answer = unknown> = (
  */
 export type CacheMode = 'default' | 'reload' | 'no-store'
 
-/** Options of a call, beside the request. */
+/** Options that a call takes in addition to its request. */
 export interface CallOptions {
   /** Aborts the call, which then rejects with `signal.reason`. */
   signal?: AbortSignal | undefined
@@ -85,7 +85,7 @@ export interface ContextPatch {
   via?: string | undefined
   /** @internal */
   attempt?: Attempt | undefined
-  /** Whether a layer itself adapts how many calls may be in progress. */
+  /** Whether this layer adapts how many calls may be in progress. */
   adapts?: boolean | undefined
 }
 

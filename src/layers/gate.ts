@@ -17,8 +17,8 @@ const ALL = 1_024
 
 /**
  * Lets calls through until upstream rejects one for the number of calls. Then it closes for a
- * while, and reopens gradually: first for one call beside those in progress, then for twice as many
- * with each success.
+ * while, and reopens gradually: first for one call in addition to those in progress, then for twice
+ * as many with each success.
  */
 export class Gate {
   readonly #random: () => number

@@ -45,7 +45,7 @@ export interface TimeoutOptions<Name extends string = 'timeout'> {
    * @default no limit
    */
   idleMs?: number | undefined
-  /** Name of the layer, its key in `stats()`. @default 'timeout' */
+  /** The layer's name and its key in `stats()`. @default 'timeout' */
   name?: Name | undefined
 }
 

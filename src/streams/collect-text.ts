@@ -20,7 +20,7 @@ const SUBJECT = 'collectText'
  * `delta.content` is used. A chunk without text (role, finish reason, usage) adds nothing.
  *
  * @throws {StackError} (`TOO_LARGE`, status 502) when the text is longer than `maxLength`; the
- * source is then left
+ * source is then closed
  * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream
  * @throws the error of the stream
  * @example const story = await collectText(await blossom.text.stream('Tell me a story'), { maxLength: 100_000 })

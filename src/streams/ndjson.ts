@@ -25,7 +25,7 @@ const SUBJECT = 'toNdjson'
  * Converts a stream to lines of JSON (`content-type: application/x-ndjson`), one string per chunk.
  *
  * When the source fails, the last line is `{"error":{"code","message"}}` and the lines end
- * normally. When the caller aborts, they just end. When the reader stops, the source is left
+ * normally. When the caller aborts, they just end. When the reader stops, the source is closed
  * immediately.
  *
  * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream

@@ -18,7 +18,7 @@ const SUBJECT = 'toNodeReadable'
 /**
  * Converts a stream to a `node:stream` Readable, for example to `pipeline()` it into a response.
  *
- * Reads at most one chunk ahead, so a slow client slows upstream. Destroying the Readable leaves
+ * Reads at most one chunk ahead, so a slow client slows upstream. Destroying the Readable closes
  * the source immediately; `pipeline()` does this when the client disconnects. An error of the
  * source becomes the Readable's error.
  *

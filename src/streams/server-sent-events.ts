@@ -111,7 +111,7 @@ const optionRules = {
  * Converts a stream to Server-Sent Events, one string per complete event.
  *
  * When the source fails, the failure becomes the last event and the events end normally, without
- * `[DONE]`. When the caller aborts, they just end. When the reader stops, the source is left
+ * `[DONE]`. When the caller aborts, they just end. When the reader stops, the source is closed
  * immediately.
  *
  * If the chunks are plain strings of model text, which may itself be `[DONE]`, use `done: false` or

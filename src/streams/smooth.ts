@@ -20,7 +20,7 @@ const SUBJECT = 'smooth'
  *
  * Strings and objects `{ text }` are cut. Each piece is a string, or a copy of the object with part
  * of the text. A visible character (a grapheme cluster) is never cut, even if it is longer than
- * `maxChars`. All other chunks pass unchanged. When the reader stops, the source is left
+ * `maxChars`. All other chunks pass unchanged. When the reader stops, the source is closed
  * immediately; nothing is read ahead.
  *
  * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream

@@ -18,7 +18,7 @@ const SUBJECT = 'toWebStream'
  * Converts a stream to a web `ReadableStream` of bytes, for the body of a `Response`.
  *
  * Reads only on demand, with nothing ahead, so a slow client slows upstream. `cancel()`, which a
- * disconnecting client causes, leaves the source immediately. An error of the source becomes the
+ * disconnecting client causes, closes the source immediately. An error of the source becomes the
  * stream's error.
  *
  * @throws {ConfigError} (`CONFIG`) for an invalid option, or a source that is not a stream. A chunk
@@ -84,7 +84,7 @@ class PulledSource implements Reader {
     const source = this.#source
     const pull = this.#pull
     if (source === undefined || pull === undefined) return
-    // Each pull must deliver something, or the reader waits for ever. Empty chunks do not count.
+    // Each pull must deliver something, or the reader waits forever. Empty chunks do not count.
     let chunk = source.read()
     while (chunk !== NOTHING && !this.#enqueue(chunk, pull.controller)) chunk = source.read()
     if (chunk === NOTHING) {

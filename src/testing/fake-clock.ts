@@ -22,7 +22,7 @@ export interface FakeClock {
    * before the next. Resolves when all of it has happened.
    */
   advance(ms: number): Promise<void>
-  /** Restores the system's clock. Whatever still waits on the fake clock waits for ever. */
+  /** Restores the system's clock. Anything still waiting on the fake clock never continues. */
   restore(): void
 }
 

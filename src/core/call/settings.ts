@@ -14,7 +14,7 @@ export interface StackScope {
   readonly listeners: Listeners
 }
 
-/** What a caller has asked for beside the request. */
+/** What a caller has asked for in addition to the request. */
 export interface CallSettings {
   readonly priority: number
   readonly tenant: string | undefined

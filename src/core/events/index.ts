@@ -48,7 +48,7 @@ interface AnsweredDetails {
   readonly cost?: number
 }
 
-/** The fields of each event type, beside `call`, `stack` and `at`. */
+/** The fields of each event type, in addition to `call`, `stack` and `at`. */
 export interface StackEventDetails {
   /**
    * A call started. When its stack is the base of another, `parent` is the outer call and `attempt`

@@ -31,7 +31,7 @@ export interface SharedState {
   circuits(name: string): SharedCircuits
   /** The slots of a queue. Queues with the same name share them. */
   slots(name: string): SharedSlots
-  /** Batches of jobs that outlive the process. Batches with the same name are shared. */
+  /** Batches of jobs that outlive the process. Processes that use the same name share them. */
   jobs(name: string, options: SharedJobsOptions): SharedJobs
   /** Counters of operations and failures. */
   stats?: (() => SharedStateStats) | undefined

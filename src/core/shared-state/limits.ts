@@ -12,7 +12,7 @@ export interface LimitOrder {
 
 /** A bucket that refills at a constant rate. */
 export interface BucketTerms {
-  /** Capacity. */
+  /** The maximum level. */
   readonly capacity: number
   /** Refill per millisecond. */
   readonly perMs: number
@@ -35,7 +35,7 @@ export interface LimitReply {
   /** The granted amount; 0 when the call is refused. */
   readonly given: number
   /**
-   * How long this limit alone would make the call wait. Milliseconds; `Infinity` means for ever.
+   * How long this limit alone would make the call wait. Milliseconds; `Infinity` means forever.
    */
   readonly waitMs: number
   /** What is left in the bucket, or has been spent in the window. */

@@ -17,7 +17,7 @@ export interface SharedSlots {
   take(slot: SharedSlot, limit: number, waiting: number): Promise<boolean | null>
   /** Releases the slot, once, in the background. */
   giveBack(slot: SharedSlot): void
-  /** No call of this process waits any more. */
+  /** Gives up this process's place in line, because none of its calls waits. */
   leave(): void
   /** Calls `freed` when a slot may be free for this process while it waits. */
   watch(freed: () => void): void

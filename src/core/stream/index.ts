@@ -13,7 +13,7 @@ export { COMPLETE, notifyEnd, type OnEnd, type StreamEnd } from './stream-end.js
 export { Transcript } from './transcript.js'
 export { View } from './view.js'
 
-/** Whether an answer is a stream. */
+/** Returns whether an answer is a stream. */
 export function isStream(answer: unknown): answer is AsyncIterable<unknown> {
   return (
     typeof answer === 'object' &&

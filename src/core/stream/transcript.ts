@@ -1,6 +1,6 @@
 import { Frame } from './frame.js'
 
-/** Memory per frame beside its text. Bytes. */
+/** Memory per frame, apart from its text. Bytes. */
 const FRAME_BYTES = 8
 
 /** What an external store holds of a transcript, as plain JSON. */

@@ -9,7 +9,7 @@ export interface BatcherOptions<Name extends string = 'batcher'> {
   maxItems?: number | undefined
   /** How long the first call waits for others. Milliseconds. @default 5 */
   maxDelayMs?: number | undefined
-  /** Name of the layer, its key in `stats()`. @default 'batcher' */
+  /** The layer's name and its key in `stats()`. @default 'batcher' */
   name?: Name | undefined
 }
 

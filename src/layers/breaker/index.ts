@@ -24,7 +24,11 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
    * @default 0.5
    */
   failureRate?: number | undefined
-  /** How many calls with a verdict the window must contain before a rate counts. @default 10 */
+  /**
+   * Minimum number of finished calls in the window before the circuit can open. Calls that count
+   * neither as success nor as failure are excluded.
+   * @default 10
+   */
   minimumCalls?: number | undefined
   /** Length of the window. Milliseconds, from 10 to 86400000 (a day). @default 10000 */
   windowMs?: number | undefined
@@ -80,7 +84,7 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
    * @default each process by itself
    */
   shared?: SharedState | undefined
-  /** Name of the layer, its key in `stats()`. @default 'breaker' */
+  /** The layer's name and its key in `stats()`. @default 'breaker' */
   name?: Name | undefined
 }
 

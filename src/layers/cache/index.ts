@@ -45,8 +45,8 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
    */
   storeTimeoutMs?: number | undefined
   /**
-   * State from `redisShared()`, used as a second level behind the memory. Caches with the same
-   * `name` share their entries. The function then needs a name, or the option `key`.
+   * State from `redisShared()`, used as a second level behind the entries in memory. Caches with
+   * the same `name` share their entries. The function then needs a name, or the option `key`.
    * @default none; each process has its own entries
    */
   shared?: SharedState | undefined
@@ -56,7 +56,7 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
    * @default the base's `key` trait, or else stable JSON of the request
    */
   key?: ((request: Request, context: Context) => string | undefined) | undefined
-  /** Name of the layer, its key in `stats()`. @default 'cache' */
+  /** The layer's name and its key in `stats()`. @default 'cache' */
   name?: Name | undefined
 }
 
@@ -73,8 +73,8 @@ export interface CacheLayer<Name extends string, Request = unknown>
  * Stores complete answers and returns them for equal requests. Streams are stored chunk by chunk
  * and replayed as streams; if the base can convert between forms, one stored answer serves both.
  * The client's answers are stored as text and parsed for each caller. Values of other functions are
- * deeply frozen, on a miss as on a hit. Bytes are copied for each caller. If an external store
- * fails, is slow, or returns an invalid entry, this counts as a miss and never fails a call.
+ * deeply frozen, even when the call was a miss. Bytes are copied for each caller. If an external
+ * store fails, is slow, or returns an invalid entry, this counts as a miss and never fails a call.
  *
  * A call with `cache: 'reload'` reads nothing stored, a call with `'no-store'` bypasses the cache.
  * Tenants never share answers.

@@ -3,7 +3,7 @@ import { digest, now } from '../../core/index.js'
 import { type StoredAnswer, sizeOf } from '../stored-form.js'
 import type { Entry, EntryStore } from './store.js'
 
-/** Rough memory per entry beside its content. Bytes. */
+/** Rough memory per entry, apart from its content. Bytes. */
 const ENTRY_BYTES = 200
 
 interface Kept {

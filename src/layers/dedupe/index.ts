@@ -21,11 +21,12 @@ import { type CallsInProgress, SharedCall } from './shared-call.js'
 export interface DedupeOptions<Name extends string = 'dedupe'> {
   /**
    * Also shares answers with calls in other processes, through state from `redisShared()`. The
-   * function then needs a name. If the shared state is unreachable, the call is made.
+   * function then needs a name. If the shared state is unreachable, this process makes the call
+   * itself.
    * @default shares only within this process
    */
   shared?: SharedState | undefined
-  /** Name of the layer, its key in `stats()`. @default 'dedupe' */
+  /** The layer's name and its key in `stats()`. @default 'dedupe' */
   name?: Name | undefined
 }
 

@@ -42,7 +42,7 @@ export interface FallbackOptions<Name extends string = 'fallback', Request = unk
    * @default accepts every answer
    */
   accept?: Accept['accept'] | undefined
-  /** Name of the layer, its key in `stats()`. @default 'fallback' */
+  /** The layer's name and its key in `stats()`. @default 'fallback' */
   name?: Name | undefined
 }
 
@@ -50,7 +50,7 @@ export interface FallbackOptions<Name extends string = 'fallback', Request = unk
 export interface FallbackStats {
   /** Calls answered by a candidate from the list. */
   readonly used: number
-  /** Calls without a candidate left that failed or returned a rejected answer. */
+  /** Calls that failed, or returned a rejected answer, because no candidate was left. */
   readonly exhausted: number
   /** `used`, by the candidate's model, or by its position (`candidate2`) when it has none. */
   readonly byCandidate: Readonly<Record<string, number>>

@@ -35,7 +35,7 @@ export interface HedgeOptions<Name extends string = 'hedge'> {
    * @default { size: 10, start: 1, perSuccess: 0.05 }
    */
   budget?: HedgeBudgetOptions | false | undefined
-  /** Name of the layer, its key in `stats()`. @default 'hedge' */
+  /** The layer's name and its key in `stats()`. @default 'hedge' */
   name?: Name | undefined
 }
 

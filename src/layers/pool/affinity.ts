@@ -18,9 +18,9 @@ interface Place {
 }
 
 /**
- * Sends calls of one conversation to the same member, which may have its beginning in a cache. A
- * new conversation goes where a weighted rendezvous hash sends it, which is the same in all
- * processes. It then stays with its last member for as long as it is remembered.
+ * Sends calls of one conversation to the same member, whose provider may have the conversation's
+ * beginning in a cache. A new conversation goes where a weighted rendezvous hash sends it, which is
+ * the same in all processes. It then stays with its last member for as long as it is remembered.
  */
 export class Affinity {
   readonly #of: ((request: unknown, context: Context) => unknown) | undefined

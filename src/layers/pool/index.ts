@@ -18,24 +18,25 @@ export interface PoolOptions<Name extends string = 'pool', Request = unknown> {
   /** Number of calls that may wait for a connection. Further calls are rejected. @default 1000 */
   maxWaiting?: number | undefined
   /**
-   * What to pause when upstream answers 429: the member, or only calls of the same model to that
-   * member. Nothing starts during the pause, which lasts as long as `Retry-After` says; otherwise 1
-   * s, doubled each time up to 8 s. The maximum is 60 s. After it, one call starts beside those in
-   * progress, then twice as many with each success.
+   * What to pause when upstream answers 429: all calls to that member (`'member'`), or only its
+   * calls of the same model (`'model'`). Nothing starts during the pause, which lasts as long as
+   * `Retry-After` says; otherwise 1 s, doubled each time up to 8 s. The maximum is 60 s. Afterwards
+   * one additional call may start, and the number doubles with each success.
    * @default 'member'
    */
   gate?: 'member' | 'model' | undefined
   /**
-   * Sends calls of one conversation to the same member, which may have its beginning in a cache,
-   * until 5 minutes after the last call. They go to another member while that one cannot accept
-   * them or has 25% more than its share of the calls. `true` uses the base's trait `conversation`;
-   * for the client that is model, system messages, tools and first user message. A function returns
-   * a value that identifies the conversation; when it returns undefined or throws, the least loaded
-   * member is used. Tenants never share a conversation.
+   * Sends calls of one conversation to the same member, whose provider may have the conversation's
+   * beginning in a cache. The assignment lasts until 5 minutes after the conversation's last call.
+   * Calls go to another member while that one cannot accept them or has 25% more than its share.
+   * `true` uses the base's trait `conversation`; for the client that is model, system messages,
+   * tools and first user message. A function returns a value that identifies the conversation; when
+   * it returns undefined or throws, the least loaded member is used. Tenants never share a
+   * conversation.
    * @default false
    */
   affinity?: boolean | ((request: Request, context: Context) => string | undefined) | undefined
-  /** Name of the layer, its key in `stats()`. @default 'pool' */
+  /** The layer's name and its key in `stats()`. @default 'pool' */
   name?: Name | undefined
 }
 

@@ -31,10 +31,11 @@ export interface QueueOptions<Name extends string = 'queue'> {
   /** Maximum wait. Milliseconds. @default no limit */
   maxWaitMs?: number | undefined
   /**
-   * Shares turns among tenants (the `tenant` of each call). Within a priority, the tenant with the
-   * least service goes next, counted in tokens where the base counts them, otherwise in calls. When
-   * the queue is full, a call of a tenant below its share displaces the latest call of the tenant
-   * furthest above its share. Has no effect while no call names a tenant.
+   * Shares turns among tenants (the `tenant` of each call). Within a priority, the tenant that has
+   * used the least so far, relative to its weight, goes next. Usage is counted in tokens if the
+   * base counts them, otherwise in calls. When the queue is full, a call of a tenant below its
+   * share displaces the latest call of the tenant furthest above its share. Has no effect while no
+   * call names a tenant.
    * @default true
    */
   fairness?: boolean | undefined
@@ -44,11 +45,12 @@ export interface QueueOptions<Name extends string = 'queue'> {
    */
   weights?: Readonly<Record<string, number>> | undefined
   /**
-   * What to pause when upstream answers 429: all calls, or only calls of the same model. Nothing
-   * starts during the pause, which lasts as long as `Retry-After` says; otherwise 1 s, doubled each
-   * time up to 8 s. The maximum is 60 s. After it, one call starts beside those in progress, then
-   * twice as many with each success. With an inner `pool`, the pool pauses its members instead.
-   * @default 'member', which means all calls
+   * What to pause when upstream answers 429: all calls (`'member'`), or only calls of the same
+   * model (`'model'`). Nothing starts during the pause, which lasts as long as `Retry-After` says;
+   * otherwise 1 s, doubled each time up to 8 s. The maximum is 60 s. Afterwards one additional call
+   * may start, and the number doubles with each success. With an inner `pool`, the pool pauses its
+   * members instead.
+   * @default 'member'
    */
   gate?: 'member' | 'model' | undefined
   /**
@@ -60,7 +62,7 @@ export interface QueueOptions<Name extends string = 'queue'> {
    * @default each process by itself
    */
   shared?: SharedState | undefined
-  /** Name of the layer, its key in `stats()`. @default 'queue' */
+  /** The layer's name and its key in `stats()`. @default 'queue' */
   name?: Name | undefined
 }
 
@@ -125,8 +127,8 @@ export interface QueueStats {
  * of them has waiting.
  *
  * A call with a deadline is rejected on arrival if, judging by recent calls, it would not finish in
- * time. This is checked again at the head of the queue. Under overload, slots so go to calls that
- * somebody still waits for.
+ * time. This is checked again at the head of the queue. As a result, an overloaded queue gives its
+ * slots to calls that somebody still waits for.
  *
  * @throws QueueFullError (`QUEUE_FULL`, status 503) on arrival, with `retryAfter`
  * @throws RateLimitError (`RATE_LIMITED`, status 429), with `retryAfter`, when a pause that

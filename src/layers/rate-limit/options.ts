@@ -9,7 +9,7 @@ export type LimitPlan = (key: string, context: Context) => number
 
 /** A limit on requests or tokens. */
 export interface LimitRateOptions {
-  /** Amount allowed in any interval, beside a burst: a number above 0, or a function. */
+  /** Amount allowed in any interval, in addition to the burst: a number above 0, or a function. */
   readonly limit: number | LimitPlan
   /** Length of the interval. Milliseconds. @default 60000 */
   readonly intervalMs?: number | undefined
@@ -91,14 +91,14 @@ export interface RateLimitOptions<Name extends string = 'rateLimit', Request = u
   shared?: SharedState | undefined
   /**
    * With `shared`: asks the shared state for every call. Otherwise each process borrows a twentieth
-   * of the limit for up to 2 s and decides alone within it, so all processes together may exceed
-   * the limit by that much each.
+   * of the limit for up to 2 s and decides alone within it, so the total may exceed the limit by a
+   * twentieth per process.
    * @default false
    */
   exact?: boolean | undefined
   /** Counts the tokens of a request's input. @default the base's trait `weigh` */
   countTokens?: ((request: Request) => number) | undefined
-  /** Name of the layer, its key in `stats()`. @default 'rateLimit' */
+  /** The layer's name and its key in `stats()`. @default 'rateLimit' */
   name?: Name | undefined
 }
 

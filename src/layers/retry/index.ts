@@ -45,7 +45,7 @@ export interface RetryOptions<Name extends string = 'retry'> {
   onRetry?: ((retry: { error: unknown; attempt: number; delayMs: number }) => void) | undefined
   /** Random numbers for the jitter, from 0 to below 1. @default Math.random */
   random?: (() => number) | undefined
-  /** Name of the layer, its key in `stats()`. @default 'retry' */
+  /** The layer's name and its key in `stats()`. @default 'retry' */
   name?: Name | undefined
 }
 

@@ -52,7 +52,7 @@ export interface ChaosOptions<Name extends string = 'chaos'> {
    * @default 1
    */
   seed?: number | undefined
-  /** Name of the layer, its key in `stats()`. @default 'chaos' */
+  /** The layer's name and its key in `stats()`. @default 'chaos' */
   name?: Name | undefined
 }
 

@@ -257,7 +257,7 @@ function chooseTool(body: Fields, messages: readonly Message[]): ChatQuestion['t
     if (tool === undefined) throw bad('tool_choice', 'must name one of the tools')
     return tool
   }
-  // After a tool's answer, reply with text. Otherwise an agent would loop for ever.
+  // After a tool's answer, reply with text. Otherwise an agent would loop forever.
   const asked =
     messages.at(-1)?.role !== 'tool' && lastPrompt(messages).toLowerCase().includes('call the tool')
   return choice === 'required' || asked ? tools[0] : undefined
