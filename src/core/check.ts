@@ -139,7 +139,6 @@ function rule<T, F>(
   return { expected, fallback, accepts }
 }
 
-/** An integer. */
 export const integer = <F>(fallback: F, range: Range): Rule<number | F> =>
   rule(
     words('an integer', range),
@@ -160,11 +159,9 @@ export const duration = <F>(
     within(value, { min, max }),
   )
 
-/** `true` or `false`. */
 export const flag = <F>(fallback: F): Rule<boolean | F> =>
   rule('true or false', fallback, (value) => typeof value === 'boolean')
 
-/** A function. */
 // biome-ignore lint/complexity/noBannedTypes: what the function takes is stated by the option's own type
 export const callback = <T extends Function>(): Rule<T | undefined> =>
   rule<T, undefined>('a function', undefined, (value) => typeof value === 'function')

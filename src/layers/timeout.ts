@@ -217,7 +217,6 @@ class TimedCall extends Cancel implements Expiring {
     this.#reject(reason)
   }
 
-  /** The answer has ended. */
   ended(): void {
     deadlines.clear(this)
     this.#partial?.stop()

@@ -75,7 +75,6 @@ export class Call extends CallContext implements Expiring {
     this.abort(new TimeoutError(ms))
   }
 
-  /** The answer has ended. */
   ended(end: StreamEnd = COMPLETE): void {
     this.trace?.end(end, this)
     this.#release()

@@ -1,7 +1,7 @@
 import type { BaseFacts } from '../traits.js'
 
 /** What a base knows about a request, for events. */
-export interface AskedFacts {
+export interface RequestInfo {
   readonly operation: string | undefined
   readonly model: string | undefined
   readonly stream: boolean | undefined
@@ -12,7 +12,11 @@ export interface AskedFacts {
 const LONGEST_NAME = 128
 
 /** Collects what a base knows about a request. */
-export function askedOf(base: BaseFacts, request: unknown, tenant: string | undefined): AskedFacts {
+export function requestInfoOf(
+  base: BaseFacts,
+  request: unknown,
+  tenant: string | undefined,
+): RequestInfo {
   const stream: unknown = base.streams?.(request)
   return {
     operation: nameIn(base.operation(request)),

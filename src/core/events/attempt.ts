@@ -1,13 +1,13 @@
 import { now } from '../time/clock.js'
 import type { AnswerReport, BaseFacts, TokenUsage } from '../traits.js'
 import { runHook } from '../warn.js'
-import { type AskedFacts, askedOf, nameIn } from './asked.js'
+import { nameIn, type RequestInfo, requestInfoOf } from './asked.js'
 import { carried, carriers } from './carriers.js'
 import type { EventUsage } from './index.js'
 import { type Cancelled, type EndOf, type Outcome, outcomeOf } from './outcome.js'
 
 /** What an attempt has learned about its answer. */
-export interface AnsweredFacts {
+export interface AnswerInfo {
   responseModel: string | undefined
   responseId: string | undefined
   finishReason: string | undefined
@@ -15,7 +15,7 @@ export interface AnsweredFacts {
   cost: number | undefined
 }
 
-export const nothingYet = (): AnsweredFacts => ({
+export const noAnswerYet = (): AnswerInfo => ({
   responseModel: undefined,
   responseId: undefined,
   finishReason: undefined,
@@ -24,7 +24,7 @@ export const nothingYet = (): AnsweredFacts => ({
 })
 
 /** The end of an attempt. */
-export interface AttemptEnd extends AskedFacts, AnsweredFacts, Pick<Outcome, 'outcome' | 'code'> {
+export interface AttemptEnd extends RequestInfo, AnswerInfo, Pick<Outcome, 'outcome' | 'code'> {
   readonly attempt: number
   readonly member: number | undefined
   readonly status: number | undefined
@@ -40,7 +40,7 @@ export interface AttemptOwner {
   readonly tenant: string | undefined
   /** The request of the call. Most attempts send the same one. */
   readonly request: unknown
-  readonly asked: AskedFacts
+  readonly asked: RequestInfo
   attemptEnded(end: AttemptEnd): void
 }
 
@@ -104,7 +104,9 @@ export class Attempt {
     const owner = this.#owner
     const { base } = owner
     const asked =
-      this.#request === owner.request ? owner.asked : askedOf(base, this.#request, owner.tenant)
+      this.#request === owner.request
+        ? owner.asked
+        : requestInfoOf(base, this.#request, owner.tenant)
     const { id, model, finishReason } = this.#report
     const usage = this.isNested ? undefined : this.#usage
     const { outcome, code } = outcomeOf(ended, cancel)

@@ -3,8 +3,8 @@ import type { TimeoutPhase } from '../errors.js'
 import { now } from '../time/clock.js'
 import type { BaseFacts } from '../traits.js'
 import { runHook } from '../warn.js'
-import { type AskedFacts, askedOf } from './asked.js'
-import { Attempt, type AttemptEnd, type AttemptOwner, addUsage, nothingYet } from './attempt.js'
+import { type RequestInfo, requestInfoOf } from './asked.js'
+import { Attempt, type AttemptEnd, type AttemptOwner, addUsage, noAnswerYet } from './attempt.js'
 import { carried, carriers } from './carriers.js'
 import {
   type CallMessage,
@@ -68,7 +68,7 @@ export class Trace implements AttemptOwner {
   readonly tenant: string | undefined
   readonly onEvent: EventListener | undefined
   readonly request: unknown
-  readonly asked: AskedFacts
+  readonly asked: RequestInfo
   /** Number of the outer call's attempt that this call is made in. */
   readonly #within: number | undefined
   readonly #message: CallMessage
@@ -80,7 +80,7 @@ export class Trace implements AttemptOwner {
   #handedOut = false
   #isOver = false
   /** Summed up over all attempts: total usage and cost, and details of the last complete answer. */
-  readonly #answered = nothingYet()
+  readonly #answered = noAnswerYet()
   /**
    * The async context of this call. Later events come from timers and from the ends of other calls,
    * but are published in this context.
@@ -92,7 +92,7 @@ export class Trace implements AttemptOwner {
     this.tenant = tenant
     this.onEvent = onEvent
     this.request = request
-    this.asked = askedOf(base, request, tenant)
+    this.asked = requestInfoOf(base, request, tenant)
     this.#within = attempt?.number
     if (attempt !== undefined) attempt.isNested = true
     const { name: stack } = base

@@ -1,6 +1,6 @@
 /**
- * Logs of texts. One process writes a log while others read it from any entry on. The writer holds
- * the log's lease, so there is only one at a time.
+ * Logs of texts. One process writes a log while others read it, starting at any entry. The writer
+ * holds the log's lease, so there is only one at a time.
  */
 export interface SharedLogs {
   /**
@@ -11,10 +11,13 @@ export interface SharedLogs {
   claim(key: string, options: LogOptions): Promise<LogClaim | null>
   /**
    * Reads a log from an entry on, whoever writes it. Resolves with undefined when there is no such
-   * log.
+   * log, or with null when the shared state could not be reached.
    */
   follow(key: string, from: number): Promise<LogReader | undefined | null>
-  /** Asks the writer to stop. Resolves with whether there is such a log. */
+  /**
+   * Asks the writer to stop. Resolves with whether there is such a log, or with null when the
+   * shared state could not be reached.
+   */
   stop(key: string): Promise<boolean | null>
 }
 

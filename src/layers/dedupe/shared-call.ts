@@ -85,7 +85,7 @@ export class SharedCall implements AbortListener, Sharing, OwnedCall {
     this.#unlist()
   }
 
-  /** Lets nobody join from now on. */
+  /** Accepts no more callers from now on. */
   #unlist(): void {
     this.#calls.delete(this.#key, this)
   }

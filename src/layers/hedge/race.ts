@@ -40,7 +40,6 @@ class Try extends Scope {
     deadlines.clear(this.#race)
   }
 
-  /** Its answer has ended. */
   ended(): void {
     this.dispose()
   }

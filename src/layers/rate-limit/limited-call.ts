@@ -79,7 +79,6 @@ export class LimitedCall {
     )
   }
 
-  /** Its answer has ended. */
   ended(end: StreamEnd): void {
     this.#settle(this.#taken(end.outcome === 'complete'))
   }

@@ -66,7 +66,7 @@ export class MemoryStore implements LimitStore {
   }
 
   #line(account: Account, idleFrom: number): void {
-    // A key that was evicted while a call of it was running is no longer in the heap.
+    // A key that was evicted while one of its calls was running is no longer in the heap.
     if (this.#accounts.get(account.key) !== account) return
     if (account.deadlineSlot !== NOT_WAITING) this.#idle.remove(account)
     account.idleFrom = idleFrom

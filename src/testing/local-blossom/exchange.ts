@@ -201,7 +201,7 @@ export class Exchange {
           reject(reason)
         },
       )
-      this.changed() // what led here, and that the waiting has begun
+      this.changed() // so that `waitFor()` sees the latest state
     })
   }
 }

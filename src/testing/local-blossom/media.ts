@@ -22,7 +22,7 @@ export function drawPng(
   const columns = Math.min(width, MAX_SIDE)
   const rows = Math.min(height, MAX_SIDE)
   const colours = digest(prompt, model, seed)
-  const pixels = Buffer.alloc(rows * (1 + columns * 3)) // each row begins with its filter type, 0 = none
+  const pixels = Buffer.alloc(rows * (1 + columns * 3)) // each row starts with its filter type, 0 = none
   for (let y = 0; y < rows; y++) {
     for (let x = 0; x < columns; x++) {
       const share = (x + y) / (columns + rows)
@@ -36,7 +36,7 @@ export function drawPng(
   const header = Buffer.alloc(13)
   header.writeUInt32BE(columns, 0)
   header.writeUInt32BE(rows, 4)
-  header.set([8, 2, 0, 0, 0], 8) // 8 bits a channel, RGB, deflate, no filter method, not interlaced
+  header.set([8, 2, 0, 0, 0], 8) // 8 bits per channel, RGB, deflate, no filter method, not interlaced
   const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
   return Buffer.concat([
     signature,
@@ -62,9 +62,9 @@ export function toneWav(text: string, voice: string, model: string): Buffer {
   wav.writeUInt16LE(1, 20) // PCM
   wav.writeUInt16LE(1, 22) // one channel
   wav.writeUInt32LE(rate, 24)
-  wav.writeUInt32LE(rate * 2, 28) // bytes a second
-  wav.writeUInt16LE(2, 32) // bytes a sample
-  wav.writeUInt16LE(16, 34) // bits a sample
+  wav.writeUInt32LE(rate * 2, 28) // bytes per second
+  wav.writeUInt16LE(2, 32) // bytes per sample
+  wav.writeUInt16LE(16, 34) // bits per sample
   wav.write('data', 36, 'latin1')
   wav.writeUInt32LE(samples * 2, 40)
   for (let index = 0; index < samples; index++) {
