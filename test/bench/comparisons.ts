@@ -50,20 +50,20 @@ export const comparisons: readonly Comparison[] = [
   calls,
   streams,
   {
-    title: 'first text of a stream, added to undici',
+    title: "first text of a stream, added to undici's",
     unit: 'ms',
     better: 'less',
     figure: (run, name) => run.added('first-text', name, RAW),
   },
   policies,
   {
-    title: 'useful answers at 5 × the load that upstream can bear, of its capacity',
+    title: 'useful answers under 5 × overload, as a share of capacity',
     unit: '',
     better: 'more',
     figure: (run, name) => run.value('overload.5x', name === COCKATIEL ? SHORT_LINE : name),
   },
   {
-    title: 'memory of a call that waits',
+    title: 'memory of a waiting call',
     unit: 'bytes',
     better: 'less',
     figure: (run, name) => run.value('memory.waiting', name),
@@ -76,7 +76,7 @@ export const comparisons: readonly Comparison[] = [
       run.ratio('import-and-size.import', name === OURS ? LIBRARY : name, 'undici'),
   },
   {
-    title: 'gateway: added to a call, × a pipe that copies bytes',
+    title: 'gateway: time added to a call, × a pipe that only copies bytes',
     unit: '×',
     better: 'less',
     figure: (run, name) =>
