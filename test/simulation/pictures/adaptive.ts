@@ -47,7 +47,7 @@ export async function drawAdaptive(clock: FakeClock): Promise<Drawn> {
   const title = 'Adaptive concurrency while the capacity halves and comes back'
   return {
     svg: svgOf(title, limit, inProgress, counts),
-    caption: `Simulated: an upstream that takes ${CAPACITY} calls at once, ${HALF} from second ${HALVED_AT} on, and ${CAPACITY} again from second ${BACK_AT} on. ${percent[0]}, ${percent[1]} and ${percent[2]} of what it can do is done; when the capacity is back, four fifths of it are in use after ${(found?.[0] ?? Number.NaN) - BACK_AT} s. ${((100 * all) / requests).toFixed(1)} % of the requests are refused.`,
+    caption: `Simulation: upstream handles ${CAPACITY} concurrent calls, from second ${HALVED_AT} only ${HALF}, and from second ${BACK_AT} again ${CAPACITY}. In these three phases, ${percent[0]}, ${percent[1]} and ${percent[2]} of its capacity is used. After the capacity has returned, it takes ${(found?.[0] ?? Number.NaN) - BACK_AT} s until four fifths of it are in use. Upstream refuses ${((100 * all) / requests).toFixed(1)} % of the requests.`,
   }
 }
 

@@ -89,6 +89,6 @@ export async function drawFairness(clock: FakeClock): Promise<Drawn> {
       },
       panel,
     ),
-    caption: `Simulated: four tenants with a call a second each, ${SLOTS} slots, answers of a second. While a fifth keeps ${FLOOD} calls waiting, 95 % of their calls wait at most ${quick} s; without fairness ${slow} s.`,
+    caption: `Simulation: ${SLOTS} slots, answers take one second, and four tenants make one call per second each. A fifth tenant keeps ${FLOOD} calls waiting. With fairness, 95 % of the four tenants' calls wait at most ${quick} s; without it, ${slow} s.`,
   }
 }

@@ -47,6 +47,6 @@ export async function drawHedging(clock: FakeClock): Promise<Drawn> {
       },
       panel,
     ),
-    caption: `Simulated: answers take a second on average, and one in fifty ten times as long. With the defaults the 99th percentile is ${at(withHedge, 0.99)} s instead of ${at(without, 0.99)} s, for ${extra} more calls.`,
+    caption: `Simulation: answers take one second on average, and one in fifty takes ten times as long. With the default options, the 99th percentile is ${at(withHedge, 0.99)} s instead of ${at(without, 0.99)} s, at the cost of ${extra} more calls.`,
   }
 }

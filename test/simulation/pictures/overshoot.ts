@@ -64,6 +64,6 @@ export async function drawOvershoot(clock: FakeClock): Promise<Drawn> {
       },
       panel,
     ),
-    caption: `Simulated: ten calls a second come from six seconds before the edge of a minute on. By a limit of ${LIMIT} a minute a fixed window lets ${most(fixed)} of them through within one minute, \`rateLimit()\` ${most(ours)}.`,
+    caption: `Simulation: ten calls per second arrive, beginning six seconds before a full minute. With a limit of ${LIMIT} per minute, a fixed window lets ${most(fixed)} of them through within one minute, and \`rateLimit()\` ${most(ours)}.`,
   }
 }
