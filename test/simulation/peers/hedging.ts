@@ -75,7 +75,7 @@ function withKit(
 
 /** Those who ask a second time when the first answer is late, by their names in the table. */
 export const hedgers: Readonly<Record<string, (answer: Answer) => Call>> = {
-  'no second try': (answer) => stack(answer),
+  'no second request': (answer) => stack(answer),
   '**`hedge`**': (answer) => stack(answer, hedge({ to: [stack(answer)] })),
   '**`hedge`**, `budget: false`': (answer) =>
     stack(answer, hedge({ to: [stack(answer)], budget: false })),

@@ -35,18 +35,14 @@ async function table(
 }
 
 const limits = () =>
-  table(
-    ['of 60 calls, begin at once', 'around an edge', 'under load', 'used'],
-    limiters,
-    async (name) => {
-      const { atOnce, edge, load, used } = await limitFigures(name)
-      return [String(atOnce), times(edge), times(load), percent(used)]
-    },
-  )
+  table(['60 at once', 'across a boundary', 'under load', 'used'], limiters, async (name) => {
+    const { atOnce, edge, load, used } = await limitFigures(name)
+    return [String(atOnce), times(edge), times(load), percent(used)]
+  })
 
 const tokens = () =>
   table(
-    ['tokens in a minute', 'used', 'small calls, after five refused', 'dear call', 'behind it'],
+    ['tokens in a minute', 'used', 'small calls, after refusals', 'large call', 'behind it'],
     doubleLimiters,
     async (name) => {
       const figures = await doubleFigures(name)
@@ -63,7 +59,7 @@ const tokens = () =>
 
 const fairness = () =>
   table(
-    ['calls until a newcomer begins', "Jain's index", 'most in progress', 'one tenant alone'],
+    ['calls until a new tenant starts', "Jain's index", 'most in progress', 'one tenant alone'],
     queues,
     async (name) => {
       const { newcomer, index, most, alone } = await fairnessFigures(name)
@@ -73,7 +69,7 @@ const fairness = () =>
 
 const capacity = () =>
   table(
-    ['takes 8: in use', 'requests refused', 'takes 64: in use', 'requests refused'],
+    ['capacity 8: in use', 'requests refused', 'capacity 64: in use', 'requests refused'],
     guesses,
     async (name) => {
       const { small, large } = await guessFigures(name)
@@ -83,7 +79,7 @@ const capacity = () =>
 
 const hedging = () =>
   table(
-    ['median', '99th percentile', 'extra calls', 'slow: 99th percentile', 'extra calls'],
+    ['median', '99th percentile', 'extra calls', 'slow: 99th percentile', 'slow: extra calls'],
     hedgers,
     async (name) => {
       const { well, slow } = await hedgingFigures(name)
