@@ -80,92 +80,99 @@ export const ClientVariables = v.object({
   BLOSSOM_POOL_GATE: choice(
     'member',
     ['member', 'model'],
-    'What waits after a 429: all calls (`member`), or those of the same model.',
+    'What pauses after a 429: all calls (`member`), or only calls of the same model (`model`).',
   ),
   BLOSSOM_QUEUE_CONCURRENCY: integerOr(
     'adaptive',
     5,
     1,
     100_000,
-    'Calls in progress at a time; `adaptive` finds what upstream takes.',
+    'Most calls in progress at a time; `adaptive` finds the number by itself.',
   ),
   BLOSSOM_QUEUE_MAX_WAITING: integer(1_000, 0, 10_000_000, 'Calls that may wait.'),
   BLOSSOM_QUEUE_WEIGHTS: pairs(
     'tenants with numbers from 0.001 to 1000000, such as gold=3, separated by commas',
     readWeight,
-    'Shares of tenants while calls wait; all others have 1.',
+    'Weights by which waiting tenants take turns; tenants that are not listed have 1.',
   ),
   BLOSSOM_BREAKER_SLOW_MS: integer(
     0,
     0,
     LONGEST_MS,
-    'From when on an answer, or the first token of a stream, is slow: half of them being so stops the calls of a model as failures do; 0 for never.',
+    "An answer, or the first token of a stream, that takes longer is slow. When half of a model's answers are slow, its calls are refused, as after failures. 0 switches this off.",
   ),
-  BLOSSOM_BREAKER_TRIALS: integer(1, 1, 1_000, 'Calls on trial before a model is used again.'),
+  BLOSSOM_BREAKER_TRIALS: integer(1, 1, 1_000, 'Trial calls before a model is used again.'),
   BLOSSOM_RATE_LIMIT_PER_MINUTE: perMinute(
-    'Calls a minute that may go upstream, a sixth of them at once; 0 for no limit.',
+    'Calls per minute that may go upstream, a sixth of them at once; 0 for no limit.',
     1_000_000,
   ),
   BLOSSOM_TOKEN_LIMIT_PER_MINUTE: perMinute(
-    'Tokens a minute of these calls; 0 for no limit.',
+    'Tokens per minute of these calls; 0 for no limit.',
     1_000_000_000,
   ),
-  BLOSSOM_BUDGET: budget('What all calls together may cost, by `BLOSSOM_PRICES`; in UTC.'),
+  BLOSSOM_BUDGET: budget(
+    'What all calls together may cost, by `BLOSSOM_PRICES`. Days and months are in UTC.',
+  ),
   BLOSSOM_TENANT_LIMIT_PER_MINUTE: perMinute(
-    'Calls a minute of each tenant, a sixth of them at once; 0 for no limit.',
+    'Calls per minute for each tenant, a sixth of them at once; 0 for no limit.',
     1_000_000,
   ),
   BLOSSOM_TENANT_TOKEN_LIMIT_PER_MINUTE: perMinute(
-    'Tokens a minute of each tenant; 0 for no limit.',
+    'Tokens per minute for each tenant; 0 for no limit.',
     1_000_000_000,
   ),
-  BLOSSOM_TENANT_BUDGET: budget('What the calls of each tenant may cost; in UTC.'),
+  BLOSSOM_TENANT_BUDGET: budget(
+    'What the calls of each tenant may cost. Days and months are in UTC.',
+  ),
   BLOSSOM_TENANT_LIMIT_MODE: choice(
     'wait',
     ['wait', 'reject'],
-    'What becomes of calls above the limits of a tenant. Above a budget they are rejected.',
+    'Whether calls above the limits of a tenant wait or are rejected. Calls above a budget are always rejected.',
   ),
   BLOSSOM_PRICES: pairs(
     'models with the prices of a million tokens of input, output and, if it differs, cached input, such as openai=0.15/0.6/0.075, separated by commas',
     readPrice,
-    'What budgets go by; `*` stands for all other models. Calls without a price are rejected.',
+    'The prices for the budgets; `*` stands for all other models. Calls without a price are rejected.',
   ),
   BLOSSOM_FALLBACK_MODELS: models(
-    'Models that answer chats when the one asked for fails, in this order.',
+    'Models that are asked in this order when the requested model fails to answer a chat.',
   ),
   BLOSSOM_HEDGE_MODELS: models(
-    'Models of which the first that differs from the one asked for is asked as well when a chat is slow; who begins first answers.',
+    'When a chat is slow, a second request goes to the first of these models that differs from the requested one. The request whose answer begins first wins.',
   ),
   BLOSSOM_HEDGE_DELAY_MS: integerOr(
     'p95',
     'p95',
     1,
     LONGEST_MS,
-    'When a chat is slow; `p95`: when it takes longer than 95 % of the last ones.',
+    'After how long a chat is slow; `p95`: when it takes longer than 95 % of the last ones.',
   ),
   BLOSSOM_CACHE: onOrOff('on', 'Whether answers are cached.'),
   BLOSSOM_CACHE_TTL_MS: integer(30 * 60_000, 1, LONGEST_MS, 'How long an answer is cached.'),
   REDIS_URL: text(
     'an address such as redis://127.0.0.1:6379',
     isRedisURL,
-    'Redis, by which several servers share their cache, identical calls, limits and what they know of upstream. Needs the package `redis`.',
+    'Address of the Redis in which several servers share their cache, identical calls, limits and circuits. Needs the package `redis`.',
   ),
-  BLOSSOM_SHARED_CACHE: onOrOff('on', 'Whether servers with one `REDIS_URL` share their cache.'),
+  BLOSSOM_SHARED_CACHE: onOrOff(
+    'on',
+    'Whether servers with the same `REDIS_URL` share their cache.',
+  ),
   BLOSSOM_SHARED_DEDUPE: onOrOff(
     'on',
-    'Whether identical calls of servers with one `REDIS_URL` share one upstream call.',
+    'Whether identical calls of servers with the same `REDIS_URL` share one upstream call.',
   ),
   BLOSSOM_SHARED_LIMITS: onOrOff(
     'on',
-    'Whether servers with one `REDIS_URL` share their limits and budgets.',
+    'Whether servers with the same `REDIS_URL` share their limits and budgets.',
   ),
   BLOSSOM_SHARED_BREAKER: onOrOff(
     'on',
-    'Whether servers with one `REDIS_URL` tell each other when they stop the calls of a model.',
+    'Whether a model whose calls one server refuses is refused by all servers with the same `REDIS_URL`.',
   ),
   BLOSSOM_SHARED_CONCURRENCY: onOrOff(
     'off',
-    'Whether `BLOSSOM_QUEUE_CONCURRENCY`, a number then, is of all servers with one `REDIS_URL` together.',
+    'Whether `BLOSSOM_QUEUE_CONCURRENCY`, which must be a number then, applies to all servers with the same `REDIS_URL` together.',
   ),
   BLOSSOM_FORWARD_KEYS: forwardKeys,
 })
@@ -188,11 +195,14 @@ export const GatewayVariables = v.object({
     isTokenText,
     'The token for the live page, and for clearing the cache.',
   ),
-  BLOSSOM_METRICS: onOrOff('off', 'Whether `/metrics` is served to everybody.'),
+  BLOSSOM_METRICS: onOrOff(
+    'off',
+    'Whether `/metrics` is served, to everybody unless `BLOSSOM_METRICS_TOKEN` is set.',
+  ),
   BLOSSOM_METRICS_TOKEN: text(
     'at least 16 printable ASCII characters',
     isTokenText,
-    'The Bearer token for `/metrics`, which is then served.',
+    'Serves `/metrics` to callers with this Bearer token.',
   ),
   BLOSSOM_BODY_LIMIT: integer(1024 * 1024, 1, 1024 * 1024 * 1024, 'Largest body, in bytes.'),
   BLOSSOM_ERROR_DETAIL: choice(
