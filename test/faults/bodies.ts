@@ -64,17 +64,17 @@ export const bodies: Group = {
   title: 'Bodies',
   rows: [
     ...CALLS.flatMap((call) => [
-      network({ fault: 'an end before the promised length', call, play: goodBut(most, 'fin') }),
+      network({ fault: 'an end before the announced length', call, play: goodBut(most, 'fin') }),
       network({ fault: 'a reset in the body', call, play: goodBut(most, 'rst') }),
     ]),
     network({ fault: 'an end in a chunk', play: says(`${CHUNKED}ff\r\n{"id":`) }),
     network({ fault: 'an end between chunks', play: says(`${CHUNKED}6\r\n{"id":\r\n`) }),
     protocol({
-      fault: 'an end in a body of no told length',
+      fault: 'an end in a body of unknown length',
       play: says((request) => OPEN + most(goodCompletion(request))),
     }),
     late({
-      fault: 'a body of one byte a second',
+      fault: 'a body at one byte per second',
       play: drips(
         (request) => headOf(goodBytes(request)),
         (request) => bodyOf(goodBytes(request)),
@@ -82,7 +82,7 @@ export const bodies: Group = {
       ),
     }),
     late({
-      fault: 'a body of one byte a second',
+      fault: 'a body at one byte per second',
       call: 'image.generate',
       play: drips(
         (request) => headOf(goodBytes(request)),
@@ -90,10 +90,10 @@ export const bodies: Group = {
         1_000,
       ),
     }),
-    late({ fault: 'half a body and then silence', play: goodBut(most, 'silence') }),
-    late({ fault: 'a head and then silence', play: goodBut(headOf, 'silence') }),
+    late({ fault: 'half a body, then silence', play: goodBut(most, 'silence') }),
+    late({ fault: 'a head, then silence', play: goodBut(headOf, 'silence') }),
     late({
-      fault: 'spaces for ever, one each second',
+      fault: 'endless spaces, one per second',
       play: repeats(CHUNKED, '1\r\n \r\n', 1_000),
     }),
     ...JSON_CALLS.flatMap((call) => [
@@ -107,7 +107,7 @@ export const bodies: Group = {
         call,
         play: json((request) => most(goodCompletion(request))),
       }),
-      protocol({ fault: 'nothing', call, play: json('') }),
+      protocol({ fault: 'an empty body', call, play: json('') }),
       protocol({
         fault: 'a web page',
         call,
@@ -122,7 +122,7 @@ export const bodies: Group = {
       }),
     ]),
     protocol({
-      fault: 'JSON that repeats the prompt and breaks off',
+      fault: 'truncated JSON that contains the prompt',
       play: json(({ body }) => `{"text":${body}`),
     }),
     protocol({
@@ -141,7 +141,9 @@ export const bodies: Group = {
       '{"choices":[{}]}',
       '{"choices":[{"message":"x"}]}',
       '{"choices":{"0":{"message":{}}}}',
-    ].map((shape) => protocol({ fault: `JSON of another shape: ${shape}`, play: json(shape) })),
+    ].map((shape) =>
+      protocol({ fault: `JSON with the wrong structure: ${shape}`, play: json(shape) }),
+    ),
     ...[
       '{}',
       '{"data":[]}',
@@ -149,60 +151,64 @@ export const bodies: Group = {
       '{"data":[{"index":7,"embedding":[1]}]}',
     ].map((shape) =>
       protocol({
-        fault: `JSON of another shape: ${shape}`,
+        fault: `JSON with the wrong structure: ${shape}`,
         call: 'embeddings.create',
         play: json(shape),
       }),
     ),
     fine({
-      fault: 'a picture of no told length',
+      fault: 'an image of unknown length',
       call: 'image.generate',
       play: picture('fin'),
       kept: false,
     }),
     // HTTP cannot tell it from a whole one.
     fine({
-      fault: 'a picture of no told length that is reset',
+      fault: 'an image of unknown length that is reset',
       call: 'image.generate',
       play: picture('rst'),
       kept: false,
     }),
     protocol({
-      fault: 'JSON where a picture is due',
+      fault: 'JSON instead of an image',
       call: 'image.generate',
       play: json('{"url":"x"}'),
     }),
     protocol({
-      fault: 'a web page where a picture is due',
+      fault: 'a web page instead of an image',
       call: 'image.generate',
       play: answers(200, '<p>', { 'content-type': 'text/html' }),
     }),
     protocol({
-      fault: 'a picture of nothing',
+      fault: 'an empty image',
       call: 'image.generate',
       play: answers(200, '', { 'content-type': 'image/png' }),
     }),
-    protocol({ fault: 'a picture without a label', call: 'image.generate', play: labelled('') }),
+    protocol({
+      fault: 'an image without a content type',
+      call: 'image.generate',
+      play: labelled(''),
+    }),
     network({
-      fault: 'an error inside an answer of 200',
+      fault: 'an error in an answer with status 200',
       play: json('{"error":{"message":"No."}}'),
       ends: 'SERVER',
     }),
     network({
-      fault: 'an error of status 429 inside an answer of 200',
+      fault: 'an error with status 429 in an answer with status 200',
       play: json('{"error":{"code":429}}'),
       ends: 'RATE_LIMITED',
       breaker: {},
     }),
     network({
-      fault: 'an error of status 400 inside an answer of 200',
+      fault: 'an error with status 400 in an answer with status 200',
       play: json('{"error":{"code":400}}'),
       ends: 'BAD_REQUEST',
       requests: 1,
       breaker: {},
     }),
     network({
-      fault: 'an error where a picture is due',
+      fault: 'an error instead of an image',
       call: 'image.generate',
       play: json('{"error":{"message":"No."}}'),
       ends: 'SERVER',
@@ -215,7 +221,7 @@ export const bodies: Group = {
       play: labelled('text/html; charset=utf-8'),
     }),
     fine({
-      fault: 'a body byte by byte',
+      fault: 'a body sent byte by byte',
       play: pieces(
         (request) => [headOf(goodBytes(request)), ...bodyOf(goodBytes(request))],
         'answered',
@@ -226,29 +232,29 @@ export const bodies: Group = {
       play: json((request) => `\ufeff${goodCompletion(request)}`),
     }),
     fine({
-      fault: 'no content, but a tool call',
+      fault: 'a tool call without content',
       call: 'chat.create',
       play: json(JSON.stringify(completion(null, { tool_calls: [tool] }))),
       text: 'null',
     }),
     fine({
-      fault: 'no content, but a tool call',
+      fault: 'a tool call without content',
       play: json(JSON.stringify(completion(null, { tool_calls: [tool] }))),
       text: '',
     }),
     fine({
-      fault: 'content that is empty',
+      fault: 'empty content',
       play: json(JSON.stringify(completion(''))),
       text: '',
       kept: false,
     }),
     fine({
-      fault: 'content that is no text',
+      fault: 'content that is not text',
       play: json(JSON.stringify(completion(5 as never))),
       text: '',
     }),
     fine({
-      fault: 'bytes that are no UTF-8',
+      fault: 'bytes that are not UTF-8',
       play: json(Buffer.from(JSON.stringify(completion('a\u00ff')), 'latin1')),
       text: 'a\ufffd',
     }),
@@ -278,18 +284,18 @@ export const bodies: Group = {
       play: json('['.repeat(200_000) + ']'.repeat(200_000)),
     }),
     protocol({
-      fault: 'gzip that is none',
+      fault: 'invalid gzip',
       play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: gzip\r\n')),
     }),
     protocol({
-      fault: 'gzip that nobody asked for',
+      fault: 'gzip that was not requested',
       play: answers(200, (request) => gzipSync(goodCompletion(request)), {
         'content-encoding': 'gzip',
         'content-type': 'application/json',
       }),
     }),
     protocol({
-      fault: 'half a gzip',
+      fault: 'truncated gzip',
       play: answers(200, (request) => gzipSync(goodCompletion(request)).subarray(0, 30), {
         'content-encoding': 'gzip',
       }),
@@ -303,7 +309,7 @@ export const bodies: Group = {
       play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: rot13\r\n')),
     }),
     protocol({
-      fault: 'gzip that is not told of',
+      fault: 'gzip without a content-encoding',
       play: json((request) => gzipSync(goodCompletion(request))),
     }),
     tooLarge({
@@ -313,9 +319,9 @@ export const bodies: Group = {
         'silence',
       ),
     }),
-    tooLarge({ fault: 'a body without end', play: repeats(OPEN, ' '.repeat(2 ** 18), 'at once') }),
+    tooLarge({ fault: 'an endless body', play: repeats(OPEN, ' '.repeat(2 ** 18), 'at once') }),
     tooLarge({
-      fault: 'a picture without end',
+      fault: 'an endless image',
       call: 'image.generate',
       play: repeats(OPEN.replace('application/json', 'image/png'), ' '.repeat(2 ** 18), 'at once'),
     }),

@@ -70,8 +70,8 @@ export const openCircuits: Group = {
   title: 'Slow calls and trials',
   rows: [
     slow('three slow answers', late, {}),
-    slow('three streams with slow first words', late, { call: 'text.stream' }),
-    slow('three streams whose last words are slow', lateInTheEnd, {
+    slow('three streams with a slow first token', late, { call: 'text.stream' }),
+    slow('three streams with a slow last token', lateInTheEnd, {
       call: 'text.stream',
       ends: 'answer',
       requests: 4,
@@ -79,7 +79,7 @@ export const openCircuits: Group = {
       after: () => {},
     }),
     onTrial(
-      'the trial fails, and it stays open for twice as long',
+      'the trial fails, and the circuit stays open for twice as long',
       1,
       async (scene) => {
         scene.upstream.fault({ play: json('{}', 503) })
@@ -95,7 +95,7 @@ export const openCircuits: Group = {
       },
     ),
     onTrial(
-      'one trial is answered, and closes it',
+      'one trial succeeds, and the circuit closes',
       1,
       async (scene) => {
         await answered(scene, 'i')
@@ -104,7 +104,7 @@ export const openCircuits: Group = {
       { ends: 'answer', requests: 5, breaker: { failures: 3, successes: 2 } },
     ),
     onTrial(
-      'two calls are on trial, and a third one is refused',
+      'two trials run, and a third call is refused',
       2,
       async (scene) => {
         const [, , outcome] = await Promise.all([
@@ -117,7 +117,7 @@ export const openCircuits: Group = {
       { requests: 5, breaker: { failures: 3, successes: 2 } },
     ),
     onTrial(
-      'the caller of the trial aborts, and the next call is one',
+      'the caller of the trial aborts, and the next call becomes the trial',
       1,
       async (scene) => {
         scene.upstream.fault({ play: [silent] })
@@ -130,7 +130,7 @@ export const openCircuits: Group = {
       { ends: 'answer', requests: 5, breaker: { failures: 3, successes: 1 } },
     ),
     onTrial(
-      'the trial is slow, and opens it again',
+      'the trial is slow, and the circuit opens again',
       1,
       async (scene) => {
         scene.upstream.fault({ play: [late] })

@@ -20,9 +20,7 @@ const lookup = (
   const host = `${meaning.toLowerCase().replace('_', '-')}.invalid`
   return {
     fault:
-      meaning === 'never'
-        ? 'the look-up of the name never ends'
-        : `the name is not found (${meaning})`,
+      meaning === 'never' ? 'the name lookup never ends' : `the name is not found (${meaning})`,
     ...THREE,
     baseURL: ({ url }) => url.replace('127.0.0.1', host),
     before: ({ upstream }) => names.name(host, meaning, () => upstream.reached++),
@@ -116,20 +114,20 @@ export const connecting: Group = {
       ...THREE,
     },
     {
-      fault: 'the connection is ended when it is made',
+      fault: 'the connection is closed when it is made',
       accept: (socket) => socket.end(),
       ends: 'NETWORK',
       ...THREE,
     },
     {
-      fault: 'the connection is made and nobody speaks',
+      fault: 'the connection is made and nothing is sent',
       accept: () => {},
       clock: true,
       ends: 'TIMEOUT',
       ...THREE,
     },
     {
-      fault: 'the connection is made and nobody speaks',
+      fault: 'the connection is made and nothing is sent',
       call: 'text.stream',
       accept: () => {},
       clock: true,
@@ -138,7 +136,7 @@ export const connecting: Group = {
       ...THREE,
     },
     {
-      fault: 'nobody speaks, and the caller has 15 s',
+      fault: 'nothing is sent, and the caller has a deadline of 15 s',
       options: { timeoutMs: 15_000 },
       accept: () => {},
       clock: true,
@@ -148,48 +146,44 @@ export const connecting: Group = {
       breaker: { failures: 2 },
     },
     {
-      fault: 'another protocol is spoken first',
+      fault: 'upstream first sends another protocol',
       accept: (socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n'),
       ends: 'PROTOCOL',
       ...THREE,
     },
     {
-      fault: 'TLS is spoken where HTTP is due',
+      fault: 'upstream uses TLS instead of HTTP',
       accept: (socket) => socket.end(Buffer.from('15030100020246', 'hex')),
       ends: 'PROTOCOL',
       ...THREE,
     },
     {
-      fault: 'a request over a kept connection meets a reset',
+      fault: 'a reused connection is reset',
       play: [goodAnswer, reset],
       ...afterAnother,
     },
     lookup('ENOTFOUND', { ends: 'NETWORK', error: { cause: { code: 'ENOTFOUND' } } }),
     lookup('EAI_AGAIN', { ends: 'NETWORK', error: { cause: { code: 'EAI_AGAIN' } } }),
     lookup('never', { ends: 'TIMEOUT', clock: true }),
-    certificate(
-      'unknown',
-      'the certificate is vouched for by nobody',
-      'DEPTH_ZERO_SELF_SIGNED_CERT',
-    ),
+    certificate('unknown', 'the certificate is self-signed', 'DEPTH_ZERO_SELF_SIGNED_CERT'),
     certificate('elsewhere', 'the certificate is for another host', 'ERR_TLS_CERT_ALTNAME_INVALID'),
     certificate('expired', 'the certificate has expired', 'CERT_HAS_EXPIRED'),
     {
-      fault: 'plain HTTP is spoken where TLS is due',
+      fault: 'upstream uses plain HTTP instead of TLS',
       ...secure,
       ...plain,
       ends: 'NETWORK',
       ...THREE,
     },
     {
-      fault: 'the TLS handshake is reset',
+      fault: 'the connection is reset during the TLS handshake',
       ...secure,
       accept: (socket) => socket.resetAndDestroy(),
       ends: 'NETWORK',
       ...THREE,
     },
     {
-      fault: 'the TLS handshake is ended',
+      fault: 'the connection is closed during the TLS handshake',
       ...secure,
       accept: (socket) => socket.end(),
       ends: 'NETWORK',

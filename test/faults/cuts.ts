@@ -77,8 +77,8 @@ async function sweep(
 
 export const cuts: readonly Circle[] = [
   {
-    fault: `an answer cut at every ${STEP}rd byte, by an end or a reset`,
-    ends: 'answer, whole',
+    fault: `an answer that ends or is reset after every ${STEP}rd byte`,
+    ends: 'a complete answer',
     requests: 'two',
     breaker: 'a failure, a success',
     run: () =>
@@ -95,10 +95,10 @@ export const cuts: readonly Circle[] = [
       ),
   },
   {
-    fault: `a stream cut at every ${STEP}rd byte, by an end or a reset`,
-    ends: 'answer, whole, or STREAM behind a part that is right',
-    requests: 'two before the first words, then one',
-    breaker: 'a failure, or a success behind the finish reason',
+    fault: `a stream that ends or is reset after every ${STEP}rd byte`,
+    ends: 'a complete answer, or STREAM after a correct part of it',
+    requests: 'two before the first content, then one',
+    breaker: 'a failure, or a success after the finish reason',
     run: () =>
       around({}, ({ way }) =>
         sweep(way, read, ({ text, error, attempts, failures, successes }, whole) => {

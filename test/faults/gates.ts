@@ -56,14 +56,14 @@ const gated = (
 const alone = { requests: 2, breaker: { successes: 1 }, also: waitedFor(0) }
 
 const gates: readonly Row[] = [
-  gated('429, Retry-After: 5, keeps the call behind it', [limited(5)], {
+  gated('429, Retry-After: 5, delays the next call', [limited(5)], {
     also: paused(1, [5_000, 5_300]),
   }),
-  gated('429 keeps the call behind it', [limited()], { also: paused(1, [1_000, 1_600]) }),
-  gated('429 twice keeps the call behind it for longer', [limited(), limited()], {
+  gated('429 delays the next call', [limited()], { also: paused(1, [1_000, 1_600]) }),
+  gated('429 twice delays the next call for longer', [limited(), limited()], {
     also: paused(2, [2_000, 2_900]),
   }),
-  gated('429, Retry-After: 3600, and the call behind it has 30 s', [limited(3_600)], {
+  gated('429, Retry-After: 3600, and the next call has a deadline of 30 s', [limited(3_600)], {
     options: { timeoutMs: 30_000 },
     ends: 'RATE_LIMITED',
     error: { refused: true, status: 429 },
@@ -72,9 +72,9 @@ const gates: readonly Row[] = [
     also: waitedFor(0),
     after: () => vi.advanceTimersByTimeAsync(HOUR),
   }),
-  gated('429 of a key that a call has brought keeps nobody else', [limited(3_600)], alone, OWN_KEY),
+  gated('429 for a key that a call brought delays no other call', [limited(3_600)], alone, OWN_KEY),
   gated(
-    '429 of one model keeps no other one',
+    '429 for one model does not delay other models',
     [limited(3_600)],
     {
       ...alone,
@@ -83,7 +83,7 @@ const gates: readonly Row[] = [
     { model: 'mistral' },
   ),
   {
-    fault: '429 for three calls at once, and then one begins alone',
+    fault: '429 for three calls at once, then one call starts alone',
     layers: { queue: { concurrency: 3 }, pool: { connections: 3 } },
     play: [...Array(3).fill(limited(5)), ...Array(3).fill(after(1_000, goodAnswer))],
     slots: 2,
@@ -110,7 +110,7 @@ const TWO_MEMBERS = { members: [{ apiKey: 'sk_one' }, { apiKey: 'sk_two' }], con
 
 /** One of two members does this. */
 const member = (fault: string, play: readonly Play[], rest: Partial<Row>): Row => ({
-  fault: `${fault} of one of two members`,
+  fault: `${fault} from one of two members`,
   layers: { pool: TWO_MEMBERS, queue: { concurrency: 2 } },
   play,
   slots: 2,
@@ -152,7 +152,7 @@ const members: readonly Row[] = [
     },
   }),
   member('429, Retry-After: 3600,', [limited(3_600), limited(3_600)], {
-    fault: '429, Retry-After: 3600, of both members',
+    fault: '429, Retry-After: 3600, from both members',
     ends: 'RATE_LIMITED',
     breaker: {},
     slots: 2,
@@ -187,15 +187,15 @@ const concurrencies: readonly Row[] = [
   adaptive('429', limited(), 1, noVerdict),
   adaptive('503', error(503), 1),
   adaptive('529', error(529), 1),
-  adaptive('no first words in time', silent, 1, { call: 'text.stream' }),
+  adaptive('no first token in time', silent, 1, { call: 'text.stream' }),
   adaptive('500', error(500), 4),
   adaptive('an end before the head', hangUp, 4),
-  adaptive('429 of a key that the call has brought', limited(), 4, {
+  adaptive('429 for a key that the call brought', limited(), 4, {
     ...noVerdict,
     options: OWN_KEY,
     kept: false,
   }),
-  adaptive('a stream that ends behind its first words', stream(begun), 4, {
+  adaptive('a stream that ends after its first content', stream(begun), 4, {
     call: 'text.stream',
     ends: 'STREAM',
     text: BEGUN,
@@ -232,8 +232,8 @@ const flooded = (fault: string, maxWaiting: number, rest: Partial<Row>): Row => 
 })
 
 const turns: readonly Row[] = [
-  flooded(', and a newcomer is next', 1_000, {}),
-  flooded(' to the last place, and its latest call makes room for a newcomer', 4, {
+  flooded(', and a new tenant is next', 1_000, {}),
+  flooded(' completely, and its latest call is refused in favour of a new tenant', 4, {
     requests: 5,
     breaker: { successes: 4 },
   }),

@@ -112,10 +112,12 @@ export const life: Group = {
         scene.ask('text.generate', scene.token, { signal: AbortSignal.abort(scene.reason) }),
       requests: 0,
     }),
-    aborted('before the head', arrived, { play: silent }),
-    aborted('before the head', arrived, { play: silent, call: 'image.generate' }),
-    aborted('before the head', arrived, { play: silent, call: 'text.stream' }),
-    aborted('in the body', arrived, { play: goodBut((bytes) => bytes.slice(0, -20), 'silence') }),
+    aborted('before the response', arrived, { play: silent }),
+    aborted('before the response', arrived, { play: silent, call: 'image.generate' }),
+    aborted('before the response', arrived, { play: silent, call: 'text.stream' }),
+    aborted('during the body', arrived, {
+      play: goodBut((bytes) => bytes.slice(0, -20), 'silence'),
+    }),
     aborted('during an error body', arrived, { play: repeats('HTTP/1.1 500 No\r\n\r\n', 'x', 10) }),
     aborted('before the first words', arrived, {
       call: 'text.stream',
@@ -126,10 +128,10 @@ export const life: Group = {
       play: stream(begun, 'silence'),
       text: BEGUN,
     }),
-    aborted('during the wait that 429 asked for', failedOnce, {
+    aborted('during the wait after a 429', failedOnce, {
       play: (line) => json('{"error":{"retryAfterSeconds":2}}', 429)(line),
     }),
-    aborted('during the wait that 503 asked for', failedOnce, {
+    aborted('during the wait after a 503', failedOnce, {
       play: json('{"retryAfterSeconds":30}', 503),
       breaker: { failures: 1 },
     }),
@@ -143,7 +145,7 @@ export const life: Group = {
       read((await pieces.next()).value)
       await pieces.return(undefined)
     }),
-    leaving('return() while it waits', async (pieces, read) => {
+    leaving('return() while it waits for a chunk', async (pieces, read) => {
       read((await pieces.next()).value)
       const waiting = [pieces.next(), pieces.next()]
       await pieces.return(undefined)
@@ -163,7 +165,7 @@ export const life: Group = {
       await expect(reading()).rejects.toThrow('enough')
     }),
     {
-      fault: 'a flood, and a reader who is slow',
+      fault: 'endless text, and a slow reader',
       call: 'text.stream',
       play: repeats(
         (request) => `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n${begun(request)}`,
@@ -238,7 +240,7 @@ export const life: Group = {
         }),
     },
     {
-      fault: 'the caller before in the queue aborts',
+      fault: 'the caller of the call ahead in the queue aborts',
       play: [silent],
       ends: 'answer',
       requests: 2,
@@ -311,7 +313,7 @@ export const life: Group = {
       },
     },
     {
-      fault: 'the date jumps a day ahead and two back',
+      fault: 'the system date jumps a day ahead and two days back',
       play: silent,
       clock: true,
       ends: 'answer',

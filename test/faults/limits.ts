@@ -86,7 +86,7 @@ const settlements: readonly Row[] = [
     },
   ),
   charged(
-    'a stream that ends behind its first words',
+    'a stream that ends after its first content',
     stream(begun),
     { requests: 1, tokens: [5, 16] },
     {
@@ -97,7 +97,7 @@ const settlements: readonly Row[] = [
     },
   ),
   charged(
-    '503, and then a stream',
+    '503, then a stream',
     [error(503)],
     { requests: 2, tokens: [3, 3] },
     {
@@ -148,9 +148,9 @@ const refusals: readonly Row[] = [
     },
   ),
   usedUp(', and calls are refused', { mode: 'reject' }),
-  usedUp(' until behind the deadline', {}, { options: { timeoutMs: 15_000 } }),
-  usedUp(' until behind the longest wait', { maxWaitMs: 15_000 }),
-  usedUp(', and nobody may wait', { maxWaiting: 0 }),
+  usedUp(' until after the deadline', {}, { options: { timeoutMs: 15_000 } }),
+  usedUp(' for longer than maxWaitMs', { maxWaitMs: 15_000 }),
+  usedUp(', and no call may wait', { maxWaiting: 0 }),
   usedUp(
     ', and a caller aborts while it waits',
     {},
@@ -205,7 +205,7 @@ const budgets: readonly Row[] = [
     requests: 1,
     breaker: { successes: 1 },
   }),
-  overBudget('the budget is used up, and calls cost nothing that fail', {
+  overBudget('failed calls take nothing from the budget', {
     act: async (scene) => {
       scene.upstream.fault({ play: error(500) })
       await scene.ask('text.generate', `${scene.token}.h`, { model: 'dear' })
@@ -217,8 +217,8 @@ const budgets: readonly Row[] = [
     requests: 6,
     breaker: { failures: 6 },
   }),
-  overBudget('the price of the model is not known', { options: { model: 'unheard-of' } }),
-  overBudget('the price of the other model is not known', {
+  overBudget('the price of the model is unknown', { options: { model: 'unheard-of' } }),
+  overBudget('the price of the other model is unknown', {
     layers: {
       providerLimit: BUDGET,
       fallback: { to: ['unheard-of'], when: undefined },

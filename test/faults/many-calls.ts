@@ -7,10 +7,10 @@ import { became, tally } from './tally.js'
 
 export const circles: readonly Circle[] = [
   {
-    fault: 'upstream goes away, and comes back',
-    ends: 'NETWORK, then BREAKER_OPEN, then every call is answered',
-    requests: 'none while it is away',
-    breaker: 'opens, lets one trial through, closes',
+    fault: 'upstream goes down, and comes back',
+    ends: 'NETWORK, then BREAKER_OPEN, then answers',
+    requests: 'none while it is down',
+    breaker: 'opens, runs one trial, closes',
     run: () =>
       around({ resetMs: 40 }, async ({ upstream, way, blossom }) => {
         expect(await askMany(blossom, 20, 4)).toEqual({ answer: 20 })
@@ -30,10 +30,10 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'every connection is cut, again and again, under 4 callers',
-    ends: 'each call is answered or NETWORK; behind it all are answered',
-    requests: 'at most 3 for a call',
-    breaker: 'a failure for each attempt that broke',
+    fault: 'every connection breaks repeatedly, with 4 callers',
+    ends: 'an answer or NETWORK; after it, all answers',
+    requests: 'at most 3 per call',
+    breaker: 'a failure for each broken attempt',
     run: () =>
       around({ failureRate: 1, upstream: { latencyMs: 1 } }, async ({ upstream, way, blossom }) => {
         const working = askMany(blossom, 120, 4)
@@ -51,9 +51,9 @@ export const circles: readonly Circle[] = [
   },
   {
     fault: 'every second answer is 503',
-    ends: 'answer or SERVER',
-    requests: 'at most 1.2 for a call, and 10',
-    breaker: 'stays closed below its rate',
+    ends: 'an answer or SERVER',
+    requests: 'at most 1.2 per call, plus 10',
+    breaker: 'stays closed, because the rate is not reached',
     run: () =>
       around({ failureRate: 0.9 }, async ({ upstream, blossom }) => {
         let nth = 0
@@ -69,9 +69,9 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'every answer is 503, for 200 calls of 4 callers',
+    fault: 'every answer is 503, for 200 calls from 4 callers',
     ends: 'SERVER, then BREAKER_OPEN',
-    requests: 'at most 10, and those under way',
+    requests: 'at most 10, plus those in progress',
     breaker: 'opens once',
     run: () =>
       around({}, async ({ upstream, blossom }) => {
@@ -84,9 +84,9 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'upstream allows 2 at once, the queue lets 2',
-    ends: 'answer, never 429',
-    requests: 'one for a call',
+    fault: 'upstream allows 2 calls at once, and so does the queue',
+    ends: 'answers, never 429',
+    requests: 'one per call',
     breaker: 'successes only',
     run: () =>
       around(
@@ -99,8 +99,8 @@ export const circles: readonly Circle[] = [
       ),
   },
   {
-    fault: 'close() with one call running and 20 that wait',
-    ends: 'CLOSED for all, and for those that come later',
+    fault: 'close() with one running call and 20 waiting calls',
+    ends: 'CLOSED for all, and for later calls',
     requests: 'one',
     breaker: 'none',
     run: () =>
@@ -118,7 +118,7 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'close() while a call runs, and time for it',
+    fault: 'close() while a call runs, with time to finish',
     ends: 'answer',
     requests: 'one',
     breaker: 'one success',
@@ -132,9 +132,9 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'a way that delays every byte and passes three at a time',
+    fault: 'a network that delays every byte and passes three bytes at a time',
     ends: 'answer',
-    requests: 'one for a call',
+    requests: 'one per call',
     breaker: 'successes only',
     run: () =>
       around({}, async ({ upstream, way, blossom }) => {
@@ -144,10 +144,10 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'a way that swallows everything, and callers with 150 ms',
-    ends: 'TIMEOUT; behind it all are answered',
+    fault: 'a network that loses everything, and callers with a deadline of 150 ms',
+    ends: 'TIMEOUT; after it, all answers',
     requests: 'none',
-    breaker: 'a failure for each',
+    breaker: 'a failure per call',
     run: () =>
       around({}, async ({ upstream, way, blossom }) => {
         way.always({ blackHole: true })
@@ -165,10 +165,10 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'the connection is cut under 4 streams',
-    ends: 'STREAM behind a part that is right; then all are answered',
-    requests: 'one for a stream',
-    breaker: 'a failure for each',
+    fault: 'the connection breaks during 4 streams',
+    ends: 'STREAM after a correct part of the answer; after it, all answers',
+    requests: 'one per stream',
+    breaker: 'a failure per call',
     run: () =>
       around({ upstream: { words: 400, chunkDelayMs: 2 } }, async ({ upstream, way, blossom }) => {
         const texts = ['', '', '', '']
@@ -200,8 +200,8 @@ export const circles: readonly Circle[] = [
       }),
   },
   {
-    fault: 'an address that is none: a file, a script, one with a password, two lines, nothing',
-    ends: 'CONFIG, before anything is made',
+    fault: 'an invalid baseURL: a file, a script, one with a password, two lines, empty',
+    ends: 'CONFIG, before the client is created',
     requests: 'none',
     breaker: 'none',
     run: async () => {
@@ -224,10 +224,10 @@ export const circles: readonly Circle[] = [
     },
   },
   {
-    fault: 'hooks that throw, and 503 until the breaker has opened',
+    fault: 'callbacks that throw, and 503 until the breaker has opened',
     ends: 'SERVER, then BREAKER_OPEN, then an answer',
     requests: 'two, none, one',
-    breaker: 'opens, lets one trial through, closes',
+    breaker: 'opens, runs one trial, closes',
     run: () =>
       around({}, async ({ upstream, way }) => {
         const thrower = () => {

@@ -84,7 +84,7 @@ const causesOf = (failure: unknown): number => {
 const failures: readonly Row[] = [
   ...[401, 402, 403, 404].map((status) => instead(`${status}`, error(status))),
   instead('401', error(401), { call: 'text.stream' }),
-  instead('an account without balance, told as an answer', notice),
+  instead('an answer with status 200 that reports a used-up balance', notice),
   ...[408, 500, 503].map((status) =>
     instead(`${status}`, error(status), {
       requests: 4,
@@ -92,7 +92,7 @@ const failures: readonly Row[] = [
     }),
   ),
   instead('429', error(429), { clock: true, requests: 4 }),
-  instead('429 for an hour, to this model', answers(429, '', { 'retry-after': '3600' }), {
+  instead('429 for an hour, for this model only', answers(429, '', { 'retry-after': '3600' }), {
     layers: { ...TO_MODEL, pool: { gate: 'model' }, queue: { gate: 'model' } },
     clock: true,
   }),
@@ -105,7 +105,7 @@ const failures: readonly Row[] = [
     requests: 4,
     breaker: { failures: 3, successes: 1 },
   }),
-  instead('503, and its circuit opens', error(503), {
+  instead('503, and the circuit of the model opens', error(503), {
     layers: { ...TO_MODEL, breaker: { key: 'model', minimumCalls: 3, resetMs: 1_000 } },
     clock: true,
     requests: 4,
@@ -116,11 +116,11 @@ const failures: readonly Row[] = [
       expect(scene.requestsOf(`${scene.token}.n`)).toBe(1)
     },
   }),
-  instead('an empty answer, which is not accepted', empty, {
+  instead('an empty answer, which `accept` rejects', empty, {
     layers: { fallback: { ...TO_MODEL.fallback, accept: isNotEmpty } },
     breaker: { successes: 2 },
   }),
-  instead('empty answers of both, which are not accepted', empty, {
+  instead('empty answers of both models, which `accept` rejects', empty, {
     play: byModel({ openai: empty, mistral: empty }),
     layers: { fallback: { ...TO_MODEL.fallback, accept: isNotEmpty } },
     breaker: { successes: 2 },
@@ -132,25 +132,29 @@ const failures: readonly Row[] = [
 const refusals: readonly Row[] = [
   alone('400', error(400), 'BAD_REQUEST'),
   alone('422', error(422), 'BAD_REQUEST'),
-  alone('400 for its content', error(400, { code: 'content_policy_violation' }), 'BAD_REQUEST'),
-  alone('403 for its content', error(403, { type: 'safety_error' }), 'FORBIDDEN'),
-  alone('500 for its content', error(500, { code: 'content_filter' }), 'SERVER', {
+  alone(
+    '400 because of the content',
+    error(400, { code: 'content_policy_violation' }),
+    'BAD_REQUEST',
+  ),
+  alone('403 because of the content', error(403, { type: 'safety_error' }), 'FORBIDDEN'),
+  alone('500 because of the content', error(500, { code: 'content_filter' }), 'SERVER', {
     requests: 3,
     breaker: { failures: 3 },
   }),
-  alone('401 of a key that the call has brought', error(401), 'AUTH', {
+  alone('401 for a key that the call brought', error(401), 'AUTH', {
     layers: (client) => ({ fallback: { to: [{ client }], when: undefined } }),
     options: { apiKey: 'sk_Of_the_caller' },
     other: { requests: 0 },
   }),
-  alone('404 for embeddings, whose model never changes', error(404), 'NOT_FOUND', {
+  alone('404 for embeddings, whose model is never replaced', error(404), 'NOT_FOUND', {
     call: 'embeddings.create',
   }),
 ]
 
 const streams: readonly Row[] = [
   instead(
-    'a stream that ends before its first words',
+    'a stream that ends before its first content',
     stream(() => event(chunk({ role: 'a' }))),
     {
       call: 'text.stream',
@@ -158,19 +162,19 @@ const streams: readonly Row[] = [
       breaker: { failures: 3, successes: 1 },
     },
   ),
-  alone('a stream that ends behind its first words', stream(begun), 'STREAM', {
+  alone('a stream that ends after its first content', stream(begun), 'STREAM', {
     call: 'text.stream',
     text: BEGUN,
     breaker: { failures: 1 },
   }),
-  alone('a stream that falls silent behind its first words', stream(begun, 'silence'), 'TIMEOUT', {
+  alone('a stream that falls silent after its first content', stream(begun, 'silence'), 'TIMEOUT', {
     call: 'text.stream',
     text: BEGUN,
     error: { phase: 'idle' },
     clock: true,
     breaker: { failures: 1 },
   }),
-  instead("500, and the other model's stream ends behind its first words", error(500), {
+  instead('500, and the stream of the other model ends after its first content', error(500), {
     call: 'text.stream',
     play: byModel({ openai: error(500), mistral: stream(otherBegun) }),
     ends: 'STREAM',
@@ -181,7 +185,7 @@ const streams: readonly Row[] = [
 ]
 
 const bothFail: readonly Row[] = [
-  instead('500 of three models', error(500), {
+  instead('500 from all three models', error(500), {
     layers: {
       fallback: { to: ['mistral', 'openai-large'], when: undefined },
       breaker: { key: 'model' },
@@ -202,7 +206,7 @@ const bothFail: readonly Row[] = [
     requests: 4,
     breaker: { failures: 4 },
   }),
-  instead('500, and 400 of the other model', error(500), {
+  instead('500, and 400 from the other model', error(500), {
     play: byModel({ openai: error(500), mistral: error(400) }),
     ends: 'BAD_REQUEST',
     text: '',
@@ -214,21 +218,21 @@ const bothFail: readonly Row[] = [
 const clients: readonly Row[] = [
   elsewhere('500, and the other client answers', {}),
   elsewhere('500, and the other client answers', { call: 'text.stream' }),
-  elsewhere('500, and the other client hangs up', {
+  elsewhere('500, and the upstream of the other client closes the connection', {
     other: { play: hangUp, requests: 1 },
     ends: 'NETWORK',
   }),
-  elsewhere("500, and the other client's key is refused", {
+  elsewhere("500, and the other client's key is rejected", {
     other: { play: error(401), requests: 1 },
     ends: 'AUTH',
   }),
-  elsewhere('500, and the deadline passes while the other client is silent', {
+  elsewhere('500, and the deadline passes while the other client waits', {
     other: { play: silent, requests: 1 },
     options: { timeoutMs: 5_000 },
     clock: true,
     ends: 'TIMEOUT',
   }),
-  elsewhere("500, and the other client's stream ends behind its first words", {
+  elsewhere("500, and the other client's stream ends after its first content", {
     call: 'text.stream',
     other: { play: stream(begun), requests: 1 },
     ends: 'STREAM',

@@ -60,17 +60,16 @@ export const reportedLimits: Group = {
       breaker: { successes: 1 },
       after: () => vi.advanceTimersByTimeAsync(TWO_HOURS),
     }),
-    reported(
-      '0 requests left of a key that the call has brought',
-      left('requests', '0', '30s'),
-      0,
-      {
-        options: { apiKey: 'sk_Of_the_caller' },
-      },
-    ),
+    reported('0 requests left for a key that the call brought', left('requests', '0', '30s'), 0, {
+      options: { apiKey: 'sk_Of_the_caller' },
+    }),
     reported('1 request left', left('requests', '1', '30s'), 0),
-    reported('0 requests left for garbage', left('requests', '0', 'soon'), 0),
-    reported('0 requests left, and no time', () => ({ 'x-ratelimit-remaining-requests': '0' }), 0),
+    reported('0 requests left for an invalid time', left('requests', '0', 'soon'), 0),
+    reported(
+      '0 requests left, without a time',
+      () => ({ 'x-ratelimit-remaining-requests': '0' }),
+      0,
+    ),
     reported('0 requests left for 30s, with 429', left('requests', '0', '30s'), 30, {
       play: [answers(429, '', left('requests', '0', '30s')())],
       act: (scene) => scene.ask('text.generate', scene.token),

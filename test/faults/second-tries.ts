@@ -60,10 +60,10 @@ const refused = (fault: string, rest: Partial<Row>): Row =>
   })
 
 const answered: readonly Row[] = [
-  raced('the first try is silent', silent, undefined, won),
-  raced('the first try is silent', silent, undefined, { ...won, call: 'text.stream' }),
+  raced('the first request gets no answer', silent, undefined, won),
+  raced('the first request gets no answer', silent, undefined, { ...won, call: 'text.stream' }),
   raced(
-    'the first try fails while the second one runs',
+    'the first request fails while the second runs',
     late(error(500)),
     after(4_000, byModel({})),
     {
@@ -71,20 +71,25 @@ const answered: readonly Row[] = [
       breaker: { failures: 1, successes: 1 },
     },
   ),
-  raced('the first try sends comments and no words', comments, undefined, {
+  raced('the first request gets only comments', comments, undefined, {
     ...won,
     call: 'text.stream',
   }),
-  raced('the second try fails, and the first one answers', late(goodAnswer), error(500), {
+  raced('the second request fails, and the first is answered', late(goodAnswer), error(500), {
     ...lost,
     breaker: { failures: 1, successes: 1 },
   }),
-  raced('the second try is limited, and the first one answers', late(goodAnswer), error(429), {
+  raced('the second request gets a 429, and the first is answered', late(goodAnswer), error(429), {
     ...lost,
     slots: 1,
   }),
-  raced('the second try is silent, and the first one answers', late(goodAnswer), silent, lost),
-  raced('the first try is silent at one member', silent, undefined, {
+  raced(
+    'the second request gets no answer, and the first is answered',
+    late(goodAnswer),
+    silent,
+    lost,
+  ),
+  raced('the first request gets no answer from one member', silent, undefined, {
     layers: {
       hedge: { ...AFTER_A_SECOND, to: undefined },
       queue: { concurrency: 2 },
@@ -101,29 +106,29 @@ const answered: readonly Row[] = [
 ]
 
 const failed: readonly Row[] = [
-  raced('both tries fail, again and again', late(error(500)), error(500), {
+  raced('both requests fail, in every attempt', late(error(500)), error(500), {
     ends: 'SERVER',
     requests: 6,
     breaker: { failures: 6 },
     also: counts({ hedged: 3, lost: 3 }),
   }),
-  raced('400 of the second try', silent, error(400), {
+  raced('400 for the second request', silent, error(400), {
     ends: 'BAD_REQUEST',
     breaker: {},
     ...lost,
   }),
-  raced('401 of the second try, with the same key', silent, error(401), {
+  raced('401 for the second request, with the same key', silent, error(401), {
     ends: 'AUTH',
     breaker: {},
     ...lost,
   }),
-  raced('the deadline passes while both are silent', silent, silent, {
+  raced('the deadline passes while neither request is answered', silent, silent, {
     options: { timeoutMs: 5_000 },
     ends: 'TIMEOUT',
     breaker: { failures: 2 },
     ...lost,
   }),
-  raced('the caller aborts while both are silent', silent, silent, {
+  raced('the caller aborts while neither request is answered', silent, silent, {
     ends: 'the reason',
     breaker: {},
     act: async (scene) => {
@@ -133,14 +138,19 @@ const failed: readonly Row[] = [
     },
     ...lost,
   }),
-  raced('the winner, a stream, ends behind its first words', silent, stream(otherBegun), {
-    call: 'text.stream',
-    ends: 'STREAM',
-    text: OTHER_BEGUN,
-    breaker: { failures: 1 },
-    also: counts({ hedged: 1, won: 1 }),
-  }),
-  raced('the first try wins, and its stream ends behind its first words', silent, silent, {
+  raced(
+    'the second request wins, and its stream ends after its first content',
+    silent,
+    stream(otherBegun),
+    {
+      call: 'text.stream',
+      ends: 'STREAM',
+      text: OTHER_BEGUN,
+      breaker: { failures: 1 },
+      also: counts({ hedged: 1, won: 1 }),
+    },
+  ),
+  raced('the first request wins, and its stream ends after its first content', silent, silent, {
     call: 'text.stream',
     play: byModel({ openai: late(stream(begun)), mistral: silent }),
     ends: 'STREAM',
@@ -151,14 +161,14 @@ const failed: readonly Row[] = [
 ]
 
 const notMade: readonly Row[] = [
-  refused('the first try is slow, and there is no other slot', {
+  refused('the first request is slow, and there is no free slot', {
     layers: { hedge: AFTER_A_SECOND },
     slots: 1,
   }),
-  refused('the first try is slow, and there is no budget left', {
+  refused('the first request is slow, and the budget is used up', {
     layers: { ...TWO_SLOTS, hedge: { ...AFTER_A_SECOND, budget: { start: 0 } } },
   }),
-  refused('the first try is slow, and the limit of upstream is used up', {
+  refused('the first request is slow, and providerLimit is used up', {
     layers: {
       ...TWO_SLOTS,
       hedge: AFTER_A_SECOND,
@@ -166,7 +176,7 @@ const notMade: readonly Row[] = [
     },
     slots: 1,
   }),
-  refused('the first try is slow, and no other member is free', {
+  refused('the first request is slow, and no other member is free', {
     layers: {
       hedge: { ...AFTER_A_SECOND, to: undefined },
       queue: { concurrency: 2 },

@@ -96,14 +96,14 @@ export const statuses: Group = {
     upstreams(503, 'SERVER', 'text.stream'),
     upstreams(500, 'SERVER', 'image.generate'),
     {
-      fault: '503 twice, and then an answer',
+      fault: '503 twice, then an answer',
       play: [unavailable, unavailable],
       ends: 'answer',
       requests: 3,
       breaker: { failures: 2, successes: 1 },
     },
     {
-      fault: '503 twice, and then an answer',
+      fault: '503 twice, then an answer',
       call: 'text.stream',
       play: [unavailable, unavailable],
       ends: 'answer',
@@ -111,14 +111,14 @@ export const statuses: Group = {
       breaker: { failures: 2, successes: 1 },
     },
     {
-      fault: '503, and then 400',
+      fault: '503, then 400',
       play: [unavailable, json(ERROR, 400)],
       ends: 'BAD_REQUEST',
       requests: 2,
       breaker: { failures: 1 },
     },
     {
-      fault: '429 twice, and then an answer',
+      fault: '429 twice, then an answer',
       play: [json(ERROR, 429), json(ERROR, 429)],
       clock: true,
       ends: 'answer',
@@ -126,7 +126,7 @@ export const statuses: Group = {
       breaker: { successes: 1 },
     },
     {
-      fault: '429 for ever',
+      fault: '429 every time',
       play: json(ERROR, 429),
       clock: true,
       ends: 'RATE_LIMITED',
@@ -150,7 +150,7 @@ export const statuses: Group = {
       },
     ),
     failing(
-      'an error body without end',
+      'an endless error body',
       repeats('HTTP/1.1 500 No\r\n\r\n', 'x'.repeat(2 ** 16), 'at once'),
     ),
     failing(
@@ -171,7 +171,7 @@ export const statuses: Group = {
       },
     ),
     failing(
-      'an error body of one byte a second',
+      'an error body at one byte per second',
       repeats('HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\n', 'x', 1_000),
       {
         clock: true,
@@ -183,11 +183,11 @@ export const statuses: Group = {
       'a web page',
       answers(500, (request) => `<html>${request.body}</html>`, { 'content-type': 'text/html' }),
     ),
-    failing('an error of no JSON', json('{"error":{"message":', 500)),
-    failing('an error of another shape', json('[[[]]]', 500)),
+    failing('an error that is not valid JSON', json('{"error":{"message":', 500)),
+    failing('an error with the wrong structure', json('[[[]]]', 500)),
     failing('an error that is null', json('null', 500)),
     failing(
-      'an error body that says gzip and is not',
+      'an error body labelled as gzip that is not gzip',
       answers(500, ERROR, { 'content-encoding': 'gzip' }),
     ),
     failing(
@@ -213,7 +213,7 @@ export const statuses: Group = {
       },
     ),
     failing(
-      'key and prompt in the message',
+      'the key and the prompt in the message',
       echo((key, prompt) => ({ error: { message: `You sent ${key} and ${prompt}` } })),
     ),
     failing(
@@ -238,7 +238,7 @@ export const statuses: Group = {
       { error: { upstreamStatus: 500, requestId: undefined, headers: {} } },
     ),
     {
-      fault: '401 that repeats the key',
+      fault: '401 with the key in the body',
       play: echo((key) => ({ error: { message: key, code: key } }), 401),
       ends: 'AUTH',
       requests: 1,

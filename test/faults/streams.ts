@@ -28,7 +28,7 @@ const fine = (row: Partly): Row => ({
 })
 /** Right but for its `[DONE]`: it is an answer, and is not kept. */
 const unsealed = (row: Partly): Row => fine({ kept: false, ...row })
-/** Fails before anything was given out, so it is tried again. */
+/** Fails before the first content, so it is tried again. */
 const early = (row: Partly): Row => ({
   call: 'text.stream',
   ends: 'PROTOCOL',
@@ -114,13 +114,16 @@ const wellFormed: readonly Row[] = [
     play: written((events) => events.map((one) => `x: y\nnonsense\n${one}`).join('')),
   }),
   fine({
-    fault: 'with events of several lines',
+    fault: 'with events that span several lines',
     play: written((events) => events.map((one) => (one === DONE ? one : lines(one))).join('')),
   }),
-  fine({ fault: 'with events of nothing', play: written((events) => events.join('data:\n\n')) }),
-  fine({ fault: 'with forty roles', play: written((events) => ROLE.repeat(40) + events.join('')) }),
+  fine({ fault: 'with empty events', play: written((events) => events.join('data:\n\n')) }),
   fine({
-    fault: 'with chunks of no choices',
+    fault: 'with forty chunks that contain only a role',
+    play: written((events) => ROLE.repeat(40) + events.join('')),
+  }),
+  fine({
+    fault: 'with chunks without choices',
     play: written((events) => events.join(event({ choices: [] }))),
   }),
   fine({
@@ -132,7 +135,7 @@ const wellFormed: readonly Row[] = [
     play: pieces((request) => [STREAM_HEAD, ...brief(request).replaceAll('\n', '\r\n')]),
   }),
   fine({
-    fault: 'byte by byte, each its own HTTP chunk',
+    fault: 'byte by byte, each in its own HTTP chunk',
     play: pieces(
       (request) => [CHUNKED_HEAD, ...[...brief(request)].map(asChunk), '0\r\n\r\n'],
       'answered',
@@ -140,7 +143,7 @@ const wellFormed: readonly Row[] = [
   }),
   fine({ fault: 'a word every four seconds', clock: true, play: wordByWord(4_000) }),
   fine({
-    fault: 'other letters, cut anywhere',
+    fault: 'non-ASCII text, split at any byte',
     play: pieces((request) =>
       cutUp(
         STREAM_HEAD +
@@ -156,7 +159,7 @@ const wellFormed: readonly Row[] = [
     play: goodBut((bytes) => bytes.replace('text/event-stream', 'text/plain')),
   }),
   fine({
-    fault: 'without a label',
+    fault: 'without a content type',
     play: goodBut((bytes) => bytes.replace('content-type: text/event-stream\r\n', '')),
   }),
   fine({ fault: 'a whole answer in JSON', play: json(goodCompletion) }),
@@ -182,7 +185,7 @@ const wellFormed: readonly Row[] = [
     also: () => expect('polluted' in {}).toBe(false),
   }),
   fine({
-    fault: 'bytes that are no UTF-8',
+    fault: 'bytes that are not UTF-8',
     play: noUtf8,
     text: (token) => `\ufffd\ufffd${goodText(token)}`,
   }),
@@ -218,30 +221,30 @@ function cutUp(text: string): Uint8Array[] {
 
 const ends: readonly Row[] = [
   unsealed({
-    fault: 'no [DONE], but a finish reason',
+    fault: 'a finish reason, but no [DONE]',
     play: stream((request) => whole(request).replace(DONE, '')),
   }),
   unsealed({
-    fault: 'no [DONE], but a finish reason',
+    fault: 'a finish reason, but no [DONE]',
     call: 'chat.stream',
     play: stream((request) => whole(request).replace(DONE, '')),
   }),
-  fine({ fault: '[DONE], and the connection stays open', play: stream(whole, 'silence') }),
+  fine({ fault: '[DONE], but the connection stays open', play: stream(whole, 'silence') }),
   fine({
-    fault: '[DONE], and ghosts behind it',
+    fault: '[DONE], then more chunks',
     play: stream((request) => whole(request) + event(chunk({ content: 'GHOST' })).repeat(5)),
   }),
   fine({
-    fault: '[DONE], and ghosts for ever',
+    fault: '[DONE], then endless chunks',
     play: repeats((request) => STREAM_HEAD + whole(request), event(chunk({ content: 'GHOST' })), 5),
   }),
   fine({
-    fault: '[DONE], and an error behind it',
+    fault: '[DONE], then an error',
     play: stream((request) => whole(request) + error(500)),
   }),
-  fine({ fault: '[DONE], and a reset', play: stream(whole, 'rst') }),
+  fine({ fault: '[DONE], then a reset', play: stream(whole, 'rst') }),
   fine({
-    fault: 'a second stream that nobody asked for',
+    fault: 'a second stream that was not requested',
     play: says(
       (request) => goodBytes(request) + goodBytes({ ...request, token: 'GHOST' }),
       'answered',
@@ -256,24 +259,24 @@ const ends: readonly Row[] = [
 
 const beforeAnything: readonly Row[] = [
   early({ fault: 'a cut in the head', play: says(STREAM_HEAD.slice(0, 30)), ends: 'NETWORK' }),
-  early({ fault: 'nothing at all', play: stream(() => '') }),
+  early({ fault: 'an empty stream', play: stream(() => '') }),
   early({ fault: '[DONE] alone', play: stream(() => DONE) }),
-  early({ fault: 'an end behind the role', play: stream(() => ROLE) }),
+  early({ fault: 'an end after the role', play: stream(() => ROLE) }),
   early({ fault: 'a cut in the first event', play: stream(() => ROLE.slice(0, -2)) }),
   early({
-    fault: 'a cut behind the role',
+    fault: 'a cut after the role',
     play: says(CHUNKED_HEAD + asChunk(ROLE)),
     ends: 'NETWORK',
   }),
   early({
-    fault: 'a reset behind the role',
+    fault: 'a reset after the role',
     play: says(CHUNKED_HEAD + asChunk(ROLE), 'rst'),
     ends: 'NETWORK',
   }),
-  early({ fault: 'a reset behind the role, no length told', play: stream(() => ROLE, 'rst') }),
+  early({ fault: 'a reset after the role, length unknown', play: stream(() => ROLE, 'rst') }),
   early({ fault: 'an error first', play: stream(() => error('x')), ends: 'SERVER' }),
   early({
-    fault: 'an error behind the role',
+    fault: 'an error after the role',
     play: stream(() => ROLE + error(503)),
     ends: 'SERVER',
   }),
@@ -283,32 +286,32 @@ const beforeAnything: readonly Row[] = [
     ends: 'SERVER',
   }),
   early({
-    fault: 'an error of status 429',
+    fault: 'an error with status 429',
     play: stream(() => error(429)),
     ends: 'RATE_LIMITED',
     breaker: {},
   }),
   early({
-    fault: 'an error of status 400',
+    fault: 'an error with status 400',
     play: stream(() => error(400)),
     ends: 'BAD_REQUEST',
     requests: 1,
     breaker: {},
   }),
   early({
-    fault: 'an error beside choices',
+    fault: 'an error in a chunk with choices',
     play: stream(() => event(chunk({}, 'error', { error: { code: 502 } }))),
     ends: 'SERVER',
   }),
   early({
-    fault: 'an error once, and then a stream',
+    fault: 'one error, then a stream',
     play: [stream(() => ROLE + error(503))],
     ends: 'answer',
     requests: 2,
     breaker: { failures: 1, successes: 1 },
   }),
   early({
-    fault: 'a cut once, and then a stream',
+    fault: 'one cut, then a stream',
     play: [says(CHUNKED_HEAD + asChunk(ROLE))],
     ends: 'answer',
     requests: 2,
@@ -326,31 +329,31 @@ const beforeAnything: readonly Row[] = [
     fault: 'a web page labelled as a stream',
     play: stream((request) => `<html>${request.body}</html>\n\n`),
   }),
-  early({ fault: 'nothing, labelled as JSON', play: json('') }),
-  early({ fault: 'JSON of another shape', play: json('{"a":1}') }),
+  early({ fault: 'an empty body labelled as JSON', play: json('') }),
+  early({ fault: 'JSON with the wrong structure', play: json('{"a":1}') }),
   early({ fault: 'an error in JSON', play: json('{"error":{"message":"No."}}'), ends: 'SERVER' }),
-  early({ fault: 'a picture', play: answers(200, '\u0089PNG', { 'content-type': 'image/png' }) }),
+  early({ fault: 'an image', play: answers(200, '\u0089PNG', { 'content-type': 'image/png' }) }),
   early({
-    fault: 'gzip that nobody asked for',
+    fault: 'gzip that was not requested',
     play: goodBut((bytes) => bytes.replace('\r\n', '\r\ncontent-encoding: gzip\r\n')),
   }),
   late({
-    fault: 'a head and then silence',
+    fault: 'a head, then silence',
     play: says(STREAM_HEAD, 'silence'),
     error: { phase: 'first-token' },
   }),
   late({
-    fault: 'the role and then silence',
+    fault: 'the role, then silence',
     play: stream(() => ROLE, 'silence'),
     error: { phase: 'first-token' },
   }),
   late({
-    fault: 'heartbeats for ever',
+    fault: 'endless heartbeats',
     play: repeats(STREAM_HEAD, ': ping\n\n', 1_000),
     error: { phase: 'first-token' },
   }),
   late({
-    fault: 'events of nothing for ever',
+    fault: 'endless empty events',
     play: repeats(STREAM_HEAD, 'data:\n\n', 1_000),
     error: { phase: 'first-token' },
   }),
@@ -380,16 +383,16 @@ const midStream: readonly Row[] = [
     error: { cause: { code: 'NETWORK' } },
   }),
   broken({
-    fault: 'a reset, no length told',
+    fault: 'a reset, length unknown',
     play: stream(begun, 'rst'),
     error: { cause: { code: 'PROTOCOL' } },
   }),
   broken({
-    fault: 'a finish reason that is no text',
+    fault: 'a finish reason that is not text',
     play: stream((request) => begun(request) + event(chunk({}, 5 as never)) + DONE),
   }),
   broken({
-    fault: 'a reset behind the promised length',
+    fault: 'a reset before the announced length',
     play: says(
       (request) =>
         answer('200 OK', begun(request), 'content-type: text/event-stream').replace(
@@ -400,7 +403,7 @@ const midStream: readonly Row[] = [
     ),
   }),
   broken({
-    fault: 'a chunk whose size is no number',
+    fault: 'a chunk whose size is not a number',
     play: says((request) => `${CHUNKED_HEAD}${asChunk(begun(request))}zz\r\n`),
     error: { cause: { code: 'PROTOCOL' } },
   }),
@@ -411,13 +414,13 @@ const midStream: readonly Row[] = [
     error: { cause: { code: 'SERVER' } },
   }),
   broken({
-    fault: 'an error of status 400',
+    fault: 'an error with status 400',
     play: mid(error(400)),
     breaker: { failures: 1 },
     error: { cause: { code: 'BAD_REQUEST' } },
   }),
   broken({
-    fault: 'an error beside choices',
+    fault: 'an error in a chunk with choices',
     play: mid(event(chunk({ content: '' }, 'error', { error: {} }))),
     error: { cause: { code: 'SERVER' } },
   }),
@@ -429,7 +432,7 @@ const midStream: readonly Row[] = [
   broken({ fault: 'a web page', play: mid('data: <html>\n\n') }),
   broken({ fault: 'an event that is 5', play: mid('data: 5\n\n') }),
   broken({
-    fault: 'a reset behind the finish reason',
+    fault: 'a reset after the finish reason',
     play: says((request) => CHUNKED_HEAD + asChunk(whole(request).replace(DONE, '')), 'rst'),
     text: goodText,
     error: { cause: { code: 'NETWORK' } },
@@ -437,15 +440,15 @@ const midStream: readonly Row[] = [
   stalled({ fault: 'silence', play: stream(begun, 'silence') }),
   stalled({ fault: 'silence', call: 'chat.stream', play: stream(begun, 'silence') }),
   stalled({
-    fault: 'heartbeats for ever',
+    fault: 'endless heartbeats',
     play: repeats((request) => STREAM_HEAD + begun(request), ': ping\n\n', 1_000),
   }),
   stalled({
-    fault: 'half an event, a byte a second',
+    fault: 'half an event, at one byte per second',
     play: drips((request) => STREAM_HEAD + begun(request), `data: ${'x'.repeat(1_000)}`, 1_000),
   }),
   stalled({
-    fault: 'a finish reason and then silence',
+    fault: 'a finish reason, then silence',
     play: stream((request) => whole(request).replace(DONE, ''), 'silence'),
     text: goodText,
   }),
@@ -454,20 +457,20 @@ const midStream: readonly Row[] = [
 const LARGE = 'x'.repeat(2 ** 18)
 const sizes: readonly Row[] = [
   tooLarge({
-    fault: 'a line without end',
+    fault: 'an endless line',
     play: repeats(`${STREAM_HEAD}data: {"choices":[{"delta":{"content":"`, LARGE, 'at once'),
   }),
   tooLarge({
     fault: 'a line of 64 MB',
     play: repeats(`${STREAM_HEAD}data: `, LARGE, 'at once', 64e6),
   }),
-  tooLarge({ fault: 'a comment without end', play: repeats(`${STREAM_HEAD}:`, LARGE, 'at once') }),
+  tooLarge({ fault: 'an endless comment', play: repeats(`${STREAM_HEAD}:`, LARGE, 'at once') }),
   tooLarge({
-    fault: 'an event of lines without end',
+    fault: 'an event with endless lines',
     play: repeats(STREAM_HEAD, 'data: x\n'.repeat(2 ** 15), 'at once'),
   }),
   tooLarge({
-    fault: 'a line without end behind the first words',
+    fault: 'an endless line after the first words',
     play: repeats((request) => `${STREAM_HEAD}${begun(request)}data: `, LARGE, 'at once'),
     text: BEGUN,
   }),
@@ -478,7 +481,7 @@ export const streams: Group = {
   rows: [
     ...titled('well formed', wellFormed),
     ...titled('the end', ends),
-    ...titled('before anything was given out', beforeAnything),
+    ...titled('before the first content', beforeAnything),
     ...titled('in the middle', midStream),
     ...titled('size', sizes),
   ],

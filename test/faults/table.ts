@@ -1,27 +1,35 @@
 import type { Circle } from './many-calls-run.js'
 import { attemptsOf, type Group, methodOf, type Row } from './row.js'
 
-const introOf = (faults: number) => `# What the stack does when something goes wrong
+const introOf = (faults: number) => `# Table of faults
 
-${faults} faults. Each line is a test, and this page is made of the tests' own data. To repeat them all:
+This page shows what the stack does when something goes wrong. It lists ${faults} faults. Each row is a test, and the page is generated from the tests. To run them all:
 
 \`\`\`sh
 npx vitest run --project unit test/faults
 \`\`\`
 
-Every fault is played over real sockets, against a client with all layers in the recommended order: cache, dedupe, rateLimit, timeout, fallback, retry (two
-repeats), hedge, breaker, queue (one slot), a rateLimit of upstream, a time-out for an attempt, and pool (one connection). Limits, fallback and hedge let everything pass and
-ask nobody, unless the line is about them. Beside what its line says, each one shows that
+Each fault is produced over real sockets, against a client with all layers in the recommended order: cache, dedupe, rateLimit, timeout, fallback, retry (two
+retries), hedge, breaker, queue (one slot), providerLimit (a rateLimit for upstream), attempt (a timeout for each attempt), and pool (one connection). Limits, fallback and hedge have no effect,
+unless the row is about them.
 
-- the call settles once, and makes no request behind its end;
-- slot, queue place, connection and reservations are back, and upstream has nothing to do for it any more;
-- neither the key nor the prompt is in the error, its causes, its JSON or in the stats;
-- the same call again is answered truly: nothing but a whole answer is kept, and that is;
-- other calls are answered behind it, no more at a time than there are slots, and the breaker is closed;
-- nothing is left when the client closes, and Node has nothing to warn of.
+In addition to what its row says, each test checks that:
 
-*Comes to*: an answer, the code of an error, or the reason of the caller's own signal. *Requests*: those that upstream sees, and those of the other client's upstream. *Breaker*: the verdicts
-that it counts, and its state when it is not closed.
+- the call settles once, and sends no request after its end;
+- slot, queue place, connection and reservations are released, and upstream is not working on the call any more;
+- neither the key nor the prompt is in the error, its causes, its JSON, or the stats;
+- the same call, made again, gets the right answer: complete answers are cached, and nothing else is;
+- other calls are answered afterwards, never more at a time than there are slots, and the breaker is closed;
+- nothing is left over when the client closes, and Node prints no warnings.
+
+The columns are:
+
+- *Outcome*: an answer, the code of an error, the reason of the caller's own signal, or "the reader leaves". "Not cached" means that the answer is returned but not stored.
+- *Requests*: the requests that reach upstream. "0 of 3 tried" means three attempts of which none reached it.
+- *Breaker*: the calls that the breaker counts, and its state if it is not closed.
+
+Some words are used for faults of connections. The *head* of a response is its status line and headers. A *reset* closes the connection with an error (RST). After an *end* or a *cut*, the connection is
+closed normally (FIN) before the response is complete.
 `
 
 const plural = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`
@@ -41,8 +49,13 @@ function requestsOf(row: Row): string {
   return row.other === undefined ? own : `${own}, and ${row.other.requests} of the other client`
 }
 
+const OUTCOMES: Readonly<Record<string, string>> = {
+  answer: 'an answer',
+  left: 'the reader leaves',
+  'the reason': "the caller's reason",
+}
 const endOf = ({ ends, kept = true }: Row): string =>
-  ends === 'answer' && !kept ? 'an answer, not kept' : ends === 'answer' ? 'an answer' : ends
+  `${OUTCOMES[ends] ?? ends}${ends === 'answer' && !kept ? ', not cached' : ''}`
 
 const line = (...cells: readonly string[]) =>
   `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
@@ -51,7 +64,7 @@ const tableOf = ({ title, rows }: Group): string =>
   [
     `## ${title}`,
     '',
-    line('fault', 'call', 'comes to', 'requests', 'breaker'),
+    line('fault', 'call', 'outcome', 'requests', 'breaker'),
     '|---|---|---|---|---|',
     ...rows.map((row) =>
       line(row.fault, `\`${methodOf(row)}\``, endOf(row), requestsOf(row), verdicts(row)),
@@ -63,16 +76,17 @@ const circlesTable = (circles: readonly Circle[]): string =>
   [
     '## Many calls',
     '',
-    line('fault', 'comes to', 'requests', 'breaker'),
+    line('fault', 'outcome', 'requests', 'breaker'),
     '|---|---|---|---|',
     ...circles.map(({ fault, ends, requests, breaker }) => line(fault, ends, requests, breaker)),
     '',
   ].join('\n')
 
-/** All faults with what comes of them, as a page to read. */
+/** All faults with their outcomes, as a page to read. */
 export const pageOf = (groups: readonly Group[], circles: readonly Circle[]): string =>
   [
     introOf(groups.reduce((sum, { rows }) => sum + rows.length, circles.length)),
     ...groups.map(tableOf),
     circlesTable(circles),
+    'Next: [what the library guarantees](../../src/core/GUARANTEES.md).\n',
   ].join('\n')
