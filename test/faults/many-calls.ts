@@ -31,7 +31,7 @@ export const circles: readonly Circle[] = [
   },
   {
     fault: 'every connection breaks repeatedly, with 4 callers',
-    ends: 'an answer or NETWORK; after it, all answers',
+    ends: 'an answer or NETWORK; after that, answers',
     requests: 'at most 3 per call',
     breaker: 'a failure for each broken attempt',
     run: () =>
@@ -145,7 +145,7 @@ export const circles: readonly Circle[] = [
   },
   {
     fault: 'a network that loses everything, and callers with a deadline of 150 ms',
-    ends: 'TIMEOUT; after it, all answers',
+    ends: 'TIMEOUT; after that, answers',
     requests: 'none',
     breaker: 'a failure per call',
     run: () =>
@@ -166,7 +166,7 @@ export const circles: readonly Circle[] = [
   },
   {
     fault: 'the connection breaks during 4 streams',
-    ends: 'STREAM after a correct part of the answer; after it, all answers',
+    ends: 'STREAM after a correct part of the answer; after that, answers',
     requests: 'one per stream',
     breaker: 'a failure per call',
     run: () =>
