@@ -13,31 +13,31 @@ import { otherModels } from './other-models.js'
 import { openOther, redirects } from './redirects.js'
 import { reportedLimits } from './reported-limits.js'
 import { retryAfter } from './retry-after.js'
-import { type Group, methodOf } from './row.js'
+import { methodOf } from './row.js'
 import { runRow } from './run-row.js'
 import { secondTries } from './second-tries.js'
 import { statuses } from './statuses.js'
 import { streams } from './streams.js'
-import { pageOf } from './table.js'
+import { type FaultPage, indexOf, pageOf } from './table.js'
 import { became, summaryOf, tally } from './tally.js'
 
-const groups: readonly Group[] = [
-  connecting,
-  head,
-  statuses,
-  retryAfter,
-  redirects,
-  bodies,
-  streams,
-  life,
-  otherModels,
-  secondTries,
-  limits,
-  reportedLimits,
-  gatesAndTurns,
-  openCircuits,
-]
 const circles = [...fewCircles, ...cuts]
+
+const pages: readonly FaultPage[] = [
+  {
+    file: 'connections.md',
+    title: 'Connections, statuses and redirects',
+    groups: [connecting, head, statuses, retryAfter, redirects],
+  },
+  { file: 'answers.md', title: 'Bodies and streams', groups: [bodies, streams] },
+  {
+    file: 'layers.md',
+    title: 'Calls and layers',
+    groups: [life, otherModels, secondTries, limits, reportedLimits, gatesAndTurns, openCircuits],
+    circles,
+  },
+]
+const groups = pages.flatMap((page) => page.groups)
 
 const cases = groups.flatMap(({ title, rows }, g) =>
   rows.map((row, i) => ({
@@ -105,5 +105,6 @@ it('leaves no socket, no timer and no word behind', async () => {
 })
 
 it('is described as it is', async () => {
-  await expect(pageOf(groups, circles)).toMatchFileSnapshot('./README.md')
+  await expect(indexOf(pages)).toMatchFileSnapshot('./README.md')
+  for (const page of pages) await expect(pageOf(page)).toMatchFileSnapshot(`./${page.file}`)
 })

@@ -1,9 +1,9 @@
 import type { Circle } from './many-calls-run.js'
 import { attemptsOf, type Group, methodOf, type Row } from './row.js'
 
-const introOf = (faults: number) => `# Table of faults
+const introOf = (faults: number) => `# Tables of faults
 
-This page shows what the stack does when something goes wrong. It lists ${faults} faults. Each row is a test, and the page is generated from the tests. To run them all:
+These pages show what the stack does when something goes wrong. They list ${faults} faults. Each row is a test, and the pages are generated from the tests. To run them all:
 
 \`\`\`sh
 npx vitest run --project unit test/faults
@@ -82,11 +82,43 @@ const circlesTable = (circles: readonly Circle[]): string =>
     '',
   ].join('\n')
 
-/** All faults with their outcomes, as a page to read. */
-export const pageOf = (groups: readonly Group[], circles: readonly Circle[]): string =>
+/** A page of faults: its file, its title, and what is on it. */
+export interface FaultPage {
+  readonly file: string
+  readonly title: string
+  readonly groups: readonly Group[]
+  readonly circles?: readonly Circle[]
+}
+
+const countOf = ({ groups, circles = [] }: FaultPage): number =>
+  groups.reduce((sum, { rows }) => sum + rows.length, circles.length)
+
+/** The page that explains the tables and links to them. */
+export const indexOf = (pages: readonly FaultPage[]): string =>
   [
-    introOf(groups.reduce((sum, { rows }) => sum + rows.length, circles.length)),
+    introOf(pages.reduce((sum, page) => sum + countOf(page), 0)),
+    line('page', 'faults', 'sections'),
+    '|---|---|---|',
+    ...pages.map((page) =>
+      line(
+        `[${page.title}](${page.file})`,
+        `${countOf(page)}`,
+        [...page.groups.map(({ title }) => title), ...(page.circles ? ['Many calls'] : [])].join(
+          '; ',
+        ),
+      ),
+    ),
+    '',
+    'Next: [what the library guarantees](../../src/core/GUARANTEES.md).',
+    '',
+  ].join('\n')
+
+/** Faults with their outcomes, as a page to read. */
+export const pageOf = ({ title, groups, circles }: FaultPage): string =>
+  [
+    `# Faults: ${title[0]!.toLowerCase()}${title.slice(1)}\n`,
+    'The columns are explained on [the page of all tables](README.md).\n',
     ...groups.map(tableOf),
-    circlesTable(circles),
-    'Next: [what the library guarantees](../../src/core/GUARANTEES.md).\n',
+    ...(circles ? [circlesTable(circles)] : []),
+    'Next: [all tables of faults](README.md).\n',
   ].join('\n')

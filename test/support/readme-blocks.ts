@@ -23,7 +23,7 @@ export interface Block {
  * a page.
  */
 export function findPages(root: string): string[] {
-  const folders = ['examples', 'src', 'test/bench']
+  const folders = ['examples', 'src', 'test/bench', 'test/faults']
   const below = folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(
       (file) => `${folder}/${file.replaceAll('\\', '/')}`,
