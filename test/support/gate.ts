@@ -17,3 +17,7 @@ export function gate<T = void>(): Gate<T> {
 
 /** A promise that never settles: work that heeds no signal. */
 export const never = <T = never>(): Promise<T> => new Promise<T>(() => {})
+
+/** Work that ends with the reason of its signal, and not before. */
+export const untilAborted = (_: unknown, { signal }: { signal: AbortSignal }): Promise<never> =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))

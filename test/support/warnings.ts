@@ -1,10 +1,27 @@
-import { vi } from 'vitest'
+import { afterEach, beforeEach, vi } from 'vitest'
 
 /** Catches process warnings instead of printing them; `vi.restoreAllMocks()` undoes it. */
 export function catchWarnings(): string[] {
   const said: string[] = []
   vi.spyOn(process, 'emitWarning').mockImplementation((warning: string | Error) => {
     said.push(String(warning))
+  })
+  return said
+}
+
+/**
+ * Catches the warnings of each test of the file, and gives the list of those of the test that runs.
+ */
+export function warningsOfEachTest(): readonly string[] {
+  const said: string[] = []
+  beforeEach(() => {
+    said.length = 0
+    vi.spyOn(process, 'emitWarning').mockImplementation((warning: string | Error) => {
+      said.push(String(warning))
+    })
+  })
+  afterEach(() => {
+    vi.restoreAllMocks()
   })
   return said
 }

@@ -1,54 +1,18 @@
 import { EventEmitter } from 'node:events'
 import Keyv from 'keyv'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  base,
-  type CallOptions,
-  collect,
-  type Stream,
-  stack,
-  streamOver,
-} from '../../../../src/core/index.js'
-import { type CacheNote, type CacheStore, cache } from '../../../../src/layers/cache/index.js'
+import { describe, expect, it, vi } from 'vitest'
+import { base, collect, type Stream, stack, streamOver } from '../../../../src/core/index.js'
+import { type CacheStore, cache } from '../../../../src/layers/cache/index.js'
+import { counting, noteOf } from '../../../support/cached.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { scripted } from '../../../support/scripted.js'
 import { fail, named, OddStore } from '../../../support/store.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { warningsOfEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-let warnings: string[]
-
-beforeEach(() => {
-  vi.useFakeTimers()
-  warnings = catchWarnings()
-})
-
-afterEach(() => {
-  if (vi.isFakeTimers()) expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const flush = () => vi.advanceTimersByTimeAsync(0)
-
-/** A base that numbers its answers. */
-const counting = () => {
-  const counted = Object.assign(async (_request?: unknown) => ({ n: ++counted.calls }), {
-    calls: 0,
-  })
-  return counted
-}
-
-/** The cache's note on a call. */
-async function noteOf(
-  ask: (request: string, options: CallOptions) => Promise<unknown>,
-  request: string,
-  options: CallOptions = {},
-) {
-  const meta = new Map<string, unknown>()
-  await ask(request, { ...options, meta })
-  return meta.get('cache') as CacheNote | undefined
-}
+useFakeTimers()
+const warnings = warningsOfEachTest()
 
 describe('store', () => {
   it('asks upstream when the store throws or rejects, and warns once', async () => {
@@ -58,7 +22,7 @@ describe('store', () => {
       const layer = cache({ store })
       const cached = stack(named(counting()), layer)
       for (let i = 1; i <= 3; i++) expect(await cached('q')).toEqual({ n: i })
-      await flush()
+      await tick()
       expect(await layer.delete('key')).toBe(false)
       await layer.clear()
     }
@@ -86,7 +50,7 @@ describe('store', () => {
     }
     const values = stack(named(scripted<unknown>(structuredClone(value), fail)), layer)
     const first = await values('value')
-    await flush()
+    await tick()
     const hit = (await values('value')) as typeof value
     expect(hit).toEqual(first)
     expect(Buffer.isBuffer(hit.bytes)).toBe(true)
@@ -100,7 +64,7 @@ describe('store', () => {
       cache({ store: make(), name: 'other' }),
     )
     await collect(await streams('stream'))
-    await flush()
+    await tick()
     expect(await collect(await streams('stream'))).toEqual(chunks)
   })
 
@@ -108,7 +72,7 @@ describe('store', () => {
     const ask = scripted<unknown>(value, fail)
     const cached = stack(named(ask), cache({ store: new Map() }))
     await cached('q')
-    await flush()
+    await tick()
     expect(await cached('q')).toEqual(value)
   })
 
@@ -117,11 +81,11 @@ describe('store', () => {
     const set = vi.spyOn(store, 'set')
     const cached = stack(named(counting()), cache({ store, ttlMs: 1_000, staleMs: 500 }))
     await cached('q')
-    await flush()
+    await tick()
     expect(set).toHaveBeenCalledWith(expect.any(String), expect.anything(), 1_500)
-    await vi.advanceTimersByTimeAsync(1_200)
+    await tick(1_200)
     expect((await noteOf(cached, 'q'))?.status).toBe('stale')
-    await flush()
+    await tick()
     vi.setSystemTime(Date.now() + 2_000)
     expect((await noteOf(cached, 'q'))?.status).toBe('miss')
   })
@@ -138,7 +102,7 @@ describe('store', () => {
     })
     const cached = stack(named(counting()), cache({ store, ttlMs: 58_388.4 }))
     await cached('q')
-    await flush()
+    await tick()
     expect((await noteOf(cached, 'q'))?.status).toBe('hit')
     expect(lifetimes).toEqual([58_389])
   })
@@ -150,7 +114,7 @@ describe('store', () => {
       cache({ store }),
     )
     await cached('q')
-    await flush()
+    await tick()
     expect(store.sets).toBe(0)
     expect(cached.stats().cache).toMatchObject({ entries: 0, bytes: 0 })
   })
@@ -160,27 +124,27 @@ describe('store', () => {
     Object.assign(store, { onGet: () => never(), onSet: () => never() })
     const cached = stack(named(counting()), cache({ store, storeTimeoutMs: 100 }))
     const first = watch(cached('a'))
-    await vi.advanceTimersByTimeAsync(99)
+    await tick(99)
     expect(first.state).toBe('pending')
-    await vi.advanceTimersByTimeAsync(1)
+    await tick(1)
     expect(first.value).toEqual({ n: 1 })
     expect(watch(cached('b'))).toBeDefined()
-    await flush()
+    await tick()
     expect(store.gets).toBe(1)
-    await vi.advanceTimersByTimeAsync(1_000)
+    await tick(1_000)
     store.onGet = () => undefined
     await cached('c')
     expect(store.gets).toBe(2)
-    await vi.advanceTimersByTimeAsync(100)
+    await tick(100)
   })
 
   it('gives a store 250 ms unless told otherwise', async () => {
     const store = new OddStore()
     store.onGet = () => never()
     const call = watch(stack(named(counting()), cache({ store }))('q'))
-    await vi.advanceTimersByTimeAsync(249)
+    await tick(249)
     expect(call.state).toBe('pending')
-    await vi.advanceTimersByTimeAsync(1)
+    await tick(1)
     expect(call.state).toBe('resolved')
   })
 
@@ -190,10 +154,10 @@ describe('store', () => {
     store.onSet = () => writing.promise
     const cached = stack(named(counting()), cache({ store }))
     const call = watch(cached('q'))
-    await flush()
+    await tick()
     expect(call.state).toBe('resolved')
     writing.open()
-    await flush()
+    await tick()
   })
 
   it('lets the caller leave while the store is being read', async () => {
@@ -205,7 +169,7 @@ describe('store', () => {
     const failed = failure(cached('q', { signal: caller.signal }))
     caller.abort(new Error('the caller has left'))
     expect(await failed).toBe(caller.signal.reason)
-    await vi.advanceTimersByTimeAsync(250)
+    await tick(250)
     expect(ask.calls).toBe(0)
   })
 
@@ -221,14 +185,14 @@ describe('store', () => {
     const cached = stack(named(counting()), cache({ store }))
     await cached('q')
     store.emit('error', new Error('connection lost'))
-    await flush()
+    await tick()
     expect(await cached('q')).toEqual({ n: 1 })
   })
 
   const key = async () => {
     const store = new OddStore()
     await stack(named(named1), cache({ store }))('q')
-    await flush()
+    await tick()
     const [[name, text]] = [...store.kept] as [[string, string]]
     return {
       name,
@@ -280,7 +244,7 @@ describe('store', () => {
     )
     const cached = stack(named(scripted<unknown>(answer, fail)), cache({ store: new Map() }))
     await cached('q')
-    await flush()
+    await tick()
     const hit = (await cached('q')) as object
     expect(JSON.stringify(hit)).toBe(JSON.stringify(answer))
     expect(Object.getPrototypeOf(hit)).toBe(Object.prototype)
@@ -293,7 +257,7 @@ describe('store', () => {
     const fn = base(scripted<unknown>('stored', 'fresh'), { valid: () => isGood, key: () => 'one' })
     const cached = stack(fn, cache({ store }))
     await cached('q')
-    await flush()
+    await tick()
     expect(await cached('q')).toBe('stored')
     isGood = false
     expect(await cached('q')).toBe('fresh')
@@ -302,7 +266,7 @@ describe('store', () => {
   it('serves the answer that another cache has put into a Keyv store', async () => {
     const store = new OddStore()
     await stack(named(named1), cache({ store }))('q')
-    await flush()
+    await tick()
     const cached = stack(named(named1), cache({ store }))
     expect((await noteOf(cached, 'q'))?.status).toBe('hit')
   })
