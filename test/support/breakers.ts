@@ -1,0 +1,68 @@
+import { afterEach } from 'vitest'
+import { type Context, type Stack, stack } from '../../src/core/index.js'
+import { type BreakerOptions, breaker } from '../../src/layers/breaker/index.js'
+import { tick } from './fake-timers.js'
+import { type Gate, gate } from './gate.js'
+import { upstreamError } from './upstream.js'
+
+const opened: { close(options: { timeoutMs: number }): Promise<void> }[] = []
+
+/** Closes all breakers at the end of each test of the file; call it after `useFakeTimers()`. */
+export function closeBreakers(): void {
+  afterEach(async () => {
+    const closings = Promise.all(opened.splice(0).map((ask) => ask.close({ timeoutMs: 0 })))
+    await tick(2_000)
+    await closings
+  })
+}
+
+/** Closed at the end: an open breaker's clock runs on. */
+export function kept<S extends Stack<never, unknown, never>>(ask: S): S
+export function kept<S>(ask: S): S
+export function kept(ask: unknown): unknown {
+  opened.push(ask as (typeof opened)[0])
+  return ask
+}
+
+export const down = () => upstreamError('SERVER')
+export const SMALL = { minimumCalls: 4, windowMs: 1_000, resetMs: 500 }
+
+export type Outcome = 'ok' | { error: unknown }
+export const fail = (error: unknown = down()): Outcome => ({ error })
+
+/** A stack around a base that does what each request says. */
+export function around(options: BreakerOptions = {}, ...inside: never[]) {
+  let calls = 0
+  const base = async (outcome: Outcome) => {
+    calls++
+    if (outcome !== 'ok') throw outcome.error
+    return 'answer'
+  }
+  const ask = kept(stack(base, breaker({ ...SMALL, ...options }), ...inside))
+  const state = () => ask.stats().breaker.state
+  const run = async (outcome: Outcome, times = 1) => {
+    for (let i = 0; i < times; i++) await ask(outcome).catch(() => {})
+  }
+  const open = async () => {
+    await run(fail(), 4)
+    if (state() !== 'open') throw new Error(`Four failures left the breaker ${state()}.`)
+  }
+  return { ask, run, open, state, calls: () => calls }
+}
+
+/** A stack whose calls the test settles one by one. */
+export function held(options: BreakerOptions = {}) {
+  const works: Gate<string>[] = []
+  const ask = kept(
+    stack(
+      async (_: string, { cancel }: Context) => {
+        const work = gate<string>()
+        works.push(work)
+        cancel.onAbort((reason) => work.fail(reason))
+        return work.promise
+      },
+      breaker({ ...SMALL, ...options }),
+    ),
+  )
+  return { ask, works, state: () => ask.stats().breaker.state }
+}
