@@ -1,15 +1,15 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { stack } from '../../../../src/core/index.js'
 import { RetryBudget } from '../../../../src/layers/retry/budget.js'
+import { type RetryOptions, retry } from '../../../../src/layers/retry/index.js'
+import { busy, failing, server, settle } from '../../../support/failing.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
+import { scripted } from '../../../support/scripted.js'
+import { numbers } from '../../../support/streams.js'
+import { watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 /** How many retries are granted in a row. */
 function takeAll(budget: RetryBudget): number {
@@ -144,3 +144,164 @@ describe('RetryBudget', () => {
     )
   })
 })
+
+describe('retry', () => {
+  describe('the budget', () => {
+    /** Fails this many calls and tells how many attempts were made in all. */
+    async function outage(
+      calls: number,
+      options: RetryOptions = {},
+      error: unknown = server(),
+      together = false,
+    ) {
+      const { ask, calls: made } = failing(error, options)
+      if (together)
+        await settle(Promise.allSettled(Array.from({ length: calls }, () => ask('x'))), 5_000)
+      else
+        for (let i = 0; i < calls; i++) {
+          const call = watch(ask('x'))
+          await tick(0)
+          while (call.state === 'pending') await tick(1)
+        }
+      return { made: made(), stats: ask.stats().retry }
+    }
+
+    it('allows 10 and 20 % of the calls of all together', async () => {
+      const { made, stats } = await outage(200, {}, server(), true)
+      expect(made).toBe(200 + 10 + 40)
+      expect(stats.retries).toBe(50)
+      expect(stats.refused).toBeGreaterThan(0)
+    })
+
+    it('allows 10 and 20 % of the calls one after the other', async () => {
+      const { made } = await outage(50, { minDelayMs: 0 })
+      expect(made).toBe(50 + 10 + 10)
+    })
+
+    it('counts calls that still run', async () => {
+      let first = true
+      const ask = stack(
+        (_: string, { signal }) => {
+          if (first)
+            return new Promise<never>((_resolve, reject) =>
+              signal.addEventListener('abort', () => reject(signal.reason)),
+            )
+          return Promise.reject(server())
+        },
+        retry({ retries: 1, budget: { floor: 0, ratio: 0.1 }, random: () => 0 }),
+      )
+      const caller = new AbortController()
+      const long = Array.from({ length: 20 }, () => watch(ask('x', { signal: caller.signal })))
+      await tick(60_000)
+      first = false
+      await settle(Promise.allSettled([1, 2, 3].map(() => ask('x'))))
+      expect(ask.stats().retry).toMatchObject({ retries: 2, refused: 1 })
+      caller.abort()
+      await tick()
+      expect(long.every(({ state }) => state === 'rejected')).toBe(true)
+    })
+
+    it('counts a stream as running until its end', async () => {
+      let streaming = true
+      const ask = stack(
+        async (_: string): Promise<AsyncGenerator<number>> => {
+          if (streaming) return numbers(2)
+          throw server()
+        },
+        retry({ retries: 1, budget: { floor: 0, ratio: 0.5, windowMs: 1_000 }, random: () => 0 }),
+      )
+      const stream = await ask('x')
+      await stream.next()
+      streaming = false
+      await tick(5_000)
+      // Two calls, the one that runs and the one that fails: half of them may be repeated.
+      await settle(ask('x'), 10)
+      expect(ask.stats().retry.retries).toBe(1)
+      await stream.return(undefined)
+      await tick(5_000)
+      await settle(ask('x'), 10)
+      expect(ask.stats().retry.retries).toBe(1)
+    })
+
+    it('grows back when the window has passed', async () => {
+      const { ask, calls } = failing(server(), {
+        retries: 1,
+        budget: { ratio: 0, floor: 2, windowMs: 1_000 },
+        random: () => 0,
+      })
+      for (let i = 0; i < 4; i++) await settle(ask('x'), 0)
+      expect(calls()).toBe(6)
+      await tick(1_000)
+      for (let i = 0; i < 4; i++) await settle(ask('x'), 0)
+      expect(calls()).toBe(12)
+    })
+
+    it('does not weigh waits that upstream asked for', async () => {
+      const { made, stats } = await outage(50, { retries: 1, minDelayMs: 0 }, busy(10), true)
+      expect(made).toBe(100)
+      expect(stats).toEqual({ retries: 50, exhausted: 50, refused: 0 })
+    })
+
+    it('belongs to the layer: stacks that share it share the budget', async () => {
+      const layer = retry({ retries: 1, budget: { ratio: 0, floor: 3 }, random: () => 0 })
+      const base = scripted<string>(server())
+      const one = stack(base, layer)
+      const other = stack(base, layer)
+      for (let i = 0; i < 5; i++) {
+        await settle(one('x'), 0)
+        await settle(other('x'), 0)
+      }
+      expect(base.calls).toHaveLength(10 + 3)
+    })
+
+    it('can be switched off', async () => {
+      const { made } = await outage(100, { budget: false }, server(), true)
+      expect(made).toBe(300)
+    })
+
+    it('never lets all calls together make more than its share, for any pattern of arrivals and failures', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.record({
+              wait: fc.integer({ min: 0, max: 400 }),
+              fails: fc.integer({ min: 0, max: 4 }),
+            }),
+            { maxLength: 80 },
+          ),
+          fc.integer({ min: 0, max: 5 }),
+          fc.integer({ min: 0, max: 100 }),
+          async (calls, floor, percent) => {
+            let made = 0
+            const ask = stack(
+              async (request: { left: number }) => {
+                made++
+                if (request.left-- > 0) throw server()
+              },
+              // The window is longer than the run, so that it holds all of it.
+              retry({ budget: { floor, ratio: percent / 100, windowMs: 10 * 60_000 } }),
+            )
+            const running: Promise<unknown>[] = []
+            for (const { wait, fails } of calls) {
+              await tick(wait)
+              running.push(failureOrValue(ask({ left: fails })))
+            }
+            await tick(60_000)
+            await Promise.all(running)
+            expect(made - calls.length).toBeLessThanOrEqual(floor + (percent / 100) * calls.length)
+            expect(ask.stats().retry.retries).toBe(made - calls.length)
+          },
+        ),
+        { numRuns: 30 },
+      )
+    })
+  })
+})
+
+async function failureOrValue(promise: Promise<unknown>): Promise<unknown> {
+  try {
+    return await promise
+  } catch (error) {
+    return error
+  }
+}
