@@ -1,0 +1,2 @@
+/** With what a caller aborts. */
+export const left = () => new Error('the caller has left')
