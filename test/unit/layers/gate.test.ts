@@ -1,17 +1,11 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { upstreamError as errorOf } from '../../../src/client/wire/upstream-error.js'
 import { Gate, refusalIn } from '../../../src/layers/gate.js'
+import { useFakeTimers } from '../../support/fake-timers.js'
 import { upstreamError } from '../../support/upstream.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 const pass = (ms: number) => vi.advanceTimersByTime(ms)
 const even = () => new Gate(() => 0)

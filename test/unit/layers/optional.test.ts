@@ -1,16 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { breaker, type Context, type ContextPatch, type LayerOf, stack } from '../../../src/core.js'
 import { batcher, pool, queue, retry } from '../../../src/index.js'
+import { tick, useFakeTimers } from '../../support/fake-timers.js'
 import { gate } from '../../support/gate.js'
 import { upstreamError } from '../../support/upstream.js'
 import { failure, watch } from '../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 interface Ask extends ContextPatch {
   readonly fails?: boolean
@@ -44,7 +40,7 @@ describe('a call that runs only if that is possible at once', () => {
     expect(await failure(ask(optional))).toMatchObject({ code: 'QUEUE_FULL', refused: true })
     expect(layer.stats()).toMatchObject({ running: 1, waiting: 0, rejected: 1 })
     open.open('x')
-    await vi.advanceTimersByTimeAsync(0)
+    await tick()
     expect(running.value).toBe('x')
   })
 
@@ -70,7 +66,7 @@ describe('a call that runs only if that is possible at once', () => {
     const { ask, open } = around(breaker({ minimumCalls: 1, resetMs: 1_000 }))
     await failure(ask({ fails: true }))
     for (const ms of [0, 1_000, 1_000]) {
-      await vi.advanceTimersByTimeAsync(ms)
+      await tick(ms)
       expect(await failure(ask(optional))).toMatchObject({ code: 'BREAKER_OPEN', refused: true })
     }
     open.open('x')
@@ -92,7 +88,7 @@ describe('a call that runs only if that is possible at once, in a batcher', () =
       batcher({ maxDelayMs: 5 }),
     )
     const all = [[1], [0], [2]].map((inputs) => watch(ask(inputs)))
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     expect(all.map(({ value }) => value)).toEqual([[1], [0], [2]])
     expect(asked).toEqual([[0], [1, 2]])
   })

@@ -1,19 +1,12 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { Cancel, type Context, TimeoutError } from '../../../src/core/index.js'
 import { WaitingRoom } from '../../../src/layers/waiting-room.js'
+import { tick, useFakeTimers } from '../../support/fake-timers.js'
 import { watch } from '../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
+useFakeTimers()
 
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const layer = 'queue'
 
 /** What the room reads of a context, and nothing more. */
@@ -268,7 +261,6 @@ describe('WaitingRoom', () => {
     await new Promise((resolve) => setImmediate(resolve))
     expect(called).toBe(50_000)
     expect(performance.now() - start).toBeLessThan(20_000)
-    vi.useFakeTimers()
   }, 60_000)
 
   it('keeps the order of many priorities that come and go', async () => {

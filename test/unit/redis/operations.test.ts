@@ -1,20 +1,12 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { ALONE, Operations } from '../../../src/redis/operations.js'
+import { tick, useFakeTimers } from '../../support/fake-timers.js'
 import { gate, never } from '../../support/gate.js'
-import { catchWarnings } from '../../support/warnings.js'
+import { warningsOfEachTest } from '../../support/warnings.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-  catchWarnings()
-})
+useFakeTimers()
+warningsOfEachTest()
 
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const fails = () => Promise.reject(new Error('down'))
 const works = async () => 'done'
 

@@ -1,24 +1,14 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/index.js'
 import { base, type Context, stack } from '../../../../src/core/index.js'
 import { batcher } from '../../../../src/layers/batcher/index.js'
 import { startLocalBlossom } from '../../../../src/testing/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
+import { untilAborted } from '../../../support/gate.js'
+import { range } from '../../../support/squares.js'
 import { failure } from '../../../support/watch.js'
 
-const range = (n: number) => Array.from({ length: n }, (_, i) => i)
-
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-/** No answer before the abort. */
-const untilAborted = (_: readonly number[], { signal }: Context): Promise<never> =>
-  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+useFakeTimers()
 
 /** Squares, four inputs a call at most, and what was asked. */
 function squares(
@@ -43,7 +33,7 @@ describe('a call of more inputs than a batch may hold', () => {
   it('is sent as several, and answered as one, in order', async () => {
     const { ask, asked } = squares()
     const answer = ask(range(10))
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     expect(await answer).toEqual(range(10).map((n) => n * n))
     expect(asked).toEqual([
       [0, 1, 2, 3],
@@ -56,7 +46,7 @@ describe('a call of more inputs than a batch may hold', () => {
   it('shares its last part with other calls', async () => {
     const { ask, asked } = squares()
     const answers = Promise.all([ask(range(6)), ask([7, 8])])
-    await vi.advanceTimersByTimeAsync(0)
+    await tick()
     expect(await answers).toEqual([
       [0, 1, 4, 9, 16, 25],
       [49, 64],
@@ -73,7 +63,7 @@ describe('a call of more inputs than a batch may hold', () => {
       return untilAborted(inputs, context)
     })
     const error = failure(ask(range(9)))
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     expect(await error).toMatchObject({ message: 'five' })
     expect(contexts[0]?.signal.aborted).toBe(true)
     await ask.close()
@@ -83,7 +73,7 @@ describe('a call of more inputs than a batch may hold', () => {
     const { ask, contexts } = squares(untilAborted)
     const caller = new AbortController()
     const error = failure(ask(range(10), { signal: caller.signal }))
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     caller.abort(new Error('the caller has left'))
     expect(await error).toMatchObject({ message: 'the caller has left' })
     expect(contexts.map(({ signal }) => signal.aborted)).toEqual([true, true, true])
@@ -93,7 +83,7 @@ describe('a call of more inputs than a batch may hold', () => {
   it('fails when a part is not answered with one item for each input', async () => {
     const { ask } = squares((inputs) => inputs.slice(1))
     const error = failure(ask(range(8)))
-    await vi.advanceTimersByTimeAsync(0)
+    await tick()
     expect(await error).toMatchObject({ name: 'TypeError' })
   })
 
@@ -124,7 +114,7 @@ describe('a call of more inputs than a batch may hold', () => {
       batcher({ maxItems: 4, maxDelayMs: 5 }),
     )
     const answer = ask({ count: 7 })
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     expect(await answer).toBe(107)
   })
 })
@@ -144,5 +134,4 @@ it("divides a call of the client's embeddings, with the embeddings in order and 
     .map(({ body }) => (body as { input: string[] }).input.length)
   expect(sizes.sort()).toEqual([2, 4, 4])
   await divided.close()
-  vi.useFakeTimers()
 })

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { stack } from '../../../../src/core/index.js'
 import {
   type BreakerOptions,
@@ -6,25 +6,16 @@ import {
   type BreakerState,
   breaker,
 } from '../../../../src/layers/breaker/index.js'
+import { closedAtEnd } from '../../../support/closed-at-end.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate } from '../../../support/gate.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { catchWarnings, named } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-const closing: (() => Promise<void>)[] = []
+useFakeTimers()
+const kept = closedAtEnd()
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(async () => {
-  await Promise.all(closing.splice(0).map((close) => close()))
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const SMALL = { minimumCalls: 2, windowMs: 1_000, resetMs: 500 }
 
 interface Ask {
@@ -44,7 +35,7 @@ function around(options: BreakerOptions<'breaker', Ask> = {}) {
     if (!ok) throw upstreamError('SERVER')
     return 'answer'
   }, layer)
-  closing.push(() => ask.close())
+  kept(ask)
   const run = (of: Ask, times = 1) =>
     Promise.all(Array.from({ length: times }, () => ask(of).catch((error) => error)))
   return { layer, ask, run, changes }
@@ -89,7 +80,7 @@ describe('isolate()', () => {
     let calls = 0
     const layer = breaker(SMALL)
     const ask = stack(() => works[calls++]!.promise, layer)
-    closing.push(() => ask.close())
+    kept(ask)
     for (const _ of works) watch(ask())
     layer.isolate()
     layer.reset()

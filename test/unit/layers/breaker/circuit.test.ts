@@ -1,24 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   type BreakerState,
   Circuit,
   type CircuitOptions,
   type Permit,
 } from '../../../../src/layers/breaker/circuit.js'
+import { closedAtEnd } from '../../../support/closed-at-end.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 
-const made: Circuit[] = []
-
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  for (const circuit of made.splice(0)) circuit.close()
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
+const kept = closedAtEnd()
 
 function circuit(options: Partial<CircuitOptions> = {}) {
   const changes: BreakerState[] = []
@@ -32,7 +23,7 @@ function circuit(options: Partial<CircuitOptions> = {}) {
     onStateChange: (state) => changes.push(state),
     ...options,
   })
-  made.push(one)
+  kept(one)
   const permit = (): Permit => {
     const entered = one.enter()
     if (typeof entered === 'number') throw new Error(`Refused for ${entered} ms.`)
@@ -279,9 +270,6 @@ describe('Circuit', () => {
     await new Promise((resolve) => setImmediate(resolve))
     const handles = timeouts.mock.results.map(({ value }) => value as NodeJS.Timeout)
     expect(handles.map((handle) => handle.hasRef())).toEqual([false])
-    vi.restoreAllMocks()
-    for (const one of made.splice(0)) one.close()
-    vi.useFakeTimers()
   })
 
   it('needs no timer but to tell when it is half-open, and none when it is closed down', async () => {

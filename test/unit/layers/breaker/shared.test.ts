@@ -1,28 +1,20 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { onEvent, type StackEvent, stack } from '../../../../src/core/index.js'
 import {
   type BreakerOptions,
   type BreakerState,
   breaker,
 } from '../../../../src/layers/breaker/index.js'
+import { closedAtEnd } from '../../../support/closed-at-end.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Gate, gate } from '../../../support/gate.js'
 import { Service, type Way } from '../../../support/shared-service.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
-const closing: (() => unknown)[] = []
+useFakeTimers()
+const kept = closedAtEnd()
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(async () => {
-  await Promise.all(closing.splice(0).map((close) => close()))
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const SMALL = { minimumCalls: 2, windowMs: 1_000, resetMs: 500 }
 
 interface Ask {
@@ -50,7 +42,7 @@ function joined(service: Service, options: BreakerOptions<'breaker', Ask> = {}) 
     if (!ok) throw upstreamError('SERVER')
     return 'answer'
   }, layer)
-  closing.push(() => ask.close())
+  kept(ask)
   /** Opens it by verdicts of its own. */
   const fail = async (model = '') => {
     for (let i = 0; i < 2; i++) await ask({ ok: false, model }).catch(() => {})
@@ -161,7 +153,7 @@ describe('a circuit that opens', () => {
   it('is told by the first call that meets it, with a mark', async () => {
     const { one, other } = await two()
     const events: StackEvent[] = []
-    closing.push(onEvent((event) => void (event.type === 'breaker' && events.push(event))))
+    kept({ close: onEvent((event) => void (event.type === 'breaker' && events.push(event))) })
     const meta = new Map<string, unknown>()
     await one.fail()
     await other.ask({}, { meta }).catch(() => {})
@@ -356,7 +348,7 @@ describe('a process alone', () => {
     expect(await other.ask({})).toBe('answer')
     await tick(500)
     const events: StackEvent[] = []
-    closing.push(onEvent((event) => void (event.type === 'alone' && events.push(event))))
+    kept({ close: onEvent((event) => void (event.type === 'alone' && events.push(event))) })
     const meta = new Map<string, unknown>()
     expect(await one.ask({}, { meta })).toBe('answer')
     expect(meta.get('breaker')).toEqual({ alone: true })

@@ -1,23 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { collect, stack } from '../../../../src/core/index.js'
 import { type BreakerOptions, breaker } from '../../../../src/layers/breaker/index.js'
+import { closedAtEnd } from '../../../support/closed-at-end.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { numbers } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
-const closing: (() => Promise<void>)[] = []
+useFakeTimers()
+const kept = closedAtEnd()
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(async () => {
-  await Promise.all(closing.splice(0).map((close) => close()))
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** A stack whose answers take as long as each request says. */
@@ -30,7 +22,7 @@ function taking(options: BreakerOptions = {}) {
     },
     breaker({ minimumCalls: 4, windowMs: 10_000, resetMs: 500, slowMs: 100, ...options }),
   )
-  closing.push(() => ask.close())
+  kept(ask)
   const run = async (ms: number, times = 1, fail = false) => {
     const calls = Array.from({ length: times }, () => watch(ask({ ms, fail })))
     await tick(ms)
@@ -82,7 +74,7 @@ describe('slow calls', () => {
         ),
       breaker({ minimumCalls: 4, slowMs: 100 }),
     )
-    closing.push(() => ask.close())
+    kept(ask)
     const caller = new AbortController()
     const calls = Array.from({ length: 10 }, () => watch(ask('x', { signal: caller.signal })))
     await tick(500)
@@ -112,7 +104,7 @@ describe('slow calls', () => {
       },
       breaker({ minimumCalls: 1, slowMs: 100, slowRate: 1 }),
     )
-    closing.push(() => ask.close())
+    kept(ask)
     const read = async (ms: number) => {
       const call = watch(ask(ms))
       await tick(ms)
@@ -135,7 +127,7 @@ describe('slow calls', () => {
       },
       breaker({ minimumCalls: 1, slowMs: 100 }),
     )
-    closing.push(() => ask.close())
+    kept(ask)
     await ask()
     expect(ask.stats().breaker).toMatchObject({ state: 'open', slow: 1 })
   })

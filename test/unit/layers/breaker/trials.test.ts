@@ -1,14 +1,9 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { type Permit, Trials } from '../../../../src/layers/breaker/trials.js'
+import { useFakeTimers } from '../../../support/fake-timers.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 const NEVER = Number.POSITIVE_INFINITY
 

@@ -1,15 +1,9 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { VerdictWindow } from '../../../../src/layers/breaker/verdict-window.js'
+import { useFakeTimers } from '../../../support/fake-timers.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 /** How many calls, all of them failures, the window holds. */
 function held(window: VerdictWindow): number {

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   base,
   type Context,
@@ -11,19 +11,15 @@ import {
 } from '../../../../src/core/index.js'
 import { MemoryLogs } from '../../../../src/gateway/streams/memory-logs.js'
 import { dedupe } from '../../../../src/layers/dedupe/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { LogProcess } from '../../../support/log-process.js'
 import { onlyShared } from '../../../support/only-shared.js'
 import { failure } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
+useFakeTimers()
 
-afterEach(() => {
-  vi.useRealTimers()
-})
-
-const flush = () => vi.advanceTimersByTimeAsync(0)
+// The logs keep for a while what has ended.
+afterEach(() => void vi.runOnlyPendingTimers())
 
 /** Logs that several processes have together, and a way to make stacks in each of them. */
 function processes() {
@@ -65,9 +61,9 @@ async function both<Answer>() {
   const { asked, fn } = held<Answer>()
   const [one, two] = [join(fn), join(fn)]
   const first = one.ask('q')
-  await flush()
+  await tick()
   const second = two.ask('q')
-  await flush()
+  await tick()
   expect(asked).toHaveLength(1)
   return { asked, one, two, first, second }
 }
@@ -92,7 +88,7 @@ describe('identical calls of several processes', () => {
     const { asked, first, second } = await both<Response>()
     asked[0]!.answer(new Response('one'))
     expect(await (await first).text()).toBe('one')
-    await flush()
+    await tick()
     expect(asked).toHaveLength(2)
     asked[1]!.answer(new Response('two'))
     expect(await (await second).text()).toBe('two')
@@ -102,7 +98,7 @@ describe('identical calls of several processes', () => {
     const { asked, first, second } = await both<unknown>()
     asked[0]!.answer(new Map([['a', 1]]))
     await first
-    await flush()
+    await tick()
     asked[1]!.answer('plain')
     expect(await second).toBe('plain')
   })
@@ -132,7 +128,7 @@ describe('identical calls of several processes', () => {
     const { asked, first, second } = await both<string>()
     asked[0]!.fail(error)
     expect(await failure(first)).toBe(error)
-    await flush()
+    await tick()
     asked[1]!.answer('of its own')
     expect(await second).toBe('of its own')
   })
@@ -144,10 +140,10 @@ describe('identical calls of several processes', () => {
     const answers = []
     for (const { ask } of all) {
       answers.push(ask('q'))
-      await flush()
+      await tick()
     }
     all[0]!.process.kill()
-    await flush()
+    await tick()
     expect(asked).toHaveLength(2)
     asked[1]!.answer('again')
     expect(await Promise.all(answers.slice(1))).toEqual(['again', 'again'])
@@ -160,7 +156,7 @@ describe('identical calls of several processes', () => {
     one.process.cut()
     two.process.cut()
     const answers = [one.ask('q'), two.ask('q')]
-    await flush()
+    await tick()
     expect(asked).toHaveLength(2)
     for (const { answer } of asked) answer('alone')
     expect(await Promise.all(answers)).toEqual(['alone', 'alone'])
@@ -178,7 +174,7 @@ describe('identical calls of several processes', () => {
       one.ask('q', { cache: 'no-store' }),
       two.ask('q', { cache: 'no-store' }),
     ]
-    await flush()
+    await tick()
     expect(asked).toHaveLength(5)
     for (const { answer } of asked) answer('own')
     await Promise.all(calls)
@@ -205,16 +201,16 @@ describe('identical calls of several processes', () => {
     const [one, two] = [join(fn), join(fn)]
     const leaving = [new AbortController(), new AbortController()]
     const first = failure(one.ask('q', { signal: leaving[0]!.signal }))
-    await flush()
+    await tick()
     const second = failure(two.ask('q', { signal: leaving[1]!.signal }))
-    await flush()
+    await tick()
     leaving[0]!.abort(new Error('one has left'))
     expect(await first).toMatchObject({ message: 'one has left' })
-    await flush()
+    await tick()
     expect(signals.map(({ aborted }) => aborted)).toEqual([false])
     leaving[1]!.abort(new Error('two has left'))
     expect(await second).toMatchObject({ message: 'two has left' })
-    await flush()
+    await tick()
     expect(signals.map(({ aborted }) => aborted)).toEqual([true])
     expect(one.ask.stats().dedupe.inFlight + two.ask.stats().dedupe.inFlight).toBe(0)
   })
@@ -257,10 +253,10 @@ describe('a stream that several processes share', () => {
     const { given, fn } = counted(100_000)
     const first = await join(fn).ask('q')
     for (let i = 0; i < 10; i++) await first.next()
-    await flush()
+    await tick()
     expect(given.chunks).toBeLessThan(20)
     await first.return(undefined)
-    await flush()
+    await tick()
     expect(given.returned).toBe(1)
   })
 
@@ -273,7 +269,7 @@ describe('a stream that several processes share', () => {
     const second = await two.ask('q')
     await second.next()
     await first.return(undefined)
-    await flush()
+    await tick()
     expect(await collect(second)).toEqual(whole(500).slice(1))
     expect(given).toMatchObject({ sources: 1, returned: 1 })
   })
@@ -297,10 +293,10 @@ describe('a stream that several processes share', () => {
     const second = await two.ask('q')
     await second.next()
     await first.return(undefined)
-    await vi.advanceTimersByTimeAsync(100)
+    await tick(100)
     expect(returned).toBe(0)
     await second.return(undefined)
-    await vi.advanceTimersByTimeAsync(10)
+    await tick(10)
     expect(returned).toBe(1)
   })
 
@@ -362,7 +358,7 @@ describe('a stream that several processes share', () => {
             })
           }
           const results = await Promise.all(finished.map((finish) => finish()))
-          await flush()
+          await tick()
           for (const [i, read] of results.entries())
             expect(read).toEqual(whole(90).slice(0, readers[i]!.reads))
           expect(given.returned).toBe(given.sources)

@@ -1,20 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { collect, isStackError } from '../../../../src/core/index.js'
 import { dedupedStream } from '../../../support/deduped.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
+import { left } from '../../../support/leaving.js'
 import type { Driven } from '../../../support/streams.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const flush = () => vi.advanceTimersByTimeAsync(0)
-const left = () => new Error('the caller has left')
+useFakeTimers()
 
 describe('a stream that dedupe shares', () => {
   /** Reads as long as the source may send. */
@@ -30,7 +22,7 @@ describe('a stream that dedupe shares', () => {
       await null
       await null
       if (next.state === 'pending') {
-        await flush()
+        await tick()
         if (next.state === 'pending') return { n, next }
       }
     }
@@ -45,9 +37,9 @@ describe('a stream that dedupe shares', () => {
     await fast.next()
     const { n, next } = await readAhead(fast, sources[0]!, 'x', 12_000)
     expect(n).toBe(10_000)
-    await vi.advanceTimersByTimeAsync(999)
+    await tick(999)
     expect(next.state).toBe('pending')
-    await vi.advanceTimersByTimeAsync(1)
+    await tick(1)
     expect(next.value).toEqual({ done: false, value: 'x' })
     const error = await failure(slow.next())
     expect(isStackError(error, 'STREAM')).toBe(true)
@@ -65,7 +57,7 @@ describe('a stream that dedupe shares', () => {
     sources[0]!.stream.log.push('first')
     await slow.next()
     const { next } = await readAhead(fast, sources[0]!, 'x'.repeat(600_000), 5)
-    await vi.advanceTimersByTimeAsync(1_000)
+    await tick(1_000)
     expect(next.state).toBe('resolved')
     await failure(slow.next())
     caller.abort(left())
@@ -83,14 +75,14 @@ describe('a stream that dedupe shares', () => {
     await slower.next()
     const { next } = await readAhead(fast, sources[0]!, chunk, 5)
     expect(next.state).toBe('pending')
-    await vi.advanceTimersByTimeAsync(900)
+    await tick(900)
     await slow.next()
-    await flush()
+    await tick()
     expect(next.state).toBe('pending')
     await slower.return(undefined)
-    await flush()
+    await tick()
     expect(next.state).toBe('resolved')
-    await vi.advanceTimersByTimeAsync(5_000)
+    await tick(5_000)
     await fast.return(undefined)
     expect(await slow.next()).toEqual({ done: false, value: chunk })
     await slow.return(undefined)
@@ -105,7 +97,7 @@ describe('a stream that dedupe shares', () => {
     expect(next.state).toBe('pending')
     await fast.return(undefined)
     expect(vi.getTimerCount()).toBe(0)
-    await vi.advanceTimersByTimeAsync(5_000)
+    await tick(5_000)
     sources[0]!.stream.log.end()
     const rest = (await collect(slow)) as string[]
     expect(rest.length).toBeGreaterThan(0)
@@ -141,7 +133,7 @@ describe('a stream that dedupe shares', () => {
     await next
     const late = await joined
     const rest = collect(late)
-    await flush()
+    await tick()
     for (const { stream } of sources) {
       stream.log.push(big(1))
       stream.log.end()

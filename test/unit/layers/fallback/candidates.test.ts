@@ -1,22 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Context, collect, fallback, stack, timeout } from '../../../../src/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { never } from '../../../support/gate.js'
 import { type Ask, fails, fallingBack } from '../../../support/models.js'
 import { breaking, numbers } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
 
 const FIRST: Ask = { model: 'first' }
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   cache,
   collect,
@@ -8,27 +8,16 @@ import {
   stack,
   timeout,
 } from '../../../../src/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { type Ask, type Doing, fails, fallingBack, models, says } from '../../../support/models.js'
 import { breaking, numbers } from '../../../support/streams.js'
 import { type UpstreamCode, upstreamError } from '../../../support/upstream.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { warningsOfEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-let warnings: string[]
-
-beforeEach(() => {
-  vi.useFakeTimers()
-  warnings = catchWarnings()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
+const warnings = warningsOfEachTest()
 
 const FIRST: Ask = { model: 'first' }
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   base,
   breaker,
@@ -9,18 +9,12 @@ import {
   stack,
   timeout,
 } from '../../../../src/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { breaking, numbers } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-
-const tick = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
 
 interface Ask {
   readonly model: string

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import {
   base,
   type Context,
@@ -9,13 +9,9 @@ import {
   StackError,
   stack,
 } from '../../../../src/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 /** What one model does with each call. */
 interface Plan {
@@ -103,14 +99,14 @@ it('fallback: one answer of one model, in time, and everything is given back, wh
           }
         }
         const all = Promise.all(calls.map(run))
-        await vi.advanceTimersByTimeAsync(1_000)
+        await tick(1_000)
         await all
         expect(settled).toBe(calls.length)
         expect(texts.filter((text) => !MODELS.includes(text))).toEqual([])
         expect(new Set(asked).size).toBe(asked.length)
         expect(ask.stats().queue).toMatchObject({ running: 0, waiting: 0 })
         const closed = ask.close()
-        await vi.advanceTimersByTimeAsync(1)
+        await tick(1)
         await closed
         expect(vi.getTimerCount()).toBe(0)
       },

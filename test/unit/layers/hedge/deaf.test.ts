@@ -1,17 +1,12 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { type Context, collect, stack } from '../../../../src/core/index.js'
 import { hedge } from '../../../../src/layers/hedge/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate } from '../../../support/gate.js'
 import { driven } from '../../../support/streams.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 /** A function that hears no abort, beside another one that answers. */
 function deaf() {
@@ -35,23 +30,23 @@ function deaf() {
 it('answers in time though the first try hears no abort, which keeps its slot until it ends', async () => {
   const { ask, late, signal } = deaf()
   const answer = ask('a')
-  await vi.advanceTimersByTimeAsync(100)
+  await tick(100)
   expect(await answer).toBe('elsewhere')
   expect(signal()?.aborted).toBe(true)
   expect(ask.stats()).toMatchObject({ hedge: { won: 1 }, queue: { running: 1 } })
   late.open('too late')
-  await vi.advanceTimersByTimeAsync(0)
+  await tick()
   expect(ask.stats().queue.running).toBe(0)
 })
 
 it('leaves the stream that comes too late of a first try that hears no abort', async () => {
   const { ask, late } = deaf()
   const answer = ask('a')
-  await vi.advanceTimersByTimeAsync(100)
+  await tick(100)
   expect(await answer).toBe('elsewhere')
   const { stream } = driven<string>({ committed: true })
   late.open(stream)
-  await vi.advanceTimersByTimeAsync(0)
+  await tick()
   await expect(collect(stream)).rejects.toMatchObject({ name: 'AbortError' })
   expect(ask.stats().queue.running).toBe(0)
 })
@@ -59,9 +54,9 @@ it('leaves the stream that comes too late of a first try that hears no abort', a
 it('counts no failure of the first try that comes too late', async () => {
   const { ask, late } = deaf()
   const answer = ask('a')
-  await vi.advanceTimersByTimeAsync(100)
+  await tick(100)
   expect(await answer).toBe('elsewhere')
   late.fail(new Error('too late'))
-  await vi.advanceTimersByTimeAsync(0)
+  await tick()
   expect(ask.stats()).toMatchObject({ hedge: { won: 1, lost: 0 }, queue: { running: 0 } })
 })

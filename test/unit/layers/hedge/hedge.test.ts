@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   base,
   type Context,
@@ -11,21 +11,14 @@ import {
   stack,
   timeout,
 } from '../../../../src/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Ask, fails, models } from '../../../support/models.js'
 import { answers, calls, failsAfter, settleAfter } from '../../../support/slow.js'
 import { numbers } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
 
 const soon = (options: HedgeOptions = {}) => hedge({ delayMs: 100, budget: false, ...options })
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import {
   base,
   breaker,
@@ -10,15 +10,11 @@ import {
   retry,
   stack,
 } from '../../../../src/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { settleAfter } from '../../../support/slow.js'
 import { upstreamError } from '../../../support/upstream.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 /** What one try does. */
 const plan = fc.record({
@@ -106,7 +102,7 @@ it('hedge: one answer of one try, in time, never beside waiters, and everything 
           }
         }
         const all = Promise.all(calls.map(run))
-        await vi.advanceTimersByTimeAsync(2_000)
+        await tick(2_000)
         await all
         expect(settled).toBe(calls.length)
         for (const text of texts) expect(text).toMatch(/^\d+ (first|other) \d+$/)
@@ -117,7 +113,7 @@ it('hedge: one answer of one try, in time, never beside waiters, and everything 
         expect(leases).toMatchObject({ active: 0, waiting: 0 })
         expect(hedged.hedged).toBe(hedged.won + hedged.lost)
         const closed = ask.close()
-        await vi.advanceTimersByTimeAsync(1)
+        await tick(1)
         await closed
         expect(vi.getTimerCount()).toBe(0)
       },

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { sleep } from '../../../../src/core/index.js'
 import {
   base,
@@ -12,18 +12,12 @@ import {
   stack,
 } from '../../../../src/index.js'
 import { fakeClock } from '../../../../src/testing/fake-clock.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { answers, calls, settleAfter } from '../../../support/slow.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
 
 interface Ask {
   readonly ms: number

@@ -1,22 +1,14 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { base, type CallOptions, type Context, stack } from '../../../../src/core/index.js'
 import { type PoolMember, type PoolOptions, pool } from '../../../../src/layers/pool/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Gate, gate } from '../../../support/gate.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { catchWarnings, named } from '../../../support/warnings.js'
 import { watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
+useFakeTimers()
 
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const members = (count: number, of: Partial<PoolMember> = {}): PoolMember[] =>
   Array.from({ length: count }, (_, i) => ({ apiKey: `sk_${i}`, ...of }))
 

@@ -1,25 +1,20 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { type CallOptions, type Context, stack } from '../../../../src/core/index.js'
 import { type PoolMember, type PoolOptions, pool } from '../../../../src/layers/pool/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Gate, gate } from '../../../support/gate.js'
 import { type HeldAsk, held } from '../../../support/held.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
+useFakeTimers()
+
 beforeEach(() => {
-  vi.useFakeTimers()
   vi.spyOn(Math, 'random').mockReturnValue(0)
 })
 
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const limited = (retryAfter?: number) => upstreamError('RATE_LIMITED', { retryAfter })
 const TWO: PoolMember[] = [{ apiKey: 'sk_first' }, { apiKey: 'sk_second' }]
 

@@ -1,23 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { type CallOptions, stack } from '../../../../src/core/index.js'
 import { pool } from '../../../../src/layers/pool/index.js'
 import { type QueueOptions, queue } from '../../../../src/layers/queue/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type HeldAsk, held } from '../../../support/held.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
+useFakeTimers()
+
 beforeEach(() => {
-  vi.useFakeTimers()
   vi.spyOn(Math, 'random').mockReturnValue(0)
 })
 
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
 const limited = (retryAfter?: number) => upstreamError('RATE_LIMITED', { retryAfter })
 
 /** A queue around work that the test ends one by one. */

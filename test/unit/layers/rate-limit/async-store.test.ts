@@ -1,21 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { stack } from '../../../../src/core/index.js'
 import type { RateLimitOptions } from '../../../../src/layers/rate-limit/index.js'
 import { MemoryStore } from '../../../../src/layers/rate-limit/memory-store.js'
 import type { LimitStore, Reservation, Spent } from '../../../../src/layers/rate-limit/store.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { RecordingStore, recordedLimit } from '../../../support/recorded-limit.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
 
 /** A store that takes its time, as one outside the process does. */
 class SlowStore implements LimitStore {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   type BaseTraits,
   base,
@@ -15,22 +15,15 @@ import {
 } from '../../../../src/layers/rate-limit/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { isRetryable } from '../../../../src/layers/retry/retryable.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { catchWarnings, named } from '../../../support/warnings.js'
+import { named, warningsOfEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 const HOUR = 3_600_000
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: Date.UTC(2026, 10, 29, 22) })
-  catchWarnings()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
+useFakeTimers({ now: Date.UTC(2026, 10, 29, 22) })
+warningsOfEachTest()
 
 interface Ask {
   readonly model?: string
@@ -64,7 +57,7 @@ function limited(cost: Partial<LimitCostOptions> = {}, more: RateLimitOptions = 
   const ask = stack(base(fn, traits), layer)
   const settled = async (request: Ask = {}, of?: CallOptions) => {
     const call = watch(ask(request, of))
-    await vi.advanceTimersByTimeAsync(10)
+    await tick(10)
     return call
   }
   return { ask, layer, settled, stats: () => ask.stats().rateLimit }
@@ -87,7 +80,7 @@ describe('cost', () => {
     })
     expect(isRetryable(error)).toBe(false)
     expect(stats()).toMatchObject({ admitted: 10, rejected: 1, waiting: 0 })
-    await vi.advanceTimersByTimeAsync(2 * HOUR - 100)
+    await tick(2 * HOUR - 100)
     expect((await settled()).state).toBe('resolved')
   })
 
@@ -95,7 +88,7 @@ describe('cost', () => {
     const { ask, settled } = limited()
     const dear = watch(ask({ output: 100, usage: { input: 0, output: 20 } }))
     expect((await failure(ask({}))) as Error).toMatchObject({ code: 'BUDGET' })
-    await vi.advanceTimersByTimeAsync(10)
+    await tick(10)
     expect(dear.state).toBe('resolved')
     // Eight tenths are left.
     expect((await settled({ output: 80 })).state).toBe('resolved')
@@ -164,7 +157,7 @@ describe('cost', () => {
   it('refuses calls at the head of a line whose budget others have used up', async () => {
     const { ask, stats } = limited({ limit: 2 }, { requests: { limit: 60, burst: 1 } })
     const calls = [1, 2, 3, 4].map(() => watch(ask({})))
-    await vi.advanceTimersByTimeAsync(10_000)
+    await tick(10_000)
     expect(calls.map(({ state }) => state)).toEqual([
       'resolved',
       'resolved',
@@ -177,9 +170,9 @@ describe('cost', () => {
 
   it('settles a call in the window in which it began', async () => {
     const { ask, settled, stats } = limited({ per: 1_000 })
-    await vi.advanceTimersByTimeAsync(995)
+    await tick(995)
     const old = watch(ask({ output: 100 }))
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     expect((await settled({ output: 100 })).state).toBe('resolved')
     expect(old.state).toBe('resolved')
     expect((await settled({ output: 1 })).state).toBe('rejected')
@@ -258,7 +251,7 @@ describe('the event budget', () => {
     await settled({ output: 10, usage: { input: 0, output: 10 } }, { tenant: 'acme' })
     await settled({ output: 10, usage: { input: 0, output: 1 } }, { tenant: 'acme' })
     await settled({ output: 80 }, { tenant: 'other' })
-    await vi.advanceTimersByTimeAsync(24 * HOUR)
+    await tick(24 * HOUR)
     await settled({ output: 100 }, { tenant: 'acme' })
     stop()
     expect(events.map(({ call: _call, at: _at, ...rest }) => rest)).toEqual([

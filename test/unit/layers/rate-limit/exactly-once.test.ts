@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { base, type CallOptions, type Context, stack } from '../../../../src/core/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import type { LimitedCall } from '../../../../src/layers/rate-limit/limited-call.js'
@@ -8,21 +8,13 @@ import { RateLimits } from '../../../../src/layers/rate-limit/rate-limits.js'
 import type { Reservation } from '../../../../src/layers/rate-limit/store.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { timeout } from '../../../../src/layers/timeout.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { RecordingStore, recordedLimit } from '../../../support/recorded-limit.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { warningsOfEachTest } from '../../../support/warnings.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-  catchWarnings()
-})
-
-afterEach(() => {
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
+warningsOfEachTest()
 
 /** What a call asks for, and what becomes of it. */
 interface Plan {

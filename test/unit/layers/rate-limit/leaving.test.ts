@@ -1,18 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { base, stack } from '../../../../src/core/index.js'
 import { rateLimit } from '../../../../src/layers/rate-limit/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
 
 /** Of 10 tokens that come back at one a second: a dear call waits, and a cheap one behind it. */
 function twoWaiting() {
@@ -30,7 +22,7 @@ function twoWaiting() {
 describe('calls that leave a limit together', () => {
   it('do not begin because another one leaves before them when their stack closes', async () => {
     const { ask, started, calls } = twoWaiting()
-    await pass(0)
+    await tick()
     await ask.close()
     expect(started).toEqual(['first:8'])
     expect(calls[1]?.error).toMatchObject({ code: 'CLOSED' })
@@ -41,9 +33,9 @@ describe('calls that leave a limit together', () => {
     const { ask, layer, work, started } = twoWaiting()
     const other = stack(work, layer)
     const call = watch(other('other:1'))
-    await pass(0)
+    await tick()
     await ask.close()
-    await pass(0)
+    await tick()
     expect(call.state).toBe('resolved')
     expect(started).toEqual(['first:8', 'other:1'])
     await other.close()

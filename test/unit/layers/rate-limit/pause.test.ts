@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/client.js'
 import {
   base,
@@ -11,21 +11,12 @@ import {
 } from '../../../../src/core/index.js'
 import { type RateLimitOptions, rateLimit } from '../../../../src/layers/rate-limit/index.js'
 import { httpServer } from '../../../support/bare-server.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
+import { warningsOfEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-  catchWarnings()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
+warningsOfEachTest()
 
 interface Ask {
   /** For how long upstream reports that nothing is left. */
@@ -156,6 +147,5 @@ describe('a limit that upstream reports as used up', () => {
       refused: true,
       unit: 'requests',
     })
-    vi.useFakeTimers()
   })
 })

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { base, type CallOptions, stack } from '../../../../src/core/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import {
@@ -7,24 +7,13 @@ import {
   rateLimit,
 } from '../../../../src/layers/rate-limit/index.js'
 import { timeout } from '../../../../src/layers/timeout.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { spy } from '../../../support/layers.js'
-import { catchWarnings, named } from '../../../support/warnings.js'
+import { named, warningsOfEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-let warnings: string[]
-
-beforeEach(() => {
-  vi.useFakeTimers()
-  warnings = catchWarnings()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
+const warnings = warningsOfEachTest()
 
 /** Ten at once, and then one a second. */
 const TEN = { requests: 60, by: 'all' } as const

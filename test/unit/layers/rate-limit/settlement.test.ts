@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   type BaseTraits,
   base,
@@ -12,25 +12,16 @@ import { breaker } from '../../../../src/layers/breaker/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import type { RateLimitOptions } from '../../../../src/layers/rate-limit/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { never } from '../../../support/gate.js'
 import { RecordingStore, recordedLimit } from '../../../support/recorded-limit.js'
 import { breaking } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { catchWarnings, named } from '../../../support/warnings.js'
+import { named, warningsOfEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-let warnings: string[]
-
-beforeEach(() => {
-  vi.useFakeTimers()
-  warnings = catchWarnings()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
+useFakeTimers()
+const warnings = warningsOfEachTest()
 
 interface Ask {
   readonly model?: string
@@ -109,7 +100,7 @@ describe('what a call takes at admission', () => {
     const { ask, log } = limited(() => 1, { tokens: 400 })
     await ask({ output: 0 })
     for (const output of [undefined, 700]) void ask({ output })
-    await vi.advanceTimersByTimeAsync(60_000)
+    await tick(60_000)
     expect(log.map(({ reserved }) => reserved.tokens)).toEqual([100, 200, 800])
   })
 
@@ -172,9 +163,9 @@ describe('what a call has taken at its end', () => {
       ),
     )
     const stream = ask({}).then((answer) => collect(answer as AsyncIterable<unknown>))
-    await vi.advanceTimersByTimeAsync(30)
+    await tick(30)
     expect(log[0]?.taken).toEqual([])
-    await vi.advanceTimersByTimeAsync(20)
+    await tick(20)
     expect(await stream).toHaveLength(4)
     expect(only(log)).toEqual({ reserved: 356, taken: amounts(1, 92) })
   })
@@ -182,7 +173,7 @@ describe('what a call has taken at its end', () => {
   it('is the input and the characters that came, without a report', async () => {
     const { ask, log } = limited(() => chunks({ text: 'Hello' }, { text: ', you' }, 'and more'))
     const stream = ask({}).then((answer) => collect(answer as AsyncIterable<unknown>))
-    await vi.advanceTimersByTimeAsync(100)
+    await tick(100)
     await stream
     expect(only(log).taken).toEqual(amounts(1, 100 + Math.ceil(18 / 4)))
   })
@@ -196,7 +187,7 @@ describe('what a call has taken at its end', () => {
   it('is what came until the reader left', async () => {
     const { ask, log } = limited(() => chunks('12345678', '12345678', '12345678'))
     const done = ask({}).then((stream) => readSome(stream, 2))
-    await vi.advanceTimersByTimeAsync(100)
+    await tick(100)
     await done
     expect(only(log).taken).toEqual(amounts(1, 104))
   })
@@ -211,7 +202,7 @@ describe('what a call has taken at its end', () => {
   it('is what came of a stream that nobody reads', async () => {
     const { ask, log } = limited(() => chunks('1234', '1234'))
     const call = watch(ask({}))
-    await vi.advanceTimersByTimeAsync(30_100)
+    await tick(30_100)
     expect(call.state).toBe('resolved')
     expect(only(log).taken).toEqual(amounts(1, 100))
   })
@@ -242,11 +233,11 @@ describe('what a call has taken at its end', () => {
     )
     for (let i = 0; i < 25; i++) {
       const done = ask({}).then((stream) => readSome(stream, 1))
-      await vi.advanceTimersByTimeAsync(50)
+      await tick(50)
       await done
     }
     const last = ask({}).then((stream) => readSome(stream, 0))
-    await vi.advanceTimersByTimeAsync(50)
+    await tick(50)
     await last
     expect(log.at(-1)?.reserved.tokens).toBe(356)
   })
@@ -304,7 +295,7 @@ describe('what comes back', () => {
     const { ask, log } = limited(never, LIMITS, {}, queue({ concurrency: 1 }))
     const callers = [new AbortController(), new AbortController()]
     const calls = callers.map(({ signal }) => failure(ask({}, { signal })))
-    await vi.advanceTimersByTimeAsync(100)
+    await tick(100)
     callers[1]!.abort()
     await calls[1]
     expect(log.map(({ taken }) => taken)).toEqual([[], [amounts(0, 0)]])
@@ -321,10 +312,10 @@ describe('what comes back', () => {
     )
     const caller = new AbortController()
     const left = failure(ask({}, { signal: caller.signal }))
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     caller.abort()
     await left
-    await vi.advanceTimersByTimeAsync(5)
+    await tick(5)
     expect(only(log).taken).toEqual(amounts(1, 100))
   })
 
@@ -337,7 +328,7 @@ describe('what comes back', () => {
       breaker({ minimumCalls: 1 }),
     )
     const failed = failure(ask({}))
-    await vi.advanceTimersByTimeAsync(10)
+    await tick(10)
     expect(await failed).toMatchObject({ code: 'BREAKER_OPEN', cause: { code: 'SERVER' } })
     expect(only(log).taken).toEqual(amounts(1, 0))
     await failure(ask({}))
@@ -353,10 +344,10 @@ describe('what comes back', () => {
     const usages: Record<string, object> = { first: { input: 100, output: 0 }, next: {} }
     const first = watch(ask({ model: 'first', output: 900 }))
     const next = watch(ask({ model: 'next', output: 700 }))
-    await vi.advanceTimersByTimeAsync(500)
+    await tick(500)
     expect([first.state, next.state]).toEqual(['resolved', 'pending'])
     // Else it would have had to wait for eight seconds.
-    await vi.advanceTimersByTimeAsync(500)
+    await tick(500)
     expect(next.state).toBe('resolved')
   })
 })
@@ -370,10 +361,10 @@ describe('settled', () => {
     await ask({})
     await failure(ask({ model: 'fails' }))
     const stream = ask({ model: 'streams' })
-    await vi.advanceTimersByTimeAsync(10)
+    await tick(10)
     expect(stats().limit).toMatchObject({ admitted: 3, settled: 2 })
     const read = stream.then((answer) => collect(answer as AsyncIterable<unknown>))
-    await vi.advanceTimersByTimeAsync(100)
+    await tick(100)
     await read
     expect(stats().limit).toMatchObject({ admitted: 3, settled: 3, rejected: 0, waiting: 0 })
   })

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type {
   LimitCorrection,
   LimitOrder,
@@ -8,14 +8,9 @@ import type {
 import { LimitRules, type Limits, NOTHING } from '../../../../src/layers/rate-limit/limits.js'
 import { MemoryStore } from '../../../../src/layers/rate-limit/memory-store.js'
 import { SharedStore } from '../../../../src/layers/rate-limit/shared-store.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 /** What other processes would be asked, and what they answer. */
 class Others implements SharedLimits {
@@ -77,7 +72,7 @@ describe('what a process has borrowed', () => {
     for (let i = 0; i < 9; i++) expect(take(limitsOf(1_000))).toMatchObject({ granted: true })
     expect(others.asked).toHaveLength(1)
     expect(others.left).toBe(950)
-    await vi.advanceTimersByTimeAsync(2_000)
+    await tick(2_000)
     expect(others.left).toBe(990)
     expect(others.corrected).toMatchObject([{ unit: 'requests', amount: -40 }])
   })

@@ -1,25 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { base, type CallOptions, defineLayer, stack } from '../../../../src/core/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import { type RateLimitOptions, rateLimit } from '../../../../src/layers/rate-limit/index.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
+import { warningsOfEachTest } from '../../../support/warnings.js'
 import { failure, type Watched, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-  catchWarnings()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
+warningsOfEachTest()
 
 /** One at once, and then one a second. */
 const ONE = { requests: { limit: 60, burst: 1 }, by: 'all' } as const

@@ -1,13 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { stack } from '../../../../src/core/index.js'
 import { breaker } from '../../../../src/layers/breaker/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { failure } from '../../../support/watch.js'
 
-describe('retry outside breaker', () => {
-  beforeEach(() => void vi.useFakeTimers())
-  afterEach(() => void vi.useRealTimers())
+useFakeTimers()
 
+describe('retry outside breaker', () => {
   it('tells what had failed before in the cause of the refusal', async () => {
     const down = new Error('db down')
     const ask = stack(
@@ -18,7 +18,7 @@ describe('retry outside breaker', () => {
       breaker({ minimumCalls: 2 }),
     )
     const call = failure(ask())
-    await vi.advanceTimersByTimeAsync(10)
+    await tick(10)
     expect(await call).toMatchObject({ code: 'BREAKER_OPEN', cause: down })
     expect(ask.stats()).toMatchObject({
       retry: { retries: 2 },

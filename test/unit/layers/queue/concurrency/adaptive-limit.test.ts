@@ -1,17 +1,12 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   AdaptiveLimit,
   type AdaptiveOptions,
 } from '../../../../../src/layers/queue/concurrency/adaptive-limit.js'
+import { useFakeTimers } from '../../../../support/fake-timers.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 const USUAL_MS = 100
 

@@ -1,23 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { base, collect, stack, TimeoutError } from '../../../../../src/core/index.js'
 import { pool } from '../../../../../src/layers/pool/index.js'
 import { type QueueOptions, queue } from '../../../../../src/layers/queue/index.js'
 import { timeout } from '../../../../../src/layers/timeout.js'
+import { tick, useFakeTimers } from '../../../../support/fake-timers.js'
 import { type Gate, gate } from '../../../../support/gate.js'
 import { numbers } from '../../../../support/streams.js'
 import { upstreamError } from '../../../../support/upstream.js'
 import { type Watched, watch } from '../../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
 
 /** A queue that adapts, around work that the test ends one by one. */
 function adaptive(options: QueueOptions = {}) {

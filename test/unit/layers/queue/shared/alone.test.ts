@@ -1,22 +1,18 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { onEvent, type StackEvent } from '../../../../../src/core/index.js'
+import { closedAtEnd } from '../../../../support/closed-at-end.js'
 import { tick, useFakeTimers } from '../../../../support/fake-timers.js'
 import { two } from '../../../../support/shared-queues.js'
 
 useFakeTimers()
-
-const stops: (() => void)[] = []
-
-afterEach(() => {
-  for (const stop of stops.splice(0)) stop()
-})
+const kept = closedAtEnd()
 
 describe('a process alone', () => {
   it('has its part of the slots, at least one, and says so', async () => {
     const { one, other } = two({ concurrency: 5 })
     one.process.isThere = false
     const events: StackEvent[] = []
-    stops.push(onEvent((event) => void (event.type === 'alone' && events.push(event))))
+    kept({ close: onEvent((event) => void (event.type === 'alone' && events.push(event))) })
     const meta = new Map<string, unknown>()
     one.call('a', { meta })
     for (const request of ['b', 'c']) one.call(request)
