@@ -1,23 +1,14 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type CallOptions, type Context, stack } from '../../src/core/index.js'
 import { type BreakerLayer, type BreakerState, breaker } from '../../src/layers/breaker/index.js'
 import { type Gate, gate } from '../support/gate.js'
-import { HistoryClock, settle } from '../support/history-clock.js'
+import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'
 import { upstreamError } from '../support/upstream.js'
 import { type Watched, watch } from '../support/watch.js'
 
-let clock: HistoryClock
-
-beforeEach(() => {
-  clock = new HistoryClock().install()
-})
-
-afterEach(() => {
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
+const clock = useHistoryClock()
 
 /** How a call ends. `left`: a stream's reader goes early. */
 type Ending = 'ok' | 'fail' | 'ignored' | 'abort' | 'left'
@@ -241,9 +232,6 @@ class ByHand implements fc.AsyncCommand<Model, Real> {
   toString = () => `${this.method}()`
 }
 
-/** A failure is worth the time that its smallest form takes to find. */
-const MINIMIZE_MS = 180_000
-
 describe('breaker', () => {
   it(
     'has the states and the statistics of its reference after every command',
@@ -284,7 +272,7 @@ describe('breaker', () => {
       const seen = { open: 0, 'half-open': 0, closed: 0 }
       await fc.assert(
         fc.asyncProperty(rules, commands, async (rules, commands) => {
-          clock = new HistoryClock().install()
+          clock.install()
           const works: Real['works'] = []
           const base = (stream: boolean, { cancel }: Context): unknown => {
             const work = stream ? driven<unknown>({ committed: true, cancel }) : gate<unknown>()

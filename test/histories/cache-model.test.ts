@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   base,
   type CacheMode,
@@ -9,20 +9,11 @@ import {
 } from '../../src/core/index.js'
 import { type CacheNote, cache } from '../../src/layers/cache/index.js'
 import { type Gate, gate } from '../support/gate.js'
-import { HistoryClock, settle } from '../support/history-clock.js'
+import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'
 import { type Watched, watch } from '../support/watch.js'
 
-let clock: HistoryClock
-
-beforeEach(() => {
-  clock = new HistoryClock().install()
-})
-
-afterEach(() => {
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
+const clock = useHistoryClock()
 
 interface Ask {
   readonly prompt: string
@@ -214,9 +205,6 @@ class Tick implements fc.AsyncCommand<Model, Real> {
   toString = () => `tick(${this.ms})`
 }
 
-/** A failure is worth the time that its smallest form takes to find. */
-const MINIMIZE_MS = 180_000
-
 describe('cache', () => {
   it(
     'gives, keeps and forgets what its reference does after every command',
@@ -256,7 +244,7 @@ describe('cache', () => {
       const seen = { hits: 0, stale: 0 }
       await fc.assert(
         fc.asyncProperty(rules, commands, async (rules, commands) => {
-          clock = new HistoryClock().install()
+          clock.install()
           const sources: Source[] = []
           const fn = ({ stream }: Ask, { cancel }: Context): unknown => {
             const source = stream

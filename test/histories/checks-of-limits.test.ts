@@ -1,27 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { RateLimitError } from '../../src/core/index.js'
 import type { LimitedCall } from '../../src/layers/rate-limit/limited-call.js'
 import type { Amounts } from '../../src/layers/rate-limit/limits.js'
 import { MemoryStore } from '../../src/layers/rate-limit/memory-store.js'
 import { RateLimits } from '../../src/layers/rate-limit/rate-limits.js'
 import type { Refusal, Reservation } from '../../src/layers/rate-limit/store.js'
-import { HistoryClock } from '../support/history-clock.js'
+import { useHistoryClock } from '../support/history-clock.js'
 import { type Make, makeLayer } from '../support/history-layers.js'
 import { RecordingStore, recordedLimit } from '../support/recorded-limit.js'
-import { catchWarnings } from '../support/warnings.js'
+import { catchWarningsInEachTest } from '../support/warnings.js'
 import { instead, type Mistake, noticing } from './wrong-layers.js'
 
-let clock: HistoryClock
-
-beforeEach(() => {
-  clock = new HistoryClock().install()
-  catchWarnings()
-})
-
-afterEach(() => {
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
+const clock = useHistoryClock()
+catchWarningsInEachTest()
 
 /** Limits that are wrong in one way, or keep their levels in a store that is. */
 const withLimits =

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   ANSWERED_BY,
   Cancel,
@@ -7,23 +7,14 @@ import {
   isStream,
   onEnd,
 } from '../../src/core/index.js'
-import { HistoryClock } from '../support/history-clock.js'
+import { useHistoryClock } from '../support/history-clock.js'
 import type { LayerPlan } from '../support/history-plans.js'
 import type { Ask, Chunk } from '../support/history-upstream.js'
-import { catchWarnings } from '../support/warnings.js'
+import { catchWarningsInEachTest } from '../support/warnings.js'
 import { around, instead, type Mistake, type Next, noticing } from './wrong-layers.js'
 
-let clock: HistoryClock
-
-beforeEach(() => {
-  clock = new HistoryClock().install()
-  catchWarnings()
-})
-
-afterEach(() => {
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
+const clock = useHistoryClock()
+catchWarningsInEachTest()
 
 /** The models of a plan that are asked in the place of another. */
 const modelsOf = ({ kind, options }: LayerPlan): readonly string[] =>

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   ClosedError,
   isStackError,
@@ -8,24 +8,15 @@ import {
   streamOf,
 } from '../../src/core/index.js'
 import type { BreakerLayer } from '../../src/layers/breaker/index.js'
-import { HistoryClock } from '../support/history-clock.js'
+import { useHistoryClock } from '../support/history-clock.js'
 import { type Make, makeLayer } from '../support/history-layers.js'
 import { type Kind, widthOf } from '../support/history-plans.js'
 import type { Ask, Chunk, Part } from '../support/history-upstream.js'
-import { catchWarnings } from '../support/warnings.js'
+import { catchWarningsInEachTest } from '../support/warnings.js'
 import { around, disguised, instead, type Mistake, type Next, noticing } from './wrong-layers.js'
 
-let clock: HistoryClock
-
-beforeEach(() => {
-  clock = new HistoryClock().install()
-  catchWarnings()
-})
-
-afterEach(() => {
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
+const clock = useHistoryClock()
+catchWarningsInEachTest()
 
 /** The right layer, which some calls go around. */
 const aside =

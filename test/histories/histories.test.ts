@@ -1,27 +1,15 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { HistoryClock } from '../support/history-clock.js'
+import { describe, expect, it } from 'vitest'
+import { MINIMIZE_MS, useHistoryClock } from '../support/history-clock.js'
 import type { Watched } from '../support/history-layers.js'
 import type { Kind } from '../support/history-plans.js'
 import { type Recorded, record } from '../support/history-run.js'
-import { catchWarnings } from '../support/warnings.js'
+import { catchWarningsInEachTest } from '../support/warnings.js'
 import { wrongs } from './all-invariants.js'
 import { plan } from './plans.js'
 
-let clock: HistoryClock
-
-beforeEach(() => {
-  clock = new HistoryClock().install()
-  catchWarnings()
-})
-
-afterEach(() => {
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
-
-/** A failure is worth the time that its smallest form takes to find. */
-const MINIMIZE_MS = 180_000
+const clock = useHistoryClock()
+catchWarningsInEachTest()
 
 /** What must have happened in some of the histories, or they were not worth having. */
 function happenedIn({ plan, watched, atRest, called, served }: Recorded): string[] {

@@ -1,23 +1,14 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type CallOptions, isStackError, stack } from '../../src/core/index.js'
 import { queue } from '../../src/layers/queue/index.js'
 import { ServiceTime } from '../../src/layers/queue/service-time.js'
 import { type Gate, gate } from '../support/gate.js'
-import { HistoryClock, settle } from '../support/history-clock.js'
+import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Watched, watch } from '../support/watch.js'
 import { type Place, ReferenceTurns } from './reference-turns.js'
 
-let clock: HistoryClock
-
-beforeEach(() => {
-  clock = new HistoryClock().install()
-})
-
-afterEach(() => {
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
+const clock = useHistoryClock()
 
 interface Rules {
   readonly concurrency: number
@@ -217,9 +208,6 @@ class Tick implements fc.AsyncCommand<Model, Real> {
   toString = () => `tick(${this.ms})`
 }
 
-/** A failure is worth the time that its smallest form takes to find. */
-const MINIMIZE_MS = 180_000
-
 describe('queue', () => {
   it(
     'starts, refuses and counts as its reference does after every command',
@@ -255,7 +243,7 @@ describe('queue', () => {
       const codes = new Set<string>()
       await fc.assert(
         fc.asyncProperty(rules, commands, async (rules, commands) => {
-          clock = new HistoryClock().install()
+          clock.install()
           const works = new Map<number, Gate<unknown>>()
           const started: number[] = []
           const base = (id: number) => {

@@ -1,17 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type FakeClock, fakeClock } from '../../src/testing/fake-clock.js'
+import { describe, expect, it } from 'vitest'
+import { useFakeClock } from '../support/fake-clock.js'
 import { adapting } from './adapting.js'
 import { DISTRIBUTIONS } from './upstream.js'
 
-let clock: FakeClock
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 const simulate = (options: Parameters<typeof adapting>[1]) => adapting(clock, options)
 

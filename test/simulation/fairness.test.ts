@@ -1,20 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { base, stack } from '../../src/core/index.js'
 import { type QueueOptions, queue } from '../../src/layers/queue/index.js'
-import { type FakeClock, fakeClock } from '../../src/testing/fake-clock.js'
 import { randomFrom } from '../../src/testing/random.js'
+import { useFakeClock } from '../support/fake-clock.js'
 import { Callers, evenness } from './callers.js'
 import { type Ask, DISTRIBUTIONS, SimulatedUpstream } from './upstream.js'
 
-let clock: FakeClock
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 /** Tenants before a queue, before an upstream with as many servers as the queue has slots. */
 function simulate(concurrency: number, options: QueueOptions = {}) {

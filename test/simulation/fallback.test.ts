@@ -1,21 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { base, type Context, now, sleep, stack } from '../../src/core/index.js'
 import { fallback } from '../../src/layers/fallback/index.js'
-import { fakeClock } from '../../src/testing/fake-clock.js'
 import { randomFrom } from '../../src/testing/random.js'
+import { useFakeClock } from '../support/fake-clock.js'
 import { upstreamError } from '../support/upstream.js'
 import { Callers } from './callers.js'
 import { DISTRIBUTIONS } from './upstream.js'
 
-let clock: ReturnType<typeof fakeClock>
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 /** How long the first model takes to fail. */
 const FAILS_MS = 3_000

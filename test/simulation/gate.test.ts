@@ -1,21 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Context, stack } from '../../src/core/index.js'
 import { pool } from '../../src/layers/pool/index.js'
 import { queue } from '../../src/layers/queue/index.js'
-import { type FakeClock, fakeClock } from '../../src/testing/fake-clock.js'
 import { randomFrom } from '../../src/testing/random.js'
+import { useFakeClock } from '../support/fake-clock.js'
 import { Callers } from './callers.js'
 import { type Ask, DISTRIBUTIONS, SimulatedUpstream } from './upstream.js'
 
-let clock: FakeClock
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 const upstreamOf = (capacity: number, meanMs: number, retryAfter?: number) =>
   new SimulatedUpstream({

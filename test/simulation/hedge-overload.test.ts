@@ -1,23 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { base, type Context, type Layer, now, stack } from '../../src/core/index.js'
 import { breaker } from '../../src/layers/breaker/index.js'
 import { hedge } from '../../src/layers/hedge/index.js'
 import { queue } from '../../src/layers/queue/index.js'
-import { fakeClock } from '../../src/testing/fake-clock.js'
 import { randomFrom } from '../../src/testing/random.js'
+import { useFakeClock } from '../support/fake-clock.js'
 import { upstreamError } from '../support/upstream.js'
 import { Callers } from './callers.js'
 import { DISTRIBUTIONS, SimulatedUpstream, type UpstreamOptions, withTail } from './upstream.js'
 
-let clock: ReturnType<typeof fakeClock>
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 /** What hedging would do by itself, with nothing to hold it back but what is further in. */
 const EAGER = { delayMs: 300, budget: false } as const

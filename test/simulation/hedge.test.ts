@@ -1,18 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { fakeClock } from '../../src/testing/fake-clock.js'
+import { describe, expect, it } from 'vitest'
+import { useFakeClock } from '../support/fake-clock.js'
 import { type HedgedOptions, hedgedCalls } from './hedged-calls.js'
 import { quantile } from './quantile.js'
 import { DISTRIBUTIONS, withTail } from './upstream.js'
 
-let clock: ReturnType<typeof fakeClock>
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 type Options = Omit<HedgedOptions, 'seed' | 'seconds'>
 

@@ -1,20 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { Bucket } from '../../src/layers/rate-limit/bucket.js'
 import type { Rate } from '../../src/layers/rate-limit/limits.js'
-import { fakeClock } from '../../src/testing/fake-clock.js'
+import { useFakeClock } from '../support/fake-clock.js'
 import { FixedWindow } from '../support/fixed-window.js'
 import { excess, MINUTE } from '../support/sliding-minute.js'
 import { type Ledger, playSchedule, type Schedule, scheduleOf } from './limited-calls.js'
 
-let clock: ReturnType<typeof fakeClock>
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 /** Beside the 10,000 of `test/unit/layers/rate-limit/memory-store.test.ts`, of the store alone. */
 const SCHEDULES = 600

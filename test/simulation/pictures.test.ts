@@ -1,18 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { fakeClock } from '../../src/testing/fake-clock.js'
+import { describe, expect, it } from 'vitest'
+import { useFakeClock } from '../support/fake-clock.js'
 import { PICTURES } from './pictures/index.js'
 
-let clock: ReturnType<typeof fakeClock>
-
-beforeEach(() => {
-  clock = fakeClock()
-})
-
-afterEach(() => {
-  clock.restore()
-})
+const clock = useFakeClock()
 
 const layers = join(import.meta.dirname, '..', '..', 'src', 'layers')
 

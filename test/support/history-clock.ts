@@ -1,4 +1,4 @@
-import { vi } from 'vitest'
+import { afterEach, beforeEach, vi } from 'vitest'
 
 // Taken before any test fakes it.
 const immediate = setImmediate
@@ -24,8 +24,13 @@ export class HistoryClock {
   #places = 0
   readonly #entries = new Set<Entry>()
 
-  /** Takes the place of the real clock until `vi.unstubAllGlobals()` and `vi.restoreAllMocks()`. */
+  /**
+   * Takes the place of the real clock until `vi.unstubAllGlobals()` and `vi.restoreAllMocks()`, and
+   * begins anew without timers.
+   */
   install(): this {
+    this.#now = 1_000
+    this.#entries.clear()
     const set =
       (every: boolean) =>
       (run: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) =>
@@ -96,6 +101,22 @@ export class HistoryClock {
     for (let left = ms; left > 0 && !done(); left -= 5) await this.pass(Math.min(5, left))
   }
 }
+
+/** A history clock in place of the real one, anew in each test of the file. */
+export function useHistoryClock(): HistoryClock {
+  const clock = new HistoryClock()
+  beforeEach(() => {
+    clock.install()
+  })
+  afterEach(() => {
+    vi.unstubAllGlobals()
+    vi.restoreAllMocks()
+  })
+  return clock
+}
+
+/** A failure is worth the time that its smallest form takes to find. */
+export const MINIMIZE_MS = 180_000
 
 /** A moment: what happens in one millisecond is still told apart by its place. */
 export interface Moment {

@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, vi } from 'vitest'
 
 /** Catches process warnings instead of printing them; `vi.restoreAllMocks()` undoes it. */
-export function catchWarnings(): string[] {
-  const said: string[] = []
+export function catchWarnings(said: string[] = []): string[] {
   vi.spyOn(process, 'emitWarning').mockImplementation((warning: string | Error) => {
     said.push(String(warning))
   })
@@ -12,13 +11,11 @@ export function catchWarnings(): string[] {
 /**
  * Catches the warnings of each test of the file, and gives the list of those of the test that runs.
  */
-export function warningsOfEachTest(): readonly string[] {
+export function catchWarningsInEachTest(): readonly string[] {
   const said: string[] = []
   beforeEach(() => {
     said.length = 0
-    vi.spyOn(process, 'emitWarning').mockImplementation((warning: string | Error) => {
-      said.push(String(warning))
-    })
+    catchWarnings(said)
   })
   afterEach(() => {
     vi.restoreAllMocks()

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Context, type LayerOf, stack } from '../../../src/core/index.js'
 import { breaker } from '../../../src/layers/breaker/index.js'
 import { fallback } from '../../../src/layers/fallback/index.js'
@@ -18,14 +18,9 @@ import {
   trial,
   tryAll,
 } from '../../support/layer-orders.js'
-import { catchWarnings } from '../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../support/warnings.js'
 
-beforeEach(() => {
-  catchWarnings()
-})
-afterEach(() => {
-  vi.restoreAllMocks()
-})
+catchWarningsInEachTest()
 
 const KINDS = Object.keys(ALL) as Kind[]
 /** All layers, in any order. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { defineLayer, type Handler, onEnd } from '../../../src/core/index.js'
 import { batcher } from '../../../src/layers/batcher/index.js'
 import { breaker } from '../../../src/layers/breaker/index.js'
@@ -15,16 +15,10 @@ import { timeout } from '../../../src/layers/timeout.js'
 import { standard } from '../../../src/standard.js'
 import { type LayerContractCase, layerContract } from '../../../src/testing/index.js'
 import { Service } from '../../support/shared-service.js'
-import { catchWarnings } from '../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../support/warnings.js'
 import { failure } from '../../support/watch.js'
 
-beforeEach(() => {
-  catchWarnings()
-})
-
-afterEach(() => {
-  vi.restoreAllMocks()
-})
+catchWarningsInEachTest()
 
 const run = (cases: readonly LayerContractCase[]) => {
   for (const { name, run } of cases) it(name, run)

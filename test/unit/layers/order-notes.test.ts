@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type LayerOf, stack } from '../../../src/core/index.js'
 import { batcher } from '../../../src/layers/batcher/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
@@ -9,17 +9,9 @@ import { retry } from '../../../src/layers/retry/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { standard } from '../../../src/standard.js'
 import { OTHERS, SEVEN } from '../../support/layer-orders.js'
-import { catchWarnings } from '../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../support/warnings.js'
 
-let warnings: string[]
-
-beforeEach(() => {
-  warnings = catchWarnings()
-})
-
-afterEach(() => {
-  vi.restoreAllMocks()
-})
+const warnings = catchWarningsInEachTest()
 
 describe('describe', () => {
   const all = {

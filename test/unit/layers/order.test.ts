@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type LayerOf, stack } from '../../../src/core/index.js'
 import { batcher } from '../../../src/layers/batcher/index.js'
 import { fallback } from '../../../src/layers/fallback/index.js'
@@ -13,15 +13,9 @@ import {
   trial,
   tryAll,
 } from '../../support/layer-orders.js'
-import { catchWarnings } from '../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../support/warnings.js'
 
-beforeEach(() => {
-  catchWarnings()
-})
-
-afterEach(() => {
-  vi.restoreAllMocks()
-})
+catchWarningsInEachTest()
 
 const KINDS = Object.keys(SEVEN) as (keyof typeof SEVEN)[]
 const subsets = Array.from({ length: 2 ** KINDS.length }, (_, bits) =>

@@ -2,10 +2,10 @@ import { expect, it, vi } from 'vitest'
 import { ALONE, Operations } from '../../../src/redis/operations.js'
 import { tick, useFakeTimers } from '../../support/fake-timers.js'
 import { gate, never } from '../../support/gate.js'
-import { warningsOfEachTest } from '../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../support/warnings.js'
 
 useFakeTimers()
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 const fails = () => Promise.reject(new Error('down'))
 const works = async () => 'done'

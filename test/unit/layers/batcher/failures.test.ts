@@ -4,11 +4,11 @@ import { batcher } from '../../../../src/layers/batcher/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { pass, range, squares } from '../../../support/squares.js'
-import { named, warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
 import { failure } from '../../../support/watch.js'
 
 useFakeTimers()
-const warnings = warningsOfEachTest()
+const warnings = catchWarningsInEachTest()
 
 const badRequest = () => new ValidationError('one of the inputs is bad')
 const upstreamError = (status: number) =>

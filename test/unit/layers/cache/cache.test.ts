@@ -7,11 +7,11 @@ import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { scripted } from '../../../support/scripted.js'
 import { fail } from '../../../support/store.js'
 import { numbers } from '../../../support/streams.js'
-import { named, warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
 import { failure, turn } from '../../../support/watch.js'
 
 useFakeTimers()
-const warnings = warningsOfEachTest()
+const warnings = catchWarningsInEachTest()
 
 describe('cache', () => {
   describe('hits and misses', () => {

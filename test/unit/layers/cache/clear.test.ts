@@ -7,10 +7,10 @@ import { gate, never } from '../../../support/gate.js'
 import { scripted } from '../../../support/scripted.js'
 import { fail, OddStore } from '../../../support/store.js'
 import { numbers } from '../../../support/streams.js'
-import { warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 
 useFakeTimers()
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 describe('cache', () => {
   describe('clear', () => {

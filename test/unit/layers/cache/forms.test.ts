@@ -7,11 +7,11 @@ import { startLocalBlossom } from '../../../../src/testing/index.js'
 import { useFakeTimers } from '../../../support/fake-timers.js'
 import { OddStore } from '../../../support/store.js'
 import { numbers } from '../../../support/streams.js'
-import { named, warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
 import { failure } from '../../../support/watch.js'
 
 useFakeTimers()
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 describe('cache', () => {
   describe('forms', () => {

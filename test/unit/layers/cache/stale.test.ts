@@ -6,11 +6,11 @@ import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate } from '../../../support/gate.js'
 import { scripted } from '../../../support/scripted.js'
 import { numbers } from '../../../support/streams.js'
-import { warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { watch } from '../../../support/watch.js'
 
 useFakeTimers()
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 describe('cache', () => {
   describe('staleMs', () => {

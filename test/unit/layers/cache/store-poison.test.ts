@@ -1,5 +1,5 @@
 import Keyv from 'keyv'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
   base,
   type CacheStore,
@@ -11,15 +11,12 @@ import {
 } from '../../../../src/index.js'
 import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
 import { named, OddStore } from '../../../support/store.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { turn } from '../../../support/watch.js'
 
-let warnings: string[]
-beforeEach(() => {
-  warnings = catchWarnings()
-})
+const warnings = catchWarningsInEachTest()
+
 afterEach(() => {
-  vi.restoreAllMocks()
   expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
   expect(([] as { polluted?: unknown }).polluted).toBeUndefined()
 })

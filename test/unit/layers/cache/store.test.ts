@@ -8,11 +8,11 @@ import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { scripted } from '../../../support/scripted.js'
 import { fail, named, OddStore } from '../../../support/store.js'
-import { warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
-const warnings = warningsOfEachTest()
+const warnings = catchWarningsInEachTest()
 
 describe('store', () => {
   it('asks upstream when the store throws or rejects, and warns once', async () => {

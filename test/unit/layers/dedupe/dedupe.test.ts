@@ -8,11 +8,11 @@ import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never, untilAborted } from '../../../support/gate.js'
 import { left } from '../../../support/leaving.js'
 import { scripted } from '../../../support/scripted.js'
-import { named, warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
-const warnings = warningsOfEachTest()
+const warnings = catchWarningsInEachTest()
 
 describe('dedupe', () => {
   describe('values', () => {

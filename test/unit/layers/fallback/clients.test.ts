@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { ChatCompletion } from '../../../../src/client/index.js'
 import {
   cache,
@@ -11,18 +11,11 @@ import {
 } from '../../../../src/index.js'
 import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
 import { httpServer, type Seen } from '../../../support/bare-server.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { failure } from '../../../support/watch.js'
 import { chatEvents, completion } from '../../../support/wire.js'
 
-let warnings: string[]
-
-beforeEach(() => {
-  warnings = catchWarnings()
-})
-afterEach(() => {
-  vi.restoreAllMocks()
-})
+const warnings = catchWarningsInEachTest()
 
 const modelIn = ({ body }: Seen): unknown => JSON.parse(body || '{}').model
 const authIn = ({ headers }: Seen) => headers.authorization

@@ -13,11 +13,11 @@ import { gate, never } from '../../../support/gate.js'
 import { type Ask, type Doing, fails, fallingBack, models, says } from '../../../support/models.js'
 import { breaking, numbers } from '../../../support/streams.js'
 import { type UpstreamCode, upstreamError } from '../../../support/upstream.js'
-import { warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
-const warnings = warningsOfEachTest()
+const warnings = catchWarningsInEachTest()
 
 const FIRST: Ask = { model: 'first' }
 

@@ -17,13 +17,13 @@ import { retry } from '../../../../src/layers/retry/index.js'
 import { isRetryable } from '../../../../src/layers/retry/retryable.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { named, warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 const HOUR = 3_600_000
 
 useFakeTimers({ now: Date.UTC(2026, 10, 29, 22) })
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 interface Ask {
   readonly model?: string

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   type BaseTraits,
   base,
@@ -12,11 +12,10 @@ import { fallback } from '../../../../src/layers/fallback/index.js'
 import type { LimitCostOptions } from '../../../../src/layers/rate-limit/index.js'
 import { RecordingStore, recordedLimit } from '../../../support/recorded-limit.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { catchWarnings } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { failure } from '../../../support/watch.js'
 
-beforeEach(() => void catchWarnings())
-afterEach(() => void vi.restoreAllMocks())
+catchWarningsInEachTest()
 
 interface Ask {
   readonly model: string

@@ -11,10 +11,10 @@ import { timeout } from '../../../../src/layers/timeout.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { RecordingStore, recordedLimit } from '../../../support/recorded-limit.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 
 useFakeTimers()
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 /** What a call asks for, and what becomes of it. */
 interface Plan {

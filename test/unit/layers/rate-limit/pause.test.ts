@@ -12,11 +12,11 @@ import {
 import { type RateLimitOptions, rateLimit } from '../../../../src/layers/rate-limit/index.js'
 import { httpServer } from '../../../support/bare-server.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
-import { warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 interface Ask {
   /** For how long upstream reports that nothing is left. */

@@ -9,11 +9,11 @@ import {
 import { timeout } from '../../../../src/layers/timeout.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { spy } from '../../../support/layers.js'
-import { named, warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
-const warnings = warningsOfEachTest()
+const warnings = catchWarningsInEachTest()
 
 /** Ten at once, and then one a second. */
 const TEN = { requests: 60, by: 'all' } as const

@@ -17,11 +17,11 @@ import { never } from '../../../support/gate.js'
 import { RecordingStore, recordedLimit } from '../../../support/recorded-limit.js'
 import { breaking } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { named, warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
-const warnings = warningsOfEachTest()
+const warnings = catchWarningsInEachTest()
 
 interface Ask {
   readonly model?: string

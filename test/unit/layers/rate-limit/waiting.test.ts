@@ -6,11 +6,11 @@ import { base, type CallOptions, defineLayer, stack } from '../../../../src/core
 import { queue } from '../../../../src/layers/queue/index.js'
 import { type RateLimitOptions, rateLimit } from '../../../../src/layers/rate-limit/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
-import { warningsOfEachTest } from '../../../support/warnings.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { failure, type Watched, watch } from '../../../support/watch.js'
 
 useFakeTimers()
-warningsOfEachTest()
+catchWarningsInEachTest()
 
 /** One at once, and then one a second. */
 const ONE = { requests: { limit: 60, burst: 1 }, by: 'all' } as const
