@@ -27,6 +27,25 @@ const aside =
     return { ...made, layer: disguised(made.layer, name, (next) => wrap(made.layer, next)) }
   }
 
+/** Slots that are given back when `until` has settled, to the first who waits or to the last. */
+const queueing = (next: 'shift' | 'pop', until: (answer: unknown) => unknown = () => {}): Make =>
+  instead('queue', (inside) => {
+    let running = 0
+    const waiting: (() => void)[] = []
+    return async (ask, context, plan) => {
+      if (running >= widthOf(plan)) await new Promise<void>((resolve) => waiting.push(resolve))
+      running++
+      try {
+        const answer = await inside(ask, context)
+        await until(answer)
+        return answer
+      } finally {
+        running--
+        waiting[next]()?.()
+      }
+    }
+  })
+
 const WIDE = { min: 1, start: 9, max: 9 }
 
 const stored = new Map<string, unknown>()
@@ -36,20 +55,7 @@ const MISTAKES: readonly Mistake[] = [
   [
     'a queue gives the slot back when a stream begins',
     'queue',
-    instead('queue', (next) => {
-      let running = 0
-      const waiting: (() => void)[] = []
-      return async (ask, context, plan) => {
-        if (running >= widthOf(plan)) await new Promise<void>((resolve) => waiting.push(resolve))
-        running++
-        try {
-          return await next(ask, context)
-        } finally {
-          running--
-          waiting.shift()?.()
-        }
-      }
-    }),
+    queueing('shift'),
     'boundedInFlight',
   ],
   [
@@ -70,24 +76,13 @@ const MISTAKES: readonly Mistake[] = [
   [
     'a queue lets the last one in first',
     'queue',
-    instead('queue', (next) => {
-      let running = 0
-      const waiting: (() => void)[] = []
-      return async (ask, context, plan) => {
-        if (running >= widthOf(plan)) await new Promise<void>((resolve) => waiting.push(resolve))
-        running++
-        try {
-          const answer = await next(ask, context)
-          await new Promise((resolve) =>
-            streamOf(answer) ? streamOf(answer)?.onEnd(resolve) : resolve(0),
-          )
-          return answer
-        } finally {
-          running--
-          waiting.pop()?.()
-        }
-      }
-    }),
+    queueing(
+      'pop',
+      (answer) =>
+        new Promise((resolve) =>
+          streamOf(answer) ? streamOf(answer)?.onEnd(resolve) : resolve(0),
+        ),
+    ),
     'queueKeepsOrder',
   ],
   [

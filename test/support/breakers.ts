@@ -4,6 +4,7 @@ import { type BreakerOptions, breaker } from '../../src/layers/breaker/index.js'
 import { tick } from './fake-timers.js'
 import { type Gate, gate } from './gate.js'
 import { upstreamError } from './upstream.js'
+import { watch } from './watch.js'
 
 const opened: { close(options: { timeoutMs: number }): Promise<void> }[] = []
 
@@ -26,6 +27,18 @@ export function kept(ask: unknown): unknown {
 
 export const down = () => upstreamError('SERVER')
 export const SMALL = { minimumCalls: 4, windowMs: 1_000, resetMs: 500 }
+
+/** The stats of a breaker that has seen nothing. */
+export const UNTOUCHED = {
+  state: 'closed',
+  successes: 0,
+  failures: 0,
+  slow: 0,
+  rejected: 0,
+  opened: 0,
+  heard: 0,
+  circuits: { open: 0, halfOpen: 0, total: 0 },
+}
 
 export type Outcome = 'ok' | { error: unknown }
 export const fail = (error: unknown = down()): Outcome => ({ error })
@@ -65,4 +78,13 @@ export function held(options: BreakerOptions = {}) {
     ),
   )
   return { ask, works, state: () => ask.stats().breaker.state }
+}
+
+/** Such a stack, half-open after four calls that have failed. */
+export async function halfOpened() {
+  const all = held()
+  for (let i = 0; i < 4; i++) watch(all.ask('x'))
+  for (const work of all.works) work.fail(down())
+  await tick(SMALL.resetMs)
+  return all
 }

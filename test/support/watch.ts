@@ -37,3 +37,7 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
  * timers.
  */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** What has become of each of them so far, in one text. */
+export const states = (all: readonly Watched<unknown>[]): string =>
+  all.map(({ state }) => state).join(' ')

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { QueueFullError, TimeoutError } from '../../../../src/core/index.js'
-import { around, closeBreakers, down, fail, held } from '../../../support/breakers.js'
+import { around, closeBreakers, down, fail, halfOpened, held } from '../../../support/breakers.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
@@ -11,10 +11,7 @@ closeBreakers()
 describe('breaker', () => {
   describe('half-open', () => {
     it('lets exactly one of 50 simultaneous calls through', async () => {
-      const { ask, works, state } = held()
-      for (let i = 0; i < 4; i++) watch(ask('x'))
-      for (const work of works) work.fail(down())
-      await tick(500)
+      const { ask, works, state } = await halfOpened()
       const calls = Array.from({ length: 50 }, () => watch(ask('x')))
       await tick()
       expect(works).toHaveLength(5)
@@ -59,10 +56,7 @@ describe('breaker', () => {
     })
 
     it('gives the permit back when the trial is aborted', async () => {
-      const { ask, works, state } = held()
-      for (let i = 0; i < 4; i++) watch(ask('x'))
-      for (const work of works) work.fail(down())
-      await tick(500)
+      const { ask, works, state } = await halfOpened()
       const caller = new AbortController()
       watch(ask('x', { signal: caller.signal }))
       await tick()
@@ -78,10 +72,7 @@ describe('breaker', () => {
     })
 
     it('gives the permit back when the trial has no verdict for resetMs, and does not wait for it', async () => {
-      const { ask, works, state } = held()
-      for (let i = 0; i < 4; i++) watch(ask('x'))
-      for (const work of works) work.fail(down())
-      await tick(500)
+      const { ask, works, state } = await halfOpened()
       watch(ask('hangs'))
       await tick(499)
       expect(await failure(ask('x'))).toMatchObject({ code: 'BREAKER_OPEN', retryAfter: 1 })

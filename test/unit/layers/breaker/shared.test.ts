@@ -1,10 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { onEvent, type StackEvent, stack } from '../../../../src/core/index.js'
-import {
-  type BreakerOptions,
-  type BreakerState,
-  breaker,
-} from '../../../../src/layers/breaker/index.js'
+import { type BreakerOptions, breaker } from '../../../../src/layers/breaker/index.js'
 import { closedAtEnd } from '../../../support/closed-at-end.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Gate, gate } from '../../../support/gate.js'
@@ -27,7 +23,7 @@ interface Ask {
 /** One of several processes: a breaker around a function that fails unless it is told not to. */
 function joined(service: Service, options: BreakerOptions<'breaker', Ask> = {}) {
   const process = service.join()
-  const changes: BreakerState[] = []
+  const changes: string[] = []
   const layer = breaker({
     ...SMALL,
     key: ({ model = '' }: Ask) => model,
@@ -67,6 +63,19 @@ async function two(options: BreakerOptions<'breaker', Ask> = {}, way?: Way) {
   await one.ask({})
   await other.ask({})
   return { service, one, other }
+}
+
+/** Two of them with an open circuit, whose time has passed; the test answers what they ask. */
+async function askedByHand() {
+  const answers: Gate[] = []
+  const { one, other } = await two({}, () => {
+    const answer = gate()
+    answers.push(answer)
+    return answer.promise
+  })
+  await one.fail()
+  await tick(SMALL.resetMs)
+  return { answers, one, other }
 }
 
 describe('a circuit that opens', () => {
@@ -272,14 +281,7 @@ describe('the trial', () => {
   })
 
   it('does not run when the caller leaves while it is asked for, and is given back', async () => {
-    const answers: Gate[] = []
-    const { one, other } = await two({}, () => {
-      const answer = gate()
-      answers.push(answer)
-      return answer.promise
-    })
-    await one.fail()
-    await tick(500)
+    const { answers, one, other } = await askedByHand()
     const caller = new AbortController()
     const call = watch(one.ask({}, { signal: caller.signal }))
     const ran = one.ran()
@@ -298,14 +300,7 @@ describe('the trial', () => {
   })
 
   it('is none any more when another process has closed the circuit while it was asked for', async () => {
-    const answers: Gate[] = []
-    const { one, other } = await two({}, () => {
-      const answer = gate()
-      answers.push(answer)
-      return answer.promise
-    })
-    await one.fail()
-    await tick(500)
+    const { answers, one, other } = await askedByHand()
     const late = watch(other.ask({}))
     const trial = watch(one.ask({}))
     answers[1]?.open()
@@ -319,14 +314,7 @@ describe('the trial', () => {
   })
 
   it('does not run when another process has opened the circuit while it was asked for', async () => {
-    const answers: Gate[] = []
-    const { one, other } = await two({}, () => {
-      const answer = gate()
-      answers.push(answer)
-      return answer.promise
-    })
-    await one.fail()
-    await tick(500)
+    const { answers, one, other } = await askedByHand()
     const late = watch(other.ask({}))
     const trial = watch(one.ask({ ok: false }))
     answers[1]?.open()

@@ -11,6 +11,7 @@ import {
   stack,
   timeout,
 } from '../../../../src/index.js'
+import { configError } from '../../../support/config-error.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Ask, fails, models } from '../../../support/models.js'
 import { answers, calls, failsAfter, settleAfter } from '../../../support/slow.js'
@@ -386,9 +387,7 @@ describe('hedge', () => {
       ['a budget without room', { budget: { size: 0 } }, 'option "size"'],
       ['true as a budget', { budget: true }, 'option "budget" must be false or an object'],
     ])('%s', (_, options, message) => {
-      expect(() => hedge(options as never)).toThrow(
-        expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining(message) }),
-      )
+      expect(() => hedge(options as never)).toThrow(configError(message))
     })
 
     it('a model for a function that cannot change its model', () => {

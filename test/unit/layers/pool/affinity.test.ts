@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { base, type CallOptions, type Context, stack } from '../../../../src/core/index.js'
 import { type PoolMember, type PoolOptions, pool } from '../../../../src/layers/pool/index.js'
+import { configError } from '../../../support/config-error.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Gate, gate } from '../../../support/gate.js'
 import { upstreamError } from '../../../support/upstream.js'
@@ -187,8 +188,6 @@ describe('pool({ affinity })', () => {
   })
 
   it.each(['conversation', 5, {}])('refuses %j', (affinity) => {
-    expect(() => pool({ affinity: affinity as never })).toThrow(
-      expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining('"affinity"') }),
-    )
+    expect(() => pool({ affinity: affinity as never })).toThrow(configError('"affinity"'))
   })
 })

@@ -1,17 +1,10 @@
 import { AbortError } from 'p-retry'
 import { describe, expect, it } from 'vitest'
-import {
-  ClosedError,
-  ConfigError,
-  QueueFullError,
-  RateLimitError,
-  stack,
-  TimeoutError,
-  ValidationError,
-} from '../../../../src/core/index.js'
+import { stack, TimeoutError } from '../../../../src/core/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { failing, server, settle } from '../../../support/failing.js'
 import { useFakeTimers } from '../../../support/fake-timers.js'
+import { REFUSALS } from '../../../support/refusals.js'
 import { scripted } from '../../../support/scripted.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure } from '../../../support/watch.js'
@@ -60,14 +53,7 @@ describe('retry', () => {
       },
     )
 
-    it.each([
-      new QueueFullError(1, { retryAfter: 5 }),
-      new RateLimitError('our own limit', { refused: true, retryAfter: 5 }),
-      upstreamError('SERVER', { refused: true }),
-      new ClosedError(),
-      new ValidationError('wrong'),
-      new ConfigError('wrong'),
-    ])('does not repeat what was refused before it ran: $name', async (error) => {
+    it.each(REFUSALS)('does not repeat what was refused before it ran: $name', async (error) => {
       const { ask, calls } = failing(error)
       expect(await failure(ask('x'))).toBe(error)
       expect(calls()).toBe(1)

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { type CallOptions, type Context, collect, stack } from '../../../../src/core/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
+import { configError } from '../../../support/config-error.js'
 import { failing, server, settle } from '../../../support/failing.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
@@ -264,13 +265,7 @@ describe('retry', () => {
       ['an onRetry that is no function', { onRetry: {} }, '"onRetry"'],
       ["p-retry's own options", { minTimeout: 5 }, '"minTimeout"'],
     ])('refuses %s', (_, options, words) => {
-      expect(() => retry(options as never)).toThrow(
-        expect.objectContaining({
-          code: 'CONFIG',
-          layer: 'retry',
-          message: expect.stringContaining(words),
-        }),
-      )
+      expect(() => retry(options as never)).toThrow(configError(words, 'retry'))
     })
   })
 

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { type Context, collect, stack } from '../../../../src/core/index.js'
 import { timeout } from '../../../../src/layers/timeout.js'
+import { configError } from '../../../support/config-error.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { scripted } from '../../../support/scripted.js'
@@ -265,13 +266,6 @@ describe('timeout', () => {
   })
 
   describe('options', () => {
-    const config = (words: string) =>
-      expect.objectContaining({
-        code: 'CONFIG',
-        layer: 'timeout',
-        message: expect.stringContaining(words),
-      })
-
     it.each([
       ['no options', undefined, 'one of ms, streamMs, firstTokenMs or idleMs'],
       [
@@ -290,7 +284,7 @@ describe('timeout', () => {
       ['a name that is none', { ms: 1, name: '' }, '"name"'],
       ['an unknown option', { ms: 1, timeoutMs: 5 }, '"timeoutMs"'],
     ])('refuses %s', (_, options, words) => {
-      expect(() => timeout(options as never)).toThrow(config(words))
+      expect(() => timeout(options as never)).toThrow(configError(words, 'timeout'))
     })
   })
 })
