@@ -7,6 +7,7 @@ import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.j
 import { type Driven, driven } from '../support/streams.js'
 import { upstreamError } from '../support/upstream.js'
 import { type Watched, watch } from '../support/watch.js'
+import { command } from './command.js'
 
 const clock = useHistoryClock()
 
@@ -210,27 +211,19 @@ class End implements fc.AsyncCommand<Model, Real> {
   toString = () => `${this.ending}(${this.which})`
 }
 
-class Tick implements fc.AsyncCommand<Model, Real> {
-  constructor(readonly ms: number) {}
-  check = () => true
-  async run(model: Model, real: Real): Promise<void> {
-    await clock.pass(this.ms)
+const tick = (ms: number) =>
+  command<Model, Real>(`tick(${ms})`, async (model, real) => {
+    await clock.pass(ms)
     model.reference.tick()
     compare(model, real)
-  }
-  toString = () => `tick(${this.ms})`
-}
+  })
 
-class ByHand implements fc.AsyncCommand<Model, Real> {
-  constructor(readonly method: 'isolate' | 'reset') {}
-  check = () => true
-  async run(model: Model, real: Real): Promise<void> {
-    real.layer[this.method]()
-    model.reference[this.method]()
+const byHand = (method: 'isolate' | 'reset') =>
+  command<Model, Real>(`${method}()`, async (model, real) => {
+    real.layer[method]()
+    model.reference[method]()
     compare(model, real)
-  }
-  toString = () => `${this.method}()`
-}
+  })
 
 describe('breaker', () => {
   it(
@@ -254,10 +247,8 @@ describe('breaker', () => {
           fc.tuple(fc.nat(20), endings).map((of) => new End(...of)),
           fc
             .oneof(fc.integer({ min: 1, max: 400 }), fc.constantFrom(100, 699, 700, 1_000))
-            .map((ms) => new Tick(ms)),
-          fc
-            .constantFrom('isolate' as const, 'reset' as const, 'reset' as const)
-            .map((method) => new ByHand(method)),
+            .map(tick),
+          fc.constantFrom('isolate' as const, 'reset' as const, 'reset' as const).map(byHand),
         ],
         { maxCommands: 80, size: 'max' },
       )

@@ -12,6 +12,7 @@ import { type Gate, gate } from '../support/gate.js'
 import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'
 import { type Watched, watch } from '../support/watch.js'
+import { command } from './command.js'
 
 const clock = useHistoryClock()
 
@@ -186,24 +187,13 @@ class End implements fc.AsyncCommand<Model, Real> {
   toString = () => `${this.how}(${this.which})`
 }
 
-class Clear implements fc.AsyncCommand<Model, Real> {
-  check = () => true
-  async run(model: Model, real: Real): Promise<void> {
-    await real.clear()
-    model.reference.clear()
-    compare(model, real)
-  }
-  toString = () => 'clear'
-}
+const clear = command<Model, Real>('clear', async (model, real) => {
+  await real.clear()
+  model.reference.clear()
+  compare(model, real)
+})
 
-class Tick implements fc.AsyncCommand<Model, Real> {
-  constructor(readonly ms: number) {}
-  check = () => true
-  async run(): Promise<void> {
-    await clock.pass(this.ms)
-  }
-  toString = () => `tick(${this.ms})`
-}
+const tick = (ms: number) => command<Model, Real>(`tick(${ms})`, () => clock.pass(ms))
 
 describe('cache', () => {
   it(
@@ -228,9 +218,9 @@ describe('cache', () => {
         .tuple(fc.nat(20), fc.constantFrom('whole', 'whole', 'whole', 'short', 'failed', 'left'))
         .map((of) => new End(...of))
       const passing = fc.oneof(
-        { weight: 6, arbitrary: fc.integer({ min: 1, max: 30 }).map((ms) => new Tick(ms)) },
-        { weight: 2, arbitrary: fc.constantFrom(100, 101, 200, 201).map((ms) => new Tick(ms)) },
-        { weight: 1, arbitrary: fc.constant(new Clear()) },
+        { weight: 6, arbitrary: fc.integer({ min: 1, max: 30 }).map(tick) },
+        { weight: 2, arbitrary: fc.constantFrom(100, 101, 200, 201).map(tick) },
+        { weight: 1, arbitrary: fc.constant(clear) },
       )
       const commands = fc.commands([call, call, end, end, passing], {
         maxCommands: 100,

@@ -6,6 +6,7 @@ import { ServiceTime } from '../../src/layers/queue/service-time.js'
 import { type Gate, gate } from '../support/gate.js'
 import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Watched, watch } from '../support/watch.js'
+import { command } from './command.js'
 import { type Place, ReferenceTurns } from './reference-turns.js'
 
 const clock = useHistoryClock()
@@ -195,18 +196,14 @@ class End implements fc.AsyncCommand<Model, Real> {
   toString = () => `${this.outcome}(${this.which})`
 }
 
-class Tick implements fc.AsyncCommand<Model, Real> {
-  constructor(readonly ms: number) {}
-  check = () => true
-  async run(model: Model, real: Real): Promise<void> {
-    for (let i = 0; i < this.ms; i++) {
+const tick = (ms: number) =>
+  command<Model, Real>(`tick(${ms})`, async (model, real) => {
+    for (let i = 0; i < ms; i++) {
       await clock.pass(1)
       model.reference.tick()
       compare(model, real)
     }
-  }
-  toString = () => `tick(${this.ms})`
-}
+  })
 
 describe('queue', () => {
   it(
@@ -229,7 +226,7 @@ describe('queue', () => {
           fc
             .tuple(fc.nat(20), fc.constantFrom('completed' as const, 'failed' as const))
             .map((of) => new End(...of)),
-          between(1, 12).map((ms) => new Tick(ms)),
+          between(1, 12).map(tick),
         ],
         { maxCommands: 60, size: 'max' },
       )

@@ -31,13 +31,19 @@ export function tenants(options: QueueOptions = {}) {
       await tick()
     }
   }
+  /** Ends as many, and gives the calls that have begun meanwhile. */
+  const turns = async (times: number) => {
+    const before = started.length
+    await end(times)
+    return started.slice(before)
+  }
   /** The oldest that runs fails. */
   const fail = async (error: Error) => {
     works.shift()!.work.fail(error)
     await tick()
   }
   const endAll = () => end(Number.POSITIVE_INFINITY)
-  return { ask, call, calls, end, endAll, fail, started, stats: () => ask.stats().queue }
+  return { ask, call, calls, end, endAll, turns, fail, started, stats: () => ask.stats().queue }
 }
 
 /** The tenants in the order in which their calls began. */

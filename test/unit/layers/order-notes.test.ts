@@ -9,6 +9,7 @@ import { retry } from '../../../src/layers/retry/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { standard } from '../../../src/standard.js'
 import { OTHERS, SEVEN } from '../../support/layer-orders.js'
+import { STANDARD_NAMES } from '../../support/standard-names.js'
 import { catchWarningsInEachTest } from '../../support/warnings.js'
 
 const warnings = catchWarningsInEachTest()
@@ -130,16 +131,7 @@ describe('describe', () => {
 
   it('has nothing to say about the recommended order', () => {
     const described = describeOf(...(standard() as unknown as LayerOf<string, unknown>[]))
-    expect(described.map(({ name }) => name)).toEqual([
-      'cache',
-      'dedupe',
-      'timeout',
-      'retry',
-      'breaker',
-      'queue',
-      'attempt',
-      'pool',
-    ])
+    expect(described.map(({ name }) => name)).toEqual(STANDARD_NAMES)
     expect(described.filter(({ note }) => note !== undefined)).toEqual([])
     expect(warnings).toEqual([])
   })

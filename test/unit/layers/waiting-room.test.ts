@@ -140,13 +140,8 @@ describe('WaitingRoom', () => {
     await tick(99)
     expect(call.state).toBe('pending')
     await tick(1)
-    expect(call.error).toMatchObject({
-      code: 'TIMEOUT',
-      phase: 'queue',
-      refused: true,
-      ms: 100,
-      layer,
-    })
+    const timedOut = { code: 'TIMEOUT', phase: 'queue', refused: true, ms: 100, layer }
+    expect(call.error).toMatchObject(timedOut)
     expect(room.waiting).toBe(0)
   })
 

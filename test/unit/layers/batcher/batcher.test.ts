@@ -1,18 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  type BaseTraits,
-  base,
-  type CallOptions,
-  type Context,
-  stack,
-} from '../../../../src/core/index.js'
+import { base, type CallOptions, type Context, stack } from '../../../../src/core/index.js'
 import { batcher } from '../../../../src/layers/batcher/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { pass, range, squares } from '../../../support/squares.js'
-import { failure, watch } from '../../../support/watch.js'
+import { failure, states, watch } from '../../../support/watch.js'
 
 useFakeTimers()
 
@@ -35,12 +29,7 @@ describe('batcher', () => {
       const calls = range(4).map((n) => watch(batched([n])))
       await tick()
       expect(asked).toEqual([[0, 1, 2]])
-      expect(calls.map(({ state }) => state)).toEqual([
-        'resolved',
-        'resolved',
-        'resolved',
-        'pending',
-      ])
+      expect(states(calls)).toBe('resolved resolved resolved pending')
       await tick(49)
       expect(asked.length).toBe(1)
       await tick(1)
@@ -157,9 +146,10 @@ describe('batcher', () => {
 
     it('does not merge streams', async () => {
       const asked: unknown[] = []
-      const traits: BaseTraits<number[], unknown> = { streams: () => true }
       const batched = stack(
-        base(async (inputs: number[]): Promise<unknown> => void asked.push(inputs), traits),
+        base(async (inputs: number[]): Promise<unknown> => void asked.push(inputs), {
+          streams: () => true,
+        }),
         batcher(),
       )
       await Promise.all([batched([1]), batched([2])])

@@ -5,7 +5,7 @@ import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { left } from '../../../support/leaving.js'
 import { pass, range, squares } from '../../../support/squares.js'
-import { failure, watch } from '../../../support/watch.js'
+import { failure, states, watch } from '../../../support/watch.js'
 
 useFakeTimers()
 
@@ -104,12 +104,7 @@ describe('batcher', () => {
       const callers = range(4).map(() => new AbortController())
       const calls = callers.map(({ signal }, n) => watch(batched([n], { signal })))
       await pass()
-      expect(calls.map(({ state }) => state)).toEqual([
-        'resolved',
-        'resolved',
-        'pending',
-        'pending',
-      ])
+      expect(states(calls)).toBe('resolved resolved pending pending')
       callers[2]!.abort(left())
       expect(contexts.at(-1)!.signal.aborted).toBe(false)
       callers[3]!.abort(left())
@@ -142,12 +137,7 @@ describe('batcher', () => {
       callers[1]!.abort(left())
       expect(contexts[1]!.signal.reason).toBe(callers[1]!.signal.reason)
       await tick()
-      expect(calls.map(({ state }) => state)).toEqual([
-        'rejected',
-        'rejected',
-        'resolved',
-        'resolved',
-      ])
+      expect(states(calls)).toBe('rejected rejected resolved resolved')
       await batched.close()
     })
 

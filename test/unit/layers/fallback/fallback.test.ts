@@ -1,13 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import {
-  cache,
-  collect,
-  fallback,
-  onEvent,
-  type StackEvent,
-  stack,
-  timeout,
-} from '../../../../src/index.js'
+import { collect, onEvent, type StackEvent, stack } from '../../../../src/core/index.js'
+import { cache, fallback, timeout } from '../../../../src/index.js'
 import { configError } from '../../../support/config-error.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
@@ -216,15 +209,15 @@ describe('fallback', () => {
 
   describe('when', () => {
     it.each<UpstreamCode>([
-      'AUTH',
-      'PAYMENT',
-      'FORBIDDEN',
-      'NOT_FOUND',
-      'RATE_LIMITED',
       'SERVER',
       'NETWORK',
       'PROTOCOL',
       'STREAM',
+      'RATE_LIMITED',
+      'AUTH',
+      'PAYMENT',
+      'FORBIDDEN',
+      'NOT_FOUND',
     ])('asks another after %s', async (code) => {
       const { ask } = fallingBack({ first: fails(code), second: says('ok') }, ['second'])
       expect(await ask(FIRST)).toBe('ok')

@@ -4,13 +4,11 @@ import {
   base,
   type Context,
   collect,
-  type HedgeOptions,
-  hedge,
   onEvent,
   type StackEvent,
   stack,
-  timeout,
-} from '../../../../src/index.js'
+} from '../../../../src/core/index.js'
+import { type HedgeOptions, hedge, timeout } from '../../../../src/index.js'
 import { configError } from '../../../support/config-error.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Ask, fails, models } from '../../../support/models.js'
@@ -23,12 +21,17 @@ useFakeTimers()
 
 const soon = (options: HedgeOptions = {}) => hedge({ delayMs: 100, budget: false, ...options })
 
+/** A hedged call of a function that does this, try by try. */
+function hedged(...doing: Parameters<typeof calls>) {
+  const { fn, contexts } = calls(...doing)
+  const ask = stack(fn, soon())
+  const meta = new Map<string, unknown>()
+  return { ask, call: watch(ask('x', { meta })), contexts, meta }
+}
+
 describe('hedge', () => {
   it('asks nobody twice who answers in time', async () => {
-    const { fn, contexts } = calls(answers(99, 'first'))
-    const ask = stack(fn, soon())
-    const meta = new Map<string, unknown>()
-    const call = watch(ask('x', { meta }))
+    const { ask, call, contexts, meta } = hedged(answers(99, 'first'))
     await tick(99)
     expect(call.value).toBe('first')
     expect(contexts.length).toBe(1)
@@ -37,10 +40,7 @@ describe('hedge', () => {
   })
 
   it('takes the answer of the second try when that commits first, and aborts the first', async () => {
-    const { fn, contexts } = calls(answers(1_000, 'first'), answers(50, 'second'))
-    const ask = stack(fn, soon())
-    const meta = new Map<string, unknown>()
-    const call = watch(ask('x', { meta }))
+    const { ask, call, contexts, meta } = hedged(answers(1_000, 'first'), answers(50, 'second'))
     await tick(100)
     expect(contexts.map(({ optional }) => optional)).toEqual([false, true])
     expect(call.state).toBe('pending')
@@ -53,10 +53,7 @@ describe('hedge', () => {
   })
 
   it('takes the answer of the first try when that commits first, and aborts the second', async () => {
-    const { fn, contexts } = calls(answers(120, 'first'), answers(50, 'second'))
-    const ask = stack(fn, soon())
-    const meta = new Map<string, unknown>()
-    const call = watch(ask('x', { meta }))
+    const { ask, call, contexts, meta } = hedged(answers(120, 'first'), answers(50, 'second'))
     await tick(120)
     expect(call.value).toBe('first')
     expect(contexts.map(({ cancel }) => cancel.aborted)).toEqual([false, true])

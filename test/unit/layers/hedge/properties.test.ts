@@ -1,15 +1,7 @@
 import fc from 'fast-check'
 import { expect, it, vi } from 'vitest'
-import {
-  base,
-  breaker,
-  type Context,
-  hedge,
-  pool,
-  queue,
-  retry,
-  stack,
-} from '../../../../src/index.js'
+import { base, type Context, stack } from '../../../../src/core/index.js'
+import { breaker, hedge, pool, queue, retry } from '../../../../src/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { settleAfter } from '../../../support/slow.js'
 import { upstreamError } from '../../../support/upstream.js'

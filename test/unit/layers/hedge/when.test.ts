@@ -1,16 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { sleep } from '../../../../src/core/index.js'
-import {
-  base,
-  breaker,
-  type Context,
-  collect,
-  hedge,
-  pool,
-  queue,
-  retry,
-  stack,
-} from '../../../../src/index.js'
+import { base, type Context, collect, sleep, stack } from '../../../../src/core/index.js'
+import { breaker, hedge, pool, queue, retry } from '../../../../src/index.js'
 import { fakeClock } from '../../../../src/testing/fake-clock.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { answers, calls, settleAfter } from '../../../support/slow.js'

@@ -16,26 +16,21 @@ describe('pool', () => {
   describe('as a bounded lease around any function', () => {
     it('leases its connections and lets the others wait', async () => {
       const { call, end, endAll, started, stats } = heldPool({ connections: 2 })
+      const busy = (active: number, waiting: number) => ({
+        max: 2,
+        active,
+        available: 2 - active,
+        waiting,
+        members: [{ active, state: 'ready' }],
+      })
       const calls = ['a', 'b', 'c', 'd'].map((request) => call(request))
       expect(started()).toEqual(['a', 'b'])
-      expect(stats()).toEqual({
-        max: 2,
-        active: 2,
-        available: 0,
-        waiting: 2,
-        members: [{ active: 2, state: 'ready' }],
-      })
+      expect(stats()).toEqual(busy(2, 2))
       await end('b')
       expect(started()).toEqual(['a', 'b', 'c'])
       await endAll()
       expect(calls.every(({ state }) => state === 'resolved')).toBe(true)
-      expect(stats()).toEqual({
-        max: 2,
-        active: 0,
-        available: 2,
-        waiting: 0,
-        members: [{ active: 0, state: 'ready' }],
-      })
+      expect(stats()).toEqual(busy(0, 0))
     })
 
     it('has 10 connections and 1000 places by default', async () => {

@@ -6,7 +6,7 @@ import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Gate, gate, never } from '../../../support/gate.js'
 import { heldQueue } from '../../../support/held-queue.js'
 import { numbers } from '../../../support/streams.js'
-import { failure, watch } from '../../../support/watch.js'
+import { failure, states, watch } from '../../../support/watch.js'
 
 useFakeTimers()
 
@@ -44,12 +44,7 @@ describe('queue', () => {
         await tick(100)
         await end(request)
       }
-      expect(calls.map(({ state }) => state)).toEqual([
-        'resolved',
-        'resolved',
-        'resolved',
-        'resolved',
-      ])
+      expect(states(calls)).toBe('resolved resolved resolved resolved')
       expect(stats()).toMatchObject({ running: 0, waiting: 0, completed: 14, rejected: 1 })
     })
 
@@ -65,12 +60,7 @@ describe('queue', () => {
         await tick(100)
         await end(request)
       }
-      expect(calls.map(({ state }) => state)).toEqual([
-        'resolved',
-        'resolved',
-        'resolved',
-        'resolved',
-      ])
+      expect(states(calls)).toBe('resolved resolved resolved resolved')
     })
 
     it('looks again at the head of the queue, and gives the slot to a call that can use it', async () => {
@@ -163,6 +153,14 @@ describe('queue', () => {
   })
 
   describe('time limits', () => {
+    const timedOut = {
+      code: 'TIMEOUT',
+      phase: 'queue',
+      layer: 'queue',
+      refused: true,
+      retryable: false,
+    }
+
     it('ends a wait after maxWaitMs', async () => {
       const { call, end, started, stats } = heldQueue({ concurrency: 1, maxWaitMs: 100 })
       call('a')
@@ -171,15 +169,7 @@ describe('queue', () => {
       await tick(99)
       expect(b.state).toBe('pending')
       await tick(1)
-      expect(b.error).toMatchObject({
-        code: 'TIMEOUT',
-        status: 504,
-        phase: 'queue',
-        ms: 100,
-        layer: 'queue',
-        refused: true,
-        retryable: false,
-      })
+      expect(b.error).toMatchObject({ ...timedOut, status: 504, ms: 100 })
       expect(stats()).toMatchObject({ waiting: 0, rejected: 1 })
       await end('a')
       expect(started).toEqual(['a'])
@@ -203,13 +193,7 @@ describe('queue', () => {
       await tick(97)
       expect(b.state).toBe('pending')
       await tick(3)
-      expect(b.error).toMatchObject({
-        code: 'TIMEOUT',
-        phase: 'queue',
-        layer: 'queue',
-        refused: true,
-        retryable: false,
-      })
+      expect(b.error).toMatchObject(timedOut)
       await end('a')
       expect(started).toEqual(['a'])
       expect(stats()).toMatchObject({ waiting: 0, rejected: 1 })

@@ -18,7 +18,7 @@ import { isRetryable } from '../../../../src/layers/retry/retryable.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { catchWarningsInEachTest, named } from '../../../support/warnings.js'
-import { failure, watch } from '../../../support/watch.js'
+import { failure, states, watch } from '../../../support/watch.js'
 
 const HOUR = 3_600_000
 
@@ -158,12 +158,7 @@ describe('cost', () => {
     const { ask, stats } = limited({ limit: 2 }, { requests: { limit: 60, burst: 1 } })
     const calls = [1, 2, 3, 4].map(() => watch(ask({})))
     await tick(10_000)
-    expect(calls.map(({ state }) => state)).toEqual([
-      'resolved',
-      'resolved',
-      'rejected',
-      'rejected',
-    ])
+    expect(states(calls)).toBe('resolved resolved rejected rejected')
     expect(calls[3]?.error).toMatchObject({ code: 'BUDGET' })
     expect(stats()).toMatchObject({ admitted: 2, rejected: 2, waiting: 0 })
   })

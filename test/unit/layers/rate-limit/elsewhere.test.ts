@@ -35,6 +35,8 @@ const cost: LimitCostOptions = {
 }
 const usage = { input: 10, output: 5 }
 const down = async (): Promise<unknown> => Promise.reject(upstreamError('SERVER'))
+/** The dear model is down, and the others answer. */
+const onlyOthers = ({ model }: Ask) => (model === 'dear' ? down() : Promise.resolve({ usage }))
 
 /** A limit around a fallback, with what it reserves and settles. */
 function limited(
@@ -52,19 +54,13 @@ function limited(
 
 describe('a call that somebody else answers', () => {
   it('costs what the model costs that has answered', async () => {
-    const { ask, taken } = limited(
-      ({ model }) => (model === 'dear' ? down() : Promise.resolve({ usage })),
-      ['cheap'],
-    )
+    const { ask, taken } = limited(onlyOthers, ['cheap'])
     await ask({ model: 'dear' })
     expect(taken()).toEqual([{ requests: 1, tokens: 15, cost: 500_000 }])
   })
 
   it('costs what was reserved, where nobody knows the price of the one that has answered', async () => {
-    const { ask, taken } = limited(
-      ({ model }) => (model === 'dear' ? down() : Promise.resolve({ usage })),
-      ['unheard of'],
-    )
+    const { ask, taken } = limited(onlyOthers, ['unheard of'])
     await ask({ model: 'dear' })
     expect(taken()).toEqual([{ requests: 1, tokens: 15, cost: 10_000_000 }])
   })

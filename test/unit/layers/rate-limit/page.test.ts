@@ -19,14 +19,10 @@ function optionsOf(make: () => unknown): string[] {
 
 describe('the page of rateLimit', () => {
   it('has its headings in their order', () => {
-    expect([...page.matchAll(/^## (.*)$/gm)].map((match) => match[1])).toEqual([
-      'About',
-      'When to use it',
-      'Options',
-      'Stats',
-      'Patterns',
-      'Anti-patterns',
-    ])
+    const headings = [...page.matchAll(/^## (.*)$/gm)].map((match) => match[1])
+    expect(headings.join(', ')).toBe(
+      'About, When to use it, Options, Stats, Patterns, Anti-patterns',
+    )
   })
 
   it('names all options, and those of its limits', () => {

@@ -75,9 +75,14 @@ describe('retry', () => {
   })
 
   describe('the wait that upstream asks for', () => {
+    /** A call that fails with this and is answered when it is repeated. */
+    const failingOnce = (error: Error, drawn: number) => {
+      const base = scripted<string>(error, 'ok')
+      return { base, call: watch(stack(base, retry({ random: () => drawn }))('x')) }
+    }
+
     it('is kept, and spread over the first backoff beyond it', async () => {
-      const base = scripted<string>(busy(2_000), 'ok')
-      const call = watch(stack(base, retry({ random: () => 0.5 }))('x'))
+      const { base, call } = failingOnce(busy(2_000), 0.5)
       await tick(2_249)
       expect(base.calls).toHaveLength(1)
       await tick(1)
@@ -85,8 +90,7 @@ describe('retry', () => {
     })
 
     it('is never shortened, not even with the least draw', async () => {
-      const base = scripted<string>(busy(2_000), 'ok')
-      const call = watch(stack(base, retry({ random: () => 0 }))('x'))
+      const { base, call } = failingOnce(busy(2_000), 0)
       await tick(1_999)
       expect(base.calls).toHaveLength(1)
       await tick(1)
@@ -94,8 +98,7 @@ describe('retry', () => {
     })
 
     it('is kept on errors of any code', async () => {
-      const base = scripted<string>(server({ retryAfter: 3_000 }), 'ok')
-      const call = watch(stack(base, retry({ random: () => 0 }))('x'))
+      const { call } = failingOnce(server({ retryAfter: 3_000 }), 0)
       await tick(2_999)
       expect(call.state).toBe('pending')
       await tick(1)
@@ -118,8 +121,7 @@ describe('retry', () => {
     it.each([0, -5, Number.NaN, undefined])(
       'gives way to the own backoff when it is %s',
       async (retryAfter) => {
-        const base = scripted<string>(busy(retryAfter), 'ok')
-        const call = watch(stack(base, retry({ random: () => 0.5 }))('x'))
+        const { base, call } = failingOnce(busy(retryAfter), 0.5)
         await tick(249)
         expect(base.calls).toHaveLength(1)
         await tick(1)

@@ -9,6 +9,15 @@ import { watch } from '../../../support/watch.js'
 
 useFakeTimers()
 
+/** Reads a stream, and what has been read of it so far. */
+function reading(opening: Promise<AsyncIterable<number>>) {
+  const seen: number[] = []
+  const read = async () => {
+    for await (const chunk of await opening) seen.push(chunk)
+  }
+  return { seen, call: watch(read()) }
+}
+
 describe('timeout', () => {
   describe('around a stream', () => {
     it('runs to the last byte, not to the first', async () => {
@@ -16,12 +25,7 @@ describe('timeout', () => {
         told(true, () => timed(10, 60, 90, 400)),
         timeout({ ms: 100 }),
       )
-      const seen: number[] = []
-      const call = watch(
-        (async () => {
-          for await (const chunk of await ask('x')) seen.push(chunk)
-        })(),
-      )
+      const { seen, call } = reading(ask('x'))
       await tick(99)
       expect(call.state).toBe('pending')
       await tick(1)
@@ -139,12 +143,7 @@ describe('timeout', () => {
         told(true, () => timed(10, 30, 400)),
         timeout({ ms: 1_000, idleMs: 50 }),
       )
-      const seen: number[] = []
-      const call = watch(
-        (async () => {
-          for await (const chunk of await ask('x')) seen.push(chunk)
-        })(),
-      )
+      const { seen, call } = reading(ask('x'))
       await tick(79)
       expect(call.state).toBe('pending')
       await tick(1)

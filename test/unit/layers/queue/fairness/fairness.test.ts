@@ -20,14 +20,12 @@ describe('tenants', () => {
   it.each([2, 5, 20])(
     'of whom there are %i let a newcomer start within as many turns, behind 500 calls',
     async (n) => {
-      const { call, calls, end, endAll, started } = tenants({ concurrency: 3 })
+      const { call, calls, end, endAll, turns } = tenants({ concurrency: 3 })
       calls('a', 500)
       for (let i = 1; i < n - 1; i++) calls(String.fromCharCode(97 + i), 20)
       await end(37)
       call('z0')
-      const before = started.length
-      await end(n)
-      expect(started.slice(before)).toContain('z0')
+      expect(await turns(n)).toContain('z0')
       await endAll()
     },
   )
@@ -51,20 +49,18 @@ describe('tenants', () => {
   })
 
   it('save up nothing while they are away', async () => {
-    const { calls, end, endAll, started } = tenants()
+    const { calls, end, endAll, turns } = tenants()
     calls('b', 1)
     await end(1)
     calls('a', 100)
     await end(50)
     calls('b', 100)
-    const before = started.length
-    await end(40)
-    expect(share(started.slice(before), 'b')).toBe(20)
+    expect(share(await turns(40), 'b')).toBe(20)
     await endAll()
   })
 
   it('come back with what they have had, and that counts half after a minute', async () => {
-    const { calls, end, endAll, started } = tenants()
+    const { calls, end, endAll, turns } = tenants()
     for (const tenant of ['a', 'b']) calls(tenant, 1)
     await end(2)
     // In a hurry `a` has had 8 calls more than `b`, which waits all the time behind nobody.
@@ -73,10 +69,8 @@ describe('tenants', () => {
     await tick(3 * 60_000)
     calls('a', 20)
     calls('b', 20)
-    const before = started.length
-    await end(20)
     // It was alone then, so nothing is held against it.
-    expect(share(started.slice(before), 'a')).toBeGreaterThanOrEqual(9)
+    expect(share(await turns(20), 'a')).toBeGreaterThanOrEqual(9)
     await endAll()
   })
 
@@ -93,15 +87,13 @@ describe('tenants', () => {
   })
 
   it('are held apart within a priority: what one has had in another does not count', async () => {
-    const { calls, end, endAll, started } = tenants()
+    const { calls, end, endAll, turns } = tenants()
     calls('b', 1, { priority: -5 })
     calls('a', 30, { priority: -5 })
     await end(20)
     calls('a', 5, { priority: 1 })
     calls('b', 5, { priority: 1 })
-    const before = started.length
-    await end(10)
-    expect(inOrder(started.slice(before))).toBe('ababababab')
+    expect(inOrder(await turns(10))).toBe('ababababab')
     await endAll()
   })
 

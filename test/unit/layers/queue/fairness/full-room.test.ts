@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { tick, useFakeTimers } from '../../../../support/fake-timers.js'
 import { tenants } from '../../../../support/tenants.js'
 import { upstreamError } from '../../../../support/upstream.js'
-import { failure, type Watched } from '../../../../support/watch.js'
+import { failure, states, type Watched } from '../../../../support/watch.js'
 
 useFakeTimers()
 
@@ -12,13 +12,7 @@ describe('a full room', () => {
     const a = calls('a', 5)
     const b = [call('b0'), call('b1')]
     await tick()
-    expect(a.map(({ state }) => state)).toEqual([
-      'pending',
-      'pending',
-      'pending',
-      'rejected',
-      'rejected',
-    ])
+    expect(states(a)).toBe('pending pending pending rejected rejected')
     expect(a[4]?.error).toMatchObject({
       code: 'QUEUE_FULL',
       status: 503,
