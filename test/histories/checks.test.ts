@@ -27,6 +27,10 @@ const aside =
     return { ...made, layer: disguised(made.layer, name, (next) => wrap(made.layer, next)) }
   }
 
+/** A layer that only passes calls on. */
+const idle = (kind: Kind): Make =>
+  instead(kind, (next) => async (ask, context) => next(ask, context))
+
 /** Slots that are given back when `until` has settled, to the first who waits or to the last. */
 const queueing = (next: 'shift' | 'pop', until: (answer: unknown) => unknown = () => {}): Make =>
   instead('queue', (inside) => {
@@ -85,12 +89,7 @@ const MISTAKES: readonly Mistake[] = [
     ),
     'queueKeepsOrder',
   ],
-  [
-    'a pool bounds nothing',
-    'pool',
-    instead('pool', (next) => async (ask, context) => next(ask, context)),
-    'poolKeepsBound',
-  ],
+  ['a pool bounds nothing', 'pool', idle('pool'), 'poolKeepsBound'],
   [
     'a retry repeats everything, without end of patience',
     'retry',
@@ -162,12 +161,7 @@ const MISTAKES: readonly Mistake[] = [
         : makeLayer(plan, ...rest),
     'queueKeepsOrder',
   ],
-  [
-    'a time limit does not heed the body',
-    'timeout',
-    instead('timeout', (next) => async (ask, context) => next(ask, context)),
-    'timeoutKeepsTime',
-  ],
+  ['a time limit does not heed the body', 'timeout', idle('timeout'), 'timeoutKeepsTime'],
   [
     'a cache forgets whose answer it is',
     'cache',
@@ -209,12 +203,7 @@ const MISTAKES: readonly Mistake[] = [
     }),
     'trueAnswers',
   ],
-  [
-    'identical calls are not joined',
-    'dedupe',
-    instead('dedupe', (next) => async (ask, context) => next(ask, context)),
-    'singleFlight',
-  ],
+  ['identical calls are not joined', 'dedupe', idle('dedupe'), 'singleFlight'],
   [
     'a call is never answered',
     'dedupe',

@@ -123,15 +123,9 @@ const RECOMMENDED: Kind[] = [
   'timeout',
   'pool',
 ]
+const ONCE: Kind[] = ['cache', 'dedupe', 'timeout', 'retry', 'breaker', 'queue', 'pool', 'batcher']
 const ANY: Kind[] = [
-  'cache',
-  'dedupe',
-  'timeout',
-  'retry',
-  'breaker',
-  'queue',
-  'pool',
-  'batcher',
+  ...ONCE,
   'timeout',
   'retry',
   'queue',

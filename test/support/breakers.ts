@@ -1,20 +1,17 @@
-import { afterEach } from 'vitest'
 import { type Context, type Stack, stack } from '../../src/core/index.js'
 import { type BreakerOptions, breaker } from '../../src/layers/breaker/index.js'
 import { tick } from './fake-timers.js'
 import { type Gate, gate } from './gate.js'
-import { upstreamError } from './upstream.js'
+import { down } from './upstream.js'
 import { watch } from './watch.js'
 
 const opened: { close(options: { timeoutMs: number }): Promise<void> }[] = []
 
-/** Closes all breakers at the end of each test of the file; call it after `useFakeTimers()`. */
-export function closeBreakers(): void {
-  afterEach(async () => {
-    const closings = Promise.all(opened.splice(0).map((ask) => ask.close({ timeoutMs: 0 })))
-    await tick(2_000)
-    await closings
-  })
+/** Closes what was kept; for the end of each test. */
+export async function closeBreakers(): Promise<void> {
+  const closings = Promise.all(opened.splice(0).map((ask) => ask.close({ timeoutMs: 0 })))
+  await tick(2_000)
+  await closings
 }
 
 /** Closed at the end: an open breaker's clock runs on. */
@@ -25,7 +22,6 @@ export function kept(ask: unknown): unknown {
   return ask
 }
 
-export const down = () => upstreamError('SERVER')
 export const SMALL = { minimumCalls: 4, windowMs: 1_000, resetMs: 500 }
 
 /** The stats of a breaker that has seen nothing. */

@@ -1,14 +1,22 @@
 import { afterEach, beforeEach, expect, vi } from 'vitest'
 
+export interface FakeTimersOptions {
+  /** What the clock on the wall shows when a test begins. Milliseconds. */
+  readonly now?: number
+  /** Ends what a test has left running, before its timers are counted. */
+  readonly atEnd?: () => unknown
+}
+
 /**
  * Gives every test of the file fake timers and undoes its spies. At the end of a test no timer may
  * be left, unless the test has gone back to real ones.
  */
-export function useFakeTimers(options: { readonly now?: number } = {}): void {
+export function useFakeTimers({ atEnd, ...options }: FakeTimersOptions = {}): void {
   beforeEach(() => {
     vi.useFakeTimers(options)
   })
-  afterEach(() => {
+  afterEach(async () => {
+    await atEnd?.()
     if (vi.isFakeTimers()) expect(vi.getTimerCount()).toBe(0)
     vi.useRealTimers()
     vi.restoreAllMocks()

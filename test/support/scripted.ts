@@ -27,3 +27,8 @@ export function scripted<Answer, Request = string>(
   }
   return Object.assign(answer, { calls })
 }
+
+/** A base that throws without a promise. */
+export const throwing = (): never => {
+  throw new Error('at once')
+}

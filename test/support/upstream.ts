@@ -25,3 +25,6 @@ export function upstreamError(
   const [status, retryable] = KINDS[code]
   return new StackError(`upstream: ${code}`, { code, status, retryable, ...options })
 }
+
+/** Upstream is down. */
+export const down = (): StackError => upstreamError('SERVER')

@@ -14,6 +14,15 @@ const badRequest = () => new ValidationError('one of the inputs is bad')
 const upstreamError = (status: number) =>
   new StackError('upstream failed', { code: 'SERVER', status, retryable: true })
 
+/** So many calls at once of a function that is down, and with what they failed. */
+async function outage(count: number, error: unknown) {
+  const { ask, asked } = squares(() => error)
+  const batched = stack(ask, batcher())
+  const calls = range(count).map((n) => failure(batched([n])))
+  await pass()
+  return { errors: new Set(await Promise.all(calls)), asked }
+}
+
 describe('batcher', () => {
   describe('failures', () => {
     it.each([
@@ -49,11 +58,8 @@ describe('batcher', () => {
 
     it('makes few calls of an outage that shows in foreign errors', async () => {
       const error = new Error('everything is down')
-      const { ask, asked } = squares(() => error)
-      const batched = stack(ask, batcher())
-      const calls = range(32).map((n) => failure(batched([n])))
-      await pass()
-      expect(new Set(await Promise.all(calls))).toEqual(new Set([error]))
+      const { errors, asked } = await outage(32, error)
+      expect(errors).toEqual(new Set([error]))
       expect(asked.length).toBeLessThanOrEqual(7)
     })
 
@@ -62,11 +68,8 @@ describe('batcher', () => {
       ['a time-out', new StackError('too slow', { code: 'TIMEOUT', status: 504 })],
       ['a refused key', new StackError('no', { code: 'AUTH', status: 401 })],
     ])('fails all with %s, after one call', async (_, error) => {
-      const { ask, asked } = squares(() => error)
-      const batched = stack(ask, batcher())
-      const calls = range(10).map((n) => failure(batched([n])))
-      await pass()
-      expect(new Set(await Promise.all(calls))).toEqual(new Set([error]))
+      const { errors, asked } = await outage(10, error)
+      expect(errors).toEqual(new Set([error]))
       expect(asked.length).toBe(1)
     })
 

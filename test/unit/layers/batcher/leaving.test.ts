@@ -1,5 +1,10 @@
 import { describe, expect, it, vi } from 'vitest'
-import { type Context, stack, ValidationError } from '../../../../src/core/index.js'
+import {
+  type CallOptions,
+  type Context,
+  stack,
+  ValidationError,
+} from '../../../../src/core/index.js'
 import { batcher } from '../../../../src/layers/batcher/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
@@ -10,6 +15,16 @@ import { failure, states, watch } from '../../../support/watch.js'
 useFakeTimers()
 
 const badRequest = () => new ValidationError('one of the inputs is bad')
+
+type Batched = (inputs: number[], options: CallOptions) => Promise<number[]>
+
+/** One batch of so many calls, each of a caller that may leave. */
+async function begun(count: number, batched: Batched) {
+  const callers = range(count).map(() => new AbortController())
+  const calls = callers.map(({ signal }, n) => watch(batched([n], { signal })))
+  await pass()
+  return { callers, calls }
+}
 
 describe('batcher', () => {
   describe('leaving', () => {
@@ -78,14 +93,13 @@ describe('batcher', () => {
         contexts.push(context)
         return never<number[]>()
       }, batcher())
-      const callers = [new AbortController(), new AbortController()]
-      const calls = callers.map(({ signal }, n) => failure(batched([n], { signal })))
-      await pass()
+      const { callers, calls } = await begun(2, batched)
       callers[0]!.abort(left())
       expect(contexts[0]!.signal.aborted).toBe(false)
       callers[1]!.abort(left())
       expect(contexts[0]!.signal.reason).toBe(callers[1]!.signal.reason)
-      await Promise.all(calls)
+      await tick()
+      expect(states(calls)).toBe('rejected rejected')
     })
 
     it('aborts the rest of a search when those without an answer have left, and asks for nobody who has left', async () => {
@@ -101,9 +115,7 @@ describe('batcher', () => {
         }
         return inputs
       }, batcher())
-      const callers = range(4).map(() => new AbortController())
-      const calls = callers.map(({ signal }, n) => watch(batched([n], { signal })))
-      await pass()
+      const { callers, calls } = await begun(4, batched)
       expect(states(calls)).toBe('resolved resolved pending pending')
       callers[2]!.abort(left())
       expect(contexts.at(-1)!.signal.aborted).toBe(false)
@@ -129,9 +141,7 @@ describe('batcher', () => {
           context.signal.addEventListener('abort', () => reject(context.signal.reason)),
         )
       }, batcher())
-      const callers = range(4).map(() => new AbortController())
-      const calls = callers.map(({ signal }, n) => watch(batched([n], { signal })))
-      await pass()
+      const { callers, calls } = await begun(4, batched)
       callers[0]!.abort(left())
       expect(contexts[1]!.signal.aborted).toBe(false)
       callers[1]!.abort(left())

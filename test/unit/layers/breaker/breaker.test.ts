@@ -4,7 +4,6 @@ import { breaker } from '../../../../src/layers/breaker/index.js'
 import {
   around,
   closeBreakers,
-  down,
   fail,
   kept,
   type Outcome,
@@ -14,11 +13,11 @@ import {
 import { configError } from '../../../support/config-error.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate } from '../../../support/gate.js'
+import { down } from '../../../support/upstream.js'
 import { catchWarnings, named } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-useFakeTimers()
-closeBreakers()
+useFakeTimers({ atEnd: closeBreakers })
 
 describe('breaker', () => {
   it('passes answers and failures on unchanged', async () => {

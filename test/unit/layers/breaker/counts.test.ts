@@ -6,7 +6,6 @@ import { timeout } from '../../../../src/layers/timeout.js'
 import {
   around,
   closeBreakers,
-  down,
   fail,
   held,
   kept,
@@ -16,12 +15,11 @@ import {
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { never } from '../../../support/gate.js'
 import { REFUSALS } from '../../../support/refusals.js'
-import { upstreamError } from '../../../support/upstream.js'
+import { down, upstreamError } from '../../../support/upstream.js'
 import { catchWarnings, named } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-useFakeTimers()
-closeBreakers()
+useFakeTimers({ atEnd: closeBreakers })
 
 describe('breaker', () => {
   describe('what counts', () => {

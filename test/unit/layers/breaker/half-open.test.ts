@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { QueueFullError, TimeoutError } from '../../../../src/core/index.js'
-import { around, closeBreakers, down, fail, halfOpened, held } from '../../../support/breakers.js'
+import { around, closeBreakers, fail, halfOpened, held } from '../../../support/breakers.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
-import { upstreamError } from '../../../support/upstream.js'
+import { down, upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
-useFakeTimers()
-closeBreakers()
+useFakeTimers({ atEnd: closeBreakers })
 
 describe('breaker', () => {
   describe('half-open', () => {

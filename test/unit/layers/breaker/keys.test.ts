@@ -1,13 +1,13 @@
 import { describe, expect, it, vi } from 'vitest'
 import { base, stack } from '../../../../src/core/index.js'
 import { type BreakerOptions, breaker } from '../../../../src/layers/breaker/index.js'
-import { around, closeBreakers, down, kept, SMALL } from '../../../support/breakers.js'
+import { around, closeBreakers, kept, SMALL } from '../../../support/breakers.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
+import { down } from '../../../support/upstream.js'
 import { catchWarnings } from '../../../support/warnings.js'
 import { failure, watch } from '../../../support/watch.js'
 
-useFakeTimers()
-closeBreakers()
+useFakeTimers({ atEnd: closeBreakers })
 
 describe('breaker', () => {
   describe('key', () => {

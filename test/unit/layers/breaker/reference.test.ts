@@ -2,14 +2,13 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { CallOptions } from '../../../../src/core/index.js'
 import type { BreakerState } from '../../../../src/layers/breaker/index.js'
-import { closeBreakers, down, held } from '../../../support/breakers.js'
+import { closeBreakers, held } from '../../../support/breakers.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import type { Gate } from '../../../support/gate.js'
-import { upstreamError } from '../../../support/upstream.js'
+import { down, upstreamError } from '../../../support/upstream.js'
 import { watch } from '../../../support/watch.js'
 
-useFakeTimers()
-closeBreakers()
+useFakeTimers({ atEnd: closeBreakers })
 
 describe('breaker', () => {
   describe('against a reference', () => {

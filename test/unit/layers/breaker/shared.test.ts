@@ -65,16 +65,22 @@ async function two(options: BreakerOptions<'breaker', Ask> = {}, way?: Way) {
   return { service, one, other }
 }
 
-/** Two of them with an open circuit, whose time has passed; the test answers what they ask. */
+/** Two of them whose circuit has been open for its time. */
+async function halfOpen(options: BreakerOptions<'breaker', Ask> = {}, way?: Way) {
+  const both = await two(options, way)
+  await both.one.fail()
+  await tick(SMALL.resetMs)
+  return both
+}
+
+/** Two of those; the test answers what they ask. */
 async function askedByHand() {
   const answers: Gate[] = []
-  const { one, other } = await two({}, () => {
+  const { one, other } = await halfOpen({}, () => {
     const answer = gate()
     answers.push(answer)
     return answer.promise
   })
-  await one.fail()
-  await tick(SMALL.resetMs)
   return { answers, one, other }
 }
 
@@ -195,9 +201,7 @@ describe('a circuit that opens', () => {
 
 describe('the trial', () => {
   it('is of one process; the others refuse until they hear what has come of it', async () => {
-    const { one, other } = await two()
-    await one.fail()
-    await tick(500)
+    const { one, other } = await halfOpen()
     const work = gate<string>()
     const trial = watch(one.ask({ work }))
     await tick(100)
@@ -215,18 +219,14 @@ describe('the trial', () => {
   })
 
   it('opens all of them again when it fails', async () => {
-    const { one, other } = await two()
-    await one.fail()
-    await tick(500)
+    const { one, other } = await halfOpen()
     await one.ask({ ok: false }).catch(() => {})
     expect(await failure(other.ask({}))).toMatchObject({ retryAfter: 500 })
     expect(other.ran()).toBe(1)
   })
 
   it('is free for another process when the time of the one that has it is over', async () => {
-    const { one, other } = await two()
-    await one.fail()
-    await tick(500)
+    const { one, other } = await halfOpen()
     const work = gate<string>()
     watch(one.ask({ work }))
     await tick(499)
@@ -241,9 +241,7 @@ describe('the trial', () => {
   })
 
   it('is given back when it ends without a verdict, for the next call of any process', async () => {
-    const { one, other } = await two()
-    await one.fail()
-    await tick(500)
+    const { one, other } = await halfOpen()
     const work = gate<string>()
     const trial = watch(one.ask({ work }))
     await tick()
@@ -270,9 +268,7 @@ describe('the trial', () => {
   })
 
   it('is asked for once for several trials of one process', async () => {
-    const { one, other } = await two({ trials: 3, failureRate: 0.3 })
-    await one.fail()
-    await tick(500)
+    const { one, other } = await halfOpen({ trials: 3, failureRate: 0.3 })
     expect(await Promise.all([one.ask({}), one.ask({})])).toEqual(['answer', 'answer'])
     expect(await failure(other.ask({}))).toMatchObject({ code: 'BREAKER_OPEN' })
     await one.ask({})

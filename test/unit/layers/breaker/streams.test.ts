@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { collect, stack } from '../../../../src/core/index.js'
 import { type BreakerOptions, breaker } from '../../../../src/layers/breaker/index.js'
-import { closeBreakers, down, kept, SMALL, UNTOUCHED } from '../../../support/breakers.js'
+import { closeBreakers, kept, SMALL, UNTOUCHED } from '../../../support/breakers.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { breaking, numbers } from '../../../support/streams.js'
+import { down } from '../../../support/upstream.js'
 import { failure } from '../../../support/watch.js'
 
-useFakeTimers()
-closeBreakers()
+useFakeTimers({ atEnd: closeBreakers })
 
 describe('breaker', () => {
   describe('around streams', () => {

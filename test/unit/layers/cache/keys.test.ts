@@ -7,10 +7,8 @@ import { cache } from '../../../../src/layers/cache/index.js'
 import { counting, noteOf } from '../../../support/cached.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { OddStore } from '../../../support/store.js'
-import { catchWarningsInEachTest } from '../../../support/warnings.js'
 
 useFakeTimers()
-catchWarningsInEachTest()
 
 describe('cache', () => {
   describe('keys', () => {

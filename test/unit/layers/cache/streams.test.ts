@@ -13,11 +13,9 @@ import { cache } from '../../../../src/layers/cache/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { scripted } from '../../../support/scripted.js'
 import { breaking, driven, numbers } from '../../../support/streams.js'
-import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { failure } from '../../../support/watch.js'
 
 useFakeTimers()
-catchWarningsInEachTest()
 
 describe('cache', () => {
   describe('streams', () => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   base,
   type Context,
@@ -16,10 +16,8 @@ import { LogProcess } from '../../../support/log-process.js'
 import { onlyShared } from '../../../support/only-shared.js'
 import { failure } from '../../../support/watch.js'
 
-useFakeTimers()
-
 // The logs keep for a while what has ended.
-afterEach(() => void vi.runOnlyPendingTimers())
+useFakeTimers({ atEnd: () => vi.runOnlyPendingTimers() })
 
 /** Logs that several processes have together, and a way to make stacks in each of them. */
 function processes() {

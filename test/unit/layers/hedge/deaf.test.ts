@@ -24,12 +24,11 @@ function deaf() {
     }),
     queue({ concurrency: 1 }),
   )
-  return { ask, late, signal: () => signal }
+  return { ask, late, answer: ask('a'), signal: () => signal }
 }
 
 it('answers in time though the first try hears no abort, which keeps its slot until it ends', async () => {
-  const { ask, late, signal } = deaf()
-  const answer = ask('a')
+  const { ask, late, answer, signal } = deaf()
   await tick(100)
   expect(await answer).toBe('elsewhere')
   expect(signal()?.aborted).toBe(true)
@@ -40,8 +39,7 @@ it('answers in time though the first try hears no abort, which keeps its slot un
 })
 
 it('leaves the stream that comes too late of a first try that hears no abort', async () => {
-  const { ask, late } = deaf()
-  const answer = ask('a')
+  const { ask, late, answer } = deaf()
   await tick(100)
   expect(await answer).toBe('elsewhere')
   const { stream } = driven<string>({ committed: true })
@@ -52,8 +50,7 @@ it('leaves the stream that comes too late of a first try that hears no abort', a
 })
 
 it('counts no failure of the first try that comes too late', async () => {
-  const { ask, late } = deaf()
-  const answer = ask('a')
+  const { ask, late, answer } = deaf()
   await tick(100)
   expect(await answer).toBe('elsewhere')
   late.fail(new Error('too late'))

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { describe, expect, it, vi } from 'vitest'
 import {
   base,
+  type CallOptions,
   type Context,
   collect,
   onEvent,
@@ -27,6 +28,19 @@ function hedged(...doing: Parameters<typeof calls>) {
   const ask = stack(fn, soon())
   const meta = new Map<string, unknown>()
   return { ask, call: watch(ask('x', { meta })), contexts, meta }
+}
+
+/** A call whose caller leaves then. */
+async function leftAfter(
+  ms: number,
+  ask: (request: string, options: CallOptions) => Promise<unknown>,
+) {
+  const caller = new AbortController()
+  const call = watch(ask('x', { signal: caller.signal }))
+  await tick(ms)
+  caller.abort('left')
+  await tick()
+  return call
 }
 
 describe('hedge', () => {
@@ -173,11 +187,7 @@ describe('hedge', () => {
   it('aborts both when the caller leaves, and rejects with the reason', async () => {
     const { fn, contexts } = calls(answers(1_000, 'x'))
     const ask = stack(fn, soon())
-    const caller = new AbortController()
-    const call = watch(ask('x', { signal: caller.signal }))
-    await tick(150)
-    caller.abort('left')
-    await tick()
+    const call = await leftAfter(150, ask)
     expect(call.error).toBe('left')
     expect(contexts.map(({ cancel }) => cancel.reason)).toEqual(['left', 'left'])
     expect(ask.stats().hedge).toMatchObject({ hedged: 1, lost: 1 })
@@ -185,11 +195,7 @@ describe('hedge', () => {
 
   it('leaves no timer behind work that heeds no abort', async () => {
     const ask = stack(async (_: string) => new Promise<string>(() => {}), soon())
-    const caller = new AbortController()
-    const call = watch(ask('x', { signal: caller.signal }))
-    await tick(50)
-    caller.abort('left')
-    await tick()
+    const call = await leftAfter(50, ask)
     expect(call.error).toBe('left')
     expect(vi.getTimerCount()).toBe(0)
   })

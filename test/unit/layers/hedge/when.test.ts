@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { base, type Context, collect, sleep, stack } from '../../../../src/core/index.js'
-import { breaker, hedge, pool, queue, retry } from '../../../../src/index.js'
+import { breaker, type HedgeOptions, hedge, pool, queue, retry } from '../../../../src/index.js'
 import { fakeClock } from '../../../../src/testing/fake-clock.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { answers, calls, settleAfter } from '../../../support/slow.js'
@@ -32,6 +32,12 @@ function timed() {
     { model: ({ model }) => model, streams: ({ stream }) => stream === true },
   )
   return { fn, contexts }
+}
+
+/** Such a function, hedged by the times of its answers. */
+function hedged(options: HedgeOptions = {}) {
+  const { fn, contexts } = timed()
+  return { ask: stack(fn, hedge({ budget: false, ...options })), contexts }
 }
 
 /** Runs one call to its end, and returns how long it was before it was asked twice. */
@@ -67,8 +73,7 @@ const times = (n: number, ms: (i: number) => number): Ask[] =>
 
 describe("hedge({ delayMs: 'p95' })", () => {
   it('makes no second try until 20 answers are known', async () => {
-    const { fn, contexts } = timed()
-    const ask = stack(fn, hedge({ budget: false }))
+    const { ask, contexts } = hedged()
     await learn(
       ask,
       times(18, () => 600),
@@ -91,8 +96,7 @@ describe("hedge({ delayMs: 'p95' })", () => {
   })
 
   it('is just above the 95th percentile of the last 100', async () => {
-    const { fn, contexts } = timed()
-    const ask = stack(fn, hedge({ budget: false }))
+    const { ask, contexts } = hedged()
     await learn(
       ask,
       times(50, () => 9_000),
@@ -111,8 +115,7 @@ describe("hedge({ delayMs: 'p95' })", () => {
       [5, { minDelayMs: 50 }, 50],
       [1_000, { maxDelayMs: 800 }, 800],
     ] as const) {
-      const { fn, contexts } = timed()
-      const ask = stack(fn, hedge({ budget: false, ...options }))
+      const { ask, contexts } = hedged(options)
       await learn(
         ask,
         times(20, () => ms),
@@ -122,8 +125,7 @@ describe("hedge({ delayMs: 'p95' })", () => {
   })
 
   it('is of each model and form by itself, of streams to the first content', async () => {
-    const { fn, contexts } = timed()
-    const ask = stack(fn, hedge({ budget: false }))
+    const { ask, contexts } = hedged()
     const of = (more: Partial<Ask>, ms: number) =>
       times(20, () => ms).map((one) => ({ ...one, ...more }))
     await learn(ask, of({ model: 'a' }, 700))

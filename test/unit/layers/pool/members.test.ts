@@ -1,11 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import {
-  type Context,
-  collect,
-  QueueFullError,
-  stack,
-  TimeoutError,
-} from '../../../../src/core/index.js'
+import { collect, QueueFullError, stack, TimeoutError } from '../../../../src/core/index.js'
 import { pool } from '../../../../src/layers/pool/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
@@ -15,6 +9,11 @@ import { type UpstreamCode, upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
+
+const byWeight = (connections: number, ...weights: number[]) => ({
+  connections,
+  members: weights.map((weight) => ({ weight })),
+})
 
 describe('pool', () => {
   describe('several members', () => {
@@ -31,10 +30,7 @@ describe('pool', () => {
     })
 
     it('share them by weight', async () => {
-      const { call, endAll, works } = heldPool({
-        connections: 100,
-        members: [{ weight: 1 }, { weight: 3 }],
-      })
+      const { call, endAll, works } = heldPool(byWeight(100, 1, 3))
       for (let i = 0; i < 40; i++) call(`${i}`)
       expect(works.filter(({ member }) => member === 1)).toHaveLength(30)
       await endAll()
@@ -50,10 +46,7 @@ describe('pool', () => {
     })
 
     it('take no more than their connections each', async () => {
-      const { call, endAll, works } = heldPool({
-        connections: 2,
-        members: [{ weight: 1 }, { weight: 1_000 }],
-      })
+      const { call, endAll, works } = heldPool(byWeight(2, 1, 1_000))
       for (let i = 0; i < 5; i++) call(`${i}`)
       expect(works.filter(({ member }) => member === 1)).toHaveLength(2)
       expect(works).toHaveLength(4)
@@ -181,7 +174,7 @@ describe('pool', () => {
 
     it('is blamed for a stream that breaks half-way', async () => {
       const ask = stack(
-        async (_: string, { transport }: Context) =>
+        async (_: string, { transport }) =>
           transport!.member === 0 ? breaking(1, upstreamError('STREAM')) : numbers(2),
         pool({ members: TWO }),
       )
@@ -193,7 +186,7 @@ describe('pool', () => {
       for (let i = 0; i < 5; i++) {
         const base = { used: [] as number[] }
         const ask = stack(
-          async (_: string, { transport }: Context) => {
+          async (_: string, { transport }) => {
             base.used.push(transport!.member!)
             if (base.used.length < 3) throw upstreamError('SERVER')
           },
@@ -265,7 +258,7 @@ describe('pool', () => {
     it('does not keep its call waiting while another is free, and does when none is', async () => {
       const used: number[] = []
       const ask = stack(
-        async (_: string, { transport }: Context) => {
+        async (_: string, { transport }) => {
           used.push(transport!.member!)
           if (used.length < 3) throw upstreamError('RATE_LIMITED', { retryAfter: 5_000 })
         },

@@ -6,6 +6,7 @@ import { type Context, collect, stack, type Transport } from '../../../../src/co
 import { type PoolOptions, pool } from '../../../../src/layers/pool/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { heldPool, TWO } from '../../../support/pools.js'
+import { throwing } from '../../../support/scripted.js'
 import { breaking, numbers } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { failure, watch } from '../../../support/watch.js'
@@ -79,12 +80,7 @@ describe('pool', () => {
     })
 
     it('gives a connection back when the work fails', async () => {
-      const ask = stack(
-        () => {
-          throw new Error('at once')
-        },
-        pool({ connections: 1 }),
-      )
+      const ask = stack(throwing, pool({ connections: 1 }))
       for (let i = 0; i < 5; i++) expect(await failure(ask())).toMatchObject({ message: 'at once' })
       expect(ask.stats().pool).toMatchObject({ active: 0, available: 1 })
     })

@@ -6,6 +6,7 @@ import { configError } from '../../../support/config-error.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { type Gate, gate } from '../../../support/gate.js'
 import { heldQueue } from '../../../support/held-queue.js'
+import { throwing } from '../../../support/scripted.js'
 import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers()
@@ -80,12 +81,7 @@ describe('queue', () => {
   })
 
   it('gives the slot on when the work throws at once', async () => {
-    const ask = stack(
-      () => {
-        throw new Error('at once')
-      },
-      queue({ concurrency: 1 }),
-    )
+    const ask = stack(throwing, queue({ concurrency: 1 }))
     for (let i = 0; i < 3; i++) expect(await failure(ask())).toMatchObject({ message: 'at once' })
     expect(ask.stats().queue).toMatchObject({ running: 0, failed: 3 })
   })

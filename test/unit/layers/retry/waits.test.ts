@@ -81,17 +81,12 @@ describe('retry', () => {
       return { base, call: watch(stack(base, retry({ random: () => drawn }))('x')) }
     }
 
-    it('is kept, and spread over the first backoff beyond it', async () => {
-      const { base, call } = failingOnce(busy(2_000), 0.5)
-      await tick(2_249)
-      expect(base.calls).toHaveLength(1)
-      await tick(1)
-      expect(call.value).toBe('ok')
-    })
-
-    it('is never shortened, not even with the least draw', async () => {
-      const { base, call } = failingOnce(busy(2_000), 0)
-      await tick(1_999)
+    it.each([
+      ['is kept, and spread over the first backoff beyond it', 0.5, 2_250],
+      ['is never shortened, not even with the least draw', 0, 2_000],
+    ])('%s', async (_, drawn, ms) => {
+      const { base, call } = failingOnce(busy(2_000), drawn)
+      await tick(ms - 1)
       expect(base.calls).toHaveLength(1)
       await tick(1)
       expect(call.value).toBe('ok')

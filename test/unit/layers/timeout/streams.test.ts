@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { base, collect, type Handler, stack, streamFrom } from '../../../../src/core/index.js'
-import { timeout } from '../../../../src/layers/timeout.js'
+import { type TimeoutOptions, timeout } from '../../../../src/layers/timeout.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { never } from '../../../support/gate.js'
 import { driven, numbers, stalling } from '../../../support/streams.js'
@@ -8,6 +8,16 @@ import { timed, told } from '../../../support/timed.js'
 import { watch } from '../../../support/watch.js'
 
 useFakeTimers()
+
+/** A stream whose source is the test itself. */
+function fed(limits: TimeoutOptions) {
+  const source = driven<string>()
+  const ask = stack(
+    told(true, async () => source.stream),
+    timeout(limits),
+  )
+  return { source, ask }
+}
 
 /** Reads a stream, and what has been read of it so far. */
 function reading(opening: Promise<AsyncIterable<number>>) {
@@ -155,11 +165,7 @@ describe('timeout', () => {
     it('takes a source that only keeps the line warm for a silent one', async () => {
       // Heartbeats are comments on the wire and never become chunks: all the layer sees is a source
       // that does not push.
-      const heart = driven<string>()
-      const ask = stack(
-        told(true, async () => heart.stream),
-        timeout({ ms: 1_000, idleMs: 50 }),
-      )
+      const { source: heart, ask } = fed({ ms: 1_000, idleMs: 50 })
       heart.stream.log.push('token')
       const call = watch(collect(await ask('x')))
       await tick(50)
@@ -194,11 +200,7 @@ describe('timeout', () => {
     })
 
     it('counts the silence from when the reader asks, however long he was busy before', async () => {
-      const source = driven<string>()
-      const ask = stack(
-        told(true, async () => source.stream),
-        timeout({ ms: 10_000, idleMs: 50 }),
-      )
+      const { source, ask } = fed({ ms: 10_000, idleMs: 50 })
       source.stream.log.push('first')
       const stream = await ask('x')
       await stream.next()
@@ -211,11 +213,7 @@ describe('timeout', () => {
     })
 
     it('fails a stream mid-way with the error, and stops its source', async () => {
-      const source = driven<string>()
-      const ask = stack(
-        told(true, async () => source.stream),
-        timeout({ ms: 100 }),
-      )
+      const { source, ask } = fed({ ms: 100 })
       source.stream.log.push('a')
       const stream = await ask('x')
       expect(await stream.next()).toEqual({ done: false, value: 'a' })
