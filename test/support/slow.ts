@@ -40,3 +40,7 @@ export const failsAfter = (ms: number, error: unknown) => (context: Context) =>
     },
     context,
   )
+
+/** A base that ends with the signal's reason and not before. */
+export const heeding = (_: string, { signal }: Context): Promise<string> =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
