@@ -1,4 +1,10 @@
-import { type Log, Stream, type StreamOptions, type StreamSource } from '../../src/core/index.js'
+import {
+  type Log,
+  Stream,
+  type StreamEnd,
+  type StreamOptions,
+  type StreamSource,
+} from '../../src/core/index.js'
 import { never } from './gate.js'
 
 /** The numbers from 0 to n - 1. */
@@ -64,3 +70,16 @@ export function driven<T>(options: StreamOptions<T> = {}): Driven<T> {
     },
   }
 }
+
+/** The ends a stream tells. */
+export const endsOf = (stream: {
+  onEnd(listener: (end: StreamEnd) => void): void
+}): StreamEnd[] => {
+  const ends: StreamEnd[] = []
+  stream.onEnd((end) => ends.push(end))
+  return ends
+}
+
+/** What `next()` gives for a chunk, and at the end. */
+export const value = <T>(of: T) => ({ done: false, value: of })
+export const done = { done: true, value: undefined }

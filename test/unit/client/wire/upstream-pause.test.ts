@@ -1,15 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { readPause, readReset } from '../../../../src/client/wire/upstream-pause.js'
+import { useFakeTimers } from '../../../support/fake-timers.js'
 
 const WALL = Date.UTC(2026, 10, 29, 7, 0, 0)
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: WALL })
-})
-
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers({ now: WALL })
 
 describe('readReset', () => {
   it.each([

@@ -1,17 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Cancel, type Context, type SharedWork, stack } from '../../../../src/core/index.js'
+import { useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { spy } from '../../../support/layers.js'
 import { watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
+afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 /** The context of a call that has ended. */
 const contextOf = async (

@@ -1,22 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { isStackError, sleep, stack } from '../../../../src/core/index.js'
 import { batcher } from '../../../../src/layers/batcher/index.js'
 import { dedupe } from '../../../../src/layers/dedupe/index.js'
 import { fallback } from '../../../../src/layers/fallback/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
-
-const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+useFakeTimers()
+afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 const slow = async (request: string) => {
   await sleep(50)
@@ -29,9 +22,9 @@ async function twoCallers<Request>(
   request: Request,
 ) {
   const first = watch(ask(request, { timeoutMs: 20 }))
-  await pass(10)
+  await tick(10)
   const second = watch(ask(request, { timeoutMs: 1_000 }))
-  await pass(15)
+  await tick(15)
   expect(isStackError(first.error, 'TIMEOUT')).toBe(true)
   expect(second.state).toBe('pending')
   return second
@@ -42,7 +35,7 @@ describe('the deadline of work that callers share', () => {
     const inner = stack(slow)
     const ask = stack((request: string, context) => inner(request, context as never), dedupe())
     const second = await twoCallers(ask, 'same')
-    await pass(40)
+    await tick(40)
     expect(second.value).toBe('same: done')
     await ask.close()
   })
@@ -52,7 +45,7 @@ describe('the deadline of work that callers share', () => {
     const broken = (_: string): Promise<string> => Promise.reject(upstreamError('SERVER'))
     const ask = stack(broken, dedupe(), fallback({ to: [backup] }))
     const second = await twoCallers(ask, 'same')
-    await pass(40)
+    await tick(40)
     expect(second.value).toBe('same: done')
     await ask.close()
   })
@@ -66,11 +59,11 @@ describe('the deadline of work that callers share', () => {
       return inner(request, given as never)
     })
     const call = watch(outer(''))
-    await pass(10)
+    await tick(10)
     deadline += 30
-    await pass(39)
+    await tick(39)
     expect(call.state).toBe('pending')
-    await pass(2)
+    await tick(2)
     expect(call.error).toMatchObject({ code: 'TIMEOUT', ms: 50 })
     await outer.close()
     await inner.close()
@@ -80,9 +73,9 @@ describe('the deadline of work that callers share', () => {
     const each = (requests: string[]) => Promise.all(requests.map(slow))
     const ask = stack(each, dedupe(), batcher({ maxDelayMs: 0 }), queue({ concurrency: 1 }))
     const before = watch(ask(['other']))
-    await pass(1)
+    await tick(1)
     const second = await twoCallers(ask, ['same'])
-    await pass(100)
+    await tick(100)
     expect(before.value).toEqual(['other: done'])
     expect(second.value).toEqual(['same: done'])
     await ask.close()

@@ -1,18 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { Channel, subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  base,
-  ConfigError,
-  type Context,
-  collect,
-  onEvent,
-  type StackEvent,
-  type StackEventType,
-  stack,
-  type TimelineEntry,
-} from '../../../../src/core/index.js'
+import { describe, expect, it } from 'vitest'
+import { base, collect, stack } from '../../../../src/core/index.js'
 import { batcher } from '../../../../src/layers/batcher/index.js'
 import { breaker } from '../../../../src/layers/breaker/index.js'
 import { cache } from '../../../../src/layers/cache/index.js'
@@ -21,50 +9,21 @@ import { pool } from '../../../../src/layers/pool/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { timeout } from '../../../../src/layers/timeout.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
-import { spy } from '../../../support/layers.js'
+import { ofType, recordedEvents, told, types } from '../../../support/recorded-events.js'
 import { scripted } from '../../../support/scripted.js'
 import { breaking, numbers, stalling } from '../../../support/streams.js'
 import { upstreamError } from '../../../support/upstream.js'
-import { catchWarnings } from '../../../support/warnings.js'
 import { failure } from '../../../support/watch.js'
 
-const stops: (() => void)[] = []
-
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  for (const stop of stops.splice(0)) stop()
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
-
-const tick = (ms = 0) => vi.advanceTimersByTimeAsync(ms)
-
-/** All events from now on. */
-function recorded(): StackEvent[] {
-  const events: StackEvent[] = []
-  stops.push(onEvent((event) => events.push(event)))
-  return events
-}
-
-const types = (events: readonly { type: string }[]) => events.map(({ type }) => type)
-
-/** An event without what differs from run to run. */
-function told({ call: _call, at: _at, stack: _stack, ...rest }: StackEvent): object {
-  return rest
-}
-
-const ofType = <Type extends StackEventType>(events: readonly StackEvent[], type: Type) =>
-  events.filter((event): event is Extract<StackEvent, { type: Type }> => event.type === type)
+useFakeTimers()
 
 const steady = { minDelayMs: 100, random: () => 0.5 }
 
 describe('events', () => {
   it('tell a call from its start over a retry to its end, in order', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const answer = async () => {
       await new Promise((resolve) => setTimeout(resolve, 20))
       if (attempts++ === 0) throw upstreamError('SERVER')
@@ -101,7 +60,7 @@ describe('events', () => {
   it('tell a hit, which makes no attempt, and a stale one, whose renewal goes on under its id', async () => {
     const ask = stack(async (text: string) => text.length, cache({ ttlMs: 1_000, staleMs: 1_000 }))
     await ask('hello')
-    const events = recorded()
+    const events = recordedEvents()
     await ask('hello')
     expect(events.map(told)).toEqual([
       { type: 'call:start' },
@@ -118,7 +77,7 @@ describe('events', () => {
   })
 
   it("tell a stream's first token, and its end at the last chunk", async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const stream = await stack(async function* count(n: number) {
       await new Promise((resolve) => setTimeout(resolve, 30))
       yield* numbers(n)
@@ -151,7 +110,7 @@ describe('events', () => {
   })
 
   it('tell a stream that broke from one that its reader left', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const broken = stack(() => breaking(2, upstreamError('STREAM')))
     await failure(collect(await broken()))
     expect(ofType(events, 'call:end').map(told)).toMatchObject([
@@ -164,13 +123,13 @@ describe('events', () => {
   })
 
   it('tell no first token of a stream that has none', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     await collect(await stack(() => numbers(0))())
     expect(types(events)).toEqual(['call:start', 'attempt:start', 'attempt:end', 'call:end'])
   })
 
   it('tell each change of a breaker, and who was refused', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const answer = scripted<string>(upstreamError('SERVER'), upstreamError('SERVER'), 'well')
     const ask = stack(answer, breaker({ minimumCalls: 2, resetMs: 500 }))
     await failure(ask('1'))
@@ -196,7 +155,7 @@ describe('events', () => {
   })
 
   it('tell how long a call waited for its turn and for a connection', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const first = gate<number>()
     const answers = [() => first.promise, async () => 2]
     for (const layer of [queue({ concurrency: 1 }), pool({ connections: 1 })]) {
@@ -219,7 +178,7 @@ describe('events', () => {
   })
 
   it('tell whom a call joined', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const answer = gate<string>()
     const ask = stack(() => answer.promise, dedupe())
     const both = [ask('same'), ask('same')]
@@ -241,7 +200,7 @@ describe('events', () => {
   })
 
   it("tell which limit has cut a call: a layer's, or its own", async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const slow = base(() => never<string>(), { streams: () => true })
     const ask = stack(slow, timeout({ ms: 1_000, firstTokenMs: 50 }))
     const cut = failure(ask('hello'))
@@ -266,7 +225,7 @@ describe('events', () => {
   })
 
   it("tell a caller's abort as what it is, once, and a closed stack by its code", async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const heeding = (_: string, { signal }: { signal: AbortSignal }) =>
       new Promise<string>((_resolve, reject) =>
         signal.addEventListener('abort', () => reject(new Error('stopped'))),
@@ -292,7 +251,7 @@ describe('events', () => {
   })
 
   it('have an id for each call, and name the call that asked when a stack is the base of another', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const inner = stack(async (n: number) => n + 1)
     const outer = stack(async (n: number, context) => inner(n, context as never), retry())
     await Promise.all([outer(1), outer(2)])
@@ -308,7 +267,7 @@ describe('events', () => {
   })
 
   it('call an error that is not of this library ERROR, whatever it holds', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const hostile = new Proxy(new Error('secret'), {
       get() {
         throw new Error('secret')
@@ -338,279 +297,8 @@ describe('events', () => {
   })
 
   it('cannot be changed by one listener for another', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     await stack(async () => 1)()
     expect(events.every((event) => Object.isFrozen(event))).toBe(true)
-  })
-})
-
-describe('onEvent', () => {
-  it('costs a call nothing while nobody listens: nothing is made or published', async () => {
-    const publish = vi.spyOn(Channel.prototype, 'publish')
-    const runStores = vi.spyOn(Channel.prototype, 'runStores')
-    const seen = spy()
-    const ask = stack(
-      async (n: number) => n,
-      cache(),
-      retry(),
-      seen,
-      breaker(),
-      queue(),
-      timeout({ ms: 1_000 }),
-    )
-    await ask(1)
-    expect(seen.context.trace).toBeUndefined()
-    stops.push(onEvent(() => {}))
-    stops.pop()?.()
-    await ask(2)
-    expect(seen.context.trace).toBeUndefined()
-    expect(publish).not.toHaveBeenCalled()
-    expect(runStores).not.toHaveBeenCalled()
-    await ask.close()
-  })
-
-  it('is on for the calls that begin after it, and off again at once', async () => {
-    const answer = gate<number>()
-    const ask = stack(() => answer.promise)
-    const before = ask()
-    const events = recorded()
-    const during = ask()
-    const counted = events.length
-    stops.pop()?.()
-    answer.open(1)
-    await Promise.all([before, during])
-    expect(types(events)).toEqual(['call:start', 'attempt:start'])
-    expect(events).toHaveLength(counted)
-  })
-
-  it('warns once when a listener throws or rejects, and the call goes on', async () => {
-    const said = catchWarnings()
-    stops.push(
-      onEvent(() => {
-        throw new RangeError('secret')
-      }),
-      onEvent(async () => {
-        throw new SyntaxError('secret')
-      }),
-    )
-    const ask = stack(async (n: number) => n, cache(), retry())
-    expect(await ask(1)).toBe(1)
-    expect(await ask(2)).toBe(2)
-    expect(said.filter((text) => text.startsWith('onEvent()'))).toEqual([
-      'onEvent() threw RangeError; the call went on.',
-      'onEvent() threw SyntaxError; the call went on.',
-    ])
-  })
-
-  it('may abort the very call that it hears of', async () => {
-    const caller = new AbortController()
-    const events = recorded()
-    stops.push(onEvent(({ type }) => type === 'call:start' && caller.abort('enough')))
-    const ran = scripted('well')
-    expect(await failure(stack(ran)('hello', { signal: caller.signal, timeoutMs: 1_000 }))).toBe(
-      'enough',
-    )
-    expect(ran.calls).toHaveLength(0)
-    expect(vi.getTimerCount()).toBe(0)
-    expect(ofType(events, 'call:end').map(({ outcome }) => outcome)).toEqual(['aborted'])
-  })
-
-  it('refuses what is no listener', () => {
-    expect(() => onEvent('log' as never)).toThrow(ConfigError)
-    expect(() => base(async () => 1, { onEvent: 'log' as never })).toThrow(
-      /base: option "onEvent" must be a function/,
-    )
-  })
-
-  it('of a base hears of the stacks on it and of no others', async () => {
-    const heard: StackEvent[] = []
-    const mine = async (n: number) => n
-    const theirs = async (n: number) => n
-    const ask = stack(base(mine, { onEvent: (event) => void heard.push(event) }), retry())
-    await stack(theirs)(1)
-    expect(heard).toEqual([])
-    await ask(1)
-    expect(types(heard)).toEqual(['call:start', 'attempt:start', 'attempt:end', 'call:end'])
-    expect(new Set(heard.map(({ stack }) => stack))).toEqual(new Set(['mine']))
-    // A stack inside that has no listener of its own is heard as well.
-    heard.length = 0
-    const inner = stack(scripted<string>(upstreamError('SERVER'), 'well'), retry(steady))
-    const through = async (text: string, context: Context) => inner(text, context as never)
-    const outer = stack(base(through, { onEvent: (event) => void heard.push(event) }))
-    const call = outer('hello')
-    await tick(1_000)
-    await call
-    expect(ofType(heard, 'retry')).toHaveLength(1)
-  })
-})
-
-describe('channels', () => {
-  it('carry one type of event each', async () => {
-    const messages: unknown[] = []
-    const listen = (message: unknown, name: string | symbol) => messages.push([name, message])
-    subscribe('blossom-stack:retry', listen)
-    stops.push(() => unsubscribe('blossom-stack:retry', listen))
-    const call = stack(
-      scripted<string>(upstreamError('RATE_LIMITED'), 'well'),
-      retry(steady),
-    )('hello')
-    await tick(1_000)
-    await call
-    expect(messages).toMatchObject([
-      ['blossom-stack:retry', { type: 'retry', layer: 'retry', code: 'RATE_LIMITED', delayMs: 50 }],
-    ])
-  })
-
-  it("are told in their own call's async context, whatever timer or other call sets them off", async () => {
-    const store = new AsyncLocalStorage<string>()
-    const seen: unknown[] = []
-    stops.push(onEvent(({ type }) => seen.push(`${store.getStore()}: ${type}`)))
-    const work = gate()
-    const ask = stack((wait: boolean) => (wait ? work.promise : never()), queue({ concurrency: 1 }))
-    const calls = [
-      store.run('runs', () => ask(true)),
-      store.run('waits', () => failure(ask(false, { timeoutMs: 50 }))),
-    ]
-    seen.length = 0
-    store.run('stranger', () => work.open())
-    await tick(50)
-    await Promise.all(calls)
-    expect(seen.sort()).toEqual([
-      'runs: attempt:end',
-      'runs: call:end',
-      'waits: attempt:start',
-      'waits: call:end',
-      'waits: queued',
-      'waits: timeout',
-    ])
-  })
-
-  it('run a call in the stores bound to it, and follow it to the end of its answer', async () => {
-    const spans = new AsyncLocalStorage<{ call: string }>()
-    const channels = tracingChannel<
-      { call: string },
-      { call: string; outcome?: string; code?: string }
-    >('blossom-stack:call')
-    const seen: unknown[] = []
-    const note = (what: string) => (message: { call: string; outcome?: string; code?: string }) =>
-      void seen.push([what, message.outcome, message.code])
-    const all = {
-      start: note('start'),
-      end: note('end'),
-      asyncStart: note('asyncStart'),
-      asyncEnd: note('asyncEnd'),
-      error: note('error'),
-    }
-    channels.subscribe(all as never)
-    channels.start.bindStore(spans, ({ call }) => ({ call }))
-    stops.push(() => {
-      channels.unsubscribe(all as never)
-      channels.start.unbindStore(spans)
-    })
-    const inside: unknown[] = []
-    const ask = stack(async function* (error: unknown) {
-      inside.push(spans.getStore())
-      yield 1
-      if (error) throw error
-    })
-    const stream = await ask(undefined)
-    expect(inside).toEqual([{ call: expect.any(String) }])
-    expect(spans.getStore()).toBeUndefined()
-    seen.push('handed out')
-    await collect(stream)
-    expect(seen).toEqual([
-      ['start', undefined, undefined],
-      ['end', undefined, undefined],
-      ['asyncStart', undefined, undefined],
-      'handed out',
-      ['asyncEnd', 'complete', undefined],
-    ])
-    seen.length = 0
-    await failure(collect(await ask(upstreamError('STREAM'))))
-    expect(seen.slice(3)).toEqual([
-      ['error', 'failed', 'STREAM'],
-      ['asyncEnd', 'failed', 'STREAM'],
-    ])
-  })
-})
-
-describe('the timeline', () => {
-  it('is left in the meta of a caller who looks into it, and reads as what happened when', async () => {
-    const ask = stack(scripted<string>(upstreamError('SERVER'), 'well'), retry(steady))
-    const meta = new Map<string, unknown>()
-    const call = ask('hello', { meta })
-    await tick(1_000)
-    await call
-    expect(meta.get('timeline')).toEqual([
-      { type: 'call:start', afterMs: 0 },
-      { type: 'attempt:start', afterMs: 0, attempt: 1 },
-      {
-        type: 'attempt:end',
-        afterMs: 0,
-        attempt: 1,
-        outcome: 'failed',
-        code: 'SERVER',
-        durationMs: 0,
-      },
-      { type: 'retry', afterMs: 0, layer: 'retry', attempt: 1, delayMs: 50, code: 'SERVER' },
-      { type: 'attempt:start', afterMs: 50, attempt: 2 },
-      { type: 'attempt:end', afterMs: 50, attempt: 2, outcome: 'complete', durationMs: 0 },
-      {
-        type: 'call:end',
-        afterMs: 50,
-        outcome: 'complete',
-        durationMs: 50,
-        queuedMs: 0,
-        attempts: 2,
-      },
-    ] satisfies TimelineEntry[])
-  })
-
-  it('has 200 entries at most, one of them the end', async () => {
-    const ask = stack(
-      scripted<string>(upstreamError('SERVER')),
-      retry({ retries: 100, minDelayMs: 0, budget: false }),
-    )
-    const meta = new Map<string, unknown>()
-    const failed = failure(ask('hello', { meta }))
-    await tick(1_000)
-    await failed
-    const timeline = meta.get('timeline') as TimelineEntry[]
-    expect(timeline).toHaveLength(200)
-    expect(timeline.at(-1)).toMatchObject({ type: 'call:end', attempts: 101, omitted: 104 })
-  })
-
-  it("is the caller's own, which a stack further in leaves alone, and goes on with what the call leaves behind", async () => {
-    const inner = stack(async (n: number) => n, retry())
-    const meta = new Map<string, unknown>()
-    const caller = new AbortController()
-    const late = gate()
-    const outer = stack(async (n: number, context) => {
-      await inner(n, context as never)
-      await late.promise
-      return n
-    })
-    const aborted = failure(outer(1, { meta, signal: caller.signal }))
-    await tick()
-    caller.abort()
-    await aborted
-    late.open()
-    await tick()
-    expect(types(meta.get('timeline') as TimelineEntry[])).toEqual([
-      'call:start',
-      'attempt:start',
-      'call:end',
-      'attempt:end',
-    ])
-  })
-
-  it('is no reason to fail when it cannot be left', async () => {
-    catchWarnings()
-    class Full extends Map<string, unknown> {
-      override set(): never {
-        throw new Error('full')
-      }
-    }
-    expect(await stack(async (n: number) => n)(1, { meta: new Full() })).toBe(1)
   })
 })

@@ -4,9 +4,7 @@ import {
   type Context,
   collect,
   LISTEN,
-  onEvent,
   type StackEvent,
-  type StackEventType,
   stack,
   type TokenUsage,
 } from '../../../../src/core/index.js'
@@ -16,24 +14,14 @@ import { dedupe } from '../../../../src/layers/dedupe/index.js'
 import { fallback } from '../../../../src/layers/fallback/index.js'
 import { retry } from '../../../../src/layers/retry/index.js'
 import { gate } from '../../../support/gate.js'
+import { ofType, recordedEvents } from '../../../support/recorded-events.js'
 import { upstreamError } from '../../../support/upstream.js'
 import { catchWarnings } from '../../../support/warnings.js'
 import { failure } from '../../../support/watch.js'
 
-const stops: (() => void)[] = []
 afterEach(() => {
-  for (const stop of stops.splice(0)) stop()
   vi.restoreAllMocks()
 })
-
-function recorded(): StackEvent[] {
-  const events: StackEvent[] = []
-  stops.push(onEvent((event) => events.push(event)))
-  return events
-}
-
-const ofType = <Type extends StackEventType>(events: readonly StackEvent[], type: Type) =>
-  events.filter((event): event is Extract<StackEvent, { type: Type }> => event.type === type)
 
 interface Asked {
   model: string
@@ -70,7 +58,7 @@ const tokensIn = (events: readonly StackEvent[]) =>
 
 describe('the ends of calls and attempts', () => {
   it('hold what was asked, what has answered, and what it has cost', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     await stack(counting())({ model: 'small' }, { tenant: 'gold' })
     const known = {
       operation: 'chat',
@@ -90,7 +78,7 @@ describe('the ends of calls and attempts', () => {
   })
 
   it('hold operation, model and code of what has failed', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     await failure(stack(counting())({ model: 'small', fails: 1 }))
     const known = { outcome: 'failed', operation: 'chat', model: 'small', code: 'SERVER' }
     for (const type of ['attempt:end', 'call:end'] as const) {
@@ -100,7 +88,7 @@ describe('the ends of calls and attempts', () => {
   })
 
   it("hold of a stream's chunks what the last one says", async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const chunks = [
       { model: 'm-1' },
       { tokens: { input: 3, output: 1 } },
@@ -129,7 +117,7 @@ describe('the ends of calls and attempts', () => {
   })
 
   it('add up at the call what several attempts have cost', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     let accepted = 0
     const ask = stack(counting(), retry({ minDelayMs: 0, accept: () => ++accepted > 1 }))
     await ask({ model: 'small' })
@@ -140,7 +128,7 @@ describe('the ends of calls and attempts', () => {
   })
 
   it('name the model of each attempt, where another one has answered', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const ask = counting({ withModel: (_: Asked, model: string) => ({ model }) })
     await stack(ask, fallback({ to: ['large'] }))({ model: 'small', fails: 1 })
     expect(ofType(events, 'attempt:end').map(({ model }) => model)).toEqual(['small', 'large'])
@@ -152,7 +140,7 @@ describe('the ends of calls and attempts', () => {
 
 describe('usage', () => {
   it('is counted once for a hit', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const ask = stack(counting(), cache())
     await ask({ model: 'small' })
     await ask({ model: 'small' })
@@ -162,7 +150,7 @@ describe('usage', () => {
   })
 
   it('is counted once for all who join, also when the first of them has left', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const work = gate<Answer>()
     const ask = stack(
       base(() => work.promise, { usage: tokensOf }),
@@ -180,7 +168,7 @@ describe('usage', () => {
   })
 
   it('is counted once for a batch', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const double = stack(
       base(async (all: number[]) => all.map((n) => n * 2), {
         usage: () => ({ input: 10, output: 1 }),
@@ -210,7 +198,7 @@ describe('usage', () => {
       },
     ],
   ])('is counted once when the base is %s', async (_what, around) => {
-    const events = recorded()
+    const events = recordedEvents()
     const ask = around(stack(counting()) as never) as (asked: Asked) => Promise<Answer>
     await ask({ model: 'small' })
     const ends = ofType(events, 'attempt:end')
@@ -221,7 +209,7 @@ describe('usage', () => {
   })
 
   it('does not make an attempt nested that has failed before another client was asked', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     const tokens = { input: 10, output: 1 }
     const other = stack(async (_: Asked): Promise<Answer> => ({ model: 'other', tokens }))
     await stack(counting(), fallback({ to: [other] as never }))({ model: 'small', fails: 1 })
@@ -233,7 +221,7 @@ describe('usage', () => {
 
   it('that is no number is left out, whatever a base gives', async () => {
     catchWarnings()
-    const events = recorded()
+    const events = recordedEvents()
     const odd = [
       { input: '5', output: 1 },
       { input: Number.NaN, output: 1 },
@@ -260,7 +248,7 @@ describe('usage', () => {
   })
 
   it('of a name too long holds its beginning', async () => {
-    const events = recorded()
+    const events = recordedEvents()
     await stack(counting())({ model: 'm'.repeat(10_000) }, { tenant: 't'.repeat(10_000) })
     expect(ofType(events, 'call:end')).toMatchObject([
       { model: 'm'.repeat(128), tenant: 't'.repeat(128), responseModel: 'm'.repeat(128) },
@@ -272,7 +260,7 @@ describe('usage', () => {
     const traits = { usage: asked, reports: asked, price: asked, operation: asked }
     await stack(counting(traits))({ model: 'small' })
     expect(asked).not.toHaveBeenCalled()
-    recorded()
+    recordedEvents()
     await stack(counting(traits))({ model: 'small' })
     expect(asked).toHaveBeenCalled()
   })

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   Deadlines,
   type Expiring,
@@ -8,17 +8,11 @@ import {
   remaining,
   stack,
 } from '../../../../src/core/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { spy } from '../../../support/layers.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  vi.restoreAllMocks()
-})
+useFakeTimers()
+afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('remaining', () => {
   it('tells the milliseconds until the deadline, and Infinity without one', async () => {
@@ -38,9 +32,6 @@ class Entry implements Expiring {
   constructor(readonly expire: () => void) {}
 }
 
-const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
-const turn = () => pass(0)
-
 function logged() {
   const log: string[] = []
   const start = now()
@@ -52,9 +43,9 @@ describe('Deadlines', () => {
   it('lets each expire at its moment and not before', async () => {
     const { log, entry, deadlines } = logged()
     for (const ms of [30, 10, 20]) deadlines.set(entry(`${ms}`), now() + ms)
-    await pass(9)
+    await tick(9)
     expect(log).toEqual([])
-    await pass(30)
+    await tick(30)
     expect(log).toEqual(['10@10', '20@20', '30@30'])
   })
 
@@ -63,7 +54,7 @@ describe('Deadlines', () => {
     const moment = now() + 10
     const names = Array.from({ length: 40 }, (_, i) => `${i}`)
     for (const name of names) deadlines.set(entry(name), moment)
-    await pass(10)
+    await tick(10)
     expect(log).toEqual(names.map((name) => `${name}@10`))
   })
 
@@ -73,7 +64,7 @@ describe('Deadlines', () => {
     deadlines.set(new Entry(() => deadlines.clear(second)), now() + 10)
     deadlines.set(second, now() + 10)
     deadlines.set(entry('third'), now() + 10)
-    await pass(10)
+    await tick(10)
     expect(log).toEqual(['third@10'])
     expect(deadlines.size).toBe(0)
     deadlines.clear(second)
@@ -88,7 +79,7 @@ describe('Deadlines', () => {
     deadlines.set(sooner, now() + 50)
     deadlines.set(later, now() + 30)
     deadlines.set(sooner, now() + 20)
-    await pass(100)
+    await tick(100)
     expect(log).toEqual(['sooner@20', 'later@30'])
   })
 
@@ -96,7 +87,7 @@ describe('Deadlines', () => {
     const { entry, deadlines } = logged()
     const all = Array.from({ length: 100 }, (_, i) => entry(`${i}`))
     for (const [i, one] of all.entries()) deadlines.set(one, now() + 1_000 - i)
-    await turn()
+    await tick()
     expect(vi.getTimerCount()).toBe(1)
     for (const one of all.slice(1)) deadlines.clear(one)
     expect(vi.getTimerCount()).toBe(1)
@@ -120,14 +111,14 @@ describe('Deadlines', () => {
     const setTimer = vi.spyOn(globalThis, 'setTimeout')
     const { entry, deadlines } = logged()
     deadlines.set(entry('first'), now() + 100)
-    await turn()
+    await tick()
     for (let i = 0; i < 10; i++) deadlines.set(entry('later'), now() + 100 + i)
-    await turn()
+    await tick()
     expect(setTimer).toHaveBeenCalledTimes(1)
     deadlines.set(entry('earlier'), now() + 50)
-    await turn()
+    await tick()
     expect(setTimer).toHaveBeenCalledTimes(2)
-    await pass(200)
+    await tick(200)
   })
 
   it('lets others expire although one throws, which is uncaught as in any timer', async () => {
@@ -140,7 +131,7 @@ describe('Deadlines', () => {
     })
     deadlines.set(throwing, now() + 5)
     deadlines.set(entry('next'), now() + 5)
-    await pass(5)
+    await tick(5)
     for (const runner of runners) process.on('uncaughtException', runner)
     expect(log).toEqual(['next@5', 'on purpose'])
   })
@@ -154,9 +145,9 @@ describe('Deadlines', () => {
     })
     deadlines.set(again, now() + 10)
     deadlines.set(entry('next'), now() + 12)
-    await pass(11)
+    await tick(11)
     expect(times).toBeLessThan(20)
-    await pass(20)
+    await tick(20)
     expect(log).toHaveLength(1)
     deadlines.clear(again)
   })
@@ -170,8 +161,8 @@ describe('Deadlines', () => {
     )
     deadlines.set(new Entry(() => log.push('second')), now() + 10)
     vi.spyOn(performance, 'now').mockReturnValue(now() + 100)
-    await pass(5)
-    await pass(1)
+    await tick(5)
+    await tick(1)
     expect(log).toEqual(['after the first', 'second'])
   })
 
@@ -179,9 +170,9 @@ describe('Deadlines', () => {
     const { log, entry, deadlines } = logged()
     const moment = 3 * 2 ** 31
     deadlines.set(entry('far'), now() + moment)
-    await pass(moment - 1)
+    await tick(moment - 1)
     expect(log).toEqual([])
-    await pass(1)
+    await tick(1)
     expect(log).toEqual([`far@${moment}`])
   })
 
@@ -191,13 +182,13 @@ describe('Deadlines', () => {
     let behind = 0.4
     vi.spyOn(performance, 'now').mockImplementation(() => real() - behind)
     deadlines.set(entry('exact'), now() + 10)
-    await turn()
+    await tick()
     behind = 0.9
-    await pass(10)
+    await tick(10)
     expect(log).toEqual([])
-    await pass(1)
+    await tick(1)
     expect(log).toHaveLength(1)
-    await turn()
+    await tick()
   })
 
   it('does as a list that is sorted at each step, whatever is set, moved and cleared', async () => {
@@ -233,7 +224,7 @@ describe('Deadlines', () => {
           const entry = entries[id] as Entry
           if (does === 'pass') {
             passModel(now() + ms)
-            await pass(ms)
+            await tick(ms)
           } else {
             model = model.filter((place) => place.id !== id)
             if (does === 'clear') deadlines.clear(entry)
@@ -260,12 +251,12 @@ describe('Deadlines on a clock that a test has replaced', () => {
     const { log, entry, deadlines } = logged()
     const stays = entry('stays')
     deadlines.set(stays, now() + 1_000)
-    await turn()
+    await tick()
     vi.useRealTimers()
     vi.useFakeTimers()
     const start = now()
     deadlines.set(new Entry(() => log.push(`next@${now() - start}`)), now() + 50)
-    await pass(50)
+    await tick(50)
     expect(log).toEqual(['next@50'])
     deadlines.clear(stays)
   })
@@ -281,7 +272,7 @@ describe('Deadlines on a clock that a test has replaced', () => {
     vi.useRealTimers()
     vi.useFakeTimers()
     deadlines.set(new Entry(() => log.push('next')), now() + 50)
-    await pass(50)
+    await tick(50)
     expect(log).toEqual(['next'])
   })
 
@@ -292,16 +283,16 @@ describe('Deadlines on a clock that a test has replaced', () => {
     const entry = (name: string) => new Entry(() => log.push(name))
     deadlines.set(entry('100'), now() + 100)
     deadlines.set(entry('300'), now() + 300)
-    await pass(100)
+    await tick(100)
     expect(log).toEqual(['100'])
     deadlines.set(entry('150'), now() + 50)
-    await pass(49)
+    await tick(49)
     expect(log).toEqual(['100'])
-    await pass(1)
+    await tick(1)
     expect(log).toEqual(['100', '150'])
-    await pass(149)
+    await tick(149)
     expect(log).toEqual(['100', '150'])
-    await pass(1)
+    await tick(1)
     expect(log).toEqual(['100', '150', '300'])
   })
 })

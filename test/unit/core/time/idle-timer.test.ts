@@ -1,14 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { IdleTimer } from '../../../../src/core/index.js'
+import { useFakeTimers } from '../../../support/fake-timers.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
+afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('IdleTimer', () => {
   it('calls back after each while in which nothing has happened', async () => {

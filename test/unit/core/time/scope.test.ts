@@ -1,17 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { abortScope, Cancel, Scope, stack } from '../../../../src/core/index.js'
+import { useFakeTimers } from '../../../support/fake-timers.js'
 import { gate, never } from '../../../support/gate.js'
 import { spy } from '../../../support/layers.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
+afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('Scope', () => {
   it('is aborted with its parent, with the same reason', () => {

@@ -1,15 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Cancel, sleep } from '../../../../src/core/index.js'
+import { useFakeTimers } from '../../../support/fake-timers.js'
 import { failure, watch } from '../../../support/watch.js'
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-})
+useFakeTimers()
+afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('sleep', () => {
   it('waits its time', async () => {
