@@ -32,6 +32,16 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
   throw new Error(`Expected a rejection, got ${String(value)}.`)
 }
 
+/** What a function throws; throws when it does not. */
+export function thrown(run: () => unknown): unknown {
+  try {
+    run()
+  } catch (error) {
+    return error
+  }
+  throw new Error('Expected it to throw.')
+}
+
 /**
  * Lets everything that is due now run: all microtasks and one turn of the event loop. Needs real
  * timers.
