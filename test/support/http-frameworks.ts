@@ -213,3 +213,9 @@ export async function listen(listener: RequestListener): Promise<Running> {
       }),
   }
 }
+
+/** A server for the time of a test. */
+export async function serving(listener: RequestListener) {
+  const running = await listen(listener)
+  return { ...running, [Symbol.asyncDispose]: () => running.close() }
+}

@@ -211,6 +211,24 @@ export function comparable({ status, headers, text, json }: Answer): Comparable 
   }
 }
 
+/** A site whose upstream answers with this. */
+export const said = (text: string): SiteOptions => ({ upstream: { reply: () => text } })
+
+/** One request to each framework, and what all of them answer. */
+export const answerOf = (path: string, what: Ask, options: SiteOptions = {}) =>
+  sameFromEach(options, async (site) => comparable(await site.ask(path, what)))
+
+/** What every answer that is data carries. */
+export const everyHeader = {
+  'content-type': 'application/json; charset=utf-8',
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'x-request-id': 'an id',
+  'x-process-time': 'seconds',
+}
+
 function shapeOf(name: string, value: string): string {
   if (name === 'x-request-id') return /^[\w-]{8,64}$/.test(value) ? 'an id' : value
   if (name === 'x-process-time') return /^\d+\.\d{4}$/.test(value) ? 'seconds' : value
