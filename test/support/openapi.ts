@@ -155,3 +155,7 @@ export class Contract {
 
 const sentence = ({ instancePath, message, params }: ErrorObject): string =>
   `${instancePath || '(body)'} ${message} ${JSON.stringify(params)}`
+
+/** The document that a gateway serves. */
+export const contractOf = async (gateway: Gateway, prefix = ''): Promise<Contract> =>
+  new Contract((await (await send(gateway, 'GET', `${prefix}/openapi.json`)).json()) as OpenApi)

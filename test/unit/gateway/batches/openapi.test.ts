@@ -4,7 +4,7 @@ import { type Batches, createBatches } from '../../../../src/batches/index.js'
 import { createGateway, type Gateway, type GatewayOptions } from '../../../../src/gateway/index.js'
 import { ROUTE_NAMES } from '../../../../src/gateway/routes/names.js'
 import { ConfigError, createBlossom } from '../../../../src/index.js'
-import { Contract, type OpenApi, send } from '../../../support/openapi.js'
+import { type Contract, contractOf, send } from '../../../support/openapi.js'
 
 const ADMIN = 'the-token-of-the-operator'
 const OPERATOR = { authorization: `Bearer ${ADMIN}` }
@@ -14,9 +14,6 @@ const NAMES = ROUTE_NAMES.filter((name) => /^v1-(files|batches)-/.test(name))
 let batches: Batches
 let gateway: Gateway
 let contract: Contract
-
-const contractOf = async (of: Gateway): Promise<Contract> =>
-  new Contract((await (await send(of, 'GET', '/openapi.json')).json()) as OpenApi)
 
 beforeAll(async () => {
   batches = createBatches(blossom)
