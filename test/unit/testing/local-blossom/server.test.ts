@@ -4,14 +4,16 @@ import {
   type LocalBlossomOptions,
   startLocalBlossom,
 } from '../../../../src/testing/local-blossom/index.js'
+import { turn } from '../../../support/watch.js'
 import { bodyOf, chat, chunksOf, post, start, textOf } from './requests.js'
 
 afterEach(() => void vi.useRealTimers())
 
 describe('pace', () => {
   it('runs on the global timers, latency and pauses by request', async () => {
-    // The first fetch of a process starts a timer of its own, which must not be a fake one.
+    // The first fetch of a process starts timers of its own, which must not be fake ones.
     await (await fetch((await start()).url)).text()
+    await turn()
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const blossom = await start({
       latencyMs: ({ query }) => Number(query.seed),
