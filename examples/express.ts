@@ -1,20 +1,13 @@
 /** Blossom in an Express server: all routes of the gateway, and two written by hand. */
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { type Blossom, sseHeaders, toNodeReadable, toServerSentEvents } from 'blossom-stack'
-import {
-  attachWebSocket,
-  blossomFromEnv,
-  createGateway,
-  type Gateway,
-  gatewayOptionsFromEnv,
-  toNode,
-} from 'blossom-stack/http'
+import { attachWebSocket, type Gateway, toNode } from 'blossom-stack/http'
 import compression from 'compression'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import { leaving, problemOf, promptOf } from './hand-written.js'
-import { stopOnSignals } from './shutdown.js'
+import { runServer, type Start } from './program.js'
 
 export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Express {
   const app = express().disable('x-powered-by')
@@ -52,12 +45,7 @@ const answerError: ErrorRequestHandler = (error, _req, res, next) => {
   res.writeHead(status, headers).end(JSON.stringify(body))
 }
 
-export async function start(
-  blossom: Blossom<readonly unknown[]>,
-  gateway: Gateway,
-  port: number,
-  host: string,
-): Promise<Server> {
+export const start: Start = async (blossom, gateway, port, host) => {
   const server = createServer(createApp(blossom, gateway))
   attachWebSocket(server, gateway)
   await once(server.listen(port, host), 'listening')
@@ -65,15 +53,4 @@ export async function start(
 }
 
 // As a program: node --import tsx examples/express.ts
-if (process.argv[1] === import.meta.filename) {
-  const blossom = blossomFromEnv()
-  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(
-    blossom,
-    gateway,
-    Number(process.env.PORT || 8787),
-    process.env.HOST || '127.0.0.1',
-  )
-  stopOnSignals({ server, gateway, blossom })
-  console.log('Listening on', server.address())
-}
+if (process.argv[1] === import.meta.filename) await runServer(start)

@@ -1,19 +1,6 @@
-/**
- * The gateway as a Fastify plugin. Fastify sends a web `Response` as it is, so nothing is
- * translated by hand.
- */
-import type { Server } from 'node:http'
-import type { Blossom } from 'blossom-stack'
-import {
-  attachWebSocket,
-  blossomFromEnv,
-  createGateway,
-  type Gateway,
-  gatewayOptionsFromEnv,
-  toRequest,
-} from 'blossom-stack/http'
+import { attachWebSocket, type Gateway, toRequest } from 'blossom-stack/http'
 import fastify, { type FastifyPluginCallback } from 'fastify'
-import { stopOnSignals } from './shutdown.js'
+import { runServer, type Start } from './program.js'
 
 /**
  * A plugin has a scope of its own: parsers that are removed here stay in place for your other
@@ -30,12 +17,7 @@ const blossomRoutes: FastifyPluginCallback<{ gateway: Gateway }> = (scope, { gat
   done()
 }
 
-export async function start(
-  _: Blossom<readonly unknown[]>,
-  gateway: Gateway,
-  port: number,
-  host: string,
-): Promise<Server> {
+export const start: Start = async (_, gateway, port, host) => {
   const app = fastify()
   // Beside other routes: give the gateway a `prefix`, and `scope.all` the same one.
   await app.register(blossomRoutes, { gateway })
@@ -44,17 +26,6 @@ export async function start(
   return app.server
 }
 
-// As a program: node --import tsx examples/fastify.ts
-if (process.argv[1] === import.meta.filename) {
-  const blossom = blossomFromEnv()
-  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(
-    blossom,
-    gateway,
-    Number(process.env.PORT || 8787),
-    process.env.HOST || '127.0.0.1',
-  )
-  // In this order, because app.close() by itself waits for streams without a limit.
-  stopOnSignals({ server, gateway, blossom })
-  console.log('Listening on', server.address())
-}
+// As a program: node --import tsx examples/fastify.ts. Its calls stop before the server does,
+// because app.close() by itself waits for streams without a limit.
+if (process.argv[1] === import.meta.filename) await runServer(start)

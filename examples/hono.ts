@@ -10,18 +10,12 @@ import {
   toServerSentEvents,
   toWebStream,
 } from 'blossom-stack'
-import {
-  attachWebSocket,
-  blossomFromEnv,
-  createGateway,
-  type Gateway,
-  gatewayOptionsFromEnv,
-} from 'blossom-stack/http'
+import { attachWebSocket, type Gateway } from 'blossom-stack/http'
 import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { compress } from 'hono/compress'
 import { promptOf } from './hand-written.js'
-import { stopOnSignals } from './shutdown.js'
+import { runServer, type Start } from './program.js'
 
 export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Hono {
   const app = new Hono()
@@ -66,12 +60,7 @@ function tooLarge(): never {
   throw new StackError('The body is larger than 1 MiB.', { code: 'VALIDATION', status: 413 })
 }
 
-export async function start(
-  blossom: Blossom<readonly unknown[]>,
-  gateway: Gateway,
-  port: number,
-  host: string,
-): Promise<Server> {
+export const start: Start = async (blossom, gateway, port, host) => {
   const server = createAdaptorServer({ fetch: createApp(blossom, gateway).fetch }) as Server
   attachWebSocket(server, gateway)
   await once(server.listen(port, host), 'listening')
@@ -79,15 +68,4 @@ export async function start(
 }
 
 // As a program: node --import tsx examples/hono.ts
-if (process.argv[1] === import.meta.filename) {
-  const blossom = blossomFromEnv()
-  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(
-    blossom,
-    gateway,
-    Number(process.env.PORT || 8787),
-    process.env.HOST || '127.0.0.1',
-  )
-  stopOnSignals({ server, gateway, blossom })
-  console.log('Listening on', server.address())
-}
+if (process.argv[1] === import.meta.filename) await runServer(start)

@@ -1,22 +1,15 @@
 /** Blossom in a Koa server: all routes of the gateway, and two written by hand. */
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { bodyParser } from '@koa/bodyparser'
 import { type Blossom, sseHeaders, toNodeReadable, toServerSentEvents } from 'blossom-stack'
-import {
-  attachWebSocket,
-  blossomFromEnv,
-  createGateway,
-  type Gateway,
-  gatewayOptionsFromEnv,
-  toRequest,
-} from 'blossom-stack/http'
+import { attachWebSocket, type Gateway, toRequest } from 'blossom-stack/http'
 import Koa, { type Context, type Middleware } from 'koa'
 import compress from 'koa-compress'
 import { leaving, problemOf, promptOf } from './hand-written.js'
-import { stopOnSignals } from './shutdown.js'
+import { runServer, type Start } from './program.js'
 
 export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Koa {
   const app = new Koa()
@@ -84,12 +77,7 @@ const post = (path: string, handle: (ctx: Context) => Promise<void>): Middleware
     ctx.method === 'POST' && ctx.path === path ? parse(ctx, () => handle(ctx)) : next()
 }
 
-export async function start(
-  blossom: Blossom<readonly unknown[]>,
-  gateway: Gateway,
-  port: number,
-  host: string,
-): Promise<Server> {
+export const start: Start = async (blossom, gateway, port, host) => {
   const server = createServer(createApp(blossom, gateway).callback())
   attachWebSocket(server, gateway)
   await once(server.listen(port, host), 'listening')
@@ -97,15 +85,4 @@ export async function start(
 }
 
 // As a program: node --import tsx examples/koa.ts
-if (process.argv[1] === import.meta.filename) {
-  const blossom = blossomFromEnv()
-  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(
-    blossom,
-    gateway,
-    Number(process.env.PORT || 8787),
-    process.env.HOST || '127.0.0.1',
-  )
-  stopOnSignals({ server, gateway, blossom })
-  console.log('Listening on', server.address())
-}
+if (process.argv[1] === import.meta.filename) await runServer(start)

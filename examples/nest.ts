@@ -3,15 +3,8 @@ import type { Server } from 'node:http'
 import { type DynamicModule, Module } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import type { Blossom } from 'blossom-stack'
-import {
-  attachWebSocket,
-  blossomFromEnv,
-  createGateway,
-  type Gateway,
-  gatewayOptionsFromEnv,
-  toNode,
-} from 'blossom-stack/http'
-import { stopOnSignals } from './shutdown.js'
+import { attachWebSocket, toNode } from 'blossom-stack/http'
+import { runServer, type Start } from './program.js'
 
 /** The client's token: `constructor(@Inject(BLOSSOM) private readonly blossom: Blossom) {}`. */
 export const BLOSSOM = Symbol('blossom')
@@ -27,12 +20,7 @@ export const blossomModule = (blossom: Blossom<readonly unknown[]>): DynamicModu
   exports: [BLOSSOM],
 })
 
-export async function start(
-  blossom: Blossom<readonly unknown[]>,
-  gateway: Gateway,
-  port: number,
-  host: string,
-): Promise<Server> {
+export const start: Start = async (blossom, gateway, port, host) => {
   const app = await NestFactory.create(blossomModule(blossom), { logger: ['error', 'warn'] })
   // In front of Nest's body parser, which comes with listen(): the gateway's own limit and words
   // hold. Paths it does not know go on to your controllers.
@@ -43,17 +31,6 @@ export async function start(
   return server
 }
 
-// As a program: node --import tsx examples/nest.ts
-if (process.argv[1] === import.meta.filename) {
-  const blossom = blossomFromEnv()
-  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(
-    blossom,
-    gateway,
-    Number(process.env.PORT || 8787),
-    process.env.HOST || '127.0.0.1',
-  )
-  // In this order, because app.close() by itself waits for streams without a limit.
-  stopOnSignals({ server, gateway, blossom })
-  console.log('Listening on', server.address())
-}
+// As a program: node --import tsx examples/nest.ts. Its calls stop before the server does,
+// because app.close() by itself waits for streams without a limit.
+if (process.argv[1] === import.meta.filename) await runServer(start)

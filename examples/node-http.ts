@@ -1,23 +1,10 @@
 /** The gateway by itself, without a framework. */
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
-import type { Blossom } from 'blossom-stack'
-import {
-  attachWebSocket,
-  blossomFromEnv,
-  createGateway,
-  type Gateway,
-  gatewayOptionsFromEnv,
-  toNode,
-} from 'blossom-stack/http'
-import { stopOnSignals } from './shutdown.js'
+import { createServer } from 'node:http'
+import { attachWebSocket, toNode } from 'blossom-stack/http'
+import { runServer, type Start } from './program.js'
 
-export async function start(
-  _: Blossom<readonly unknown[]>,
-  gateway: Gateway,
-  port: number,
-  host: string,
-): Promise<Server> {
+export const start: Start = async (_, gateway, port, host) => {
   const server = createServer(toNode(gateway))
   attachWebSocket(server, gateway)
   await once(server.listen(port, host), 'listening')
@@ -25,15 +12,4 @@ export async function start(
 }
 
 // As a program: node --import tsx examples/node-http.ts
-if (process.argv[1] === import.meta.filename) {
-  const blossom = blossomFromEnv()
-  const gateway = createGateway(blossom, gatewayOptionsFromEnv())
-  const server = await start(
-    blossom,
-    gateway,
-    Number(process.env.PORT || 8787),
-    process.env.HOST || '127.0.0.1',
-  )
-  stopOnSignals({ server, gateway, blossom })
-  console.log('Listening on', server.address())
-}
+if (process.argv[1] === import.meta.filename) await runServer(start)

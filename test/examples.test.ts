@@ -1,25 +1,18 @@
 import { once } from 'node:events'
-import type { Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import { type Blossom, createBlossom, standard } from 'blossom-stack'
-import { createGateway, type Gateway } from 'blossom-stack/http'
+import { createBlossom, standard } from 'blossom-stack'
+import { createGateway } from 'blossom-stack/http'
 import type { LocalBlossom } from 'blossom-stack/testing'
 import { tsImport } from 'tsx/esm/api'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocket } from 'ws'
+import type { Start } from '../examples/program.js'
 import { shutDown } from '../examples/shutdown.js'
 import { EXAMPLES, FRAMEWORKS, post, upstreamFor } from './support/example-process.js'
 // The tests that users copy run here as they are.
 import '../examples/test/express.test.js'
 import '../examples/test/hono.test.js'
 import '../examples/test/koa.test.js'
-
-type Start = (
-  blossom: Blossom<readonly unknown[]>,
-  gateway: Gateway,
-  port: number,
-  host: string,
-) => Promise<Server>
 
 async function boot(name: string, upstream: LocalBlossom) {
   // Vitest leaves decorators as they are, which Node does not know.

@@ -48,7 +48,7 @@ export const TOO_LARGE: Expected = {
   retryable: false,
 }
 
-export const again = () => retry({ retries: 2, minDelayMs: 0, maxDelayMs: 0, budget: false })
+const again = () => retry({ retries: 2, minDelayMs: 0, maxDelayMs: 0, budget: false })
 
 /** The client under test: it tries three times where that is right. */
 export const clientOf = (baseURL: string, options: Omit<BlossomOptions, 'layers'> = {}) =>
@@ -68,7 +68,7 @@ export function expectFailure(error: unknown, expected: Expected): asserts error
 }
 
 /** Neither the key nor the prompt, nor what a library says when it was not prepared. */
-export function expectSilence(error: unknown): void {
+function expectSilence(error: unknown): void {
   const said = everythingOf(error)
   for (const secret of [KEY, PROMPT, 'Marmalade', 'Cannot read properties'])
     expect(said).not.toContain(secret)
