@@ -1,7 +1,7 @@
 /**
- * What the tests of the Express, Koa and Hono apps ask of the routes written by hand. Copy this file
- * and failures.ts beside a test of your own app, and change what your routes do otherwise. Nothing
- * here needs the network or a key.
+ * What the tests of the Express, Koa and Hono apps ask of the routes written by hand. Copy this
+ * file and failures.ts beside a test of your own app, and change what your routes do otherwise.
+ * Nothing here needs the network or a key.
  */
 import { once } from 'node:events'
 import type { Server } from 'node:http'

@@ -1,3 +1,5 @@
+import { getEventListeners } from 'node:events'
+
 /** What has become of a promise so far. */
 export interface Watched<T> {
   state: 'pending' | 'resolved' | 'rejected'
@@ -41,6 +43,10 @@ export function thrown(run: () => unknown): unknown {
   }
   throw new Error('Expected it to throw.')
 }
+
+/** How many listen for the signal's abort. */
+export const listenersOf = (signal: AbortSignal): number =>
+  getEventListeners(signal, 'abort').length
 
 /**
  * Lets everything that is due now run: all microtasks and one turn of the event loop. Needs real

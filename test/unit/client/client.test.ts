@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { Agent } from 'undici'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   ClosedError,
   ConfigError,
@@ -12,18 +12,14 @@ import {
   standard,
   timeout,
 } from '../../../src/index.js'
-import { type LocalBlossom, startLocalBlossom } from '../../../src/testing/index.js'
+import { keyedUpstream } from '../../support/keyed-upstream.js'
 import { KEY } from '../../support/secrets.js'
 import { textOf } from '../../support/text-streams.js'
 import { failure, watch } from '../../support/watch.js'
 
 describe('createBlossom', () => {
-  let upstream: LocalBlossom
-  beforeEach(async () => {
-    upstream = await startLocalBlossom({ keys: [KEY] })
-  })
-  afterEach(() => upstream.close())
-  const client = () => createBlossom({ baseURL: upstream.url, apiKey: KEY })
+  const site = keyedUpstream()
+  const { client } = site
 
   describe('use', () => {
     it('puts later layers further out and keeps the names in the order of adding', () => {
@@ -86,14 +82,14 @@ describe('createBlossom', () => {
       expect(error).toBeInstanceOf(ClosedError)
       expect(error).toMatchObject({ code: 'CLOSED', refused: true })
       expect(await failure(blossom.text.stream('Hello'))).toBeInstanceOf(ClosedError)
-      expect(upstream.requests).toHaveLength(1)
+      expect(site.upstream.requests).toHaveLength(1)
     })
 
     it('lets a running call finish', async () => {
       const blossom = client()
-      upstream.fault({ delayMs: 40, path: '/v1/chat' })
+      site.upstream.fault({ delayMs: 40, path: '/v1/chat' })
       const running = blossom.text.generate('Hello')
-      await upstream.waitFor(({ requests }) => requests.length === 1)
+      await site.upstream.waitFor(({ requests }) => requests.length === 1)
       const closing = watch(blossom.close())
       await expect(running).resolves.toMatchObject({ attempts: 1 })
       await blossom.close()
@@ -102,14 +98,14 @@ describe('createBlossom', () => {
 
     it('cuts what is left at its time-out, streams included', async () => {
       const blossom = client()
-      upstream.faults.push({ stallAfterChunks: 1 }, { hang: true })
+      site.upstream.faults.push({ stallAfterChunks: 1 }, { hang: true })
       const stream = await blossom.text.stream('Hello')
       const hanging = watch(blossom.text.generate('Hello'))
-      await upstream.waitFor(({ active }) => active === 2)
+      await site.upstream.waitFor(({ active }) => active === 2)
       await blossom.close({ timeoutMs: 10 })
       expect(hanging.error).toMatchObject({ code: 'CLOSED', refused: false })
       await expect(textOf(stream)).rejects.toMatchObject({ code: 'CLOSED' })
-      await upstream.waitFor(({ active }) => active === 0)
+      await site.upstream.waitFor(({ active }) => active === 0)
     })
 
     it('rejects wrong options and stays open', async () => {
@@ -132,11 +128,11 @@ describe('createBlossom', () => {
 
     it('leaves a dispatcher of the caller open', async () => {
       const dispatcher = new Agent()
-      const first = createBlossom({ baseURL: upstream.url, apiKey: KEY, dispatcher })
+      const first = createBlossom({ baseURL: site.upstream.url, apiKey: KEY, dispatcher })
       await first.models.list()
       await first.close()
       await expect(
-        createBlossom({ baseURL: upstream.url, dispatcher }).models.list(),
+        createBlossom({ baseURL: site.upstream.url, dispatcher }).models.list(),
       ).resolves.toBeInstanceOf(Array)
       expect([dispatcher.closed, dispatcher.destroyed]).toEqual([false, false])
       await dispatcher.close()
@@ -145,7 +141,7 @@ describe('createBlossom', () => {
     it('lets the process end by itself', async () => {
       const script = `
         import { createBlossom, standard } from './src/index.ts'
-        const blossom = createBlossom({ baseURL: '${upstream.url}', apiKey: '${KEY}' }).use(...standard())
+        const blossom = createBlossom({ baseURL: '${site.upstream.url}', apiKey: '${KEY}' }).use(...standard())
         await blossom.text.generate('Hello')
         for await (const piece of await blossom.text.stream('Hello')) break
         const stream = await blossom.text.stream('Hello again')

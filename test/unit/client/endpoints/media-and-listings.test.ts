@@ -1,16 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createBlossom } from '../../../../src/index.js'
-import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
 import { httpServer } from '../../../support/bare-server.js'
-import { KEY } from '../../../support/secrets.js'
+import { keyedUpstream } from '../../../support/keyed-upstream.js'
 
 describe('createBlossom', () => {
-  let upstream: LocalBlossom
-  beforeEach(async () => {
-    upstream = await startLocalBlossom({ keys: [KEY] })
-  })
-  afterEach(() => upstream.close())
-  const client = () => createBlossom({ baseURL: upstream.url, apiKey: KEY })
+  const site = keyedUpstream()
+  const { client } = site
 
   describe('image, audio, embeddings, models and account', () => {
     it('image.generate gives bytes and their type', async () => {
@@ -23,7 +18,7 @@ describe('createBlossom', () => {
       expect(contentType).toBe('image/png')
       expect(bytes).toBeInstanceOf(Uint8Array)
       expect([...bytes.subarray(1, 4)]).toEqual([0x50, 0x4e, 0x47])
-      const [request] = upstream.requests
+      const [request] = site.upstream.requests
       expect(request).toMatchObject({ method: 'GET', path: '/image/a%20cat', rawBody: '' })
       expect(request?.query).toEqual({
         model: 'flux',
@@ -39,8 +34,10 @@ describe('createBlossom', () => {
       const blossom = client()
       await blossom.image.generate('a cat', { seed: 5, nologo: true })
       const { pathname, search } = new URL(blossom.image.url('a cat', { nologo: true, seed: 5 }))
-      expect(pathname).toBe(upstream.requests[0]?.path)
-      expect(Object.fromEntries(new URLSearchParams(search))).toEqual(upstream.requests[0]?.query)
+      expect(pathname).toBe(site.upstream.requests[0]?.path)
+      expect(Object.fromEntries(new URLSearchParams(search))).toEqual(
+        site.upstream.requests[0]?.query,
+      )
     })
 
     it('audio.speech gives bytes and their type', async () => {
@@ -50,7 +47,7 @@ describe('createBlossom', () => {
       })
       expect(contentType).toBe('audio/wav')
       expect(Buffer.from(bytes.subarray(0, 4)).toString()).toBe('RIFF')
-      expect(upstream.requests[0]?.rawBody).toBe(
+      expect(site.upstream.requests[0]?.rawBody).toBe(
         '{"input":"Hello","voice":"nova","response_format":"wav"}',
       )
     })
@@ -67,7 +64,7 @@ describe('createBlossom', () => {
         model: 'string',
         usage: { promptTokens: 3, completionTokens: 0, totalTokens: 3 },
       })
-      expect(upstream.requests.map(({ rawBody }) => rawBody)).toEqual([
+      expect(site.upstream.requests.map(({ rawBody }) => rawBody)).toEqual([
         '{"input":["a","b c"],"dimensions":4,"encoding_format":"float"}',
         '{"input":"b c","dimensions":4,"encoding_format":"float"}',
       ])
@@ -92,9 +89,9 @@ describe('createBlossom', () => {
     })
 
     it('models.list needs no key', async () => {
-      const models = await createBlossom({ baseURL: upstream.url }).models.list()
+      const models = await createBlossom({ baseURL: site.upstream.url }).models.list()
       expect(models.map(({ id }) => id)).toContain('openai')
-      expect(upstream.requests[0]).toMatchObject({ method: 'GET', path: '/v1/models' })
+      expect(site.upstream.requests[0]).toMatchObject({ method: 'GET', path: '/v1/models' })
     })
 
     it('account.balance gives the balance alone', async () => {

@@ -1,19 +1,14 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createBlossom, retry } from '../../../../src/index.js'
-import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
 import { httpServer } from '../../../support/bare-server.js'
-import { KEY } from '../../../support/secrets.js'
+import { keyedUpstream } from '../../../support/keyed-upstream.js'
 
 const quick = { minDelayMs: 0, maxDelayMs: 0, budget: false } as const
 const messages = [{ role: 'user', content: 'Hello' }]
 
 describe('createBlossom', () => {
-  let upstream: LocalBlossom
-  beforeEach(async () => {
-    upstream = await startLocalBlossom({ keys: [KEY] })
-  })
-  afterEach(() => upstream.close())
-  const client = () => createBlossom({ baseURL: upstream.url, apiKey: KEY })
+  const site = keyedUpstream()
+  const { client } = site
 
   describe('request', () => {
     it('gives JSON parsed', async () => {
@@ -25,7 +20,7 @@ describe('createBlossom', () => {
         body: { prompt: 'x', response_format: 'url' },
       })
       expect(made.data).toHaveLength(1)
-      expect(upstream.requests.map(({ method }) => method)).toEqual(['GET', 'POST'])
+      expect(site.upstream.requests.map(({ method }) => method)).toEqual(['GET', 'POST'])
     })
 
     it('gives other answers as bytes with their type', async () => {
@@ -90,7 +85,7 @@ describe('createBlossom', () => {
     })
 
     it('goes through the same stack', async () => {
-      upstream.fail(503, 2)
+      site.upstream.fail(503, 2)
       const blossom = client().use(retry(quick))
       await expect(blossom.request({ path: '/account/balance' })).resolves.toEqual({ balance: 100 })
       expect(blossom.stats().retry.retries).toBe(2)

@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { cache, createBlossom, queue, retry } from '../../../../src/index.js'
-import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
+import { startLocalBlossom } from '../../../../src/testing/index.js'
 import { httpServer } from '../../../support/bare-server.js'
+import { keyedUpstream } from '../../../support/keyed-upstream.js'
 import { KEY } from '../../../support/secrets.js'
 import { textOf } from '../../../support/text-streams.js'
 import { catchWarnings } from '../../../support/warnings.js'
@@ -10,12 +11,8 @@ import { completion } from '../../../support/wire.js'
 const messages = [{ role: 'user', content: 'Hello' }]
 
 describe('createBlossom', () => {
-  let upstream: LocalBlossom
-  beforeEach(async () => {
-    upstream = await startLocalBlossom({ keys: [KEY] })
-  })
-  afterEach(() => upstream.close())
-  const client = () => createBlossom({ baseURL: upstream.url, apiKey: KEY })
+  const site = keyedUpstream()
+  const { client } = site
 
   describe('text.generate', () => {
     it('gives text, model, usage, finish reason, request id and how it was had', async () => {
@@ -53,12 +50,12 @@ describe('createBlossom', () => {
       await client().text.generate('Hello', Object.fromEntries(Object.entries(options).reverse()))
       const body =
         '{"model":"mistral","messages":[{"role":"user","content":"Hello"}],"max_tokens":9,"temperature":0,"top_p":0.5,"seed":7,"stop":["a"]}'
-      expect(upstream.requests.map(({ rawBody }) => rawBody)).toEqual([body, body])
+      expect(site.upstream.requests.map(({ rawBody }) => rawBody)).toEqual([body, body])
     })
 
     it('sends nothing that was not asked for', async () => {
       await client().text.generate('Hello')
-      expect(upstream.requests[0]?.rawBody).toBe(
+      expect(site.upstream.requests[0]?.rawBody).toBe(
         '{"model":"openai","messages":[{"role":"user","content":"Hello"}]}',
       )
     })
@@ -151,7 +148,7 @@ describe('createBlossom', () => {
 
     it('asks for a stream with its usage', async () => {
       await textOf(await client().text.stream('Hello', { maxTokens: 3 }))
-      expect(upstream.requests[0]?.rawBody).toBe(
+      expect(site.upstream.requests[0]?.rawBody).toBe(
         '{"model":"openai","messages":[{"role":"user","content":"Hello"}],"max_tokens":3,"stream":true,"stream_options":{"include_usage":true}}',
       )
     })
@@ -170,7 +167,7 @@ describe('createBlossom', () => {
         await using stream = await client().text.stream('Hello', { maxTokens: 500 })
         await stream.next()
       }
-      await upstream.waitFor(({ active }) => active === 0)
+      await site.upstream.waitFor(({ active }) => active === 0)
     })
   })
 
@@ -184,7 +181,7 @@ describe('createBlossom', () => {
         temperature: 0.5,
       }
       const answer = await client().chat.create(body)
-      expect(upstream.requests[0]?.rawBody).toBe(JSON.stringify(body))
+      expect(site.upstream.requests[0]?.rawBody).toBe(JSON.stringify(body))
       expect(answer).toMatchObject({
         object: 'chat.completion',
         choices: [{ message: { role: 'assistant' }, finish_reason: 'stop' }],
@@ -203,7 +200,7 @@ describe('createBlossom', () => {
         choices: [{ delta: { role: 'assistant' } }],
       })
       expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 1 } })
-      expect(upstream.requests[0]?.body).toEqual({
+      expect(site.upstream.requests[0]?.body).toEqual({
         messages,
         stream: true,
         stream_options: { include_usage: true },

@@ -1,4 +1,3 @@
-import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   base,
@@ -14,12 +13,10 @@ import { spy } from '../../../support/layers.js'
 import { scripted } from '../../../support/scripted.js'
 import { heeding } from '../../../support/slow.js'
 import { numbers } from '../../../support/streams.js'
-import { failure, turn, watch } from '../../../support/watch.js'
+import { failure, listenersOf, turn, watch } from '../../../support/watch.js'
 
 useFakeTimers()
 afterEach(() => expect(vi.getTimerCount()).toBe(0))
-
-const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
 describe('stack', () => {
   describe("the caller's signal", () => {
@@ -72,7 +69,7 @@ describe('stack', () => {
       controller.abort('gone')
       expect(await failure(stream.next())).toBe('gone')
       expect(await stream.next()).toEqual({ done: true, value: undefined })
-      expect(listeners(controller.signal)).toBe(0)
+      expect(listenersOf(controller.signal)).toBe(0)
     })
 
     it('stops a stream that comes after the abort', async () => {
@@ -100,10 +97,10 @@ describe('stack', () => {
 
       const { signal } = new AbortController()
       const call = watch(ask('x', { signal, timeoutMs: 100 }))
-      expect(listeners(signal)).toBe(1)
+      expect(listenersOf(signal)).toBe(1)
       await vi.advanceTimersByTimeAsync(100)
       expect(call.state).toBe('rejected')
-      expect(listeners(signal)).toBe(0)
+      expect(listenersOf(signal)).toBe(0)
     })
 
     it('has one listener at most through 10,000 calls, and none after them', async () => {
@@ -111,12 +108,12 @@ describe('stack', () => {
       const added = vi.spyOn(signal, 'addEventListener')
       let most = 0
       const ask = stack(async (n: number) => {
-        most = Math.max(most, listeners(signal))
+        most = Math.max(most, listenersOf(signal))
         return n
       }, spy())
       for (let i = 0; i < 10_000; i++) await ask(i, { signal })
       expect(most).toBe(1)
-      expect(listeners(signal)).toBe(0)
+      expect(listenersOf(signal)).toBe(0)
       expect(added.mock.calls.length).toBeLessThanOrEqual(10_000)
     })
 
@@ -135,12 +132,12 @@ describe('stack', () => {
       const streams = await Promise.all(
         Array.from({ length: 50 }, () => stack(numbers)(3, { signal })),
       )
-      expect(listeners(signal)).toBe(1)
+      expect(listenersOf(signal)).toBe(1)
       answers.open()
       expect(await Promise.all(calls)).toHaveLength(50)
-      expect(listeners(signal)).toBe(1)
+      expect(listenersOf(signal)).toBe(1)
       for (const stream of streams) await collect(stream)
-      expect(listeners(signal)).toBe(0)
+      expect(listenersOf(signal)).toBe(0)
       await turn()
       process.off('warning', warned)
       expect(warned).not.toHaveBeenCalled()
@@ -154,7 +151,7 @@ describe('stack', () => {
       controller.abort('all')
       await tick()
       expect(calls.every(({ error }) => error === 'all')).toBe(true)
-      expect(listeners(controller.signal)).toBe(0)
+      expect(listenersOf(controller.signal)).toBe(0)
     })
 
     it('may be one of another realm', async () => {
@@ -166,7 +163,7 @@ describe('stack', () => {
         removeEventListener: signal.removeEventListener.bind(signal),
       }
       expect(await stack(async () => 1)(undefined, { signal: like as never })).toBe(1)
-      expect(listeners(signal)).toBe(0)
+      expect(listenersOf(signal)).toBe(0)
     })
 
     it('is not heard once the answer has been given', async () => {

@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   abortScope,
@@ -15,12 +14,10 @@ import { gate } from '../../../support/gate.js'
 import { spy } from '../../../support/layers.js'
 import { heeding } from '../../../support/slow.js'
 import { breaking, numbers } from '../../../support/streams.js'
-import { failure, turn } from '../../../support/watch.js'
+import { failure, listenersOf, turn } from '../../../support/watch.js'
 
 useFakeTimers()
 afterEach(() => expect(vi.getTimerCount()).toBe(0))
-
-const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
 describe('stack', () => {
   describe('with a stack for its base', () => {
@@ -71,7 +68,7 @@ describe('stack', () => {
       )()
       expect(outer.context.cancel.watched).toBe(false)
       outer.context.cancel.abort('late')
-      expect(listeners(controller.signal)).toBe(0)
+      expect(listenersOf(controller.signal)).toBe(0)
     })
 
     it('keeps an inner scope that cuts only the inner call', async () => {

@@ -1,14 +1,27 @@
 import { gzipSync } from 'node:zlib'
-import express from 'express'
+import express, { type Express } from 'express'
 import { describe, expect, test, vi } from 'vitest'
 import { toNode, toRequest } from '../../../../src/gateway/index.js'
 import { ask, textOf } from '../../../support/http-client.js'
 import { ExpressFramework, type Framework, serving } from '../../../support/http-frameworks.js'
-import { comparable, openSite, type SiteOptions, sameFromEach } from '../../../support/http-site.js'
+import {
+  comparable,
+  openSite,
+  type Site,
+  type SiteOptions,
+  sameFromEach,
+} from '../../../support/http-site.js'
 import { PROMPT as prompt } from '../../../support/secrets.js'
 import { catchWarnings } from '../../../support/warnings.js'
 
 const body = { prompt }
+
+/** The gateway by its Node function at `/node`, and by its web function at `/web`. */
+const mountedTwice = (app: Express, { gateway }: Site) =>
+  app.use('/node', toNode(gateway)).use('/web', async (req, res) => {
+    const answer = await gateway(toRequest(req, res, { body: req.body }))
+    res.status(answer.status).send(await answer.text())
+  })
 
 describe('behind a body parser', () => {
   const parsed: SiteOptions = {
@@ -119,12 +132,7 @@ describe('behind a body parser', () => {
       req.body = {}
       next()
     })
-    app.use('/node', toNode(site.gateway))
-    app.use('/web', async (req, res) => {
-      const answer = await site.gateway(toRequest(req, res, { body: req.body }))
-      res.status(answer.status).send(await answer.text())
-    })
-    await using server = await serving(app)
+    await using server = await serving(mountedTwice(app, site))
     for (const mount of ['/node', '/web'])
       expect((await ask(server.url, `${mount}/generate/text`, { body })).json.text).toBe(
         'Read once.',
@@ -138,12 +146,7 @@ describe('behind a body parser', () => {
       req.body = { prompt: 'Made by hand' }
       next()
     })
-    app.use('/node', toNode(site.gateway))
-    app.use('/web', async (req, res) => {
-      const answer = await site.gateway(toRequest(req, res, { body: req.body }))
-      res.status(answer.status).send(await answer.text())
-    })
-    await using server = await serving(app)
+    await using server = await serving(mountedTwice(app, site))
     for (const mount of ['/node', '/web'])
       expect((await ask(server.url, `${mount}/generate/text`, { body })).json.text).toContain(
         'Made by hand',
