@@ -2,20 +2,15 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  batcher,
-  breaker,
-  cache,
-  collect,
-  createBlossom,
-  dedupe,
-  isStackError,
-  pool,
-  queue,
-  retry,
-  StackError,
-  timeout,
-} from '../../src/index.js'
+import { collect, createBlossom, isStackError, StackError } from '../../src/index.js'
+import { batcher } from '../../src/layers/batcher/index.js'
+import { breaker } from '../../src/layers/breaker/index.js'
+import { cache } from '../../src/layers/cache/index.js'
+import { dedupe } from '../../src/layers/dedupe/index.js'
+import { pool } from '../../src/layers/pool/index.js'
+import { queue } from '../../src/layers/queue/index.js'
+import { retry } from '../../src/layers/retry/index.js'
+import { timeout } from '../../src/layers/timeout.js'
 import { startLocalBlossom } from '../../src/testing/index.js'
 import { OddStore } from '../support/store.js'
 import { catchWarnings } from '../support/warnings.js'

@@ -20,6 +20,7 @@ import {
 import { startLocalBlossom } from '../../src/testing/index.js'
 import { catchWarnings } from '../support/warnings.js'
 import { failure } from '../support/watch.js'
+import { CALL_OPTIONS } from './factories.js'
 
 /** A callback without types. */
 // biome-ignore lint/suspicious/noExplicitAny: these callbacks answer what the types forbid
@@ -321,16 +322,7 @@ describe('a getter or setter in the way of the library', () => {
 
   it('options that cannot be read leave nothing behind that close() would wait for', async () => {
     const ask = stack(async () => 'ok')
-    for (const name of [
-      'signal',
-      'timeoutMs',
-      'deadline',
-      'priority',
-      'tenant',
-      'cache',
-      'meta',
-      'derive',
-    ]) {
+    for (const name of [...CALL_OPTIONS, 'derive']) {
       const error = await failure(
         ask(
           undefined,

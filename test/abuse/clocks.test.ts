@@ -1,20 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  batcher,
-  breaker,
-  cache,
-  collect,
-  createBlossom,
-  dedupe,
-  isStackError,
-  pool,
-  queue,
-  rateLimit,
-  retry,
-  stack,
-  TimeoutError,
-  timeout,
-} from '../../src/index.js'
+import { collect, createBlossom, isStackError, stack, TimeoutError } from '../../src/index.js'
+import { batcher } from '../../src/layers/batcher/index.js'
+import { breaker } from '../../src/layers/breaker/index.js'
+import { cache } from '../../src/layers/cache/index.js'
+import { dedupe } from '../../src/layers/dedupe/index.js'
+import { pool } from '../../src/layers/pool/index.js'
+import { queue } from '../../src/layers/queue/index.js'
+import { rateLimit } from '../../src/layers/rate-limit/index.js'
+import { retry } from '../../src/layers/retry/index.js'
+import { timeout } from '../../src/layers/timeout.js'
 import { chunkSource, startLocalBlossom } from '../../src/testing/index.js'
 import { never } from '../support/gate.js'
 import { upstreamError } from '../support/upstream.js'

@@ -13,6 +13,17 @@ import { chaos } from '../../src/testing/index.js'
 // biome-ignore lint/suspicious/noExplicitAny: the tests of this folder pass what the types forbid
 export type Anything = any
 
+/** The names of what a call may be given. */
+export const CALL_OPTIONS = [
+  'signal',
+  'timeoutMs',
+  'deadline',
+  'priority',
+  'tenant',
+  'cache',
+  'meta',
+] as const
+
 /** The options with a `to`, where another one is tried. */
 function withTarget(options: Anything): Anything {
   try {

@@ -9,7 +9,7 @@ import {
 } from '../../src/index.js'
 import { catchWarnings } from '../support/warnings.js'
 import { failure } from '../support/watch.js'
-import { type Anything, factories, optionsOf } from './factories.js'
+import { type Anything, CALL_OPTIONS, factories, optionsOf } from './factories.js'
 
 beforeEach(() => void catchWarnings())
 afterEach(() => void vi.restoreAllMocks())
@@ -413,18 +413,7 @@ describe('the options of a call', () => {
   })
 
   it('settle as an answer or a refusal, whatever they are', async () => {
-    const names = [
-      'signal',
-      'timeoutMs',
-      'deadline',
-      'priority',
-      'tenant',
-      'cache',
-      'meta',
-      'nonsense',
-      '__proto__',
-      'derive',
-    ]
+    const names = [...CALL_OPTIONS, 'nonsense', '__proto__', 'derive']
     const value = fc.oneof(oddly(), fc.anything(), fc.double({ min: 1 }))
     await fc.assert(
       fc.asyncProperty(

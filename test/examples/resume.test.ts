@@ -65,6 +65,16 @@ class Chat extends AbstractChat<UIMessage> {
   }
 }
 
+/** A chat that has asked, and the server's end when the page has a part of the answer. */
+async function halfRead(site: Site) {
+  const chat = new Chat('c1', site)
+  const sent = chat.sendMessage({ text: 'Why?' })
+  await expect.poll(() => chat.texts[1]?.length, { timeout: 10_000 }).toBeGreaterThan(20)
+  const handedOver = site.handOver()
+  await sent
+  return { chat, handedOver }
+}
+
 describe('examples/resume', () => {
   it('is a chat of the AI SDK', async () => {
     const chat = new Chat('c1', await open())
@@ -75,11 +85,7 @@ describe('examples/resume', () => {
 
   it('resumes the answer of a chat on another server, after the first has handed over', async () => {
     const [a, b] = [await open(), await open()]
-    const chat = new Chat('c1', a)
-    const sent = chat.sendMessage({ text: 'Why?' })
-    await expect.poll(() => chat.texts[1]?.length, { timeout: 10_000 }).toBeGreaterThan(20)
-    const handedOver = a.handOver()
-    await sent
+    const { chat, handedOver } = await halfRead(a)
     expect(chat.status).toBe('error')
     expect(chat.texts[1]?.length).toBeLessThan(TEXT.length)
     // The page is opened anew; its user's messages are stored, the half answer is not.
@@ -93,11 +99,7 @@ describe('examples/resume', () => {
 
   it('goes on with the message that the page has half of, and shows nothing twice', async () => {
     const [a, b] = [await open(), await open()]
-    const chat = new Chat('c1', a)
-    const sent = chat.sendMessage({ text: 'Why?' })
-    await expect.poll(() => chat.texts[1]?.length, { timeout: 10_000 }).toBeGreaterThan(20)
-    const handedOver = a.handOver()
-    await sent
+    const { chat, handedOver } = await halfRead(a)
     expect(chat.texts[1]?.length).toBeLessThan(TEXT.length)
     const again = new Chat('c1', b, chat.messages)
     await again.resumeStream()

@@ -3,24 +3,9 @@ import { expect } from 'vitest'
 import { answers, drips, goodBut, json, pieces, repeats, says } from '../support/fault-plays.js'
 import { goodBytes, goodCompletion, goodText } from '../support/good-answers.js'
 import { completion } from '../support/wire.js'
+import { fine, late, network, type Partly, protocol } from './outcomes.js'
 import type { Group, Method, Row } from './row.js'
 
-type Partly = Partial<Row> & Pick<Row, 'fault' | 'play'>
-
-const network = (row: Partly): Row => ({
-  ends: 'NETWORK',
-  requests: 3,
-  breaker: { failures: 3 },
-  ...row,
-})
-const protocol = (row: Partly): Row => ({ ...network(row), ends: 'PROTOCOL' })
-const late = (row: Partly): Row => ({ ...network(row), ends: 'TIMEOUT', clock: true })
-const fine = (row: Partly): Row => ({
-  ends: 'answer',
-  requests: 1,
-  breaker: { successes: 1 },
-  ...row,
-})
 const tooLarge = (row: Partly): Row => ({
   ends: 'TOO_LARGE',
   error: { retryable: false },

@@ -1,28 +1,8 @@
 import { answers, drips, goodBut, hangUp, pieces, reset, says } from '../support/fault-plays.js'
 import { goodBytes, goodCompletion } from '../support/good-answers.js'
 import { answer } from '../support/wire.js'
+import { fine, late, network, protocol } from './outcomes.js'
 import type { Group, Row } from './row.js'
-
-type Partly = Partial<Row> & Pick<Row, 'fault'>
-
-/** What breaks the connection: it is tried three times, and each time speaks against upstream. */
-const network = (row: Partly): Row => ({
-  ends: 'NETWORK',
-  requests: 3,
-  breaker: { failures: 3 },
-  ...row,
-})
-/** What is no HTTP. */
-const protocol = (row: Partly): Row => ({ ...network(row), ends: 'PROTOCOL' })
-/** What comes too late. */
-const late = (row: Partly): Row => ({ ...network(row), ends: 'TIMEOUT', clock: true })
-/** What is unusual, and right. */
-const fine = (row: Partly): Row => ({
-  ends: 'answer',
-  requests: 1,
-  breaker: { successes: 1 },
-  ...row,
-})
 
 /** The proper answer with its status line changed. */
 const statusLine = (line: string): Row =>

@@ -33,6 +33,9 @@ const failedOnce = ({ attempts }: Scene) => attempts[0]?.ends === 1
 
 type Pieces = AsyncGenerator<{ text: string }, undefined>
 
+/** What comes of it when a reader leaves behind the first words. */
+const LEFT = { ends: 'left', text: BEGUN, kept: false, requests: 1, breaker: {} } as const
+
 /** A reader who has had the first words and then does this. */
 const leaving = (
   how: string,
@@ -41,11 +44,7 @@ const leaving = (
   fault: `the reader leaves by ${how}`,
   call: 'text.stream',
   play: stream(begun, 'silence'),
-  ends: 'left',
-  text: BEGUN,
-  kept: false,
-  requests: 1,
-  breaker: {},
+  ...LEFT,
   act: (scene) =>
     scene.call(async (read) => {
       const pieces = await scene.blossom.text.stream(promptOf(scene.token))
@@ -172,11 +171,7 @@ export const life: Group = {
         FLOOD,
         'at once',
       ),
-      ends: 'left',
-      text: BEGUN,
-      kept: false,
-      requests: 1,
-      breaker: {},
+      ...LEFT,
       act: (scene) =>
         scene.call(async (read) => {
           const pieces = await scene.blossom.text.stream(promptOf(scene.token))

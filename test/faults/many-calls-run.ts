@@ -1,15 +1,12 @@
 import { expect } from 'vitest'
-import {
-  type BlossomCallOptions,
-  breaker,
-  cache,
-  createBlossom,
-  dedupe,
-  pool,
-  queue,
-  retry,
-  timeout,
-} from '../../src/index.js'
+import { type BlossomCallOptions, createBlossom } from '../../src/index.js'
+import { breaker } from '../../src/layers/breaker/index.js'
+import { cache } from '../../src/layers/cache/index.js'
+import { dedupe } from '../../src/layers/dedupe/index.js'
+import { pool } from '../../src/layers/pool/index.js'
+import { queue } from '../../src/layers/queue/index.js'
+import { retry } from '../../src/layers/retry/index.js'
+import { timeout } from '../../src/layers/timeout.js'
 import {
   type LocalBlossom,
   type LocalBlossomOptions,

@@ -64,25 +64,12 @@ export async function socketServer(
   const server = createSocketServer((socket) => {
     socket.setNoDelay(true)
     let text = ''
-    const take = (): Seen | undefined => {
-      const end = text.indexOf('\r\n\r\n')
-      const length = Number(/^content-length: (\d+)/im.exec(text.slice(0, end))?.[1] ?? 0)
-      if (end < 0 || text.length < end + 4 + length) return undefined
-      const [line = '', ...lines] = text.slice(0, end).split('\r\n')
-      const [method = '', path = ''] = line.split(' ')
-      const headers = Object.fromEntries(
-        lines.map((one) => [
-          one.split(':', 1)[0]?.toLowerCase(),
-          one.slice(one.indexOf(':') + 1).trim(),
-        ]),
-      )
-      const body = text.slice(end + 4, end + 4 + length)
-      text = text.slice(end + 4 + length)
-      return { method, path, headers, body }
-    }
     socket.on('data', (bytes) => {
       text += bytes.toString('latin1')
-      for (let request = take(); request !== undefined; request = take()) {
+      for (;;) {
+        const [request, rest] = takeRequest(text)
+        if (request === undefined) return
+        text = rest
         requests.push(request)
         talk(socket, request, requests.length - 1)
       }
@@ -90,6 +77,25 @@ export async function socketServer(
     connected(socket)
   })
   return started(server, requests, 0)
+}
+
+/** The first request in what has arrived, if it is there whole, and what follows it. */
+export function takeRequest(text: string): readonly [Seen | undefined, string] {
+  const end = text.indexOf('\r\n\r\n')
+  const length = Number(/^content-length: (\d+)/im.exec(text.slice(0, end))?.[1] ?? 0)
+  if (end < 0 || text.length < end + 4 + length) return [undefined, text]
+  const [line = '', ...lines] = text.slice(0, end).split('\r\n')
+  const [method = '', path = ''] = line.split(' ')
+  const headers = Object.fromEntries(
+    lines.map((one) => [
+      one.split(':', 1)[0]?.toLowerCase(),
+      one.slice(one.indexOf(':') + 1).trim(),
+    ]),
+  )
+  return [
+    { method, path, headers, body: text.slice(end + 4, end + 4 + length) },
+    text.slice(end + 4 + length),
+  ]
 }
 
 async function started(
@@ -146,4 +152,10 @@ export async function closedPort(): Promise<number> {
   const server = await socketServer(() => {})
   await server[Symbol.asyncDispose]()
   return server.port
+}
+
+/** Writes this again and again, as fast as it is taken. */
+export function flood(response: ServerResponse, block: string | Buffer): void {
+  while (!response.destroyed)
+    if (!response.write(block)) return void response.once('drain', () => flood(response, block))
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:tls'
-import type { Seen } from './bare-server.js'
+import { type Seen, takeRequest } from './bare-server.js'
 import { CERTIFICATES, type CertificateName } from './certificates.js'
 import { goodAnswer, tokenOf } from './good-answers.js'
 
@@ -244,22 +244,3 @@ export class FaultUpstream implements AsyncDisposable {
 /** The connection itself, under TLS too. */
 const carrierOf = (socket: Socket): Socket =>
   ('_parent' in socket && socket._parent ? socket._parent : socket) as Socket
-
-/** The first request in what has arrived, if it is there whole, and what follows it. */
-function takeRequest(text: string): readonly [Seen | undefined, string] {
-  const end = text.indexOf('\r\n\r\n')
-  const length = Number(/^content-length: (\d+)/im.exec(text.slice(0, end))?.[1] ?? 0)
-  if (end < 0 || text.length < end + 4 + length) return [undefined, text]
-  const [line = '', ...lines] = text.slice(0, end).split('\r\n')
-  const [method = '', path = ''] = line.split(' ')
-  const headers = Object.fromEntries(
-    lines.map((one) => [
-      one.split(':', 1)[0]?.toLowerCase(),
-      one.slice(one.indexOf(':') + 1).trim(),
-    ]),
-  )
-  return [
-    { method, path, headers, body: text.slice(end + 4, end + 4 + length) },
-    text.slice(end + 4 + length),
-  ]
-}

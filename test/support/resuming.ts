@@ -4,6 +4,7 @@ import { MemoryLogs } from '../../src/gateway/streams/memory-logs.js'
 import { type Blossom, type BlossomLayer, createBlossom } from '../../src/index.js'
 import { LogProcess } from './log-process.js'
 import { onlyShared } from './only-shared.js'
+import type { PacedUpstream } from './paced-upstream.js'
 
 /** A gateway by itself, as a function. */
 export interface Server extends AsyncDisposable {
@@ -139,6 +140,20 @@ export async function begin(
     ),
   })
   return new Reading(await gateway(request))
+}
+
+/** A stream that has begun, and a reading that has its first chunk. */
+export async function startedOn(
+  upstream: PacedUpstream,
+  server: Server,
+  index = 0,
+  headers: Record<string, string> = {},
+) {
+  const asked = begin(server, { headers })
+  const stream = await upstream.stream(index)
+  await stream.say('one')
+  const reading = await (await asked).until('one')
+  return { reading, stream, id: reading.id }
 }
 
 /** Asks for the rest of a stream. */

@@ -11,13 +11,13 @@ import {
   rmSync,
   statSync,
 } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI, { toFile } from 'openai'
 import { createClient } from 'redis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type LocalBlossom, startLocalBlossom } from '../../src/testing/index.js'
+import { freePort } from '../support/redis-server.js'
 import { readYaml } from '../support/yaml.js'
 
 const root = join(import.meta.dirname, '../..')
@@ -76,15 +76,6 @@ const argsOf = ([program, ...args]: readonly string[]): [string, string[]] => [
   program === 'node' ? process.execPath : program!,
   args,
 ]
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 interface Running {
   readonly process: ChildProcess

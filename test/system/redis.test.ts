@@ -1,67 +1,22 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import KeyvRedis from '@keyv/redis'
 import { createClient } from 'redis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { base, cache, createBlossom, stack } from '../../src/index.js'
 import { startLocalBlossom } from '../../src/testing/index.js'
+import { RedisServer } from '../support/redis-server.js'
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-async function startRedis(port: number, folder: string): Promise<ChildProcess> {
-  const args = [
-    '--port',
-    String(port),
-    '--bind',
-    '127.0.0.1',
-    '--save',
-    '',
-    '--appendonly',
-    'no',
-    '--dir',
-    folder,
-  ]
-  const redis = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  const failed = once(redis, 'error').then(([error]) => {
-    throw new Error(
-      'These tests need the program redis-server; install it (apt-get install redis-server).',
-      { cause: error },
-    )
-  })
-  const ready = (async () => {
-    for await (const line of redis.stdout!)
-      if (String(line).includes('Ready to accept connections')) return
-  })()
-  await Promise.race([ready, failed])
-  failed.catch(() => {})
-  return redis
-}
+const PATIENTLY = { timeout: 10_000, interval: 100 }
 
 describe('cache in Redis', () => {
-  let folder: string
-  let port: number
-  let redis: ChildProcess
+  let redis: RedisServer
   let client: ReturnType<typeof createClient>
   const asked: string[] = []
 
   beforeEach(async () => {
     asked.length = 0
-    folder = mkdtempSync(join(tmpdir(), 'blossom-redis-'))
-    port = await freePort()
-    redis = await startRedis(port, folder)
+    redis = await RedisServer.start()
     client = createClient({
-      url: `redis://127.0.0.1:${port}`,
+      url: redis.url,
       disableOfflineQueue: true,
       socket: { reconnectStrategy: 50 },
     })
@@ -70,9 +25,7 @@ describe('cache in Redis', () => {
   })
   afterEach(async () => {
     client.destroy()
-    redis.kill('SIGKILL')
-    if (redis.exitCode === null && redis.signalCode === null) await once(redis, 'exit')
-    rmSync(folder, { recursive: true, force: true })
+    await redis.remove()
   })
 
   const store = () => new KeyvRedis(client as never, { throwOnConnectError: false })
@@ -83,6 +36,15 @@ describe('cache in Redis', () => {
     },
     { key: (request) => request },
   )
+  /** Asks once more, and gives the hits of the cache. */
+  const hitsOf = async (handler: {
+    (request: string): Promise<unknown>
+    stats(): { readonly cache: { readonly hits: number } }
+  }) => {
+    await handler('Hi')
+    return handler.stats().cache.hits
+  }
+
   it('serves what another process has stored', async () => {
     const first = stack(ask, cache({ store: store() }))
     await first('Hi')
@@ -121,40 +83,23 @@ describe('cache in Redis', () => {
     const handler = stack(ask, cache({ store: store() }))
     await handler('Hi')
     await expect.poll(async () => (await client.keys('*')).length).toBe(1)
-    redis.kill('SIGKILL')
-    await once(redis, 'exit')
+    await redis.kill()
     expect(await handler('Hi')).toMatchObject({ answer: 'to Hi' })
     expect(handler.stats().cache).toMatchObject({ hits: 0, misses: 2 })
-    redis = await startRedis(port, folder)
-    await expect
-      .poll(
-        async () => {
-          await handler('Hi')
-          return handler.stats().cache.hits
-        },
-        { timeout: 10_000, interval: 100 },
-      )
-      .toBeGreaterThan(0)
+    await redis.start()
+    await expect.poll(() => hitsOf(handler), PATIENTLY).toBeGreaterThan(0)
   })
 
   it('costs a miss within its time limit while Redis is frozen', async () => {
     const handler = stack(ask, cache({ store: store(), storeTimeoutMs: 100 }))
     await handler('Hi')
     await expect.poll(async () => (await client.keys('*')).length).toBe(1)
-    redis.kill('SIGSTOP')
+    redis.freeze()
     // The test's own limit is the check: a call that hung on the store would never answer.
     for (let i = 0; i < 20; i++) expect(await handler('Hi')).toMatchObject({ answer: 'to Hi' })
     expect(handler.stats().cache.hits).toBe(0)
-    redis.kill('SIGCONT')
-    await expect
-      .poll(
-        async () => {
-          await handler('Hi')
-          return handler.stats().cache.hits
-        },
-        { timeout: 10_000, interval: 100 },
-      )
-      .toBeGreaterThan(0)
+    redis.thaw()
+    await expect.poll(() => hitsOf(handler), PATIENTLY).toBeGreaterThan(0)
   })
 
   it('forgets everything on clear(), and only its own', async () => {

@@ -3,7 +3,13 @@ import { base, breaker, onEvent, type StackEvent, stack } from '../../../src/ind
 import type { BreakerOptions } from '../../../src/layers/breaker/index.js'
 import { type Gate, gate } from '../../support/gate.js'
 import { failure, watch } from '../../support/watch.js'
-import { eventually, PATIENT_MS, sharedRedis, TIMEOUT_MS } from './shared-redis.js'
+import {
+  eventually,
+  hearingEachOther,
+  PATIENT_MS,
+  sharedRedis,
+  TIMEOUT_MS,
+} from './shared-redis.js'
 
 const redis = sharedRedis()
 
@@ -40,18 +46,8 @@ async function join(options: BreakerOptions<'breaker', Ask> = {}, timeoutMs = PA
 }
 
 /** So many processes that hear each other. */
-async function joinAll(
-  count: number,
-  options: BreakerOptions<'breaker', Ask> = {},
-  timeoutMs?: number,
-) {
-  const all: Awaited<ReturnType<typeof join>>[] = []
-  for (let i = 0; i < count; i++) all.push(await join(options, timeoutMs))
-  await eventually(() => all.map(({ shared }) => shared.stats().processes), {
-    timeout: 20_000,
-  }).toEqual(Array(count).fill(count))
-  return all
-}
+const joinAll = (count: number, options: BreakerOptions<'breaker', Ask> = {}, timeoutMs?: number) =>
+  hearingEachOther(count, () => join(options, timeoutMs))
 
 const MODEL = { model: 'a-secret-model' }
 const statesOf = (all: readonly Awaited<ReturnType<typeof join>>[]) =>

@@ -15,6 +15,19 @@ export const eventually = <T>(
   options: { timeout?: number; interval?: number } = {},
 ) => expect.poll(asked, { timeout: 15_000, ...options })
 
+/** So many processes, as soon as each of them hears all others. */
+export async function hearingEachOther<Joined extends { readonly shared: RedisShared }>(
+  count: number,
+  join: () => Promise<Joined>,
+): Promise<Joined[]> {
+  const all: Joined[] = []
+  for (let i = 0; i < count; i++) all.push(await join())
+  await eventually(() => all.map(({ shared }) => shared.stats().processes), {
+    timeout: 20_000,
+  }).toEqual(Array(count).fill(count))
+  return all
+}
+
 /** A Redis for each test, a client to look into it, and shared states as of several processes. */
 export function sharedRedis() {
   let server: RedisServer

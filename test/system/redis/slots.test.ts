@@ -8,7 +8,13 @@ import { onEvent, queue, type StackEvent, stack } from '../../../src/index.js'
 import type { QueueOptions } from '../../../src/layers/queue/index.js'
 import { type Gate, gate } from '../../support/gate.js'
 import { type Watched, watch } from '../../support/watch.js'
-import { eventually, PATIENT_MS, sharedRedis, TIMEOUT_MS } from './shared-redis.js'
+import {
+  eventually,
+  hearingEachOther,
+  PATIENT_MS,
+  sharedRedis,
+  TIMEOUT_MS,
+} from './shared-redis.js'
 import { shortLeases } from './short-leases.js'
 
 const redis = sharedRedis()
@@ -47,14 +53,8 @@ async function join(options?: QueueOptions, timeoutMs = PATIENT_MS) {
 }
 
 /** So many processes that hear each other. */
-async function joinAll(count: number, options?: QueueOptions, timeoutMs?: number) {
-  const all: Awaited<ReturnType<typeof join>>[] = []
-  for (let i = 0; i < count; i++) all.push(await join(options, timeoutMs))
-  await eventually(() => all.map(({ shared }) => shared.stats().processes), {
-    timeout: 20_000,
-  }).toEqual(Array(count).fill(count))
-  return all
-}
+const joinAll = (count: number, options?: QueueOptions, timeoutMs?: number) =>
+  hearingEachOther(count, () => join(options, timeoutMs))
 
 /** Calls until Redis is asked: before, each process begins by itself. */
 async function untilShared({ ask, end }: Process) {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type LocalBlossom, startLocalBlossom } from '../../../../src/testing/index.js'
-import { httpServer } from '../../../support/bare-server.js'
+import { flood, httpServer } from '../../../support/bare-server.js'
 import { PROMPT } from '../../../support/secrets.js'
 import { failure } from '../../../support/watch.js'
 import { completion } from '../../../support/wire.js'
@@ -63,12 +63,7 @@ describe('bodies', () => {
   ])('larger than allowed are cut off, %s, and not asked for again', async (_name, headers) => {
     await using server = await httpServer((_request, response) => {
       response.writeHead(200, { 'content-type': 'application/json', ...headers })
-      const block = Buffer.alloc(64 * 1024, ' ')
-      const send = () => {
-        while (!response.destroyed)
-          if (!response.write(block)) return void response.once('drain', send)
-      }
-      send()
+      flood(response, Buffer.alloc(64 * 1024, ' '))
     })
     const before = process.memoryUsage().rss
     const error = await failure(

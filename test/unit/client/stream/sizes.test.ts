@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { createBlossom, TooLargeError } from '../../../../src/index.js'
-import { httpServer } from '../../../support/bare-server.js'
+import { flood, httpServer } from '../../../support/bare-server.js'
 import { KEY, PROMPT } from '../../../support/secrets.js'
 import { readText, textOf } from '../../../support/text-streams.js'
 import { failure } from '../../../support/watch.js'
@@ -16,12 +16,7 @@ describe('sizes', () => {
   ])('refuse %s, and memory stays where it was', async (_name, start, part) => {
     await using server = await httpServer((_request, response) => {
       response.writeHead(200, SSE).write(start)
-      const block = part.repeat(65_536 / part.length)
-      const send = () => {
-        while (!response.destroyed)
-          if (!response.write(block)) return void response.once('drain', send)
-      }
-      send()
+      flood(response, part.repeat(65_536 / part.length))
     })
     const before = process.memoryUsage().rss
     const error = await failure(

@@ -9,6 +9,7 @@ import {
   resume,
   type Server,
   SharedMemory,
+  startedOn,
   stop,
 } from '../../../support/resuming.js'
 
@@ -30,13 +31,8 @@ afterEach(async () => {
   await upstream[Symbol.asyncDispose]()
 })
 
-async function started(server: Server, index = 0, headers: Record<string, string> = {}) {
-  const asked = begin(server, { headers })
-  const stream = await upstream.stream(index)
-  await stream.say('one')
-  const reading = await (await asked).until('one')
-  return { reading, stream, id: reading.id }
-}
+const started = (server: Server, index?: number, headers?: Record<string, string>) =>
+  startedOn(upstream, server, index, headers)
 
 const kill = (server: Server) => {
   for (const process of server.processes) process.kill()

@@ -11,6 +11,7 @@ import {
   type Reading,
   resume,
   type Server,
+  startedOn,
   stop,
 } from '../../../support/resuming.js'
 
@@ -20,13 +21,8 @@ beforeEach(async () => {
 })
 afterEach(() => upstream[Symbol.asyncDispose]())
 
-async function started(server: Server, index = 0, headers: Record<string, string> = {}) {
-  const asked = begin(server, { headers })
-  const stream = await upstream.stream(index)
-  await stream.say('one')
-  const reading = await (await asked).until('one')
-  return { reading, stream, id: reading.id }
-}
+const started = (server: Server, index?: number, headers?: Record<string, string>) =>
+  startedOn(upstream, server, index, headers)
 
 /** The error that a stream ends with. */
 const codeOf = (text: string): string | undefined => /"code":"(\w+)"[^\n]*\n\n$/.exec(text)?.[1]

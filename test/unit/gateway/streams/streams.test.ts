@@ -16,6 +16,15 @@ afterEach(async () => {
 
 const CHAT = { model: 'm', messages: [{ role: 'user', content: 'Hello' }], stream: true }
 
+/** A chat whose client leaves with the signal. */
+const chatOf = (body: object, signal: AbortSignal) =>
+  new Request('http://localhost/v1/chat/completions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-stream-resumable': 'true' },
+    body: JSON.stringify(body),
+    signal,
+  })
+
 describe('a stream that can be resumed', () => {
   it('has an id of 128 random bits, and dense ids on all of its events', async () => {
     await using server = openServer(upstream.url)
@@ -238,14 +247,7 @@ describe('what is no stream that can be resumed', () => {
   it('is a whole answer, whose call still stops with its client', async () => {
     await using server = openServer(upstream.url)
     const client = new AbortController()
-    const asked = server.gateway(
-      new Request('http://localhost/v1/chat/completions', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-stream-resumable': 'true' },
-        body: JSON.stringify({ ...CHAT, stream: false }),
-        signal: client.signal,
-      }),
-    )
+    const asked = server.gateway(chatOf({ ...CHAT, stream: false }, client.signal))
     const stream = await upstream.stream()
     client.abort()
     await asked
@@ -255,14 +257,7 @@ describe('what is no stream that can be resumed', () => {
   it('is a stream whose client leaves before it has its id', async () => {
     await using server = openServer(upstream.url)
     const client = new AbortController()
-    const asked = server.gateway(
-      new Request('http://localhost/v1/chat/completions', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-stream-resumable': 'true' },
-        body: JSON.stringify(CHAT),
-        signal: client.signal,
-      }),
-    )
+    const asked = server.gateway(chatOf(CHAT, client.signal))
     const stream = await upstream.stream()
     client.abort()
     const reading = new Reading(await asked)
