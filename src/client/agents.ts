@@ -2,9 +2,9 @@ import { Agent, type Dispatcher } from 'undici'
 import type { Transport } from '../core/index.js'
 
 /**
- * What carries a client's calls: the user's own dispatcher, which carries all of them and is never
- * closed here, or undici agents of the client's, one for each member of a pool, so that each has
- * sockets of its own.
+ * Chooses the undici dispatcher for each call. A dispatcher passed by the user serves every call
+ * and is never closed here. Otherwise each pool member gets its own agent, so that members share
+ * no sockets.
  */
 export class Agents {
   readonly #given: Dispatcher | undefined
@@ -14,7 +14,7 @@ export class Agents {
     this.#given = given
   }
 
-  /** Who carries a call that goes to this member; without one, as many sockets as it takes. */
+  /** The dispatcher for a call to this pool member. Without a member, sockets are not limited. */
   carrierOf(transport: Transport | undefined): Dispatcher {
     if (this.#given !== undefined) return this.#given
     const { member, connections } = transport ?? {}
@@ -27,19 +27,19 @@ export class Agents {
     return agent
   }
 
-  /** Whether the dispatcher is the user's own, and may be of another version of undici. */
+  /** Whether the user passed the dispatcher, which may come from another version of undici. */
   get isGiven(): boolean {
     return this.#given !== undefined
   }
 
-  /** Closes the client's own agents with their sockets. */
+  /** Closes the client's own agents and their sockets. */
   async close(): Promise<void> {
     await Promise.all([...this.#own.values()].map((agent) => agent.destroy()))
   }
 }
 
 function makeAgent(connections: number | undefined): Agent {
-  // Our own limits rule: undici's header and body timers cut slow models after 300 s.
+  // The layers set the time limits. undici's default timers would abort slow models after 300 s.
   const timers = { headersTimeout: 0, bodyTimeout: 0 }
   return new Agent(connections === undefined ? timers : { ...timers, connections, pipelining: 1 })
 }

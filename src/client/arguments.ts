@@ -9,21 +9,21 @@ import {
 import { TooLargeError } from './errors.js'
 import type { BlossomCallOptions } from './types.js'
 
-/** The names every method takes beside its own fields. */
+/** The call options that every method accepts in addition to its own fields. */
 const CALL_OPTIONS: ReadonlySet<string> = new Set<string>([...STACK_OPTIONS, 'apiKey'])
 
 const refuse = (sentence: string) => new ValidationError(sentence)
 
 /**
- * Parts a method's options into its own fields, checked by `fieldRules`, and the call's, which the
- * stack checks.
+ * Splits a method's options into its own fields, which `fieldRules` checks here, and the call
+ * options, which the stack checks.
  */
 export function readArguments<Fields extends object>(
   method: string,
   options: object | undefined,
   fieldRules: { readonly [K in keyof Fields]: rules.Rule<Fields[K]> },
 ): { fields: Fields; call: BlossomCallOptions } {
-  // Without a prototype, so that a field named `__proto__` is a field like others.
+  // Without a prototype, so that `__proto__` is treated like any other field.
   const own: Record<string, unknown> = Object.create(null)
   const call: Record<string, unknown> = Object.create(null)
   for (const [name, value] of entriesOf(method, options))
@@ -39,7 +39,7 @@ export function entriesOf(method: string, options: object | undefined): [string,
   if (options === undefined) return []
   let entries: [string, unknown][] | undefined
   try {
-    // A bare signal has no fields of its own, so it would pass for empty options.
+    // An AbortSignal has no own fields, so it would be accepted as empty options.
     const isObject =
       typeof options === 'object' &&
       options !== null &&
@@ -54,8 +54,8 @@ export function entriesOf(method: string, options: object | undefined): [string,
 }
 
 /**
- * Whether a call's options may hold a key of its own; what cannot be read is for `entriesOf` to
- * refuse.
+ * Whether a call's options may contain an `apiKey`. True for options that cannot be read, so that
+ * `entriesOf` rejects them.
  */
 export function bringsKey(options: unknown): boolean {
   try {
@@ -65,7 +65,7 @@ export function bringsKey(options: unknown): boolean {
   }
 }
 
-/** A prompt is a string with something in it. */
+/** @throws ValidationError unless the prompt is a non-empty string */
 export function checkPrompt(method: string, prompt: unknown): string {
   if (typeof prompt !== 'string')
     throw refuse(
@@ -75,46 +75,54 @@ export function checkPrompt(method: string, prompt: unknown): string {
   return prompt
 }
 
-/** Longer paths are refused by servers between here and there, with less clear words. */
+/** In characters. Proxies reject longer paths, with a less helpful error. */
 const LONGEST_SEGMENT = 8_192
 
-/** A prompt as one segment of a path: never more than one, never `.` or `..`. */
+/** Encodes a prompt as exactly one path segment, which is never `.` or `..`. */
 export function pathSegment(method: string, prompt: string): string {
   if (prompt === '.' || prompt === '..')
-    throw refuse(`${method}: a prompt of dots alone cannot be put into a path.`)
+    throw refuse(
+      `${method}: the prompts "." and ".." cannot be sent in a URL path; add other text.`,
+    )
   if (/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/.test(prompt)) {
     throw refuse(
       `${method}: the prompt holds half of a surrogate pair and cannot be put into a path.`,
     )
   }
-  // Each character becomes at least one: an enormous prompt need not be encoded to know.
+  // Encoding never shortens a prompt, so one that is too long already need not be encoded.
   const segment = prompt.length > LONGEST_SEGMENT ? undefined : encodeURIComponent(prompt)
   if (segment === undefined || segment.length > LONGEST_SEGMENT) {
-    const sentence = `${method}: the prompt is longer than ${LONGEST_SEGMENT} characters once encoded, too long for a URL.`
+    const sentence = `${method}: the prompt is too long for a URL: at most ${LONGEST_SEGMENT} characters are allowed after encoding. Shorten it.`
     throw new TooLargeError(sentence, { status: 413, refused: true })
   }
   return segment
 }
 
-/** Node's own limit for all of a request's head. */
+/** In characters. Node's limit for the whole head of a request. */
 const LONGEST_PATH = 16_384
 
-/** A path with its query, when it is not too long for a request. */
+/**
+ * Returns a path with its query.
+ * @throws TooLargeError when it is too long for a request
+ */
 export function checkLength(method: string, path: string): string {
   if (path.length <= LONGEST_PATH) return path
-  const sentence = `${method}: path and query are longer than ${LONGEST_PATH} characters once encoded, too long for a URL.`
+  const sentence = `${method}: the path and query are too long for a URL: at most ${LONGEST_PATH} characters are allowed after encoding. Shorten the options.`
   throw new TooLargeError(sentence, { status: 413, refused: true })
 }
 
-/** A path from outside: on our host, one line, no way up. */
+/**
+ * Checks a path given by the user: it must stay on the client's host, fit on one line and contain no
+ * `..` segment.
+ */
 export function checkPath(path: unknown): string {
   if (typeof path !== 'string' || !/^\/(?!\/)[\x21-\x7e]*$/.test(path) || /[#\\]/.test(path)) {
     throw refuse(
-      'request: the path must begin with one "/" and hold only printable ASCII; percent-encode the rest.',
+      'request: the path must begin with a single "/" and contain only printable ASCII characters, without "#" and "\\"; percent-encode all others.',
     )
   }
   const [segments = ''] = path.split('?', 1)
   if (segments.split('/').some((segment) => /^(\.|%2e){1,2}$/i.test(segment)))
-    throw refuse('request: the path must not hold "." or ".." segments.')
+    throw refuse('request: the path must not contain "." or ".." segments.')
   return path
 }

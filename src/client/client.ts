@@ -29,10 +29,10 @@ import { VERSION } from './version.js'
 
 export type { Blossom, BlossomLayer, BlossomOptions } from './interface.js'
 
-/** For the gateway: a request's answer as it comes, JSON as text and streams as frames. */
+/** For the gateway: sends a request and returns JSON unparsed and streams as frames. */
 export const ANSWER: unique symbol = Symbol.for('blossom-stack.answer') as never
 
-/** What the gateway uses of a client beside its public methods. */
+/** Methods of a client that only the gateway uses. */
 export interface ClientInternals {
   [ANSWER](
     request: RawRequest,
@@ -45,16 +45,16 @@ export interface ClientInternals {
 }
 
 /**
- * Makes a client. Without layers it is a plain one: one request for each call, no limits but its
- * own sizes.
+ * Creates a client for Blossom. Without layers, each call sends one request; only the size of the
+ * answer is limited.
  *
- * @throws ConfigError for a wrong option
+ * @throws ConfigError (`CONFIG`) if an option is invalid
  * @example
  * const blossom = createBlossom({ apiKey: process.env.POLLINATIONS_API_KEY }).use(...standard())
  * const { text } = await blossom.text.generate('Hello')
  */
 export function createBlossom<const Layers extends readonly BlossomLayer[]>(
-  // Layers made in place keep their names in the type only when the list is matched as a tuple.
+  // Inline layers keep their names in the type only if the list is inferred as a tuple.
   options: Omit<BlossomOptions, 'layers'> & { layers: readonly [...Layers] },
 ): Blossom<Layers>
 export function createBlossom<const Layers extends readonly BlossomLayer[] = readonly []>(
@@ -65,7 +65,7 @@ export function createBlossom<const Layers extends readonly BlossomLayer[]>(
 ): Blossom<Layers> {
   const { address, layers, onEvent, price, ...settings } = readOptions(options)
   const upstream = new Upstream({ address, ...settings })
-  // A key that is renewed stays the same account's, and so do its answers.
+  // A renewed key belongs to the same account, so cached answers stay valid.
   const account = typeof settings.apiKey === 'function' ? 'renewed key' : (settings.apiKey ?? '')
   const principal = digest(account, address.origin, address.prefix)
   const layered = new LayeredClient(upstream, layers as unknown as Layers, principal, {
@@ -132,7 +132,7 @@ function readOptions(options: object) {
     headers: [
       'user-agent',
       checked.userAgent as string,
-      // Without it a server or proxy may compress, which nothing here unpacks.
+      // Without this header a server or proxy may compress, and the client does not decompress.
       'accept-encoding',
       'identity',
       ...readHeaders(checked.headers),

@@ -5,17 +5,17 @@ import {
   type StackErrorOptions,
 } from '../core/index.js'
 
-/** What is known of an upstream answer that was an error. */
+/** Details of an error that upstream answered with. */
 export interface UpstreamFacts {
-  /** Upstream's status, whatever `status` is for the client of a server. */
+  /** HTTP status of upstream's answer. `status` may differ: it is the one for your own clients. */
   upstreamStatus: number
-  /** Upstream's own code, such as `UNPROCESSABLE_ENTITY`. */
+  /** Upstream's own error code, such as `UNPROCESSABLE_ENTITY`. */
   upstreamCode?: string | undefined
   /** The field of the request that upstream names, such as `messages[0].content`. */
   upstreamParam?: string | undefined
-  /** Upstream's id of the request. */
+  /** Upstream's request id. */
   requestId?: string | undefined
-  /** The answer's headers that are safe and of use: retry and rate limit, request id, cache. */
+  /** Safe headers of the answer: request id, `Retry-After`, rate limits, cache. */
   headers?: Readonly<Record<string, string>> | undefined
   /**
    * Upstream's own message, shortened and with keys masked. It may repeat the prompt, so this
@@ -33,8 +33,8 @@ export interface UpstreamErrorOptions extends UpstreamFacts {
 }
 
 /**
- * Upstream answered with an error. Its kinds name which; `upstreamStatus` is upstream's status,
- * `status` the one to answer the client of a server with.
+ * Upstream answered with an error; subclasses name the kind. `upstreamStatus` is upstream's HTTP
+ * status, `status` the one with which a server should answer its own client.
  */
 export class BlossomError extends StackError implements UpstreamFacts {
   static override readonly kind: string = 'BlossomError'
@@ -61,15 +61,15 @@ export class AuthenticationError extends BlossomError {
   static override readonly kind: string = 'AuthenticationError'
 }
 /**
- * 402, a quota that is used up (429), or a notice of either in an answer of 200: the balance or the
- * key's budget does not suffice. Code `PAYMENT`.
+ * The balance or the key's budget is used up: status 402, 429 for a quota, or 200 with a notice
+ * instead of an answer. Code `PAYMENT`.
  */
 export class PaymentRequiredError extends BlossomError {
   static override readonly kind: string = 'PaymentRequiredError'
 }
 /**
- * 403, or a notice of it in an answer of 200: the key lacks a permission or a model. Code
- * `FORBIDDEN`.
+ * The key lacks a permission, or access to the model: status 403, or 200 with a notice instead of an
+ * answer. Code `FORBIDDEN`.
  */
 export class PermissionError extends BlossomError {
   static override readonly kind: string = 'PermissionError'
@@ -82,13 +82,16 @@ export class NotFoundError extends BlossomError {
 export class InvalidRequestError extends BlossomError {
   static override readonly kind: string = 'InvalidRequestError'
 }
-/** 5xx, 409, 425 and the like, and errors inside an answer of 200. Code `SERVER`; for 408 `TIMEOUT`. */
+/**
+ * Upstream failed: 5xx, 409, 425 and similar statuses, or an error inside an answer with status 200.
+ * Code `SERVER`, or `TIMEOUT` for 408.
+ */
 export class UpstreamError extends BlossomError {
   static override readonly kind: string = 'UpstreamError'
 }
 
 /**
- * 429 from upstream: a `RateLimitError` like the stack's own, and a `BlossomError` by its kinds.
+ * 429 from upstream. `instanceof` reports it as a `RateLimitError` and as a `BlossomError`.
  * @internal
  */
 export class UpstreamRateLimitError extends RateLimitError implements UpstreamFacts {
@@ -116,8 +119,7 @@ export class UpstreamRateLimitError extends RateLimitError implements UpstreamFa
 function attach(error: StackError, facts: UpstreamFacts): void {
   const { upstreamStatus, upstreamCode, upstreamParam, requestId, headers = {} } = facts
   Object.assign(error, { upstreamStatus, upstreamCode, upstreamParam, requestId, headers })
-  // Not enumerable, so that logging the error whole does not log what upstream may have repeated of
-  // the prompt.
+  // Not enumerable, so that logging the whole error does not log a prompt that upstream repeated.
   Object.defineProperty(error, 'upstreamMessage', {
     value: facts.upstreamMessage,
     enumerable: false,
@@ -130,8 +132,8 @@ const publicFacts = (facts: UpstreamFacts) => {
 }
 
 /**
- * No answer arrived: refused, reset, unreachable, a name or certificate that failed. Code
- * `NETWORK`, status 502; `cause` is the system's error.
+ * No answer arrived: the connection was refused or reset, the host is unreachable, or its name or
+ * certificate could not be verified. Code `NETWORK`, status 502; `cause` is the system's error.
  */
 export class NetworkError extends StackError {
   static override readonly kind: string = 'NetworkError'
@@ -143,7 +145,7 @@ export class NetworkError extends StackError {
   }
 }
 
-/** Bytes arrived that are no valid answer. Code `PROTOCOL`, status 502. */
+/** Upstream's answer is not valid. Code `PROTOCOL`, status 502. */
 export class ProtocolError extends StackError {
   static override readonly kind: string = 'ProtocolError'
   constructor(
@@ -155,8 +157,8 @@ export class ProtocolError extends StackError {
 }
 
 /**
- * An answer, or something to be sent, is larger than allowed. Code `TOO_LARGE`, status 502 for an
- * answer and 413 for a request.
+ * An answer or a request is larger than allowed. Code `TOO_LARGE`, status 502 for an answer and 413
+ * for a request.
  */
 export class TooLargeError extends StackError {
   static override readonly kind: string = 'TooLargeError'
@@ -168,14 +170,14 @@ export class TooLargeError extends StackError {
   }
 }
 
-/** A stream broke after it had begun. Code `STREAM`, status 502; `cause` is the reason. */
+/** A stream broke after its first chunk. Code `STREAM`, status 502; `cause` is the reason. */
 export class StreamError extends StackError {
   static override readonly kind: string = 'StreamError'
-  /** The text that had arrived. */
+  /** The text that had arrived before the stream broke. */
   declare readonly text: string
-  /** The usage that had arrived; usually none. */
+  /** The token usage, if it had arrived; usually `undefined`. */
   declare readonly usage: unknown
-  /** The chunks that had arrived, at most the first MiB of them. */
+  /** The chunks that had arrived, at most their first MiB. */
   declare readonly chunks: readonly unknown[]
   constructor(
     message: string,
@@ -192,7 +194,7 @@ export class StreamError extends StackError {
     } = {},
   ) {
     super(message, { code: 'STREAM', status: 502, cause })
-    // Not enumerable: an error logged whole must not log the answer.
+    // Not enumerable, so that logging the whole error does not log the answer.
     for (const [name, value] of Object.entries({ text, usage, chunks }))
       Object.defineProperty(this, name, { value, enumerable: false })
   }

@@ -36,141 +36,157 @@ import type {
   VideoOptions,
 } from './types.js'
 
-/** A layer that fits the client's stack. */
+/** A layer that can be used in the client's stack. */
 export type BlossomLayer = LayerOf<BlossomRequest, BlossomAnswer>
 
 /** Options of `createBlossom()`. */
 export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonly BlossomLayer[]> {
   /**
-   * Goes into the `Authorization` header of requests to `baseURL`, and nowhere else. Without one
-   * only model lists are served. A function is called before each attempt, so that a key can be
-   * renewed; what it throws is the attempt's failure.
+   * API key, or a function that returns one. It is sent in the `Authorization` header of requests
+   * to `baseURL`, and nowhere else. A function is called before each attempt, so that the key can
+   * be renewed; if it throws, the attempt fails with that error.
+   * @default no key, with which upstream serves only its lists of models
    */
   apiKey?: string | (() => string | Promise<string>) | undefined
-  /** Where upstream is, without `/v1`. @default 'https://gen.pollinations.ai' */
+  /** Upstream's address, without `/v1`. @default 'https://gen.pollinations.ai' */
   baseURL?: string | undefined
-  /** Sent with every request. Those that the client sets itself are refused. */
+  /**
+   * Extra headers for every request. Headers that the client sets itself are not allowed.
+   * @default none
+   */
   headers?: Readonly<Record<string, string>> | undefined
   /**
-   * An undici dispatcher to send through. It stays yours: the client never closes it.
-   * @default one of its own
+   * An undici dispatcher that sends all requests, such as a `ProxyAgent`. The client never closes
+   * it.
+   * @default an agent of the client's own
    */
   dispatcher?: Dispatcher | undefined
-  /** What the client calls itself. @default 'blossom-stack/VERSION' */
+  /** Value of the `user-agent` header. @default 'blossom-stack/VERSION' */
   userAgent?: string | undefined
   /**
-   * Largest answer that is read; an event of a stream may have 8 MiB at most. Bytes.
+   * Maximum size of an answer, in bytes, at least 1. A single event of a stream is also limited to
+   * 8 MiB. Larger answers fail with `TOO_LARGE`.
    * @default 33554432 (32 MiB)
    */
   maxResponseBytes?: number | undefined
   /**
-   * Pollinations may report a balance or budget that is used up, and a model that the key may not
-   * use, as an answer of 200 with an assistant's text. `error` makes a `PaymentRequiredError` or a
-   * `PermissionError` of it; `pass` hands it on.
+   * How to treat notices that Pollinations sends as an answer with status 200: the balance or budget
+   * is used up, or the key may not use the model. `error` turns them into a `PaymentRequiredError`
+   * or a `PermissionError`; `pass` returns them as the answer.
    * @default 'error'
    */
   notices?: 'error' | 'pass' | undefined
   /**
-   * Called with every event of this client's calls, as it happens. What it throws is a warning and
-   * changes nothing.
+   * Called with every event of this client's calls, as it happens. If it throws, a warning is emitted
+   * and the call continues.
+   * @default none
    */
   onEvent?: EventListener | undefined
   /**
-   * What tokens of a model cost, in a unit of yours: then events and metrics hold the cost of each
-   * call. `undefined` for a model without a price.
+   * Returns the cost of a call's tokens, in a unit of your choice, or `undefined` for a model without
+   * a price. Events and metrics then include the cost of each call.
    * @default no prices
    */
   price?: ((model: string, tokens: TokenUsage) => number | undefined) | undefined
-  /** The same as `use(...layers)`. */
+  /** Layers around the client, outermost first; the same as `use(...layers)`. @default none */
   layers?: Layers | undefined
 }
 
 /**
- * The client. Its methods check what they are given before anything is sent, and reject with a
- * `ValidationError`.
+ * A client for Blossom. Its methods check their arguments before anything is sent, and reject with a
+ * `ValidationError` (`VALIDATION`) if one is invalid.
  */
 export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]> {
   /**
-   * Puts layers around the client, the first listed outermost. If it is called again, the new
-   * layers go outside the earlier ones. Returns this client, with the layers in its type.
-   * @throws ConfigError once the client has been used
+   * Adds layers around the client, the first one outermost. Layers added by a later call go outside
+   * the earlier ones. Returns this client, with the layers in its type.
+   * @throws ConfigError (`CONFIG`) after the first call, `stats()` or `describe()`
    */
   use<const More extends readonly BlossomLayer[]>(
     ...layers: More
   ): Blossom<readonly [...Layers, ...More]>
   readonly text: {
-    /** Sends one user message and gives the text of the answer. */
+    /** Sends one user message and returns the text of the answer. */
     generate(prompt: string, options?: TextOptions): Promise<TextResult>
-    /** The same as a stream. It begins once the first token is there. */
+    /** Sends one user message and streams the text of the answer. Resolves at the first token. */
     stream(prompt: string, options?: TextOptions): Promise<TextStream>
-    /** Many prompts with bounded concurrency; a prompt that fails costs its own outcome only. */
+    /**
+     * Generates a text for each prompt, with limited concurrency. A failure is reported as the
+     * outcome of its prompt and does not stop the batch.
+     */
     batch(
       prompts: Iterable<string> | AsyncIterable<string>,
       options?: BatchOptions,
     ): AsyncGenerator<BatchOutcome, undefined, undefined>
   }
   readonly chat: {
-    /** An OpenAI chat completion, body and answer as they are on the wire. */
+    /** Creates an OpenAI chat completion. Body and answer are passed through unchanged. */
     create(body: ChatBody, options?: BlossomCallOptions): Promise<ChatCompletion>
-    /** The same as a stream of chunks. */
+    /** Streams the chunks of an OpenAI chat completion. Resolves at the first output. */
     stream(
       body: ChatBody,
       options?: BlossomCallOptions,
     ): Promise<AsyncGenerator<ChatChunk, undefined, undefined>>
   }
   readonly responses: {
-    /** A response of OpenAI's Responses API, body and answer as they are on the wire. */
+    /** Creates a response of OpenAI's Responses API. Body and answer are passed through unchanged. */
     create(body: ResponsesBody, options?: BlossomCallOptions): Promise<ResponsesAnswer>
-    /** The same as a stream of events. It begins once there is something of the answer. */
+    /** Streams the events of a response of OpenAI's Responses API. Resolves at the first output. */
     stream(
       body: ResponsesBody,
       options?: BlossomCallOptions,
     ): Promise<AsyncGenerator<ResponsesEvent, undefined, undefined>>
   }
   readonly image: {
-    /** Makes an image and gives its bytes. */
+    /** Generates an image and returns its bytes. */
     generate(prompt: string, options?: ImageOptions): Promise<BytesResult>
-    /** Changes a picture by a prompt, and gives the bytes of the new one. */
+    /** Edits an image as the prompt describes and returns the bytes of the new one. */
     edit(prompt: string, options: ImageEditOptions): Promise<BytesResult>
-    /** The image's address, without a key: whoever opens it pays with their own. */
+    /**
+     * Returns the URL of an image without sending a request. The URL contains no key, so whoever
+     * opens it needs their own.
+     */
     url(prompt: string, options?: ImageFields): string
   }
   readonly audio: {
-    /** Speaks a text and gives the bytes. */
+    /** Converts a text to speech and returns the bytes of the audio. */
     speech(text: string, options?: SpeechOptions): Promise<BytesResult>
-    /** Writes down what is said in a file; upstream takes 25 MB at most. */
+    /** Transcribes an audio file. Upstream accepts at most 25 MB. */
     transcribe(file: FileInput, options?: TranscribeOptions): Promise<Transcript>
   }
   readonly video: {
-    /** Makes a video and gives its bytes. */
+    /** Generates a video and returns its bytes. */
     generate(prompt: string, options?: VideoOptions): Promise<BytesResult>
   }
   readonly embeddings: {
-    /** At most 32 inputs upstream; a `batcher` merges small calls and divides large ones. */
+    /**
+     * Returns one vector for each input. Upstream accepts at most 32 inputs in a call; the `batcher`
+     * layer merges small calls and splits large ones.
+     */
     create(input: string | readonly string[], options?: EmbeddingOptions): Promise<EmbeddingResult>
   }
   readonly models: {
-    /** The models that upstream serves; needs no key. */
+    /** Lists the models that upstream serves. Needs no key. */
     list(options?: BlossomCallOptions): Promise<Model[]>
   }
   readonly account: {
-    /** What is left on the account, in pollen. */
+    /** Returns the account's remaining balance, in pollen. */
     balance(options?: BlossomCallOptions): Promise<{ balance: number }>
   }
   /**
-   * Any other path, through the same stack. JSON comes parsed, other answers as `{ bytes,
-   * contentType }`, with `stream: true` in the body an async generator.
+   * Sends a request to any other path, through the same stack. Returns parsed JSON; `{ bytes,
+   * contentType }` for other content types; or an async generator if the body has `stream: true`.
    */
   request<Answer = unknown>(request: RawRequest, options?: BlossomCallOptions): Promise<Answer>
-  /** The layers' stats, keyed by their names. */
+  /** Returns the layers' stats, keyed by layer name. */
   stats(): StackStats<Layers>
-  /** The layers, outermost first, with live stats and a note where the order is odd. */
+  /** Returns the layers, outermost first, with their stats and a note where the order looks wrong. */
   describe(): LayerDescription[]
   /**
-   * Lets running calls finish, ends waiting ones with `CLOSED`, cuts what is left after `timeoutMs`
-   * (30 s), closes the connections.
+   * Closes the client. Waiting calls fail with `CLOSED`; running calls may finish until `timeoutMs`
+   * (default 30,000) and are then aborted; finally the connections are closed.
    */
   close(options?: CloseOptions): Promise<void>
-  /** `close()`, for `await using`. */
+  /** Calls `close()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
 }

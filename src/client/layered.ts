@@ -19,13 +19,13 @@ import type { BlossomAnswer, BlossomCallOptions } from './types.js'
 import type { Upstream } from './upstream.js'
 import type { Outgoing } from './wire/outgoing.js'
 
-/** What is used of a stack beside its public methods. */
+/** Methods of a stack that only this library uses. */
 interface StackInternals {
   [LAYERS](): readonly LayerEntry[]
   [LISTEN](listener: EventListener): () => void
 }
 
-/** The client's stack: layers are added until the first call composes it. */
+/** The client's stack. Layers can be added until the first call, which composes it. */
 export class LayeredClient<Layers extends readonly BlossomLayer[]> {
   readonly #upstream: Upstream
   readonly #groups: (readonly BlossomLayer[])[]
@@ -33,7 +33,7 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
   #stack: Stack<Outgoing, BlossomAnswer, Layers> | undefined
   #closing: Promise<void> | undefined
 
-  /** @param principal a digest of whose key pays, and where */
+  /** @param principal a digest of the key and the base URL, which separates cached answers */
   constructor(
     upstream: Upstream,
     layers: Layers,
@@ -42,7 +42,7 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
   ) {
     this.#upstream = upstream
     this.#groups = [layers]
-    // Its name is what events call the stack.
+    // Events report the stack by this function's name.
     const blossom = (request: Outgoing, context: Context) => upstream.send(request, context)
     this.#foundation = base(blossom, { ...clientTraits(principal), ...traits })
   }
@@ -50,7 +50,7 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
   use(layers: readonly BlossomLayer[]): void {
     if (this.#stack !== undefined)
       throw new ConfigError(
-        'use: the client has been used already; add its layers before the first call, stats() or describe().',
+        'use: the client is already in use; add layers before the first call, stats() or describe().',
       )
     if (layers.some((layer) => typeof layer !== 'function'))
       throw new ConfigError(
@@ -68,7 +68,7 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
   }
 
   call<Answer>(request: Outgoing, options: BlossomCallOptions): Promise<Answer> {
-    // All but the key is for the stack to check.
+    // The stack checks all other options.
     if (!bringsKey(options)) return this.stack(request, options) as Promise<Answer>
     const { apiKey, ...rest } = Object.fromEntries(entriesOf('The call', options))
     const asked = apiKey === undefined ? request : request.paidBy(apiKey)

@@ -8,11 +8,11 @@ const refuse = (sentence: string): never => {
 
 export interface Address {
   readonly origin: string
-  /** Path before every request's own; empty or beginning with `/`. */
+  /** Prefix of every request's path: empty, or beginning with `/`. */
   readonly prefix: string
 }
 
-/** Where requests go: an http or https address, without credentials, query or fragment. */
+/** Parses the base URL: http or https, without credentials, query or fragment. */
 export function readBaseURL(baseURL: unknown): Address {
   const shape = `option "baseURL" must be an http or https URL such as ${DEFAULT_BASE_URL}`
   if (typeof baseURL !== 'string' || !URL.canParse(baseURL) || /[\s\\]/.test(baseURL))
@@ -29,12 +29,12 @@ export function readBaseURL(baseURL: unknown): Address {
   return { origin, prefix }
 }
 
-/** A key, or what gives the key of each attempt. */
+/** A key, or a function that returns the key for each attempt. */
 export type ApiKey = string | (() => Promise<string>)
 
 /**
- * A key is one word of printable ASCII: whatever else would end up as a broken header. It is never
- * shown.
+ * Checks a key: one word of printable ASCII, as anything else would make an invalid header. Errors
+ * never show its value.
  */
 export function readKey(apiKey: unknown): ApiKey | undefined {
   if (apiKey === undefined) return undefined
@@ -59,7 +59,7 @@ function keyOf(apiKey: unknown): string {
 const RESERVED =
   /^(authorization|host|content-type|content-length|transfer-encoding|connection|keep-alive|proxy-connection|accept-encoding|user-agent|cookie|expect|upgrade|te|trailer)$/
 
-/** A `Headers` or a `Map` shows no fields of its own: it would pass for no headers at all. */
+/** Accepts plain objects only: a `Headers` or a `Map` has no own fields and would look empty. */
 function entriesOf(headers: unknown): [string, unknown][] | undefined {
   try {
     const proto: unknown =
@@ -80,11 +80,13 @@ export function readHeaders(headers: unknown): string[] {
     return refuse('option "headers" must be a plain object of names and values.')
   return entries.flatMap(([name, value]) => {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name))
-      refuse('option "headers" holds a name that is no header name.')
+      refuse('option "headers" contains an invalid header name.')
     if (RESERVED.test(name.toLowerCase()))
-      refuse(`option "headers" must not set ${JSON.stringify(name)}: the client does.`)
+      refuse(`option "headers" must not set ${JSON.stringify(name)}: the client controls it.`)
     if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
-      refuse(`option "headers" must give ${JSON.stringify(name)} one line of printable ASCII.`)
+      refuse(
+        `option "headers": the value of ${JSON.stringify(name)} must be one line of printable ASCII.`,
+      )
     }
     return [name, value as string]
   })

@@ -17,8 +17,8 @@ import { areWorthKeeping } from './wire/stream-progress.js'
 import { conversation, tokenUsage, weigh } from './wire/tokens.js'
 
 /**
- * What the client's layers must know of its requests. `principal` is a digest of whose key pays,
- * and where.
+ * What the layers need to know about the client's requests and answers. `principal` is a digest of
+ * the key and the base URL.
  */
 export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAnswer, unknown> {
   return {
@@ -26,7 +26,8 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     key: (request, use) => {
       const { identity, stream, body } = request
       if (identity === undefined) return undefined
-      // A stored stream serves a plain call; one in progress does not, nor one with other options.
+      // A stored stream can answer a plain call. A stream in progress can only be shared with calls
+      // that stream with the same options.
       const form =
         use === 'dedupe' && stream ? `stream ${JSON.stringify(body?.stream_options ?? null)} ` : ''
       return `${form}${request.principal ?? principal} ${identity}`
@@ -55,7 +56,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
     variant: ({ body }) => (asksForUsage(body) ? WITH_USAGE : ''),
     replay: (chunks, { body }, variant) => {
       if (!asksForUsage(body)) return withoutUsage(chunks)
-      // Some servers report no usage though they are asked to: then nobody else would get it.
+      // Some servers report no usage even when asked to. A new request would not get it either.
       const isServed =
         variant === WITH_USAGE || chunks.some((chunk) => usageIn(chunk) !== undefined)
       return isServed ? chunks : undefined
@@ -72,7 +73,7 @@ export function clientTraits(principal: string): BaseTraits<Outgoing, BlossomAns
   }
 }
 
-/** The plain answer that a whole stream holds, if it holds one. */
+/** The plain answer that a complete stream contains, if it contains one. */
 function fromStream(chunks: readonly unknown[], request: Outgoing): BlossomAnswer | undefined {
   if (isResponses(request)) {
     const response = chunks.map(lastResponse).findLast((last) => last !== undefined)
@@ -80,24 +81,24 @@ function fromStream(chunks: readonly unknown[], request: Outgoing): BlossomAnswe
   }
   if (!isChat(request)) return undefined
   const data = fromChunks(chunks)
-  // A stream that was not asked for its usage has none, and a plain answer always has: whoever
-  // counts by it must not lose it.
+  // A plain answer always reports its usage. A stream that was not asked for it does not, so it
+  // cannot serve a plain call.
   return data?.usage && { data: Json.of(data), requestId: undefined }
 }
 
-/** The variant of a stream that was asked to report its usage. */
+/** The variant name of streams that were asked to report their usage. */
 const WITH_USAGE = 'usage'
 
 /**
- * The chunks of a stored stream for a request that did not ask for its usage: without the one that
- * has no choices, which many readers do not expect.
+ * The chunks of a stored stream for a request that did not ask for usage: without the usage chunk,
+ * whose empty list of choices many clients do not expect.
  */
 function withoutUsage(chunks: readonly unknown[]): readonly unknown[] {
   const isForUsage = (chunk: unknown) => usageIn(chunk)?.choices.length === 0
   return chunks.some(isForUsage) ? chunks.filter((chunk) => !isForUsage(chunk)) : chunks
 }
 
-/** A chunk that holds usage, if it is one. What comes as text is parsed only where it may be. */
+/** Returns a chunk if it contains usage. Unparsed text is parsed only if it mentions usage. */
 function usageIn(chunk: unknown): { readonly choices: readonly unknown[] } | undefined {
   if (isJson(chunk) && !chunk.text.includes('"usage"')) return undefined
   const value = isJson(chunk) ? chunk.value : chunk
@@ -125,7 +126,7 @@ function isAnswer(answer: unknown): answer is BlossomAnswer {
     : (isCompletion(body) || isTextCompletion(body)) && isWorthKeeping(body.choices)
 }
 
-/** The value of a JSON answer, to look at. A layer of the user's may give a plain object. */
+/** The value of a JSON answer, to read only. A user's own layer may return a plain object. */
 function dataOf(answer: object): unknown {
   const { data } = answer as Partial<JsonAnswer>
   return isJson(data) ? data.value : data

@@ -8,7 +8,7 @@ export type * from './types/responses.js'
 
 // Shapes of the Pollinations gateway, from its public documentation and source as of 2026-11.
 
-/** Tokens that upstream counted. */
+/** Token counts as reported by upstream. */
 export interface Usage {
   readonly promptTokens: number
   readonly completionTokens: number
@@ -19,32 +19,32 @@ export interface Usage {
 export interface TextOptions extends BlossomCallOptions {
   /** A model's id, from `models.list()`. @default 'openai' */
   model?: string | undefined
-  /** At least 1. */
+  /** Maximum number of tokens in the answer, at least 1. @default upstream's */
   maxTokens?: number | undefined
-  /** 0 to 2. @default upstream's, which is 1 */
+  /** Sampling temperature, 0 to 2. @default upstream's, which is 1 */
   temperature?: number | undefined
-  /** 0 to 1. */
+  /** Nucleus sampling: share of the probability mass to sample from, 0 to 1. @default upstream's */
   topP?: number | undefined
-  /** For answers that can be repeated, where the model can. */
+  /** Seed for repeatable answers, an integer, for models that support it. @default upstream's */
   seed?: number | undefined
-  /** Where the model stops writing. */
+  /** Strings at which the model stops. @default none */
   stop?: string | readonly string[] | undefined
 }
 
-/** What `text.generate()` gives. */
+/** Result of `text.generate()`. */
 export interface TextResult {
   readonly text: string
   /** The model that answered, as named in the answer. */
   readonly model: string
   readonly usage: Usage | undefined
   readonly finishReason: string | undefined
-  /** Upstream's id of the request. */
+  /** Upstream's request id. */
   readonly requestId: string | undefined
-  /** Whether our own cache had it. */
+  /** Whether the answer came from the `cache` layer. */
   readonly cached: boolean
-  /** Requests made for it; 0 for a hit. */
+  /** Number of requests sent for this call; 0 for a cache hit. */
   readonly attempts: number
-  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  /** Upstream's headers: request id, cache, model used, rate limits. Empty for a cache hit. */
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -53,45 +53,45 @@ export interface TextPiece {
   readonly text: string
 }
 
-/** A text stream; leave it by `break`, `return()` or the call's signal. */
+/** A stream of text. To end it early, use `break`, `return()` or the call's signal. */
 export interface TextStream extends AsyncGenerator<TextPiece, undefined, undefined> {
-  /** Token counts; undefined until the stream has ended, or when upstream sends none. */
+  /** Token counts; `undefined` until the stream has ended, or if upstream reports none. */
   readonly usage: Usage | undefined
-  /** Why the model stopped; undefined until the stream has ended. */
+  /** Why the model stopped; `undefined` until the stream has ended. */
   readonly finishReason: string | undefined
-  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  /** Upstream's headers: request id, cache, model used, rate limits. Empty for a cache hit. */
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** What an image is made by. */
+/** Fields that describe an image to generate. */
 export interface ImageFields {
   /** A model's id, from `models.list()`. @default 'flux' */
   model?: string | undefined
-  /** Pixels. @default upstream's, which is 1024 */
+  /** Width in pixels, 1 to 16,384. @default upstream's, which is 1024 */
   width?: number | undefined
-  /** Pixels. @default upstream's, which is 1024 */
+  /** Height in pixels, 1 to 16,384. @default upstream's, which is 1024 */
   height?: number | undefined
-  /** For answers that can be repeated, where the model can. */
+  /** Seed for repeatable images, an integer, for models that support it. @default upstream's */
   seed?: number | undefined
-  /** Lets a model improve the prompt first. */
+  /** Whether a language model improves the prompt first. @default upstream's */
   enhance?: boolean | undefined
-  /** What should not be in the image. */
+  /** What the image must not show. @default none */
   negativePrompt?: string | undefined
-  /** Keeps the image out of upstream's public feed. */
+  /** Whether to keep the image out of upstream's public feed. @default upstream's */
   private?: boolean | undefined
-  /** No logo of upstream's in the image. */
+  /** Whether to leave upstream's logo out of the image. @default upstream's */
   nologo?: boolean | undefined
-  /** Does not add the image to upstream's public feed. */
+  /** Whether to keep the image out of upstream's public feed, like `private`. @default upstream's */
   nofeed?: boolean | undefined
-  /** Refuses what is not fit for everyone. */
+  /** Whether upstream rejects unsafe content. @default upstream's */
   safe?: boolean | undefined
-  /** How much work goes into it, for models that know the setting. */
+  /** Quality of the image, for models that support the setting. @default upstream's */
   quality?: 'low' | 'medium' | 'high' | 'hd' | undefined
-  /** Address of an image to start from. */
+  /** URL of an image to start from. @default none */
   image?: string | undefined
-  /** A transparent background, for models that can. */
+  /** Whether the background is transparent, for models that support it. @default upstream's */
   transparent?: boolean | undefined
-  /** How closely the image follows the prompt. */
+  /** How closely the image follows the prompt. @default upstream's */
   guidanceScale?: number | undefined
 }
 
@@ -102,19 +102,19 @@ export interface ImageOptions extends ImageFields, BlossomCallOptions {}
 export interface SpeechOptions extends BlossomCallOptions {
   /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
-  /** Who speaks. @default 'alloy' */
+  /** Name of the voice. @default 'alloy' */
   voice?: string | undefined
-  /** Such as `mp3` or `wav`. @default upstream's */
+  /** Audio format, such as `mp3` or `wav`. @default upstream's */
   responseFormat?: string | undefined
-  /** How fast it is spoken; 1 is the voice's own. */
+  /** Speed of the speech, 0.25 to 4; 1 is normal. @default upstream's */
   speed?: number | undefined
 }
 
-/** An image, speech, or a video. */
+/** The bytes of an image, of speech, or of a video. */
 export interface BytesResult {
   readonly bytes: Uint8Array
   readonly contentType: string
-  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  /** Upstream's headers: request id, cache, model used, rate limits. Empty for a cache hit. */
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -122,81 +122,81 @@ export interface BytesResult {
 export interface EmbeddingOptions extends BlossomCallOptions {
   /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
-  /** Length of each vector, for models that can shorten it. */
+  /** Length of each vector, 1 to 65,536, for models that support it. @default upstream's */
   dimensions?: number | undefined
 }
 
-/** What `embeddings.create()` gives. */
+/** Result of `embeddings.create()`. */
 export interface EmbeddingResult {
   /** One vector for each input, in order. */
   readonly embeddings: number[][]
   readonly model: string
-  /** Of calls that a batcher merged: this call's share by the length of its inputs. */
+  /** Token counts. If a `batcher` merged calls, this call's share by the length of its inputs. */
   readonly usage: Usage | undefined
-  /** What upstream said beside it: request id, cache, model used, limits. Empty for a hit. */
+  /** Upstream's headers: request id, cache, model used, rate limits. Empty for a cache hit. */
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** One entry of `models.list()`: its `id`, and whatever else upstream lists. */
+/** An entry of `models.list()`: its `id`, and the other fields that upstream lists. */
 export interface Model {
   readonly id: string
   readonly [field: string]: unknown
 }
 
-/** Any other request through the same stack. */
+/** A request to any path, for `request()`. */
 export interface RawRequest {
-  /** @default 'GET', or 'POST' with a body */
+  /** HTTP method. @default 'GET', or 'POST' with a body */
   method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | undefined
-  /** Path and query, beginning with `/`; sent as it is, so encode what is in it. */
+  /** Path and query, beginning with `/`. It is sent unchanged, so percent-encode its parts. */
   path: string
-  /** Sent as JSON. With `stream: true` in it the answer is a stream of parsed events. */
+  /** Body, sent as JSON. With `stream: true` the answer is a stream of parsed events. @default none */
   body?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** What goes through the client's stack. */
+/** A request as the layers of a client's stack see it. */
 export interface BlossomRequest {
   readonly method: string
   readonly path: string
-  /** The body as it is sent: the same bytes at every attempt. */
+  /** The serialized body, which is the same for every attempt. */
   readonly payload: string | undefined
-  /** The same, parsed. It is not frozen, but must not be changed. */
+  /** The parsed body. It is not frozen, but must not be changed. */
   readonly body: Readonly<Record<string, unknown>> | undefined
   readonly stream: boolean
-  /** A form with files, sent instead of the body, which then says what is known of it. */
+  /** A form with files, sent instead of `body`; `body` then holds only its known fields. */
   readonly upload?: { readonly contentType: string } | undefined
-  /** What the answer must be: JSON, bytes, or whichever its content type names. */
+  /** The form that the answer must have: JSON, bytes, or whatever its content type says. */
   readonly accept: 'json' | 'bytes' | 'any'
 }
 
-/** What comes back through the client's stack when it is not a stream. */
+/** A JSON answer as the layers of a client's stack see it. */
 export interface JsonAnswer {
-  /** As it came: text, and the value when it is asked for. */
+  /** The JSON text, which is parsed when its value is needed. */
   readonly data: Json
   readonly requestId: string | undefined
 }
-/** Bytes that come back through the client's stack. */
+/** An answer in bytes as the layers of a client's stack see it. */
 export interface BytesAnswer {
   readonly bytes: Uint8Array
   readonly contentType: string
   readonly requestId: string | undefined
   /**
-   * Upstream gave no length and ended with the connection, so a part of the answer would look like
-   * the whole: it is not cached.
+   * Set if upstream sent no length and ended the answer by closing the connection. It may be
+   * incomplete, so it is not cached.
    */
   readonly unmeasured?: true
 }
-/** All that comes back through the client's stack. */
+/** Any answer that the layers of a client's stack see. */
 export type BlossomAnswer = JsonAnswer | BytesAnswer | AsyncIterable<unknown>
 
-/** The client's note in `meta`, under `client`. */
+/** The client's entry in a call's `meta`, under the key `client`. */
 export interface ClientNote {
-  /** Requests sent for this call. */
+  /** Number of requests sent for this call. */
   attempts: number
-  /** Upstream's id of the last one. */
+  /** Upstream's request id of the last one. */
   requestId: string | undefined
   /**
-   * Headers of the last answer that are safe and of use: request id, cache, model used, limits. Empty
-   * while there is none.
+   * Safe headers of the last answer: request id, cache, model used, rate limits. Empty before the
+   * first answer.
    */
   readonly headers: Readonly<Record<string, string>>
 }

@@ -24,11 +24,11 @@ export interface UpstreamSettings {
   readonly headers: readonly string[]
   readonly maxResponseBytes: number
   readonly notices: 'error' | 'pass'
-  /** The user's own. It is never closed here. */
+  /** The dispatcher passed by the user, which is never closed here. */
   readonly dispatcher: Dispatcher | undefined
 }
 
-/** The base of the client's stack: sends one request, and gives its answer. */
+/** The base of the client's stack: sends one request and returns its answer. */
 export class Upstream {
   readonly #settings: UpstreamSettings
   readonly #agents: Agents
@@ -42,7 +42,7 @@ export class Upstream {
     const { address, apiKey } = this.#settings
     const { transport } = context
     const target = transport?.baseURL === undefined ? address : readBaseURL(transport.baseURL)
-    // The client's own key is for its own address; a member at another one brings its own.
+    // The client's key is sent to its own address only. Pool members elsewhere need their own key.
     const key =
       request.key ?? transport?.apiKey ?? (target.origin === address.origin ? apiKey : undefined)
     if (typeof key !== 'function') return this.#send(request, context, target, key)
@@ -101,7 +101,7 @@ export class Upstream {
   }
 }
 
-/** The value, unless the call is aborted before it is there. */
+/** Awaits the value, or rejects as soon as the call is aborted. */
 async function untilAborted<T>(value: Promise<T>, cancel: Cancel): Promise<T> {
   let listener: AbortListener | undefined
   const aborted = new Promise<never>((_, reject) => {
@@ -115,18 +115,18 @@ async function untilAborted<T>(value: Promise<T>, cancel: Cancel): Promise<T> {
   }
 }
 
-/** What is sent. A stream of bytes is read no faster than it goes out. */
+/** The body to send. A stream of bytes is read only as fast as it is sent. */
 function bodyOf({ payload, upload }: Outgoing): string | Buffer | null {
   // undici takes any iterable of bytes; its types name the most common ones.
   return payload ?? (upload?.take() as Buffer | undefined) ?? null
 }
 
-/** What a dispatcher throws instead of reporting it to the handler. */
+/** The error for a dispatcher that throws instead of calling the handler's `onError`. */
 function dispatchFailure(error: unknown): StackError {
   if ((error as { code?: unknown } | null)?.code !== 'UND_ERR_INVALID_ARG')
     return networkFailure(error)
   return new ConfigError(
-    'createBlossom: option "dispatcher" does not take the requests of undici 6 or 7; give one of these versions.',
+    'createBlossom: option "dispatcher" rejected the request; pass a dispatcher from undici 6 or 7.',
   )
 }
 

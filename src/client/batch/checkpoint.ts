@@ -3,8 +3,8 @@ import { digest, isRecord, parseJson } from '../../core/index.js'
 import type { TextResult } from '../types.js'
 
 /**
- * A file of finished items, one line of JSON each, so that a batch that was stopped goes on where
- * it was. A line cut short by a crash is skipped.
+ * A file with one JSON line for each finished item, from which an interrupted batch continues. A
+ * line that a crash left incomplete is skipped.
  */
 export class Checkpoint {
   readonly #file: FileHandle
@@ -21,18 +21,18 @@ export class Checkpoint {
       throw error
     })
     const file = await open(path, 'a')
-    // What follows a line cut short must not become part of it.
+    // End an incomplete last line, so that the next one does not continue it.
     if (before !== '' && !before.endsWith('\n')) await file.appendFile('\n')
     return new Checkpoint(file, readLines(before))
   }
 
-  /** The result of this prompt at this place, if it is known. */
+  /** The stored result for this prompt at this index, if there is one. */
   get(index: number, prompt: string): TextResult | undefined {
     return this.#kept.get(keyOf(index, prompt))
   }
 
   async add(index: number, prompt: string, result: TextResult): Promise<void> {
-    // What was said beside it is of that call alone.
+    // The headers describe one HTTP answer and mean nothing in a later run.
     const { headers: _, ...kept } = result
     await this.#file.appendFile(`${JSON.stringify({ key: keyOf(index, prompt), ...kept })}\n`)
   }
@@ -52,7 +52,7 @@ function readLines(text: string): Map<string, TextResult> {
       if (isRecord(result) && typeof key === 'string' && typeof result.text === 'string')
         kept.set(key, { ...result, headers: {} })
     } catch {
-      // An empty line, or one that a crash cut short.
+      // An empty line, or one that a crash left incomplete.
     }
   }
   return kept

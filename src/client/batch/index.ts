@@ -6,34 +6,35 @@ import { type BatchOutcome, type BatchProgress, type Entry, Window } from './win
 
 export type { BatchOutcome, BatchProgress } from './window.js'
 
-/** Options of `text.batch()`. Those of `text.generate()` apply to each prompt. */
+/** Options of `text.batch()`. The options of `text.generate()` apply to each prompt. */
 export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
-  /** Prompts in progress at once. @default 5 */
+  /** Maximum number of prompts in progress at once, 1 to 10,000. @default 5 */
   concurrency?: number | undefined
-  /** Outcomes as they come, or in the order of the prompts. @default 'finished' */
+  /** Order of the outcomes: as they finish, or in the order of the prompts. @default 'finished' */
   order?: 'finished' | 'input' | undefined
-  /** Called after each outcome. What it throws is a warning and changes nothing. */
+  /** Called after each outcome. If it throws, a warning is emitted and the batch continues. */
   onProgress?: ((progress: BatchProgress) => void) | undefined
   /**
-   * Rough cost of a prompt, in any unit: the costliest begin first. It needs all prompts at once,
-   * so it reads them all.
+   * Returns the rough cost of a prompt, in any unit; the most expensive prompts start first. With
+   * it, all prompts are read into memory before the first one starts.
    */
   estimate?: ((prompt: string) => number) | undefined
   /**
-   * A file to which each success is added as a line of JSON; those it holds already are not asked
-   * for again.
+   * Path of a file that stores each success as a line of JSON. Prompts whose result is already in
+   * the file are not sent again.
    */
   checkpoint?: string | undefined
 }
 
-/** Outcomes that may wait for their reader, or for their turn, before no more prompts start. */
+/** Maximum number of outcomes waiting to be read; no more prompts start while it is reached. */
 const AHEAD = 1_000
 
 type Generate = (prompt: string, options: TextOptions) => Promise<TextResult>
 type Prompts = Iterable<string> | AsyncIterable<string>
 
 /**
- * Generates a text for each prompt. Leaving the loop, or the signal, ends the calls in progress.
+ * Generates a text for each prompt. Leaving the loop, or aborting the signal, aborts the calls in
+ * progress.
  * @internal
  */
 export async function* runBatch(
@@ -46,7 +47,8 @@ export async function* runBatch(
   const source = estimate === undefined ? indexed(prompts) : await costliestFirst(prompts, estimate)
   const window = new Window(source, {
     ...settings,
-    // Sorted by cost, the first prompt may start last; all of them are in memory anyway.
+    // When sorted by cost, the first prompt may start last, so a limit could block `order: 'input'`
+    // forever. All prompts are in memory anyway.
     ahead: estimate === undefined ? AHEAD : Number.POSITIVE_INFINITY,
     total: Array.isArray(prompts) ? prompts.length : undefined,
     checkpoint: file === undefined ? undefined : await Checkpoint.open(file),
@@ -71,12 +73,12 @@ function readBatchOptions(prompts: Prompts, options: BatchOptions | undefined) {
     (!iterable?.[Symbol.iterator] && !iterable?.[Symbol.asyncIterator])
   ) {
     throw new ValidationError(
-      'text.batch: the prompts must be a list, or another iterable, of strings.',
+      'text.batch: the prompts must be an array or another iterable of strings.',
     )
   }
   if (call.signal !== undefined && typeof call.signal?.throwIfAborted !== 'function')
     throw new ValidationError('text.batch: option "signal" must be an AbortSignal.')
-  // The rest is each call's, and checked by it; a wrong one is every prompt's outcome.
+  // Each call checks its remaining options itself, so an invalid one fails every prompt.
   const rest: Omit<TextOptions, 'signal'> = Object.fromEntries(
     entries.filter(([name]) => !BATCH_NAMES.has(name) && name !== 'signal'),
   )
@@ -94,7 +96,7 @@ async function* indexed(prompts: Prompts): AsyncGenerator<Entry, undefined, unde
   for await (const prompt of prompts) yield [index++, prompt]
 }
 
-/** Costliest first: the batch then waits least for the prompts that start last. */
+/** Most expensive first, so that the batch does not end by waiting for one long prompt. */
 async function costliestFirst(prompts: Prompts, estimate: (prompt: string) => number) {
   const all: Entry[] = []
   for await (const entry of indexed(prompts)) all.push(entry)

@@ -2,23 +2,23 @@ import { cancelOf, now, runHook } from '../../core/index.js'
 import type { TextOptions, TextResult } from '../types.js'
 import type { Checkpoint } from './checkpoint.js'
 
-/** One prompt's outcome; `index` is its place among the prompts, from 0. */
+/** The outcome of one prompt; `index` is the position of the prompt, from 0. */
 export type BatchOutcome =
   | ({ readonly index: number; readonly ok: true } & TextResult)
   | { readonly index: number; readonly ok: false; readonly error: unknown }
 
-/** How far a batch is. */
+/** Progress of a batch. */
 export interface BatchProgress {
-  /** Outcomes so far, failures included. */
+  /** Outcomes so far, including failures. */
   readonly done: number
   readonly failed: number
   readonly running: number
-  /** How many there are, when that is known. */
+  /** Number of prompts; `undefined` unless they were given as an array. */
   readonly total: number | undefined
   readonly elapsedMs: number
 }
 
-/** A prompt with its place among the prompts. */
+/** A prompt and its position among the prompts. */
 export type Entry = readonly [index: number, prompt: string]
 
 interface WindowOptions {
@@ -26,14 +26,14 @@ interface WindowOptions {
   readonly order?: 'finished' | 'input' | undefined
   readonly onProgress?: ((progress: BatchProgress) => void) | undefined
   readonly signal?: AbortSignal | undefined
-  /** Outcomes that may wait for their reader, or for their turn, before no more prompts start. */
+  /** Maximum number of outcomes waiting to be read; no more prompts start while it is reached. */
   readonly ahead: number
   readonly total: number | undefined
   readonly checkpoint: Checkpoint | undefined
   generate(prompt: string, options: Pick<TextOptions, 'signal'>): Promise<TextResult>
 }
 
-/** A sliding window over the prompts: as soon as one has its outcome the next one starts. */
+/** Runs the prompts in a sliding window: as soon as one finishes, the next one starts. */
 export class Window {
   readonly #source: AsyncGenerator<Entry, undefined, undefined>
   readonly #options: WindowOptions
@@ -57,7 +57,7 @@ export class Window {
 
   async *outcomes(): AsyncGenerator<BatchOutcome, undefined, undefined> {
     const { signal } = this.#options
-    // Many batches may share one long-lived signal: on it they are one listener.
+    // Many batches may share one long-lived signal; `cancelOf` adds only one listener to it.
     const unlisten = signal && cancelOf(signal).onAbort(() => this.#abort(signal.reason))
     try {
       this.#fill()
@@ -160,7 +160,9 @@ export class Window {
   async #leave(): Promise<void> {
     this.#isExhausted = true
     this.#isLeft = true
-    this.#leaving.abort(new DOMException('The batch was left.', 'AbortError'))
+    this.#leaving.abort(
+      new DOMException('Aborted: the loop over the batch has ended.', 'AbortError'),
+    )
     runHook("text.batch: the prompts' return()", () => this.#source.return(undefined))
     await this.#options.checkpoint?.close()
   }

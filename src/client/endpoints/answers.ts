@@ -10,22 +10,22 @@ import { NOTE } from '../upstream.js'
 import type { Outgoing } from '../wire/outgoing.js'
 import type { Call } from './call.js'
 
-/** The JSON of an answer, for one caller. A layer of the user's may give a plain object. */
+/** The JSON of an answer, for one caller. A user's own layer may return a plain object. */
 export function dataOf({ data }: JsonAnswer): unknown {
   return isJson(data) ? data.take() : data
 }
 
-/** What callers get of an answer of bytes. */
+/** The public fields of an answer in bytes. */
 export const bytesOf = ({ bytes, contentType }: BytesAnswer): Omit<BytesResult, 'headers'> => ({
   bytes,
   contentType,
 })
 
-/** What upstream said beside its answer; empty where it was not asked. */
+/** Headers of upstream's answer; empty if no request was sent. */
 export const headersIn = (meta: ReadonlyMap<string, unknown>): Readonly<Record<string, string>> =>
   (meta.get(NOTE) as Partial<ClientNote> | undefined)?.headers ?? {}
 
-/** An answer, and what upstream said beside it. */
+/** Sends a request and returns its answer with upstream's headers. */
 export async function askWithHeaders<Answer>(
   call: Call,
   request: Outgoing,
@@ -36,7 +36,7 @@ export async function askWithHeaders<Answer>(
   return { answer, headers: headersIn(meta) }
 }
 
-/** An answer of bytes, as callers get it. */
+/** Sends a request and returns the bytes of its answer with upstream's headers. */
 export async function bytesFrom(
   call: Call,
   request: Outgoing,

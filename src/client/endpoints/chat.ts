@@ -7,7 +7,7 @@ import { dataOf } from './answers.js'
 import type { Call } from './call.js'
 import { checkForm } from './form.js'
 
-/** `chat.create` and `chat.stream`: OpenAI's body and answers as they are on the wire. */
+/** `chat.create` and `chat.stream`: OpenAI's request bodies and answers, unchanged. */
 export function chatEndpoints(call: Call): Blossom['chat'] {
   return {
     create: async (body, options = {}) => {
@@ -28,7 +28,7 @@ function readBody(method: string, body: ChatBody, stream: boolean): Outgoing {
       `${method}: the body must be an object with a list of at least one message.`,
     )
   checkForm(method, body, stream)
-  // A conversation that grows while its call waits must not change what the call is known by.
+  // A copy: if the caller adds a message while the call waits, its cache key must not change.
   const messages = [...body.messages]
   return new Outgoing('POST', CHAT, { ...body, messages, ...(stream && { stream }) }, 'json')
 }

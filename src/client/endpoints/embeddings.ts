@@ -28,9 +28,9 @@ export function embeddingEndpoints(call: Call): Blossom['embeddings'] {
       )
       if (typeof input !== 'string' && (!Array.isArray(input) || input.length === 0))
         throw new ValidationError(
-          'embeddings.create: the input must be a string or a list of strings.',
+          'embeddings.create: the input must be a string or a non-empty list of strings.',
         )
-      // A copy: a caller's list may change while a batcher waits for more.
+      // A copy: the caller's list may change while a batcher waits for more calls.
       const inputs: string | string[] = typeof input === 'string' ? input : [...input]
       for (const item of [inputs].flat()) checkPrompt('embeddings.create', item)
       const body = {

@@ -1,8 +1,9 @@
 import { ValidationError } from '../../core/index.js'
 
 /**
- * Whether an answer is streamed is said by the name of the method.
- * @throws ValidationError when the body says otherwise
+ * Checks that `stream` in a body agrees with the method, whose name decides whether the answer is
+ * streamed.
+ * @throws ValidationError if it does not
  */
 export function checkForm(
   method: string,

@@ -55,7 +55,9 @@ async function requestOf(
     return new Outgoing('POST', PATH, body, 'json')
   }
   if (addresses.length > 0)
-    throw new ValidationError(`${METHOD}: give all pictures as files, or all as addresses.`)
+    throw new ValidationError(
+      `${METHOD}: pass either files only or addresses only; with a mask, files only.`,
+    )
   const files = await Promise.all(
     images.map((one, i) => readFile(METHOD, one as FileInput, `image-${i}.png`)),
   )
@@ -71,7 +73,7 @@ async function requestOf(
   return new Outgoing('POST', PATH, { model }, 'json', { upload })
 }
 
-/** The first bytes of the formats that models give. */
+/** The first bytes of the image formats that models return. */
 const FORMATS: readonly (readonly [type: string, beginning: string])[] = [
   ['image/png', '\x89PNG'],
   ['image/jpeg', '\xff\xd8\xff'],
@@ -84,7 +86,7 @@ function pictureIn(answer: unknown): Omit<BytesResult, 'headers'> {
   const encoded: unknown = isRecord(first) ? first.b64_json : undefined
   const bytes = Buffer.from(typeof encoded === 'string' ? encoded : '', 'base64')
   if (bytes.length === 0)
-    throw new ProtocolError('Upstream answered with something other than a picture in base64.')
+    throw new ProtocolError('Upstream answered with something other than an image in base64.')
   const begun = bytes.toString('latin1', 0, 4)
   const [contentType = 'application/octet-stream'] =
     FORMATS.find(([, beginning]) => begun.startsWith(beginning)) ?? []

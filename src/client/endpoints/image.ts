@@ -36,7 +36,7 @@ const WIRE_NAMES: Readonly<Record<string, string>> = {
   guidanceScale: 'guidance_scale',
 }
 
-/** Path and query of an image: the same fields give the same bytes, in a fixed order. */
+/** Path and query of an image. The order of the fields is fixed, so equal requests are cached as one. */
 function imagePath(method: string, prompt: string, fields: ImageFields): string {
   const query = new URLSearchParams()
   for (const name of Object.keys(imageRules) as (keyof ImageFields)[]) {
@@ -46,7 +46,7 @@ function imagePath(method: string, prompt: string, fields: ImageFields): string 
   return checkLength(method, `/image/${pathSegment(method, checkPrompt(method, prompt))}?${query}`)
 }
 
-/** `image.generate`, `image.edit` and `image.url`; `root` is the address before every path. */
+/** `image.generate`, `image.edit` and `image.url`; `root` is the client's base URL. */
 export function imageEndpoints(call: Call, root: string): Blossom['image'] {
   return {
     generate: async (prompt, options) => {

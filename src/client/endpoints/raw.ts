@@ -16,10 +16,10 @@ const rawRules = {
   ),
 }
 
-/** What the gateway sends beside a body, or in its place. */
+/** Headers that the gateway sends with a body, or an upload that it sends instead of one. */
 export type RawExtras = Pick<Outgoing, 'headers'> | Pick<Outgoing, 'upload'>
 
-/** Any other path, answered as it comes: JSON as text, streams as frames. */
+/** Sends a request to any path and returns JSON unparsed and streams as frames. */
 export async function askRaw(
   call: Call,
   raw: RawRequest,

@@ -7,7 +7,7 @@ import { dataOf } from './answers.js'
 import type { Call } from './call.js'
 import { checkForm } from './form.js'
 
-/** `responses.create` and `responses.stream`: OpenAI's body and answers as they are on the wire. */
+/** `responses.create` and `responses.stream`: OpenAI's request bodies and answers, unchanged. */
 export function responsesEndpoints(call: Call): Blossom['responses'] {
   return {
     create: async (body, options = {}) => {
@@ -30,7 +30,7 @@ function readBody(method: string, body: ResponsesBody, stream: boolean): Outgoin
       `${method}: the body must be an object whose input is a text or a list of at least one item.`,
     )
   checkForm(method, body, stream)
-  // A conversation that grows while its call waits must not change what the call is known by.
+  // A copy: if the caller adds an item while the call waits, its cache key must not change.
   const said = Array.isArray(input) ? [...input] : input
   return new Outgoing(
     'POST',

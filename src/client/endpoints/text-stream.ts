@@ -3,8 +3,7 @@ import type { TextPiece, TextStream, Usage } from '../types.js'
 import { finishReasonOf, textOf, usageOf } from '../wire/completion.js'
 
 /**
- * The text of a chat stream. It lies outside the stack, so that nothing in it can be lost to a
- * layer.
+ * The text of a chat stream. It wraps the stack's answer, so the layers still see the whole chunks.
  */
 export class ChatText extends View<unknown, TextPiece> implements TextStream {
   usage: Usage | undefined = undefined

@@ -37,14 +37,14 @@ const textRules = {
   ),
 }
 
-/** `text.generate`, `text.stream` and `text.batch`: one user message, and the text of the answer. */
+/** `text.generate`, `text.stream` and `text.batch`: send one user message and return the text. */
 export function textEndpoints(call: Call): Blossom['text'] {
   const generate = async (prompt: string, options?: TextOptions): Promise<TextResult> => {
     const asked = readText('text.generate', prompt, options, false)
     const { meta = new Notes() } = asked.options
     const answer = await call<JsonAnswer>(asked.request, { ...asked.options, meta })
     const { attempts = 0 } = (meta.get(NOTE) ?? {}) as Partial<ClientNote>
-    // A function that stands in for upstream needs no attempt either.
+    // No attempt means a cache hit, unless a fallback function answered.
     return resultOf(answer, attempts, attempts === 0 && !meta.has(ANSWERED_BY), headersIn(meta))
   }
   return {

@@ -1,11 +1,11 @@
 import type { CallOptions } from '../../core/index.js'
 
-/** Beside its own fields every method takes these; see `CallOptions`. */
+/** Options that every method accepts in addition to its own fields; see `CallOptions`. */
 export interface BlossomCallOptions extends CallOptions {
   /**
-   * Another key for this call alone, such as the caller's own: it pays, and its answers are cached
-   * apart.
-   * @default the client's
+   * API key for this call only, such as the caller's own. The call is billed to this key, and its
+   * answers are cached separately.
+   * @default the client's key
    */
   apiKey?: string | undefined
 }

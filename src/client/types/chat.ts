@@ -1,12 +1,12 @@
 // OpenAI's shapes for chat.
 
-/** Part of a message that is not plain text. */
+/** A part of a message's content, such as a text or an image. */
 export interface ContentPart {
   type: string
   [field: string]: unknown
 }
 
-/** A tool that the model wants called; in a stream its parts arrive by `index`. */
+/** A tool call requested by the model. In a stream, `index` says which call a piece belongs to. */
 export interface ToolCall {
   id?: string | undefined
   index?: number | undefined
@@ -24,10 +24,10 @@ export interface ChatMessage {
   [field: string]: unknown
 }
 
-/** Body of `POST /v1/chat/completions`; unknown fields are sent as they are. */
+/** Body of `POST /v1/chat/completions`. Unknown fields are sent unchanged. */
 export interface ChatBody {
   messages: readonly ChatMessage[]
-  /** @default upstream's, which is `openai` */
+  /** A model's id, from `models.list()`. @default upstream's, which is `openai` */
   model?: string | undefined
   temperature?: number | undefined
   top_p?: number | undefined
@@ -43,7 +43,7 @@ export interface ChatBody {
   [field: string]: unknown
 }
 
-/** Token counts as they are on the wire. */
+/** Token counts, with OpenAI's field names. */
 export interface WireUsage {
   prompt_tokens: number
   completion_tokens?: number
@@ -51,7 +51,7 @@ export interface WireUsage {
   [field: string]: unknown
 }
 
-/** The model's message. `content` may be null beside tool calls. */
+/** The model's message. `content` may be null if there are tool calls. */
 export interface ChatAnswerMessage {
   role: string
   content: string | null
@@ -62,7 +62,7 @@ export interface ChatAnswerMessage {
   [field: string]: unknown
 }
 
-/** OpenAI's chat completion, as it is on the wire. */
+/** OpenAI's chat completion, unchanged. */
 export interface ChatCompletion {
   id: string
   object: string
@@ -78,7 +78,7 @@ export interface ChatCompletion {
   [field: string]: unknown
 }
 
-/** What one chunk adds to the message. */
+/** The part of a message that one chunk adds. */
 export interface ChatDelta {
   role?: string
   content?: string | null
@@ -90,8 +90,8 @@ export interface ChatDelta {
 }
 
 /**
- * OpenAI's chunk of a streamed chat completion, as it is on the wire. The last one may have no
- * choices and carry `usage`.
+ * A chunk of OpenAI's streamed chat completion, unchanged. The last chunk may have `usage` and no
+ * choices.
  */
 export interface ChatChunk {
   id: string

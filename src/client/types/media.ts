@@ -1,56 +1,59 @@
 import type { BlossomCallOptions } from './call.js'
 
-/** A file: its bytes, or a `Blob` or `File`, whose name and type are sent along. */
+/** A file to send: bytes, or a `Blob` or `File`, whose type and name are sent too. */
 export type FileInput = Uint8Array | ArrayBuffer | Blob
 
 /** Options of `audio.transcribe()`. */
 export interface TranscribeOptions extends BlossomCallOptions {
   /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
-  /** What the file is called, where it does not say so; some models go by its ending. @default 'audio.wav' */
+  /**
+   * Name of the file. Some models read the audio format from its extension.
+   * @default the `File`'s own name, else 'audio.wav'
+   */
   filename?: string | undefined
-  /** The language spoken, such as `en`. */
+  /** Language of the audio, such as `en`. @default detected by the model */
   language?: string | undefined
-  /** Words that help the model, such as names. */
+  /** Text that helps the model, such as names that occur in the audio. @default none */
   prompt?: string | undefined
-  /** 0 to 1. */
+  /** Sampling temperature, 0 to 1. @default upstream's */
   temperature?: number | undefined
 }
 
-/** What `audio.transcribe()` gives: the text, and whatever else upstream reports. */
+/** Result of `audio.transcribe()`: the text, and the other fields that upstream returns. */
 export interface Transcript {
   readonly text: string
-  /** What upstream said beside it: request id, cache, model used, limits. */
+  /** Upstream's headers: request id, cache, model used, rate limits. */
   readonly headers: Readonly<Record<string, string>>
   readonly [field: string]: unknown
 }
 
 /** Options of `image.edit()`. */
 export interface ImageEditOptions extends BlossomCallOptions {
-  /** The picture to change, or several: files, or addresses. */
+  /** The image or images to edit: either files or URLs, not both. */
   image: FileInput | string | readonly FileInput[] | readonly string[]
-  /** A picture that is transparent where the first is to be changed. */
+  /** An image whose transparent areas mark what to change in the first image. @default none */
   mask?: FileInput | undefined
   /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
-  /** Such as `1024x1024`. */
+  /** Size of the new image in pixels, such as `1024x1024`. @default upstream's */
   size?: string | undefined
-  /** For answers that can be repeated, where the model can. */
+  /** Seed for repeatable images, an integer, for models that support it. @default upstream's */
   seed?: number | undefined
 }
 
-/** What a video is made by. */
+/** Options of `video.generate()`. */
 export interface VideoOptions extends BlossomCallOptions {
   /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
-  /** Seconds. */
+  /** Length of the video in seconds, 1 to 3,600. @default upstream's */
   duration?: number | undefined
-  /** Such as `16:9`. */
+  /** Aspect ratio, such as `16:9`. @default upstream's */
   aspectRatio?: string | undefined
-  /** For answers that can be repeated, where the model can. */
+  /** Seed for repeatable videos, an integer, for models that support it. @default upstream's */
   seed?: number | undefined
-  /** With sound, for models that can. */
+  /** Whether the video has sound, for models that support it. @default upstream's */
   audio?: boolean | undefined
-  /** Address of an image to start from. */
+  /** URL of an image to start from. @default none */
   image?: string | undefined
 }

@@ -1,30 +1,30 @@
 // OpenAI's shapes for Responses.
 
-/** One item of a Responses request or answer: a message, a call of a function, what it gave. */
+/** An item of a Responses request or answer, such as a message, a function call or its output. */
 export interface ResponsesItem {
-  /** Such as `message`, `function_call`, `function_call_output` or `reasoning`. */
+  /** Kind of item, such as `message`, `function_call`, `function_call_output` or `reasoning`. */
   type?: string | undefined
   id?: string | undefined
   [field: string]: unknown
 }
 
-/** Body of `POST /v1/responses`; unknown fields are sent as they are. */
+/** Body of `POST /v1/responses`. Unknown fields are sent unchanged. */
 export interface ResponsesBody {
-  /** A text, or the conversation so far. */
+  /** The user's text, or the conversation so far. */
   input: string | readonly ResponsesItem[]
-  /** @default upstream's */
+  /** A model's id, from `models.list()`. @default upstream's */
   model?: string | undefined
-  /** Comes before the conversation, as a system message does. */
+  /** Instructions placed before the conversation, like a system message. */
   instructions?: string | null | undefined
   max_output_tokens?: number | null | undefined
   temperature?: number | null | undefined
   top_p?: number | null | undefined
   tools?: readonly unknown[] | undefined
   tool_choice?: unknown
-  /** `{ format }`: what the text looks like. */
+  /** `{ format }`: the format of the text, such as a JSON schema. */
   text?: unknown
   reasoning?: unknown
-  /** Whether upstream keeps the response. Those that it keeps are not cached here. */
+  /** Whether upstream stores the response. Stored responses are never cached by this library. */
   store?: boolean | null | undefined
   [field: string]: unknown
 }
@@ -37,7 +37,7 @@ export interface ResponsesUsage {
   [field: string]: unknown
 }
 
-/** OpenAI's response, as it is on the wire. */
+/** OpenAI's response, unchanged. */
 export interface ResponsesAnswer {
   id: string
   object: string
@@ -49,9 +49,9 @@ export interface ResponsesAnswer {
   [field: string]: unknown
 }
 
-/** One event of a streamed response, as it is on the wire. */
+/** An event of a streamed response, unchanged. */
 export interface ResponsesEvent {
-  /** Such as `response.output_text.delta`; the last one is `response.completed` or `.incomplete`. */
+  /** Name of the event; the last one is `response.completed` or `response.incomplete`. */
   type: string
   [field: string]: unknown
 }

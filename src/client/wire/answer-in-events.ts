@@ -4,13 +4,13 @@ import { eventKind } from './completion.js'
 import { fromChunks } from './completion-from-chunks.js'
 import { readEvents } from './sse.js'
 
-/** How an event stream may begin: with a field of an event, or with a comment. */
+/** The beginning of an event stream: a field of an event, or a comment. */
 const BEGINNING = /^\s*(data|event|id|retry)?:/
 
 /**
- * The whole answer that a stream of chat events amounts to, or the event that reports an error; some
- * servers stream whatever they are asked for. `undefined` when the text is no event stream, or when
- * something is missing.
+ * Assembles the complete answer from a stream of chat events, as some servers stream even if they
+ * are asked not to. Returns an event that reports an error as it is, and `undefined` if the text is
+ * no event stream or is incomplete.
  */
 export function answerInEvents(text: string): unknown {
   if (!BEGINNING.test(text)) return undefined

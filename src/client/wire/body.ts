@@ -3,50 +3,50 @@ import { TooLargeError } from '../errors.js'
 import type { BlossomAnswer, BlossomRequest, ClientNote } from '../types.js'
 import type { Headers } from './failure.js'
 
-/** What an exchange needs beside the request. */
+/** Settings of an exchange. */
 export interface ExchangeSettings {
   readonly maxResponseBytes: number
-  /** Never sent from here: removed from what upstream reports. */
+  /** The key that was sent, in order to mask it in upstream's error messages. */
   readonly apiKey: string | undefined
-  /** Whether notices about the account that come as answers are errors. */
+  /** Whether account notices sent in place of an answer are errors. */
   readonly notices: 'error' | 'pass'
 }
 
-/** Takes the body of one answer. */
+/** Reads the body of one answer. */
 export interface BodyReader {
   data(bytes: Buffer): void
-  /** The body has ended in due form. */
+  /** The body has ended without an error. */
   end(): void
-  /** The exchange failed, or was aborted. Returns whether the body reader has reported it. */
+  /** The exchange failed or was aborted. Returns whether this reader has reported the error. */
   fail(error: unknown): boolean
 }
 
-/** The exchange that a body belongs to, as the reader of the body sees it. */
+/** The part of an exchange that the reader of its body uses. */
 export interface BodyContext {
   readonly request: BlossomRequest
   readonly context: Context
   readonly settings: ExchangeSettings
   readonly note: ClientNote
-  /** Of the answer. */
+  /** Headers of the answer. */
   readonly headers: Headers
   readonly isSettled: boolean
-  /** The answer is there. */
+  /** Resolves the exchange with the answer. */
   settle(answer: BlossomAnswer): void
-  /** Ends the exchange with an error, wherever it is. */
+  /** Fails the exchange, before or after its answer began. */
   fail(error: unknown): void
-  /** Rejects the answer with what the stream has failed with. */
+  /** Rejects the exchange with an error that the stream has already reported. */
   reject(error: unknown): void
-  /** From now on the stream follows the context's cancellation. */
+  /** Stops listening for cancellation, which the stream handles from now on. */
   release(): void
   pause(): void
   resume(): void
-  /** Closes the connection under an answer that nobody wants any more. */
+  /** Closes the connection of an answer that is no longer needed. */
   cut(reason: unknown): void
 }
 
 export function answerTooLarge(maxResponseBytes: number): StackError {
   return new TooLargeError(
-    `Upstream's answer is larger than ${maxResponseBytes} bytes; raise maxResponseBytes if that is right.`,
+    `Upstream's answer is larger than ${maxResponseBytes} bytes; raise maxResponseBytes to accept it.`,
     { status: 502 },
   )
 }

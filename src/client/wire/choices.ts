@@ -1,52 +1,52 @@
 import { isRecord } from '../../core/index.js'
 
-/** Deeper members are something, whatever is in them. */
+/** Members nested deeper than this count as non-empty without being examined. */
 const DEEPEST = 8
 
-/** Whether a value says nothing: absent, null and empty are alike. */
+/** Whether a value is absent, null, or empty at every level. */
 export function isEmpty(value: unknown, depth = 0): boolean {
   if (!value) return true
   if (typeof value !== 'object' || depth > DEEPEST) return false
   if (Array.isArray(value)) return value.length === 0
-  // `in` costs a fraction of a list of the names.
+  // `for … in` is several times faster than `Object.keys`.
   for (const name in value)
     if (!isEmpty((value as Record<string, unknown>)[name], depth + 1)) return false
   return true
 }
 
-/** A field of an object of ours; a name like `constructor` must not find what every object has. */
+/** An own field of an object: a name such as `constructor` must not find an inherited member. */
 export const fieldOf = (fields: Readonly<Record<string, unknown>>, name: string): unknown =>
   Object.hasOwn(fields, name) ? fields[name] : undefined
 
-/** Whether a message, or what a chunk adds to it, holds anything beside the role. */
+/** Whether a message or a delta contains anything but the role. */
 export function hasOutput(message: unknown): boolean {
   if (!isRecord(message)) return false
   for (const name in message) if (name !== 'role' && !isEmpty(message[name])) return true
   return false
 }
 
-/** Which choice this is: providers that give no index count by place. */
+/** The index of a choice, or its position if the provider sends no index. */
 export function indexOf(choice: Readonly<Record<string, unknown>>, place: number): number {
   const { index } = choice
   return typeof index === 'number' && Number.isInteger(index) && index >= 0 ? index : place
 }
 
-/** Why a choice ended, if it says so: an empty reason is none. */
+/** The finish reason of a choice; an empty string counts as none. */
 export function reasonOf(choice: Readonly<Record<string, unknown>>): string | undefined {
   const { finish_reason } = choice
   return typeof finish_reason === 'string' && finish_reason !== '' ? finish_reason : undefined
 }
 
-/** The choices of a chunk or a completion; `undefined` where there are none. */
+/** The choices of a chunk or a completion; `undefined` if it has no such list. */
 export function choicesOf(data: unknown): readonly unknown[] | undefined {
   return isRecord(data) && Array.isArray(data.choices) ? data.choices : undefined
 }
 
-/** The choice that failed inside a chunk or a completion, if one did. */
+/** The first failed choice in a chunk or a completion. */
 export function failedChoice(data: unknown): Readonly<Record<string, unknown>> | undefined {
   const choices = choicesOf(data)
   if (choices === undefined) return undefined
-  // By index, as in all that looks at every chunk: an iterator costs more than what it is for.
+  // By index, because this runs for every chunk and an iterator would cost more than the check.
   for (let i = 0; i < choices.length; i++) {
     const choice: unknown = choices[i]
     if (!isRecord(choice)) continue
@@ -57,17 +57,17 @@ export function failedChoice(data: unknown): Readonly<Record<string, unknown>> |
 }
 
 /**
- * How far the choices of a stream have come. A stream is whole when every choice that began has
- * said why it ended.
+ * Tracks the choices of a stream. The stream is complete when every choice that began has a finish
+ * reason.
  */
 export class ChoiceProgress {
-  /** Whether each choice that began has ended. */
+  /** For each choice that began, by index: whether it has ended. */
   readonly #ended = new Map<number, boolean>()
   #open = 0
   #hasOutput = false
   #isFiltered = false
 
-  /** Takes in one chunk; what is none changes nothing. */
+  /** Records one chunk. Other values are ignored. */
   see(chunk: unknown): void {
     const choices = choicesOf(chunk)
     if (choices === undefined) return
@@ -77,7 +77,7 @@ export class ChoiceProgress {
     }
   }
 
-  /** Usage may follow, and `[DONE]`. */
+  /** Never true: the usage and `[DONE]` may still follow. */
   readonly hasEnded = false
 
   /** Every choice that began has ended. */
@@ -85,7 +85,7 @@ export class ChoiceProgress {
     return this.#open === 0 && this.#ended.size > 0
   }
 
-  /** It is whole, there is something in it, and nothing was taken out. */
+  /** The stream is complete, has output, and no content was filtered. */
   get isWorthKeeping(): boolean {
     return this.isWhole && this.#hasOutput && !this.#isFiltered
   }
@@ -107,7 +107,7 @@ export class ChoiceProgress {
   }
 }
 
-/** Whether a completion says why each choice ended, holds something, and nothing was taken out. */
+/** Whether each choice has a finish reason, there is output, and no content was filtered. */
 export function isWorthKeeping(choices: readonly unknown[]): boolean {
   let output = false
   for (const choice of choices) {

@@ -3,7 +3,7 @@ import type { ChatCompletion, WireUsage } from '../types.js'
 import { choicesOf, fieldOf, indexOf, isEmpty, reasonOf } from './choices.js'
 import { ToolCalls } from './tool-calls.js'
 
-/** Members of a message whose text comes in pieces. */
+/** Members of a message whose text is concatenated from all chunks. */
 const TEXTS: ReadonlySet<string> = new Set([
   'content',
   'reasoning_content',
@@ -12,10 +12,10 @@ const TEXTS: ReadonlySet<string> = new Set([
   'refusal',
 ])
 
-/** Members of a message whose items come one after the other. */
+/** Members of a message whose list items are collected from all chunks. */
 const LISTS: ReadonlySet<string> = new Set(['annotations', 'images'])
 
-/** Fields of a chunk that grow with each, so that the last one has all. */
+/** Fields of a chunk whose last value replaces the earlier ones. */
 const GROWING: ReadonlySet<string> = new Set([
   'citations',
   'search_results',
@@ -26,10 +26,10 @@ const GROWING: ReadonlySet<string> = new Set([
   'service_tier',
 ])
 
-/** Fields of a chunk that stay as they first were. */
+/** Fields of a chunk whose first value is kept. */
 const HEAD: ReadonlySet<string> = new Set(['id', 'created', 'model'])
 
-/** What is no part of the answer: padding, and what is made anew. */
+/** Fields that are not copied: padding, and those that are built here. */
 const LEFT_OUT: ReadonlySet<string> = new Set([
   'object',
   'choices',
@@ -41,8 +41,8 @@ const LEFT_OUT: ReadonlySet<string> = new Set([
 type Fields = Record<string, unknown>
 
 /**
- * The completion that a complete stream amounts to; undefined when the chunks are no chat, or hold
- * something of which nobody knows how its pieces go together.
+ * Assembles a completion from the chunks of a complete stream. Returns `undefined` if the chunks are
+ * not a chat, or contain a field whose pieces cannot be joined with certainty.
  */
 export function fromChunks(chunks: readonly unknown[]): ChatCompletion | undefined {
   const assembly = new Assembly()
@@ -89,14 +89,14 @@ class Assembly {
   }
 }
 
-/** One choice, from what the chunks add to it. */
+/** Assembles one choice from its chunks. */
 class ChoiceAssembly {
   readonly index: number
   readonly #fields: Fields = {}
   readonly #message: Fields = { role: 'assistant', content: null }
   #finishReason: string | null = null
   #calls: ToolCalls | undefined
-  /** Whether all pieces could be put together without a guess. */
+  /** Whether all pieces could be joined with certainty. */
   isKnown = true
 
   constructor(index: number) {
@@ -182,14 +182,14 @@ class ChoiceAssembly {
   }
 }
 
-/** Whether one of the two says nothing, or both say the same. */
+/** Whether the two values are equal, or at least one is empty. */
 const areAlike = (before: unknown, after: unknown): boolean =>
   isEmpty(before) ||
   isEmpty(after) ||
   before === after ||
   (typeof before === 'object' && JSON.stringify(before) === JSON.stringify(after))
 
-/** Such as audio, which comes as base64 in pieces and a transcript in pieces. */
+/** Concatenates the named members, such as the base64 data and the transcript of audio. */
 function joinPieces(
   before: Readonly<Fields>,
   after: Readonly<Fields>,

@@ -3,11 +3,11 @@ import type { ChatChunk, ChatCompletion, ChatDelta } from '../types.js'
 import { reasonOf } from './choices.js'
 
 /**
- * A completion as the chunks a stream of it would have had: for each choice one with all it holds,
- * then the reasons, then the usage.
+ * Converts a completion to the chunks of a stream: one with the whole content of each choice, then
+ * one with the finish reasons, then one with the usage.
  *
- * @param withUsage whether the stream was asked for its usage: only then does it have a chunk
- * without choices, which many readers do not expect
+ * @param withUsage whether the request asked for usage. Many clients do not expect the usage chunk,
+ * whose list of choices is empty
  */
 export function toChunks(completion: ChatCompletion, withUsage: boolean): ChatChunk[] {
   const { choices, usage, ...fields } = completion
@@ -31,7 +31,7 @@ export function toChunks(completion: ChatCompletion, withUsage: boolean): ChatCh
   return chunks
 }
 
-/** The choices by their indices where these tell them apart, else by their places. */
+/** The choices with valid, distinct indices: their own, or else their positions. */
 function inOrder(choices: ChatCompletion['choices']): ChatCompletion['choices'] {
   const indices = new Set(choices.map(({ index }) => index))
   const areApart =
@@ -40,9 +40,9 @@ function inOrder(choices: ChatCompletion['choices']): ChatCompletion['choices'] 
   return areApart ? choices : choices.map((choice, index) => ({ ...choice, index }))
 }
 
-/** Tool calls are numbered by their places: some providers give each the index 0. */
+/** Numbers tool calls by position, because some providers give each the index 0. */
 function deltaOf({ tool_calls, ...rest }: ChatCompletion['choices'][number]['message']): ChatDelta {
-  // Some providers say `tool_calls: null`.
+  // Some providers send `tool_calls: null`.
   if (!Array.isArray(tool_calls)) return rest
   return {
     ...rest,

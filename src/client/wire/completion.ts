@@ -5,9 +5,9 @@ import { isWithoutOutput } from './messages/events.js'
 import { isBeforeOutput } from './responses/events.js'
 
 /**
- * Whether a chunk commits a stream: a choice that holds anything beside its role, or has ended. Of
- * what is no chat everything does but an event that keeps the connection alive, or by the rules of
- * its API holds nothing of the answer.
+ * Whether a chunk commits a stream, after which it is not retried. A chat chunk does if a choice has
+ * ended or contains anything but the role. Any other event does, except pings and those events of
+ * the Responses and Messages APIs that contain no output.
  */
 export function commits(chunk: unknown): boolean {
   const choices = choicesOf(chunk)
@@ -22,11 +22,11 @@ export function commits(chunk: unknown): boolean {
 const isSilent = (event: Readonly<Record<string, unknown>>): boolean =>
   event.type === 'ping' || isBeforeOutput(event) || isWithoutOutput(event)
 
-/** The first choice of a chunk or a completion, wherever it stands. */
+/** The choice with index 0 of a chunk or a completion. */
 export function firstChoice(data: unknown): Readonly<Record<string, unknown>> | undefined {
   const choices = choicesOf(data)
   if (choices === undefined) return undefined
-  // By index, as in all that looks at every chunk: an iterator costs more than what it is for.
+  // By index, because this runs for every chunk and an iterator would cost more than the check.
   for (let i = 0; i < choices.length; i++) {
     const choice: unknown = choices[i]
     if (isRecord(choice) && indexOf(choice, i) === 0) return choice
@@ -34,19 +34,19 @@ export function firstChoice(data: unknown): Readonly<Record<string, unknown>> | 
   return undefined
 }
 
-/** The finish reason that a chunk holds of the first choice, if any. */
+/** The finish reason of a chunk's first choice, if there is one. */
 export function finishReasonOf(chunk: unknown): string | undefined {
   const choice = firstChoice(chunk)
   return choice && reasonOf(choice)
 }
 
-/** The text that a chunk holds of the first choice; empty when it has none. */
+/** The text that a chunk adds to the first choice; an empty string if there is none. */
 export function textOf(chunk: unknown): string {
   const delta: unknown = firstChoice(chunk)?.delta
   return isRecord(delta) ? textIn(delta.content) : ''
 }
 
-/** The text of a content: a string, or parts of which some are text. */
+/** The text of a message's content, which is a string or a list of parts. */
 export function textIn(content: unknown): string {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
@@ -55,7 +55,7 @@ export function textIn(content: unknown): string {
   return text
 }
 
-/** Token counts in this library's words. */
+/** Token counts, with this library's field names. */
 export function usageOf(answer: unknown): Usage | undefined {
   const usage = isRecord(answer) ? answer.usage : undefined
   if (!isRecord(usage)) return undefined
@@ -71,7 +71,7 @@ export function usageOf(answer: unknown): Usage | undefined {
   }
 }
 
-/** Whether this is a chat completion that can be read without surprises. */
+/** Whether this is a chat completion with at least one choice, each with a message. */
 export function isCompletion(data: unknown): data is ChatCompletion {
   return (
     isRecord(data) &&
@@ -81,20 +81,20 @@ export function isCompletion(data: unknown): data is ChatCompletion {
   )
 }
 
-/** Whether this is a completion of the older API, whose choices have a text. */
+/** Whether this is a completion of OpenAI's older API, whose choices have `text`. */
 export const isTextCompletion = (data: unknown): data is { choices: readonly unknown[] } =>
   isRecord(data) &&
   Array.isArray(data.choices) &&
   data.choices.length > 0 &&
   data.choices.every((choice) => isRecord(choice) && typeof choice.text === 'string')
 
-/** What an event of a chat stream is. */
+/** Kinds of events in a chat stream. */
 export type EventKind =
   /** A chunk. */
   | 'chunk'
-  /** A chunk, but for its list of choices. */
+  /** A chunk that lacks its list of choices. */
   | 'without choices'
-  /** Something beside the answer: it keeps the connection alive, or reports progress. */
+  /** Not part of the answer: a keep-alive or a progress report. */
   | 'aside'
   | 'invalid'
 

@@ -2,12 +2,12 @@ import type { BodyContext, BodyReader } from './body.js'
 import { EventStream } from './event-stream.js'
 import { WholeAnswer } from './whole-answer.js'
 
-/** Blanks and byte order marks before anything else: no more of them are waited for. Bytes. */
+/** Maximum number of leading blanks and byte order marks to skip before choosing. Bytes. */
 const LONGEST_BLANK = 1_024
 
 /**
- * The answer to a request for a stream, which is read as what it is and not as what its label says:
- * proxies label events as JSON, and servers send whole JSON as an event stream.
+ * Reads the answer to a streaming request as JSON or as events, decided by its first character. The
+ * content type is unreliable: proxies label events as JSON, and servers label JSON as events.
  */
 export class EitherForm implements BodyReader {
   readonly #exchange: BodyContext
@@ -51,7 +51,7 @@ export class EitherForm implements BodyReader {
   }
 
   #isJson(first: string): boolean {
-    // The first letters of the fields of an event, and of a comment.
+    // An event begins with `data`, `event`, `id`, `retry` or, for a comment, with `:`.
     return first === '{' || first === '[' || (this.#isLabelledJson && !'deir:'.includes(first))
   }
 }

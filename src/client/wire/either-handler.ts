@@ -5,8 +5,8 @@ import type { Headers } from './failure.js'
 type Controller = Dispatcher.DispatchController
 
 /**
- * An exchange for a dispatcher of the user's own. undici 6, which is also Node's built-in one in
- * versions 20 and 22, calls a handler's methods by other names than undici 7 does.
+ * Adapts an exchange to the user's own dispatcher, which may call the handler methods of undici 7 or
+ * those of undici 6, the version built into Node 20 and 22.
  * @see https://github.com/nodejs/undici/blob/v6.x/docs/docs/api/Dispatcher.md
  */
 export class EitherHandler implements Dispatcher.DispatchHandler {
@@ -64,12 +64,12 @@ export class EitherHandler implements Dispatcher.DispatchHandler {
   }
 
   onError(error: Error): void {
-    // A connection that was never made has no controller, and none is needed for its error.
+    // If connecting failed there is no controller, and the exchange does not use it for errors.
     this.#exchange.onResponseError(this.#old as unknown as Controller, error)
   }
 }
 
-/** What undici 7 gives with each call, made of what undici 6 gives. */
+/** The controller of undici 7, implemented with the callbacks of undici 6. */
 class OldController implements Controller {
   paused = false
   aborted = false
@@ -99,7 +99,7 @@ class OldController implements Controller {
   }
 }
 
-/** Names and values in turns as an object; a name that comes twice has a list. */
+/** Converts alternating names and values to an object; repeated names get a list of values. */
 function headersOf(raw: readonly Buffer[]): Headers {
   const headers: Record<string, string | string[]> = Object.create(null)
   for (let i = 0; i + 1 < raw.length; i += 2) {

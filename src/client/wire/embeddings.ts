@@ -4,8 +4,8 @@ import type { BlossomRequest } from '../types.js'
 type Item = Readonly<Record<string, unknown>>
 
 /**
- * The items of an answer in the order of their inputs: by their indices, or by their places where
- * all have the index 0 or none. `undefined` unless there is just one for each input.
+ * The items of an answer in the order of the inputs: by index, or by position if every index is 0 or
+ * missing. `undefined` unless there is exactly one item for each input.
  */
 export function itemsIn(data: unknown, count: number): Item[] | undefined {
   const list = isRecord(data) ? data.data : undefined
@@ -14,11 +14,11 @@ export function itemsIn(data: unknown, count: number): Item[] | undefined {
   const ordered: Item[] = []
   for (const [place, item] of list.entries())
     ordered[typeof item.index === 'number' ? item.index : place] = item
-  // An index that is missing or too large leaves a hole.
+  // An index that is missing, duplicate or too large leaves a gap.
   return ordered.length === count && !ordered.includes(undefined as never) ? ordered : undefined
 }
 
-/** The embeddings in the order of their inputs; `undefined` unless there is just one for each. */
+/** The embeddings in the order of the inputs; `undefined` unless there is exactly one for each. */
 export function embeddingsIn(
   data: unknown,
   count: number,
@@ -31,8 +31,8 @@ export function embeddingsIn(
 }
 
 /**
- * An answer with its embeddings in the form that the request asks for, which is numbers unless it
- * says base64; the same object when nothing is to be changed.
+ * Converts the embeddings of an answer to the requested format, numbers by default or base64.
+ * Returns the same object if nothing changes.
  */
 export function inTheFormAskedFor({ body }: BlossomRequest, data: unknown): unknown {
   const convert = CONVERSIONS[String(body?.encoding_format ?? 'float')]
@@ -47,7 +47,7 @@ export function inTheFormAskedFor({ body }: BlossomRequest, data: unknown): unkn
   return isChanged ? { ...data, data: items } : data
 }
 
-/** By the form that is asked for; each gives `undefined` for what has it, or cannot have it. */
+/** Converters by requested format. Each returns `undefined` if no conversion is needed or possible. */
 const CONVERSIONS: Readonly<Record<string, ((embedding: unknown) => unknown) | undefined>> =
   Object.assign(Object.create(null), { float: toNumbers, base64: toBase64 })
 

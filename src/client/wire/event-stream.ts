@@ -17,16 +17,16 @@ import { isChat, isResponses } from './shapes.js'
 import { readEvents } from './sse.js'
 import { progressOf, type StreamProgress } from './stream-progress.js'
 
-/** What waits for its reader before the socket is paused: as much as undici's own streams hold. */
+/** Characters that may wait for the reader before the socket is paused, as in undici's streams. */
 const AHEAD_CHARACTERS = 64 * 1024
-/** One event at most: models send whole images in one. Characters. */
+/** Maximum size of one event, which may contain a whole image. Characters. */
 const EVENT_SIZE = 8 * 1024 * 1024
-/** Longer events are not looked through for `[DONE]` and blanks around it. Characters. */
+/** Only events up to this length are compared with `[DONE]`, which may have blanks around it. */
 const LONGEST_MARK = 16
-/** How long a connection may stay open after the last event before it is cut. */
+/** How long a connection may stay open after the last event before it is closed. */
 const LINGER_MS = 50
 
-/** An answer of Server-Sent Events: judges each event as it arrives, and feeds the stream. */
+/** Reads an answer of Server-Sent Events: checks each event and appends it to the stream. */
 export class EventStream implements BodyReader, StreamSource {
   readonly #exchange: BodyContext
   readonly #stream: Stream<unknown>
@@ -34,13 +34,13 @@ export class EventStream implements BodyReader, StreamSource {
   readonly #isChat: boolean
   readonly #isResponses: boolean
   readonly #progress: StreamProgress
-  /** The first text may be a notice of upstream's in place of an answer. */
+  /** Whether the first text may still be an account notice in place of an answer. */
   #mayBeNotice: boolean
   #isPaused = false
-  /** Something came after the answer that could not be read. */
+  /** Whether an unreadable event followed the complete answer. */
   #isSpoilt = false
   #usage: unknown
-  /** Set at the last event: what comes after it is nobody's. */
+  /** Started at the last event. Events after it are ignored. */
   #linger: Timer | undefined
 
   constructor(exchange: BodyContext) {
@@ -51,7 +51,7 @@ export class EventStream implements BodyReader, StreamSource {
     this.#isResponses = isResponses(request)
     this.#progress = progressOf(request)
     this.#mayBeNotice = mayBeNotice(exchange)
-    // From here on the stream follows the cancellation, and stops us.
+    // From here on the stream listens for cancellation and calls `stop()`.
     exchange.release()
     this.#stream = Stream.over<unknown>(this, {
       cancel,
@@ -85,7 +85,7 @@ export class EventStream implements BodyReader, StreamSource {
     else if (!log.wants(AHEAD_CHARACTERS)) this.#pause()
   }
 
-  /** What came in the same packets is looked through when the reader has what it waits for. */
+  /** Pauses reading until the consumer has received the first output. */
   #letReaderBegin(): void {
     this.#pause()
     queueMicrotask(() => process.nextTick(() => this.pull()))
@@ -130,7 +130,7 @@ export class EventStream implements BodyReader, StreamSource {
     if (this.#isOver) return
     if (data.length <= LONGEST_MARK) {
       const mark = data.trim()
-      // An event with nothing in it keeps a connection alive.
+      // An empty event is a keep-alive.
       if (mark === '') return
       if (mark === '[DONE]') return this.#onDone()
     }
@@ -160,7 +160,7 @@ export class EventStream implements BodyReader, StreamSource {
       : errorInside(data, headers, settings.apiKey)
   }
 
-  /** What is no JSON: an event with a name of its own may hold anything. */
+  /** Handles an event that is not JSON, which only events with their own name may be. */
   #onText(data: string, event: string | undefined): void {
     if (this.#isChat && isNamed(event)) return this.#appendAside(data, event)
     this.#refuse('An event of the stream is not valid JSON.')
@@ -204,7 +204,7 @@ export class EventStream implements BodyReader, StreamSource {
     this.#stream.log.append(Frame.aside(data, event), data.length)
   }
 
-  /** An event that cannot be read breaks the stream, unless the whole answer is there. */
+  /** Fails the stream because of an unreadable event, unless the answer is already complete. */
   #refuse(sentence: string): void {
     if (this.#isChat && this.#progress.isWhole) this.#isSpoilt = true
     else this.#exchange.fail(new ProtocolError(sentence))
@@ -212,12 +212,12 @@ export class EventStream implements BodyReader, StreamSource {
 
   #onDone(): void {
     if (!this.#progress.isWhole) return this.#exchange.fail(this.#unfinished())
-    // Nearly always the connection's end is in the same packet; a connection that stays open is
-    // cut, so that nothing waits for it.
+    // Usually the end of the answer arrives in the same packet. If the connection stays open, it is
+    // closed after a moment, so that nothing waits for it.
     this.#linger = new Timer(LINGER_MS, () =>
       this.#exchange.cut(new Error('The connection stayed open after the last event.')),
     ).unref()
-    // What is no chat has no end that could be distinguished from a cut.
+    // In unknown formats a complete stream looks the same as a broken one; those are not cached.
     const cacheable = this.#progress.isWorthKeeping && !this.#isSpoilt
     this.#stream.log.end({ outcome: 'complete', cacheable })
   }
@@ -231,8 +231,8 @@ export class EventStream implements BodyReader, StreamSource {
   }
 
   /**
-   * After the commit whatever goes wrong is a broken stream, with what had arrived. (An abort
-   * reaches the stream by itself.)
+   * Wraps an error after the commit in a `StreamError` with the chunks that had arrived. (Aborts
+   * reach the stream without passing here.)
    */
   #asStreamError(error: unknown): unknown {
     const { log } = this.#stream

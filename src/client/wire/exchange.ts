@@ -17,16 +17,16 @@ import { isAnsweredWithJson } from './shapes.js'
 import { readPause } from './upstream-pause.js'
 import { WholeAnswer } from './whole-answer.js'
 
-/** What an answer's content type stands for. */
+/** How an answer is read, by its content type. */
 type Form = 'json' | 'bytes'
 
-/** Of an error answer's body at most this much is read. */
+/** Maximum size that is read of an error answer's body. */
 const ERROR_BYTES = 64 * 1024
 
 /**
- * One request and its answer over undici's `dispatch`: settles at the answer, or for a stream at
- * its commit, and follows the context's cancellation to the end. A handler object instead of
- * `request()` saves a Readable and a body mixin per call.
+ * Sends one request through undici's `dispatch` and reads its answer. Settles when the answer is
+ * complete, or at the commit of a stream, and aborts when the context is cancelled. A handler object
+ * instead of `request()` saves a Readable and a body mixin per call.
  */
 export class Exchange implements Dispatcher.DispatchHandler, AbortListener, BodyContext {
   readonly answer: Promise<BlossomAnswer>
@@ -40,7 +40,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
   #isSettled = false
   #controller: Dispatcher.DispatchController | undefined
   #body: BodyReader | undefined
-  /** An answer that is an error, as far as it has come. */
+  /** The reader of an error answer. */
   #failure: ErrorAnswer | undefined
 
   constructor(
@@ -82,7 +82,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     status: number,
     headers: Headers,
   ): void {
-    // Informational answers come before the real one.
+    // Ignore informational answers (1xx).
     if (status < 200 || this.#isSettled) return
     this.headers = headers
     const { attempt } = this.context
@@ -113,19 +113,19 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
 
   onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
     this.#controller = undefined
-    // What has come of an error answer that broke off is what matters.
+    // If an error answer breaks off, its status and the part that arrived are reported.
     this.fail(this.#failure?.error ?? networkFailure(error))
   }
 
   // For the reader of the body.
 
-  /** The answer is there. Whoever reads the body takes over the cancellation of a stream. */
+  /** Resolves the exchange. From now on the reader of the body handles cancellation. */
   settle(answer: BlossomAnswer): void {
     this.release()
     this.#resolve(answer)
   }
 
-  /** Ends the exchange with an error, wherever it is. */
+  /** Fails the exchange, before or after its answer began. */
   fail(error: unknown): void {
     if (this.#body?.fail(error) !== true && !this.#isSettled) {
       this.release()
@@ -134,13 +134,13 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     this.cut(error)
   }
 
-  /** From now on the context's cancellation is no concern of the exchange. */
+  /** Marks the exchange as settled and stops listening for cancellation. */
   release(): void {
     this.#isSettled = true
     this.context.cancel.remove(this)
   }
 
-  /** Rejects the answer, whose failure the stream has reported. */
+  /** Rejects the exchange with an error that the stream has already reported. */
   reject(error: unknown): void {
     this.#reject(error)
   }
@@ -153,7 +153,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     this.#controller?.resume()
   }
 
-  /** Closes the connection under an answer that nobody wants any more. */
+  /** Closes the connection of an answer that is no longer needed. */
   cut(reason: unknown): void {
     const controller = this.#controller
     this.#controller = undefined
@@ -164,7 +164,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     const { headers, settings } = this
     const encoding = headerOf(headers, 'content-encoding')
     if (encoding !== undefined && encoding !== 'identity') {
-      const sentence = 'Upstream compressed its answer, which was not requested.'
+      const sentence =
+        'Upstream compressed its answer although the request asked for no compression.'
       return this.fail(new ProtocolError(sentence))
     }
     if (Number(headerOf(headers, 'content-length') ?? 0) > settings.maxResponseBytes)
@@ -176,7 +177,8 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
         'Upstream answered 200 with a web page, or a content type other than the one requested.'
       return this.fail(new ProtocolError(sentence))
     }
-    // What is in a form is not looked at, so the answer says whether it was asked for events.
+    // The fields of an uploaded form are not read, so only the content type of the answer shows
+    // whether the form asked for a stream.
     const streams = this.request.upload !== undefined && /^text\/event-stream\b/i.test(type)
     this.#body =
       this.request.stream || streams
@@ -185,20 +187,20 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
   }
 }
 
-/** Of the answer's content type; undefined when the request has no use for it. */
+/** How to read an answer with this content type; `undefined` if the request cannot accept it. */
 function formOf(request: BlossomRequest, contentType: string): Form | undefined {
   const { stream, accept } = request
   const type = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   const isJson = type === 'application/json' || type.endsWith('+json')
   if (type === 'text/html') return undefined
-  // A label that is missing or wrong is no reason to refuse what can be read.
+  // Accept a missing or wrong content type if the body can be read.
   if (stream) return isJson ? 'json' : 'bytes'
   if (accept === 'json' || isJson) return 'json'
   if (accept === 'any') return isAnsweredWithJson(request) ? 'json' : 'bytes'
   return /^(image|audio|video)\/|^application\/octet-stream$/.test(type) ? 'bytes' : undefined
 }
 
-/** An answer of 400 or more: its beginning holds the error. */
+/** Reads the error from the beginning of an answer with status 400 or above. */
 class ErrorAnswer implements BodyReader {
   readonly #exchange: BodyContext
   readonly #status: number

@@ -5,7 +5,7 @@ import { upstreamError } from './upstream-error.js'
 
 export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
-/** Headers of an answer that are safe to keep, and of use; beside them those of OpenAI's limits. */
+/** Headers of an answer that are safe and useful to keep, as are OpenAI's rate-limit headers. */
 const KEPT_HEADERS = [
   'retry-after',
   'retry-after-ms',
@@ -20,7 +20,7 @@ const KEPT_HEADERS = [
   'x-ratelimit-reset',
 ]
 
-/** Bytes. */
+/** Only bodies up to this size are searched for an error. Bytes. */
 const LONGEST_ERROR = 64 * 1024
 
 export function headerOf(headers: Headers, name: string): string | undefined {
@@ -28,7 +28,7 @@ export function headerOf(headers: Headers, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value
 }
 
-/** Upstream's own id, as far as it is one: it goes into logs. */
+/** Upstream's request id, if it is safe to write into logs. */
 export function requestIdOf(
   headers: Headers,
   apiKey: string | undefined,
@@ -40,7 +40,7 @@ export function requestIdOf(
     : undefined
 }
 
-/** The error of an answer that was not 2xx. `body` is what was kept of it. */
+/** The error for an answer whose status is not 2xx. `body` is the beginning of its body. */
 export function failureOf(
   status: number,
   headers: Headers,
@@ -51,14 +51,14 @@ export function failureOf(
   try {
     parsed = parseJson(withoutMark(body))
   } catch {
-    // An HTML page or nothing: the status speaks alone.
+    // An HTML page or an empty body: only the status is known.
   }
   return describe(status, headers, parsed, apiKey)
 }
 
 /**
- * The error that an answer of 200 holds in itself, if it does: `{"error": …}` alone or with a
- * message, an error object, or a choice that failed.
+ * The error inside an answer with status 200, if there is one: `{"error": …}` with or without other
+ * fields, an error object, or a failed choice.
  */
 export function errorInside(
   data: unknown,
@@ -72,18 +72,18 @@ export function errorInside(
   }
   const outer = unlisted(data)
   if (!isRecord(outer) || !(outer.error || outer.object === 'error')) return undefined
-  // Beside an answer only an object is an error: routers send one with the last choices of a stream
-  // that broke.
+  // If there is also an answer, `error` counts only if it is an object. Routers send one with the
+  // last choices of a broken stream.
   const isBesideAnswer = !isEmpty(outer.choices) || !isEmpty(outer.data)
   if (isBesideAnswer && (!isRecord(outer.error) || isEmpty(outer.error))) return undefined
   return failureInside(outer, headers, apiKey)
 }
 
-/** Whether what should be an answer is an error without a status: `{detail}`, `{errors: […]}`. */
+/** Whether a body is an error without a status: `{detail}` or `{errors: […]}`. */
 export const isRefusal = (data: unknown): boolean =>
   isRecord(data) && (!isEmpty(data.detail) || (Array.isArray(data.errors) && !isEmpty(data.errors)))
 
-/** The error in what is labelled as an image or sound: no such file begins with a brace. */
+/** The JSON error in a body labelled as image or audio: no such file begins with `{` or `[`. */
 export function errorInBytes(
   bytes: Buffer,
   headers: Headers,
@@ -98,7 +98,7 @@ export function errorInBytes(
   }
 }
 
-/** The error reported inside an answer of 200. */
+/** The error for an error object inside an answer with status 200. */
 export function failureInside(
   data: unknown,
   headers: Headers,
@@ -122,7 +122,7 @@ function statusOf(code: unknown): number | undefined {
     : undefined
 }
 
-/** What a code means where no status stands beside it. In lower case. */
+/** The HTTP status that an error code implies if no status is given. Codes in lower case. */
 const STATUS_OF_CODE: ReadonlyMap<string, number> = new Map([
   ['bad_request', 400],
   ['invalid_request_error', 400],
@@ -147,24 +147,24 @@ const STATUS_OF_CODE: ReadonlyMap<string, number> = new Map([
   ['service_unavailable', 503],
 ])
 
-/** Some servers put their error into a list of one. */
+/** Unwraps an error that some servers send as a list with one item. */
 const unlisted = (body: unknown): unknown =>
   Array.isArray(body) && isRecord(body[0]) && isRecord(body[0].error) ? body[0] : body
 
-/** The error where it is a bare word, as in `{"error": "RATE_LIMITED"}`. */
+/** The error if it is a string, as in `{"error": "RATE_LIMITED"}`. */
 function wordOf(body: unknown): string | undefined {
   return isRecord(body) && typeof body.error === 'string' ? body.error : undefined
 }
 
 /**
- * Where an answer tells of its error: in `error`, the first of `errors`, `detail` (FastAPI), or at
- * the top.
+ * The object that describes the error: `error`, the first of `errors`, `detail` (FastAPI), or the
+ * body itself.
  */
 function errorObjectIn(body: unknown): Readonly<Record<string, unknown>> {
   if (!isRecord(body)) return {}
   const { error, errors, detail } = body
-  const told = isEmpty(error) ? (Array.isArray(errors) && errors[0]) || detail : error
-  const first: unknown = Array.isArray(told) ? told[0] : told
+  const reported = isEmpty(error) ? (Array.isArray(errors) && errors[0]) || detail : error
+  const first: unknown = Array.isArray(reported) ? reported[0] : reported
   if (isRecord(first)) return { ...first, message: first.message ?? first.msg }
   if (typeof first === 'string' && first !== error) return { message: first }
   return body
@@ -178,7 +178,7 @@ function describe(
 ): StackError {
   const body = unlisted(data)
   const inner = errorObjectIn(body)
-  // A code at the top is upstream's own where the object is the error.
+  // A code at the top level counts only if the body itself is an error object.
   const named = wordOf(body) ?? (inner === body && inner.object !== 'error' ? undefined : inner)
   return upstreamError({
     ...factsOf(headers, inner, apiKey),
@@ -193,7 +193,7 @@ function describe(
 
 const LIMIT = /^x-ratelimit-(limit|remaining|reset)-(requests|tokens)$/
 
-/** The headers of an answer that are safe, without what could hold the key. */
+/** The safe headers of an answer, except those whose value contains the key. */
 export function safeHeaders(headers: Headers, apiKey: string | undefined): Record<string, string> {
   const kept: Record<string, string> = {}
   for (const name of [...KEPT_HEADERS, ...Object.keys(headers).filter((one) => LIMIT.test(one))]) {
@@ -203,7 +203,7 @@ export function safeHeaders(headers: Headers, apiKey: string | undefined): Recor
   return kept
 }
 
-/** What is known of a failure whatever it is. */
+/** Details that every failure has. */
 export function factsOf(
   headers: Headers,
   error: Readonly<Record<string, unknown>>,
@@ -218,14 +218,14 @@ export function factsOf(
 }
 
 /**
- * Upstream's own code. Where the error is a bare string it may be any word, so it must look like a
- * code.
+ * Upstream's own error code. An error that is a plain string may be any text, so it is used only if
+ * it looks like a code.
  */
 function codeIn(error: unknown, apiKey: string | undefined): string | undefined {
   if (isRecord(error)) {
     const code = asCode(error.code, NAMED_CODE, apiKey)
     const type = asCode(error.type, NAMED_CODE, apiKey)
-    // A refusal for its content may stand in either, beside a code that could mean anything.
+    // Upstream reports rejected content in `type` or in `code`; the other field is then too general.
     return code === undefined || (type === REFUSED_CONTENT && !CONTENT.test(code)) ? type : code
   }
   return asCode(error, BARE_CODE, apiKey)
@@ -240,7 +240,7 @@ const BARE_CODE = /^([A-Z][A-Z0-9_]{1,63}|[a-z][a-z0-9]{0,31}(_[a-z0-9]{1,31}){1
 const asCode = (code: unknown, form: RegExp, apiKey: string | undefined): string | undefined =>
   typeof code === 'string' && form.test(code) && isClean(code, apiKey) ? code : undefined
 
-/** The field that upstream complains of, if it looks like one. */
+/** The name of the invalid field that upstream reports, if it looks like a field name. */
 function paramOf(
   { param, details }: Readonly<Record<string, unknown>>,
   apiKey: string | undefined,
@@ -253,13 +253,13 @@ function paramOf(
     : undefined
 }
 
-/** Text without a byte order mark, which some servers write before their JSON. */
+/** Removes the byte order mark that some servers write before their JSON. */
 export const withoutMark = (text: string): string =>
   text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 
 const isClean = (text: string, apiKey: string | undefined): boolean => blot(text, apiKey) === text
 
-/** Some upstreams repeat the Authorization header in their errors. */
+/** Masks keys, because some upstreams repeat the Authorization header in their errors. */
 function blot(text: string, apiKey: string | undefined): string {
   const known = apiKey === undefined ? text : text.replaceAll(apiKey, '[key]')
   return known.replace(/\b[sp]k[_-][\w-]{4,}/g, '[key]').replace(/Bearer\s+\S+/gi, 'Bearer [key]')

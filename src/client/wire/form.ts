@@ -3,7 +3,7 @@ import { isBytes, ValidationError } from '../../core/index.js'
 import type { FileInput } from '../types.js'
 import { Upload } from './upload.js'
 
-/** Content types of files that their names do not tell. */
+/** Content type of a file whose type is unknown. */
 const UNKNOWN = 'application/octet-stream'
 
 /** A file with its bytes. */
@@ -14,8 +14,8 @@ export interface NamedFile {
 }
 
 /**
- * The bytes of a file as a user gives it, with its name and type where it has some.
- * @throws ValidationError when it is none
+ * Reads the bytes of a file passed by the user, with its name and type if it has them.
+ * @throws ValidationError if it is not a file
  */
 export async function readFile(
   method: string,
@@ -35,7 +35,7 @@ export async function readFile(
   return { filename: name || fallback, type: type || UNKNOWN, bytes }
 }
 
-/** What stands before the content of a part. */
+/** The boundary and headers before the content of a part. */
 export function partHead(boundary: string, name: string, file?: Omit<NamedFile, 'bytes'>): string {
   const disposition = `--${boundary}\r\ncontent-disposition: form-data; name="${escaped(name)}"`
   return file === undefined
@@ -45,7 +45,7 @@ export function partHead(boundary: string, name: string, file?: Omit<NamedFile, 
 
 type Field = string | NamedFile
 
-/** A form in one piece, so that every attempt sends the same bytes. The model comes first. */
+/** Builds a form in memory, so that every attempt sends the same bytes. */
 export function formOf(
   fields: readonly (readonly [name: string, value: Field | undefined])[],
 ): Upload {
@@ -61,6 +61,6 @@ export function formOf(
   return new Upload(`multipart/form-data; boundary=${boundary}`, Buffer.concat(parts))
 }
 
-/** As browsers do. @see https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data */
+/** Escapes a value as browsers do. @see https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data */
 const escaped = (text: string): string =>
   text.replace(/["\r\n]/g, (character) => encodeURIComponent(character))

@@ -5,9 +5,9 @@ import type { Outgoing } from './outgoing.js'
 import { isChat, wrongWith } from './shapes.js'
 
 /**
- * What a function has given in place of upstream's answer, as an answer: an OpenAI body, bytes with
- * their content type, a stream of chunks, or for a chat its text. `undefined` when it is no answer
- * to this request.
+ * Converts the value that a user's function returned in place of upstream's answer: an OpenAI body,
+ * bytes with a content type, a stream of chunks, or for a chat its text. Returns `undefined` if the
+ * value cannot answer this request.
  */
 export function fromValue(value: unknown, request: Outgoing): BlossomAnswer | undefined {
   if (isStream(value)) return request.stream ? value : undefined
@@ -24,7 +24,7 @@ export function fromValue(value: unknown, request: Outgoing): BlossomAnswer | un
   return isAnswer ? asJson(value) : undefined
 }
 
-/** As text, so that every caller gets an object of their own. */
+/** Stores a body as text, so that every caller gets its own object. */
 const asJson = (body: unknown): BlossomAnswer => ({
   data: new Json(JSON.stringify(body)),
   requestId: undefined,
@@ -32,7 +32,7 @@ const asJson = (body: unknown): BlossomAnswer => ({
 
 let count = 0
 
-/** A text as a completion. Nothing was spent on it. */
+/** A text as a completion, with a usage of 0. */
 const completionOf = (content: string, request: Outgoing): ChatCompletion => ({
   id: `fallback-${++count}`,
   object: 'chat.completion',

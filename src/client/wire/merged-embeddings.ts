@@ -3,7 +3,7 @@ import type { BlossomAnswer, JsonAnswer, WireUsage } from '../types.js'
 import { itemsIn } from './embeddings.js'
 import type { Outgoing } from './outgoing.js'
 
-/** The inputs of an embeddings call; undefined for forms that are not merged (token arrays). */
+/** The inputs of an embeddings call; `undefined` for token arrays, which are not merged. */
 export function inputsOf(input: unknown): readonly string[] | undefined {
   if (typeof input === 'string') return [input]
   return Array.isArray(input) && input.length > 0 && input.every((item) => typeof item === 'string')
@@ -11,7 +11,7 @@ export function inputsOf(input: unknown): readonly string[] | undefined {
     : undefined
 }
 
-/** Several embeddings calls as one, and how to cut its answer into theirs. */
+/** Merges embeddings calls into one; `part` extracts the answer of each call. */
 export function mergeEmbeddings(requests: readonly Outgoing[]) {
   const input = requests.flatMap(({ body }) => inputsOf(body?.input) ?? [])
   return {
@@ -20,7 +20,7 @@ export function mergeEmbeddings(requests: readonly Outgoing[]) {
   }
 }
 
-/** One embeddings call as several of at most `size` inputs, and how to join their answers. */
+/** Splits an embeddings call into calls of at most `size` inputs; `join` merges their answers. */
 export function divideEmbeddings(request: Outgoing, size: number) {
   const parts = slices(inputsOf(request.body?.input) ?? [], size)
   return {
@@ -33,8 +33,8 @@ const withInput = (request: Outgoing, input: unknown): Outgoing =>
   request.with({ body: { ...request.body, input } })
 
 /**
- * One call's part of a merged answer. What it cost is its share by length: upstream counts the
- * whole only.
+ * One call's part of a merged answer. Upstream reports only the total usage, so each call gets a
+ * share by the length of its inputs.
  */
 function partOf(
   answer: BlossomAnswer,
@@ -55,7 +55,7 @@ function partOf(
   )
 }
 
-/** The answers to the parts of a call as its own. What they cost is added up. */
+/** Merges the answers to the parts of a call and adds up their usage. */
 function joined(
   answers: readonly BlossomAnswer[],
   parts: readonly (readonly string[])[],
@@ -101,7 +101,7 @@ function countsOf(usage: WireUsage, count: (given: number, name: Count) => numbe
   }
 }
 
-/** An answer like `given` with other items, which are numbered from 0. */
+/** A copy of an answer with other items, numbered from 0. */
 function answerOf(
   given: BlossomAnswer,
   body: Body,

@@ -1,7 +1,7 @@
 import { DEFAULT_MODELS, type Outgoing } from './outgoing.js'
 import { CHAT, EMBEDDINGS } from './shapes.js'
 
-/** Whose answers any model can give that can talk. */
+/** Endpoints that any text model can answer. */
 const FOR_ANY_MODEL: ReadonlySet<string> = new Set([
   CHAT,
   '/v1/responses',
@@ -9,7 +9,7 @@ const FOR_ANY_MODEL: ReadonlySet<string> = new Set([
   '/v1/completions',
 ])
 
-/** The model in the body, or for images in the query; else the one that upstream would use. */
+/** The model named in the body or query, or else the one that upstream uses by default. */
 export function modelOf({ path, body }: Outgoing): string | undefined {
   if (typeof body?.model === 'string') return body.model
   const query = path.indexOf('?')
@@ -19,9 +19,9 @@ export function modelOf({ path, body }: Outgoing): string | undefined {
 }
 
 /**
- * The same request for another model, paid by the same key. Vectors of two models cannot be
- * compared, so embeddings never change theirs. Of all else only what is a chat changes it, or what
- * is listed.
+ * The same request for another model, with the same key. Returns `undefined` if the endpoint does
+ * not allow another model: text endpoints do by default, otherwise the listed `endpoints`.
+ * Embeddings never do, because vectors of two models cannot be compared.
  */
 export function withModel(
   request: Outgoing,
@@ -29,20 +29,19 @@ export function withModel(
   endpoints?: readonly string[],
 ): Outgoing | undefined {
   const { path, payload, upload } = request
-  // What is in a form is not changed.
+  // The fields of an uploaded form cannot be changed.
   if (upload !== undefined) return undefined
   const end = path.indexOf('?')
   const address = end === -1 ? path : path.slice(0, end)
   if (address === EMBEDDINGS || !isServed(address, endpoints)) return undefined
-  // The bytes that were sent, and not the body: its inner parts may be the caller's own, and have
-  // changed since.
+  // Parse the payload that was sent: the caller may have changed nested parts of `body` since.
   if (payload !== undefined) return request.with({ body: { ...JSON.parse(payload), model } })
   const fields = new URLSearchParams(end === -1 ? '' : path.slice(end))
   fields.set('model', model)
   return request.with({ path: `${address}?${fields}` })
 }
 
-/** `/image` stands for all addresses below it. */
+/** An endpoint such as `/image` includes all paths below it. */
 function isServed(address: string, endpoints: readonly string[] | undefined): boolean {
   if (endpoints === undefined) return FOR_ANY_MODEL.has(address)
   return endpoints.some((endpoint) => address === endpoint || address.startsWith(`${endpoint}/`))

@@ -15,12 +15,12 @@ const TIMED_OUT: Record<string, string> = {
   UND_ERR_BODY_TIMEOUT: 'body',
 }
 
-/** What undici or the system says went wrong, as one of ours. */
+/** Converts an error of undici or of the system to one of this library's errors. */
 export function networkFailure(error: unknown): StackError {
-  // Whoever gave the bytes to be sent has refused them.
+  // The source of the request body failed, with one of this library's errors.
   if (isStackError(error)) return error
   const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
-  // The parser's own error carries the bytes it stumbled over, and sometimes no code.
+  // The parser's error contains the invalid bytes, so only its message is kept. It may have no code.
   if (isError(error) && error.name === 'HTTPParserError') {
     return new ProtocolError("Upstream's answer is not valid HTTP.", {
       cause: new Error(error.message),
@@ -40,7 +40,7 @@ export function networkFailure(error: unknown): StackError {
     })
   }
   if (TLS.test(code))
-    return new NetworkError(`The secure connection failed (${code}).`, {
+    return new NetworkError(`The TLS connection failed (${code}); check upstream's certificate.`, {
       cause: error,
       retryable: false,
     })

@@ -5,13 +5,13 @@ import { firstChoice, textIn, textOf } from './completion.js'
 import { factsOf, headerOf } from './failure.js'
 import { noticeError } from './upstream-error.js'
 
-// Since September 2026 Pollinations reports an exhausted balance or budget and a model that the key
-// may not use as an answer: 200, with an assistant's text. A client can make a model say such a
-// sentence, and other upstreams send the same header, so several signs must agree.
+// Since September 2026 Pollinations answers with status 200 and a notice as the assistant's text if
+// the balance or budget is used up or the key may not use the model. A prompt can make a model write
+// the same sentence, and other upstreams send the same header, so several signs must agree.
 
 type About = Parameters<typeof noticeError>[0]
 
-/** How the notices begin; each has a link in it. */
+/** How the notices begin. Each also contains a link to `LINK`. */
 const BEGINNINGS: readonly (readonly [string, About])[] = [
   ['The API key used for this request has reached its budget.', 'payment'],
   ['The API key used for this request only spends Quest Pollen', 'payment'],
@@ -20,14 +20,14 @@ const BEGINNINGS: readonly (readonly [string, About])[] = [
 ]
 const LINK = 'enter.pollinations.ai'
 
-/** Whether the head of an answer is that of a notice: real answers may be stored. */
+/** Whether the headers allow a notice: unlike real answers, notices forbid caching. */
 export function mayBeNotice({ headers, settings }: BodyContext): boolean {
   if (settings.notices === 'pass') return false
   const directives = (headerOf(headers, 'cache-control') ?? '').toLowerCase().split(/\s*,\s*/)
   return directives.includes('private') && directives.includes('no-store')
 }
 
-/** The error for a text that is a notice, where the head allows that it is one. */
+/** The error for a text that is a notice. Call it only if `mayBeNotice`. */
 export function noticeInText(text: string, exchange: BodyContext): StackError | undefined {
   const begun = text.trimStart().replaceAll('’', "'")
   const [, about] = BEGINNINGS.find(([beginning]) => begun.startsWith(beginning)) ?? []
@@ -36,7 +36,7 @@ export function noticeInText(text: string, exchange: BodyContext): StackError | 
   return noticeError(about, factsOf(headers, { message: text }, settings.apiKey))
 }
 
-/** The error for a whole answer that is a notice: its usage must be 0 as well. */
+/** The error for a complete answer that is a notice, whose usage must also be 0. */
 export function noticeInAnswer(data: unknown, exchange: BodyContext): StackError | undefined {
   if (!mayBeNotice(exchange) || !isRecord(data)) return undefined
   if (!isRecord(data.usage) || !isEmpty(data.usage)) return undefined
@@ -53,7 +53,7 @@ export function addedText(event: unknown): string {
   return textOf(event)
 }
 
-/** The text of a chat completion or a message, or the first of a Responses answer. */
+/** The text of a chat completion or a message, or the first text of a Responses answer. */
 function answerText(data: Readonly<Record<string, unknown>>): string {
   if (data.type === 'message') return textIn(data.content)
   const message: unknown = firstChoice(data)?.message

@@ -3,8 +3,8 @@ import type { BlossomRequest } from '../types.js'
 import type { Upload } from './upload.js'
 
 /**
- * What upstream takes when a request names no model: a request that names it is the same.
- * Pollinations' documentation, 2026-11.
+ * The models that upstream uses if a request names none. Requests that name them explicitly have the
+ * same cache key. From Pollinations' documentation, 2026-11.
  */
 export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
   '/v1/chat/completions': 'openai',
@@ -12,23 +12,26 @@ export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Paths whose answers depend on the request alone, so that they may be cached and shared. Accounts
- * and unknown paths have no identity.
+ * Paths whose answers depend on the request alone, so that they may be cached and shared. Account
+ * paths and unknown paths are not among them.
  */
 const SHAREABLE =
   /^(POST \/v1\/(chat\/completions|responses|messages|completions|moderations|embeddings|images\/generations|audio\/speech)|GET \/(image|audio|text|video)\/[^?]+|GET \/(v1\/models(\/[^?]+)?|models|(text|image|audio)\/models))(\?|$)/
 
-/** What few requests have. */
+/** Options that few requests need. */
 interface OutgoingOptions {
-  /** Nobody else holds the body, so that its bytes can wait until they are sent, which a hit never is. */
+  /**
+   * The library built the body, so nobody can change it. It is serialized only when it is sent,
+   * which a cache hit never is.
+   */
   readonly isOurs?: boolean
   readonly headers?: readonly string[] | undefined
-  /** Sent instead of the body, which then only says what is known of it. */
+  /** Sent instead of the body, which then holds only the known fields of the upload. */
   readonly upload?: Upload | undefined
 }
 
 /**
- * A request as it goes through the stack: checked, and with the bytes that every attempt repeats.
+ * A checked request on its way through the stack. Every attempt sends the same bytes.
  */
 export class Outgoing implements BlossomRequest {
   readonly method: string
@@ -36,7 +39,7 @@ export class Outgoing implements BlossomRequest {
   readonly body: Readonly<Record<string, unknown>> | undefined
   readonly stream: boolean
   readonly accept: BlossomRequest['accept']
-  /** Names and values beside those that the client sets. */
+  /** Alternating names and values of extra headers. */
   readonly headers: readonly string[]
   readonly upload: Upload | undefined
   #payload: string | undefined
@@ -62,8 +65,8 @@ export class Outgoing implements BlossomRequest {
   }
 
   /**
-   * Makes somebody else's key pay for the request, instead of the client's or a pool member's.
-   * @throws ValidationError when it is no key; the sentence does not show it
+   * Sends the request with this key instead of the client's or a pool member's.
+   * @throws ValidationError if the key is invalid; the message does not show it
    */
   paidBy(key: unknown): this {
     if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key)) {
@@ -76,7 +79,7 @@ export class Outgoing implements BlossomRequest {
     return this
   }
 
-  /** This request with another path or body, paid by the same key. */
+  /** A copy with another path or body and the same key. */
   with({
     path = this.path,
     body = this.body,
@@ -91,7 +94,7 @@ export class Outgoing implements BlossomRequest {
     return this.#key === undefined ? request : request.paidBy(this.#key)
   }
 
-  /** The body's bytes, the same for every attempt. */
+  /** The serialized body, the same for every attempt. */
   get payload(): string | undefined {
     if (this.upload !== undefined) return undefined
     if (this.#payload === undefined && this.body !== undefined) this.#payload = payloadOf(this.body)
@@ -102,12 +105,12 @@ export class Outgoing implements BlossomRequest {
     return this.#key
   }
 
-  /** A digest of whose key it is, when it is not the client's. */
+  /** A digest of the request's own key; `undefined` if it uses the client's. */
   get principal(): string | undefined {
     return this.#principal
   }
 
-  /** What the request asks for, streamed or not; undefined when its answer belongs to it alone. */
+  /** The cache key, the same whether streamed or not; `undefined` if the answer must not be shared. */
   get identity(): string | undefined {
     this.#identity ??= { key: this.#identify() }
     return this.#identity.key
@@ -127,17 +130,14 @@ export class Outgoing implements BlossomRequest {
   }
 }
 
-/**
- * What a body asks for: streamed or not, and whether or not it names the model that it would get
- * anyway.
- */
+/** A body in the form used for the cache key: with the default model, without stream options. */
 function asked(body: Readonly<Record<string, unknown>>, path: string) {
   const model = body.model ?? DEFAULT_MODELS[path]
-  // Fields that are undefined do not count.
+  // `stableKey` ignores undefined fields.
   return { ...body, model, stream: undefined, stream_options: undefined }
 }
 
-/** Whether a response is to be stored upstream, or depends on what is stored there. */
+/** Whether a response will be stored upstream, or depends on a stored one. */
 function needsState(body: Readonly<Record<string, unknown>>): boolean {
   const { store, background, previous_response_id, conversation } = body
   return Boolean(store || background || previous_response_id || conversation)

@@ -2,7 +2,7 @@ import { type AnswerReport, isJson, isRecord } from '../../core/index.js'
 import type { BlossomRequest } from '../types.js'
 import { choicesOf, reasonOf } from './choices.js'
 
-/** What each endpoint does, by the beginning of its path. */
+/** The operation of each endpoint, by the beginning of its path. */
 const OPERATIONS: readonly (readonly [RegExp, string])[] = [
   [/^\/v1\/chat\/completions/, 'chat'],
   [/^\/v1\/embeddings/, 'embeddings'],
@@ -19,15 +19,15 @@ const OPERATIONS: readonly (readonly [RegExp, string])[] = [
   [/^\/account\//, 'account'],
 ]
 
-/** What kind of work a request asks for, in a word: never its path, which may hold the prompt. */
+/** The operation of a request, for metrics. The path itself is not used: it may contain the prompt. */
 export function operation({ path }: BlossomRequest): string {
   for (const [beginning, name] of OPERATIONS) if (beginning.test(path)) return name
   return 'other'
 }
 
 /**
- * What an answer, or a chunk of a stream, says of itself: as a chat, and as a response or a message,
- * whose events have it inside.
+ * The id, model and finish reason that an answer or a chunk reports. Events of the Responses and
+ * Messages APIs have them in a nested object.
  */
 export function reports(answer: unknown): AnswerReport | undefined {
   const value = isRecord(answer) && isJson(answer.data) ? answer.data.value : answer
@@ -42,7 +42,7 @@ export function reports(answer: unknown): AnswerReport | undefined {
   }
 }
 
-/** Of several choices, the first one's. */
+/** The finish reason of the first choice, or the stop reason of a message. */
 function firstReason(value: unknown): string | undefined {
   const choices = choicesOf(value)
   if (choices === undefined) return textIn((value as Readonly<Record<string, unknown>>).stop_reason)

@@ -1,15 +1,15 @@
 import { wallTime } from '../../core/index.js'
 
-/** What is longer is as good as for ever, and still a number that a product of it leaves finite. */
+/** Longer waits are shortened to this, so that multiplying them stays finite. */
 const LONGEST = 1e12
 
 const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /
 
 /**
- * How long upstream asks to wait, in milliseconds: `retry-after-ms`, `Retry-After` in seconds
- * (fractions too) or as an HTTP date, or the body's `retryAfterSeconds`. What is no such thing, or
- * not in the future, gives `undefined`. A date is measured against the answer's own `Date`, as the
- * two clocks may differ by more than the wait.
+ * How long upstream asks to wait, in milliseconds: from `retry-after-ms`, from `Retry-After` in
+ * seconds (fractions allowed) or as an HTTP date, or from the body's `retryAfterSeconds`. Returns
+ * `undefined` if there is no valid value in the future. A date is compared with the answer's own
+ * `Date` header, because the two clocks may differ by more than the wait.
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
  */
 export function readRetryAfter(

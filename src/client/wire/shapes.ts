@@ -23,7 +23,7 @@ export const isResponses = ({ path }: BlossomRequest): boolean =>
 export const isMessages = ({ path }: BlossomRequest): boolean =>
   path === MESSAGES || path.startsWith(`${MESSAGES}?`)
 
-/** Whether nothing but JSON can answer the request, whatever its label says. */
+/** Whether the answer must be JSON, whatever its content type says. */
 export const isAnsweredWithJson = (request: BlossomRequest): boolean =>
   isChat(request) ||
   isResponses(request) ||
@@ -38,9 +38,9 @@ export function asksForUsage(body: BlossomRequest['body']): boolean {
 }
 
 /**
- * What is wrong with the JSON of an answer of 200; `undefined` when it is what the request asked
- * for. It is asked where the answer arrives: what is no answer is then tried again, counts against
- * upstream, and is kept by no cache.
+ * What is wrong with the JSON of an answer with status 200; `undefined` if it fits the request. It
+ * is checked inside the stack, so that an invalid answer is retried, counts against upstream, and is
+ * not cached.
  */
 export function wrongWith(
   { path, body, accept }: BlossomRequest,
@@ -60,7 +60,7 @@ export function wrongWith(
         ? undefined
         : 'Upstream answered 200 with JSON that is not a message.'
     case EMBEDDINGS:
-      // Who asks by `request()` may have asked for base64.
+      // A call by `request()` may have asked for base64.
       return embeddingsIn(data, countOf(body?.input), accept === 'json')
         ? undefined
         : 'Upstream answered with something other than one embedding for each input.'
@@ -76,11 +76,11 @@ export function wrongWith(
   return undefined
 }
 
-/** How many inputs there are: one text, or one list of tokens, is one. */
+/** Number of inputs; a text or a list of tokens is one input. */
 const countOf = (input: unknown): number =>
   Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1
 
-/** The list of models, alone or in `data`. */
+/** The list of models, which is the body itself or its `data`. */
 export function modelsIn(data: unknown): unknown[] | undefined {
   const list = isRecord(data) ? data.data : data
   return Array.isArray(list) ? list : undefined

@@ -4,19 +4,19 @@ import { MessageProgress } from './messages/events.js'
 import { ResponseProgress } from './responses/events.js'
 import { COMPLETIONS, isChat, isMessages, isResponses } from './shapes.js'
 
-/** How far a stream has come, by the rules of its API. */
+/** Tracks a stream by the rules of its API. */
 export interface StreamProgress {
-  /** Takes in one event; what is no part of the answer changes nothing. */
+  /** Records one event. Events that are not part of the answer are ignored. */
   see(event: unknown): void
-  /** Nothing is missing. */
+  /** The stream is complete. */
   readonly isWhole: boolean
-  /** Nothing is missing, there is something in it, and nothing was taken out. */
+  /** The stream is complete, has output, and no content was filtered. */
   readonly isWorthKeeping: boolean
-  /** The last event has come, and no mark such as `[DONE]` need follow. */
+  /** The last event has arrived, in an API that sends no `[DONE]`. */
   readonly hasEnded: boolean
 }
 
-/** Of what is known nothing: it is whole when its body ends, which could also be a cut. */
+/** For unknown APIs: any end of the body counts as complete, but the stream is not cached. */
 const UNKNOWN: StreamProgress = {
   see: () => {},
   isWhole: true,
@@ -24,7 +24,7 @@ const UNKNOWN: StreamProgress = {
   hasEnded: false,
 }
 
-/** Judges the answer to a request as a stream. */
+/** The tracker for the streamed answer to a request. */
 export function progressOf(request: BlossomRequest): StreamProgress {
   if (isChat(request) || request.path === COMPLETIONS) return new ChoiceProgress()
   if (isResponses(request)) return new ResponseProgress()
@@ -32,7 +32,7 @@ export function progressOf(request: BlossomRequest): StreamProgress {
   return UNKNOWN
 }
 
-/** Whether the events are a whole stream of an API that is known, with something in it. */
+/** Whether the events are a complete stream of a known API, with output. */
 export function areWorthKeeping(events: readonly unknown[]): boolean {
   const all = [new ChoiceProgress(), new ResponseProgress(), new MessageProgress()]
   for (const event of events) for (const progress of all) progress.see(event)

@@ -3,10 +3,10 @@ import type { BlossomRequest } from '../types.js'
 import { textIn } from './completion.js'
 import { COMPLETIONS, isChat, isMessages, isResponses, RESPONSES } from './shapes.js'
 
-/** What a picture or a sound counts for, whose tokens nobody can tell beforehand. */
+/** Estimate for an image or audio part, whose tokens are not known in advance. */
 const MEDIA_TOKENS = 300
 
-/** The tokens that a request holds, by its characters, and those that it allows for its answer. */
+/** Estimates a request's input tokens from its characters, and reads its limit for the output. */
 export function weigh({ path, body }: BlossomRequest): {
   input: number
   output?: number | undefined
@@ -17,12 +17,12 @@ export function weigh({ path, body }: BlossomRequest): {
   const texts = asked.filter((item) => typeof item === 'string')
   const characters =
     texts.join('').length + (tools === undefined ? 0 : JSON.stringify(tools).length)
-  const said = [messages, asked.filter(isRecord)].flat().reduce(addMessage, 0)
+  const conversation = [messages, asked.filter(isRecord)].flat().reduce(addMessage, 0)
   const writes = Array.isArray(messages) || path === RESPONSES || path === COMPLETIONS
-  return { input: tokensOf(characters) + said, output: writes ? allowedOutput(body) : 0 }
+  return { input: tokensOf(characters) + conversation, output: writes ? allowedOutput(body) : 0 }
 }
 
-/** A message of a chat, an item of a Responses request, or a part of a system prompt. */
+/** Adds the tokens of a chat message, a Responses item, or a part of a system prompt. */
 function addMessage(sum: number, message: unknown): number {
   if (!isRecord(message)) return sum
   const { content, tool_calls, arguments: called, output, text } = message
@@ -46,7 +46,7 @@ function allowedOutput(body: Readonly<Record<string, unknown>>): number | undefi
 const isCount = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0
 
-/** The tokens that an answer, or a chunk of a stream, says it has cost. */
+/** The token usage that an answer or a chunk of a stream reports. */
 export function tokenUsage(answer: unknown): TokenUsage | undefined {
   const value = isRecord(answer) && isJson(answer.data) ? usageOfJson(answer.data) : answer
   const usage = usageIn(value)
@@ -84,7 +84,7 @@ function usageIn(value: unknown): Readonly<Record<string, unknown>> | undefined 
     : undefined
 }
 
-/** What Anthropic counts apart from the other input: written to a cache, or read from one. */
+/** Input tokens that Anthropic counts separately: written to its cache or read from it. */
 function besideInput(usage: Readonly<Record<string, unknown>>): number {
   const { cache_creation_input_tokens, cache_read_input_tokens } = usage
   return [cache_creation_input_tokens, cache_read_input_tokens]
@@ -92,23 +92,26 @@ function besideInput(usage: Readonly<Record<string, unknown>>): number {
     .reduce((sum, count) => sum + count, 0)
 }
 
-/** What is no usage is not parsed for it. */
+/** Parses the JSON only if its text mentions usage. */
 function usageOfJson(data: { readonly text: string; readonly value: unknown }): unknown {
   return data.text.includes('"usage"') ? data.value : undefined
 }
 
-/** What the requests of one conversation have in common: how it began, with whom, by what tools. */
+/**
+ * A key shared by the requests of one conversation: its model, system prompt, tools and first user
+ * message.
+ */
 export function conversation(request: BlossomRequest): string | undefined {
   const { body } = request
   if (body === undefined || !(isChat(request) || isResponses(request) || isMessages(request)))
     return undefined
   const { model, messages, input, instructions, tools } = body
   const items = typeof input === 'string' ? [{ role: 'user', content: input }] : input
-  const said = isResponses(request) ? items : messages
-  if (!Array.isArray(said)) return undefined
+  const turns = isResponses(request) ? items : messages
+  if (!Array.isArray(turns)) return undefined
   const isOf = (role: string) => (message: unknown) => isRecord(message) && message.role === role
-  const system = said.filter((message) => isOf('system')(message) || isOf('developer')(message))
-  const told = instructions ?? body.system
-  if (told !== undefined && told !== null) system.unshift(told)
-  return JSON.stringify([model ?? null, system, tools ?? null, said.find(isOf('user')) ?? null])
+  const system = turns.filter((message) => isOf('system')(message) || isOf('developer')(message))
+  const topLevel = instructions ?? body.system
+  if (topLevel !== undefined && topLevel !== null) system.unshift(topLevel)
+  return JSON.stringify([model ?? null, system, tools ?? null, turns.find(isOf('user')) ?? null])
 }

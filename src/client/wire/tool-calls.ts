@@ -2,7 +2,7 @@ import { isRecord } from '../../core/index.js'
 import type { ToolCall } from '../types.js'
 import { fieldOf, isEmpty } from './choices.js'
 
-/** One call, as far as its pieces have come. */
+/** A tool call as assembled from the pieces so far. */
 interface Begun {
   readonly call: ToolCall & Record<string, unknown>
   /** The first index it was given. */
@@ -10,17 +10,17 @@ interface Begun {
 }
 
 /**
- * Tool calls put together from their pieces. What a piece belongs to is known by its id: a new one
- * begins a call. A piece without an id goes on with the call of its index, or else the last. Some
- * providers give every call the index 0, none at all, or another one in mid-call.
+ * Assembles tool calls from their pieces. A piece belongs to the call with its id; a new id begins a
+ * call. A piece without an id continues the call with its index, or else the last call. Indices are
+ * not reliable: some providers give every call the index 0, send none, or change it within a call.
  */
 export class ToolCalls {
   readonly #begun: Begun[] = []
   readonly #byIndex = new Map<number, Begun>()
-  /** The call that the last piece belonged to, as far as it has come. */
+  /** The call that the last piece belonged to, as assembled so far. */
   last: ToolCall | undefined
 
-  /** Returns whether the piece could be put in its place without a guess. */
+  /** Adds a piece. Returns whether it could be joined with certainty. */
   add(piece: Readonly<Record<string, unknown>>): boolean {
     const index = typeof piece.index === 'number' ? piece.index : undefined
     const found = this.#find(piece, index)
@@ -30,7 +30,7 @@ export class ToolCalls {
     return join(found.call, piece)
   }
 
-  /** The calls by their indices where these tell them apart, else in the order they began. */
+  /** The calls, sorted by index if all have distinct indices, else in the order they began. */
   get list(): ToolCall[] {
     const indices = new Set(this.#begun.map(({ index }) => index))
     const areApart = indices.size === this.#begun.length && !indices.has(undefined)
@@ -46,7 +46,7 @@ export class ToolCalls {
     if (!isEmpty(piece.id)) {
       const known = this.#begun.find(({ call }) => call.id === piece.id)
       if (known !== undefined) return known
-      // The id of a call may come after its name.
+      // The id of a call may arrive after its name.
       return at !== undefined && isEmpty(at.call.id) && name === undefined ? at : undefined
     }
     if (at !== undefined) {
@@ -77,12 +77,12 @@ function nameOf(piece: Readonly<Record<string, unknown>>): string | undefined {
   return undefined
 }
 
-/** Fields whose text comes in pieces. */
+/** Fields whose text is concatenated. */
 const IN_PIECES: ReadonlySet<string> = new Set(['arguments', 'input'])
 
 /**
- * Adds a piece to what came before it; false when a field came twice of which nobody knows whether
- * the second replaces the first or follows it.
+ * Merges a piece into the call. Returns false if a field arrived twice with different values and it
+ * is unclear whether the second value replaces the first or continues it.
  */
 function join(
   before: Record<string, unknown>,

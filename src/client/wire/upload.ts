@@ -1,9 +1,9 @@
 import { isBytes, isStackError, ValidationError } from '../../core/index.js'
 
-/** A body that is no JSON, such as a form with files: bytes that are there, or that come in. */
+/** A request body that is not JSON, such as a form with files: bytes in memory, or a stream. */
 export class Upload {
   readonly contentType: string
-  /** In bytes, if it is known. */
+  /** Length in bytes, if known. */
   readonly length: number | undefined
   readonly #source: Uint8Array | AsyncIterable<Uint8Array>
   #isTaken = false
@@ -20,18 +20,19 @@ export class Upload {
   }
 
   /**
-   * The bytes, for one attempt. What comes in can be sent once: whoever tries again gets the failure
-   * of the first attempt.
+   * The bytes for one attempt. A stream can be sent only once; a further attempt throws the error of
+   * the first one.
    */
   take(): Uint8Array | AsyncIterable<Uint8Array> {
     if (isBytes(this.#source)) return this.#source
     if (this.#failure !== undefined) throw this.#failure.error
-    if (this.#isTaken) throw new ValidationError('A body that comes in can be sent only once.')
+    if (this.#isTaken)
+      throw new ValidationError('A streamed body can be sent only once; it is already being sent.')
     this.#isTaken = true
     return this.#source
   }
 
-  /** The failure of an attempt; of bytes that have gone by nobody need try again. */
+  /** Records the error of an attempt. A stream cannot be sent again, so its error is not retryable. */
   failed(error: unknown): unknown {
     if (isBytes(this.#source)) return error
     if (isStackError(error)) Object.defineProperty(error, 'retryable', { value: false })

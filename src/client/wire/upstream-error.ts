@@ -11,7 +11,7 @@ import {
   UpstreamRateLimitError,
 } from '../errors.js'
 
-/** What becomes of an upstream status. */
+/** How an upstream status is reported. */
 interface Kind {
   readonly make: new (message: string, options: UpstreamErrorOptions) => StackError
   readonly code: ErrorCode
@@ -31,7 +31,7 @@ const FORBIDDEN: Kind = {
   make: PermissionError,
   code: 'FORBIDDEN',
   status: 502,
-  sentence: 'the API key lacks a permission or the model.',
+  sentence: 'the API key has no permission for this request or for the model.',
 }
 
 const FAILED: Kind = {
@@ -42,12 +42,12 @@ const FAILED: Kind = {
   sentence: 'it failed; try again.',
 }
 
-/** What happened between servers, which the request is not to blame for. */
+/** A failure between upstream's own servers, not caused by the request. */
 const BETWEEN_SERVERS: Kind = {
   make: UpstreamError,
   code: 'SERVER',
   status: 502,
-  sentence: 'it failed on its own side.',
+  sentence: 'one of its own servers failed.',
 }
 
 const KINDS: Readonly<Record<number, Kind>> = {
@@ -71,13 +71,13 @@ const KINDS: Readonly<Record<number, Kind>> = {
     code: 'TIMEOUT',
     status: 504,
     retryable: true,
-    sentence: 'it gave up waiting; try again.',
+    sentence: 'it timed out; try again.',
   },
   409: { ...FAILED, sentence: 'it conflicts with another request; try again.' },
   421: BETWEEN_SERVERS,
   423: BETWEEN_SERVERS,
   424: BETWEEN_SERVERS,
-  425: { ...FAILED, sentence: 'it was too early for it; try again.' },
+  425: { ...FAILED, sentence: 'it received the request too early; try again.' },
   429: {
     make: UpstreamRateLimitError,
     code: 'RATE_LIMITED',
@@ -90,7 +90,7 @@ const KINDS: Readonly<Record<number, Kind>> = {
   504: { ...FAILED, status: 504 },
 }
 
-/** A limit that no waiting lifts, whatever status it comes with. */
+/** Codes of limits that do not go away by waiting, whatever the status. */
 const QUOTA =
   /^(insufficient_(quota|balance|credits?|funds)|billing_(hard_limit_reached|not_active)|exceeded_current_quota_error)$/i
 
@@ -112,7 +112,7 @@ export function upstreamError(
   facts: UpstreamFacts & {
     retryAfter?: number | undefined
     keyGiven?: boolean
-    /** False: upstream asks not to be asked again. */
+    /** False if upstream asks not to retry. */
     shouldRetry?: boolean | undefined
   },
 ): StackError {
@@ -140,7 +140,7 @@ export function upstreamError(
 }
 
 /**
- * The error for an answer of 200 whose text is a notice about the account or the key.
+ * The error for an answer with status 200 whose text is a notice about the account or the key.
  * @see https://gen.pollinations.ai since September 2026
  */
 export function noticeError(
@@ -148,7 +148,7 @@ export function noticeError(
   facts: Omit<UpstreamFacts, 'upstreamStatus'>,
 ): StackError {
   const { make: Made, code, status, sentence } = about === 'payment' ? PAYMENT : FORBIDDEN
-  return new Made(`Upstream answered 200 with a notice in place of an answer: ${sentence}`, {
+  return new Made(`Upstream answered 200 with a notice instead of an answer: ${sentence}`, {
     ...facts,
     upstreamStatus: 200,
     code,

@@ -4,7 +4,7 @@ import { type Headers, headerOf } from './failure.js'
 const REMAINING = 'x-ratelimit-remaining-'
 const RESET = 'x-ratelimit-reset-'
 
-/** Larger numbers of seconds are moments since the epoch. */
+/** Larger numbers are not durations but seconds since the epoch. */
 const LONGEST_SECONDS = 1e9
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -16,9 +16,8 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 }
 
 /**
- * Which of its limits upstream reports as used up, and until when: a header
- * `x-ratelimit-remaining-…` of 0, with its `x-ratelimit-reset-…`. Of several the one that lasts
- * longest.
+ * Reads which limit upstream reports as used up, and until when: a header `x-ratelimit-remaining-…`
+ * of 0 and its `x-ratelimit-reset-…`. If there are several, returns the one that lasts longest.
  * @see https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
  */
 export function readPause(headers: Headers): UpstreamPause | undefined {
@@ -39,8 +38,8 @@ const unitOf = (kind: string): LimitUnit | undefined =>
   kind.includes('token') ? 'tokens' : kind.includes('request') ? 'requests' : undefined
 
 /**
- * How long until a limit is reset, in milliseconds: OpenAI's `6m0s`, seconds, an ISO date, or
- * seconds since the epoch; undefined for what is none of them.
+ * Time until a limit is reset, in milliseconds, from a duration such as OpenAI's `6m0s`, seconds, an
+ * ISO date, or seconds since the epoch. Returns `undefined` for anything else.
  */
 export function readReset(given: string | undefined): number | undefined {
   const text = given?.trim() ?? ''
@@ -54,7 +53,7 @@ export function readReset(given: string | undefined): number | undefined {
   return Number.isNaN(moment) ? undefined : moment - wallTime()
 }
 
-/** Of a duration in parts, such as `1h2m3.5s`. */
+/** Milliseconds of a duration in parts, such as `1h2m3.5s`. */
 function sumOf(text: string): number {
   let ms = 0
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhd])/g))

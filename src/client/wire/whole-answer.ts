@@ -20,10 +20,10 @@ import { isWorthKeeping as isResponseWorthKeeping } from './responses/events.js'
 import { toEvents } from './responses/to-events.js'
 import { asksForUsage, EMBEDDINGS, isChat, isResponses, wrongWith } from './shapes.js'
 
-/** Longer text is none. Bytes. */
+/** Longer texts are not notices. Bytes. */
 const LONGEST_NOTICE = 4_096
 
-/** An answer that is read to its end before anybody gets it: JSON, or bytes. */
+/** Reads an answer to its end before it is returned: JSON or bytes. */
 export class WholeAnswer implements BodyReader {
   readonly #exchange: BodyContext
   readonly #status: number
@@ -57,7 +57,7 @@ export class WholeAnswer implements BodyReader {
     return false
   }
 
-  /** The body in one piece: nearly always it came in one, which need not be copied. */
+  /** The whole body. Usually it arrived in one piece, which need not be copied. */
   #body(): Buffer {
     const [first] = this.#parts
     return this.#parts.length === 1 && first !== undefined ? first : Buffer.concat(this.#parts)
@@ -67,7 +67,7 @@ export class WholeAnswer implements BodyReader {
     const { request, headers, settings, note } = this.#exchange
     if (this.#size === 0 && request.accept === 'bytes')
       return this.#refuse('Upstream answered 200 with an empty body.')
-    // A copy: undici's own buffer is part of a larger one.
+    // A copy, because undici's buffer is a slice of a larger one.
     const bytes = Buffer.concat(this.#parts)
     const inside = errorInBytes(bytes, headers, settings.apiKey)
     const notice = inside ?? this.#noticeInBytes(bytes)
@@ -81,7 +81,7 @@ export class WholeAnswer implements BodyReader {
     })
   }
 
-  /** Plain text has no usage that could be looked at. */
+  /** Plain text has no usage to check. */
   #noticeInBytes(bytes: Buffer): StackError | undefined {
     const { headers } = this.#exchange
     if (bytes.length > LONGEST_NOTICE || !headerOf(headers, 'content-type')?.startsWith('text/'))
@@ -99,7 +99,7 @@ export class WholeAnswer implements BodyReader {
       read = this.#read(body)
     } catch (cause) {
       const what = this.#size === 0 ? 'an empty body' : 'text that is not valid JSON'
-      // The parser's message quotes the text.
+      // Leave out the parser's message, which quotes the text.
       const named = new SyntaxError((cause as Error).name)
       return this.#refuse(`Upstream answered ${this.#status} with ${what}.`, named)
     }
@@ -118,7 +118,7 @@ export class WholeAnswer implements BodyReader {
     else this.#exchange.settle(this.#asJson(asked === value ? text : undefined, asked))
   }
 
-  /** @throws SyntaxError when it is neither JSON nor a whole stream of chat events */
+  /** @throws SyntaxError if the body is neither JSON nor a complete stream of chat events */
   #read(body: string): ReturnType<typeof readText> {
     const inEvents = isChat(this.#exchange.request) ? answerInEvents(body) : undefined
     return inEvents === undefined
@@ -130,7 +130,7 @@ export class WholeAnswer implements BodyReader {
     return { data: new Json(text, value), requestId: this.#exchange.note.requestId }
   }
 
-  /** A whole answer where a stream was asked for: the stream has it in few chunks. */
+  /** Converts a whole answer to the stream that was asked for, in few chunks. */
   #asStream(value: unknown): BlossomAnswer {
     const { context, request } = this.#exchange
     const { cancel, base } = context
@@ -147,7 +147,7 @@ export class WholeAnswer implements BodyReader {
   }
 }
 
-/** A whole answer as the frames of a stream, and whether that may be cached. */
+/** The frames of a stream for a whole answer, and whether they may be cached. */
 function framesOf(
   request: BlossomRequest,
   value: unknown,

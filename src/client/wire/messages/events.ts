@@ -1,6 +1,6 @@
 import { isRecord } from '../../../core/index.js'
 
-/** Events of Anthropic's Messages stream that hold nothing of the answer. */
+/** Events of Anthropic's Messages stream that contain no output. */
 const WITHOUT_OUTPUT: ReadonlySet<unknown> = new Set([
   'message_start',
   'content_block_start',
@@ -8,11 +8,11 @@ const WITHOUT_OUTPUT: ReadonlySet<unknown> = new Set([
   'message_delta',
 ])
 
-/** Whether an event of a Messages stream holds nothing of the answer. */
+/** Whether an event of a Messages stream contains no output. */
 export const isWithoutOutput = (event: Readonly<Record<string, unknown>>): boolean =>
   WITHOUT_OUTPUT.has(event.type)
 
-/** Whether a whole message says why it ended, and is no refusal. */
+/** Whether a message has content and a stop reason that is not a refusal. */
 export const isWorthKeeping = ({
   stop_reason,
   content,
@@ -22,7 +22,7 @@ export const isWorthKeeping = ({
   Array.isArray(content) &&
   content.length > 0
 
-/** How far a Messages stream has come. It ends with `message_stop`. */
+/** Tracks a Messages stream, which ends with `message_stop`. */
 export class MessageProgress {
   #reason: unknown
   #hasOutput = false

@@ -3,17 +3,17 @@ import { isEmpty } from '../choices.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Events that tell of the work, and hold nothing of the answer. */
+/** Events that report progress and contain no output. */
 const BEFORE_OUTPUT: ReadonlySet<unknown> = new Set([
   'response.created',
   'response.queued',
   'response.in_progress',
 ])
 
-/** Whether an event of a Responses stream holds nothing of the answer yet. */
+/** Whether an event of a Responses stream contains no output. */
 export const isBeforeOutput = (event: Fields): boolean => BEFORE_OUTPUT.has(event.type)
 
-/** The response that the last event of a whole stream holds; `undefined` for other events. */
+/** The response in the last event of a complete stream; `undefined` for other events. */
 export function lastResponse(event: unknown): Fields | undefined {
   if (!isRecord(event) || !isRecord(event.response)) return undefined
   const { type, response } = event
@@ -21,8 +21,8 @@ export function lastResponse(event: unknown): Fields | undefined {
 }
 
 /**
- * Whether a response has ended of its own, holds something, and nothing was taken out of it. One
- * that was cut at its length is whole, as a chat with that finish reason is.
+ * Whether a response has ended, has output, and no content was filtered. A response that reached its
+ * maximum length counts as complete, as in a chat.
  */
 export function isWorthKeeping({ status, output, incomplete_details }: Fields): boolean {
   if (!Array.isArray(output) || output.length === 0) return false
@@ -38,7 +38,7 @@ export function isWorthKeeping({ status, output, incomplete_details }: Fields): 
 export function failureIn(event: unknown): Fields | undefined {
   if (!isRecord(event)) return undefined
   const { type, response } = event
-  // `{ type: 'error', code, message, param }`: here the event itself is the error.
+  // In `{ type: 'error', code, message, param }` the event itself is the error.
   if (type === 'error' && !isRecord(event.error)) {
     const { code, message, param } = event
     return { error: { code, message, param } }
@@ -48,7 +48,7 @@ export function failureIn(event: unknown): Fields | undefined {
   return { error: isEmpty(error) ? { message: 'The response failed.' } : error }
 }
 
-/** How far a Responses stream has come. It ends with the event that holds the whole response. */
+/** Tracks a Responses stream, which ends with the event that contains the whole response. */
 export class ResponseProgress {
   #response: Fields | undefined
   #hasOutput = false

@@ -3,7 +3,7 @@ import { Frame, isRecord } from '../../../core/index.js'
 type Fields = Readonly<Record<string, unknown>>
 
 /**
- * A whole response as the events that a stream of it would have had, each item in one piece.
+ * Converts a complete response to the events of a stream, each item in one piece.
  * @see https://platform.openai.com/docs/api-reference/responses-streaming
  */
 export function toEvents(response: Fields): Frame[] {
@@ -37,7 +37,7 @@ function itemEvents(item: Fields, output_index: number): Fields[] {
   ]
 }
 
-/** An item before anything has come of it; of kinds that come in one piece the whole. */
+/** An item as a stream announces it: empty if its content is streamed, otherwise complete. */
 function beginningOf(item: Fields): Fields {
   if (item.type === 'message') return { ...item, status: 'in_progress', content: [] }
   if (item.type === 'function_call') return { ...item, status: 'in_progress', arguments: '' }
