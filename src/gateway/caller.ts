@@ -2,24 +2,26 @@ import { type CacheMode, ConfigError, isResponse } from '../core/index.js'
 
 /** The identity of a caller, as returned by the option `call`. */
 export interface Caller {
-  /** Caches and shared calls never cross tenants. */
+  /** Id of the tenant. Cached answers and shared calls are never shared between tenants. @default none */
   tenant?: string | undefined
-  /** Waiting calls with a larger priority run first. */
+  /** Priority of waiting calls, any finite number; larger ones run first. @default 0 */
   priority?: number | undefined
   /**
-   * How this request is cached: wins over the client's `Cache-Control`. Routes that never read the
-   * cache do not begin to.
+   * How this request uses the cache. Overrides the client's `Cache-Control`; has no effect on routes
+   * that do not read the cache.
+   * @default the mode that the client asks for
    */
   cache?: CacheMode | undefined
-  /** For the log only. */
+  /** Address of the client, used only in the log. @default the address of the connection */
   clientAddress?: string | undefined
 }
 
 const CACHE_MODES: readonly unknown[] = ['default', 'reload', 'no-store', undefined]
 
 /**
- * Checks what the option `call` has returned. Any implementation of `Response` refuses the request.
- * @throws ConfigError for anything that is neither a `Response` nor a caller
+ * Checks the value that the option `call` returned. A `Response`, of any implementation, rejects the
+ * request.
+ * @throws ConfigError if the value is neither a `Response` nor a caller
  */
 export async function readCaller(given: unknown): Promise<Caller | Response> {
   if (given === undefined || given === null || isResponse(given)) return given ?? {}

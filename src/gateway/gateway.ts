@@ -30,23 +30,22 @@ import { StackView } from './stack-view.js'
 import { ResumableStreams } from './streams/resumable-streams.js'
 import { streamRoutes } from './streams/routes.js'
 
-/** One web-standard function that serves all routes, in any framework. */
+/** A web-standard function from `Request` to `Response` that serves all routes. */
 export interface Gateway<Platform = unknown> {
   (request: Request, platform?: Platform): Promise<Response>
   /**
-   * From now on readiness is 503 and new calls are refused with `CLOSED`; those under way go on.
+   * Starts draining: `/health/ready` answers 503 and new calls are rejected with `CLOSED`. Running
+   * calls continue.
    */
   drain(): void
   /**
-   * Drains, waits for what is under way, cuts the rest after `timeoutMs` (30 s) and ends WebSockets
-   * with 1001. It does not close the client.
+   * Drains, waits for running requests, aborts those left after `timeoutMs` (default 30,000) and ends
+   * WebSockets with code 1001. Does not close the client.
    */
   close(options?: CloseOptions): Promise<void>
 }
 
-/**
- * The gateway for the mounts of this library: requests and replies without web objects in between.
- */
+/** Key of the gateway's core, which this library's mounts call without creating web objects. */
 export const CORE: unique symbol = Symbol.for('blossom-stack.gateway') as never
 
 const ANY_METHOD: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
@@ -54,7 +53,7 @@ const ANY_METHOD: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'D
 const methodsOf = (routes: readonly Route[]): readonly string[] =>
   routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
 
-/** Serves one request, and is told who it is for. */
+/** Routes requests, identifies callers and keeps track of requests in progress. */
 export class GatewayCore implements RouteTools {
   readonly blossom: Blossom<readonly unknown[]>
   readonly client: ClientInternals
@@ -62,7 +61,7 @@ export class GatewayCore implements RouteTools {
   readonly view: StackView
   readonly routing: Routing
   readonly inProgress = new InProgress()
-  /** Streams that can be resumed, if they are switched on. */
+  /** Resumable streams, if the option `streams` turns them on. */
   readonly streams: ResumableStreams | undefined
   watcher: RouteTools['watcher']
   readonly #idempotency = new Idempotency()
@@ -91,7 +90,7 @@ export class GatewayCore implements RouteTools {
     return this.#draining
   }
 
-  /** Whether the gateway answers at this path, whatever the method. */
+  /** Whether the gateway has a route at this path, for any method. */
   knows(target: string): boolean {
     return this.routing.answersAt(this.routing.pathOf(target))
   }
@@ -101,9 +100,8 @@ export class GatewayCore implements RouteTools {
   }
 
   /**
-   * Adds what is to be ended with the gateway: `end` is called when the close begins, with a
-   * promise of the moment at which nothing is under way any more, and is waited for. Gives what
-   * takes it off again.
+   * Registers a function that `close()` calls and awaits. Its argument resolves when no request is
+   * in progress any more. Returns a function that removes it.
    */
   onClose(end: (finished: Promise<void>) => Promise<void>): () => void {
     this.#closers.add(end)
@@ -142,7 +140,7 @@ export class GatewayCore implements RouteTools {
     return scope.complete(reply)
   }
 
-  /** The request's id as the operator's option gives it. */
+  /** The request id returned by the option `requestId`. */
   #givenId(incoming: Incoming, platform: unknown): unknown {
     const { requestId } = this.options
     if (requestId === undefined) return undefined
@@ -184,7 +182,7 @@ export class GatewayCore implements RouteTools {
     return this.#idempotency.run(asked, () => handle(call))
   }
 
-  /** Whether a request may come twice with one key: what is cached is known by its body. */
+  /** Whether a request may use an `Idempotency-Key`. Its answers are compared by their JSON body. */
   #isRepeatable({ method, spends }: Route, incoming: Incoming): boolean {
     const isJson = /^application\/json\b/i.test(incoming.header('content-type') ?? '')
     return method === 'POST' && spends && isJson && this.view.has('cache')
@@ -192,7 +190,7 @@ export class GatewayCore implements RouteTools {
 
   #streams(): ResumableStreams | undefined {
     const { streams, routes } = this.options
-    // Without the route nobody could resume them.
+    // Without the route, streams could not be resumed.
     if (streams === undefined || routes?.includes('v1-streams') === false) return undefined
     const resumable = new ResumableStreams(streams, this.inProgress)
     this.onClose((finished) => resumable.close(finished))
@@ -203,7 +201,7 @@ export class GatewayCore implements RouteTools {
     const path = this.routing.pathOf(incoming.target)
     const methods = methodsOf(routes)
     if (incoming.method === 'OPTIONS' && path !== undefined) {
-      // At an unknown path any method is allowed, so that the page can read the 404.
+      // Allow any method at an unknown path, so that scripts on other origins can read the 404.
       const allowed = methods.length === 0 ? ANY_METHOD : methods
       const headers = preflightHeaders(incoming, this.options.corsOrigins, allowed)
       if (headers) return { status: 204, headers }
@@ -213,7 +211,7 @@ export class GatewayCore implements RouteTools {
     throw rejection('VALIDATION', 405, `This route takes ${allow}.`, { headers: { allow } })
   }
 
-  /** Identifies the caller by the option `call`; a `Response` refuses the request. */
+  /** Identifies the caller with the option `call`; a `Response` rejects the request. */
   async identify(incoming: Incoming, platform: unknown): Promise<Caller | Response> {
     const { call } = this.options
     return call === undefined ? {} : readCaller(await call(incoming.request, platform as never))
@@ -232,13 +230,14 @@ export class GatewayCore implements RouteTools {
 }
 
 /**
- * The guide's routes and the OpenAI-compatible ones over one client, as a function from `Request`
- * to `Response`.
+ * Creates a gateway, a function from `Request` to `Response` that serves the `/generate` routes and
+ * the OpenAI-compatible ones with one client.
  *
- * Every route runs the client's stack and adds no layer of its own; a route whose layer is missing
- * does not exist. The gateway answers its own errors.
+ * Every route runs the client's stack and adds no layers of its own. A route whose layer is not in
+ * the stack is not served. Errors become responses, so the function does not throw.
  *
- * @throws ConfigError for a wrong option, or a route that is named and cannot exist
+ * @throws ConfigError (`CONFIG`) if an option is invalid, or if `routes` names a route that cannot be
+ * served
  * @example
  * const gateway = createGateway(blossom, { prefix: '/ai', call: (request) => ({ tenant: tenantOf(request) }) })
  * app.all('/ai/*', (c) => gateway(c.req.raw, c)) // Hono

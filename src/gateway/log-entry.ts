@@ -1,35 +1,35 @@
 import type { TimeoutPhase } from '../core/index.js'
 
-/** One finished request. It holds no prompt and no answer. */
+/** The log entry of one finished request. It contains no prompts and no answers. */
 export interface RequestLog {
-  /** ISO 8601. */
+  /** Time of the end, in ISO 8601. */
   readonly time: string
   readonly level: 'info' | 'warn' | 'error'
   readonly requestId: string
-  /** `WS` for a message over a WebSocket. */
+  /** HTTP method, or `WS` for a WebSocket message. */
   readonly method: string
   /** The route's path, without prefix and query; `(unknown)` for any other path. */
   readonly route: string
-  /** As sent; 499 if the client disconnected before the end. */
+  /** Status that was sent, or 499 if the client disconnected before the end. */
   readonly status: number
   readonly durationMs: number
-  /** Streams: from the request to the first token. */
+  /** For streams: time from the request to the first token. */
   readonly firstTokenMs?: number
   /** Time the call waited for a slot. */
   readonly queuedMs?: number
   /** Whether the answer came from the cache. */
   readonly cached?: boolean
-  /** Requests sent upstream. */
+  /** Number of requests sent to upstream. */
   readonly attempts?: number
   readonly upstreamRequestId?: string
-  /** Id of its trace, if the client is instrumented with OpenTelemetry. */
+  /** Trace id, if the client is instrumented with OpenTelemetry. */
   readonly traceId?: string
   readonly tenant?: string
   readonly clientAddress?: string
-  /** The error's code, if it failed. */
+  /** Error code, if the request failed. */
   readonly code?: string
-  /** Of a time-out: which limit it was; `read` with status 499 when the client read too slowly. */
+  /** For a timeout: which limit was exceeded; `read` with status 499 if the client read too slowly. */
   readonly phase?: TimeoutPhase
-  /** What to do about an error that only the operator can fix, code `CONFIG`. */
+  /** For the code `CONFIG`: what the operator has to fix. */
   readonly detail?: string
 }

@@ -5,11 +5,11 @@ import { tokenRule } from './token.js'
 /** Option `metrics` of `createGateway()`. */
 export interface MetricsOptions {
   /**
-   * Who asks needs it as a Bearer token. At least 16 characters.
-   * @default none: everybody may ask
+   * Bearer token required to read the metrics, at least 16 characters.
+   * @default none: anyone may read them
    */
   token?: string | undefined
-  /** As of `prometheus()`: labels of all samples, and `tenant: true`. @default none */
+  /** Labels for all samples, and `tenant: true`; see the same option of `prometheus()`. @default none */
   labels?: PrometheusOptions['labels']
 }
 
@@ -18,7 +18,7 @@ export interface CheckedMetricsOptions {
   readonly labels: PrometheusOptions['labels']
 }
 
-/** Whether a value can be the option; what is in it is checked by `readMetricsOptions`. */
+/** Checks the type of the option; `readMetricsOptions` checks its fields. */
 export const metricsRule = rules.custom<boolean | MetricsOptions, false>(
   'true, false or an object { token, labels }',
   false,
@@ -26,8 +26,8 @@ export const metricsRule = rules.custom<boolean | MetricsOptions, false>(
 )
 
 /**
- * What the option means; undefined when it is off. Labels are checked by `prometheus()`.
- * @throws ConfigError for a wrong option
+ * Reads the option; returns `undefined` if metrics are off. `prometheus()` checks the labels.
+ * @throws ConfigError if the option is invalid
  */
 export function readMetricsOptions(
   given: boolean | MetricsOptions,
@@ -43,7 +43,7 @@ export function readMetricsOptions(
   )
 }
 
-/** @throws ConfigError when the route is named and the metrics are off */
+/** @throws ConfigError if `routes` names the route but metrics are off */
 export function checkMetricsRoute(
   routes: readonly string[] | undefined,
   metrics: CheckedMetricsOptions | undefined,

@@ -23,18 +23,20 @@ import { tokenRule } from './token.js'
 /** Options of `createGateway()`. */
 export interface GatewayOptions<Platform = unknown> {
   /**
-   * The part of every URL before the route, as received; empty behind a mount that strips it.
+   * Path before every route, as it arrives: empty, or such as `/ai`. Leave it empty if your framework
+   * removes the prefix.
    * @default ''
    */
   prefix?: string | undefined
-  /** The prefix that callers use, for OpenAPI and the docs. @default `prefix` */
+  /** Prefix as callers see it, for the OpenAPI document and the docs. @default `prefix` */
   publicPath?: string | undefined
-  /** The routes to serve. @default all whose layer is in the stack */
+  /** Names of the routes to serve. @default all routes whose layer is in the stack */
   routes?: readonly RouteName[] | undefined
   /**
-   * Identifies the caller; put your authentication here. A `Response` refuses the request. The
-   * request has no body to read. `platform` comes from the mount: `{ req, res }` of Node, Koa's
-   * `ctx`, Hono's `c`; `{ req, socket }` for a WebSocket.
+   * Identifies the caller. Put your authentication here: a returned `Response` rejects the request.
+   * The `Request` it receives has no body. `platform` depends on the mount: `{ req, res }` in Node,
+   * `ctx` in Koa, `c` in Hono; `{ req, socket }` for a WebSocket.
+   * @default every request is accepted, without a tenant
    */
   call?:
     | ((
@@ -43,72 +45,75 @@ export interface GatewayOptions<Platform = unknown> {
       ) => Caller | Response | undefined | Promise<Caller | Response | undefined>)
     | undefined
   /**
-   * The parsed body, if an earlier middleware has read it. `undefined` lets the gateway read the
-   * body.
+   * Returns the parsed body if an earlier middleware has read it, or `undefined` to let the gateway
+   * read it.
+   * @default the gateway reads the body
    */
   body?: ((request: Request, platform: Platform) => unknown) | undefined
   /**
-   * The request's id, where your framework keeps one of its own: `(_, c) => c.get('requestId')` in
-   * Hono. A middleware's `req.id` and header `x-request-id` of the response need no option. At most
-   * 256 printable ASCII characters without a blank; anything else is ignored.
+   * Returns the request id of your framework, such as `(_, c) => c.get('requestId')` in Hono. Not
+   * needed for a middleware that sets `req.id` or the response header `x-request-id`. The id may have
+   * 256 printable ASCII characters without spaces; other values are ignored.
    * @default the client's `x-request-id`, or a new one
    */
   requestId?: ((request: Request, platform: Platform) => string | number | undefined) | undefined
   /**
-   * Called for every failed request, for your logger. If it throws, there is a warning and no other
-   * effect.
+   * Called for every failed request. If it throws, a warning is emitted and the response is not
+   * affected.
+   * @default none
    */
   onError?:
     | ((error: unknown, about: { requestId: string; route: string; status: number }) => void)
     | undefined
   /**
-   * Called for every finished request: `console.log(JSON.stringify(entry))` writes a log of JSON
-   * lines. Without prompts and keys.
+   * Called for every finished request; `console.log(JSON.stringify(entry))` writes a log of JSON
+   * lines. Entries contain no prompts and no keys.
    * @default none
    */
   log?: ((entry: RequestLog) => void) | undefined
   /**
-   * The token for the live page, for clearing the cache, and for batches of nobody's; without one
-   * nobody can.
-   * At least 16 characters.
+   * Bearer token for the live page, for clearing the cache, and for batches without a tenant. At least
+   * 16 characters.
+   * @default none: these are not available
    */
   adminToken?: string | undefined
   /**
-   * Batches from `createBatches()`, served at `/v1/files` and `/v1/batches`: each tenant has its
-   * own; who has no tenant needs the admin token. Needs the package `@fastify/busboy`.
+   * Batches from `createBatches()`, served at `/v1/files` and `/v1/batches`. Each tenant sees only its
+   * own; callers without a tenant need the admin token. Requires the package `@fastify/busboy`.
    * @default none
    */
   batches?: Batches | undefined
   /**
-   * Serves `GET /metrics` for Prometheus: to everybody, or with `{ token }` to whoever has it.
+   * Serves `GET /metrics` for Prometheus. With `{ token }`, only to requests with that Bearer token;
+   * with `true`, to anyone.
    * @default false
    */
   metrics?: boolean | MetricsOptions | undefined
-  /** Largest body. Bytes. @default 1048576 (1 MiB) */
+  /** Maximum size of a request body, in bytes. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
-   * Largest body where it may hold pictures or sound: `/v1/chat/completions`, `/v1/responses` and
-   * `/v1/messages`. Bytes.
+   * Maximum size of a request body on `/v1/chat/completions`, `/v1/responses` and `/v1/messages`, which
+   * may contain images or audio, in bytes.
    * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
    */
   mediaBodyLimit?: number | undefined
   /**
-   * Largest form with files, on `/v1/images/edits` and `/v1/audio/transcriptions`. It is sent on while
-   * it comes in. Bytes.
+   * Maximum size of a form with files on `/v1/images/edits` and `/v1/audio/transcriptions`, in bytes.
+   * The form is streamed to upstream as it arrives.
    * @default 26214400 (25 MiB)
    */
   uploadLimit?: number | undefined
-  /** Largest upload to `/v1/files`. Bytes. @default 104857600 (100 MiB) */
+  /** Maximum size of an upload to `/v1/files`, in bytes. @default 104857600 (100 MiB) */
   batchUploadLimit?: number | undefined
   /**
-   * Origins of pages that may call from a browser, such as `https://app.example`; `*` for all.
-   * Credentials are never allowed.
+   * Origins of web pages that may call the gateway, such as `https://app.example`; `*` for all. CORS
+   * credentials are never allowed.
    * @default none
    */
   corsOrigins?: readonly string[] | undefined
   /**
-   * Models that callers may request; others are refused with 404. Requests that name none get
-   * `openai`, or else the first on the list; under `/v1` they are refused.
+   * Models that callers may use; others are rejected with 404. A request without a model uses
+   * `openai` if it is listed, otherwise the first one; under `/v1` it is rejected.
    * @default all
    */
   models?: readonly string[] | undefined
@@ -119,40 +124,46 @@ export interface GatewayOptions<Platform = unknown> {
    */
   forwardKeys?: boolean | undefined
   /**
-   * What becomes of `/v1/responses`: `forward` sends them on, `translate` asks for a chat completion
-   * and answers as a response, `auto` forwards those for models of which upstream's list says that
-   * they serve it. The list is fetched beside the calls and kept for 5 minutes.
+   * How `/v1/responses` is served: `forward` sends requests to upstream unchanged, `translate`
+   * converts them to chat completions, `auto` forwards requests for models that upstream lists with
+   * this endpoint and translates all others. The list is fetched in the background and cached for 5
+   * minutes.
    * @default 'auto'
    */
   responses?: 'auto' | 'forward' | 'translate' | undefined
   /**
-   * Whether `/v1` follows the request's `Cache-Control`: `no-cache` asks upstream and stores the new
-   * answer, `no-store` asks upstream and stores nothing.
+   * Whether `/v1` respects the request's `Cache-Control`: `no-cache` calls upstream and stores the new
+   * answer, `no-store` calls upstream and stores nothing.
    * @default true
    */
   clientCacheControl?: boolean | undefined
-  /** `full` shows callers the messages of unexpected errors: for development. @default 'safe' */
+  /**
+   * Whether responses contain the messages of unexpected errors: `full` for development, `safe` to
+   * hide them.
+   * @default 'safe'
+   */
   errorDetail?: 'safe' | 'full' | undefined
   /**
-   * Send a comment after this time of silence in an event stream. Milliseconds; 0 for none.
+   * Interval after which an idle event stream gets a comment, to keep the connection open, in
+   * milliseconds; 0 for none.
    * @default 15000
    */
   heartbeatMs?: number | undefined
   /**
-   * A client that does not read a stream's events for so long is cut, so that it holds no slot.
-   * Milliseconds.
+   * Time after which a client that does not read its event stream is disconnected, which frees its
+   * slot, in milliseconds.
    * @default 60000
    */
   writeTimeoutMs?: number | undefined
   /**
-   * Lets clients resume a stream that was cut, if they ask for it with the header
-   * `x-stream-resumable: true`; with `{ shared }` on other servers as well.
+   * Lets clients resume an interrupted stream that they requested with the header
+   * `x-stream-resumable: true`. With `{ shared }` they can resume it on another server.
    * @default false
    */
   streams?: boolean | StreamsOptions | undefined
   /**
-   * Lets `/health` make a tiny generation, which costs money, and answer 503 if it fails; the
-   * result is kept for `everyMs`.
+   * Lets `/health` generate a short text, which costs money, and answer 503 if that fails. The result
+   * is reused for `everyMs`, in milliseconds, at least 1000.
    * @default none
    */
   probe?: { everyMs: number; prompt?: string | undefined } | undefined
@@ -226,7 +237,7 @@ export function readGatewayOptions(
   } as CheckedGatewayOptions
 }
 
-/** Each option by itself. */
+/** Checks each option on its own. */
 const checkEach = (options: GatewayOptions<never> | undefined) =>
   check<GatewayOptions<never>>('createGateway', options, {
     prefix: path(''),

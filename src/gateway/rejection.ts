@@ -1,6 +1,6 @@
 import { type ErrorCode, StackError } from '../core/index.js'
 
-/** The error for a request that is refused before it reaches the stack. */
+/** The error for a request that is rejected before it reaches the stack. */
 export function rejection(
   code: ErrorCode,
   status: number,

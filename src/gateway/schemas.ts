@@ -9,7 +9,7 @@ export * from './schemas/openai.js'
 // OpenAPI schema and the table of fields in the README. In an optional field `null` counts as
 // absent, as in OpenAI's API.
 
-/** More prompts in one request are a mistake or an attack. */
+/** Maximum number of prompts in one request. */
 export const MAX_PROMPTS = 100
 
 interface Limits {
@@ -47,17 +47,17 @@ const prompts = v.pipe(
     v.pipe(
       v.unknown(),
       v.metadata({ type: 'string' }),
-      v.description('An empty one is an error in its place in the results.'),
+      v.description('An empty prompt gives an error at its position in the results.'),
     ),
     PROMPTS,
   ),
   v.nonEmpty(PROMPTS),
   v.everyItem((item) => typeof item === 'string', PROMPTS),
   v.maxLength(MAX_PROMPTS, `must have at most ${MAX_PROMPTS} items`),
-  v.description('One prompt for each result.'),
+  v.description('The prompts; the results have the same order.'),
 )
 
-/** Upper limits: upstream has limits of its own below them. */
+/** The upper limits are generous: upstream enforces its own, lower ones. */
 const generation = {
   prompt: prompt('The question or task.'),
   max_tokens: integer(
@@ -76,11 +76,11 @@ export const BatchRequest = v.object({
   prompts,
   batch_size: integer(
     { min: 1, max: MAX_PROMPTS, fallback: 5 },
-    'Number of prompts in progress at a time.',
+    'Maximum number of prompts in progress.',
   ),
 })
 
-/** Token limit of each answer of a batch, which has no field for it. */
+/** Token limit of each answer of `/generate/batch`, which has no field for it. */
 export const DEFAULT_MAX_TOKENS = v.getDefault(generation.max_tokens)
 
 const METADATA = 'must be an object of at most 16 strings'
@@ -90,7 +90,7 @@ export const BatchCreateRequest = v.object({
   input_file_id: v.pipe(
     v.string(NON_EMPTY),
     v.nonEmpty(NON_EMPTY),
-    v.description('The file with the lines, from `POST /v1/files`.'),
+    v.description('Id of the file with the lines, from `POST /v1/files`.'),
   ),
   endpoint: v.pipe(
     v.picklist(ENDPOINTS, `must be one of ${ENDPOINTS.join(', ')}`),
@@ -98,7 +98,7 @@ export const BatchCreateRequest = v.object({
   ),
   completion_window: v.pipe(
     v.literal('24h', 'must be "24h"'),
-    v.description('Lines that have not begun by then never do.'),
+    v.description('Lines that have not started by then are not run.'),
   ),
   metadata: v.nullish(
     v.pipe(
@@ -108,7 +108,7 @@ export const BatchCreateRequest = v.object({
         METADATA,
       ),
       v.maxEntries(16, METADATA),
-      v.description('What you want to know of the batch: at most 16 texts.'),
+      v.description('Your own notes about the batch: at most 16 strings.'),
     ),
   ),
 })
@@ -116,7 +116,7 @@ export const BatchCreateRequest = v.object({
 const MAX_ID_LENGTH = 64
 const ID = `must be a string of 1 to ${MAX_ID_LENGTH} characters or a finite number`
 
-/** By which a client recognizes the answers to one of its WebSocket messages. */
+/** Id of a WebSocket message, which its answers repeat. */
 export const MessageId = v.union(
   [
     v.pipe(v.string(), v.nonEmpty(ID), v.maxLength(MAX_ID_LENGTH, ID)),
@@ -131,7 +131,7 @@ const id = v.pipe(
   v.transform((value) => value ?? undefined),
 )
 
-/** What a WebSocket client may send. */
+/** Messages that a WebSocket client may send. */
 export const SocketMessage = v.variant(
   'type',
   [
@@ -146,8 +146,8 @@ export type SocketMessage = v.InferOutput<typeof SocketMessage>
 type Body = Readonly<Record<string, unknown>>
 
 /**
- * A body with its defaults filled in.
- * @throws FieldsError 400, naming each wrong field
+ * Validates a body and fills in its defaults.
+ * @throws FieldsError with status 400, naming each invalid field
  */
 export function readBody<Schema extends v.GenericSchema>(
   schema: Schema,
@@ -158,13 +158,13 @@ export function readBody<Schema extends v.GenericSchema>(
   throw new FieldsError(result.issues.map(toFieldError))
 }
 
-/** What `readBody` would refuse, in the order of the schema's fields. */
+/** The invalid fields of a body, in the order of the schema. */
 export function wrongFields(schema: v.GenericSchema, body: Body): FieldError[] {
   return (parse(schema, body).issues ?? []).map(toFieldError)
 }
 
 function parse<Schema extends v.GenericSchema>(schema: Schema, body: Body) {
-  // A copy without a prototype: inherited fields do not count.
+  // A copy without a prototype, so that inherited fields are ignored.
   const own: Body = Object.assign(Object.create(null), body)
   return v.safeParse(schema, own, { abortPipeEarly: true })
 }

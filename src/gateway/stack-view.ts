@@ -6,8 +6,8 @@ import type { PoolStats } from '../layers/pool/index.js'
 import type { QueueStats } from '../layers/queue/index.js'
 
 /**
- * The client's layers by their kind, whatever they are named. The outermost of a kind speaks for
- * it.
+ * Finds the client's layers by kind, whatever their names. If there are several of a kind, the
+ * outermost is used.
  */
 export class StackView {
   readonly #entries: readonly LayerEntry[]

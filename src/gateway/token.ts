@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { rules } from '../core/index.js'
 
-/** What a token of the operator's must be. */
+/** The rule for the operator's tokens. */
 export const tokenRule = {
   ...rules.custom<string, undefined>(
     'a string of at least 16 printable ASCII characters',
@@ -13,6 +13,6 @@ export const tokenRule = {
 
 const digestOf = (text: string) => createHash('sha256').update(text).digest()
 
-/** Whether it is this token. Digests have one length, so it takes the same time whatever is given. */
+/** Compares tokens in constant time, by digests of equal length. */
 export const isToken = (given: string, token: string): boolean =>
   timingSafeEqual(digestOf(given), digestOf(token))

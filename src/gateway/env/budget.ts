@@ -1,39 +1,39 @@
 import type { TokenUsage } from '../../core/index.js'
 import type { LimitCostOptions } from '../../layers/rate-limit/index.js'
 
-/** What may be spent in a calendar day or month, in UTC. */
+/** The maximum cost in a calendar day or month, in UTC. */
 export type Budget = Pick<LimitCostOptions, 'per'> & { readonly limit: number }
 
-/** What a million tokens cost. */
+/** Prices of a million tokens. */
 export interface Price {
   readonly input: number
   readonly output: number
-  /** Of the input, what upstream had in a cache. */
+  /** Price of input tokens that upstream had in its cache. */
   readonly cachedInput: number
 }
 
-/** Of the limits' unit there are no smaller parts than millionths. */
+/** An amount with at most six decimals, the precision of cost limits. */
 const AMOUNT = String.raw`\d{1,9}(?:\.\d{1,6})?`
 const BUDGET = new RegExp(`^(${AMOUNT})/(day|month)$`)
 const PRICE = new RegExp(`^(${AMOUNT})/(${AMOUNT})(?:/(${AMOUNT}))?$`)
 
 const PER_TOKEN = 1e-6
 
-/** Reads `5/day`; undefined when it is none, or nothing. */
+/** Reads a budget such as `5/day`; `undefined` if it is invalid or 0. */
 export function readBudget(text: string): Budget | undefined {
   const [, amount, per] = BUDGET.exec(text) ?? []
   const limit = Number(amount)
   return limit > 0 ? { limit, per: per as 'day' | 'month' } : undefined
 }
 
-/** Reads `0.15/0.6` or `0.15/0.6/0.075`: input, output, and cached input, by default as input. */
+/** Reads the prices `input/output` or `input/output/cached input`; the last defaults to the first. */
 export function readPrice(text: string): Price | undefined {
   const [match, input, output, cachedInput = input] = PRICE.exec(text) ?? []
   if (match === undefined) return undefined
   return { input: Number(input), output: Number(output), cachedInput: Number(cachedInput) }
 }
 
-/** What tokens of a model cost. The model `*` has the price of all others. */
+/** Returns the cost of a model's tokens. The entry `*` is the price of all models not listed. */
 export const priceBy =
   (prices: ReadonlyMap<string, Price> = new Map()): LimitCostOptions['price'] =>
   (model, tokens) => {

@@ -13,12 +13,12 @@ export type { Environment } from './variables.js'
 const MINUTE_MS = 60_000
 
 /**
- * The client with the recommended layers, set up from the environment variables that are listed in
- * `src/gateway/README.md`. By default a call may take 60 s and an attempt 30 s; a stream 15 minutes,
- * with 60 s to its first token.
+ * Creates a client with the recommended layers from the environment variables listed in
+ * `src/gateway/README.md`. The default time limits are 60 s for a call, 30 s for an attempt, and
+ * 15 minutes for a stream, with 60 s to its first token.
  *
- * @throws ConfigError one line that names the variable; also without a key, unless
- * `BLOSSOM_FORWARD_KEYS` is on
+ * @throws ConfigError (`CONFIG`) if a variable is invalid, or if there is no key and
+ * `BLOSSOM_FORWARD_KEYS` is off; the message names the variable
  */
 export function blossomFromEnv(env: Environment = process.env) {
   const read = readVariables(ClientVariables, env)
@@ -49,7 +49,7 @@ export function blossomFromEnv(env: Environment = process.env) {
   return shared === undefined ? blossom : closesWith(blossom, () => shared.close())
 }
 
-/** The client, whose `close()` also closes what belongs to it. */
+/** Extends the client's `close()` to close the shared state as well. */
 function closesWith<Client extends Blossom<readonly unknown[]>>(
   client: Client,
   also: () => Promise<void>,
@@ -68,9 +68,9 @@ function closesWith<Client extends Blossom<readonly unknown[]>>(
 const LEVELS: readonly string[] = ['silent', 'error', 'warn', 'info', 'debug']
 
 /**
- * The gateway's options from the environment variables that are listed in `src/gateway/README.md`.
+ * Reads the gateway's options from the environment variables listed in `src/gateway/README.md`.
  *
- * @throws ConfigError one line that names the variable
+ * @throws ConfigError (`CONFIG`) if a variable is invalid; the message names it
  */
 export function gatewayOptionsFromEnv(env: Environment = process.env): GatewayOptions {
   const read = readVariables(GatewayVariables, env)

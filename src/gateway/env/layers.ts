@@ -6,7 +6,7 @@ import type { ClientVariables } from './variables.js'
 
 type Variables = v.InferOutput<typeof ClientVariables>
 
-/** Whether there is anything that servers would share. */
+/** Whether the settings share anything between servers. */
 export function sharesSomething(read: Variables): boolean {
   if (read.BLOSSOM_SHARED_CONCURRENCY && read.BLOSSOM_QUEUE_CONCURRENCY === 'adaptive')
     throw new ConfigError(
@@ -23,7 +23,7 @@ export function sharesSomething(read: Variables): boolean {
   )
 }
 
-/** The limits of each tenant and of all together. */
+/** The limits of each tenant, and those of all calls together. */
 export function limitsFrom(read: Variables, shared: SharedState | undefined) {
   const { BLOSSOM_PRICES: prices, BLOSSOM_TENANT_LIMIT_MODE: mode } = read
   if (prices === undefined && (read.BLOSSOM_BUDGET ?? read.BLOSSOM_TENANT_BUDGET) !== undefined)
@@ -47,7 +47,7 @@ export function limitsFrom(read: Variables, shared: SharedState | undefined) {
 const isSome = (limits: RateLimitSettings): boolean =>
   Object.values(limits).some((limit) => limit !== undefined)
 
-/** Who answers beside the model that is asked for. */
+/** The layers that ask other models: fallback and hedge. */
 export function othersFrom(read: Variables) {
   const { BLOSSOM_FALLBACK_MODELS: fallbacks, BLOSSOM_HEDGE_MODELS: hedges } = read
   return {
@@ -56,7 +56,7 @@ export function othersFrom(read: Variables) {
   }
 }
 
-/** What keeps calls from upstream while it cannot take them. */
+/** The layers that protect upstream: breaker, queue and pool. */
 export function protectionFrom(read: Variables, shared: SharedState | undefined) {
   const gate = read.BLOSSOM_POOL_GATE
   return {

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 
-// What a variable may hold. A message is what the value must be.
+// Types of variables. Each validation message says what the value must be.
 
 /** Ten years, which is also the limit of the layers. */
 export const LONGEST_MS = 10 * 365 * 24 * 3_600_000
@@ -19,7 +19,7 @@ export function integer(fallback: number, min: number, max: number, description:
   return v.optional(value, String(fallback))
 }
 
-/** An integer, or a word for finding it in another way. */
+/** An integer, or a word such as `adaptive` that stands for an automatic choice. */
 export function integerOr<const Word extends string>(
   word: Word,
   fallback: number | NoInfer<Word>,
@@ -85,7 +85,7 @@ export function list(
   )
 }
 
-/** Names with a value each, as in `a=1, b=2`. */
+/** Pairs of names and values, as in `a=1, b=2`. */
 export function pairs<Value>(
   expected: string,
   readValue: (text: string) => Value | undefined,

@@ -5,33 +5,34 @@ import type { Reply } from '../server/message.js'
 import { KeptReplies, type KeptReply } from './kept-replies.js'
 import { RecordedEvents } from './recorded-events.js'
 
-/** How long an answer is kept. Milliseconds. */
+/** How long an answer is stored. Milliseconds. */
 const KEPT_MS = 24 * 3_600_000
 
-/** What stands in the header. */
+/** Valid values of the header. */
 const KEY = /^[\x21-\x7e]{1,255}$/
 
-/** A request with a key that runs. */
+/** A running request with a key. */
 interface Running {
   readonly body: string
-  /** The answer, if it is one to be kept. */
+  /** Resolves with the answer, or with `undefined` if it is not stored. */
   readonly ended: Promise<KeptReply | undefined>
 }
 
-/** A request with a key, as this looks at it. */
+/** A request with a key. */
 export interface KeyedRequest {
   readonly key: string
-  /** Where it goes. */
+  /** Path of its route. */
   readonly route: string
   readonly call: RouteCall['call']
   readonly body: Readonly<Record<string, unknown>>
-  /** Whether the stack itself lets an equal stream join. */
+  /** Whether the stack has a `dedupe` layer, which lets an identical stream join the running one. */
   readonly joins: boolean
 }
 
 /**
- * Requests that a client may send twice without paying twice: the same key, caller and body get the
- * same answer, also while it is made. Failures are not kept, so that they can be tried again.
+ * Lets clients repeat a request without paying twice: a request with the same key, caller and body
+ * gets the same answer, even while the first one is running. Failures are not stored, so they can be
+ * retried.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  */
@@ -40,8 +41,9 @@ export class Idempotency {
   readonly #kept = new KeptReplies()
 
   /**
-   * Runs a request, or gives what the same one has been given.
-   * @throws ValidationError for a key that is none; 409 for a key that came with another body
+   * Runs a request, or returns the stored answer of an identical one.
+   * @throws ValidationError if the key is invalid, or with status 409 if it was used with another
+   * body
    */
   async run(request: KeyedRequest, handle: () => Promise<Reply>): Promise<Reply> {
     if (!KEY.test(request.key))
@@ -55,13 +57,13 @@ export class Idempotency {
       const running = this.#running.get(id)
       if (running === undefined) return this.#begin(id, body, handle)
       sameBody(running, body)
-      // Its pieces are there already, so nobody need wait for the last.
+      // The `dedupe` layer replays the pieces so far, so there is no need to wait for the end.
       if (request.body.stream === true && request.joins) return handle()
       await untilAborted(running.ended, signal)
     }
   }
 
-  /** Forgets everything. */
+  /** Deletes all stored answers. */
   clear(): void {
     this.#kept.clear()
   }
@@ -87,7 +89,7 @@ export class Idempotency {
   }
 }
 
-/** Has the reply's content kept, when it is whole and no failure. */
+/** Passes the reply's content to `finish` if it is complete and successful, otherwise `undefined`. */
 function record(
   reply: Reply,
   finish: (answer: Omit<KeptReply, 'body' | 'until'> | undefined) => void,
@@ -106,7 +108,11 @@ function record(
 
 function sameBody<T extends { readonly body: string }>(before: T, body: string): T {
   if (before.body === body) return before
-  throw rejection('VALIDATION', 409, 'This Idempotency-Key came with another body before.')
+  throw rejection(
+    'VALIDATION',
+    409,
+    'This Idempotency-Key was already used with another body; use a new key.',
+  )
 }
 
 const replay = ({ type, content }: KeptReply): Reply => ({
@@ -115,7 +121,7 @@ const replay = ({ type, content }: KeptReply): Reply => ({
   body: content,
 })
 
-/** Waits, unless the client leaves. */
+/** Waits, or rejects if the request is aborted. */
 function untilAborted(ended: Promise<unknown>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const leave = () => reject(signal.reason)

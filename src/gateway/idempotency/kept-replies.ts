@@ -1,21 +1,21 @@
-/** An answer that was given to a key. */
+/** A stored answer. */
 export interface KeptReply {
   /** A digest of the request's body. */
   readonly body: string
-  /** On the `performance.now()` clock. */
+  /** When it expires, on the `performance.now()` clock. */
   readonly until: number
-  /** The content's type. */
+  /** Content type. */
   readonly type: string
   readonly content: string | Uint8Array
 }
 
-/** At most so many are kept, of so many bytes; the oldest go first. */
+/** Maximum number of stored answers, and of their bytes together. The oldest are deleted first. */
 const MOST = 10_000
 const MOST_BYTES = 64 * 1024 * 1024
-/** Larger ones are not kept. Bytes. */
+/** Larger answers are not stored. Bytes. */
 const LARGEST = 8 * 1024 * 1024
 
-/** The answers that were given to keys, in the order they were given. */
+/** The stored answers by key, oldest first. */
 export class KeptReplies {
   readonly #replies = new Map<string, KeptReply>()
   #bytes = 0

@@ -1,15 +1,15 @@
 import type { Reader, StreamEnd } from '../../core/index.js'
 import type { EventDelivery, EventText } from '../server/written-events.js'
 
-/** Events on their way to a client, whose text is remembered. */
+/** Passes events to a client and records their text. */
 export class RecordedEvents implements EventText {
   readonly #events: EventText
   #text = ''
 
-  /** @param done called once, with the text of a stream that has ended whole */
+  /** @param done called once, with the text if the stream is complete, otherwise with `undefined` */
   constructor(events: EventText, done: (text: string | undefined) => void) {
     this.#events = events
-    // The end comes with the last text, which is not added yet.
+    // Wait a microtask: the end is reported before `take()` has added the last text.
     events.onEnd(({ outcome }) =>
       queueMicrotask(() => done(outcome === 'complete' ? this.#text : undefined)),
     )

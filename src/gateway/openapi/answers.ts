@@ -9,7 +9,7 @@ const CODES: Readonly<Record<ErrorCode | 'INTERNAL', string>> = {
   VALIDATION: 'the request is not valid',
   AUTH: 'a credential is missing or invalid',
   PAYMENT: 'a balance is used up',
-  FORBIDDEN: 'the credential does not allow it',
+  FORBIDDEN: 'the credential does not allow this',
   NOT_FOUND: 'no such route or model',
   RATE_LIMITED: 'too many requests',
   BAD_REQUEST: 'upstream rejected the request',
@@ -20,7 +20,7 @@ const CODES: Readonly<Record<ErrorCode | 'INTERNAL', string>> = {
   STREAM: 'the answer broke off',
   TOO_LARGE: 'the request or the answer is too large',
   QUEUE_FULL: 'too many calls are waiting',
-  BREAKER_OPEN: 'upstream failed too often, so calls are refused for a while',
+  BREAKER_OPEN: 'upstream failed too often, so calls are rejected for a while',
   BUDGET: 'the budget for calls is used up',
   CLOSED: 'the server is shutting down',
   OWNER_LOST: 'the server that ran the stream was lost',
@@ -76,11 +76,11 @@ export const ANSWERS = {
   }),
   CachedText: object({
     text: text(),
-    cached: { type: 'boolean', description: 'Whether it came from the cache.' },
+    cached: { type: 'boolean', description: 'Whether the text came from the cache.' },
   }),
   BatchResponse: object({
     total: count('Number of prompts.'),
-    processed: count('Number of prompts answered.'),
+    processed: count('Number of prompts that were answered.'),
     results: {
       type: 'array',
       description: 'One for each prompt, in the same order.',
@@ -101,7 +101,7 @@ export const ANSWERS = {
   QueueStats: object({
     queue_size: count('Waiting calls.'),
     active_tasks: count('Running calls.'),
-    processed_count: count('Calls that have ended, failed ones included.'),
+    processed_count: count('Calls that have ended, including failed ones.'),
     max_concurrent: { type: 'integer', minimum: 1 },
   }),
   CacheCleared: object({ message: { const: 'Cache cleared' } }),
@@ -152,7 +152,7 @@ export const ANSWERS = {
           'server_error',
         ),
         code: word(...ALL_CODES.map((code) => code.toLowerCase())),
-        param: { type: ['string', 'null'], description: 'The field that is wrong, if it is one.' },
+        param: { type: ['string', 'null'], description: 'The invalid field, if there is one.' },
       }),
     },
     ['error'],
@@ -196,7 +196,7 @@ export const ANSWERS = {
   ImageEditsForm: object(
     {
       model: text(),
-      prompt: text('What is to be changed.'),
+      prompt: text('How to change the image.'),
       image: { contentMediaType: 'application/octet-stream' },
     },
     ['prompt', 'image'],
@@ -242,7 +242,7 @@ export const ANSWERS = {
       output: {
         type: 'array',
         items: { type: 'object' },
-        description: 'Messages, calls of tools.',
+        description: 'Messages and tool calls.',
       },
       usage: { ...usage, type: ['object', 'null'] },
     },
@@ -253,8 +253,8 @@ export const ANSWERS = {
       'the first piece is `{"type": "error", "code", "message", "param"}` and then `response.failed`.',
   ),
   ResumedEvents: text(
-    'The events that follow, as the client of the stream would have received them, each with its `id`. If the server that ran the stream was lost, ' +
-      'the last one is an error with the code `owner_lost`, and there is no `[DONE]`.',
+    'The remaining events of the stream, each with its `id`. If the server that ran the stream was lost, ' +
+      'the last event is an error with the code `owner_lost`, and there is no `[DONE]`.',
   ),
   Embeddings: object(
     {

@@ -21,7 +21,7 @@ const list = (name: string) =>
     has_more: { type: 'boolean' },
   })
 
-/** The bodies of uploads, and of the answers of `/v1/files` and `/v1/batches`. */
+/** The bodies of requests and answers of `/v1/files` and `/v1/batches`. */
 export const BATCH_ANSWERS = {
   FileUpload: object(
     {
@@ -80,8 +80,12 @@ export const BATCH_ANSWERS = {
         'expired',
       ],
     },
-    output_file_id: { ...orNull, description: 'The answers, once the batch has ended.' },
-    error_file_id: { ...orNull, description: 'What became of all other lines.' },
+    output_file_id: { ...orNull, description: 'File with the answers, once the batch has ended.' },
+    error_file_id: {
+      ...orNull,
+      description:
+        'File with the errors of all lines that have no answer, once the batch has ended.',
+    },
     created_at: moment,
     in_progress_at: momentOrNull,
     expires_at: moment,

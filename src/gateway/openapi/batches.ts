@@ -15,15 +15,18 @@ const batches = (
   needsTenant: true,
   failures: [...failures, ...NEEDS_TENANT],
   meanings: {
-    401: 'There is no tenant, and the admin token is missing.',
-    403: 'There is no tenant, and the token is not the admin token, or the server has none.',
-    404: 'There is no such file or batch, or it is not yours.',
-    503: 'Batches cannot be reached where they are kept, or the server is shutting down.',
+    401: 'The caller has no tenant, and the admin token is missing.',
+    403: 'The caller has no tenant, and the token is wrong or the server has no admin token.',
+    404: 'There is no such file or batch, or it belongs to another tenant.',
+    503: 'The storage of batches is unavailable, or the server is shutting down.',
   },
   ...extra,
 })
 
-const AFTER = { name: 'after', schema: { type: 'string', description: 'The last id so far.' } }
+const AFTER = {
+  name: 'after',
+  schema: { type: 'string', description: 'The last id of the previous page.' },
+}
 const ORDER = { name: 'order', schema: { type: 'string', enum: ['desc', 'asc'], default: 'desc' } }
 const limit = (fallback: number, most: number) => ({
   name: 'limit',
@@ -34,12 +37,12 @@ const limit = (fallback: number, most: number) => ({
 export const BATCH_OPERATIONS: Readonly<Record<BatchRoute, Operation>> = {
   'v1-files-upload': batches('Upload the lines of a batch', {
     description:
-      'A file of JSONL, a line for each request: `{"custom_id": "…", "method": "POST", "url": "/v1/chat/completions", "body": {…}}`. At most 50,000 lines.',
+      'A JSONL file with one request per line: `{"custom_id": "…", "method": "POST", "url": "/v1/chat/completions", "body": {…}}`. At most 50,000 lines.',
     request: { schema: 'FileUpload', type: 'multipart/form-data' },
     success: asJson('File'),
     failures: [400, 413, 415],
   }),
-  'v1-files-list': batches('Files, newest first', {
+  'v1-files-list': batches('List files', {
     query: [
       AFTER,
       limit(10_000, 10_000),
@@ -49,19 +52,19 @@ export const BATCH_OPERATIONS: Readonly<Record<BatchRoute, Operation>> = {
     success: asJson('FileList'),
     failures: [400, 404],
   }),
-  'v1-files-get': batches('A file', { success: asJson('File'), failures: [404] }),
-  'v1-files-content': batches("A file's content", {
+  'v1-files-get': batches('Get a file', { success: asJson('File'), failures: [404] }),
+  'v1-files-content': batches("Get a file's content", {
     success: { 'application/jsonl': { schema: { type: 'string' } } },
     failures: [404],
   }),
   'v1-files-delete': batches('Delete a file', {
-    description: 'Batches that were made of it go on.',
+    description: 'Batches that use the file continue.',
     success: asJson('FileDeleted'),
     failures: [404],
   }),
-  'v1-batches-create': batches('Make a batch of a file', {
+  'v1-batches-create': batches('Create a batch', {
     description:
-      'Where lines are wrong, the status of the batch is `failed`, and `errors` says which and why. Lines run behind all other calls.',
+      'If any line is invalid, the status of the batch becomes `failed`, and `errors` lists the lines and the reasons. All other calls have priority over lines of batches.',
     request: {
       schema: 'BatchCreateRequest',
       example: {
@@ -73,14 +76,14 @@ export const BATCH_OPERATIONS: Readonly<Record<BatchRoute, Operation>> = {
     success: asJson('Batch'),
     failures: [400, 404, 413, 415],
   }),
-  'v1-batches-list': batches('Batches, newest first', {
+  'v1-batches-list': batches('List batches, newest first', {
     query: [AFTER, limit(20, 100), ORDER],
     success: asJson('BatchList'),
     failures: [400, 404],
   }),
-  'v1-batches-get': batches('A batch', { success: asJson('Batch'), failures: [404] }),
+  'v1-batches-get': batches('Get a batch', { success: asJson('Batch'), failures: [404] }),
   'v1-batches-cancel': batches('Cancel a batch', {
-    description: 'Lines that run may finish; nothing else of it begins.',
+    description: 'Running lines may finish; no further lines are started.',
     success: asJson('Batch'),
     failures: [404],
   }),

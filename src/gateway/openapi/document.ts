@@ -18,19 +18,20 @@ type DocumentedOptions = Pick<
   CheckedGatewayOptions,
   'publicPath' | 'bodyLimit' | 'forwardKeys' | 'models' | 'call' | 'streams'
 > & {
-  /** Whether answers are kept for keys. */
+  /** Whether answers are stored for an `Idempotency-Key`. */
   readonly keepsAnswers: boolean
 }
 
 const IDEMPOTENCY_KEY: Schema = {
   name: 'Idempotency-Key',
   in: 'header',
-  description: 'The same key, caller and body get the same answer for 24 hours.',
+  description:
+    'Makes repeating a request safe: the same key, caller and body get the same answer for 24 hours.',
   schema: { type: 'string', minLength: 1, maxLength: 255 },
 }
 
 /**
- * The OpenAPI 3.1 document of these routes. The same routes and options give the same document.
+ * Builds the OpenAPI 3.1 document of these routes. The result depends only on the arguments.
  *
  * @see https://spec.openapis.org/oas/v3.1.1.html
  */
@@ -71,8 +72,8 @@ function descriptionOf({ publicPath, bodyLimit, models }: DocumentedOptions): st
   const sentences = [
     'Text, images, speech and embeddings from a Blossom upstream.',
     `Bodies are JSON of at most ${bodyLimit} bytes. Unknown fields are ignored; under \`/v1\` they are forwarded to upstream.`,
-    "Errors are problem details (RFC 9457); under `/v1` they have OpenAI's format, those of `/v1/messages` Anthropic's. Every answer has an `X-Request-Id`.",
-    '`GET` routes also answer `HEAD`. An unknown path is 404, a wrong method 405 with `Allow`.',
+    "Errors are problem details (RFC 9457); under `/v1` they have OpenAI's format, on `/v1/messages` Anthropic's. Every answer has an `X-Request-Id`.",
+    '`GET` routes also answer `HEAD`. Unknown paths are answered with 404, wrong methods with 405 and `Allow`.',
     `If the server accepts WebSockets, there is one at \`${publicPath}/ws/generate\`: send \`{"type": "generate", "prompt": "…"}\` to receive ` +
       '`{"type": "result", "text": "…"}` or `{"type": "error", "message": "…"}`.',
     ...(models === undefined
@@ -82,7 +83,7 @@ function descriptionOf({ publicPath, bodyLimit, models }: DocumentedOptions): st
   return sentences.join('\n\n')
 }
 
-/** One operation. Adds the responses that it refers to to `responses`. */
+/** Builds one operation, and adds the responses that it refers to to `responses`. */
 function operationOf(
   route: Route,
   options: DocumentedOptions,
@@ -114,7 +115,7 @@ function operationOf(
   }
 }
 
-/** Who may call it, where that is not for the operator's own function alone to say. */
+/** The security schemes of a route; `undefined` if only the option `call` decides who may use it. */
 function bearerOf(
   route: Route,
   { needsAdmin, needsTenant }: Operation,
@@ -140,12 +141,12 @@ function parametersOf(
   ]
 }
 
-/** Whether it fails if upstream does; a batch does not. */
+/** Whether the route fails if upstream fails; `/generate/batch` does not. */
 const failsWithUpstream = ({ name }: Route): boolean => OPERATIONS[name].failures.includes(502)
-/** Whether its streams can be resumed. */
+/** Whether the streams of the route can be resumed. */
 const canResume = (route: Route, { streams }: DocumentedOptions): boolean =>
   streams !== undefined && route.spends && 'text/event-stream' in OPERATIONS[route.name].success
-/** Whether it may be sent twice with one key. */
+/** Whether the route accepts an `Idempotency-Key`. */
 const isRepeatable = ({ name, method, spends }: Route, { keepsAnswers }: DocumentedOptions) => {
   const { request }: Operation = OPERATIONS[name]
   return keepsAnswers && method === 'POST' && spends && request?.type === undefined
@@ -187,7 +188,7 @@ function responsesOf(
     const content = { 'application/json': { schema: refTo(unavailable.schema) } }
     all[503] = { description: unavailable.description, headers: headersOf(), content }
   }
-  // The operator's own refusal may have any body.
+  // A `Response` from the option `call` may have any body.
   if (call && !route.anyone)
     for (const status of [401, 403]) all[status] ??= { description: 'Access denied.' }
   return all

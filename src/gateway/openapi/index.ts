@@ -1,7 +1,7 @@
 import { guideRoute, type Route, type RouteTools } from '../routes/route.js'
 import type { Routing } from '../routes/routing.js'
 
-/** `/openapi.json`. The document, and the code that makes it, is loaded by the first request. */
+/** `/openapi.json`. The first request builds the document, and loads the code for it. */
 export function openApiRoute(
   core: Pick<RouteTools, 'options' | 'view'> & { readonly routing: Routing },
 ): Route {

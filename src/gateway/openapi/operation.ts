@@ -2,14 +2,14 @@ import type { Schema } from './answers.js'
 import type { FailureStatus, HeaderName } from './responses.js'
 import { refTo, type SchemaName } from './schemas.js'
 
-/** The groups of routes in a viewer. */
+/** The groups of routes, with their descriptions. */
 export const TAGS = {
   Generation: 'Text from a prompt.',
   OpenAI: "OpenAI's API: point any OpenAI client here.",
-  Batches: 'Many calls in one file, answered within a day.',
+  Batches: 'Many calls in one file, answered within 24 hours.',
   State: 'Health and statistics of the server.',
   Administration: 'For the operator.',
-  Documentation: 'This document, and a page that shows it.',
+  Documentation: 'This document and a page that shows it.',
 } as const
 
 export interface Content {
@@ -28,26 +28,26 @@ export interface Operation {
     /** @default 'application/json' */
     readonly type?: 'multipart/form-data'
   }
-  /** Fields of the query. */
+  /** Query parameters. */
   readonly query?: readonly { readonly name: string; readonly schema: Schema }[]
-  /** By media type. */
+  /** Bodies of a successful answer, by media type. */
   readonly success: Readonly<Record<string, Content>>
   readonly failures: readonly FailureStatus[]
-  /** Descriptions of statuses that mean something else here. */
+  /** Descriptions of statuses whose meaning differs on this route. */
   readonly meanings?: Readonly<Partial<Record<FailureStatus, string>>>
   /** The body of a 503 that is not an error. */
   readonly unavailable?: { readonly schema: SchemaName; readonly description: string }
   readonly headers?: readonly HeaderName[]
   readonly needsAdmin?: boolean
-  /** Whoever is not identified as a tenant needs the admin token. */
+  /** Callers without a tenant need the admin token. */
   readonly needsTenant?: boolean
-  /** Parameters beside the id in the path and the fields of the query. */
+  /** Parameters other than the id in the path and the query parameters. */
   readonly parameters?: readonly Schema[]
-  /** What an answer without a body means: status 204. */
+  /** Description of the status 204, an answer without a body. */
   readonly empty?: string
 }
 
-/** A success with a body of JSON. */
+/** A successful answer with a JSON body. */
 export const asJson = (schema: SchemaName, example?: unknown): Operation['success'] => ({
   'application/json': { schema: refTo(schema), ...(example !== undefined && { example }) },
 })

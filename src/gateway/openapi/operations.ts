@@ -47,7 +47,7 @@ const openai = (
 const upload = (summary: string, schema: SchemaName, success: Operation['success']): Operation => ({
   summary,
   description:
-    'The form is sent on while it comes in, in one attempt. Where the server has a list of models, `model` must come before the files.',
+    'The form is streamed to upstream as it arrives, so the request is not retried. If the server restricts models, `model` must come before the files.',
   tag: 'OpenAI',
   request: { schema, type: 'multipart/form-data' },
   success,
@@ -86,7 +86,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     headers: ['ServerTiming', 'Cache'],
   }),
   batch: generation('Generate many texts', {
-    description: `At most ${MAX_PROMPTS} prompts. A prompt that fails has an error in its place in the results; the status is still 200.`,
+    description: `At most ${MAX_PROMPTS} prompts. If a prompt fails, its entry in the results is an error; the status is still 200.`,
     request: {
       schema: 'BatchRequest',
       example: { prompts: [PROMPT, 'Why is the sky blue?'], batch_size: 5 },
@@ -119,7 +119,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     failures: [401, 403, 500],
     meanings: {
       401: 'The Bearer token is missing.',
-      403: 'The token is not the admin token, or the server has none.',
+      403: 'The token is wrong, or the server has no admin token.',
     },
     needsAdmin: true,
   },
@@ -131,17 +131,17 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   }),
   'health-live': state('Liveness: the process answers', 'Alive'),
   'health-ready': state('Readiness: the server should get traffic', 'Readiness', {
-    unavailable: { schema: 'Readiness', description: 'The server should get no traffic now.' },
+    unavailable: { schema: 'Readiness', description: 'The server should not get traffic now.' },
   }),
   metrics: {
     summary: 'Metrics for Prometheus',
     tag: 'State',
     success: { 'text/plain': { schema: { type: 'string' } } },
     failures: [401, 500],
-    meanings: { 401: 'The Bearer token of the metrics is missing or wrong.' },
+    meanings: { 401: 'The Bearer token for the metrics is missing or wrong.' },
   },
   live: {
-    summary: 'A page that shows what the stack is doing, for who has the admin token',
+    summary: 'A live view of the stack, for holders of the admin token',
     tag: 'State',
     success: { 'text/html': { schema: { type: 'string' } } },
     failures: [500],
@@ -172,7 +172,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
   ),
   'v1-responses': openai(
-    'Response',
+    "Response of OpenAI's Responses API",
     'ResponsesRequest',
     { model: 'openai', input: PROMPT },
     {
@@ -184,7 +184,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
   ),
   'v1-messages': openai(
-    "Message, in Anthropic's form",
+    "Message of Anthropic's Messages API",
     'MessagesRequest',
     { model: 'openai', max_tokens: 100, messages: [{ role: 'user', content: PROMPT }] },
     {
@@ -211,14 +211,14 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     asJson('Embeddings'),
   ),
   'v1-models': {
-    summary: 'Models',
+    summary: 'List models',
     tag: 'OpenAI',
     success: asJson('Models'),
     failures: UPSTREAM,
     headers: ['ServerTiming', 'Cache'],
   },
   'v1-model': {
-    summary: 'A model',
+    summary: 'Get a model',
     tag: 'OpenAI',
     success: asJson('Model'),
     failures: UPSTREAM,
@@ -231,12 +231,12 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     asJson('Moderation'),
   ),
   'v1-images': openai(
-    'Pictures',
+    'Generate images',
     'ImagesRequest',
     { prompt: 'A garden at dawn' },
     asJson('Images'),
   ),
-  'v1-image-edits': upload('Change pictures', 'ImageEditsForm', asJson('Images')),
+  'v1-image-edits': upload('Edit images', 'ImageEditsForm', asJson('Images')),
   'v1-transcriptions': upload('Transcribe speech', 'TranscriptionForm', {
     ...asJson('Transcript'),
     'text/plain': { schema: { type: 'string' } },

@@ -12,7 +12,7 @@ export const HEADERS = {
     schema: { type: 'string' },
   },
   ProcessTime: {
-    description: 'Seconds until the head of the answer was sent.',
+    description: 'Seconds until the headers of the answer were sent.',
     schema: { type: 'string', pattern: '^\\d+\\.\\d{4}$' },
   },
   ServerTiming: {
@@ -24,7 +24,7 @@ export const HEADERS = {
     schema: { type: 'string', enum: ['HIT', 'MISS', 'STALE'] },
   },
   StreamId: {
-    description: 'By which the stream can be resumed.',
+    description: 'Id with which the stream can be resumed.',
     schema: { type: 'string' },
   },
   RetryAfter: {
@@ -59,7 +59,7 @@ export function headersOf(...names: readonly HeaderName[]): Schema {
   )
 }
 
-/** The most common code and the meaning of each status. */
+/** The most common code of each status, and its meaning. */
 const MEANINGS = {
   400: [
     'VALIDATION',
@@ -70,14 +70,17 @@ const MEANINGS = {
   403: ['FORBIDDEN', 'The credential that was sent does not allow this.'],
   404: ['NOT_FOUND', 'There is no such model.'],
   408: ['TIMEOUT', 'The answer was not complete in time.'],
-  409: ['VALIDATION', 'The Idempotency-Key came with another body before.'],
-  410: ['NOT_FOUND', 'The stream has expired, was stopped, or begins later than that.'],
+  409: ['VALIDATION', 'The Idempotency-Key was already used with another body.'],
+  410: [
+    'NOT_FOUND',
+    'The stream has expired or was stopped, or the events after that position were deleted.',
+  ],
   413: ['TOO_LARGE', 'The body is too large.'],
   415: ['VALIDATION', 'The body is not JSON.'],
   422: ['BAD_REQUEST', 'Upstream rejected the request.'],
   429: ['RATE_LIMITED', 'Too many requests.'],
   500: ['INTERNAL', 'An unexpected error.'],
-  502: ['NETWORK', 'Upstream sent an invalid answer or none.'],
+  502: ['NETWORK', 'Upstream sent an invalid answer or no answer.'],
   503: [
     'BREAKER_OPEN',
     'The circuit breaker is open, too many calls are waiting, the server is shutting down, or upstream is unavailable.',
@@ -87,7 +90,7 @@ const MEANINGS = {
 
 export type FailureStatus = keyof typeof MEANINGS
 
-/** Statuses that the server may already have retried. */
+/** Statuses for which the server may already have retried. */
 const REPEATABLE: readonly FailureStatus[] = [408, 429, 500, 502, 503, 504]
 /** Statuses that may come with `Retry-After`. */
 const TIMED: readonly FailureStatus[] = [408, 429, 502, 503, 504]
@@ -99,7 +102,7 @@ export const failureName = (status: FailureStatus, dialect: Dialect): string =>
 
 /** The answer for an error status, in the error format of its routes. */
 export function failure(status: FailureStatus, dialect: Dialect): Schema {
-  // A request with such a body never reaches the stack.
+  // A request rejected for its body never reaches the stack.
   const headers: HeaderName[] = status === 413 || status === 415 ? [] : ['ServerTiming', 'Cache']
   if (TIMED.includes(status)) headers.push('RetryAfter')
   if (dialect !== 'guide' && REPEATABLE.includes(status)) headers.push('ShouldRetry')

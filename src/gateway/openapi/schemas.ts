@@ -33,7 +33,7 @@ export type SchemaName = keyof typeof REQUESTS | keyof typeof ANSWERS
 const SCHEMAS: Readonly<Record<string, object>> = {
   ...toJsonSchemaDefs(REQUESTS, {
     target: 'draft-2020-12',
-    // The schema's own text describes its items.
+    // The validation message already describes the items.
     ignoreActions: ['every_item'],
     overrideSchema: ({ jsonSchema }) => orNull(jsonSchema),
   }),
@@ -50,7 +50,7 @@ function orNull({ anyOf = [], ...rest }: JsonSchema): JsonSchema | undefined {
 
 export const refTo = (name: SchemaName): Schema => ({ $ref: `#/components/schemas/${name}` })
 
-/** Only the schemas to which some JSON refers, directly or through another schema. */
+/** The schemas to which the JSON text refers, directly or through another schema. */
 export function referredBy(json: string): Readonly<Record<string, object>> {
   const used = new Set<string>()
   const visit = (text: string) => {

@@ -1,12 +1,12 @@
 import type { Schema } from './answers.js'
 import { refTo } from './schemas.js'
 
-/** By which a client asks for a stream that can be resumed. */
+/** The header that requests a resumable stream. */
 export const RESUMABLE: Schema = {
   name: 'x-stream-resumable',
   in: 'header',
   description:
-    '`true`: a stream goes on for a while when its connection breaks, and can be resumed by its `X-Stream-Id`.',
+    'With `true`, the stream continues for a while if its connection breaks, and can be resumed with its `X-Stream-Id`.',
   schema: { type: 'string', enum: ['true', 'false'] },
 }
 
@@ -19,7 +19,7 @@ const position = (name: string, place: 'header' | 'query', description: string):
 
 const MISSING = {
   404: 'There is no such stream.',
-  503: 'Other servers may have the stream, and cannot be asked at the moment.',
+  503: 'The stream may be on another server, which cannot be reached at the moment.',
 } as const
 
 /** The routes of streams that can be resumed. */
@@ -27,12 +27,12 @@ export const STREAM_OPERATIONS = {
   'v1-streams': {
     summary: 'Resume a stream',
     description:
-      'Sends the rest of a stream that was requested with `x-stream-resumable: true`, after the last event that the client has. `Last-Event-ID` counts before `after`, and `after` before `starting_after`; without any of them the stream is sent from its beginning.',
+      'Sends the rest of a stream that was requested with `x-stream-resumable: true`, after the last event that the client has. The position is taken from `Last-Event-ID`, else from `after`, else from `starting_after`; without any of them the stream is sent from its beginning.',
     tag: 'OpenAI',
     parameters: [
       position('Last-Event-ID', 'header', 'The id of the last event that the client has.'),
-      position('after', 'query', 'The same.'),
-      position('starting_after', 'query', 'The same.'),
+      position('after', 'query', 'The same as `Last-Event-ID`.'),
+      position('starting_after', 'query', 'The same as `Last-Event-ID`.'),
     ],
     success: {
       'text/event-stream': {
@@ -40,17 +40,17 @@ export const STREAM_OPERATIONS = {
         example: 'id: 7\ndata: {"choices":[{"index":0,"delta":{"content":"seen."}}]}\n\n',
       },
     },
-    empty: 'The client has the whole stream.',
+    empty: 'There are no further events: the client has the whole stream.',
     failures: [400, 404, 410, 500, 503],
     meanings: { 400: 'The position is not the id of an event.', ...MISSING },
     headers: ['StreamId'],
   },
   'v1-streams-stop': {
     summary: 'Stop a stream',
-    description: 'Ends the generation, for all clients that read it, and forgets its events.',
+    description: 'Ends the generation for all clients that read it, and deletes its events.',
     tag: 'OpenAI',
     success: {},
-    empty: 'The stream was stopped, or had ended before.',
+    empty: 'The stream was stopped, or had already ended.',
     failures: [404, 500, 503],
     meanings: MISSING,
   },

@@ -1,10 +1,10 @@
 import * as v from 'valibot'
 
-// Fields that several bodies have.
+// Fields that several bodies share.
 
 export const NON_EMPTY = 'must be a non-empty string'
 
-/** White space alone is no prompt. */
+/** A string with at least one character that is not white space. */
 export const prompt = (description: string) =>
   v.pipe(v.string(NON_EMPTY), v.regex(/\S/, NON_EMPTY), v.description(description))
 
@@ -12,7 +12,7 @@ export const model = v.nullish(
   v.pipe(
     v.string(NON_EMPTY),
     v.nonEmpty(NON_EMPTY),
-    v.description('Name of a model. Without one the server chooses.'),
+    v.description('Name of the model. By default the server chooses one.'),
   ),
 )
 
@@ -27,11 +27,11 @@ export const messages = v.pipe(
   v.description('The conversation so far.'),
 )
 
-/** A value that is no boolean would be found wrong by upstream, or not until it was paid for. */
+/** Checked here, because upstream may reject another type only after the call has been paid for. */
 export const stream = (description: string) =>
   v.nullish(v.pipe(v.boolean('must be true or false'), v.description(description)))
 
-/** Where an answer comes in one piece, events that were asked for could not be given. */
+/** For routes that cannot stream. */
 export const noStream = v.nullish(
-  v.pipe(v.literal(false, 'must be false'), v.description('The answer comes in one piece.')),
+  v.pipe(v.literal(false, 'must be false'), v.description('This route does not stream.')),
 )

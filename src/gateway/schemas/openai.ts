@@ -3,20 +3,20 @@ import { messages, model, noStream, prompt, stream } from './fields.js'
 
 const FORWARDED = 'Other fields are forwarded to upstream unchanged.'
 
-// Bodies of `/v1/*` are forwarded as they came: these are the fields that the gateway checks.
+// Bodies of `/v1/*` are forwarded unchanged. These are the fields that the gateway checks.
 
 export const ChatRequest = v.pipe(
   v.object({
     messages,
     model,
-    stream: stream('Whether the answer comes as Server-Sent Events.'),
+    stream: stream('Whether the answer is sent as Server-Sent Events.'),
   }),
   v.description(FORWARDED),
 )
 
 const NO_INPUT = 'must be a non-empty string or list'
 
-/** What becomes of the other fields depends on whether the request is forwarded or translated. */
+/** If the request is translated to a chat completion, other fields are checked by the translation. */
 export const ResponsesRequest = v.pipe(
   v.object({
     input: v.pipe(
@@ -30,7 +30,7 @@ export const ResponsesRequest = v.pipe(
       v.description('A text, or the items of the conversation so far.'),
     ),
     model,
-    stream: stream('Whether the answer comes as Server-Sent Events.'),
+    stream: stream('Whether the answer is sent as Server-Sent Events.'),
   }),
   v.description(FORWARDED),
 )
@@ -45,7 +45,7 @@ export const MessagesRequest = v.pipe(
         v.description('Maximum length of the answer, in tokens. Required upstream.'),
       ),
     ),
-    stream: stream('Whether the answer comes as Server-Sent Events.'),
+    stream: stream('Whether the answer is sent as Server-Sent Events.'),
   }),
   v.description(FORWARDED),
 )
@@ -54,10 +54,10 @@ export const CompletionsRequest = v.pipe(
   v.object({
     prompt: v.pipe(
       v.union([v.string(), v.array(v.unknown())], 'must be a string or a list'),
-      v.description('The text to go on with, or a list of texts.'),
+      v.description('The text to continue, or a list of texts.'),
     ),
     model,
-    stream: stream('Whether the answer comes as Server-Sent Events.'),
+    stream: stream('Whether the answer is sent as Server-Sent Events.'),
   }),
   v.description(FORWARDED),
 )
@@ -66,7 +66,7 @@ export const ModerationsRequest = v.pipe(
   v.object({
     input: v.pipe(
       v.union([v.string(), v.array(v.unknown())], 'must be a string or a list'),
-      v.description('What to judge: a text, or a list of texts and pictures.'),
+      v.description('The text to check, or a list of texts and images.'),
     ),
     model,
     stream: noStream,
@@ -90,17 +90,17 @@ export const ImagesRequest = v.pipe(
   v.object({
     prompt: prompt('What the image shows.'),
     model,
-    stream: stream('Whether the image comes as Server-Sent Events, where the model can.'),
+    stream: stream('Whether the image is sent as Server-Sent Events, for models that support it.'),
   }),
   v.description(FORWARDED),
 )
 
 export const ImageEditsRequest = v.pipe(
   v.object({
-    prompt: prompt('What is to be changed.'),
-    image: v.optional(v.pipe(v.unknown(), v.description('Address of the image, or a list.'))),
+    prompt: prompt('How to change the image.'),
+    image: v.optional(v.pipe(v.unknown(), v.description('URL of the image, or a list of URLs.'))),
     model,
-    stream: stream('Whether the image comes as Server-Sent Events, where the model can.'),
+    stream: stream('Whether the image is sent as Server-Sent Events, for models that support it.'),
   }),
   v.description(FORWARDED),
 )
@@ -113,7 +113,7 @@ export const SpeechRequest = v.pipe(
     stream_format: v.nullish(
       v.pipe(
         v.literal('audio', 'must be "audio"'),
-        v.description('Speech comes as the bytes of the sound.'),
+        v.description('Speech is returned as audio bytes, not as events.'),
       ),
     ),
     voice: v.optional(v.pipe(v.unknown(), v.description('Name of the voice.'))),
