@@ -1,16 +1,16 @@
 import { now } from '../../core/index.js'
 
 const WINDOW_MS = 60_000
-/** So many wrong tokens an address may try within the window. */
+/** Number of wrong tokens that an address may send within the window. */
 const MOST_WRONG = 9
-/** Above it the address that tried first is forgotten. */
+/** Maximum number of remembered addresses; the oldest is dropped first. */
 const MOST_ADDRESSES = 1_000
 
-/** Slows down who guesses the token. Frameworks that tell no address count as one. */
+/** Slows down guessing of the token. Requests without a known address count as one address. */
 export class Attempts {
   readonly #wrongAt = new Map<string, readonly number[]>()
 
-  /** How long an address has to wait before it may try. Milliseconds; 0: it may. */
+  /** Milliseconds until an address may try again; 0 if it may now. */
   waitOf(address: string): number {
     const recent = this.#recent(address)
     const [oldest] = recent

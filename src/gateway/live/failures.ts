@@ -2,7 +2,7 @@ import { isStackError, now, TELEMETRY, type TelemetryNote, wallTime } from '../.
 import type { Finished } from '../server/finished.js'
 import type { FailedCall } from './traffic.js'
 
-/** One of the last failures. */
+/** A failure as the page shows it. */
 export interface Failure {
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -14,41 +14,41 @@ export interface Failure {
 }
 
 const SHOWN = 50
-/** A call is known for so long before the request that it belongs to has ended. Milliseconds. */
+/** How long a failed call waits for the end of its request. Milliseconds. */
 const WAITS_MS = 2_000
 const LONGEST = 40
 
 const short = (text: string | undefined): string | undefined =>
   text === undefined || text.length <= LONGEST ? text : `${text.slice(0, LONGEST - 1)}…`
 
-/** The last failures: what a call's events tell, with the request that it was made for. */
+/** The last failures. Combines the events of a failed call with the request that made it. */
 export class Failures {
   readonly #calls = new Map<string, { readonly failed: FailedCall; readonly at: number }>()
   #last: readonly Failure[] = []
 
-  /** The newest first. */
+  /** The failures, newest first. */
   get last(): readonly Failure[] {
     return this.#last
   }
 
-  /** A call has failed. */
+  /** Records a failed call. */
   readonly call = (failed: FailedCall): void => {
     this.#calls.set(failed.call, { failed, at: now() })
   }
 
-  /** A request has ended. */
+  /** Records the end of a request. */
   readonly request = ({ requestId, status, error, meta, left }: Finished): void => {
     if (error === undefined || left) return
     const note = meta?.get(TELEMETRY) as TelemetryNote | undefined
     const known = note && this.#calls.get(note.call)
     if (known !== undefined) this.#calls.delete(known.failed.call)
-    // What the client has asked wrongly is no failure of the service.
+    // A mistake of the client is not a failure of the service.
     else if (status < 500) return
     const code = known?.failed.code ?? (isStackError(error) ? error.code : 'INTERNAL')
     this.#add({ at: wallTime(), code, model: short(known?.failed.model), status, requestId })
   }
 
-  /** Calls whose requests have not ended by now were made without the gateway. */
+  /** Lists calls without a request, which were not made through the gateway. */
   tick(): void {
     const before = now() - WAITS_MS
     for (const [call, { failed, at }] of this.#calls) {

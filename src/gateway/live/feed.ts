@@ -2,7 +2,7 @@ import type { StreamEnd } from '../../core/index.js'
 import type { EventDelivery, EventText } from '../server/written-events.js'
 import { WrittenEvents } from '../server/written-events.js'
 
-/** One page's feed: the newest snapshot, as soon as the page can take it. */
+/** The event stream of one page. It sends the newest snapshot as soon as the page can receive it. */
 export class Feed extends WrittenEvents implements EventText {
   readonly #left: (feed: Feed) => void
   #text = ''
@@ -22,13 +22,13 @@ export class Feed extends WrittenEvents implements EventText {
     this.finish({ outcome: 'left' })
   }
 
-  /** What has not been taken is out of date. */
+  /** Sends a snapshot. It replaces one that has not been sent yet. */
   show(text: string): void {
     this.#text = text
     this.writer?.readable()
   }
 
-  /** The server closes. */
+  /** Ends the feed because the server closes. */
   close(): void {
     this.finish({ outcome: 'complete' })
     this.writer?.readable()

@@ -11,17 +11,14 @@ import { Watch, type WatchedGateway } from './watch.js'
 
 const PATH = '/live'
 const COOKIE = 'blossom_live'
-/** A form with a token is never longer. */
+/** Maximum size of the sign-in form. */
 const FORM_BYTES = 4_096
 
 interface LiveGateway extends WatchedGateway, Pick<RouteTools, 'options'> {
   onClose(end: (finished: Promise<void>) => Promise<void>): () => void
 }
 
-/**
- * The live page, its form and its feed, for who has the admin token: without one there is no such
- * page.
- */
+/** The live page, its sign-in form and its feed. They are served only if there is an admin token. */
 export function liveRoutes(core: LiveGateway): Route[] {
   const { adminToken, routes } = core.options
   if (adminToken === undefined || routes?.includes('live') === false) return []
@@ -61,7 +58,7 @@ class Live {
 
   feed({ incoming, delivery }: RouteCall): Reply {
     if (!this.#sessions.has(cookieOf(incoming)))
-      throw rejection('AUTH', 401, 'The feed is only for who has signed in at the live page.')
+      throw rejection('AUTH', 401, 'Not signed in; sign in on the live page first.')
     const headers = {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store, no-transform',
@@ -70,7 +67,7 @@ class Live {
     return { status: 200, headers, events: this.#watch.open(delivery) }
   }
 
-  /** Signs in with the token, or out. */
+  /** Handles the form: signs in with the token, or signs out. */
   async form({ incoming }: RouteCall): Promise<Reply> {
     const fields = await readForm(incoming)
     if (fields.get('leave') !== null) {
@@ -86,7 +83,7 @@ class Live {
     return html(401, (nonce) => loginPage(nonce, 'This is not the admin token.'))
   }
 
-  /** To the page by GET, with a cookie that is sent nowhere else and that no script can read. */
+  /** Redirects to the page, with a cookie for this page only that scripts cannot read. */
   #redirect(incoming: Incoming, id: string, ms: number): Reply {
     const attributes = [
       `${COOKIE}=${id}`,
@@ -109,7 +106,7 @@ function html(status: number, make: (nonce: string) => string): Reply {
       'content-type': 'text/html; charset=utf-8',
       'content-security-policy': policyOf(nonce),
       'cache-control': 'no-store',
-      // The form tells where it is to itself alone: see `pathOf`.
+      // `pathOf` needs the referrer of the form; other sites never get it.
       'referrer-policy': 'same-origin',
     },
     body: make(nonce),
@@ -118,19 +115,19 @@ function html(status: number, make: (nonce: string) => string): Reply {
 
 function tooMany(seconds: number): Reply {
   const reply = html(429, (nonce) =>
-    loginPage(nonce, `Too many wrong tokens; try again in ${seconds} s.`),
+    loginPage(nonce, `Too many wrong tokens. Try again in ${seconds} s.`),
   )
   return { ...reply, headers: { ...reply.headers, 'retry-after': String(seconds) } }
 }
 
-/** @throws StackError status 415 for anything but a form */
+/** @throws StackError with status 415 if the body is not a form */
 async function readForm(incoming: Incoming): Promise<URLSearchParams> {
   const type = (incoming.header('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase()
   if (type !== 'application/x-www-form-urlencoded')
     throw unsupported('Send the token as a form: application/x-www-form-urlencoded.')
   const received = await incoming.read(FORM_BYTES)
   const given = 'bytes' in received ? received.bytes : received.parsed
-  // A parser further out may have made text of it, or an object.
+  // A framework's body parser may have converted the form to text or an object.
   const form = isBytes(given) ? Buffer.from(given as Uint8Array).toString() : given
   return new URLSearchParams(form as string | Record<string, string>)
 }
@@ -142,8 +139,8 @@ function cookieOf(incoming: Incoming): string | undefined {
 }
 
 /**
- * The page's path as the browser knows it: a mount or a proxy in front may have taken a part of it
- * away, so the page that sends the form is asked first.
+ * The path of the page as the browser sees it. A mount or a proxy may have removed a part of it, so
+ * the path is taken from the referrer of the form if possible.
  */
 function pathOf(incoming: Incoming, publicPath: string): string {
   const referer = incoming.header('referer') ?? ''
@@ -151,7 +148,7 @@ function pathOf(incoming: Incoming, publicPath: string): string {
   return /^[\w\-.~%/]*\/live$/.test(path) ? path : publicPath + PATH
 }
 
-/** Whether the browser has come by https, here or at a proxy in front. */
+/** Whether the browser uses https, to this server or to a proxy in front of it. */
 const isSecure = (incoming: Incoming): boolean =>
   incoming.header('x-forwarded-proto')?.split(',', 1)[0]?.trim() === 'https' ||
   incoming.request.url.startsWith('https:')

@@ -1,16 +1,16 @@
 import { now } from '../../core/index.js'
 
 const WINDOW_MS = 60_000
-/** The newest durations that are kept. */
+/** Maximum number of stored durations. */
 const KEPT = 1_000
 
-/** Half and nineteen twentieths of the durations are no longer than these. Milliseconds. */
+/** Median and 95th percentile of the durations. Milliseconds. */
 export interface Quantiles {
   readonly p50: number
   readonly p95: number
 }
 
-/** The durations of the last minute, the newest of them when there are many. */
+/** The durations of the last minute, at most the newest `KEPT`. */
 export class Recent {
   readonly #values = new Float64Array(KEPT)
   readonly #ats = new Float64Array(KEPT)
@@ -22,7 +22,7 @@ export class Recent {
     this.#ats[place] = now()
   }
 
-  /** Undefined without any. */
+  /** The quantiles; `undefined` if there are no durations. */
   quantiles(): Quantiles | undefined {
     const since = now() - WINDOW_MS
     const kept = Math.min(this.#count, KEPT)

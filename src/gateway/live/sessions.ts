@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { now } from '../../core/index.js'
 
-/** Who has shown the token may watch for so long. Milliseconds. */
+/** How long a session lasts after signing in. Milliseconds. */
 export const SESSION_MS = 12 * 3_600_000
-/** Above it the oldest session ends. */
+/** Maximum number of sessions; the oldest ends first. */
 const MOST_SESSIONS = 100
 
-/** Sessions of those who have shown the token: good for the page and its feed, and nothing else. */
+/** Sessions of signed-in users. They give access to the page and its feed only. */
 export class Sessions {
-  /** When each ends, the oldest first. */
+  /** End of each session, oldest session first. */
   readonly #endsAt = new Map<string, number>()
 
-  /** Begins a session. Its id is a secret, and tells nothing of the token. */
+  /** Begins a session. Its id is secret, and the token cannot be derived from it. */
   begin(): string {
     const id = randomBytes(32).toString('base64url')
     this.#endsAt.set(id, now() + SESSION_MS)

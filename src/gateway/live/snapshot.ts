@@ -3,14 +3,14 @@ import type { BreakerLayer, BreakerState } from '../../layers/breaker/index.js'
 import type { PoolStats } from '../../layers/pool/index.js'
 import type { QueueLayer, QueueStats, QueueTenant } from '../../layers/queue/index.js'
 
-/** One layer of the stack, as it stands. */
+/** The current state of one layer. */
 interface LayerNow {
   /** Its key in the stats. */
   readonly name: string
   readonly kind: string
-  /** What is wrong with its place in the stack. */
+  /** Note if the layer is in the wrong place in the stack. */
   readonly note?: string | undefined
-  /** Members of members are named by both: `circuits.open`. */
+  /** Stats by name. Nested ones have both names: `circuits.open`. */
   readonly stats: Readonly<Record<string, number | string>>
 }
 
@@ -19,7 +19,7 @@ interface CircuitNow {
   readonly layer: string
   readonly key?: string | undefined
   readonly state: BreakerState | 'isolated'
-  /** Milliseconds until trials may run; 0 for one that is isolated, until it is reset. */
+  /** Milliseconds until trial calls may run; 0 for an isolated circuit, which waits for a reset. */
   readonly resetsInMs: number
 }
 
@@ -30,14 +30,14 @@ interface MemberNow {
   readonly state: string
 }
 
-/** What this process shares with others. */
+/** The state shared with other processes. */
 interface SharedNow {
   readonly processes: number
   readonly failures: number
   readonly alone: number
 }
 
-/** What the layers say of themselves. */
+/** The current state of all layers. */
 export interface StackNow {
   readonly layers: readonly LayerNow[]
   readonly waiting: number
@@ -54,7 +54,7 @@ interface Described {
 
 const SHOWN = 12
 
-/** Reads the layers, once a second at most. */
+/** Reads the current state of the layers. */
 export function readStack(
   entries: readonly LayerEntry[],
   described: readonly Described[],
@@ -79,7 +79,7 @@ const layerNow = ({ name, kind, stats }: LayerEntry, note: string | undefined): 
   stats: Object.fromEntries(flat('', stats())),
 })
 
-/** Figures and states by their names; lists are told elsewhere. */
+/** Numbers and states by name. Lists are left out: the page shows them separately. */
 function flat(prefix: string, stats: object): (readonly [string, number | string])[] {
   return Object.entries(stats).flatMap(([key, value]): (readonly [string, number | string])[] => {
     if (typeof value === 'number') return [[prefix + key, Math.round(value * 100) / 100]]

@@ -1,31 +1,31 @@
 import type { StackEvent } from '../../core/index.js'
 import { type Quantiles, Recent } from './recent.js'
 
-/** How many calls have ended, and how. */
+/** Number of ended calls by outcome. */
 export interface Outcomes {
   complete: number
   failed: number
-  /** Their callers have aborted them, or gone. */
+  /** Aborted by the caller, or the caller disconnected. */
   left: number
 }
 
-/** What is told of the traffic of one second. */
+/** The traffic of one second, and totals. */
 export interface TrafficNow {
-  /** Calls that have ended in the last second. */
+  /** Calls that ended in the last second. */
   readonly lastSecond: Outcomes
-  /** The same of all seconds since somebody watches. */
+  /** Calls that ended since watching began. */
   readonly totals: Outcomes
-  /** Calls under way that have begun since somebody watches. */
+  /** Running calls that began after watching began. */
   readonly inProgress: number
   readonly firstToken: Quantiles | undefined
   readonly duration: Quantiles | undefined
-  /** Since somebody watches: calls that went upstream, and how often something was done for them. */
+  /** Counts of cache hits, attempts, retries and so on since watching began. */
   readonly work: Readonly<Record<WorkName, number>>
 }
 
 type WorkName = 'hits' | 'misses' | 'joined' | 'attempts' | 'retries' | 'hedges' | 'fallbacks'
 
-/** A call that has failed, as its events tell it. */
+/** A failed call, from its events. */
 export interface FailedCall {
   readonly call: string
   readonly code: string
@@ -37,7 +37,7 @@ const none = (): Outcomes => ({ complete: 0, failed: 0, left: 0 })
 /** Seconds that the chart shows. */
 const COURSE_SECONDS = 120
 
-/** Counts the calls of a client from its events, while somebody watches. */
+/** Counts a client's calls from its events while a page is open. */
 export class Traffic {
   readonly #onFailed: (failed: FailedCall) => void
   readonly #open = new Set<string>()
@@ -111,7 +111,7 @@ export class Traffic {
 
   #ended(event: Extract<StackEvent, { type: 'call:end' }>): void {
     const { call, outcome, code = 'ERROR', model, durationMs, firstTokenMs } = event
-    // Part of a call that is counted, or begun before.
+    // Ignore calls made by another call, and calls that began before watching.
     if (!this.#open.delete(call)) return
     const kind = outcome === 'aborted' ? 'left' : outcome
     this.#second[kind]++

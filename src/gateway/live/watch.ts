@@ -12,42 +12,42 @@ import { Feed } from './feed.js'
 import { readStack, type StackNow } from './snapshot.js'
 import { Traffic, type TrafficNow } from './traffic.js'
 
-/** Between two snapshots. Milliseconds. */
+/** Interval of the snapshots. Milliseconds. */
 const SECOND_MS = 1_000
-/** It goes on for so long without a page: one that is reloaded misses nothing. Milliseconds. */
+/** How long watching continues without a page, so that a reload loses nothing. Milliseconds. */
 const LINGER_MS = 60_000
-/** Tenants whose limits are shown. */
+/** Maximum number of tenants whose limits are shown. */
 const LIMITS_SHOWN = 8
 const LONGEST_TENANT = 40
 
-/** How far a tenant's limit is used up, as of its last request. */
+/** How much of a tenant's limit is used, as of its last request. */
 interface LimitNow extends Pick<LimitLevel, 'unit' | 'remaining'> {
   readonly tenant: string | undefined
-  /** What comes back until as much may go at once as ever. */
+  /** The part in use, which is refilled over time. */
   readonly used: number
 }
 
-/** What the page shows, a snapshot a second. */
+/** The data that the page shows, sent every second. */
 export interface Snapshot extends StackNow {
   /** Milliseconds since the epoch. */
   readonly at: number
-  /** Since when calls are counted. */
+  /** When counting began, in milliseconds since the epoch. */
   readonly since: number
   readonly uptimeMs: number
   readonly isDraining: boolean
   readonly traffic: TrafficNow
-  /** Calls of each of the last 120 seconds: complete, failed, left. */
+  /** For each of the last 120 seconds the calls that were complete, failed and aborted. */
   readonly course: Traffic['course']
   readonly limits: readonly LimitNow[]
   readonly failures: readonly Failure[]
 }
 
-/** What is watched. */
+/** The part of the gateway that is watched. */
 export type WatchedGateway = Pick<RouteTools, 'view' | 'watcher' | 'isDraining'> & {
   readonly blossom: Blossom<readonly unknown[]>
 }
 
-/** Watches a client and its gateway while at least one page is open. Nobody watching costs nothing. */
+/** Watches a client and its gateway while at least one page is open. Costs nothing otherwise. */
 export class Watch {
   readonly #core: WatchedGateway
   readonly #feeds = new Set<Feed>()
@@ -59,14 +59,14 @@ export class Watch {
     this.#core = core
   }
 
-  /** What a page shows before its feed has begun. */
+  /** The snapshot that a page shows before its feed begins. */
   first(): string {
     const snapshot = this.#run().snapshot()
     if (this.#feeds.size === 0) this.#lingerOn()
     return snapshot
   }
 
-  /** A feed for one more page. */
+  /** Opens the feed of a page. */
   open(delivery: EventDelivery): Feed {
     const running = this.#run()
     const feed = new Feed(delivery, (left) => this.#left(left))
@@ -75,7 +75,7 @@ export class Watch {
     return feed
   }
 
-  /** Ends all feeds, and begins no more: a page that comes back must not hold up the close. */
+  /** Ends all feeds and rejects new ones, so that a reconnecting page cannot delay the close. */
   close(): void {
     this.#isClosed = true
     this.#linger?.stop()
@@ -109,10 +109,10 @@ export class Watch {
   }
 }
 
-/** From the first page to the last one. */
+/** One period of watching, from the first page to the last. */
 class Running {
   readonly #core: WatchedGateway
-  readonly #tell: (snapshot: string) => void
+  readonly #onSnapshot: (snapshot: string) => void
   readonly #failures = new Failures()
   readonly #traffic = new Traffic(this.#failures.call)
   readonly #limits = new Map<string | undefined, readonly LimitLevel[]>()
@@ -121,9 +121,9 @@ class Running {
   #now: TrafficNow = this.#traffic.tick()
   #timer: Timer | undefined
 
-  constructor(core: WatchedGateway, tell: (snapshot: string) => void) {
+  constructor(core: WatchedGateway, onSnapshot: (snapshot: string) => void) {
     this.#core = core
-    this.#tell = tell
+    this.#onSnapshot = onSnapshot
     this.#unlisten = internalsOf('createGateway', core.blossom)[LISTEN](this.#traffic.hear)
     core.watcher = (finished) => runHook('The live page', () => this.#ended(finished))
     this.#wait()
@@ -144,7 +144,7 @@ class Running {
     this.#timer = new Timer(SECOND_MS, () => {
       this.#now = this.#traffic.tick()
       this.#failures.tick()
-      this.#tell(this.snapshot())
+      this.#onSnapshot(this.snapshot())
       this.#wait()
     }).unref()
   }

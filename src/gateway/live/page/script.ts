@@ -1,4 +1,4 @@
-/** What runs in the page: it draws each snapshot, from the one that came with the page on. */
+/** The script of the page. It draws each snapshot, beginning with the one in the page itself. */
 export const SCRIPT = String.raw`
 const $ = (id) => document.getElementById(id)
 const element = (name, attributes = {}, ...children) => {
@@ -7,8 +7,8 @@ const element = (name, attributes = {}, ...children) => {
   made.append(...children)
   return made
 }
-/** Changes only what is different, so that a reader's place and selection stay. */
-const say = (node, text) => { if (node.textContent !== text) node.textContent = text }
+/** Sets a text only if it differs, so that scroll position and selection are kept. */
+const setText = (node, text) => { if (node.textContent !== text) node.textContent = text }
 const count = (n) => {
   const size = Math.abs(n)
   if (size >= 1e9) return (n / 1e9).toFixed(1) + ' G'
@@ -31,7 +31,7 @@ function figure(id, [value, unit], under) {
     node.dataset.shown = key
     node.replaceChildren(value, ...(unit ? [element('small', {}, unit)] : []))
   }
-  say($(id + '-under'), under)
+  setText($(id + '-under'), under)
 }
 
 function drawKeys({ traffic, waiting, since, at }) {
@@ -40,10 +40,10 @@ function drawKeys({ traffic, waiting, since, at }) {
   const watched = 'in ' + span(Math.max(0, at - since))
   const now = lastSecond.complete + lastSecond.failed + lastSecond.left
   figure('rate', [count(now), '/s'], lastSecond.failed > 0 ? count(lastSecond.failed) + ' of them failed' : 'in the last second')
-  figure('complete', share(totals.complete, ended), count(totals.failed) + ' failed, ' + count(totals.left) + ' left ' + watched)
+  figure('complete', share(totals.complete, ended), count(totals.failed) + ' failed, ' + count(totals.left) + ' aborted ' + watched)
   figure('progress', [count(inProgress), ''], count(waiting) + ' waiting in the queue')
-  figure('first', time(firstToken?.p50), 'half are faster; 95 % within ' + time(firstToken?.p95).join(' '))
-  figure('duration', time(duration?.p50), 'half are faster; 95 % within ' + time(duration?.p95).join(' '))
+  figure('first', time(firstToken?.p50), 'median; 95 % within ' + time(firstToken?.p95).join(' '))
+  figure('duration', time(duration?.p50), 'median; 95 % within ' + time(duration?.p95).join(' '))
   const answered = work.hits + work.misses
   figure('saved', share(work.hits, answered), count(work.joined) + ' joined, ' + count(work.retries) + ' retries, ' + count(work.hedges) + ' hedges')
 }
@@ -68,16 +68,16 @@ function drawCourse({ course }) {
   })
   chart.replaceChildren(...bars)
   const sum = (place) => course.reduce((all, second) => all + second[place], 0)
-  say($('most'), 'at most ' + count(most) + ' a second')
-  chart.setAttribute('aria-label', 'Calls that ended in the last two minutes: ' + sum(0) + ' complete, ' + sum(1) + ' failed, ' + sum(2) + ' left.')
+  setText($('most'), 'top: ' + count(most) + ' per second')
+  chart.setAttribute('aria-label', 'Finished calls of the last two minutes: ' + sum(0) + ' complete, ' + sum(1) + ' failed, ' + sum(2) + ' aborted.')
 }
 
-/** How a layer stands, by a class and a word. */
+/** The state of a layer: a CSS class and a word. */
 const STATES = {
   breaker: ({ state }) => ({ closed: ['ok', 'closed'], open: ['bad', 'open'], 'half-open': ['warn', 'half-open'] })[state],
-  queue: ({ running, concurrency, waiting }) => waiting > 0 ? ['warn', 'calls wait'] : running >= concurrency ? ['warn', 'full'] : ['ok', 'has room'],
-  pool: ({ available, waiting }) => waiting > 0 ? ['warn', 'calls wait'] : available === 0 ? ['warn', 'in use'] : ['ok', 'ready'],
-  rateLimit: ({ waiting }) => waiting > 0 ? ['warn', 'calls wait'] : ['ok', 'within limits'],
+  queue: ({ running, concurrency, waiting }) => waiting > 0 ? ['warn', 'calls waiting'] : running >= concurrency ? ['warn', 'full'] : ['ok', 'slots free'],
+  pool: ({ available, waiting }) => waiting > 0 ? ['warn', 'calls waiting'] : available === 0 ? ['warn', 'all in use'] : ['ok', 'ready'],
+  rateLimit: ({ waiting }) => waiting > 0 ? ['warn', 'calls waiting'] : ['ok', 'within limits'],
 }
 const HIDDEN = { breaker: ['state'] }
 
@@ -102,17 +102,17 @@ function drawStack({ layers }) {
     const box = list.children[i]
     for (const node of box.querySelectorAll('dd')) {
       const value = stats[node.dataset.stat]
-      say(node, typeof value === 'number' ? count(value) : value)
+      setText(node, typeof value === 'number' ? count(value) : value)
       node.classList.toggle('zero', value === 0)
     }
     const [colour, word] = STATES[kind]?.(stats) ?? ['', '']
     box.className = colour
     const state = box.querySelector('.word')
     state.className = 'word ' + colour
-    say(state, word)
-    const told = box.querySelector('.note')
-    say(told, note)
-    told.hidden = note === ''
+    setText(state, word)
+    const noteBox = box.querySelector('.note')
+    setText(noteBox, note)
+    noteBox.hidden = note === ''
   })
 }
 
@@ -132,11 +132,11 @@ function drawBeside({ circuits, members, tenants, limits }) {
   list('members', members.map(({ layer, active, state }, i) =>
     row(layer + ' ' + (i + 1), count(active) + ' active ', pill(state === 'ready' ? 'ok' : 'warn', state))), 'No pool in this stack.')
   list('tenants', tenants.map(({ tenant = 'no tenant', running, waiting }) =>
-    row(tenant, count(running) + ' in progress, ' + count(waiting) + ' waiting')), 'Nobody in the queue.')
+    row(tenant, count(running) + ' in progress, ' + count(waiting) + ' waiting')), 'No tenants in the queue.')
   list('limits', limits.map(({ tenant = 'no tenant', unit, used, remaining }) => {
     const fill = element('meter', { min: 0, max: used + remaining, value: used, 'aria-label': unit + ' used by ' + tenant })
     return row(tenant, fill, count(used) + ' of ' + count(used + remaining) + ' ' + unit)
-  }), 'No call has met a limit yet.')
+  }), 'No calls with a limit yet.')
 }
 
 let before
@@ -147,9 +147,9 @@ function drawShared({ at, shared }) {
   if (before === undefined || shared.alone > before.alone) before = { at: before === undefined ? 0 : at, alone: shared.alone }
   const isAlone = at - before.at < 10000
   list('processes', [
-    row('Shared state', pill(isAlone ? 'bad' : 'ok', isAlone ? 'out of reach: each process decides alone' : 'answers')),
+    row('Shared state', pill(isAlone ? 'bad' : 'ok', isAlone ? 'unreachable: each process decides alone' : 'connected')),
     row('Processes', count(shared.processes)),
-    row('Decisions alone', count(shared.alone)),
+    row('Decisions made alone', count(shared.alone)),
     row('Failed operations', count(shared.failures)),
   ], '')
 }
@@ -172,13 +172,13 @@ function draw(snapshot) {
   drawBeside(snapshot)
   drawShared(snapshot)
   drawFailures(snapshot)
-  say($('server'), 'up ' + span(snapshot.uptimeMs) + (snapshot.isDraining ? ', draining: new calls are refused' : ''))
+  setText($('server'), 'up ' + span(snapshot.uptimeMs) + (snapshot.isDraining ? ', draining: new calls are rejected' : ''))
 }
 
-function tell(colour, word) {
+function setLink(colour, word) {
   const node = $('link')
   node.className = 'word ' + colour
-  say(node, word)
+  setText(node, word)
 }
 
 const FEED = location.pathname.replace(/\/$/, '') + '/feed'
@@ -186,14 +186,14 @@ let feed
 function open() {
   if (feed !== undefined || document.hidden) return
   feed = new EventSource(FEED)
-  feed.onopen = () => tell('ok', 'live')
+  feed.onopen = () => setLink('ok', 'live')
   feed.onmessage = ({ data }) => draw(JSON.parse(data))
   feed.onerror = () => {
-    tell('warn', 'reconnecting')
+    setLink('warn', 'reconnecting')
     if (feed?.readyState === EventSource.CLOSED) refused()
   }
 }
-/** The session has ended, or the server closes: then another one may be there soon. */
+/** Reloads the page if the session has ended; otherwise the server closed, so tries again later. */
 async function refused() {
   feed = undefined
   const { status } = await fetch(FEED, { method: 'HEAD' }).catch(() => ({}))
@@ -203,7 +203,7 @@ async function refused() {
 function close() {
   feed?.close()
   feed = undefined
-  tell('idle', 'paused')
+  setLink('idle', 'paused')
 }
 document.addEventListener('visibilitychange', () => document.hidden ? close() : open())
 draw(JSON.parse($('snapshot').textContent))

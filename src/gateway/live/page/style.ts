@@ -1,4 +1,4 @@
-/** The page's style sheet. Colours carry nothing that a word beside them does not say. */
+/** The page's style sheet. Every meaning of a colour is also shown as a word. */
 export const STYLE = `
 :root {
   color-scheme: light dark;
