@@ -8,21 +8,21 @@ import {
 import { frame, type ServerSentEvent } from '../../streams/event-frame.js'
 import { type EventDelivery, type EventText, WrittenEvents } from './written-events.js'
 
-/** How the events of a stream look. */
+/** How the chunks of a stream are written as events. */
 export interface EventForm<Chunk> {
-  /** The data of a chunk. Frames are written as the text they came as, and need none. */
+  /** The data of a chunk. Not needed for frames, which are written as the text that arrived. */
   data?(chunk: Chunk): string
-  /** The events of a chunk, where it does not become one event of its own data. */
+  /** The events of a chunk, if it does not become a single event with its data. */
   events?(chunk: Chunk): readonly ServerSentEvent[]
-  /** Looks at the data of a frame that is written as it came. */
+  /** Called with the data of a frame that is written unchanged. */
   see?(data: string): void
-  /** What follows the last chunk of a whole stream. @default `[DONE]` */
+  /** The events after the last chunk of a complete stream. @default `[DONE]` */
   end?(): readonly ServerSentEvent[]
-  /** The last events of a stream that failed; none for nobody. */
+  /** The events that report a failure; an empty list if the client has gone. */
   error(error: unknown): readonly ServerSentEvent[]
 }
 
-/** A comment keeps proxies from closing a connection on which nothing is sent. */
+/** A comment that keeps proxies from closing an idle connection. */
 export const KEEP_ALIVE = ': keep-alive\n\n'
 
 const DONE = frame({ data: '[DONE]' })
@@ -30,8 +30,8 @@ const DONE = frame({ data: '[DONE]' })
 const framesOf = (events: readonly ServerSentEvent[]): string => events.map(frame).join('')
 
 /**
- * The events of a stream as text, for the one who writes them: all that is there at once, so that
- * what one read of the upstream's socket brought is one write. Nothing is held here.
+ * Converts a stream to the text of its events. Everything that has arrived is taken at once, so that
+ * one read from upstream becomes one write. Nothing is buffered here.
  */
 export class EventBody extends WrittenEvents implements EventText, Reader {
   readonly #source: StreamIterator<unknown>
@@ -84,14 +84,14 @@ export class EventBody extends WrittenEvents implements EventText, Reader {
     return text
   }
 
-  /** What follows the last chunk. */
+  /** The events after the last chunk. */
   #last(): string {
     const failure = this.#source.takeFailure()
     if (failure !== undefined) {
       this.finish({ outcome: 'failed', error: failure.error })
       return this.failureText(failure.error)
     }
-    // A stream that somebody else has left is not complete.
+    // The stream may have been left elsewhere, and is then not complete.
     const end = (this.#source as { ended?: StreamEnd }).ended ?? { outcome: 'complete' }
     this.finish(end)
     if (end.outcome !== 'complete') return ''

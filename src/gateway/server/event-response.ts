@@ -7,7 +7,7 @@ type Controller = ReadableStreamDefaultController<Uint8Array>
 const encoder = new TextEncoder()
 
 /**
- * Events as the body of a web `Response`: whatever is there in one chunk, asked for by the reader.
+ * Events as the body of a web `Response`. Each pull gets all text that has arrived in one chunk.
  */
 export function eventStream(body: EventText): ReadableStream<Uint8Array> {
   return new ReadableStream(new PulledEvents(body), { highWaterMark: 0 })
@@ -15,11 +15,11 @@ export function eventStream(body: EventText): ReadableStream<Uint8Array> {
 
 class PulledEvents implements Reader {
   readonly #body: EventText
-  /** The pull that waits for text. */
+  /** The pending pull, while there is no text. */
   #pull: { readonly controller: Controller; end(): void } | undefined
   #controller: Controller | undefined
   readonly #heartbeat: IdleTimer | undefined
-  /** Stands while the reader has something to read. */
+  /** Runs while the reader has unread text. */
   readonly #unread: IdleTimer
 
   constructor(body: EventText) {
@@ -75,14 +75,14 @@ class PulledEvents implements Reader {
     this.#unread.stop()
   }
 
-  /** A comment for a reader that waits. */
+  /** Sends a comment to a waiting reader. */
   #beat(): void {
     if (this.#pull === undefined) return
     this.#send(KEEP_ALIVE, this.#pull.controller)
     this.#endPull()
   }
 
-  /** The end for a reader that does not ask for more. */
+  /** Ends the stream if the reader does not pull. */
   #cutIfUnread(writeTimeoutMs: number): void {
     if (this.#pull !== undefined) return
     const error = new TimeoutError(writeTimeoutMs, { phase: 'read' })

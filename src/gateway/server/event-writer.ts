@@ -4,8 +4,9 @@ import { KEEP_ALIVE } from './event-body.js'
 import type { EventText } from './written-events.js'
 
 /**
- * Writes events to a client: whatever is there in one write, no more while the socket is full, and
- * a comment when nothing comes for long. A client that does not read in time is cut.
+ * Writes events to a client. All text that has arrived is one write; nothing is written while the
+ * socket is full; a comment is sent after a long silence. A client that does not read in time is
+ * disconnected.
  */
 export function writeEvents(body: EventText, response: ServerResponse): void {
   new EventWriter(body, response).start()
@@ -30,11 +31,11 @@ class EventWriter implements Reader {
 
   start(): void {
     this.#send()
-    // The head went out with the first events, where there were any.
+    // If there were events already, the headers were sent with them.
     if (!this.#response.headersSent) this.#response.flushHeaders()
   }
 
-  /** What one read of the upstream's socket brings comes in several pieces: they are one write. */
+  /** Collects the pieces of one read from upstream into one write. */
   readable(): void {
     if (this.#isDue) return
     this.#isDue = true

@@ -1,19 +1,19 @@
 import type { Caller } from '../caller.js'
 
-/** A request that has ended, however it did. */
+/** A request that has ended, successfully or not. */
 export interface Finished {
   readonly requestId: string
   readonly method: string
   readonly route: string
-  /** As sent. */
+  /** Status that was sent. */
   readonly status: number
-  /** On the `performance.now()` clock. */
+  /** Start of the request, on the `performance.now()` clock. */
   readonly startedAt: number
-  /** Of a stream whose head went out. */
+  /** For a stream that has begun: time to its first token. */
   readonly firstTokenMs?: number | undefined
   readonly meta?: ReadonlyMap<string, unknown>
   readonly caller: Caller
-  /** The client left before the end: what failed then is not reported. */
+  /** Whether the client disconnected before the end; its errors are then not reported. */
   readonly left?: boolean
   readonly error: unknown
 }

@@ -2,21 +2,21 @@ import { randomUUID } from 'node:crypto'
 import type { CacheMode } from '../../core/index.js'
 import type { Incoming } from './message.js'
 
-/** For answers that are data: nothing in them is to be run, framed or guessed at. */
+/** Security headers for data: browsers must not execute it, frame it or guess its type. */
 const SECURITY: Readonly<Record<string, string>> = {
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
 }
 
-/** Headers that the operator may have set for all answers. */
+/** Headers that the operator's own middleware may set for all answers. */
 const OPERATORS: readonly string[] = [
   ...Object.keys(SECURITY),
   'access-control-allow-origin',
   'access-control-expose-headers',
 ]
 
-/** What a page may read. Answers have only some of them. */
+/** Headers of answers that scripts on other origins may read. */
 const EXPOSED = [
   'x-request-id',
   'x-process-time',
@@ -34,8 +34,8 @@ const EXPOSED = [
 ].join(', ')
 
 /**
- * What a page may send. The star stands for all names but `authorization`, as SDKs in browsers send
- * a dozen of their own; browsers from before the star need the others by name.
+ * Headers that scripts on other origins may send. `*` allows all names except `authorization`, as
+ * SDKs send many headers of their own. Old browsers do not support `*` and need the other names.
  */
 const ACCEPTED = [
   'authorization',
@@ -53,14 +53,14 @@ export function securityHeaders(headers: Record<string, string>): void {
   headers['cache-control'] ??= 'no-store'
 }
 
-/** The origin to allow; undefined when it is none of those that may call. */
+/** The origin to allow, or `undefined` if it is not allowed. */
 function allowedOrigin(incoming: Incoming, origins: readonly string[]): string | undefined {
   const origin = incoming.header('origin')
   if (origin === undefined || origins.length === 0) return undefined
   return origins.includes('*') ? '*' : origins.includes(origin) ? origin : undefined
 }
 
-/** Without origins there are no CORS headers at all; with them, never any for credentials. */
+/** CORS headers. None if no origins are allowed; credentials are never allowed. */
 export function corsHeaders(
   incoming: Incoming,
   origins: readonly string[],
@@ -75,8 +75,8 @@ export function corsHeaders(
 }
 
 /**
- * What a preflight's answer has beside the headers of every answer; undefined when it is none, or
- * not from an origin that may call.
+ * Extra headers for the answer to a preflight request; `undefined` if the request is not a preflight
+ * or its origin is not allowed.
  */
 export function preflightHeaders(
   incoming: Incoming,
@@ -96,8 +96,8 @@ export function preflightHeaders(
 }
 
 /**
- * What a framework or middleware has set already stays: the operator's headers win
- * over ours.
+ * Removes headers that a framework or middleware has already set: the operator's headers take
+ * precedence.
  */
 export function operatorFirst(incoming: Incoming, headers: Record<string, string>): void {
   for (const name of OPERATORS) if (incoming.already?.(name) !== undefined) delete headers[name]
@@ -106,13 +106,13 @@ export function operatorFirst(incoming: Incoming, headers: Record<string, string
     headers.vary = vary === '*' ? vary : `${vary}, ${headers.vary}`
 }
 
-/** What Node accepts as a header's value, and a log as a word. */
+/** Whether an id is safe in a header and in a log. */
 export const isPrintable = (id: unknown): id is string | number =>
   (typeof id === 'string' || typeof id === 'number') && /^[\x21-\x7e]{1,256}$/.test(String(id))
 
 /**
- * The operator's id of the request, from the option `requestId` or a middleware; else the client's
- * own, if it is one that can go into a log as it is; else a new one.
+ * The request id: from the option `requestId` or a middleware, else the client's own if it is safe
+ * to log, else a new one.
  */
 export function requestIdOf(incoming: Incoming, ofOption?: unknown): string {
   const given = [ofOption, incoming.givenId].find(isPrintable)
@@ -125,7 +125,7 @@ export const bearer = (incoming: Incoming): string | undefined =>
   /^Bearer ([\x21-\x7e]+)$/i.exec(incoming.header('authorization') ?? '')?.[1]
 
 /**
- * What the client's `Cache-Control` asks of the cache; undefined when nothing.
+ * The cache mode that the client's `Cache-Control` asks for; `undefined` if it asks for none.
  * @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1
  */
 export function cacheModeOf(incoming: Incoming): CacheMode | undefined {

@@ -1,11 +1,11 @@
 import { ClosedError, Link, Running, type Work } from '../../core/index.js'
 
-/** What can be cut: a request, or a WebSocket. */
+/** Work that can be aborted: a request or a WebSocket. */
 export interface Cuttable {
   cut(reason: unknown): void
 }
 
-/** How long what was cut may take to give back what it holds. */
+/** How long aborted work may take to release its resources. Milliseconds. */
 const CUT_GRACE_MS = 1_000
 
 class Entry extends Link implements Work {
@@ -21,7 +21,7 @@ class Entry extends Link implements Work {
   }
 }
 
-/** What is in progress, for a close that waits and then cuts. */
+/** Tracks work in progress, so that a close can wait for it and then abort the rest. */
 export class InProgress {
   readonly #running = new Running()
 
@@ -31,7 +31,7 @@ export class InProgress {
     return { end: () => this.#running.delete(entry) }
   }
 
-  /** Resolves when nothing is in progress any more; what is left after `ms` is cut. */
+  /** Resolves when all work has ended. Aborts what is left after `ms`. */
   async finish(ms: number): Promise<void> {
     if (await this.#running.emptied(ms)) return
     this.#running.cut(new ClosedError('The server has shut down.', { refused: false }))

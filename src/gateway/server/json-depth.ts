@@ -1,4 +1,4 @@
-/** More is no request that anybody means. Tool schemas need a few dozen. */
+/** Maximum nesting. Real requests need a few dozen levels, for tool schemas. */
 const DEEPEST = 500
 
 const [QUOTE, BACKSLASH, OPEN_LIST, OPEN_OBJECT, CLOSE_LIST, CLOSE_OBJECT] = [
@@ -6,9 +6,9 @@ const [QUOTE, BACKSLASH, OPEN_LIST, OPEN_OBJECT, CLOSE_LIST, CLOSE_OBJECT] = [
 ] as [number, number, number, number, number, number]
 
 /**
- * Whether JSON is nested too deep to be worth parsing: half a second for a megabyte of brackets,
- * and whoever walks the result runs out of stack. Bytes of UTF-8 beyond ASCII are never mistaken
- * for a bracket or a quote.
+ * Whether JSON is nested too deeply to parse. A megabyte of brackets takes half a second to parse,
+ * and recursive code overflows the stack on the result. Works on bytes: in UTF-8, no part of a
+ * non-ASCII character equals a bracket or a quote.
  */
 export function isTooDeep(bytes: Uint8Array): boolean {
   if (bytes.length <= 2 * DEEPEST) return false
@@ -16,7 +16,7 @@ export function isTooDeep(bytes: Uint8Array): boolean {
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i]
     if (byte === QUOTE) {
-      // A picture is one string of megabytes, in which `indexOf` is a hundred times faster.
+      // An image is one string of megabytes, for which `indexOf` is a hundred times faster.
       i = endOfString(bytes, i)
       if (i === -1) return false
     } else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
@@ -26,10 +26,10 @@ export function isTooDeep(bytes: Uint8Array): boolean {
   return false
 }
 
-/** Strings shorter than this are walked through: a call of `indexOf` would cost more. */
+/** The first characters are scanned in a loop: for short strings `indexOf` is slower. */
 const SHORT = 64
 
-/** The place of the quote that ends a string; -1 if none does. */
+/** Index of the quote that ends a string; -1 if there is none. */
 function endOfString(bytes: Uint8Array, start: number): number {
   const walked = Math.min(start + SHORT, bytes.length)
   let i = start + 1
@@ -42,7 +42,7 @@ function endOfString(bytes: Uint8Array, start: number): number {
   return end
 }
 
-/** Whether an odd number of backslashes stands before a quote, none of them before `start`. */
+/** Whether a quote is escaped: preceded by an odd number of backslashes, counted from `start`. */
 function isEscaped(bytes: Uint8Array, at: number, start: number): boolean {
   let before = at - 1
   while (before >= start && bytes[before] === BACKSLASH) before--

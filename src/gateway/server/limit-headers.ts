@@ -3,7 +3,7 @@ import type { LimitLevel } from '../../layers/rate-limit/index.js'
 const inSeconds = (ms: number): number => Math.ceil(ms / 1_000)
 
 /**
- * What a client may read of its limits: the headers of the IETF's draft, and those of OpenAI.
+ * Adds headers that report the client's limits, in the formats of the IETF draft and of OpenAI.
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  * @see https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
  */
@@ -22,7 +22,7 @@ export function limitHeaders(levels: readonly LimitLevel[], headers: Record<stri
   }
 }
 
-/** As OpenAI writes durations: `20ms`, `1s`, `6m0s`, `1h0m0s`. */
+/** A duration in OpenAI's format: `20ms`, `1s`, `6m0s`, `1h0m0s`. */
 function durationOf(ms: number): string {
   if (ms > 0 && ms < 1_000) return `${Math.ceil(ms)}ms`
   const seconds = inSeconds(ms)

@@ -4,61 +4,61 @@ import { isTooDeep } from './json-depth.js'
 import type { PartsBody } from './parts-body.js'
 import type { EventText } from './written-events.js'
 
-/** A request as the gateway sees it, from a web `Request` or from Node's own. */
+/** A request, made from a web `Request` or from Node's request. */
 export interface Incoming {
   readonly method: string
   /** Path and query, exactly as received. */
   readonly target: string
   header(name: string): string | undefined
-  /** Where it has come from, as far as the mount knows: a client, or a proxy in front. */
+  /** Address of the peer, if the mount knows it: the client, or a proxy in front of the server. */
   readonly address?: string | undefined
-  /** Aborted when the client has disconnected, or by `cut`. */
+  /** Aborts if the client disconnects, or by `cut`. */
   readonly signal: AbortSignal
   cut(reason: unknown): void
-  /** The request's id, where a middleware of the operator's has set one. */
+  /** The request id, if the operator's middleware has set one. */
   readonly givenId?: unknown
-  /** What somebody further out has set as a header of the answer already. */
+  /** A header of the answer that a framework or middleware has already set. */
   already?(name: string): string | undefined
-  /** The body, at most `limit` bytes of it; or what a parser further out has made of it. */
+  /** Reads the body, at most `limit` bytes, or returns what a framework's parser has parsed. */
   read(limit: number): Promise<Received>
   /**
-   * The body part by part, at most `limit` bytes of it. Whoever stops before its end may still
-   * answer.
+   * Reads the body part by part, at most `limit` bytes. The request can still be answered if the
+   * reader stops before the end.
    */
   parts(limit: number): AsyncIterable<Uint8Array>
   /** A web `Request` without its body, for the operator's own functions. */
   readonly request: Request
 }
 
-/** A body as bytes, or parsed already by somebody else. */
+/** A body as bytes, or as parsed by a framework. */
 export type Received = { readonly bytes: Uint8Array } | { readonly parsed: unknown }
 
 /**
- * An answer, before it becomes a web `Response` or goes out through Node's. Header names in lower
- * case.
+ * An answer, before it becomes a web `Response` or is written to Node's response. Header names are
+ * in lower case.
  */
 export interface Reply {
   readonly status: number
   readonly headers: Record<string, string>
-  /** Values of `set-cookie`, the one header that cannot be joined. */
+  /** Values of `set-cookie`, the only header whose values cannot be joined. */
   readonly cookies?: readonly string[]
   readonly body?: string | Uint8Array
-  /** Instead of a body. Its class is never looked at: two copies of the library may meet here. */
+  /** Events instead of a body. Not checked by `instanceof`, as two copies of the library may meet. */
   readonly events?: EventText
-  /** Instead of a body: one that is too large to be held whole. */
+  /** Parts instead of a body that is too large for memory. */
   readonly parts?: PartsBody
 }
 
-/** A field of a request that is wrong. */
+/** An invalid field of a request. */
 export interface FieldError {
   readonly field: string
   readonly message: string
 }
 
-/** A request whose fields are wrong: 400, and the body names each of them. */
+/** A request with invalid fields. Status 400; the body names each field. */
 export class FieldsError extends ValidationError {
   readonly errors: readonly FieldError[]
-  /** The first of the fields. */
+  /** The first invalid field. */
   readonly param: string | undefined
   constructor(errors: readonly FieldError[]) {
     super(
@@ -73,13 +73,13 @@ export class FieldsError extends ValidationError {
 export const tooLarge = (limit: number) =>
   new TooLargeError(`The body is larger than ${limit} bytes.`, { status: 413, refused: true })
 
-/** The error for a body of a type that the route does not take. */
+/** The error for a body whose content type the route does not accept. */
 export const unsupported = (sentence: string) =>
   new StackError(sentence, { code: 'VALIDATION', status: 415, refused: true })
 
 /**
- * Refuses bytes that are compressed: unpacking them would need a limit of its own, and no client of
- * OpenAI's API sends them.
+ * Rejects compressed bodies. Decompressing would need its own size limit, and no client of OpenAI's
+ * API compresses.
  * @see https://www.rfc-editor.org/rfc/rfc7694#section-3
  */
 export function refuseCompressed(incoming: Incoming): void {
@@ -90,7 +90,8 @@ export function refuseCompressed(incoming: Incoming): void {
 }
 
 /**
- * A body must be JSON: other types and compressed bodies are 415, text that does not parse is 400.
+ * Reads a JSON body. Other content types and compressed bodies are rejected with 415, invalid JSON
+ * with 400.
  */
 export async function readJson(
   incoming: Incoming,
@@ -99,8 +100,8 @@ export async function readJson(
 ): Promise<Record<string, unknown>> {
   if (Number(incoming.header('content-length') ?? 0) > limit) throw tooLarge(limit)
   const type = (incoming.header('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-  // Whoever has parsed the body: a page elsewhere can make a browser send a form or plain text, but
-  // not JSON.
+  // Checked even if a framework has parsed the body: pages on other origins can make a browser send
+  // a form or plain text, but not JSON.
   if (type !== 'application/json' && !type.endsWith('+json')) {
     throw unsupported('The body must be JSON: send it with content-type application/json.')
   }
@@ -110,7 +111,7 @@ export async function readJson(
     return object(parse(received.bytes, limit))
   }
   const { parsed } = received
-  // Parsers for raw bodies and text leave the parsing to whoever comes after them.
+  // Middleware for raw and text bodies does not parse JSON.
   return object(
     typeof parsed === 'string' || isBytes(parsed)
       ? parse(Buffer.from(parsed as Uint8Array), limit)
@@ -118,7 +119,7 @@ export async function readJson(
   )
 }
 
-/** Fails for bytes that are no UTF-8. */
+/** Throws if the bytes are not UTF-8. */
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 function parse(bytes: Uint8Array, limit: number): unknown {
@@ -137,7 +138,7 @@ function object(value: unknown): Record<string, unknown> {
   return value as Record<string, unknown>
 }
 
-/** Collects a stream of bytes up to a limit, and leaves it there. */
+/** Collects a stream of bytes. @throws TooLargeError above the limit */
 export async function collectBytes(
   chunks: AsyncIterable<Uint8Array>,
   limit: number,
@@ -147,7 +148,7 @@ export async function collectBytes(
   return Buffer.concat(parts)
 }
 
-/** A stream of bytes up to a limit: what would go beyond it fails. */
+/** Passes a stream of bytes through. @throws TooLargeError above the limit */
 export async function* limited(
   chunks: AsyncIterable<Uint8Array>,
   limit: number,
@@ -161,7 +162,7 @@ export async function* limited(
   return undefined
 }
 
-/** The error for a body that was read and not passed on: its log line names the remedy. */
+/** The error for a body that other code has read and not passed on. */
 export const bodyIsGone = () =>
   new ConfigError(
     'A parser has read the body before the gateway could: pass it on with toRequest(req, res, { body }) or the option `body`.',

@@ -8,29 +8,30 @@ import { bodyIsGone, collectBytes, type Incoming, limited, type Received } from 
 import { writeParts } from './parts-body.js'
 import { clientHasLeft, nodeFacts } from './web.js'
 
-/** A request of node:http, or of node:http2 in the form that is compatible with it. */
+/** A request of node:http, or of the compatibility API of node:http2. */
 type NodeRequest = IncomingMessage | Http2ServerRequest
 type NodeResponse = ServerResponse | Http2ServerResponse
 
-/** The same with what frameworks hang on it. */
+/** A Node request with the properties that frameworks add. */
 type FrameworkRequest = NodeRequest & { body?: unknown; id?: unknown; originalUrl?: string }
 
-/** Called for paths the gateway does not know. */
+/** Called for paths without a route. */
 type Next = (error?: unknown) => void
 
 /** Options of `toRequest()`. */
 export interface ToRequestOptions {
-  /** The body as a parser further out has made it; `undefined` when nobody has read it. */
+  /** The body as parsed by middleware. @default the body has not been read */
   body?: unknown
 }
 
 /**
- * The gateway as a handler for node:http, Express (`app.use('/ai', toNode(gateway))`) and
- * everything that takes `(req, res, next)`.
+ * Converts a gateway to a handler for node:http, Express (`app.use('/ai', toNode(gateway))`) and
+ * anything else that takes `(req, res, next)`.
  *
- * It uses `req.body` when a parser has read the stream, and calls `next()` only for paths it does
- * not know.
+ * The handler uses `req.body` if a parser has read the body, and calls `next()` only for paths
+ * without a route.
  *
+ * @throws ConfigError (`CONFIG`) if the argument is not a gateway
  * @example createServer(toNode(createGateway(blossom))).listen(8787)
  */
 export function toNode(
@@ -42,8 +43,8 @@ export function toNode(
   return (req, res, next) => {
     const target = targetOf(core, req)
     if (next !== undefined && !core.knows(target)) return next()
-    // Nobody waits for this: what fails here must end the connection, not the process.
-    // Both kinds of response have the same methods; only their types differ.
+    // An unhandled rejection would end the process; end only the connection.
+    // The responses of http and http2 have the same methods; only their types differ.
     serve(core, req, res as ServerResponse, target).catch((error: unknown) => {
       warn(`toNode: an answer could not be sent: ${isError(error) ? error.name : typeof error}.`)
       res.destroy()
@@ -52,8 +53,8 @@ export function toNode(
 }
 
 /**
- * Path and query as received. Frameworks take a mount's path off the URL, and some of them more:
- * Nest's `forRoutes('*splat')` leaves nothing of it. What they took is in `originalUrl`.
+ * Path and query as received. Frameworks remove the path of a mount from `url`, and Nest's
+ * `forRoutes('*splat')` removes all of it. `originalUrl` has the whole path.
  */
 function targetOf(core: GatewayCore, { url = '/', originalUrl }: FrameworkRequest): string {
   return !core.knows(url) && originalUrl !== undefined && core.knows(originalUrl)
@@ -70,7 +71,7 @@ async function serve(
   const incoming = fromNode(req, res, target)
   const reply = await core.handle(incoming, { req, res })
   const { status, headers, cookies, body, events, parts } = reply
-  // The client has gone, or somebody else has answered it.
+  // The client has disconnected, or other code has answered.
   if (res.destroyed || res.writableEnded || res.headersSent) {
     events?.leave()
     parts?.leave()
@@ -90,8 +91,8 @@ async function serve(
 }
 
 /**
- * A signal that aborts when the client leaves before its answer is complete: `close` of the
- * response, never of the request.
+ * A controller that aborts if the client disconnects before its answer is complete. It listens to
+ * `close` of the response, as that of the request comes too early.
  */
 function leavingOf(res: NodeResponse): AbortController {
   const leaving = new AbortController()
@@ -102,8 +103,8 @@ function leavingOf(res: NodeResponse): AbortController {
 }
 
 /**
- * Whether a closed response went out whole. Over HTTP/2 every closed one is `writableFinished`, so
- * there it counts who has ended it, and how.
+ * Whether a closed response was sent completely. Over HTTP/2 every closed response is
+ * `writableFinished`, so the stream's reset code is checked instead.
  */
 function wasSent(res: NodeResponse): boolean {
   const { rstCode } = ('stream' in res && res.stream) || {}
@@ -144,17 +145,17 @@ function fromNode(req: FrameworkRequest, res: NodeResponse, target: string): Inc
   }
 }
 
-/** The id that middleware has set: on the response as a header, or on the request. */
+/** The request id that middleware has set, as a header of the response or on the request. */
 const idOf = (req: FrameworkRequest, res: NodeResponse): unknown =>
   res.getHeader('x-request-id') ?? req.id
 
 const textOf = (value: number | string | string[] | undefined): string | undefined =>
   value === undefined ? undefined : String(value)
 
-/** What a parser that has read the stream has made of it; undefined while nobody has. */
+/** The body as parsed by middleware; `undefined` if it has not been read. */
 function bodyRead(req: NodeRequest, parsed: unknown): Received | undefined {
   const wasRead = req.readableDidRead || req.readableEnded
-  // Parsers of Express 4 leave `{}` on a body of another type, which they have not read.
+  // Express 4 sets `{}` for content types that its parsers do not read.
   if (parsed !== undefined && (wasRead || !isEmpty(parsed))) return { parsed }
   if (wasRead) throw bodyIsGone()
   return undefined
@@ -164,8 +165,8 @@ const isEmpty = (parsed: unknown): boolean =>
   typeof parsed === 'object' && parsed !== null && Object.keys(parsed).length === 0
 
 /**
- * The body's parts. Whoever stops before its end may still answer: the rest is thrown away, where
- * Node would break the connection.
+ * The parts of the body. If the reader stops early, the rest is discarded, so that the request can
+ * still be answered; Node would close the connection.
  */
 async function* partsOf(req: NodeRequest): AsyncGenerator<Uint8Array, undefined, undefined> {
   try {
@@ -176,12 +177,12 @@ async function* partsOf(req: NodeRequest): AsyncGenerator<Uint8Array, undefined,
   return undefined
 }
 
-/** The same as a web stream; nothing is read before it is asked for. */
+/** The body as a web stream, which reads only when pulled. */
 function webBodyOf(req: NodeRequest): ReadableStream {
   return toWebStream(partsOf(req))
 }
 
-/** Methods that a web `Request` refuses. */
+/** Methods that a web `Request` does not accept. */
 const FORBIDDEN: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 /** A web `Request` without a body. Built so that `//host/path` stays a path. */
@@ -198,7 +199,7 @@ function webRequest(req: NodeRequest, url = '/', init: RequestInit & { duplex?: 
   const { method = 'GET' } = req
   const host = /^[\w.:[\]-]+$/.test(req.headers.host ?? '') ? req.headers.host : 'localhost'
   const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http'
-  // A target such as `*` or another server's address is no path of ours.
+  // The target may be `*` or another server's address, which has no route.
   const address = [
     `${scheme}://${host}${url.startsWith('/') ? url : '/'}`,
     `${scheme}://localhost/`,
@@ -214,10 +215,10 @@ function webRequest(req: NodeRequest, url = '/', init: RequestInit & { duplex?: 
 }
 
 /**
- * A web `Request` from Node's, for frameworks whose own answer should be used: Koa, Fastify.
- * Its signal is aborted when the client leaves before the answer is complete.
+ * Converts a Node request to a web `Request`, for frameworks that send the answer themselves, such as
+ * Koa and Fastify. Its signal aborts if the client disconnects before the answer is complete.
  *
- * @param options.body what a body parser has made of the body, when one has read it
+ * @param options.body the parsed body, if a body parser has read it
  * @example ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx) // Koa
  */
 export function toRequest(

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { type StreamEnd, TimeoutError, Timer } from '../../core/index.js'
 import type { EventDelivery } from './written-events.js'
 
-/** A body that is made part by part while it is sent. */
+/** A body that is generated part by part while it is sent. */
 export class PartsBody {
   readonly delivery: Pick<EventDelivery, 'writeTimeoutMs' | 'cut'>
   readonly #source: AsyncGenerator<string | Uint8Array, undefined, undefined>
@@ -17,17 +17,17 @@ export class PartsBody {
     this.delivery = delivery
   }
 
-  /** Calls `listener` once, when the last part has been taken or whoever takes them has gone. */
+  /** Calls `listener` once, when the last part has been taken or the writer has stopped. */
   onEnd(listener: (end: StreamEnd) => void): void {
     if (this.#end !== undefined) listener(this.#end)
     else this.#listeners.push(listener)
   }
 
-  /** Whoever takes the parts goes before the end. */
+  /** Called if the writer stops before the end. */
   leave(): void {
     if (this.#end !== undefined) return
     this.#finish({ outcome: 'left' })
-    // What it holds is given back when it can be.
+    // Lets the source release its resources; its errors no longer matter.
     this.#source.return(undefined).catch(() => {})
   }
 
@@ -52,8 +52,9 @@ export class PartsBody {
 }
 
 /**
- * Writes a body to a client, no more while the socket is full. A client that does not read in time
- * is cut, and one whose body breaks off: what it has must not look whole.
+ * Writes a body to a client, and waits while the socket is full. Destroys the connection if the
+ * client does not read in time, or if the body fails, so that the client cannot mistake the partial
+ * body for a complete one.
  */
 export async function writeParts(body: PartsBody, response: ServerResponse): Promise<void> {
   try {
@@ -63,7 +64,7 @@ export async function writeParts(body: PartsBody, response: ServerResponse): Pro
     }
     response.end()
   } catch {
-    // Whoever waits for the end has heard of it.
+    // `onEnd` listeners have already received the error.
     response.destroy()
   }
 }

@@ -7,7 +7,7 @@ import type { Reply } from './message.js'
 import { upstreamWords } from './upstream-words.js'
 import type { EventDelivery, EventText } from './written-events.js'
 
-/** JSON that is text already. */
+/** A reply whose JSON is already text. */
 export const jsonText = (body: string, status = 200): Reply => ({
   status,
   headers: { 'content-type': 'application/json; charset=utf-8' },
@@ -16,13 +16,13 @@ export const jsonText = (body: string, status = 200): Reply => ({
 
 export const json = (body: unknown, status = 200): Reply => jsonText(JSON.stringify(body), status)
 
-/** A stream as events. */
+/** A reply that sends a stream as events. */
 export function events<Chunk>(
   stream: StreamIterator<Chunk>,
   form: EventForm<Chunk>,
   delivery: EventDelivery,
 ): Reply {
-  // Whoever has gone need not hear of it.
+  // After an abort the client has gone, so no error is written.
   const guarded: EventForm<Chunk> = {
     ...form,
     error: (failure) => (isAbort(failure, undefined) ? [] : form.error(failure)),
@@ -35,14 +35,14 @@ export function events<Chunk>(
   return eventsReply(body, {})
 }
 
-/** Events that are there already. */
+/** A reply with events. */
 export const eventsReply = (events: EventText, headers: Record<string, string>): Reply => ({
   status: 200,
   headers: { ...sseHeaders, ...headers },
   events,
 })
 
-/** A stream of any make as one that can be read without a promise a chunk. */
+/** Converts any async iterable to a stream that can be read without a promise for each chunk. */
 export function streamFor<Chunk>(answer: AsyncIterable<Chunk>): StreamIterator<Chunk> {
   return answer instanceof StreamIterator
     ? answer
@@ -50,8 +50,8 @@ export function streamFor<Chunk>(answer: AsyncIterable<Chunk>): StreamIterator<C
 }
 
 /**
- * How errors look: problem details on the guide's routes, OpenAI's shape on `/v1`, Anthropic's on
- * `/v1/messages`.
+ * The error format: problem details on `/generate` and the like, OpenAI's format on `/v1`,
+ * Anthropic's on `/v1/messages`.
  */
 export type Dialect = 'guide' | 'openai' | 'anthropic'
 
@@ -59,11 +59,11 @@ export interface ErrorContext {
   readonly requestId: string
   readonly dialect: Dialect
   readonly errorDetail: 'safe' | 'full'
-  /** The caller's own key was used, so the caller may read what upstream reports of it. */
+  /** Whether the caller's own key was used, so that the caller may read upstream's messages about it. */
   readonly usesCallersKey: boolean
-  /** Our retries have done what could be done: a client that also retries would multiply them. */
+  /** Whether this server has already retried; clients are then asked not to retry as well. */
   readonly retried: boolean
-  /** Instead of the error's own status. */
+  /** Status to use instead of the error's own. */
   readonly status?: number | undefined
 }
 
@@ -73,7 +73,7 @@ const CALLERS_STATUS: Readonly<Record<string, number>> = {
   FORBIDDEN: 403,
 }
 
-/** What a caller may read of an error. */
+/** The problem details of an error, without anything that a caller must not see. */
 export function problemOf(
   error: unknown,
   context: Omit<ErrorContext, 'dialect' | 'retried'>,
@@ -96,7 +96,7 @@ export function problemOf(
   }
 }
 
-/** The answer for an error before anything was sent. */
+/** The reply for an error, if nothing has been sent yet. */
 export function errorReply(error: unknown, context: ErrorContext): Reply {
   const { status, headers, body } = problemOf(error, context)
   const { dialect, retried } = context
@@ -115,7 +115,7 @@ export function errorReply(error: unknown, context: ErrorContext): Reply {
   }
 }
 
-/** Names of errors by their status; others are the server's own. */
+/** Anthropic's error types by status. Other statuses are `api_error`. */
 const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
   400: 'invalid_request_error',
   401: 'authentication_error',
@@ -136,7 +136,7 @@ export function anthropicError(status: number, message: string, requestId: strin
   return { type: 'error', error: { type, message }, request_id: requestId }
 }
 
-/** The field of the request that we refuse ourselves. */
+/** The name of the field that the gateway itself rejected. */
 function paramOf(error: unknown): string | undefined {
   const { param } = (error ?? {}) as { param?: unknown }
   return typeof param === 'string' && param !== '' ? param : undefined

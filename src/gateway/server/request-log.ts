@@ -16,20 +16,20 @@ import type { LimitLevel, RateLimitNote } from '../../layers/rate-limit/index.js
 import type { RouteTools } from '../routes/route.js'
 import type { Finished } from './finished.js'
 
-/** What the layers have noted of a call. */
+/** Notes of the layers about a call. */
 export interface CallFacts {
   readonly queuedMs: number | undefined
   readonly cache: CacheNote['status'] | undefined
   readonly attempts: number | undefined
   readonly upstreamRequestId: string | undefined
   readonly traceId: string | undefined
-  /** Which model has answered, when another one than the first may have. */
+  /** The model that answered, if it may differ from the requested one. */
   readonly model: string | undefined
-  /** What is left of the outermost limits. */
+  /** The remaining amounts of the outermost limits. */
   readonly limits: readonly LimitLevel[]
 }
 
-/** Reads a call's notes, whatever names its layers have. */
+/** Reads the notes of a call, whatever the names of its layers. */
 export function readNotes(
   meta: ReadonlyMap<string, unknown>,
   namesOf: (kind: string) => readonly string[],
@@ -65,7 +65,7 @@ export function report(
   const { onError, log } = options
   if (error !== undefined && !left && onError)
     runHook('createGateway: onError()', () => onError(error, { requestId, route, status }))
-  // Only the operator can mend it, so it must be seen somewhere.
+  // Only the operator can fix it, so without hooks it is reported as a warning.
   if (!onError && !log && isStackError(error, 'CONFIG')) warn(error.message)
   if (!log) return
   const code = error === undefined ? undefined : isStackError(error) ? error.code : 'INTERNAL'

@@ -19,17 +19,17 @@ import { type Dialect, errorReply } from './reply.js'
 import { readNotes, report } from './request-log.js'
 import type { EventDelivery } from './written-events.js'
 
-/** What a request needs of its gateway. */
+/** The parts of the gateway that a request uses. */
 interface Host extends RouteTools {
   readonly routing: Routing
   readonly inProgress: InProgress
 }
 
-/** One request on its way through the gateway, from its arrival to the end of its answer. */
+/** One request in the gateway, from its arrival to the end of its answer. */
 export class RequestScope {
   readonly incoming: Incoming
   readonly requestId: string
-  /** The routes at its path, and the one among them that it asks for. */
+  /** The routes at the request's path; `route` is the one for its method. */
   readonly routes: readonly Route[]
   readonly route: Route | undefined
   readonly #core: Host
@@ -40,7 +40,7 @@ export class RequestScope {
   #caller: Caller = {}
   #isCallersKey = false
   #error: unknown
-  /** The client did not read what was sent to it. */
+  /** Whether the client did not read its answer in time. */
   #isTooSlow = false
 
   constructor(incoming: Incoming, core: Host, requestId: string) {
@@ -55,7 +55,7 @@ export class RequestScope {
     this.#entry = core.inProgress.begin(incoming)
   }
 
-  /** The options of every call that is made for the caller. */
+  /** The call options for this caller. */
   callFor(caller: Caller): BlossomCallOptions & { signal: AbortSignal } {
     const { tenant, priority } = caller
     const { forwardKeys, clientCacheControl } = this.#core.options
@@ -74,7 +74,7 @@ export class RequestScope {
     }
   }
 
-  /** The caller's own key. Clients of Anthropic's API have a header of their own for it. */
+  /** The caller's own key. Clients of Anthropic's API send it in `x-api-key`. */
   get #ownKey(): string | undefined {
     const { incoming } = this
     const given = this.#dialect === 'anthropic' ? incoming.header('x-api-key') : undefined
@@ -94,7 +94,7 @@ export class RequestScope {
     }
   }
 
-  /** The answer for what went wrong before anything was sent. */
+  /** The reply for an error, if nothing has been sent yet. */
   fail(error: unknown): Reply {
     this.#error = error
     const { options, view } = this.#core
@@ -108,7 +108,7 @@ export class RequestScope {
     })
   }
 
-  /** The reply with the headers that every answer has. Its end, however it comes, is reported. */
+  /** Adds the headers that every answer has. Reports the request when the answer ends. */
   complete(reply: Reply): Reply {
     const { incoming } = this
     const headMs = now() - this.#startedAt
@@ -124,7 +124,7 @@ export class RequestScope {
       this.#error ??= error
       this.#finish(reply.status, events && headMs, outcome === 'left')
     })
-    // Whoever writes the body may have stopped asking for more, and would never see the end.
+    // The framework may have stopped reading the body, and would then never notice the end.
     incoming.signal.addEventListener('abort', () => this.#hasLeft() && body.leave(), {
       once: true,
     })
@@ -147,7 +147,7 @@ export class RequestScope {
     operatorFirst(this.incoming, headers)
   }
 
-  /** Whether the client has gone, and was not cut off by us. */
+  /** Whether the client disconnected, as opposed to being aborted by a close. */
   #hasLeft(): boolean {
     const { signal } = this.incoming
     return signal.aborted && !isStackError(signal.reason, 'CLOSED')
@@ -155,7 +155,7 @@ export class RequestScope {
 
   #finish(status: number, firstTokenMs: number | undefined, stopped = false): void {
     if (!this.#entry.end()) return
-    // A framework may stop reading before it reports that the client has gone.
+    // A framework may stop reading before it reports the disconnect.
     const hasStopped = stopped && !this.incoming.signal.aborted
     const left = (this.#hasLeft() || hasStopped) && !this.#isTooSlow
     report(

@@ -1,7 +1,7 @@
 import type { UpstreamFacts } from '../../client/errors.js'
 import { isStackError } from '../../core/index.js'
 
-/** Codes by which clients of OpenAI's API decide what to do next. */
+/** Codes that clients of OpenAI's API react to. */
 const CODES: ReadonlySet<string> = new Set([
   'context_length_exceeded',
   'string_above_max_length',
@@ -23,7 +23,7 @@ const CODES: ReadonlySet<string> = new Set([
   'rate_limit_exceeded',
 ])
 
-/** The fields of OpenAI's bodies: whatever is below them was in the client's own request. */
+/** The fields of OpenAI's request bodies. Paths below them were in the client's own request. */
 const FIELDS: ReadonlySet<string> = new Set([
   'audio',
   'dimensions',
@@ -72,15 +72,15 @@ const FIELDS: ReadonlySet<string> = new Set([
 /** Errors that are about the client's own request. */
 const ABOUT_REQUEST: ReadonlySet<string> = new Set(['BAD_REQUEST', 'NOT_FOUND', 'RATE_LIMITED'])
 
-/** What a client may read of upstream's own words about its request. */
+/** The part of upstream's error that a client may read. */
 export interface UpstreamWords {
   readonly code?: string | undefined
   readonly param?: string | undefined
-  /** Upstream's sentence; it may repeat parts of the request. */
+  /** Upstream's message, which may repeat parts of the request. */
   readonly sentence?: string | undefined
 }
 
-/** @param ofCaller the failure is about the caller's own key */
+/** @param ofCaller whether the error is about the caller's own key */
 export function upstreamWords(error: unknown, ofCaller: boolean): UpstreamWords {
   if (!isStackError(error) || !(ofCaller || ABOUT_REQUEST.has(error.code))) return {}
   const { upstreamCode, upstreamParam, upstreamMessage } = error as Partial<UpstreamFacts>

@@ -9,22 +9,22 @@ import {
   type Reply,
 } from './message.js'
 
-/** What `toRequest` knows of a request and a web `Request` cannot say. */
+/** Details of a Node request that a web `Request` cannot hold, recorded by `toRequest`. */
 export interface NodeFacts {
-  /** Path and query as received: a URL would be tidied up. */
+  /** Path and query as received, which a URL would normalize. */
   readonly target: string
   readonly givenId: unknown
   already(name: string): string | undefined
-  /** The body, when a parser has read it. */
+  /** The body, if a parser has read it. */
   body(): Received | undefined
 }
 
 export const nodeFacts = new WeakMap<Request, NodeFacts>()
 
-/** A web `Request` as the gateway sees it. */
+/** Converts a web `Request`. */
 export function fromRequest(request: Request): Incoming {
   const facts = nodeFacts.get(request)
-  // The client's leaving is one signal, our cutting another; an own controller is both.
+  // One controller for both reasons: the client disconnects, or the gateway aborts the request.
   const leaving = new AbortController()
   const onAbort = () => leaving.abort(clientHasLeft())
   if (request.signal.aborted) onAbort()
@@ -43,10 +43,10 @@ export function fromRequest(request: Request): Incoming {
   }
 }
 
-/** Why a call ends whose client has gone, whatever the server reports. */
+/** The abort reason of a call whose client has disconnected. */
 export const clientHasLeft = () => new DOMException('The client has disconnected.', 'AbortError')
 
-/** Path and query as they stand in the URL. */
+/** Path and query of the URL, unchanged. */
 function targetOf(url: string): string {
   const start = url.indexOf('/', url.indexOf('//') + 2)
   const target = start === -1 ? '/' : url.slice(start)
@@ -56,7 +56,7 @@ function targetOf(url: string): string {
 
 async function readBody(request: Request, limit: number): Promise<Received> {
   if (request.bodyUsed) throw bodyIsGone()
-  // A server's own `Request` need not become a full one for this, which `body` would make of it.
+  // Some servers have a light `Request`, which reading `body` would turn into a full one.
   if (Number(request.headers.get('content-length') ?? Number.POSITIVE_INFINITY) <= limit)
     return { bytes: new Uint8Array(await request.arrayBuffer()) }
   if (request.body === null) return { bytes: new Uint8Array() }
@@ -83,7 +83,7 @@ export function toResponse({
       : parts !== undefined
         ? toWebStream(parts)
         : (body ?? null)
-  // A plain record, not a `Headers`: servers that have a fast way for those keep it.
+  // A plain record instead of `Headers`, for which some servers have a faster path.
   const fields =
     cookies.length === 0
       ? headers
@@ -91,7 +91,7 @@ export function toResponse({
   return new Response(sent as never, { status, headers: fields as Record<string, string> })
 }
 
-/** A refusal from the operator's own function, unchanged. */
+/** The reply for a `Response` returned by the option `call`, unchanged. */
 export async function replyOf(response: Response): Promise<Reply> {
   const body = new Uint8Array(await response.arrayBuffer())
   const headers = Object.fromEntries(response.headers)

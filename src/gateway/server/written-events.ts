@@ -2,32 +2,32 @@ import type { Reader, StreamEnd, TimeoutError } from '../../core/index.js'
 
 /** How events are delivered to a client. */
 export interface EventDelivery {
-  /** A comment is sent after so long a silence. Milliseconds; 0 for none. */
+  /** Time without events after which a comment is sent. Milliseconds; 0 for none. */
   readonly heartbeatMs: number
-  /** A client that takes longer to read what was sent is cut. Milliseconds. */
+  /** Time after which a client that does not read is disconnected. Milliseconds. */
   readonly writeTimeoutMs: number
-  /** The client did not read in time, and is about to be cut. */
+  /** Called if the client did not read in time, before it is disconnected. */
   cut(error: TimeoutError): void
 }
 
-/** The events of a stream as text, for the one who writes them to a client. */
+/** The events of a stream as text, for a writer that sends them to a client. */
 export interface EventText {
   readonly delivery: EventDelivery
   /** Whether the last event has been taken. */
   readonly isOver: boolean
-  /** Makes `writer` the one who takes the text. */
+  /** Sets the writer, which is notified when there is text. */
   attach(writer: Reader): void
-  /** Calls `listener` once, when the last event has been taken or the writer has gone. */
+  /** Calls `listener` once, when the last event has been taken or the writer has stopped. */
   onEnd(listener: (end: StreamEnd) => void): void
-  /** All text that is there; empty when there is none: then the writer is notified of the next. */
+  /** Returns all text that has arrived. If it is empty, the writer is notified of the next text. */
   take(): string
-  /** The writer goes before the end. */
+  /** Called if the writer stops before the end. */
   leave(): void
-  /** The last event of a stream that fails so; empty for none. */
+  /** The event that reports this error at the end of the stream; empty for none. */
   failureText?(error: unknown): string
 }
 
-/** Events that are written to one client, and end once. */
+/** Events that are written to one client. They end once. */
 export abstract class WrittenEvents {
   readonly delivery: EventDelivery
   /** How they ended; undefined until then. */

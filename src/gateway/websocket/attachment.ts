@@ -15,7 +15,7 @@ import type { CheckedWebSocketOptions } from './options.js'
 import { Session } from './session.js'
 import { admitOrigin, fromUpgrade, refuseUpgrade } from './upgrade.js'
 
-/** A gateway at one path of one server: its connections, and the upgrades that become one. */
+/** A gateway attached at one path of a server: its connections and pending upgrades. */
 export class Attachment {
   readonly ready: Promise<void>
   readonly #core: GatewayCore
@@ -42,8 +42,8 @@ export class Attachment {
     const { maxPayload, closeTimeoutMs: closeTimeout } = this.#options
     try {
       const { WebSocketServer } = await import('ws')
-      // Older versions ignore `closeTimeout`: they wait longer for a client that has confirmed the
-      // close and keeps its socket open.
+      // Older versions of ws ignore `closeTimeout`, and wait longer for clients that confirm the
+      // close but keep their socket open.
       const settings = {
         noServer: true,
         clientTracking: false,
@@ -86,7 +86,7 @@ export class Attachment {
     }
   }
 
-  /** The checks before `call` is asked. */
+  /** The checks before the option `call` runs. */
   #admit(incoming: Incoming): void {
     this.#admitNew()
     admitOrigin(incoming, this.#origins)
@@ -110,7 +110,7 @@ export class Attachment {
     head: Buffer,
   ): void {
     const core = this.#core
-    // A lot may have happened while `call` was running.
+    // The server may have closed, or the client disconnected, while `call` was running.
     this.#admitNew()
     if (incoming.signal.aborted) return
     if (this.#webSockets === undefined)
@@ -153,7 +153,7 @@ export class Attachment {
   }
 
   /**
-   * Ends the connections with the gateway: idle ones now, the others after their generations.
+   * Ends the connections when the gateway closes: idle ones now, the others after their generations.
    */
   async leave(finished: Promise<void>): Promise<void> {
     for (const session of this.#sessions) session.leave()

@@ -14,7 +14,7 @@ import { errorMessage, withId } from './message.js'
 /** The route's name in the log. */
 export const ROUTE = '/ws/generate'
 
-/** What the generations of one connection have in common. */
+/** State that the generations of one connection share. */
 export interface Connection {
   readonly core: GatewayCore
   readonly caller: Caller
@@ -22,17 +22,17 @@ export interface Connection {
   readonly apiKey: string | undefined
 }
 
-/** Where a generation's messages go. */
+/** Receives the messages of a generation. */
 export interface Outlet {
   /** Sends unless the connection is closing. Resolves once the message is written or dropped. */
   send(message: object): Promise<void>
-  /** Whether the client reads more slowly than we send. */
+  /** Whether the client reads more slowly than the server sends. */
   readonly isBehind: boolean
 }
 
 export type GenerationMessage = Extract<SocketMessage, { type: 'generate' | 'stream' }>
 
-/** One generation of a connection, from its message to its last answer. */
+/** One generation of a connection, from the request message to the last answer. */
 export class Generation implements Cuttable {
   readonly id: MessageId | undefined
   readonly streams: boolean
@@ -56,12 +56,12 @@ export class Generation implements Cuttable {
     this.#outlet = outlet
   }
 
-  /** Ends it for a reason of ours, which is sent to the client. */
+  /** Aborts the generation for a reason of the server, which is sent to the client. */
   cut(reason: unknown): void {
     this.#leaving.abort(reason)
   }
 
-  /** Ends it at the client's request; false if it has been answered already. */
+  /** Aborts the generation at the client's request. Returns false if it has already been answered. */
   cancel(): boolean {
     if (this.#isAnswered || this.#wasCancelled) return false
     this.#wasCancelled = true
@@ -69,13 +69,13 @@ export class Generation implements Cuttable {
     return true
   }
 
-  /** Ends it because the client has disconnected. */
+  /** Aborts the generation because the client has disconnected. */
   leave(): void {
     this.#hasLeft = true
     this.#leaving.abort(clientHasLeft())
   }
 
-  /** Resolves when the last answer is on its way; never rejects. */
+  /** Runs the generation. Resolves when the last answer is being sent; never rejects. */
   async run(): Promise<void> {
     const { core, caller, apiKey } = this.#connection
     const { signal } = this.#leaving
@@ -120,8 +120,8 @@ export class Generation implements Cuttable {
       },
       core,
     )
-    // The slot is held until the answer is sent: otherwise a client that never reads could have any
-    // number of answers waiting.
+    // Keep the slot until the answer is sent. Otherwise a client that never reads could accumulate
+    // any number of answers.
     await this.#orEnd(this.#outlet.send(answer))
     entry.end()
   }
@@ -157,10 +157,10 @@ export class Generation implements Cuttable {
     )
   }
 
-  /** Waits for a slow reader, but no longer than the generation itself. */
+  /** Waits until a slow client has read the message, or the generation is aborted. */
   #orEnd(sent: Promise<void>): Promise<void> {
     const { signal } = this.#leaving
-    // After its end a generation waits for its last message only.
+    // An aborted generation waits only for its last message.
     if (signal.aborted) return sent
     return new Promise((resolve) => {
       const settle = () => {

@@ -17,51 +17,55 @@ type UpgradeListener = (req: IncomingMessage, socket: Duplex, head: Buffer) => v
 export interface UpgradableServer {
   /** Adds a listener. */
   on(event: 'upgrade', listener: UpgradeListener): unknown
-  /** Removes it. */
+  /** Removes a listener. */
   off(event: 'upgrade', listener: UpgradeListener): unknown
-  /** How many there are. */
+  /** Number of listeners. */
   listenerCount(event: 'upgrade'): number
-  /** Begins a connection anew, for a request whose upgrade nobody takes. */
+  /** Hands the socket back to the server, for a request whose upgrade is ignored. */
   emit(event: 'connection' | 'secureConnection', socket: Duplex): unknown
 }
 
 /** The WebSockets of one server. */
 export interface WebSocketHandle {
   /**
-   * Resolves once connections can be accepted; rejects with a `ConfigError` if the package `ws` is
-   * missing. Upgrades wait for it.
+   * Resolves when connections can be accepted. Rejects with a `ConfigError` (`CONFIG`) if the package
+   * `ws` is missing. Upgrades wait for it.
    */
   readonly ready: Promise<void>
-  /** Connections open now. */
+  /** Number of open connections. */
   readonly connections: number
   /**
-   * Detaches from the server and ends all connections with 1001, without waiting for their
-   * generations as `gateway.close()` does. Resolves once all sockets are closed. Harmless twice.
+   * Detaches from the server and ends all connections with code 1001. Unlike `gateway.close()`, it
+   * does not wait for running generations. Resolves when all sockets are closed; may be called twice.
    */
   close(): Promise<void>
 }
 
-/** The attachments of each server, to tell our listeners for upgrades from others. */
+/** The attachments of each server, to distinguish this library's upgrade listeners from others. */
 const attached = new WeakMap<UpgradableServer, Map<string, Attachment>>()
 
 /**
- * Accepts WebSockets at `/ws/generate` of a server, for the gateway's client: with the gateway's
- * prefix, `call` (asked once, at the upgrade), log, drain and close. Needs the optional peer `ws`.
- * Upgrades of other paths are left alone, or refused with 404 if there is no other listener. A
- * request for another protocol (`Upgrade: h2c`) is then served over HTTP/1.1.
+ * Accepts WebSockets at `/ws/generate` of a server and answers them with the gateway's client. Uses
+ * the gateway's prefix, log, drain, close and `call`, which runs once for each upgrade. Requires the
+ * optional peer `ws`. If there are no other upgrade listeners, upgrades at other paths are rejected
+ * with 404, and upgrades to other protocols (`Upgrade: h2c`) are served over HTTP/1.1.
  *
- * Messages are JSON objects in text. `{type: "generate", prompt, max_tokens?, temperature?, model?,
- * id?}` is answered by `{type: "result", text, id?}`; `stream` in its place by any number of
- * `{type: "delta", text, id?}` and then `{type: "done", finish_reason, usage, id?}`; `{type:
- * "cancel", id}` ends either, which is answered by `{type: "cancelled", id}`; `{type: "ping"}` by
- * `{type: "pong"}`. What fails is `{type: "error", message, code, requestId, errors?, retryAfter?,
- * id?}`, and the connection goes on; a message that is too large ends it with 1009, one that is not
- * UTF-8 with 1007, too many with 1008.
+ * Messages are JSON objects, sent as text:
  *
- * Close the server without waiting for it before `gateway.close()`: it is closed only when its
- * WebSockets are.
+ * - `{type: "generate", prompt, max_tokens?, temperature?, model?, id?}` is answered by `{type:
+ *   "result", text, id?}`.
+ * - `{type: "stream", …}` is answered by any number of `{type: "delta", text, id?}`, then `{type:
+ *   "done", finish_reason, usage, id?}`.
+ * - `{type: "cancel", id}` ends either, and is answered by `{type: "cancelled", id}`.
+ * - `{type: "ping"}` is answered by `{type: "pong"}`.
+ * - Errors are `{type: "error", message, code, requestId, errors?, retryAfter?, id?}`. The connection
+ *   stays open, except after a message that is too large (1009) or not UTF-8 (1007), or after too
+ *   many messages (1008).
  *
- * @throws ConfigError for a wrong option, or a path that is attached already
+ * To shut down, call `server.close()` without awaiting it, then `gateway.close()`: the server closes
+ * only after its WebSockets have closed.
+ *
+ * @throws ConfigError (`CONFIG`) if an option is invalid, or the path is already attached
  * @example
  * const server = createServer(toNode(gateway)).listen(8787)
  * attachWebSocket(server, gateway)
@@ -85,7 +89,7 @@ export function attachWebSocket(
     const [at = ''] = (req.url ?? '').split('?', 1)
     const forWebSocket = isWebSocket(req)
     if (forWebSocket && at === path) return void attachment.upgrade(req, socket, head)
-    // Node leaves the socket to the listeners: without another one it would hang.
+    // Node leaves the socket to the upgrade listeners. If none handles it, it would stay open.
     const isOthers =
       server.listenerCount('upgrade') > neighbours.size || (forWebSocket && neighbours.has(at))
     const [first] = neighbours.values()

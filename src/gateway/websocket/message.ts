@@ -3,7 +3,7 @@ import { ValidationError } from '../../core/index.js'
 import type { Problem } from '../../streams/index.js'
 import { MessageId } from '../schemas.js'
 
-/** @throws ValidationError for anything but a JSON object */
+/** @throws ValidationError if the text is not a JSON object */
 export function parseMessage(text: string): Record<string, unknown> {
   let message: unknown
   try {
@@ -21,13 +21,13 @@ export function parseMessage(text: string): Record<string, unknown> {
 export const idOf = ({ id }: Readonly<Record<string, unknown>>): MessageId | undefined =>
   v.is(MessageId, id) ? id : undefined
 
-/** The message with its id, if there is one. */
+/** Adds the id to a message, if there is one. */
 export const withId = <Message extends object>(
   message: Message,
   id: MessageId | undefined,
 ): Message & { id?: MessageId } => (id === undefined ? message : { ...message, id })
 
-/** An error as a message: the most useful members of the problem that HTTP routes answer with. */
+/** An error message, with the main fields of the problem details that HTTP routes send. */
 export function errorMessage({ headers, body }: Problem, id: MessageId | undefined): object {
   const { detail, code, requestId, errors } = body
   const retryAfter = headers['retry-after']

@@ -4,44 +4,51 @@ import { isOrigin, names } from '../options.js'
 /** Options of `attachWebSocket()`. */
 export interface WebSocketOptions {
   /**
-   * The path as received, including what a mount strips (`app.use('/ai', …)`): upgrades come before
-   * all mounts.
+   * Path of the WebSocket, as received by the server. Include the path of a mount such as
+   * `app.use('/ai', …)`, because frameworks do not handle upgrades.
    * @default the gateway's `prefix` and `/ws/generate`
    */
   path?: string | undefined
   /**
-   * Origins of pages that may connect besides the server's own, such as `https://app.example`; `*`
-   * for all. The server's own is taken from the `Host` header: list it if a proxy changes that
-   * header. A client without an `Origin` is not a browser and may connect.
+   * Origins of web pages that may connect, such as `https://app.example`; `*` for all. The server's own
+   * origin is always allowed; it is taken from the `Host` header, so list it if a proxy changes that
+   * header. Clients that send no `Origin` are not browsers and may connect.
    * @default the gateway's `corsOrigins`
    */
   origins?: readonly string[] | undefined
-  /** Connections at a time; more are refused with 503. @default 1000 */
+  /** Maximum number of open connections; more are rejected with 503. @default 1000 */
   maxConnections?: number | undefined
-  /** Generations at a time on one connection; more are refused with `QUEUE_FULL`. @default 4 */
+  /**
+   * Maximum number of running generations on one connection; more are rejected with `QUEUE_FULL`.
+   * @default 4
+   */
   maxGenerations?: number | undefined
-  /** Largest message. Bytes; a larger one ends the connection with 1009. @default 65536 */
+  /**
+   * Maximum size of a message, in bytes; a larger one ends the connection with code 1009.
+   * @default 65536 (64 KiB)
+   */
   maxPayload?: number | undefined
   /**
-   * Messages on one connection: those above `limit` within `intervalMs` are refused with
-   * `RATE_LIMITED`; twice the limit within the same time ends the connection with 1008.
+   * Rate limit of messages on one connection. More than `limit` within `intervalMs`, in milliseconds,
+   * are rejected with `RATE_LIMITED`; more than twice as many end the connection with code 1008.
    * @default { limit: 60, intervalMs: 10000 }
    */
   rate?: { limit: number; intervalMs: number } | undefined
   /**
-   * The connection ends with 1000 after this time without a message or a running generation.
-   * Milliseconds; 0 for never.
+   * Time without messages and running generations after which a connection ends with code 1000, in
+   * milliseconds; 0 for no limit.
    * @default 300000
    */
   idleMs?: number | undefined
   /**
-   * Time between pings; a client that has not answered one before the next is disconnected.
-   * Milliseconds; 0 for none.
+   * Interval of pings, in milliseconds; 0 for none. A client that has not answered a ping before the
+   * next one is disconnected.
    * @default 30000
    */
   pingMs?: number | undefined
   /**
-   * How long a client may take to confirm that the connection ends. Milliseconds. @default 2000
+   * Time that a client has to confirm the end of its connection, in milliseconds.
+   * @default 2000
    */
   closeTimeoutMs?: number | undefined
 }

@@ -26,15 +26,15 @@ import type { SessionLimits } from './options.js'
 /** `readyState` of a socket that may be sent to. */
 const OPEN = 1
 
-/** Bytes that may wait to be sent before we stop reading the answer. */
+/** Bytes that may wait to be sent before reading of the answer pauses. */
 const HIGH_WATER = 64 * 1024
 
 /**
- * Codes with which a connection is ended. @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+ * Close codes. @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
  */
 const CLOSE = { idle: 1000, away: 1001, abuse: 1008 } as const
 
-/** One connection: reads its messages, enforces its limits, and ends its generations with it. */
+/** One connection. Reads messages, enforces limits, and aborts its generations when it ends. */
 export class Session implements Outlet {
   readonly #socket: WebSocket
   readonly #connection: Connection
@@ -66,7 +66,7 @@ export class Session implements Outlet {
     socket.on('pong', () => {
       this.#isAlive = true
     })
-    // A frame that breaks the protocol, such as one too large: ws closes with the right code.
+    // Invalid frames, such as too large ones. ws closes the socket with the right code.
     socket.on('error', () => this.#gone())
     this.#closed = new Promise((resolve) => {
       socket.once('close', () => {
@@ -111,7 +111,7 @@ export class Session implements Outlet {
     return this.#closed
   }
 
-  /** The client has disconnected. */
+  /** Called when the client has disconnected. */
   #gone(): void {
     this.#stop()
     for (const generation of this.#running) generation.leave()
@@ -152,7 +152,7 @@ export class Session implements Outlet {
       const message = parseMessage((data as Buffer).toString())
       id = idOf(message)
       const read = readBody(SocketMessage, message)
-      // Allowed above the rate, too: it saves work.
+      // Allowed even above the rate limit, because it saves work.
       if (read.type === 'cancel') this.#cancel(read.id)
       else if (wait > 0) throw this.#tooMany(wait)
       else if (read.type === 'ping') void this.send({ type: 'pong' })
@@ -162,7 +162,7 @@ export class Session implements Outlet {
     }
   }
 
-  /** Counts a message. Returns how long to wait if there were too many, else 0. Milliseconds. */
+  /** Counts a message. Returns the milliseconds to wait if there were too many, else 0. */
   #overRate(): number {
     const { limit, intervalMs } = this.#limits.rate
     const at = now()
@@ -202,8 +202,8 @@ export class Session implements Outlet {
   }
 
   /**
-   * Chunks of two streams without an id could not be distinguished. The guide's messages, which
-   * have one result each, need no id.
+   * Whether the id of a message is in use. Two streams without an id count as well, as their chunks
+   * could not be distinguished; `generate` messages have one answer each and need no id.
    */
   #isTaken({ type, id }: GenerationMessage): boolean {
     for (const other of this.#running)

@@ -9,13 +9,12 @@ import { bare } from '../server/node.js'
 import { clientHasLeft } from '../server/web.js'
 
 /**
- * A request for an upgrade as the gateway sees it. Its signal aborts if the client disconnects
- * before the upgrade.
+ * Converts an upgrade request. Its signal aborts if the client disconnects before the upgrade.
  */
 export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { settled(): void } {
   const leaving = new AbortController()
   const onClose = () => leaving.abort(clientHasLeft())
-  // Node removes its own listener, and without one a reset would end the process.
+  // Node removes its own listener. Without one, a connection reset would end the process.
   const onError = () => {}
   socket.on('error', onError).once('close', onClose)
   let request: Request | undefined
@@ -42,12 +41,12 @@ export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { 
 }
 
 /**
- * Refuses pages of other origins. Browsers send the origin, and only this check keeps any page from
- * connecting in the name of whoever opens it.
+ * Rejects pages of other origins. CORS does not apply to WebSockets, so without this check any page
+ * could connect with the credentials of its visitor.
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-10.2
  */
 export function admitOrigin(incoming: Incoming, origins: readonly string[]): void {
-  // The second name is from the draft that ws still supports.
+  // `sec-websocket-origin` is from an old draft that ws still supports.
   const origin = incoming.header('origin') ?? incoming.header('sec-websocket-origin')
   if (
     origin === undefined ||
@@ -67,7 +66,7 @@ function isOwn(origin: string, host: string | undefined): boolean {
   return URL.canParse(own) && new URL(own).host === page.host
 }
 
-/** Headers that this function sets, or that belong to one connection. */
+/** Headers that `refuseUpgrade` sets itself, or that apply to one connection only. */
 const OURS: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
@@ -95,16 +94,16 @@ export function refuseUpgrade(socket: Duplex, { status, headers, body = '' }: Re
 export const isWebSocket = (req: IncomingMessage): boolean =>
   req.headers.upgrade?.trim().toLowerCase() === 'websocket'
 
-/** What a server of Node's does with a connection that has been accepted. */
+/** The event by which a Node server accepts a connection. */
 export interface Accepting {
   emit(event: 'connection' | 'secureConnection', socket: Duplex): unknown
 }
 
 /**
- * Serves a request over HTTP/1.1 whose wish for another protocol nobody fulfils, such as `Upgrade:
- * h2c` of Java's HTTP client: a server may ignore it. Node has parsed the request and would leave
- * it without an answer, so it is put back in front of the socket without that wish, body and all,
- * and the connection begins anew.
+ * Serves a request over HTTP/1.1 and ignores its `Upgrade` header, such as the `Upgrade: h2c` of
+ * Java's HTTP client. Node has already parsed the request and would not answer it. So the request is
+ * written back to the front of the socket without that header, and the server accepts the connection
+ * again.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
  */
 export function serveWithoutUpgrade(
@@ -113,7 +112,7 @@ export function serveWithoutUpgrade(
   socket: Duplex,
   head: Buffer,
 ): void {
-  // Node 26 parses the body as well, which older ones leave on the socket.
+  // Node 26 also parses the body, which older versions leave on the socket.
   if (!req.complete || req.readableLength > 0) return serveParsed(server, req, socket)
   const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`]
   for (let i = 0; i < req.rawHeaders.length; i += 2) {
@@ -126,10 +125,10 @@ export function serveWithoutUpgrade(
   beginAnew(server, socket)
 }
 
-/** Longest time for the body to come, which is Node's `requestTimeout`. Milliseconds. */
+/** Time limit for receiving the body, as Node's default `requestTimeout`. Milliseconds. */
 const BODY_MS = 300_000
 
-/** Serves a request of which only the answer is left to be written; the connection ends with it. */
+/** Serves a request that Node has parsed with its body. The connection ends after the answer. */
 function serveParsed(server: Accepting, req: IncomingMessage, socket: Connection): void {
   if (socket._httpMessage) {
     socket._httpMessage.once('finish', () => serveParsed(server, req, socket))
@@ -139,7 +138,7 @@ function serveParsed(server: Accepting, req: IncomingMessage, socket: Connection
   res.shouldKeepAlive = false
   res.assignSocket(socket as Socket)
   socket.once('error', () => socket.destroy())
-  // Node's own limit does not hold on such a socket.
+  // Node's own `requestTimeout` does not apply to this socket.
   const limit = new Timer(BODY_MS, () => socket.destroy()).unref()
   req.once('end', () => limit.stop())
   socket.once('close', () => limit.stop())
@@ -151,10 +150,10 @@ function serveParsed(server: Accepting, req: IncomingMessage, socket: Connection
   all.emit('request', req, res)
 }
 
-/** What Node keeps on a socket: the answer that is under way to an earlier request. */
+/** Node's internal field on a socket: the answer to an earlier request that is still being sent. */
 type Connection = Duplex & { encrypted?: boolean; _httpMessage?: ServerResponse | null }
 
-/** Answers go out in the order of their requests, so it waits for those to earlier ones. */
+/** Lets the server accept the connection again, after the answers to earlier requests. */
 function beginAnew(server: Accepting, socket: Connection): void {
   if (socket._httpMessage) {
     socket._httpMessage.once('finish', () => beginAnew(server, socket))
@@ -163,7 +162,7 @@ function beginAnew(server: Accepting, socket: Connection): void {
   server.emit(socket.encrypted ? 'secureConnection' : 'connection', socket)
 }
 
-/** A header's value without the wish for another protocol; empty when nothing else is in it. */
+/** The value of a header without its upgrade tokens; empty if nothing else is left. */
 function withoutWish(name: string, value: string): string {
   if (name === 'upgrade' || name === 'http2-settings') return ''
   if (name !== 'connection') return value
