@@ -8,7 +8,7 @@ type Fields = Readonly<Record<string, unknown>>
 const asEvents = (list: readonly Fields[]): readonly ServerSentEvent[] =>
   list.map((event) => ({ event: String(event.type), data: JSON.stringify(event) }))
 
-/** The chunks of a chat as the events of a response. */
+/** Translates the chunks of a chat to the events of a response. */
 export function translatedEvents(body: Fields, requestId: string): EventForm<unknown> {
   const translation = new Translation(body)
   return {
@@ -19,8 +19,8 @@ export function translatedEvents(body: Fields, requestId: string): EventForm<unk
 }
 
 /**
- * The events of a response as they come. A stream that breaks gets the events of a failure; their
- * numbers go on, and the response is the one that had begun.
+ * Forwards the events of a response unchanged. If the stream breaks, appends failure events that
+ * continue the sequence numbers and repeat the response that had begun.
  */
 export function forwardedEvents(requestId: string): EventForm<unknown> {
   let first: string | undefined
@@ -49,7 +49,7 @@ export function forwardedEvents(requestId: string): EventForm<unknown> {
   }
 }
 
-/** The members of an object, or of the JSON of one; none of anything else. */
+/** The fields of an object or of its JSON text; empty for anything else. */
 function fieldsOf(given: unknown): Fields {
   try {
     const value: unknown = typeof given === 'string' ? JSON.parse(given) : given

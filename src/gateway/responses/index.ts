@@ -14,16 +14,16 @@ import { type LimitField, toChatBody } from './request/index.js'
 
 type Body = Readonly<Record<string, unknown>>
 
-/** What the route needs of its gateway. */
+/** The parts of the gateway that the route uses. */
 interface Host extends Pick<RouteTools, 'options'> {
   onClose(end: () => Promise<void>): () => void
 }
 
-/** Models of which it is remembered what they call the limit on the answer. */
+/** Maximum number of models whose name for the output limit is remembered. */
 const REMEMBERED = 1_000
 
 /**
- * `POST /v1/responses`: forwarded where upstream serves it for the model, else translated to a chat.
+ * `POST /v1/responses`: forwarded if upstream serves it for the model, otherwise translated to a chat.
  */
 export function responsesRoute(core: Host): Route {
   const models = new ModelList()
@@ -43,17 +43,17 @@ export function responsesRoute(core: Host): Route {
         responses === 'forward' ||
         (responses === 'auto' && models.serves(body.model, RESPONSES, call.call, tools))
       if (!isForwarded) return chats.answer(body, call, tools)
-      // What is not to be kept can be cached and shared here.
+      // Default to `store: false`: only responses that upstream does not store can be cached here.
       const asked = { ...body, store: body.store ?? false }
       return passOn(call, tools, RESPONSES, asked, { form: forwardedEvents(call.requestId) })
     },
   }
 }
 
-/** Answers with what a chat has answered. */
+/** Answers requests with chat completions. */
 class Chats {
   readonly #models: ModelList
-  /** Models that have refused `max_completion_tokens`, the latest last. */
+  /** Models that have rejected `max_completion_tokens`, oldest first. */
   readonly #older = new Set<unknown>()
 
   constructor(models: ModelList) {
@@ -98,7 +98,7 @@ class Chats {
   }
 }
 
-/** Whether a model does not know the newer name of the limit. */
+/** Whether an error says that the model does not accept `max_completion_tokens`. */
 function refusesLimit(error: unknown, { max_output_tokens }: Body): boolean {
   if (max_output_tokens === undefined || max_output_tokens === null) return false
   if (!isStackError(error, 'BAD_REQUEST')) return false

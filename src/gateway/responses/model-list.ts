@@ -1,15 +1,15 @@
 import { isRecord, now } from '../../core/index.js'
 import type { RouteCall, RouteTools } from '../routes/route.js'
 
-/** How long the list is kept, and how soon it is asked for again after a failure. Milliseconds. */
+/** How long the list is cached, and the delay after a failure. Milliseconds. */
 const KEPT_MS = 5 * 60_000
 const FAILED_MS = 30_000
-/** Nobody waits for it, so it need not be quick. Milliseconds. */
+/** Time limit for fetching the list, which no call waits for. Milliseconds. */
 const TIMEOUT_MS = 10_000
 
 /**
- * Upstream's list of models, for what each can do. It is never asked for in a call's way: a call
- * that finds it missing or old has it fetched beside it, and goes by what is known.
+ * Upstream's list of models and their capabilities. No call waits for it: if it is missing or old, it
+ * is fetched in the background, and the call uses what is known.
  */
 export class ModelList {
   readonly #closing = new AbortController()
@@ -17,20 +17,20 @@ export class ModelList {
   #until = Number.NEGATIVE_INFINITY
   #isAsking = false
 
-  /** Whether the list says that a model is served at an address such as `/v1/responses`. */
+  /** Whether the list says that a model is served at a path such as `/v1/responses`. */
   serves(model: unknown, path: string, call: RouteCall['call'], tools: RouteTools): boolean {
     this.#renew(call, tools)
     const endpoints = this.#row(model)?.supported_endpoints
     return Array.isArray(endpoints) && endpoints.includes(path)
   }
 
-  /** Whether the list says that a model takes a parameter; undefined where it says nothing. */
+  /** Whether the list says that a model accepts a parameter; `undefined` if it does not say. */
   takes(model: unknown, parameter: string): boolean | undefined {
     const parameters = this.#row(model)?.supported_parameters
     return Array.isArray(parameters) ? parameters.includes(parameter) : undefined
   }
 
-  /** Nobody needs it any more. */
+  /** Aborts a running fetch. */
   close(): void {
     this.#closing.abort()
   }
@@ -49,7 +49,7 @@ export class ModelList {
         timeoutMs: TIMEOUT_MS,
         cache: 'no-store',
         priority: -1,
-        // A limit for each tenant must not count it as nobody's.
+        // Count the fetch against the tenant's limits.
         ...(tenant !== undefined && { tenant }),
       })
       .then(

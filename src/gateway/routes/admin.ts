@@ -5,9 +5,9 @@ import type { Incoming } from '../server/message.js'
 import { isToken } from '../token.js'
 
 /**
- * Lets only the operator through.
+ * Rejects requests without the admin token.
  *
- * @param words what to say where there is no admin token, and where the request brings none
+ * @param words messages for a server without an admin token, and for a request without one
  */
 export function requireAdmin(
   incoming: Incoming,

@@ -4,12 +4,12 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
 /**
- * Swagger UI's files as the Fastify team packs them. `swagger-ui-dist` itself and other viewers
- * bring install scripts along; of this package nothing runs, three files are served.
+ * Swagger UI's files, as packaged by the Fastify team. Unlike `swagger-ui-dist` and other viewers,
+ * this package has no install scripts. None of its code runs; only three of its files are served.
  */
 export const VIEWER = '@fastify/swagger-ui'
 
-/** The files that are served, and nothing else. */
+/** The files that are served. */
 export const VIEWER_FILES = {
   'swagger-ui.css': 'text/css; charset=utf-8',
   'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
@@ -21,11 +21,11 @@ export interface Viewer {
   read(file: keyof typeof VIEWER_FILES): Promise<Uint8Array>
 }
 
-/** The viewer, where its package is installed beside this one. */
+/** The viewer, if its package is installed. */
 export function findViewer(): Viewer | undefined {
   let manifest: string
   try {
-    // In the CommonJS build this is the file's own name.
+    // The CommonJS build replaces `import.meta.url` with the file's own path.
     manifest = createRequire(import.meta.url).resolve(`${VIEWER}/package.json`)
   } catch {
     return undefined

@@ -6,9 +6,8 @@ import { findViewer, VIEWER, VIEWER_FILES, type Viewer } from './docs-viewer.js'
 import { guideRoute, type Route, type RouteCall, type RouteTools } from './route.js'
 
 /**
- * Everything comes from where the page comes from, and speaks to nobody else. Swagger UI sets
- * styles in attributes, has pictures in its style sheet, and shows answers that are pictures or
- * sound from memory.
+ * Allows only files and requests of this server. Swagger UI also needs inline styles, `data:` images
+ * in its style sheet, and `blob:` URLs to show images and audio.
  */
 const POLICY = [
   "default-src 'none'",
@@ -22,7 +21,7 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** Addresses are relative to the page, so that they hold behind any mount and proxy. */
+/** All URLs are relative, so that the page works behind any mount or proxy. */
 const page = (tag: string) => `<!doctype html>
 <html lang="en">
 <head>
@@ -42,7 +41,7 @@ const page = (tag: string) => `<!doctype html>
 </html>
 `
 
-/** Without a validator's badge: it would tell another host of this one. */
+/** `validatorUrl` is off, because the badge would send this server's address to another host. */
 const SCRIPT = `SwaggerUIBundle({
   url: 'openapi.json',
   dom_id: '#docs',
@@ -65,10 +64,10 @@ const OWN_FILES = {
 } as const
 
 /**
- * `/docs`, a page over the OpenAPI document, and the files it needs, each a route of its own: no
- * name from outside ever becomes a path.
+ * `/docs`, a page that shows the OpenAPI document, and the files it needs. Each file has its own
+ * route, so that no part of a URL becomes a file path.
  *
- * @throws ConfigError when `routes` names it and it cannot be
+ * @throws ConfigError if `routes` names the page and it cannot be served
  */
 export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>): readonly Route[] {
   let found: { readonly viewer: Viewer | undefined } | undefined
@@ -90,14 +89,14 @@ export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>)
     const sentence = `This page needs the package ${VIEWER} on the server: npm install ${VIEWER}`
     throw rejection('NOT_FOUND', 404, sentence)
   }
-  /** Changes with either version. */
+  /** Changes with the version of the viewer or of this package. */
   const tag = () => `${viewer().version}-${VERSION}`
   const file = (name: string, type: string, read: () => string | Promise<Uint8Array>): Route =>
     guideRoute('GET', `/docs/${name}`, {
       name: 'docs',
       undocumented: true,
       async handle({ incoming }: RouteCall): Promise<Reply> {
-        // Under an address that names the version a file never changes.
+        // A URL with the version can be cached forever.
         const isPinned = incoming.target.endsWith(`?v=${tag()}`)
         const headers = {
           'content-type': type,

@@ -1,11 +1,11 @@
 import { ConfigError } from '../../core/index.js'
 
 /**
- * Loads the package that reads forms while they come in. Nothing looks for its file: in a bundle
- * there is none.
+ * Loads the package that parses forms as they arrive. It is imported without looking up its file,
+ * which does not exist in a bundle.
  *
- * @param what wants it
- * @throws ConfigError when it is missing
+ * @param what the feature that needs the package, for the error message
+ * @throws ConfigError if the package is missing
  */
 export async function loadFormParser(what: string) {
   try {

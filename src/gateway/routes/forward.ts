@@ -13,14 +13,14 @@ import type { RouteCall, RouteTools } from './route.js'
 /** Fields that could redirect the request, or change the prototype of an object. */
 const NEVER_FORWARDED: ReadonlySet<string> = new Set(['__proto__', 'apiKey', 'baseURL', 'headers'])
 
-/** A body without what could redirect it. */
+/** A body without the fields that could redirect the request. */
 export function forwarded(body: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(body).filter(([name]) => !NEVER_FORWARDED.has(name)))
 }
 
 /**
- * The body of a request, checked, and without what could redirect it.
- * @throws FieldsError for wrong fields; NotFoundError for a model that is not on the list
+ * Reads and checks a body, and removes the fields that could redirect the request.
+ * @throws FieldsError for invalid fields; NotFoundError for a model that is not allowed
  */
 export async function readForwarded(
   { json }: RouteCall,
@@ -30,7 +30,7 @@ export async function readForwarded(
   const body = await json()
   const wrong = wrongFields(schema, body)
   const model = body.model as string | null | undefined
-  // With a list of models, upstream's own choice could be one that is not on it.
+  // Without a model upstream would choose one, which may not be on the list.
   if (tools.options.models !== undefined && (model === undefined || model === null))
     wrong.push({ field: 'model', message: 'is missing' })
   if (wrong.length > 0) throw new FieldsError(wrong)
@@ -38,23 +38,23 @@ export async function readForwarded(
   return forwarded(body)
 }
 
-/** What clients of OpenAI's API read of a failure. */
+/** An error in OpenAI's format. */
 export function errorFor(failure: unknown, requestId: string) {
   const { status, body } = toProblem(failure, { requestId })
   return openAIError(status, body.code, body.detail, failure)
 }
 
-/** Events as a chat's: a failure is one that has it in `error`. */
+/** The events of a chat. A failure is an event with the member `error`. */
 const plainEvents = (requestId: string): EventForm<unknown> => ({
   error: (failure) => [{ data: JSON.stringify({ error: errorFor(failure, requestId) }) }],
 })
 
-/** What no browser runs or shows as a page. */
+/** Content types that a browser neither executes nor shows as a page. */
 const MEDIA = /^(audio|image|video)\/(?!svg)|^application\/octet-stream\b/i
-/** Transcripts, and subtitles. */
+/** Content types of transcripts and subtitles. */
 const TEXT = /^(text\/(plain|vtt|srt)|application\/x-subrip)\b/i
 
-/** Sends a body to a path upstream; the answer goes out as it comes. */
+/** Sends a body to a path upstream, and returns the answer unchanged. */
 export async function passOn(
   { call, requestId, delivery }: RouteCall,
   { client }: RouteTools,
@@ -70,9 +70,9 @@ export async function passOn(
 }
 
 /**
- * An answer of upstream's as it goes out.
+ * Converts upstream's answer to a reply.
  *
- * @param text whether it may be plain text
+ * @param text whether plain text is allowed
  */
 export function replyFor(
   answer: BlossomAnswer,
@@ -85,7 +85,7 @@ export function replyFor(
   if (Symbol.asyncIterator in answer) return events(streamFor(answer), form, delivery)
   if ('bytes' in answer) {
     const { bytes, contentType } = answer
-    // Whatever a browser could run or show as a page is not passed on.
+    // Do not pass on what a browser could execute or show as a page.
     const isText = text && TEXT.test(contentType)
     if (!isText && !MEDIA.test(contentType))
       throw new ProtocolError('Upstream answered with a content type other than the one requested.')
@@ -98,7 +98,7 @@ export function replyFor(
   return jsonOf(answer)
 }
 
-/** What came as text, and was judged, goes out as text. */
+/** A reply with the JSON text that arrived, which has already been checked. */
 export function jsonOf({ data: { text } }: JsonAnswer): Reply {
   if (!/^\s*[{[]/.test(text))
     throw new ProtocolError('Upstream answered with JSON that is not an object.')

@@ -15,7 +15,7 @@ import { events, json, streamFor } from '../server/reply.js'
 import { requireAdmin } from './admin.js'
 import { guideRoute, type Route, type RouteCall, type RouteTools } from './route.js'
 
-/** @throws NotFoundError for a model that is not on the operator's list, if there is one */
+/** @throws NotFoundError if the option `models` is set and does not list the model */
 export function admitModel(
   model: string | null | undefined,
   { options: { models } }: RouteTools,
@@ -28,10 +28,10 @@ export function admitModel(
   })
 }
 
-/** The model that the client requests by default. */
+/** The client's default model. */
 const USUAL_MODEL = 'openai'
 
-/** The model to request: the caller's, else the first on the list if the usual one is not on it. */
+/** The model to use: the caller's, else the default, else the first one on the list. */
 function modelOption(
   model: string | null | undefined,
   { options: { models } }: RouteTools,
@@ -41,7 +41,7 @@ function modelOption(
   return named === undefined ? {} : { model: named }
 }
 
-/** The client's options for a generation. */
+/** Converts a request to the client's options. */
 export function textOptions(
   { model, max_tokens, temperature }: GenerateRequest,
   call: RouteCall['call'],
@@ -60,7 +60,7 @@ async function readPrompt(
   return { prompt: request.prompt, options: { ...textOptions(request, call, tools), cache } }
 }
 
-/** The guide's plain generations: the same call, shown from one side each. */
+/** The handler of `/generate/queued`, `/retry` and `/circuit-breaker`, which make the same call. */
 async function generate(call: RouteCall, tools: RouteTools): Promise<Reply> {
   const { prompt, options } = await readPrompt(call, tools, 'no-store')
   const { text } = await tools.blossom.text.generate(prompt, options)
@@ -81,7 +81,7 @@ async function generateCached(call: RouteCall, tools: RouteTools): Promise<Reply
 
 async function generateStream(call: RouteCall, tools: RouteTools): Promise<Reply> {
   const { prompt, options } = await readPrompt(call, tools, 'no-store')
-  // Awaited before the head goes out: a failure up to the first token has a real status.
+  // Await the first token before sending headers, so that an earlier failure has its own status.
   const stream = await tools.blossom.text.stream(prompt, options)
   const form = {
     data: (piece: TextPiece) => JSON.stringify(piece),
@@ -100,7 +100,7 @@ async function generateBatch(
   tools: RouteTools,
 ): Promise<Reply> {
   const body = await read()
-  // The guide has a sentence of its own for this mistake.
+  // The guide that these routes implement specifies this message.
   if (Array.isArray(body.prompts) && body.prompts.length > MAX_PROMPTS)
     throw rejection('VALIDATION', 400, `Too many prompts. Maximum is ${MAX_PROMPTS}.`)
   const { prompts, batch_size } = readBody(BatchRequest, body)
@@ -125,7 +125,7 @@ async function poolStats(_: RouteCall, { view }: RouteTools): Promise<Reply> {
   return json(guidePoolStats(view))
 }
 
-/** The pool's figures in the guide's words. */
+/** The pool's stats, with the guide's field names. */
 export function guidePoolStats(view: RouteTools['view']): object {
   const { pool } = view
   return pool === undefined
@@ -164,12 +164,12 @@ function generation(
   return guideRoute('POST', `/generate/${name}`, { name, spends: true, handle, ...extra })
 }
 
-/** The routes of the guide, but for health. */
+/** The routes of the guide, except for health. */
 export const guideRoutes: readonly Route[] = [
   generation('text', generateText),
   generation('queued', generate, { needs: 'queue' }),
   generation('retry', generate, { needs: 'retry' }),
-  // The guide has 408 here, although clients retry it.
+  // The guide specifies 408 here, although clients retry it.
   generation('circuit-breaker', generate, { needs: 'breaker', timeoutStatus: 408 }),
   generation('cached', generateCached, { needs: 'cache' }),
   generation('batch', generateBatch),

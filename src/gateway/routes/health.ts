@@ -7,8 +7,8 @@ import { guideRoute, type Route, type RouteTools } from './route.js'
 const startedAt = now()
 
 /**
- * The breaker's state in the guide's words. It is open only if every circuit that had calls is: a
- * breaker by model still lets the other models through.
+ * The breaker's state, with the guide's names. It is `open` only if every circuit that had calls is
+ * open, because a breaker by model still accepts calls for other models.
  */
 function breakerState({ view }: RouteTools): 'closed' | 'open' | 'half_open' | 'unknown' {
   if (view.breaker === undefined) return 'unknown'
@@ -17,7 +17,7 @@ function breakerState({ view }: RouteTools): 'closed' | 'open' | 'half_open' | '
   return halfOpen > 0 ? 'half_open' : 'closed'
 }
 
-/** Why the server should get no traffic now, if so. Reads state only and never calls upstream. */
+/** Why the server should not get traffic now, if so. Reads state only and never calls upstream. */
 function unreadiness(tools: RouteTools): 'draining' | 'unhealthy' | undefined {
   if (tools.isDraining()) return 'draining'
   return breakerState(tools) === 'open' ? 'unhealthy' : undefined
@@ -32,7 +32,7 @@ async function ready(_: unknown, tools: RouteTools): Promise<Reply> {
   return json({ status: reason ?? 'ready' }, reason === undefined ? 200 : 503)
 }
 
-/** The result of a generation that was made to test upstream; one at a time, kept for a while. */
+/** Tests upstream with a generation, one at a time, and caches the result. */
 class Probe {
   #until = 0
   #isHealthy = true
@@ -61,7 +61,7 @@ class Probe {
   }
 }
 
-/** The health routes. They read state only, unless the operator has asked for a probe. */
+/** The health routes. They read state only, unless the option `probe` is set. */
 export function healthRoutes(): Route[] {
   const probe = new Probe()
   const health = async (_: unknown, tools: RouteTools): Promise<Reply> => {

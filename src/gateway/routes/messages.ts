@@ -7,18 +7,18 @@ import { anthropicError } from '../server/reply.js'
 import { passOn, readForwarded } from './forward.js'
 import type { Route } from './route.js'
 
-/** Headers by which a client says what it understands; an answer may depend on them. */
+/** Headers that select the version of Anthropic's API. */
 const FORWARDED = ['anthropic-version', 'anthropic-beta'] as const
 
 function headersOf(incoming: Incoming): readonly string[] {
   return FORWARDED.flatMap((name) => {
     const value = incoming.header(name)
-    // What is no line of printable ASCII is none of Anthropic's.
+    // Ignore values that are not one line of printable ASCII.
     return value !== undefined && /^[\x20-\x7e]{1,1024}$/.test(value) ? [name, value] : []
   })
 }
 
-/** Anthropic's events end with `message_stop`; a stream that breaks before it, with an error. */
+/** Anthropic's events. They end with `message_stop`, or with an `error` event. */
 const messageEvents = (requestId: string): EventForm<unknown> => ({
   end: () => [],
   error: (failure) => {
@@ -28,7 +28,7 @@ const messageEvents = (requestId: string): EventForm<unknown> => ({
   },
 })
 
-/** `POST /v1/messages`, Anthropic's form, forwarded to the same path. */
+/** `POST /v1/messages`: Anthropic's Messages API, forwarded to the same path. */
 export const messagesRoute: Route = {
   name: 'v1-messages',
   method: 'POST',

@@ -8,7 +8,7 @@ interface MeteredGateway extends Pick<RouteTools, 'blossom' | 'options'> {
   onClose(end: (finished: Promise<void>) => Promise<void>): () => void
 }
 
-/** The route of the metrics, if they are switched on. It counts from now on. */
+/** The metrics route, if the option `metrics` is set. Counting starts now. */
 export function metricsRoutes(core: MeteredGateway): Route[] {
   const { metrics: options, routes } = core.options
   if (options === undefined || routes?.includes('metrics') === false) return []

@@ -17,7 +17,7 @@ import { admitModel } from './guide.js'
 import { messagesRoute } from './messages.js'
 import type { Route, RouteCall, RouteTools } from './route.js'
 
-/** Forwards the body to the same path upstream, unknown fields included. */
+/** A route that forwards the body, with unknown fields, to the same path upstream. */
 function post(name: Route['name'], path: string, schema: GenericSchema): Route {
   return {
     name,
@@ -45,7 +45,7 @@ async function getModel({ call, id }: RouteCall, tools: RouteTools): Promise<Rep
   return jsonOf((await tools.client[ANSWER]({ method: 'GET', path }, call)) as JsonAnswer)
 }
 
-/** OpenAI's routes: point any OpenAI client here. */
+/** OpenAI-compatible routes. */
 export const openAIRoutes: readonly Route[] = [
   { ...post('v1-chat', '/v1/chat/completions', ChatRequest), carriesMedia: true },
   messagesRoute,
@@ -64,7 +64,7 @@ export const openAIRoutes: readonly Route[] = [
   {
     name: 'v1-model',
     method: 'GET',
-    // Ids may be `vendor/model`, and not every client encodes the slash.
+    // Ids may look like `vendor/model`, and some clients do not encode the slash.
     path: `${MODELS}/{id}`,
     idHasSlashes: true,
     dialect: 'openai',

@@ -8,32 +8,32 @@ import type { EventDelivery } from '../server/written-events.js'
 import type { StackView } from '../stack-view.js'
 import type { RouteName } from './names.js'
 
-/** What a route works with; the same for all requests. */
+/** Tools of the routes, the same for all requests. */
 export interface RouteTools {
   readonly blossom: Blossom<readonly unknown[]>
-  /** The same client, as the gateway uses it beside its public methods. */
+  /** The client's internal methods. */
   readonly client: ClientInternals
   readonly options: CheckedGatewayOptions
   readonly view: StackView
-  /** Hears of each request that has ended, while somebody watches. */
+  /** Called with each request that has ended, while the live page is open. */
   watcher: ((finished: Finished) => void) | undefined
-  /** Whether the gateway takes no new calls any more. */
+  /** Whether the gateway is draining and rejects new calls. */
   isDraining(): boolean
 }
 
-/** One request on its way through a route. */
+/** One request as its route receives it. */
 export interface RouteCall {
   readonly incoming: Incoming
   readonly requestId: string
-  /** What stands in the path where the route's has `{id}`. */
+  /** The part of the path at the route's `{id}`. */
   readonly id: string
-  /** Body as a JSON object, read at most once. */
+  /** Reads the body as a JSON object, at most once. */
   json(): Promise<Record<string, unknown>>
   /** How events are delivered to this client. */
   readonly delivery: EventDelivery
   /**
-   * Options for the client: the caller's signal, tenant and priority, the notes, and the caller's own
-   * key if keys are forwarded.
+   * Call options for the client: the caller's signal, tenant and priority, `meta`, and the caller's
+   * own key if keys are forwarded.
    */
   readonly call: BlossomCallOptions & { readonly signal: AbortSignal }
 }
@@ -41,25 +41,25 @@ export interface RouteCall {
 export interface Route {
   readonly name: RouteName
   readonly method: 'GET' | 'POST' | 'DELETE'
-  /** One part of it may be `{id}`, which stands for any text without a slash. */
+  /** Path. One segment may be `{id}`, which matches any text without a slash. */
   readonly path: string
-  /** Whether what stands for `{id}` at the end of the path may have slashes in it. */
+  /** Whether `{id}` at the end of the path may contain slashes. */
   readonly idHasSlashes?: boolean
-  /** The kind of layer without which the route does not exist. */
+  /** The kind of layer that the route needs to be served. */
   readonly needs?: 'queue' | 'retry' | 'breaker' | 'cache' | 'pool'
   readonly dialect: Dialect
-  /** Whether its bodies may hold pictures or sound: then `mediaBodyLimit` is their limit. */
+  /** Whether bodies may contain images or audio; their limit is then `mediaBodyLimit`. */
   readonly carriesMedia?: boolean
-  /** Whether it makes calls upstream: such a route is closed while the gateway drains. */
+  /** Whether the route calls upstream; it is then rejected while the gateway drains. */
   readonly spends: boolean
   /**
-   * Answers everybody, without asking the option `call`: probes carry no credentials, and clearing
-   * the cache has a token of its own.
+   * Whether the route skips the option `call`: health checks have no credentials, and clearing the
+   * cache has its own token.
    */
   readonly anyone?: boolean
-  /** A file of the docs page: no business of the OpenAPI document's. */
+  /** Whether the OpenAPI document leaves the route out, such as for files of the docs page. */
   readonly undocumented?: boolean
-  /** Status of a time-out, where it is not 504. */
+  /** Status for timeouts. @default 504 */
   readonly timeoutStatus?: number
   handle(call: RouteCall, tools: RouteTools): Promise<Reply>
 }

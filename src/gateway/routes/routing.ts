@@ -6,16 +6,16 @@ import { healthRoutes } from './health.js'
 import { openAIRoutes } from './openai.js'
 import type { Route } from './route.js'
 
-/** Clients of OpenAI's API ask below this path. */
+/** Prefix of the OpenAI-compatible routes. */
 const OPENAI = '/v1/'
 
-/** Below these a slash at the end of a path does not matter: some clients always add one. */
+/** Below these paths a trailing slash is ignored, because some clients always add one. */
 const WITH_OR_WITHOUT_SLASH = [OPENAI, '/generate/']
 
-/** What stands in a route's path for any text. */
+/** The placeholder in a route's path. */
 const ID = '{id}'
 
-/** Matches the paths that a route stands for, with or without a slash at their end. */
+/** A pattern for the paths of a route. */
 function patternOf({ path, idHasSlashes }: Route): RegExp {
   const pattern = path
     .replace(/[.*+?^$()|[\]\\]/g, '\\$&')
@@ -23,16 +23,16 @@ function patternOf({ path, idHasSlashes }: Route): RegExp {
   return new RegExp(`^${pattern}/?$`)
 }
 
-/** The routes that exist, found by path and method. */
+/** Finds the served routes by path and method. */
 export class Routing {
   readonly all: readonly Route[]
   readonly #prefix: string
-  /** Methods and paths below `/v1/`. */
+  /** Methods and paths of the routes below `/v1/`. */
   readonly #openAI: readonly string[]
-  /** Where responses are made, if they are. */
+  /** Path of the responses route, if it is served. */
   readonly #responses: string | undefined
   readonly #byPath = new Map<string, Route[]>()
-  /** Paths in which a part may be anything. */
+  /** Patterns of the paths with `{id}`. */
   readonly #patterns = new Map<string, RegExp>()
 
   constructor({ prefix, routes }: CheckedGatewayOptions, view: StackView, more: readonly Route[]) {
@@ -62,8 +62,8 @@ export class Routing {
   }
 
   /**
-   * The path below the prefix, exactly as received: no decoding, no tidying up, so that nothing
-   * slips past a guard.
+   * The path after the prefix, as received. It is not decoded or normalized, so that no path can
+   * bypass a check in front of the gateway.
    */
   pathOf(target: string): string | undefined {
     const [path = ''] = target.split('?', 1)
@@ -83,26 +83,26 @@ export class Routing {
     return []
   }
 
-  /** What stands in a request's path in place of `{id}`; empty where the route has none. */
+  /** The part of a request's path at `{id}`; empty if the route has none. */
   idOf({ path }: Route, target: string): string {
     const [, id = ''] = this.#patterns.get(path)?.exec(this.pathOf(target) ?? '') ?? []
     try {
       return decodeURIComponent(id)
     } catch {
-      // It is no id of anything.
+      // Invalid encoding: no stored id can match.
       return id
     }
   }
 
   /**
-   * Whether the gateway answers at a path, even if only with a 404. Below `/v1/` it always does: a
-   * client of OpenAI's API cannot read a framework's error page.
+   * Whether the gateway answers at a path, possibly with 404. Below `/v1/` it always does, because
+   * OpenAI clients cannot read a framework's error page.
    */
   answersAt(path: string | undefined): boolean {
     return this.at(path).length > 0 || this.#isOpenAI(path)
   }
 
-  /** The sentence for a path without a route. */
+  /** The message for a path without a route. */
   notFound(path: string | undefined): string {
     const sentence = 'There is no such route.'
     if (this.#responses !== undefined && path?.startsWith(`${this.#responses}/`))

@@ -1,5 +1,5 @@
 /**
- * The signal of a call: it follows that of a request, until the call belongs to no request any more.
+ * The signal of a call. It follows the signal of the request until it is detached from it.
  */
 export class CallSignal {
   readonly #own = new AbortController()
@@ -23,7 +23,7 @@ export class CallSignal {
     this.#own.abort(reason)
   }
 
-  /** From now on the request's signal does not matter. */
+  /** Stops following the signal of the request. */
   detach(): void {
     this.#source.removeEventListener('abort', this)
   }

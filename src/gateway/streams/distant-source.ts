@@ -2,25 +2,25 @@ import { inTime, type LogPart, type LogReader, type StreamEnd } from '../../core
 import { fellBehind, ownerLost } from './errors.js'
 import type { EventSource } from './followed-events.js'
 
-/** Whether there is more to read is waited for so long. Milliseconds. */
+/** How long `look()` waits for the first part. Milliseconds. */
 export const LOOK_MS = 100
 
 type Follow = (position: number) => Promise<LogReader | undefined | null>
 
-/** The events of a stream that another server runs, or has run. */
+/** The events of a stream that runs, or ran, on another server. */
 export class DistantSource implements EventSource {
   readonly #again: Follow
   readonly #lostEvent: (position: number) => Promise<string>
   #reader: LogReader
   #position: number
-  /** What is being read already. */
+  /** A read that has already been started. */
   #ahead: Promise<LogPart> | undefined
   #isLost = false
   #end: StreamEnd = { outcome: 'complete' }
 
   /**
-   * @param again opens the log anew, from a position on
-   * @param lostEvent the event that tells of the loss of the stream's server
+   * @param again reopens the log at a position
+   * @param lostEvent returns the event that reports the loss of the stream's server
    */
   constructor(
     reader: LogReader,
@@ -34,7 +34,7 @@ export class DistantSource implements EventSource {
     this.#lostEvent = lostEvent
   }
 
-  /** Looks whether there is anything, before it is said that there is. */
+  /** Checks whether there are events to read, before the client gets an answer. */
   async look(): Promise<EventSource | 'over' | 'gone' | 'unreachable'> {
     this.#ahead = this.#next()
     const part = await this.#inTime(this.#ahead)
@@ -71,7 +71,7 @@ export class DistantSource implements EventSource {
     return entries.length > 0 ? { entries, state: 'open' } : this.#afterLoss()
   }
 
-  /** Its server has gone; or nobody can be asked, and it is not known what has become of it. */
+  /** Finds out whether the stream's server was lost, or Redis was only unreachable. */
   async #afterLoss(): Promise<LogPart> {
     this.#reader.leave()
     this.#end = { outcome: 'failed', error: ownerLost() }
@@ -82,7 +82,7 @@ export class DistantSource implements EventSource {
     const part = await this.#inTime(reading)
     if (part?.state === 'lost' && part.entries.length === 0)
       return { entries: [await this.#lostEvent(this.#position)], state: 'ended' }
-    // It was only out of reach.
+    // The log was only unreachable for a moment.
     this.#isLost = false
     this.#end = { outcome: 'complete' }
     return this.#took(part ?? (await reading))

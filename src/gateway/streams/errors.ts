@@ -1,6 +1,6 @@
 import { StackError } from '../../core/index.js'
 
-/** The server that ran a stream has gone before its end. */
+/** The error if the server that ran a stream was lost before its end. */
 export const ownerLost = () =>
   new StackError('The server that ran this stream was lost before its end. Ask again.', {
     code: 'OWNER_LOST',
@@ -8,25 +8,25 @@ export const ownerLost = () =>
     retryable: true,
   })
 
-/** A client has stopped the stream by `DELETE`. */
+/** The error if a client stopped the stream by `DELETE`. */
 export const stoppedByClient = () =>
   new StackError('This stream was stopped by its client.', { code: 'STOPPED', status: 409 })
 
-/** Nobody has read the stream for as long as it goes on without readers. */
+/** The error if no client was connected for `graceMs`. */
 export const abandoned = (ms: number) =>
   new StackError(`This stream was stopped, as no client was connected for ${ms} ms.`, {
     code: 'STOPPED',
     status: 409,
   })
 
-/** What comes next for a client was forgotten while it read. */
+/** The error if the next events of a slow client have been deleted. */
 export const fellBehind = () =>
-  new StackError('The client read so slowly that what comes next is no longer kept.', {
+  new StackError('The client read too slowly: the next events are no longer stored.', {
     code: 'STREAM',
     status: 502,
   })
 
-/** A stream has ended early, and nothing tells why. */
+/** The error if a stream ended early for an unknown reason. */
 export const interrupted = () =>
   new StackError('This stream ended before its answer was complete.', {
     code: 'STREAM',

@@ -3,10 +3,10 @@ import { toProblem } from '../../streams/index.js'
 import { openAIError } from '../server/reply.js'
 import type { EventText } from '../server/written-events.js'
 
-/** Makes the event that tells of a failure, in the form of a stream's other events. */
+/** Builds the event that reports a failure, in the format of the stream's other events. */
 export type FailureForm = (error: unknown) => string
 
-/** As far as nothing is known of the other events. */
+/** The format if that of the other events is not known. */
 export const plainForm: FailureForm = (error) => {
   const { status, body } = toProblem(error)
   return frame({
@@ -20,11 +20,11 @@ export const formOf =
   (error) =>
     body.failureText?.(error) || plainForm(error)
 
-/** An event ends with an empty line, and holds no other. */
+/** The position after the empty line that ends an event. */
 const BETWEEN = /(?<=\n\n)/
 
 /** The events of a text, one by one. */
 export const eventsIn = (text: string): string[] => (text === '' ? [] : text.split(BETWEEN))
 
-/** An event with its place in the stream. */
+/** Adds the index of an event as its `id`. */
 export const numbered = (event: string, index: number): string => `id: ${index}\n${event}`

@@ -2,26 +2,26 @@ import type { LogPart, StreamEnd } from '../../core/index.js'
 import type { EventDelivery, EventText } from '../server/written-events.js'
 import { WrittenEvents } from '../server/written-events.js'
 
-/** Where the events of a stream come from. */
+/** A source of a stream's events. */
 export interface EventSource {
-  /** The events that come next, as soon as there are any, or it is known that none will. */
+  /** Resolves with the next events, or at the end of the stream. */
   read(): Promise<LogPart>
-  /** Nobody reads any more. */
+  /** Called when the reader stops. */
   leave(): void
-  /** How the stream has ended. */
+  /** How the stream ended. */
   end(): StreamEnd
 }
 
-/** The events of a log as text for one client: no more is read than the client takes. */
+/** The events of a log as text for one client. Reads only as fast as the client. */
 export class FollowedEvents extends WrittenEvents implements EventText {
   readonly #source: EventSource
   readonly #signal: AbortSignal | undefined
   #text = ''
   #isReading = false
-  /** Nothing comes but what is there. */
+  /** Whether the last event has been read. */
   #isComplete = false
 
-  /** @param signal ends the events where they are: the stream itself goes on elsewhere */
+  /** @param signal ends these events; the stream itself continues */
   constructor(source: EventSource, delivery: EventDelivery, signal?: AbortSignal) {
     super(delivery)
     this.#source = source

@@ -2,7 +2,7 @@ import type { LogPart, LogReader, StreamEnd } from '../../core/index.js'
 import { fellBehind } from './errors.js'
 import type { EventSource } from './followed-events.js'
 
-/** The events of a stream that has ended on this server, as long as they are kept. */
+/** The stored events of a stream that has ended on this server. */
 export class KeptSource implements EventSource {
   readonly #reader: LogReader
   #end: StreamEnd = { outcome: 'complete' }

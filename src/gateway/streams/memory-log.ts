@@ -1,44 +1,44 @@
 import type { LogOptions, LogPart, LogReader, LogWatcher, LogWriter } from '../../core/index.js'
 
-/** Bookkeeping of an entry beside its text, roughly. Bytes. */
+/** Approximate overhead of an entry in addition to its text. Bytes. */
 const ENTRY_BYTES = 64
 
-/** Entries that are forgotten are let go in steps of this many: each step moves the rest. */
+/** Deleted entries are removed in steps of this many, because each step moves all others. */
 const TRIM_STEP = 256
 
-/** The engine holds a text with such characters in two bytes for each of its characters. */
+/** V8 stores a string with such a character in two bytes per character. */
 const WIDE = /[^\0-\xff]/
 
 const sizeOf = (text: string): number =>
   (WIDE.test(text) ? 2 * text.length : text.length) + ENTRY_BYTES
 
-/** Hears what becomes of a log in memory. */
+/** Receives changes of a log in memory. */
 export interface LogKeeper {
-  /** It takes so many bytes more than before, or less when below 0. */
+  /** The log's size has changed by this many bytes. */
   resized(by: number): void
-  /** It may have grown. */
+  /** The log may have grown. */
   written(): void
-  /** Nothing will be added to it. */
+  /** No more entries will be added to the log. */
   ended(log: MemoryLog): void
 }
 
-/** One log in memory, as its writer sees it. */
+/** One log in memory. */
 export class MemoryLog implements LogWriter {
   readonly keepMs: number
-  /** What it takes. Bytes. */
+  /** Size in bytes. */
   bytes = 0
-  /** Index of the first entry that is not forgotten. */
+  /** Index of the first entry that is still stored. */
   first = 0
   state: 'open' | 'ended' | 'lost' = 'open'
-  /** Whether nobody is let in who does not read it already. */
+  /** Whether new readers are rejected. */
   isClosed = false
   readonly #options: LogOptions
   #keeper: LogKeeper | undefined
   readonly #readers = new Set<MemoryReader>()
   #entries: string[] = []
-  /** Index in the whole log of the first of the entries. */
+  /** Index in the whole log of `#entries[0]`. */
   #base = 0
-  /** Characters of what is kept. */
+  /** Number of stored characters. */
   #length = 0
   #watcher: LogWatcher | undefined
 
@@ -48,7 +48,7 @@ export class MemoryLog implements LogWriter {
     this.#keeper = keeper
   }
 
-  /** Index of the entry that comes next. */
+  /** Index of the next entry to be added. */
   get next(): number {
     return this.#base + this.#entries.length
   }
@@ -84,7 +84,7 @@ export class MemoryLog implements LogWriter {
     if (this.#readers.size > 0) watcher.readers(this.#readers.size)
   }
 
-  // For the others.
+  // For readers that join or leave, and for `MemoryLogs`.
 
   follow(from: number): LogReader {
     const reader = new MemoryReader(this, from)
@@ -97,7 +97,7 @@ export class MemoryLog implements LogWriter {
     if (this.state === 'open') this.#watcher?.stopped()
   }
 
-  /** Forgets its older half, so that others find room. Returns whether there was anything. */
+  /** Deletes the older half, to make room for other logs. Returns whether there was anything. */
   halve(): boolean {
     if (this.#entries.length - (this.first - this.#base) < 2) return false
     this.isClosed = this.#options.whenFull === 'close'
@@ -107,7 +107,7 @@ export class MemoryLog implements LogWriter {
     return true
   }
 
-  /** It belongs to nobody but those who read it: what they have not read is left to them. */
+  /** Detaches the log from its keeper. Current readers may read it to its end. */
   release(): void {
     this.#keeper?.resized(-this.bytes)
     this.#keeper = undefined
@@ -115,7 +115,7 @@ export class MemoryLog implements LogWriter {
     this.#wake()
   }
 
-  /** Forgets all of it, whoever reads it. */
+  /** Deletes all entries, even if there are readers. */
   drop(): void {
     this.#forgetUntil(() => false, 0)
     this.release()
@@ -123,7 +123,7 @@ export class MemoryLog implements LogWriter {
 
   // For the readers.
 
-  /** What there is from an entry on; undefined when more has to be waited for. */
+  /** The entries from an index on; `undefined` if there are none yet. */
   partFrom(index: number): LogPart | undefined {
     if (index < this.first) return { entries: [], state: 'trimmed' }
     const entries = this.#entries.slice(index - this.#base)
@@ -132,7 +132,7 @@ export class MemoryLog implements LogWriter {
       : { entries, state: this.state }
   }
 
-  /** A reader has read on. */
+  /** Called when a reader has advanced. */
   advanced(): void {
     if (this.isClosed) this.#forgetRead()
   }
@@ -161,20 +161,20 @@ export class MemoryLog implements LogWriter {
     this.isClosed ||= this.next - this.first >= maxEntries || this.#length >= maxLength
     if (!this.isClosed) return
     this.#forgetRead()
-    // Nobody may hold it back for ever.
+    // Readers must not keep entries forever.
     this.#forgetUntil(
       () => this.next - this.first <= 2 * maxEntries && this.#length <= 2 * maxLength,
     )
   }
 
-  /** Forgets what everybody who is left has read. */
+  /** Deletes the entries that all readers have read. */
   #forgetRead(): void {
     let slowest = this.next
     for (const { position } of this.#readers) slowest = Math.min(slowest, position)
     this.#forgetUntil(() => this.first >= slowest, 0)
   }
 
-  /** Forgets the oldest entries until it is enough, or only so many are left. */
+  /** Deletes the oldest entries until `isEnough()`, or until `left` entries remain. */
   #forgetUntil(isEnough: () => boolean, left = 1): void {
     while (this.next - this.first > left && !isEnough()) {
       const at = this.first++ - this.#base
@@ -201,7 +201,7 @@ export class MemoryLog implements LogWriter {
 
 /** Reads a log in memory. */
 class MemoryReader implements LogReader {
-  /** Index of the entry that it reads next. */
+  /** Index of the next entry to read. */
   position: number
   readonly #log: MemoryLog
   #reading: { readonly part: Promise<LogPart>; settle(part: LogPart): void } | undefined
@@ -230,7 +230,7 @@ class MemoryReader implements LogReader {
     this.#log.left(this)
   }
 
-  /** What is added in one go is read in one go. */
+  /** Wakes a waiting reader in a microtask, so that entries added together are read together. */
   wake(): void {
     if (this.#reading === undefined || this.#isDue) return
     this.#isDue = true

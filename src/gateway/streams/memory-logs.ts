@@ -7,23 +7,23 @@ import {
 } from '../../core/index.js'
 import { type LogKeeper, MemoryLog } from './memory-log.js'
 
-/** What all logs together may take. Bytes. */
+/** Maximum size of all logs together. Bytes. */
 const MAX_BYTES = 64 * 1024 * 1024
 
-/** Where a log is, and when it goes. */
+/** The key of a log, and the timer that deletes it. */
 interface Place {
   readonly key: string
   timer: Timer | undefined
 }
 
 /**
- * Logs in the memory of one process. Together they are bounded: what has ended first goes first,
- * and when all of them are still written, the longest one forgets its older half.
+ * Logs in the memory of one process, with a limit on their total size. Above it, the logs that ended
+ * first are deleted first; if none has ended, the longest one loses its older half.
  */
 export class MemoryLogs implements SharedLogs, LogKeeper {
   readonly #maxBytes: number
   readonly #byKey = new Map<string, MemoryLog>()
-  /** Those that have ended come in the order in which they did. */
+  /** Open logs. Ended logs are in `#ended`, in the order of their ends. */
   readonly #open = new Map<MemoryLog, Place>()
   readonly #ended = new Map<MemoryLog, Place>()
   #bytes = 0
@@ -32,7 +32,7 @@ export class MemoryLogs implements SharedLogs, LogKeeper {
     this.#maxBytes = maxBytes
   }
 
-  /** What all of them take. Bytes. */
+  /** Size of all logs together, in bytes. */
   get bytes(): number {
     return this.#bytes
   }
@@ -43,7 +43,7 @@ export class MemoryLogs implements SharedLogs, LogKeeper {
     return { writer: this.begin(key, options) }
   }
 
-  /** Begins a log anew, whatever there was before. */
+  /** Begins a new log, and deletes an earlier one with the same key. */
   begin(key: string, options: LogOptions): MemoryLog {
     this.delete(key)
     const log = new MemoryLog(options, this)
@@ -62,12 +62,12 @@ export class MemoryLogs implements SharedLogs, LogKeeper {
     return log !== undefined
   }
 
-  /** The log of a key, as it is now. */
+  /** The log with this key, if there is one. */
   find(key: string): Pick<MemoryLog, 'first' | 'next' | 'state' | 'follow'> | undefined {
     return this.#byKey.get(key)
   }
 
-  /** Forgets a log. It is left to those who read it. */
+  /** Deletes a log. Current readers may read it to its end. */
   delete(key: string): void {
     const log = this.#byKey.get(key)
     if (log === undefined) return
@@ -75,7 +75,7 @@ export class MemoryLogs implements SharedLogs, LogKeeper {
     log.release()
   }
 
-  /** Forgets all of them. */
+  /** Deletes all logs. */
   close(): void {
     for (const key of [...this.#byKey.keys()]) this.delete(key)
   }
@@ -99,7 +99,7 @@ export class MemoryLogs implements SharedLogs, LogKeeper {
     place.timer = new Timer(log.keepMs, () => this.delete(place.key)).unref()
   }
 
-  /** Whether there was anything to forget. */
+  /** Deletes something. Returns whether there was anything to delete. */
   #makeRoom(): boolean {
     for (const log of this.#ended.keys()) {
       this.#remove(log)

@@ -3,18 +3,17 @@ import { ConfigError, check, isSharedState, rules, type SharedState } from '../.
 /** Option `streams` of `createGateway()`. */
 export interface StreamsOptions {
   /**
-   * What several servers have together, from `redisShared()`: a stream that one of them has begun
-   * can be resumed on each of them.
-   * @default only on the server that has begun it
+   * Shared state of several servers, from `redisShared()`, so that a stream can be resumed on any of
+   * them.
+   * @default none: a stream can be resumed only on the server that runs it
    */
   shared?: SharedState | undefined
   /**
-   * How long a stream goes on while none of its clients is connected. Milliseconds; 0 stops it at
-   * once.
+   * How long a stream continues while no client is connected, in milliseconds; 0 stops it immediately.
    * @default 30000
    */
   graceMs?: number | undefined
-  /** How long a stream can be resumed after its end. Milliseconds. @default 600000 (10 minutes) */
+  /** How long a stream can be resumed after its end, in milliseconds. @default 600000 (10 minutes) */
   keepMs?: number | undefined
 }
 
@@ -27,7 +26,7 @@ export interface CheckedStreamsOptions {
 const SUBJECT = 'createGateway: streams'
 const DAY_MS = 24 * 3_600_000
 
-/** Whether a value can be the option; what is in it is checked by `readStreamsOptions`. */
+/** Checks the type of the option; `readStreamsOptions` checks its fields. */
 export const streamsRule = rules.custom<boolean | StreamsOptions, false>(
   'true, false or an object { shared, graceMs, keepMs }',
   false,
@@ -35,8 +34,8 @@ export const streamsRule = rules.custom<boolean | StreamsOptions, false>(
 )
 
 /**
- * What the option means; undefined when it is off.
- * @throws ConfigError for a wrong option
+ * Reads the option; returns `undefined` if streams cannot be resumed.
+ * @throws ConfigError if the option is invalid
  */
 export function readStreamsOptions(
   given: boolean | StreamsOptions,
@@ -53,7 +52,7 @@ export function readStreamsOptions(
   })
 }
 
-/** @throws ConfigError when the routes of streams are named and streams cannot be resumed */
+/** @throws ConfigError if `routes` names the routes of streams but the option is off */
 export function checkStreamRoutes(
   routes: readonly string[] | undefined,
   streams: CheckedStreamsOptions | undefined,

@@ -13,22 +13,22 @@ import type { EventSource } from './followed-events.js'
 import type { MemoryLog } from './memory-log.js'
 import type { FinalState, SharedWriting } from './shared-streams.js'
 
-/** What a recording works with. */
+/** Options of a recording. */
 export interface RecordingOptions {
-  /** The events as their caller sees them. */
+  /** The events that the client would receive. */
   readonly body: EventText
   readonly call: CallSignal
   readonly log: MemoryLog
-  /** The same for other servers. */
+  /** Writes the events for other servers. */
   readonly shared: SharedWriting | undefined
-  /** How long it goes on without clients, by now. */
+  /** How long the stream continues without clients. Milliseconds; may change during a close. */
   graceMs(): number
   ended(state: FinalState): void
 }
 
 /**
- * Runs a stream for whoever reads it, and writes what its caller sees into logs. The clients that
- * are connected set its pace, the fastest of them; without any it goes on by itself for a while.
+ * Runs a stream for its clients and writes its events into logs. It runs at the pace of the fastest
+ * connected client; without clients it continues at full speed for a while.
  */
 export class Recording implements Reader {
   readonly #options: RecordingOptions
@@ -52,7 +52,7 @@ export class Recording implements Reader {
         this.#readersElsewhere = count
         this.attend()
       },
-      // Nobody can be seen there any more.
+      // Readers on other servers can no longer be counted.
       lost: () => {
         this.#readersElsewhere = 0
         this.attend()
@@ -61,17 +61,17 @@ export class Recording implements Reader {
     })
   }
 
-  /** Index of the event that comes next. */
+  /** Index of the next event. */
   get next(): number {
     return this.#next
   }
 
-  /** How it has ended. */
+  /** How the stream ended; `undefined` while it runs. */
   get end(): StreamEnd | undefined {
     return this.#end
   }
 
-  /** The events from one on, for a client of this server. */
+  /** The events from an index on, for a client of this server. */
   follow(from: number): EventSource {
     const source = new RunningSource(this, this.#options.log.follow(from), from)
     this.#sources.add(source)
@@ -84,7 +84,7 @@ export class Recording implements Reader {
     this.pump()
   }
 
-  /** Takes events as long as somebody waits for them, or nobody is connected who could. */
+  /** Records events while a client waits for them, or while no client is connected. */
   pump(): void {
     const { body, log } = this.#options
     while (log.state === 'open' && this.#isWanted) {
@@ -97,28 +97,28 @@ export class Recording implements Reader {
     }
   }
 
-  /** Ends the stream before its end. */
+  /** Aborts the stream. */
   stop(error: unknown, state: FinalState = 'ended'): void {
     const { body, call, log } = this.#options
     if (log.state !== 'open') return
-    // What its own client has stopped has not failed.
+    // A stream that its client stopped has not failed.
     this.#end = state === 'stopped' ? { outcome: 'left' } : { outcome: 'failed', error }
     this.#finish(this.#form(error), state)
     call.abort(error)
     body.leave()
   }
 
-  /** The server closes. */
+  /** Aborts the stream because the server closes. */
   cut(reason: unknown): void {
     this.stop(reason)
   }
 
-  /** Looks again whether anybody is there. */
+  /** Removes a client that has left. */
   left(source: RunningSource): void {
     if (this.#sources.delete(source)) this.attend()
   }
 
-  /** Somebody came or went: without readers it goes on for a while. */
+  /** Called when a client came or left. Starts the grace period if there are none. */
   attend(): void {
     this.#grace?.stop()
     this.#grace = undefined
@@ -145,7 +145,7 @@ export class Recording implements Reader {
     this.#options.shared?.append(text)
   }
 
-  /** @param last one event, or several of which the last one ends the stream */
+  /** @param last one or more events, of which the last one ends the stream */
   #finish(last: string, state: FinalState): void {
     const events = eventsIn(last)
     for (const event of events.slice(0, -1)) this.#write(event)
@@ -157,7 +157,7 @@ export class Recording implements Reader {
   }
 }
 
-/** A client of this server, at a stream that runs here. */
+/** The events of a running stream for one client of this server. */
 class RunningSource implements EventSource {
   readonly #recording: Recording
   readonly #reader: LogReader
@@ -171,7 +171,7 @@ class RunningSource implements EventSource {
     this.#position = from
   }
 
-  /** Whether it has read all there is, and wants more. */
+  /** Whether the client has read all events and waits for more. */
   get isWaiting(): boolean {
     return this.#isReading && this.#position >= this.#recording.next
   }

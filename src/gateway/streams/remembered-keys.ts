@@ -1,9 +1,9 @@
 import { now } from '../../core/index.js'
 
-/** How long it is known that there was a stream, after its end. Milliseconds. */
+/** How long an ended stream is remembered, so that it is answered with 410 instead of 404. Milliseconds. */
 export const REMEMBERED_MS = 3_600_000
 
-/** So many streams are remembered at most, the latest. */
+/** Maximum number of remembered streams; the oldest are dropped first. */
 const MOST = 100_000
 
 interface Remembered {
@@ -11,9 +11,9 @@ interface Remembered {
   readonly wasStopped: boolean
 }
 
-/** The streams that have been here. */
+/** The keys of streams that have ended on this server. */
 export class RememberedKeys {
-  /** Those that are forgotten first come first. */
+  /** In the order in which they expire. */
   readonly #all = new Map<string, Remembered>()
 
   add(key: string, { wasStopped = false } = {}): void {
@@ -33,7 +33,7 @@ export class RememberedKeys {
     return this.#find(key) !== undefined
   }
 
-  /** Whether it was stopped by a client. */
+  /** Whether a client stopped the stream. */
   wasStopped(key: string): boolean {
     return this.#find(key)?.wasStopped === true
   }

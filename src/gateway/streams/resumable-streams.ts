@@ -15,12 +15,12 @@ import { Recording } from './recording.js'
 import { RememberedKeys } from './remembered-keys.js'
 import { BOUNDS, type FinalState, SharedStreams, type SharedWriting } from './shared-streams.js'
 
-/** The rest of a stream, or why there is none. */
+/** The remaining events of a stream, or the reason why there are none. */
 export type Found = EventText | 'over' | 'gone' | 'unknown' | 'unreachable'
 
 /**
- * The streams of a gateway that can be resumed. Those that it runs itself are served from memory;
- * those of other servers from what the servers have together.
+ * The resumable streams of a gateway. Streams of this server are served from memory, those of other
+ * servers from the shared state.
  */
 export class ResumableStreams {
   readonly #options: CheckedStreamsOptions
@@ -38,12 +38,12 @@ export class ResumableStreams {
     this.#shared = shared && new SharedStreams(shared, keepMs)
   }
 
-  /** Nobody finds another tenant's stream; what is kept of an id does not give it away. */
+  /** The storage key: a digest that includes the tenant, and from which the id cannot be derived. */
   keyOf(id: string, tenant = ''): string {
     return digest(id, tenant)
   }
 
-  /** Answers a request. If the answer is a stream, it can be resumed, and has an id. */
+  /** Handles a request. If the answer is a stream, makes it resumable and adds its id. */
   async begin(
     call: RouteCall['call'],
     handle: (call: RouteCall['call']) => Promise<Reply>,
@@ -59,7 +59,7 @@ export class ResumableStreams {
     }
   }
 
-  /** The events of a stream from one on, for one client. */
+  /** The events of a stream from an index on, for one client. */
   async follow(key: string, from: number, { call, delivery }: RouteCall): Promise<Found> {
     if (await this.#wasStopped(key)) return 'gone'
     const here = this.#followHere(key, from, { call, delivery })
@@ -69,7 +69,7 @@ export class ResumableStreams {
     return there === 'unknown' && this.#remembered.has(key) ? 'gone' : there
   }
 
-  /** Stops a stream, wherever it runs, and forgets its events. */
+  /** Stops a stream, on this server or another one, and deletes its events. */
   async stop(key: string): Promise<'stopped' | 'unknown' | 'unreachable'> {
     const running = this.#running.get(key)
     if (running !== undefined) {
@@ -84,7 +84,7 @@ export class ResumableStreams {
     return 'stopped'
   }
 
-  /** Lets what runs finish, and forgets all of it when nothing is under way any more. */
+  /** Lets running streams finish until `finished`, then aborts the rest and deletes all events. */
   async close(finished: Promise<void>): Promise<void> {
     this.#isClosing = true
     for (const recording of [...this.#running.values()]) recording.attend()
@@ -105,7 +105,7 @@ export class ResumableStreams {
     const key = this.keyOf(id, tenant)
     const shared = await this.#shared?.begin(key, formOf(body))
     if (call.signal.aborted) {
-      // Nobody has got the id.
+      // The client never received the id.
       shared?.abandon()
       return reply
     }
@@ -126,7 +126,7 @@ export class ResumableStreams {
       call,
       shared,
       log: this.#memory.begin(key, { ...BOUNDS, keepMs }),
-      // Without others nobody can come back to a server that closes.
+      // Without other servers, no client can come back after this one has closed.
       graceMs: () => (this.#isClosing && this.#shared === undefined ? 0 : graceMs),
       ended: (state) => {
         entry.end()
@@ -158,7 +158,7 @@ export class ResumableStreams {
     return new FollowedEvents(new KeptSource(log.follow(from)), delivery, call.signal)
   }
 
-  /** What has ended here may have been stopped elsewhere since. */
+  /** Whether a client stopped the stream; one that ended here may be stopped on another server. */
   async #wasStopped(key: string): Promise<boolean> {
     if (this.#remembered.wasStopped(key)) return true
     const isKept = !this.#running.has(key) && this.#memory.find(key) !== undefined

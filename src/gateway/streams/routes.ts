@@ -6,11 +6,11 @@ import type { ResumableStreams } from './resumable-streams.js'
 
 const PATH = '/v1/streams/{id}'
 
-/** What a client reads of a stream that cannot be asked for at the moment. */
+/** The message if the shared state is unreachable. */
 const UNREACHABLE =
-  'It cannot be found out at the moment what has become of this stream. Try again.'
+  'The state of this stream is unknown, because its storage cannot be reached. Try again.'
 
-/** The routes of streams that can be resumed. */
+/** The routes of resumable streams. */
 export const streamRoutes = (streams: ResumableStreams): readonly Route[] => [
   {
     name: 'v1-streams',
@@ -48,7 +48,7 @@ async function stop({ id, call }: RouteCall, streams: ResumableStreams): Promise
   return stopped === 'stopped' ? { status: 204, headers: {} } : missing(stopped)
 }
 
-/** Another server may have it, and nobody can be asked: that is worth another try. */
+/** 404, or 503 if another server may have the stream but the shared state is unreachable. */
 function missing(why: 'unknown' | 'unreachable'): Reply {
   if (why === 'unknown') throw rejection('NOT_FOUND', 404, 'There is no such stream.')
   const reply = json({ error: openAIError(503, 'NETWORK', UNREACHABLE) }, 503)
@@ -58,7 +58,7 @@ function missing(why: 'unknown' | 'unreachable'): Reply {
 /** Index of the first event to send: after the last one that the client has. */
 function startOf(incoming: Incoming): number {
   const query = new URLSearchParams(/\?(.*)$/.exec(incoming.target)?.[1])
-  // A browser's EventSource keeps its address when it reconnects: what its header says is newer.
+  // The header is newer: a browser's EventSource reconnects with its original URL.
   const given = [
     ['Last-Event-ID', incoming.header('last-event-id')],
     ['after', query.get('after')],

@@ -15,22 +15,22 @@ import { type FailureForm, numbered, plainForm } from './event-form.js'
 import type { EventSource } from './followed-events.js'
 import { REMEMBERED_MS } from './remembered-keys.js'
 
-/** How a stream ended for the server that ran it. */
+/** The final state of a stream on the server that ran it. */
 export type FinalState = 'ended' | 'stopped'
 
-/** What is known of a stream beside its events. */
+/** The record of a stream, stored in addition to its events. */
 interface StreamRecord {
   readonly state: 'open' | FinalState | 'lost'
-  /** The event that tells of the loss of its server, in the form of its other events. */
+  /** The event that reports the loss of its server, in the format of its other events. */
   readonly lost: string
-  /** How many events there are, once no more will come. */
+  /** Number of events, once the stream has ended. */
   readonly next?: number | undefined
 }
 
-/** Where a stream stands that another server runs, or has run. */
+/** The events of a stream on another server, or the reason why there are none. */
 export type Elsewhere = EventSource | 'over' | 'gone' | 'unknown' | 'unreachable'
 
-/** What all events of a stream together may take; older ones are forgotten. */
+/** Maximum size of a stream's stored events; older ones are deleted. */
 export const BOUNDS = { maxEntries: 65_536, maxLength: 1024 * 1024, whenFull: 'trim' } as const
 
 const RECORD: LogOptions = {
@@ -44,8 +44,8 @@ const writerOf = (claim: LogClaim | null): LogWriter | undefined =>
   claim === null || claim === 'full' ? undefined : claim.writer
 
 /**
- * The streams that several servers have together: the events of each in one log, and what is known
- * of it in another, which is kept for longer. Keys hold neither an id nor a tenant.
+ * The streams in the shared state of several servers. Each has one log for its events and one for
+ * its record, which is stored for longer. Keys contain neither the id nor the tenant.
  */
 export class SharedStreams {
   readonly #events: SharedLogs
@@ -58,7 +58,7 @@ export class SharedStreams {
     this.#keepMs = keepMs
   }
 
-  /** Begins a stream that other servers can read; undefined when nobody can be asked. */
+  /** Begins a stream that other servers can read; `undefined` if the shared state is unreachable. */
   async begin(key: string, form: FailureForm): Promise<SharedWriting | undefined> {
     const [events, record] = (
       await Promise.all([
@@ -73,7 +73,7 @@ export class SharedStreams {
     return undefined
   }
 
-  /** The events from one on of a stream that another server has begun. */
+  /** The events from an index on of a stream of another server. */
   async find(key: string, from: number): Promise<Elsewhere> {
     const record = await this.#recordOf(key)
     if (record === null) return 'unreachable'
@@ -87,23 +87,23 @@ export class SharedStreams {
     return source.look()
   }
 
-  /** Has whoever runs a stream stop it, and all others know it. */
+  /** Stops a stream on the server that runs it, and records this for all servers. */
   async stop(key: string): Promise<'stopped' | 'unknown' | 'unreachable'> {
     const record = await this.#recordOf(key)
     const wasThere = record === null ? null : await this.#events.stop(key)
     if (record === null || wasThere === null) return 'unreachable'
     if (record === undefined && !wasThere) return 'unknown'
-    // If it still runs, this is refused, and the server that runs it does the same.
+    // While the stream runs, its server holds the record, so this fails; that server then writes it.
     await this.#remember(key, { state: 'stopped', lost: record?.lost ?? '' })
     return 'stopped'
   }
 
-  /** Whether a client has stopped a stream, wherever that was. */
+  /** Whether a client has stopped the stream on any server. */
   async wasStopped(key: string): Promise<boolean> {
     return (await this.#recordOf(key))?.state === 'stopped'
   }
 
-  /** The event that tells that the server of a stream was lost. All are told the same. */
+  /** The event that reports the loss of a stream's server, the same for all clients. */
   async #lost(key: string, position: number): Promise<string> {
     const record = await this.#recordOf(key)
     const before = record?.state === 'lost' ? (record.next ?? 1) - 1 : 0
@@ -119,7 +119,7 @@ export class SharedStreams {
     writerOf(claim)?.end(JSON.stringify(record))
   }
 
-  /** Undefined when there was no such stream, null when that is not known. */
+  /** The record; `undefined` if there is no such stream, `null` if the state is unreachable. */
   async #recordOf(key: string): Promise<StreamRecord | undefined | null> {
     const reader = await this.#records.follow(key, 0)
     if (reader === undefined || reader === null) return reader
@@ -133,13 +133,13 @@ export class SharedStreams {
   }
 }
 
-/** Anything may be there, and counts for as little as possible. */
+/** Parses a record. Invalid text gives an open record. */
 function readRecord(text: string | undefined): StreamRecord {
   let read: unknown
   try {
     read = text === undefined ? undefined : parseJson(text)
   } catch {
-    // It is none of ours.
+    // Not written by this library.
   }
   const { state = 'open', lost, next } = (isRecord(read) ? read : {}) as Partial<StreamRecord>
   return {
@@ -149,7 +149,7 @@ function readRecord(text: string | undefined): StreamRecord {
   }
 }
 
-/** Writes a stream for the other servers. Nobody waits for it. */
+/** Writes a stream for other servers, without waiting. */
 export class SharedWriting {
   readonly #events: LogWriter
   readonly #record: LogWriter

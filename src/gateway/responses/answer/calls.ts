@@ -5,19 +5,18 @@ import type { FunctionCall } from './items.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Makes the item of a call, once its name is known. */
+/** Creates the item of a call, once its name is known. */
 type Open = (callId: string | undefined, name: string) => FunctionCall
 
 /**
- * The calls of an answer from their pieces. What a piece belongs to is known as everywhere: by its
- * id, else its index, else it goes on with the last. Calls stay open until the end, as pieces of
- * several may take turns.
+ * Assembles the tool calls of an answer from their pieces; see `ToolCalls`. Calls stay open until the
+ * end, because pieces of several calls may alternate.
  */
 export class Calls {
   readonly #calls = new ToolCalls()
   readonly #open: Open
   readonly #items = new Map<ToolCall, FunctionCall>()
-  /** What has come of a call before its name. */
+  /** Arguments that arrived before the name of their call. */
   readonly #early = new Map<ToolCall, string>()
 
   constructor(open: Open) {
@@ -36,7 +35,7 @@ export class Calls {
     else this.#begin(call, early)
   }
 
-  /** Calls that never got a name. */
+  /** Adds calls that never got a name. */
   finish(): void {
     for (const [call, early] of this.#early) this.#begin(call, early)
   }
@@ -49,7 +48,7 @@ export class Calls {
   }
 }
 
-/** Some servers give the arguments as an object. */
+/** The arguments as text; some servers send them as an object. */
 function argumentsIn({ function: called }: Fields): string {
   const given = isRecord(called) ? called.arguments : undefined
   if (typeof given === 'string') return given

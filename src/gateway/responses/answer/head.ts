@@ -3,11 +3,11 @@ import { isRecord, wallTime } from '../../../core/index.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** An id of our own: `resp_` and 32 digits. Reasoning must begin with `rs_`. */
+/** Creates an id, such as `resp_` and 32 hex digits. Ids of reasoning must begin with `rs_`. */
 export const newId = (kind: 'resp' | 'msg' | 'rs' | 'fc' | 'call'): string =>
   `${kind}_${randomUUID().replaceAll('-', '')}`
 
-/** What a response repeats of its request, and what is the same in all of them. */
+/** The fields of a response other than its output: repeated from the request, or constant. */
 export class ResponseHead {
   readonly #id = newId('resp')
   readonly #body: Fields
@@ -19,14 +19,14 @@ export class ResponseHead {
     this.#body = body
   }
 
-  /** Takes what a completion or a chunk of one says of itself; the first that says something. */
+  /** Records the time, model and tier of a completion or a chunk; the first values are kept. */
   see({ created, model, service_tier }: Fields): void {
     if (typeof created === 'number' && created > 0) this.#createdAt ??= Math.floor(created)
     if (typeof model === 'string' && this.#model === '') this.#model = model
     if (typeof service_tier === 'string') this.#tier = service_tier
   }
 
-  /** The response as far as it has come. */
+  /** The response in its current state. */
   with(state: {
     readonly status: 'in_progress' | 'completed' | 'incomplete' | 'failed'
     readonly output: readonly Fields[]
@@ -66,7 +66,7 @@ export class ResponseHead {
   }
 }
 
-/** The usage of a chat in the words of a response; null where upstream reports none. */
+/** The usage of a chat in the format of a response; `null` if upstream reports none. */
 export function usageOf(usage: unknown): Fields | null {
   if (!isRecord(usage)) return null
   const { prompt_tokens, completion_tokens, total_tokens } = usage

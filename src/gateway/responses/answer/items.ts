@@ -5,14 +5,14 @@ type Fields = Readonly<Record<string, unknown>>
 export type Emit = (type: string, fields: Fields) => void
 type Status = 'in_progress' | 'completed' | 'incomplete'
 
-/** One item of the answer while it is made. Its events name it and its place in the output. */
+/** An item of the answer while it is built. Its events contain its id and index. */
 export interface Item {
-  /** As far as it has come. */
+  /** The item in its current state. */
   readonly whole: Fields
   close(status: Status): void
 }
 
-/** What the model has thought, as far as it tells it. */
+/** The reasoning that the model reports. */
 export class Reasoning implements Item {
   readonly #id = newId('rs')
   readonly #emit: Emit
@@ -45,7 +45,7 @@ export class Reasoning implements Item {
   }
 }
 
-/** What the model says: parts of text, and of refusal. */
+/** The model's message: parts of text and of refusal. */
 export class Message implements Item {
   readonly #id = newId('msg')
   readonly #emit: Emit
@@ -80,7 +80,7 @@ export class Message implements Item {
     return { id: this.#id, type: 'message', status: this.#status, role: 'assistant', content }
   }
 
-  /** The part that goes on, or a new one where the last is of another kind. */
+  /** The last part if it is of this kind, otherwise a new one. */
   #partOf<P extends Part>(Kind: new (emit: Emit) => P): P {
     const last = this.#parts.at(-1)
     if (last instanceof Kind) return last
@@ -158,7 +158,7 @@ class Refusal implements Part {
   }
 }
 
-/** A function that the model calls. */
+/** A function call of the model. */
 export class FunctionCall implements Item {
   readonly #id = newId('fc')
   readonly #emit: Emit

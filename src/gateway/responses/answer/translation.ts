@@ -7,17 +7,17 @@ import { FunctionCall, type Item, Message, Reasoning } from './items.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Names under which servers put what a model thinks; the first that holds something counts. */
+/** Fields in which servers send reasoning; the first non-empty one is used. */
 const THOUGHTS = ['reasoning_content', 'reasoning', 'thinking'] as const
 
-/** Why an answer is not complete, by its finish reason. */
+/** The reason of an incomplete response, by finish reason. */
 const INCOMPLETE: Readonly<Record<string, string>> = {
   length: 'max_output_tokens',
   content_filter: 'content_filter',
 }
 
 /**
- * The answer of a chat, whole or chunk by chunk, as a response and its events.
+ * Translates the answer of a chat, complete or in chunks, to a response and its events.
  * @see https://platform.openai.com/docs/api-reference/responses-streaming
  */
 export class Translation {
@@ -29,7 +29,7 @@ export class Translation {
     this.#items.push(call)
     return call
   })
-  /** The reasoning or message that goes on. */
+  /** The reasoning or message that is still being written. */
   #open: Reasoning | Message | undefined
   #reason: string | undefined
   #usage: unknown
@@ -50,7 +50,7 @@ export class Translation {
       if (isRecord(chunk.usage)) this.#usage = chunk.usage
       const choices = choicesOf(chunk) ?? []
       choices.forEach((choice, place) => {
-        // The others were not asked for.
+        // Only the first choice was requested.
         if (isRecord(choice) && indexOf(choice, place) === 0) this.#choice(choice)
       })
     }
@@ -67,11 +67,11 @@ export class Translation {
     return this.#taken()
   }
 
-  /** The events of a failure in the middle. `error` is what clients read of it. */
+  /** The events of a failure after the beginning. `error` is shown to clients. */
   failed(error: { readonly code: string; readonly message: string; readonly param: unknown }) {
     this.#begin()
     const { code, message, param } = error
-    // Flat: a member `error` would make OpenAI's SDK throw before its reader sees the event.
+    // Not nested: with a member `error`, OpenAI's SDK would throw before delivering the event.
     this.#emit('error', { code, message, param })
     const failure = {
       code: code === 'rate_limited' ? 'rate_limit_exceeded' : 'server_error',
@@ -83,7 +83,7 @@ export class Translation {
     return this.#taken()
   }
 
-  /** A whole completion as a response. */
+  /** Translates a complete completion to a response. */
   static whole(body: Fields, completion: Fields): Fields {
     const translation = new Translation(body)
     translation.#head.see(completion)
@@ -142,7 +142,7 @@ export class Translation {
     return this.#openNext(new Message(this.#nextPlace(), this.#emit))
   }
 
-  /** The place of the next item; the one before it is done then. */
+  /** Closes the open item and returns the index of the next one. */
   #nextPlace(): number {
     this.#closeOpen()
     return this.#items.length
@@ -185,7 +185,7 @@ export class Translation {
   }
 }
 
-/** The sources that an answer cites, as a response has them. Those of other kinds are left out. */
+/** The URL citations of an answer in the format of a response. Other kinds are left out. */
 function citationsIn(annotations: unknown): readonly Fields[] {
   if (!Array.isArray(annotations)) return []
   return annotations.filter(isRecord).flatMap(({ type, url_citation }) => {

@@ -3,12 +3,12 @@ import { refusal } from './refusal.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Content as a chat takes it: text, or parts. */
+/** Content of a chat message: text or parts. */
 export type ChatContent = string | readonly Fields[]
 
 const FILES = 'files are not stored here; send the content itself.'
 
-/** The content of a message of the user or the system. */
+/** Converts the content of a user or system message. */
 export function contentOf(content: unknown, at: string): ChatContent {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) throw refusal(at, 'must be a text or a list of parts.')
@@ -31,7 +31,7 @@ function partOf(part: unknown, at: string): Fields {
     case 'input_audio':
       return { type: 'input_audio', input_audio: part.input_audio }
     default:
-      throw refusal(`${at}.type`, 'a chat has no part of this type.')
+      throw refusal(`${at}.type`, 'parts of this type are not supported.')
   }
 }
 
@@ -57,7 +57,7 @@ function fileOf({ file_data, file_id, file_url, filename }: Fields, at: string):
   return { type: 'file', file: { file_data, ...(typeof filename === 'string' && { filename }) } }
 }
 
-/** What an assistant has said: its text, and its refusal, which are apart in a chat. */
+/** The text and the refusal of an assistant message, which a chat has in separate fields. */
 export function saidIn(content: unknown, at: string): { text: string; refused: string } {
   if (typeof content === 'string') return { text: content, refused: '' }
   if (!Array.isArray(content)) throw refusal(at, 'must be a text or a list of parts.')
@@ -69,14 +69,14 @@ export function saidIn(content: unknown, at: string): { text: string; refused: s
       refused += textOf(part.refusal, `${here}.refusal`)
     else {
       const { type, text: more } = partOf(part, here)
-      if (type !== 'text') throw refusal(`${here}.type`, 'an assistant of a chat says text only.')
+      if (type !== 'text') throw refusal(`${here}.type`, 'an assistant message must be text only.')
       text += String(more)
     }
   })
   return { text, refused }
 }
 
-/** What a function has given: a text, or parts of text. */
+/** The output of a function as text. */
 export function outputOf(output: unknown, at: string): string {
   if (typeof output === 'string') return output
   if (!Array.isArray(output)) throw refusal(at, 'must be a text or a list of parts.')
@@ -84,7 +84,7 @@ export function outputOf(output: unknown, at: string): string {
     .map((part, index) => {
       const here = `${at}[${index}]`
       const { type, text } = partOf(part, here)
-      if (type !== 'text') throw refusal(`${here}.type`, 'a function of a chat gives text only.')
+      if (type !== 'text') throw refusal(`${here}.type`, 'a function output must be text only.')
       return String(text)
     })
     .join('')

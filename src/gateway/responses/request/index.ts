@@ -5,24 +5,23 @@ import { toolsOf } from './tools.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** What a chat calls the limit on the answer: newer servers the one, older ones the other. */
+/** Name of the output limit in a chat: the first on newer servers, the second on older ones. */
 export type LimitField = 'max_completion_tokens' | 'max_tokens'
 
-/** Fields that become others, that are refused or heeded here, or that a chat has nothing for. */
+/** Fields that are translated, handled or rejected here, or that a chat does not have. */
 const NOT_OF_A_CHAT: ReadonlySet<string> = new Set([
   ...['input', 'instructions', 'text', 'reasoning', 'max_output_tokens', 'top_logprobs'],
   ...['tools', 'tool_choice', 'parallel_tool_calls', 'max_tool_calls'],
   ...['store', 'previous_response_id', 'conversation', 'prompt', 'background', 'truncation'],
   ...['metadata', 'include', 'stream', 'stream_options'],
-  // Of a chat's own: there is one answer, and it is text.
+  // Fields of a chat that must not be set: the translation expects one answer, which is text.
   ...['messages', 'n', 'modalities', 'audio', 'functions', 'function_call'],
 ])
 
 /**
- * A Responses request as a chat completion that asks for the same. Fields that are not known here
- * stay as they are.
+ * Translates a Responses request to the body of a chat completion. Unknown fields are kept.
  *
- * @throws StackError 400 with the `param`, for what no chat can do
+ * @throws StackError with status 400 and `param`, for fields that a chat does not support
  * @see https://platform.openai.com/docs/guides/migrate-to-responses
  */
 export function toChatBody(body: Fields, limit: LimitField): Record<string, unknown> {
@@ -40,12 +39,12 @@ export function toChatBody(body: Fields, limit: LimitField): Record<string, unkn
     ...logprobsOf(body.top_logprobs),
     ...(max_output_tokens !== undefined &&
       max_output_tokens !== null && { [limit]: max_output_tokens }),
-    // The last event of every stream reports it.
+    // The last event of a response reports the usage.
     ...(stream === true && { stream, stream_options: { include_usage: true } }),
   }
 }
 
-/** How the text of the answer is to look. */
+/** Translates the format of the answer's text. */
 function textOf(text: unknown): Fields {
   if (text === undefined || text === null) return {}
   if (!isRecord(text)) throw refusal('text', 'must be an object.')

@@ -4,7 +4,7 @@ import { refusal } from './refusal.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** A message of a chat while it is made. */
+/** A chat message while it is built. */
 type Message = {
   role: string
   content: unknown
@@ -16,10 +16,10 @@ type Message = {
 const REFERENCE =
   'items are not stored here, so none can be referred to. Have your client send the items themselves: set `store: false` (in the AI SDK `providerOptions: { openai: { store: false } }`).'
 
-/** Reasoning begins so in the answers of this gateway and of OpenAI. */
+/** Beginning of reasoning ids, in this gateway's answers and in OpenAI's. */
 const OF_REASONING = /^rs_/
 
-/** The conversation as the messages of a chat. */
+/** Translates the conversation to the messages of a chat. */
 export function messagesOf({ instructions, input }: Fields): readonly Fields[] {
   const conversation = new Conversation()
   if (instructions !== undefined && instructions !== null) {
@@ -39,7 +39,7 @@ export function messagesOf({ instructions, input }: Fields): readonly Fields[] {
 
 class Conversation {
   readonly messages: Message[] = []
-  /** The turn of the assistant that goes on: its calls belong into one message. */
+  /** The assistant's current message, to which its tool calls are added. */
   #turn: Message | undefined
 
   add(message: Message): void {
@@ -66,7 +66,7 @@ class Conversation {
         if (typeof item.id === 'string' && OF_REASONING.test(item.id)) return
         throw refusal(at, REFERENCE)
       default:
-        throw refusal(`${at}.type`, 'a chat has no item of this type.')
+        throw refusal(`${at}.type`, 'items of this type are not supported.')
     }
   }
 
@@ -76,7 +76,7 @@ class Conversation {
         return this.add({ role, content: contentOf(content, `${at}.content`) })
       case 'system':
       case 'developer':
-        // Few servers beside OpenAI know developers; what they say is what a system says.
+        // Few servers other than OpenAI's know the role `developer`, which means `system`.
         return this.add({ role: 'system', content: contentOf(content, `${at}.content`) })
       case 'assistant':
         return this.#addSaid(content, `${at}.content`)
@@ -87,7 +87,7 @@ class Conversation {
 
   #addSaid(content: unknown, at: string): void {
     const { text, refused } = saidIn(content, at)
-    // Nothing may stand between a call and what it gave.
+    // No message may come between a tool call and its output.
     const turn = this.#turn?.tool_calls === undefined ? this.#begin() : this.#turn
     if (text !== '' || refused === '') turn.content = `${turn.content ?? ''}${text}`
     if (refused !== '') turn.refusal = `${turn.refusal ?? ''}${refused}`

@@ -1,16 +1,16 @@
 import type { StackError } from '../../../core/index.js'
 import { rejection } from '../../rejection.js'
 
-/** The refusal of a field that a chat has nothing for. `param` is its path in the request. */
+/** The error for an unsupported field. `param` is its path in the request. */
 export const refusal = (param: string, sentence: string): StackError =>
   Object.assign(rejection('VALIDATION', 400, `\`${param}\`: ${sentence}`), { param })
 
 type Body = Readonly<Record<string, unknown>>
 
-/** Nothing is kept here between two calls. */
+/** Message for fields that would need stored responses. */
 const STATELESS = 'responses are not stored here; send the whole conversation in `input`.'
 
-/** Fields that would need something kept between calls; absent, null and false ask for nothing. */
+/** Messages for fields that need stored state. They are allowed if absent, null or false. */
 const NEEDS_STATE: Readonly<Record<string, string>> = {
   store: 'responses are not stored here; leave it out, or set it to false.',
   previous_response_id: STATELESS,
@@ -19,7 +19,7 @@ const NEEDS_STATE: Readonly<Record<string, string>> = {
   background: 'responses are not stored here, so none can be fetched later; leave it out.',
 }
 
-/** @throws StackError 400 for the first field that needs what a stateless chat does not have */
+/** @throws StackError with status 400 for the first field that needs stored state */
 export function refuseState(body: Body): void {
   for (const [field, sentence] of Object.entries(NEEDS_STATE)) {
     const value = body[field]
@@ -27,5 +27,8 @@ export function refuseState(body: Body): void {
   }
   const { truncation } = body
   if (truncation !== undefined && truncation !== null && truncation !== 'disabled')
-    throw refusal('truncation', 'nothing is cut off here; leave it out, or set it to "disabled".')
+    throw refusal(
+      'truncation',
+      'truncation is not supported; leave it out or set it to "disabled".',
+    )
 }

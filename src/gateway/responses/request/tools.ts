@@ -3,12 +3,12 @@ import { refusal } from './refusal.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** The tools of a request, and which of them the model may or must call, as a chat has them. */
+/** Translates the tools of a request and the choice among them. */
 export function toolsOf({ tools, tool_choice, parallel_tool_calls }: Fields): Fields {
   const all = listOf(tools)
   const { choice, names } = choiceOf(tool_choice)
   const allowed = names === undefined ? all : all.filter(({ name }) => names.has(name))
-  // Servers refuse to be told how to choose where there is nothing to choose from.
+  // Servers reject `tool_choice` without tools.
   if (allowed.length === 0) return {}
   return {
     tools: allowed.map(({ name, description, parameters, strict }) => ({
@@ -32,13 +32,13 @@ function listOf(tools: unknown): readonly Fields[] {
     const at = `tools[${index}]`
     if (!isRecord(tool)) throw refusal(at, 'must be an object.')
     if (tool.type !== 'function')
-      throw refusal(`${at}.type`, 'a chat has functions only: no tool that the server would run.')
+      throw refusal(`${at}.type`, 'only functions are supported, not tools that the server runs.')
     if (typeof tool.name !== 'string') throw refusal(`${at}.name`, 'must be a string.')
     return tool
   })
 }
 
-/** `names`: the tools among which the model may choose, where these are not all. */
+/** `names` are the tools that the model may choose from, if not all of them. */
 function choiceOf(choice: unknown): {
   readonly choice?: unknown
   readonly names?: ReadonlySet<unknown>

@@ -43,7 +43,7 @@ export async function uploadFile(call: RouteCall, tools: RouteTools): Promise<Re
   return json(toUploadObject(file))
 }
 
-/** How long the file is to be kept, where the form says so. */
+/** How long to store the file, from the field `expires_after[seconds]`. */
 function keepMsOf({ fields }: Upload): number | undefined {
   const seconds = fields.get('expires_after[seconds]')
   if (seconds === undefined) return undefined
@@ -55,21 +55,21 @@ function keepMsOf({ fields }: Upload): number | undefined {
   return value * 1_000
 }
 
-/** A file of results, and the batch that it is of. */
+/** A results file and its batch. */
 interface Results {
   readonly state: JobsState
   readonly kind: ResultsKind
   readonly file: FileFacts
 }
 
-/** The results that an id stands for; undefined when it is an upload's. */
+/** The results file with this id; `undefined` if the id is that of an upload. */
 async function findResults(id: string, scope: BatchScope): Promise<Results | undefined> {
   const named = readResultsFileId(id)
   if (named === undefined) return undefined
   const { batch, kind } = named
   const state = await scope.batch(batch)
   const file = resultsFile(state, kind, scope.batches.keepMs)
-  // The same batch may be written in two ways.
+  // base64url can encode the same batch id in two ways; accept only the canonical one.
   if (file === undefined || file.id !== id) throw notFound('file')
   return { state, kind, file }
 }

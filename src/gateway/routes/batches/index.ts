@@ -5,10 +5,10 @@ import { deleteFile, fileContent, getFile, uploadFile } from './files.js'
 import { listBatches, listFiles } from './lists.js'
 import { loadParser } from './upload.js'
 
-/** OpenAI's routes for files and batches, where the gateway has batches. */
+/** OpenAI's routes for files and batches, if the option `batches` is set. */
 export function batchRoutes({ options }: Pick<RouteTools, 'options'>): readonly Route[] {
   if (options.batches === undefined) return []
-  // Said at once, not at the first upload.
+  // Report a missing package now, not at the first upload.
   loadParser().catch((error: ConfigError) => warn(error.message))
   const route = (
     name: Route['name'],
@@ -17,7 +17,7 @@ export function batchRoutes({ options }: Pick<RouteTools, 'options'>): readonly 
     handle: Route['handle'],
     { spends = false } = {},
   ): Route => ({ name, method, path, dialect: 'openai', spends, handle })
-  // What is accepted is run, if not by this process: a gateway that drains takes nothing new.
+  // A draining gateway accepts no new work, even though other processes could run it.
   const accepts = { spends: true }
   return [
     route('v1-files-upload', 'POST', '/v1/files', uploadFile, accepts),

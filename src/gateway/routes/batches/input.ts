@@ -6,7 +6,7 @@ import { forwarded } from '../forward.js'
 import { linesOf, parseLine } from './json-lines.js'
 import type { LineProblem } from './shapes.js'
 
-/** More is not told. */
+/** Maximum number of reported problems. */
 const MOST_PROBLEMS = 100
 
 const SCHEMAS: Readonly<Record<BatchEndpoint, GenericSchema>> = {
@@ -15,16 +15,16 @@ const SCHEMAS: Readonly<Record<BatchEndpoint, GenericSchema>> = {
   '/v1/images/generations': ImagesRequest,
 }
 
-/** The lines of a file, when a batch cannot be made of them. */
+/** Thrown for a file whose lines are invalid. */
 export class WrongInput extends Error {
   readonly problems: readonly LineProblem[]
   constructor(problems: readonly LineProblem[]) {
-    super('The input of the batch is wrong.')
+    super('The input file of the batch has invalid lines.')
     this.problems = problems
   }
 }
 
-/** Reads the lines of a file as those of a batch, and finds what is wrong with them. */
+/** Reads and validates the lines of a batch. */
 export class BatchInput {
   readonly #endpoint: BatchEndpoint
   readonly #models: readonly string[] | undefined
@@ -36,13 +36,13 @@ export class BatchInput {
     this.#models = models
   }
 
-  /** @throws WrongInput behind the last line, if there is something wrong with any of them */
+  /** Yields the lines. @throws WrongInput after the last line, if any line is invalid */
   async *lines(pieces: AsyncIterable<string>) {
     let count = 0
     for await (const { text, number } of linesOf(pieces)) {
       count++
       const line = this.#read(text, number)
-      // Behind the first one that is wrong, the others are only looked at.
+      // After the first invalid line, the others are only validated.
       if (line !== undefined && this.#problems.length === 0) yield line
       if (this.#problems.length >= MOST_PROBLEMS) break
     }
@@ -79,7 +79,7 @@ export class BatchInput {
       wrong('invalid_request', 'stream must not be true in a batch.', 'body.stream')
     const { model } = body
     if (this.#models !== undefined && !this.#models.includes(model as string))
-      wrong('model_not_found', 'There is no such model here.', 'body.model')
+      wrong('model_not_found', 'There is no such model.', 'body.model')
   }
 
   #add(line: number | null, code: string, message: string, param: string | null = null): void {

@@ -1,26 +1,26 @@
 import { isRecord, ValidationError } from '../../../core/index.js'
 import { isTooDeep } from '../../server/json-depth.js'
 
-/** More lines are no batch. OpenAI's own limit. */
+/** Maximum number of lines of a batch, as in OpenAI's API. */
 export const MAX_LINES = 50_000
 
-/** Text is handed on in pieces of about this size. Bytes. */
+/** Approximate size of the pieces of text. Bytes. */
 const PIECE = 256 * 1024
 const NEW_LINE = 10
 
 export interface LineLimits {
   readonly lines: number
-  /** The longest line. Bytes. */
+  /** Maximum length of a line. Bytes. */
   readonly bytes: number
 }
 
 const refuse = (sentence: string) => new ValidationError(sentence)
 
 /**
- * The text of a file of lines of JSON, in pieces of whole lines, while its bytes come in: exactly as
- * it came, when each of its lines is a JSON object. Lines of white space do not count.
+ * Validates a JSONL file while it arrives, and yields its unchanged text in pieces of whole lines.
+ * Blank lines are not counted.
  *
- * @throws ValidationError for the first line that is none, or one line too many
+ * @throws ValidationError at the first line that is not a JSON object, or above the limits
  */
 export async function* checkedLines(
   chunks: AsyncIterable<Uint8Array>,
@@ -38,14 +38,14 @@ export async function* checkedLines(
 
 class LineReader {
   readonly #limits: LineLimits
-  /** Fails for bytes that are no UTF-8, and leaves everything as it is. */
+  /** Throws if the bytes are not UTF-8; keeps a byte order mark. */
   readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  /** What has come of a line that goes on. */
+  /** The bytes so far of an incomplete line. */
   #rest: Uint8Array[] = []
   #restSize = 0
   #ready: string[] = []
   #readySize = 0
-  /** Of the line that comes next, from 1. */
+  /** Number of the next line, from 1. */
   #number = 1
   #count = 0
 
@@ -53,7 +53,7 @@ class LineReader {
     this.#limits = limits
   }
 
-  /** How much is ready to be handed on. */
+  /** Size of the text that is ready. */
   get size(): number {
     return this.#readySize
   }
@@ -75,7 +75,7 @@ class LineReader {
     if (from < chunk.length) this.#keep(chunk.subarray(from))
   }
 
-  /** The last line may have no end. */
+  /** Ends the file, whose last line may lack its newline. */
   end(): void {
     if (this.#restSize > 0) this.#endLine()
   }
@@ -116,10 +116,10 @@ class LineReader {
   }
 }
 
-/** What a line says; undefined when it is no JSON object. */
+/** Parses a line; `undefined` if it is not a JSON object. */
 export function parseLine(text: string): Record<string, unknown> | undefined {
   try {
-    // The mark of UTF-8 that some editors put at the beginning of a file.
+    // Some editors put a byte order mark at the beginning of a file.
     const value: unknown = JSON.parse(text.replace(/^\ufeff/, ''))
     return isRecord(value) ? value : undefined
   } catch {
@@ -127,7 +127,7 @@ export function parseLine(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** The lines of a text that comes in pieces, with their numbers from 1; none of white space. */
+/** The lines of a text in pieces, numbered from 1, without blank lines. */
 export async function* linesOf(
   pieces: AsyncIterable<string>,
 ): AsyncGenerator<{ readonly text: string; readonly number: number }, undefined, undefined> {

@@ -15,7 +15,7 @@ import {
   toUploadObject,
 } from './shapes.js'
 
-/** What a client asks of a list. */
+/** The query of a list. */
 interface ListQuery {
   readonly limit: number
   readonly after: string | undefined
@@ -59,7 +59,7 @@ const placeOf = ({ createdAt, id }: { createdAt: number; id: string }): ListPlac
   id,
 })
 
-/** Behind all ids of a moment, and before them. */
+/** Strings that sort after and before all ids. */
 const LAST_ID = '\u{10ffff}'
 const FIRST_ID = ''
 
@@ -80,7 +80,7 @@ export async function listFiles(call: RouteCall, tools: RouteTools): Promise<Rep
   return json(toList(data, files.length > limit))
 }
 
-/** A file with its place: at one moment uploads come before results, and answers before errors. */
+/** A file with its sort key. At equal times uploads come before answers, and answers before errors. */
 interface Entry {
   readonly at: number
   readonly rank: number
@@ -90,13 +90,13 @@ interface Entry {
 const RANKS: Readonly<Record<ResultsKind, number>> = { completed: 1, failed: 2 }
 
 /**
- * Uploads, and the results of batches beside them at the moment when their batch was made. The
- * sorting keeps the order within each of the two.
+ * A list of uploads and results files. A results file is listed at the time when its batch was
+ * created. Sorting keeps the order within uploads and within results.
  */
 class FileList {
   readonly #scope: BatchScope
   readonly #query: ListQuery
-  /** The batch whose results the list begins within. */
+  /** The batch, if the page begins between its two results files. */
   #within: { readonly state: JobsState; readonly kind: ResultsKind } | undefined
 
   constructor(scope: BatchScope, query: ListQuery) {
@@ -104,7 +104,7 @@ class FileList {
     this.#query = query
   }
 
-  /** Where uploads and batches go on behind the file that the client has named. */
+  /** The positions in uploads and in batches after the file named by `after`. */
   async places(): Promise<Record<'uploads' | 'results', ListPlace | undefined>> {
     const { after } = this.#query
     if (after === undefined) return { uploads: undefined, results: undefined }

@@ -5,7 +5,7 @@ import { rejection } from '../../rejection.js'
 import { requireAdmin } from '../admin.js'
 import type { RouteCall, RouteTools } from '../route.js'
 
-/** Batches and files of whoever asks. Those of others are not there. */
+/** The batches and files of the caller; those of other tenants are not visible. */
 export class BatchScope {
   readonly batches: BatchesInternals
   readonly owner: string
@@ -15,7 +15,7 @@ export class BatchScope {
     this.owner = owner
   }
 
-  /** What is nobody's is the operator's. */
+  /** Batches without a tenant belong to the operator, so they need the admin token. */
   static of({ incoming, call }: RouteCall, { options }: RouteTools): BatchScope {
     if (call.tenant === undefined)
       requireAdmin(incoming, options, {

@@ -1,12 +1,12 @@
 import type { BatchesInternals } from '../../../batches/internals.js'
 import type { JobFile, JobsState } from '../../../core/index.js'
 
-/** What the gateway keeps with a file. */
+/** The gateway's data about a file. */
 export interface AboutFile {
   readonly filename: string
 }
 
-/** What is wrong with a line of a batch. */
+/** A problem with a line of a batch. */
 export interface LineProblem {
   readonly code: string
   readonly message: string
@@ -14,7 +14,7 @@ export interface LineProblem {
   readonly line: number | null
 }
 
-/** What the gateway keeps with a batch. */
+/** The gateway's data about a batch. */
 interface AboutBatch {
   readonly endpoint: string
   readonly more?:
@@ -26,7 +26,7 @@ interface AboutBatch {
     | undefined
 }
 
-/** Which results of a batch are a file of their own. */
+/** The two results files of a batch: answers and errors. */
 export type ResultsKind = 'completed' | 'failed'
 
 const SUFFIXES: Readonly<Record<ResultsKind, string>> = { completed: 'output', failed: 'error' }
@@ -34,16 +34,16 @@ const SUFFIXES: Readonly<Record<ResultsKind, string>> = { completed: 'output', f
 const inSeconds = (ms: number | undefined): number | undefined =>
   ms === undefined ? undefined : Math.floor(ms / 1_000)
 
-/** A file of which nobody needs to know whose it is. */
+/** The public fields of a file. */
 export type FileFacts = Omit<JobFile, 'owner' | 'about'>
 
-/** An upload as OpenAI's object of a file. */
+/** An upload as OpenAI's file object. */
 export function toUploadObject(file: JobFile): FileObject {
   const { filename } = JSON.parse(file.about) as AboutFile
   return toFileObject(file, filename, 'batch')
 }
 
-/** A batch's results as OpenAI's object of a file. */
+/** A results file as OpenAI's file object. */
 export const toResultsObject = (
   { id }: Pick<JobsState, 'id'>,
   kind: ResultsKind,
@@ -64,11 +64,11 @@ function toFileObject(
   return object
 }
 
-/** The id of a file of results, by which its batch is found. */
+/** The id of a results file, which contains the id of its batch. */
 const resultsFileId = (batch: string, kind: ResultsKind): string =>
   `file-${Buffer.from(batch).toString('base64url')}-${SUFFIXES[kind]}`
 
-/** Which results an id stands for; undefined when it is another file's. */
+/** Parses the id of a results file; `undefined` for other ids. */
 export function readResultsFileId(
   id: string,
 ): { readonly batch: string; readonly kind: ResultsKind } | undefined {
@@ -78,7 +78,7 @@ export function readResultsFileId(
   return { batch, kind: suffix === 'output' ? 'completed' : 'failed' }
 }
 
-/** A batch's results as a file; undefined where there are none. */
+/** A results file of a batch; `undefined` if it would be empty. */
 export function resultsFile(
   state: JobsState,
   kind: ResultsKind,
@@ -95,7 +95,7 @@ export function resultsFile(
   }
 }
 
-/** When a batch came to each of OpenAI's statuses. */
+/** The times at which a batch reached each of OpenAI's statuses. */
 function timesOf({ status, createdAt, startedAt, closingAt, endedAt, expiresAt }: JobsState) {
   const isCancelled = status === 'cancelling' || status === 'cancelled'
   const ended = inSeconds(endedAt)
@@ -116,7 +116,7 @@ function timesOf({ status, createdAt, startedAt, closingAt, endedAt, expiresAt }
   }
 }
 
-/** OpenAI's object of a batch. */
+/** A batch as OpenAI's batch object. */
 export function toBatchObject(state: JobsState, batches: BatchesInternals): object {
   const { id, about, total, completed, failed } = state
   const { endpoint, more } = JSON.parse(about) as AboutBatch
@@ -126,7 +126,7 @@ export function toBatchObject(state: JobsState, batches: BatchesInternals): obje
     object: 'batch',
     endpoint,
     errors: more?.errors === undefined ? null : { object: 'list', data: more.errors },
-    // One that was not made of a file has none.
+    // Empty for a batch that was not created from a file.
     input_file_id: more?.inputFileId ?? '',
     completion_window: '24h',
     status: batches.statusOf(state),
@@ -138,7 +138,7 @@ export function toBatchObject(state: JobsState, batches: BatchesInternals): obje
   }
 }
 
-/** A part of a list, as OpenAI's clients walk through it. */
+/** A page of a list, in OpenAI's format. */
 export function toList(data: readonly { readonly id?: unknown }[], hasMore: boolean): object {
   return {
     object: 'list',

@@ -12,15 +12,14 @@ export interface Upload {
 
 const LIMITS = { files: 1, fields: 10, parts: 20, fieldSize: 1_024, headerSize: 8_192 }
 
-/** Loads what reads uploads. @throws ConfigError when it is missing */
+/** Loads the form parser. @throws ConfigError if its package is missing */
 export const loadParser = () => loadFormParser('option "batches"')
 
 /**
- * Reads a multipart body with one file, which is handed to `keep` while it comes in. Its bytes end
- * when all of the body has come, so that whatever is wrong with the rest of it is wrong with the
- * file.
+ * Reads a multipart body with one file, which is passed to `keep` as it arrives. The file's bytes end
+ * only when the whole body has arrived, so an error in a later part of the body also fails the file.
  *
- * @param check looks at the fields, once all of them are there
+ * @param check checks the fields, once all of them have arrived
  */
 export async function receiveFile<T>(
   incoming: Incoming,
@@ -35,7 +34,7 @@ export async function receiveFile<T>(
   refuseCompressed(incoming)
   const form = new Form(await openParser(type), check)
   const kept = keep(form.file(), () => form.upload)
-  // Whichever fails first: who keeps the file stops reading it, and then nothing comes in any more.
+  // If storing the file fails, its bytes are no longer read and the form would wait forever.
   const failed = kept.then(
     () => {},
     (error: unknown) => form.fail(error),
@@ -60,7 +59,7 @@ async function openParser(type: string): Promise<BusboyInstance> {
 
 const notValid = () => new ValidationError('The body is not a valid form of multipart/form-data.')
 
-/** A multipart body while it comes in. */
+/** A multipart body as it arrives. */
 class Form {
   readonly #parser: BusboyInstance
   readonly #check: (upload: Upload) => void
@@ -86,7 +85,7 @@ class Form {
         this.#failure ??= { error }
         reject(this.#failure.error)
         parser.destroy()
-        // Nobody else would end it then.
+        // Nothing else would end the file's stream.
         this.#stream?.destroy()
       }
       parser.on('finish', resolve)
@@ -97,7 +96,7 @@ class Form {
     parser.on('error', () => this.fail(notValid()))
     parser.on('field', (name, value) => this.#fields.set(name, value))
     parser.on('file', (name, stream, filename) => {
-      // Where nobody reads it any more, its end is nobody's failure.
+      // Errors after the reader has stopped do not matter.
       stream.on('error', () => {})
       if (name !== 'file') {
         stream.resume()
@@ -113,12 +112,12 @@ class Form {
     return { filename: this.#filename, fields: this.#fields }
   }
 
-  /** The file's bytes. They end with the whole of the body. */
+  /** The file's bytes. They end when the whole body has arrived. */
   async *file(): AsyncGenerator<Uint8Array, undefined, undefined> {
     try {
       for await (const part of await this.#opened) yield part
     } catch (error) {
-      // A stream that breaks off says less than what it broke off for.
+      // Report the reason for which the stream was destroyed, not the stream's own error.
       this.fail(isStackError(error) ? error : notValid())
       throw this.#failure?.error
     }

@@ -6,7 +6,7 @@ import { isStackError, ValidationError } from '../../../core/index.js'
 import { loadFormParser } from '../form-parser.js'
 
 const MIB = 1024 * 1024
-/** OpenAI's routes take 16 pictures and a mask; a prompt may be long. */
+/** OpenAI's routes accept 16 images and a mask; a prompt may be long. */
 const LIMITS = { files: 17, fields: 100, parts: 120, fieldSize: MIB, headerSize: 8_192 }
 
 const notValid = () => new ValidationError('The body is not a valid form of multipart/form-data.')
@@ -21,8 +21,8 @@ type Part =
     }
 
 /**
- * A form whose model has been looked at. It is written anew, part by part as they come in: a parser
- * further on could read the original otherwise, and find another model in it.
+ * Parses a form, checks its model, and serializes it again part by part as it arrives. Forwarding the
+ * original bytes would be unsafe: upstream's parser could find another model in them.
  */
 export class CheckedForm {
   readonly #boundary = `----blossom${randomUUID().replaceAll('-', '')}`
@@ -52,8 +52,9 @@ export class CheckedForm {
   }
 
   /**
-   * Begins to read a form.
-   * @throws ConfigError when the package that reads forms is missing; ValidationError when it is none
+   * Starts to read a form.
+   * @throws ConfigError if the package that parses forms is missing; ValidationError if the body is
+   * not a form
    */
   static async read(contentType: string, bytes: AsyncIterable<Uint8Array>): Promise<CheckedForm> {
     const Busboy = await loadFormParser('a form with the option "models"')
@@ -64,7 +65,7 @@ export class CheckedForm {
       throw notValid()
     }
     const form = new CheckedForm(parser)
-    // Whoever reads the parts hears of its failure.
+    // The reader of the parts receives the error.
     form.#feed(bytes).catch((error: unknown) => form.#fail(error))
     return form
   }
@@ -73,7 +74,7 @@ export class CheckedForm {
     return `multipart/form-data; boundary=${this.#boundary}`
   }
 
-  /** The model, which must come before any file. @throws ValidationError when it does not */
+  /** The model. @throws ValidationError if it does not come before all files */
   async model(): Promise<string> {
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure.error
@@ -85,12 +86,12 @@ export class CheckedForm {
     }
   }
 
-  /** Nobody reads it any more. */
+  /** Called when the form is no longer read. */
   leave(): void {
-    this.#fail(new ValidationError('The form was left.'))
+    this.#fail(new ValidationError('The form is no longer read.'))
   }
 
-  /** The bytes of the form as it is sent on. */
+  /** The bytes of the new form. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, undefined, undefined> {
     try {
       for (;;) {
@@ -116,7 +117,7 @@ export class CheckedForm {
       try {
         for await (const bytes of file) yield bytes as Uint8Array
       } catch {
-        // A stream that breaks off says less than what it broke off for.
+        // Report the reason for which the stream was destroyed, not the stream's own error.
         throw this.#failure?.error ?? notValid()
       }
       if (this.#failure !== undefined) throw this.#failure.error
@@ -132,7 +133,7 @@ export class CheckedForm {
       if (nameCut || valueCut)
         return this.#fail(new ValidationError('A field of the form is too long.'))
       if (name === 'model') {
-        // A second one could be the one that upstream reads.
+        // Upstream might read the second one.
         if (this.#model !== undefined)
           return this.#fail(new ValidationError('The form has the field "model" twice.'))
         this.#model = value

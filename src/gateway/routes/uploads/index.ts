@@ -10,11 +10,11 @@ import { CheckedForm } from './checked-form.js'
 const EDITS = '/v1/images/edits'
 const TRANSCRIPTIONS = '/v1/audio/transcriptions'
 
-/** A form with a boundary, as it may go into a header. */
+/** The content type of a form with a boundary, which is safe to forward as a header. */
 const FORM = /^multipart\/form-data\s*;[\x20-\x7e]{1,300}$/i
 
 /**
- * Sends a form on while it comes in: one attempt, which nobody shares, as nothing of it is kept.
+ * Forwards a form as it arrives. Nothing is stored, so the call is not retried or shared.
  */
 async function forwardForm(call: RouteCall, tools: RouteTools, path: string): Promise<Reply> {
   const { incoming } = call
@@ -50,7 +50,7 @@ async function sendForm(
   return replyFor(answer, call, { text: true })
 }
 
-/** The routes that take files. */
+/** The routes that accept files. */
 export const uploadRoutes: readonly Route[] = [
   {
     name: 'v1-image-edits',
@@ -60,7 +60,7 @@ export const uploadRoutes: readonly Route[] = [
     spends: true,
     carriesMedia: true,
     async handle(call, tools) {
-      // Pictures may also be given by their addresses, in JSON.
+      // Images may also be given by URL, in JSON.
       const isJson = /^application\/json\b/i.test(call.incoming.header('content-type') ?? '')
       if (!isJson) return forwardForm(call, tools, EDITS)
       return passOn(call, tools, EDITS, await readForwarded(call, tools, ImageEditsRequest))
