@@ -1,18 +1,19 @@
-/** Open circuits of one breaker that are kept. */
+/** Maximum number of stored open circuits per breaker. */
 export const KEPT = 1_000
 
-// KEYS of all but the last: the trial of a circuit, and the hash of those that are open. An entry of
-// the hash is when it ends, by Redis' own clock in milliseconds, and the openings in a row.
+// KEYS of all scripts but the last: the trial of a circuit, and the hash of open circuits. A value in
+// the hash has the end of the opening, in milliseconds on Redis' clock, and the number of consecutive
+// openings.
 
 const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local function left(entry) return tonumber(string.match(entry, '^%S+')) - now end
--- By its own clock a process may be early, by as much as the opening was on its way.
+-- A process may ask a little early, by the time that the message of the opening took to reach it.
 local function isOpen(entry) return left(entry) > 100 end
 `
 
-/** Keeps that a circuit is open, and ends its trial. ARGV: the circuit, openings, how long. */
+/** Stores an open circuit and ends its trial. ARGV: the circuit, openings, duration. */
 export const OPEN = `${NOW}
 local ms = tonumber(ARGV[3])
 local longest, others = ms, 0
@@ -32,15 +33,15 @@ end
 return redis.call('DEL', KEYS[1])
 `
 
-/** A circuit is closed again. ARGV: the circuit. */
+/** Deletes a circuit that has closed. ARGV: the circuit. */
 export const CLOSE = `
 redis.call('HDEL', KEYS[2], ARGV[1])
 return redis.call('DEL', KEYS[1])
 `
 
 /**
- * Takes the trial of a circuit. ARGV: the circuit, who asks, how long. Returns 0, or how long
- * another one has it or the circuit stays open.
+ * Takes the trial of a circuit. ARGV: the circuit, the caller, duration. Returns 0 if taken, else the
+ * time for which the circuit stays open or another caller has the trial.
  */
 export const CLAIM = `${NOW}
 local entry = redis.call('HGET', KEYS[2], ARGV[1])
@@ -52,13 +53,13 @@ redis.call('PEXPIRE', KEYS[1], ms)
 return 0
 `
 
-/** Gives a trial back. ARGV: who has it. Returns whether it had. */
+/** Releases a trial. ARGV: its holder. Returns 1 if it held the trial, else 0. */
 export const RELEASE = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 `
 
-/** KEYS: the hash. Returns, for each circuit that is open: itself, openings, what is left. */
+/** Reads the open circuits. KEYS: the hash. Returns for each: circuit, openings, remaining time. */
 export const READ = `${NOW}
 local open = {}
 local entries = redis.call('HGETALL', KEYS[1])

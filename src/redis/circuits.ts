@@ -13,21 +13,21 @@ import type { Messages } from './messages.js'
 import { ALONE } from './operations.js'
 import { runScript } from './run-script.js'
 
-/** An opening by the clock of this process. */
+/** An open circuit, with times on the clock of this process. */
 interface Open {
   readonly openings: number
   readonly until: number
 }
 
 /**
- * The circuits of one breaker. Which are open is kept in Redis for processes that come later, and
- * read by each of them once; all else is said by messages. Circuits go by the digests of their keys.
+ * The circuits of one breaker. Open circuits are stored in Redis, where each new process reads them
+ * once; all further changes are sent as messages. Circuits are identified by digests of their keys.
  */
 export class RedisCircuits implements SharedCircuits {
   readonly #connection: Connection
   readonly #messages: Messages
   readonly #breaker: string
-  /** All circuits of a breaker, and their trials, are in one slot of a cluster. */
+  /** Has a hash tag: all circuits of a breaker and their trials are in one slot of a cluster. */
   readonly #key: string
   readonly #members = new Map<string, Set<Member>>()
   readonly #open = new Map<string, Open>()
@@ -94,7 +94,7 @@ export class RedisCircuits implements SharedCircuits {
   /** @internal */
   async release(by: Member): Promise<void> {
     const { circuit, id } = by
-    // Another process may have it by now.
+    // Another process may have taken the trial by now.
     if ((await this.#run<number>(RELEASE, by, [id])) !== 1) return
     this.#messages.send({ type: 'released', breaker: this.#breaker, key: circuit })
     for (const { watcher } of this.#membersOf(circuit, by)) watcher.released()
@@ -102,7 +102,7 @@ export class RedisCircuits implements SharedCircuits {
 
   #hear(circuit: string, opening: CircuitOpening, by?: Member): void {
     const { openings, resetsInMs } = opening
-    // What is set anew comes last.
+    // Delete first, so that the entry moves to the end.
     this.#open.delete(circuit)
     this.#open.set(circuit, { openings, until: now() + resetsInMs })
     const [oldest] = this.#open.keys()
@@ -119,7 +119,7 @@ export class RedisCircuits implements SharedCircuits {
     return [...(this.#members.get(circuit) ?? [])].filter((member) => member !== except)
   }
 
-  /** What was said before this process listened, or while it did not hear. */
+  /** Reads changes from before this process subscribed, or while it was disconnected. */
   async #read(): Promise<void> {
     const found = await this.#connection.run((client) =>
       runScript<readonly string[]>(client, READ, [this.#key], []),
@@ -137,9 +137,9 @@ export class RedisCircuits implements SharedCircuits {
   }
 }
 
-/** One breaker's part in a circuit. */
+/** One breaker layer's view of a circuit. */
 class Member implements SharedCircuit {
-  /** Tells it apart from all that may have the trial. */
+  /** Identifies the holder of the trial among all processes. */
   readonly id = randomUUID()
   readonly circuit: string
   readonly watcher: CircuitWatcher

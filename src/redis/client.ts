@@ -1,6 +1,6 @@
 import { ConfigError } from '../core/index.js'
 
-/** What is used of a client of the peer `redis`, be it of one server or of a cluster. */
+/** The used methods of a client of the package `redis`, for one server or a cluster. */
 export interface RedisClient {
   get(key: string): Promise<string | null>
   set(key: string, value: string, options: { PX: number }): Promise<unknown>
@@ -17,15 +17,15 @@ export interface RedisClient {
   connect(): Promise<unknown>
   duplicate(options?: object): RedisClient
   destroy(): void
-  /** Of a cluster: its servers that hold keys. */
+  /** For a cluster: its servers that store keys. */
   readonly masters?: readonly unknown[]
-  /** Of a cluster. */
+  /** For a cluster: the client of one of its servers. */
   nodeClient?(node: unknown): RedisClient | Promise<RedisClient>
-  /** Of one server. */
+  /** For one server: iterates over its keys. */
   scanIterator?(options: { MATCH: string; COUNT: number }): AsyncIterable<string | string[]>
 }
 
-/** What was read of one stream. */
+/** The messages read from one stream. */
 interface StreamPart {
   readonly messages: readonly {
     readonly id: string
@@ -38,14 +38,13 @@ interface ScriptOptions {
   arguments: string[]
 }
 
-/** Longest time for a connection to be made. Milliseconds. */
+/** Time limit for connecting. Milliseconds. */
 const CONNECT_MS = 2_000
-/** Longest pause before another try to connect. Milliseconds. */
+/** Maximum delay between attempts to connect. Milliseconds. */
 const RECONNECT_MS = 5_000
 
 /**
- * A client of our own. Commands fail at once while there is no connection, or wait for it when they
- * are to.
+ * Creates a client. Without a connection, its commands fail immediately, or wait for it if `waits`.
  */
 export async function createRedisClient(
   url: string,
@@ -62,7 +61,7 @@ export async function createRedisClient(
   }) as unknown as RedisClient
 }
 
-/** The peer. It is awaited inside the `try`: by this bundlers know that it may be missing. */
+/** Loads the optional peer. The `await` inside `try` shows bundlers that it may be missing. */
 async function load() {
   try {
     return await import('redis')
@@ -74,7 +73,7 @@ async function load() {
   }
 }
 
-/** Whether a value has the methods of a client that are used here. */
+/** Whether a value has the client methods that are used here. */
 export function isRedisClient(value: unknown): boolean {
   const client = value as Partial<Record<keyof RedisClient, unknown>> | null
   return (

@@ -2,10 +2,10 @@ import { ConfigError, warn } from '../core/index.js'
 import { createRedisClient, type RedisClient } from './client.js'
 import { ALONE, attempt, type OperationCounts, Operations } from './operations.js'
 
-/** Hears what comes by a channel. */
+/** Receives the messages of a channel. */
 export interface ChannelListener {
   heard(text: string): void
-  /** The connection was lost and is back: something may have come in the meantime. */
+  /** Called when the connection is back after a loss: messages may have been missed. */
   missed(): void
 }
 
@@ -15,12 +15,12 @@ export interface ConnectionOptions {
   readonly timeoutMs: number
 }
 
-/** Longest time for what walks through many keys. Milliseconds. */
+/** Time limit for operations over many keys. Milliseconds. */
 const LONG_MS = 10_000
 
 /**
- * The way to Redis: made in the background and again whenever it breaks, and never waited for longer
- * than an operation may take.
+ * The connection to Redis. It connects and reconnects in the background. No operation waits for it
+ * longer than its time limit.
  */
 export class Connection {
   readonly #timeoutMs: number
@@ -30,7 +30,7 @@ export class Connection {
   #ready: RedisClient | undefined
   readonly #isOwn: boolean
   #own: RedisClient | undefined
-  /** Those that are used for one thing only. */
+  /** Connections with a single purpose. */
   readonly #dedicated: RedisClient[] = []
   #isClosed = false
 
@@ -47,12 +47,12 @@ export class Connection {
     )
   }
 
-  /** Resolves when the first attempt to connect has been made; never when there can be none. */
+  /** Resolves after the first attempt to connect; never if no client can be created. */
   get opened(): Promise<unknown> {
     return this.#client.catch(() => new Promise(() => {}))
   }
 
-  /** An operation in its time; `ALONE` when it was not tried or did not come about. */
+  /** Runs an operation with the time limit. Returns `ALONE` if it was not tried or failed. */
   async run<T>(operation: (client: RedisClient) => Promise<T>): Promise<T | typeof ALONE> {
     if (this.#isClosed) return ALONE
     const client = this.#ready ?? (await attempt(() => this.#client, this.#timeoutMs))
@@ -60,13 +60,13 @@ export class Connection {
     return this.#operations.run(() => operation(client))
   }
 
-  /** An operation that walks through many keys, which nobody's call waits for. */
+  /** Runs an operation over many keys, with a longer time limit. No call waits for it. */
   async runLong(operation: (client: RedisClient) => Promise<unknown>): Promise<void> {
     const client = this.#ready
     if (client !== undefined && !this.#isClosed) await attempt(() => operation(client), LONG_MS)
   }
 
-  /** An operation behind all that have been asked, however long they take; nobody's call waits. */
+  /** Runs an operation after all earlier ones, without a time limit. No call waits for it. */
   async later<T>(operation: (client: RedisClient) => Promise<T>): Promise<T | typeof ALONE> {
     try {
       return this.#isClosed ? ALONE : await operation(await this.#client)
@@ -75,7 +75,7 @@ export class Connection {
     }
   }
 
-  /** A connection for one thing only, such as waiting; undefined when there can be none. */
+  /** Opens a connection for a single purpose, such as blocking reads; `undefined` if that fails. */
   async dedicated(): Promise<RedisClient | undefined> {
     try {
       const client = (await this.#client).duplicate()
@@ -89,11 +89,11 @@ export class Connection {
     }
   }
 
-  /** Listens to a channel, by a connection of its own. */
+  /** Subscribes to a channel, on a separate connection. */
   subscribe(channel: string, listener: ChannelListener): void {
     this.#client.then(
       (client) => this.#listen(client, channel, listener),
-      // That there is no client has been said.
+      // The missing client has already been reported.
       () => {},
     )
   }
@@ -111,12 +111,12 @@ export class Connection {
       await subscriber.connect()
       await subscriber.subscribe(channel, (text) => listener.heard(text))
     } catch {
-      // Until it is subscribed nothing is heard, and memory goes by its own times.
+      // Without messages, entries in memory stay until they expire.
       if (!this.#isClosed) warn('redisShared: messages of other processes cannot be received.')
     }
   }
 
-  /** Resolves when nothing is on its way, or soon. */
+  /** Resolves when no operation is running, or after a short time limit. */
   get idle(): Promise<void> {
     return this.#operations.idle
   }
@@ -127,7 +127,7 @@ export class Connection {
 
   close(): void {
     this.#isClosed = true
-    // Not awaited: a connection that never comes must not hold up the close.
+    // Not awaited, because a connection that never opens would block the close.
     for (const client of this.#dedicated) destroy(client)
     if (this.#isOwn) destroy(this.#own)
   }
@@ -140,7 +140,7 @@ export class Connection {
     )
     client.on('ready', () => this.#operations.recovered())
     if (this.#isClosed) return client
-    // The first calls wait for the first attempt, or every start would begin with misses.
+    // The first calls wait for the first attempt; otherwise every start would begin with misses.
     const tried = new Promise<void>((resolve) => {
       client.on('ready', resolve)
       client.on('error', resolve)
@@ -152,7 +152,7 @@ export class Connection {
 
   #cannotBeUsed(error: Error): void {
     if (this.#isClosed) return
-    // Anybody else's message may hold the address with its password.
+    // Only this library's messages are safe: others may contain the URL with its password.
     const isOurs = error instanceof ConfigError
     warn(isOurs ? error.message : `redisShared: Redis cannot be used: ${error.name}.`)
   }
@@ -162,6 +162,6 @@ function destroy(client: RedisClient | undefined): void {
   try {
     client?.destroy()
   } catch {
-    // It was closed already.
+    // Already closed.
   }
 }

@@ -4,10 +4,10 @@ import type { Connection } from './connection.js'
 import type { Messages } from './messages.js'
 import { ALONE } from './operations.js'
 
-/** Keys that are looked at, and forgotten, in one go. */
+/** Number of keys per scan. */
 const PAGE = 500
 
-/** The entries of one cache in Redis, a key each. */
+/** The entries of one cache in Redis, one key each. */
 export class RedisEntries implements SharedEntries {
   readonly #connection: Connection
   readonly #messages: Messages
@@ -39,7 +39,7 @@ export class RedisEntries implements SharedEntries {
   async clear(): Promise<void> {
     this.#messages.send({ type: 'cleared', cache: this.#cache })
     await this.#connection.runLong((client) => forgetAll(client, this.#prefix))
-    // Again: what was read while the keys went may be in memory elsewhere.
+    // Send it again: other processes may have read entries into memory during the deletion.
     this.#messages.send({ type: 'cleared', cache: this.#cache })
   }
 
@@ -54,22 +54,22 @@ export class RedisEntries implements SharedEntries {
   }
 }
 
-/** Forgets all keys that begin so, on every server. */
+/** Deletes all keys with this prefix, on every server. */
 async function forgetAll(client: RedisClient, prefix: string): Promise<void> {
   const options = { MATCH: `${escaped(prefix)}*`, COUNT: PAGE }
   for (const server of await serversOf(client)) {
-    // One by one, as in a cluster keys of one command must be of one slot.
+    // One by one, because in a cluster all keys of a command must be in one slot.
     for await (const keys of server.scanIterator?.(options) ?? [])
       await Promise.all([keys].flat().map((key) => client.unlink(key)))
   }
 }
 
-/** Of a cluster those that hold keys. */
+/** The servers that store keys. */
 async function serversOf(client: RedisClient): Promise<RedisClient[]> {
   const { masters } = client
   if (masters === undefined) return [client]
   return Promise.all(masters.map((node) => client.nodeClient?.(node) ?? client))
 }
 
-/** A text for a pattern of SCAN, in which nothing has a meaning of its own. */
+/** Escapes a text for a pattern of SCAN. */
 const escaped = (text: string): string => text.replace(/[\\*?[\]]/g, '\\$&')

@@ -13,54 +13,60 @@ import { RedisSlots } from './slots.js'
 
 /** Options of `redisShared()`: either `url` or `client`. */
 export interface RedisSharedOptions {
-  /** Address of a Redis or Valkey server: `redis://user:password@host:6379/0`. */
+  /**
+   * URL of a Redis or Valkey server, such as `redis://user:password@host:6379/0`.
+   * @default none: then `client` is required
+   */
   url?: string | undefined
   /**
-   * A connected client of the package `redis` (5 or later), of a server or a cluster. It stays
-   * open when the shared state is closed.
+   * A connected client of the package `redis`, version 5 or later, for a server or a cluster. `close()`
+   * leaves it open.
+   * @default none: then `url` is required
    */
   client?: object | undefined
   /**
-   * Beginning of all keys and channels. Services with the same one share their state.
+   * Prefix of all keys and channels. Services with the same prefix share their state.
    * @default 'blossom'
    */
   prefix?: string | undefined
   /**
-   * Longest wait for one operation; then the process decides alone. Milliseconds.
+   * Time limit of one operation, in milliseconds. After it the process decides alone.
    * @default 75
    */
   timeoutMs?: number | undefined
 }
 
-/** What the processes of a service have together in Redis. */
+/** The state that the processes of a service share in Redis. */
 export interface RedisShared extends SharedState {
-  /** What has been asked of Redis, and what came of it. */
+  /** Returns the counts of operations and decisions. */
   stats(): RedisSharedStats
-  /** Ends the connections that are its own. Layers that have it decide alone from then on. */
+  /** Closes its own connections. Layers that use the state decide alone from then on. */
   close(): Promise<void>
 }
 
-/** What `redisShared()` has counted. */
+/** Stats of `redisShared()`. */
 export interface RedisSharedStats {
-  /** Operations that were begun. */
+  /** Operations that were started. */
   readonly operations: number
-  /** Of them, those that failed or took too long. */
+  /** Operations that failed or exceeded their time limit. */
   readonly failures: number
-  /** Decisions of this process alone, as Redis could not be asked or did not answer in time. */
+  /** Decisions that this process made alone, because Redis was unavailable or too slow. */
   readonly alone: number
-  /** Gauge: processes that have been heard in the last 10 s, this one among them. */
+  /** Gauge: processes that sent a heartbeat in the last 10 s, including this one. */
   readonly processes: number
 }
 
 /**
- * State that the processes of a service have together, in Redis or Valkey: give it to layers as
- * their option `shared`. A Redis that is down, slow, frozen, full or wiped costs a miss or a
- * decision of the process alone, never a call: each operation has its own time limit, and after
- * three failures within 10 s Redis is not asked for 5 s.
+ * Creates state in Redis or Valkey that the processes of a service share. Pass it to layers as their
+ * option `shared`.
  *
- * Needs the package `redis`, 5 or later.
+ * A Redis that is down, slow, full or empty never fails a call: it costs a cache miss, or the process
+ * decides alone. Each operation has a time limit, and after three failures within 10 s Redis is not
+ * used for 5 s.
  *
- * @throws ConfigError for a wrong option
+ * Requires the package `redis`, version 5 or later.
+ *
+ * @throws ConfigError (`CONFIG`) if an option is invalid
  * @example
  * const shared = redisShared({ url: process.env.REDIS_URL })
  * const blossom = createBlossom().use(cache({ shared }), retry())
@@ -105,7 +111,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
       await Promise.all(logs.all().map((one) => one.close()))
       await Promise.all(limits.all().map((one) => one.flush()))
       await Promise.all([...jobs].map((one) => one.end()))
-      // What layers have given back last is on its way.
+      // Let the last operations of the layers finish.
       await connection.idle
       connection.close()
     },
@@ -113,7 +119,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   return sharedState(shared)
 }
 
-/** One of each name, however many layers have it. */
+/** Creates one object per name, which all layers with that name share. */
 function byName<T>(make: (name: string) => T) {
   const known = new Map<string, T>()
   return {

@@ -13,13 +13,13 @@ import { ALONE } from './operations.js'
 import { runScript } from './run-script.js'
 import { CORRECT, TAKE } from './scripts.js'
 
-/** Corrections are collected for so long. Milliseconds. */
+/** How long corrections are collected before they are sent. Milliseconds. */
 const BATCH_MS = 25
-/** After so long a batch that did not get through is sent again, so many times. Milliseconds. */
+/** Delay before a failed batch is sent again, and the number of attempts. Milliseconds. */
 const AGAIN_MS = 1_000
 const TIMES = 60
 
-/** The levels of one `rateLimit()` in Redis: a hash for each of its keys, by Redis' own clock. */
+/** The levels of one `rateLimit()` in Redis: one hash for each key. Times are on Redis' clock. */
 export class RedisLimits implements SharedLimits {
   readonly #connection: Connection
   readonly #messages: Messages
@@ -66,7 +66,7 @@ export class RedisLimits implements SharedLimits {
     return batch.done
   }
 
-  /** Sends what has been collected. */
+  /** Sends the collected corrections. */
   async flush(): Promise<void> {
     const batches = [...this.#batches]
     this.#batches.clear()
@@ -86,7 +86,10 @@ export class RedisLimits implements SharedLimits {
     new Timer(AGAIN_MS, () => void this.#send(key, batch, times + 1)).unref()
   }
 
-  /** Keys of one account are in one slot of a cluster. A tenant's name is nobody's business there. */
+  /**
+   * The key of an account. A hash tag keeps its keys in one slot of a cluster; the tenant's name is
+   * stored as a digest.
+   */
   #account(key: string): string {
     return `${this.#prefix}:limit:{${digest(this.#name, key)}}`
   }
@@ -102,9 +105,9 @@ export class RedisLimits implements SharedLimits {
   }
 }
 
-/** Corrections of one key that are sent together, once. */
+/** Corrections of one key that are sent together. */
 class Batch {
-  /** By this Redis knows it when it comes a second time. */
+  /** Lets Redis ignore a batch that it has already applied. */
   readonly id = randomUUID()
   readonly done: Promise<number | undefined>
   settle!: (spent: number | undefined) => void
@@ -128,7 +131,7 @@ class Batch {
   }
 }
 
-/** How a script is told of a bucket or a window: a kind, and three numbers. */
+/** The script arguments for a bucket or a window: its kind and three numbers. */
 const termsOf = (of: LimitOrder['of']): (string | number)[] =>
   'start' in of
     ? ['window', of.start, of.end, of.limit]

@@ -1,11 +1,11 @@
 import { now, Timer } from '../core/index.js'
 import type { Connection } from './connection.js'
 
-/** How often a process says that it is there, and after how long it is forgotten. Milliseconds. */
+/** Interval of heartbeats, and the time after which a silent process is dropped. Milliseconds. */
 const BEAT_MS = 3_000
 const FORGOTTEN_MS = 10_000
 
-/** What one process tells the others. */
+/** A message from one process to the others. */
 export type Message =
   | { readonly type: 'beat'; readonly count: number }
   | { readonly type: 'deleted'; readonly cache: string; readonly key: string }
@@ -13,7 +13,7 @@ export type Message =
   | CircuitMessage
   | FreedMessage
 
-/** What has become of a circuit; `key`: the digest of its own. `ms`: how long it stays open. */
+/** A change of a circuit. `key` is a digest of its key; `ms` is how long it stays open. */
 type CircuitMessage =
   | {
       readonly type: 'opened'
@@ -28,7 +28,7 @@ type CircuitMessage =
       readonly key: string
     }
 
-/** A slot of a queue may be free for the one that waits under that name. */
+/** A slot of a queue may be free for the process `to`, which is waiting. */
 interface FreedMessage {
   readonly type: 'freed'
   readonly queue: string
@@ -37,24 +37,24 @@ interface FreedMessage {
 
 type Sent = Message & { readonly from: string }
 
-/** Hears the messages of the other processes. */
+/** Receives the messages of other processes. */
 export interface Listener {
   heard(message: Message): void
-  /** There may have been messages that nobody has heard. */
+  /** Called when messages may have been missed. */
   missed(): void
 }
 
 /**
- * Messages between the processes of a service, by Redis' publish and subscribe, which loses what is
- * sent while a connection is down. So each process hears its own heartbeats as well: where one is
- * missing, other messages may be missing, too.
+ * Messages between the processes of a service, by publish and subscribe of Redis, which loses
+ * messages while a connection is down. So each process also checks that it receives its own
+ * heartbeats: if one is missing, other messages may be missing too.
  */
 export class Messages {
   readonly #connection: Connection
   readonly #channel: string
   readonly #id: string
   readonly #listeners: Listener[] = []
-  /** When each process was heard last. */
+  /** Time of the last message of each process. */
   readonly #heardAt = new Map<string, number>()
   #beats = 0
   #lastHeard = 0
@@ -76,13 +76,13 @@ export class Messages {
     this.#listeners.push(listener)
   }
 
-  /** Nobody waits for it, and it may be lost. */
+  /** Sends a message without waiting. It may be lost. */
   send(message: Message): void {
     const text = JSON.stringify({ ...message, from: this.#id })
     void this.#connection.run((client) => client.publish(this.#channel, text))
   }
 
-  /** How many processes there are, this one among them. */
+  /** Number of processes, including this one. */
   get processes(): number {
     return Math.max(1, this.#heardAt.size)
   }
@@ -110,7 +110,7 @@ export class Messages {
   }
 
   #heardMyself(count: number): void {
-    // Only now: while nothing is heard, not even by itself, those that were there stay.
+    // Drop silent processes only while this one receives messages itself.
     const since = now() - FORGOTTEN_MS
     for (const [id, at] of this.#heardAt) if (at < since) this.#heardAt.delete(id)
     const isNext = count === this.#lastHeard + 1
@@ -123,7 +123,7 @@ export class Messages {
   }
 }
 
-/** Anybody may send to the channel. */
+/** Parses a message; other software may also send to the channel. */
 function read(text: string): Sent | undefined {
   try {
     const { type, from, count, cache, key, breaker, openings, ms, queue, to } = JSON.parse(text)
@@ -140,7 +140,7 @@ function read(text: string): Sent | undefined {
     if (type === 'freed' && typeof queue === 'string' && typeof to === 'string')
       return { type, from, queue, to }
   } catch {
-    // It is none of ours.
+    // Not a message of this library.
   }
   return undefined
 }

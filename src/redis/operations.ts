@@ -1,34 +1,34 @@
 import { inTime, now, warn } from '../core/index.js'
 
-/** In place of a result: Redis was not asked, failed, or took too long. */
+/** Returned instead of a result if Redis was not asked, failed, or took too long. */
 export const ALONE: unique symbol = Symbol('alone')
 
-/** So many failures within so long, and Redis is not asked for a while. Milliseconds. */
+/** After this many failures within `WINDOW_MS`, Redis is not asked for `REST_MS`. */
 const FAILURES = 3
 const WINDOW_MS = 10_000
 const REST_MS = 5_000
 
-/** What has been asked of Redis. */
+/** Counts of Redis operations. */
 export interface OperationCounts {
-  /** Operations that were begun. */
+  /** Operations that were started. */
   readonly operations: number
-  /** Of them, those that failed or took too long. */
+  /** Operations that failed or exceeded their time limit. */
   readonly failures: number
-  /** Decisions of this process alone, as Redis could not be asked or did not answer in time. */
+  /** Decisions that this process made alone, because Redis was unavailable or too slow. */
   readonly alone: number
 }
 
 /**
- * Operations of Redis, each with a time limit, behind a breaker of their own: a Redis that is down,
- * slow or frozen costs a few calls that time, and then nobody.
+ * Runs Redis operations with a time limit and a circuit breaker. If Redis is down or slow, only a few
+ * calls wait for the time limit; later ones skip Redis.
  */
 export class Operations {
   readonly #limitMs: number
   readonly #counts = { operations: 0, failures: 0, alone: 0 }
-  /** When the last ones failed, oldest first. */
+  /** Times of the last failures, oldest first. */
   #failedAt: number[] = []
   #restUntil = 0
-  /** After a rest one operation goes ahead, and the others wait for what becomes of it. */
+  /** Whether the single trial operation after a rest is running. Meanwhile the others skip Redis. */
   #hasTrial = false
   #running = 0
   #onIdle: (() => void) | undefined
@@ -37,7 +37,7 @@ export class Operations {
     this.#limitMs = limitMs
   }
 
-  /** What the operation gives; `ALONE` when it was not tried, failed, or took too long. */
+  /** Runs an operation. Returns `ALONE` if it was not tried, failed, or took too long. */
   async run<T>(operation: () => Promise<T>): Promise<T | typeof ALONE> {
     const isTrial = this.#restUntil > 0
     if (isTrial && (this.#hasTrial || now() < this.#restUntil)) return this.alone()
@@ -52,7 +52,7 @@ export class Operations {
     return result
   }
 
-  /** Resolves when no operation runs, or when each has had its time and one that follows it, too. */
+  /** Resolves when no operation is running, or after twice the time limit. */
   get idle(): Promise<void> {
     if (this.#running === 0) return Promise.resolve()
     const emptied = () =>
@@ -62,7 +62,7 @@ export class Operations {
     return inTime(emptied, 2 * this.#limitMs, () => {})
   }
 
-  /** Redis is known to be back. */
+  /** Called when Redis is back. */
   recovered(): void {
     this.#restUntil = 0
     this.#failedAt = []
@@ -92,7 +92,7 @@ export class Operations {
   }
 }
 
-/** What an operation gives; `ALONE` when it fails or takes longer. */
+/** Runs an operation. Returns `ALONE` if it fails or takes longer than the limit. */
 export async function attempt<T>(
   operation: () => Promise<T>,
   limitMs: number,

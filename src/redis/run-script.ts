@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { RedisClient } from './client.js'
 
-/** What a script returns: lists of texts and numbers, one in another. */
+/** The reply of a script: nested lists of strings and numbers. */
 export type ScriptReply = readonly (string | number | ScriptReply)[]
 
 const digests = new Map<string, string>()
 
-/** Runs a script that Redis may know already. */
+/** Runs a script by its digest, and sends its text only if Redis does not know it. */
 export async function runScript<Reply = ScriptReply>(
   client: RedisClient,
   script: string,
@@ -15,7 +15,7 @@ export async function runScript<Reply = ScriptReply>(
 ): Promise<Reply> {
   let sha = digests.get(script)
   if (sha === undefined) {
-    // Redis knows scripts by this digest.
+    // Redis identifies scripts by their SHA-1 digest.
     sha = createHash('sha1').update(script).digest('hex')
     digests.set(script, sha)
   }

@@ -1,6 +1,6 @@
 /**
- * What both scripts know of an account, which is a hash: of a bucket the moment at which it is full
- * again, of a window its start and what has been spent. Times are Redis' own, in milliseconds.
+ * Functions of both scripts. An account is a hash: for a bucket it has the time at which the bucket is
+ * full again, for a window its start and the spent amount. Times are in milliseconds on Redis' clock.
  */
 const ACCOUNT = `
 local account = KEYS[1]
@@ -29,8 +29,8 @@ end
 
 /**
  * Takes from all limits of an account or from none. KEYS: the account. ARGV, for each limit: its
- * unit, what the call needs, what it wants, its kind and three numbers. Returns for each: what was
- * given, how long to wait (-1: for ever), and the level.
+ * unit, the amount that the call needs, the amount that it wants, the limit's kind and three numbers.
+ * Returns for each: the amount given, the time to wait (-1: forever), and the level.
  */
 export const TAKE = `${ACCOUNT}
 local refused = false
@@ -42,7 +42,7 @@ for i = 1, #ARGV, 7 do
   local a, b, c = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6])
   if ARGV[i + 3] == 'bucket' then
     order.perMs, order.fullAt = b, fullAt(order.unit)
-    -- What a microsecond fills is rounding.
+    -- Tolerate a rounding error of one microsecond's refill.
     order.level = a - (order.fullAt - now) * b
     local missing = math.min(order.need, a) - order.level - b / 1000
     if missing > 0 then
@@ -54,7 +54,7 @@ for i = 1, #ARGV, 7 do
     local before = spent(order.unit, a, b)
     order.level = before or 0
     if before == nil then
-      -- A window that is over, by a clock that is late: the next one is asked for soon.
+      -- The caller's clock is late and its window is over; let it retry soon.
       order.wait = 1000
     elseif order.need > c then
       order.wait = -1
@@ -90,9 +90,9 @@ return replies
 `
 
 /**
- * Corrects what was taken, once. KEYS: the account, and what marks these corrections as made. ARGV,
- * for each: unit, amount, kind and three numbers. Returns what has been spent in a window when four
- * fifths of it are, once a window; else an empty text.
+ * Corrects taken amounts, once. KEYS: the account, and a marker that these corrections were applied.
+ * ARGV, for each: unit, amount, kind and three numbers. Returns the spent amount of a window when it
+ * first reaches 80 % of the limit, else an empty string.
  */
 export const CORRECT = `${ACCOUNT}
 if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', 120000) then return {''} end
@@ -104,14 +104,14 @@ for i = 1, #ARGV, 6 do
     if b > 0 then
       local before = fullAt(unit)
       local after = math.max(now, before + amount / b)
-      -- Estimates that were far too low do not keep a key out for hours.
+      -- Limit the debt, so that an estimate that was far too low does not block a key for hours.
       if amount > 0 then after = math.max(before, math.min(after, now + (a + c) / b)) end
       redis.call('HSET', account, unit, text(after))
       keepUntil(after)
     end
   else
     local before = spent(unit, a, b)
-    -- What belongs to a window that is over is no concern of the new one.
+    -- Ignore corrections of a window that is over.
     if before then
       local after = math.max(0, before + amount)
       redis.call('HSET', account, unit .. ':spent', text(after))

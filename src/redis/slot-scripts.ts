@@ -1,8 +1,9 @@
-/** Who waits asks at least so often; after the longer time it is gone. Milliseconds. */
+/** A waiting process that has not asked for this long is removed from the line. Milliseconds. */
 const GONE_MS = 1_000
 
-// KEYS: the slots that are taken, by when their leases end; the line of those who wait, by when their
-// turn was or they came; when each of them has asked last. Times are Redis' own, in milliseconds.
+// KEYS, all sorted sets: taken slots by the end of their leases; the line of waiting processes by the
+// time of their arrival or last turn; the same processes by the time at which they last asked. Times
+// are in milliseconds on Redis' clock.
 
 const LINE = `
 local slots, line, seen = KEYS[1], KEYS[2], KEYS[3]
@@ -29,9 +30,9 @@ end
 `
 
 /**
- * Takes a slot, unless none is free beside those for whoever is ahead in the line. ARGV: the slot,
- * how many there are, its lease, who asks, and how many calls of it wait; 0: it stays out of the
- * line. Returns 1 or 0, then those of the line who may take what is free.
+ * Takes a slot if there are more free slots than processes ahead in the line. ARGV: the slot, the
+ * number of slots, the lease, the process, and the number of its waiting calls (0: do not join the
+ * line). Returns 1 or 0, then the processes in the line that may take free slots.
  */
 export const TAKE = `${LINE}
 local limit, ms, who, waiting = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -41,7 +42,7 @@ local taken = 0
 if free > ahead then
   keep(ARGV[1], ms)
   taken, free = 1, free - 1
-  -- Its next turn comes after those of the others.
+  -- Move the process to the end of the line.
   if waiting > 0 then leave(who) end
   waiting = waiting - 1
 end
@@ -54,18 +55,18 @@ end
 return {taken, unpack(first(free))}
 `
 
-/** Gives slots back. ARGV: those. Returns those of the line who may take them. */
+/** Releases slots. ARGV: the slots. Returns the processes in the line that may take them. */
 export const GIVE_BACK = `${LINE}
 return first(redis.call('ZREM', slots, unpack(ARGV)))
 `
 
-/** Keeps slots, also those that are not known. ARGV, for each: the slot, its lease. */
+/** Renews leases, and adds unknown ones. ARGV, for each: the slot, its lease. */
 export const KEEP = `${LINE}
 for i = 1, #ARGV, 2 do keep(ARGV[i], tonumber(ARGV[i + 1])) end
 return 0
 `
 
-/** Leaves the line. ARGV: who. Returns who is the first of it now, as a slot may have been kept free. */
+/** Leaves the line. ARGV: the process. Returns the first one in the line, which may take its slot. */
 export const LEAVE = `${LINE}
 leave(ARGV[1])
 return first(1)

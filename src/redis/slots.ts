@@ -7,39 +7,39 @@ import { runScript } from './run-script.js'
 import { GIVE_BACK, KEEP, LEAVE, TAKE } from './slot-scripts.js'
 
 /**
- * A slot is kept until the deadline of its call and for so long beyond it, but for no more than twice
- * as long: it is renewed at a third, and those of a process that was killed should come back soon.
- * Milliseconds.
+ * Duration of a slot's lease: until the deadline of its call and this much longer, but at most twice
+ * this value, so that the slots of a killed process are freed soon. Leases are renewed after a third
+ * of it. Milliseconds.
  */
 const LEASE_MS = 30_000
 
-/** After so long Redis is told again of slots that it was told of in vain. Milliseconds. */
+/** Delay before a failed update of slots is repeated. Milliseconds. */
 const AGAIN_MS = 1_000
-/** Of these, as many by one command. */
+/** Maximum number of slots per command. */
 const AT_ONCE = 1_000
 
-/** A slot as Redis knows it. */
+/** The lease of a slot in Redis. */
 interface Lease {
   readonly id: string
-  /** Whether it is known, or may be, that it was taken. */
+  /** Whether the slot was, or may have been, taken in Redis. */
   isTaken: boolean
 }
 
-/** The slots of one queue in Redis: a sorted set of leases, by Redis' own clock. */
+/** The slots of one queue in Redis: a sorted set of leases. Times are on Redis' clock. */
 export class RedisSlots implements SharedSlots {
   readonly #connection: Connection
   readonly #messages: Messages
   readonly #queue: string
-  /** In one slot of a cluster. */
+  /** Keys with one hash tag, so that they are in one slot of a cluster. */
   readonly #keys: string[]
   readonly #leaseMs: number
-  /** By this the others know who waits. */
+  /** Identifies this process in the waiting line. */
   readonly #id = randomUUID()
   #count = 0
   readonly #leases = new Map<SharedSlot, Lease>()
-  /** What could not be given back, and when its lease has ended at the latest. */
+  /** Leases that could not be released, with the latest time of their end. */
   readonly #owed = new Map<string, number>()
-  /** How often Redis was asked in vain since it knew all leases. */
+  /** Number of failed operations since Redis last knew all leases. */
   #failures = 0
   #renewal: Timer | undefined
   #again: Timer | undefined
@@ -79,7 +79,7 @@ export class RedisSlots implements SharedSlots {
   }
 
   async take(slot: SharedSlot, limit: number, waiting: number): Promise<boolean | null> {
-    // First what Redis has not heard of, or it would give out more than there is.
+    // First register leases that Redis does not know; otherwise it would hand out too many slots.
     if (this.#failures > 0) void this.#renew()
     const lease = { id: `${this.#id}:${++this.#count}`, isTaken: false }
     this.#leases.set(slot, lease)
@@ -118,7 +118,7 @@ export class RedisSlots implements SharedSlots {
     for (const id of ids) if (!this.#owed.has(id)) this.#owed.set(id, until)
   }
 
-  /** Redis was asked in vain: it is told again what it may not know. */
+  /** Repeats failed updates. */
   #tryAgain(): void {
     this.#again = undefined
     if (this.#failures > 0) void this.#renew()
@@ -135,7 +135,7 @@ export class RedisSlots implements SharedSlots {
     }).unref()
   }
 
-  /** Tells Redis of all slots that are held here, whether or not it knows them. */
+  /** Renews all leases of this process, including those that Redis does not know. */
   async #renew(): Promise<void> {
     const failures = this.#failures
     const kept = [...this.#leases].flatMap(([slot, { id, isTaken }]) =>
@@ -149,7 +149,7 @@ export class RedisSlots implements SharedSlots {
     return Math.ceil(this.#leaseMs + Math.min(Math.max(0, deadline - now()), this.#leaseMs))
   }
 
-  /** Those of the line who may take a slot, this one perhaps among them. */
+  /** Notifies the processes that may take a slot, which may include this one. */
   #call(first: readonly string[]): void {
     for (const id of first)
       if (id === this.#id) this.#freed()

@@ -2,19 +2,19 @@ import type { ConnectionOptions } from 'bullmq'
 import { ConfigError, isThenable, sleep } from '../../core/index.js'
 import type { RedisClient } from '../client.js'
 
-/** The job that lines up the lines of a batch. */
+/** Name of the job that enqueues the lines of a batch. */
 export const PREPARE = 'prepare'
 
-/** BullMQ's settings for all of our jobs: `retry()` owns the retries, and results are kept by us. */
+/** Job options. `retry()` does the retries, and this library stores the results itself. */
 export const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true } as const
 
-/** What is used of the peer. */
+/** The used exports of the peer. */
 export type BullMQ = Pick<
   typeof import('bullmq'),
   'Queue' | 'Worker' | 'DelayedError' | 'WaitingError'
 >
 
-/** The peer. It is awaited inside the `try`: by this bundlers know that it may be missing. */
+/** Loads the optional peer. The `await` inside `try` shows bundlers that it may be missing. */
 export async function loadBullMQ(): Promise<BullMQ> {
   try {
     return await import('bullmq')
@@ -27,18 +27,17 @@ export async function loadBullMQ(): Promise<BullMQ> {
 }
 
 /**
- * A client in the form that BullMQ takes. BullMQ asks again at once when a command has failed, so
- * that a client that refuses commands at once would keep the process from doing anything else: what
- * fails fails a little later.
+ * Adapts a client for BullMQ. BullMQ retries a failed command immediately, so commands that fail
+ * immediately would make it loop and block the process. Failures are therefore delayed a little.
  *
- * BullMQ knows no clusters of the package `redis`. But all keys of a queue are in one slot, and the
- * client finds the server, so it is enough to show when there is a connection.
+ * BullMQ does not support clusters of the package `redis`. All keys of a queue are in one slot, and
+ * the client finds its server, so BullMQ only needs to see whether there is a connection.
  */
 export function connectionOf(client: RedisClient): ConnectionOptions {
   return paced(client) as unknown as ConnectionOptions
 }
 
-/** How much later. Milliseconds. */
+/** Delay of failures. Milliseconds. */
 const LATER_MS = 50
 
 function paced(client: RedisClient): RedisClient {
@@ -63,7 +62,7 @@ function paced(client: RedisClient): RedisClient {
       if (typeof name === 'string' && Object.hasOwn(own, name)) return own[name]
       const value = Reflect.get(target, name) as unknown
       if (typeof value !== 'function') return value
-      // Its fields are private, and not the proxy's.
+      // Call it on the target: private fields are not accessible through the proxy.
       return (...args: unknown[]) => failingLater(value.apply(target, args))
     },
   })

@@ -2,7 +2,7 @@ import { ClosedError, inTime } from '../../core/index.js'
 import { createRedisClient, type RedisClient } from '../client.js'
 import { runScript } from '../run-script.js'
 
-/** Longest time for one operation. Milliseconds. */
+/** Time limit of one operation. Milliseconds. */
 const LONGEST_MS = 10_000
 
 export interface ConnectionsOptions {
@@ -10,7 +10,7 @@ export interface ConnectionsOptions {
   readonly client: RedisClient | undefined
 }
 
-/** Connections for jobs: what a promise hangs on waits longer than what has a way around Redis. */
+/** Connections for batches. Their time limits are longer, as batches cannot continue without Redis. */
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #opened = new Set<RedisClient>()
@@ -21,32 +21,32 @@ export class Connections {
     this.#options = options
   }
 
-  /** The connection of our own scripts, on which everything fails while Redis cannot be reached. */
+  /** The connection for scripts. Its commands fail immediately while Redis is unreachable. */
   async commands(): Promise<RedisClient> {
     this.#commands ??= this.open({ waits: false })
     try {
       return await this.#commands
     } catch (error) {
-      // The next one tries again.
+      // The next command connects again.
       this.#commands = undefined
       throw error
     }
   }
 
-  /** One more connection. With `waits` its commands wait for Redis to be back. */
+  /** Opens another connection. With `waits` its commands wait until Redis is back. */
   async open({ waits }: { waits: boolean }): Promise<RedisClient> {
     const { url, client } = this.#options
     const made =
       client === undefined
         ? await createRedisClient(url as string, { waits })
         : client.duplicate(client.masters === undefined ? { disableOfflineQueue: !waits } : {})
-    // Whoever waits for a command hears of it; nobody else need to.
+    // Errors reject the commands; the event needs no further handling.
     made.on('error', () => {})
     if (this.#isClosed) throw new ClosedError('The batches are closed.')
     this.#opened.add(made)
     const connected = made.connect()
     connected.catch(() => {})
-    // A cluster takes nothing before it knows its servers, and does not try again by itself.
+    // A cluster accepts no commands before it knows its servers, and does not reconnect by itself.
     if (made.masters !== undefined) await this.#settled(made, connected)
     else if (!waits)
       await inTime(
@@ -57,7 +57,7 @@ export class Connections {
     return made
   }
 
-  /** Runs one of our scripts. */
+  /** Runs a script. */
   async run<Reply>(script: string, keys: string[], args: readonly (string | number)[] = []) {
     const client = await this.commands()
     return inTime(
@@ -69,7 +69,7 @@ export class Connections {
     )
   }
 
-  /** @throws whatever keeps a cluster from being reached */
+  /** Waits until a cluster is connected. @throws the error if it cannot be reached */
   async #settled(cluster: RedisClient, connected: Promise<unknown>): Promise<void> {
     try {
       await connected
@@ -79,13 +79,13 @@ export class Connections {
     }
   }
 
-  /** Ends a connection. */
+  /** Closes a connection. */
   end(client: RedisClient): void {
     this.#opened.delete(client)
     try {
       client.destroy()
     } catch {
-      // It was closed already.
+      // Already closed.
     }
   }
 
@@ -95,7 +95,7 @@ export class Connections {
   }
 }
 
-/** Resolves when the first attempt to connect has been made, whatever came of it. */
+/** Resolves after the first attempt to connect, successful or not. */
 function firstAttempt(client: RedisClient, connected: Promise<unknown>): Promise<unknown> {
   const failed = new Promise<void>((resolve) => client.on('error', resolve))
   return Promise.race([connected.catch(() => {}), failed])

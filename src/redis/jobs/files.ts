@@ -4,10 +4,10 @@ import type { Connections } from './connections.js'
 import type { JobKeys } from './keys.js'
 import { ADD_PIECES, DELETE_FILE, GET, KEEP_FILE, LIST, RESULTS } from './scripts.js'
 
-/** Pieces that are read at once. */
+/** Number of pieces per read. */
 const PART = 4
 
-/** Files in Redis: what is known of each in a hash, its pieces in a list. */
+/** Files in Redis. Each has a hash for its fields and a list for its pieces. */
 export class RedisFiles implements SharedFiles {
   readonly #connections: Connections
   readonly #keys: JobKeys
@@ -65,7 +65,7 @@ export class RedisFiles implements SharedFiles {
   }
 }
 
-/** How `LIST` is told of a part. */
+/** The arguments of `LIST` for a page. */
 export const partArgs = (prefix: string, { after, limit, reversed = false }: ListPart) => [
   prefix,
   limit,
@@ -73,7 +73,7 @@ export const partArgs = (prefix: string, { after, limit, reversed = false }: Lis
   ...(after === undefined ? [] : [after.at, after.id]),
 ]
 
-/** A hash's fields by their names. */
+/** Converts a reply of `HGETALL` to an object. */
 export function fieldsOf(fields: readonly string[]): Record<string, string> {
   const all: Record<string, string> = Object.create(null)
   for (let i = 0; i < fields.length; i += 2) all[fields[i] as string] = fields[i + 1] as string

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { digest } from '../../core/index.js'
 
 /**
- * The names of what batches have in Redis. All of them have one hash tag: in a cluster they are on
- * one server, as BullMQ's scripts and ours need several at once.
+ * The names of the keys of batches. All have the same hash tag, so that in a cluster they are on one
+ * server: the scripts of BullMQ and of this library need several keys at once.
  */
 export class JobKeys {
-  /** Beginning of BullMQ's own keys. */
+  /** Prefix of BullMQ's own keys. */
   readonly prefix: string
   readonly #beginning: string
 
@@ -15,17 +15,17 @@ export class JobKeys {
     this.#beginning = `${this.prefix}:of:`
   }
 
-  /** Batches that have not ended. */
+  /** The list of batches that have not ended. */
   get open(): string {
     return `${this.#beginning}open`
   }
 
-  /** Beginning of the keys of batches. */
+  /** Prefix of the keys of batches. */
   get batches(): string {
     return `${this.#beginning}batch:`
   }
 
-  /** Beginning of the keys of files. */
+  /** Prefix of the keys of files. */
   get files(): string {
     return `${this.#beginning}file:`
   }
@@ -38,18 +38,18 @@ export class JobKeys {
     return this.files + id
   }
 
-  /** What belongs to a batch or a file, or to one that is being uploaded. */
+  /** The key for a part of a batch, of a file, or of an upload. */
   part(of: 'batch' | 'file' | 'upload', id: string, part: string): string {
     return `${this.#beginning}${part}:${of}:${id}`
   }
 
-  /** The list of an owner. Their names are nobody's business there. */
+  /** The list of an owner. The key contains a digest, not the owner's name. */
   list(of: 'batches' | 'files', owner: string): string {
     return `${this.#beginning}${of}:${digest(owner)}`
   }
 }
 
-/** The id of the job that lines up a batch's lines. No line has it, as keys are never missing. */
+/** The id of the job that enqueues a batch's lines. Ids of lines differ, because they have a key. */
 export const prepareIdOf = (batch: string): string =>
   createHash('sha256')
     .update(JSON.stringify([batch]))

@@ -1,16 +1,16 @@
-/** What all scripts have in common. Times are Redis' own, in milliseconds. */
+/** Shared by the scripts. Times are in milliseconds on Redis' clock. */
 const TIME = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function whole(number) return string.format('%d', number) end
 `
 
-/** Values that go with an upload which nobody ends are forgotten after so long. Milliseconds. */
+/** Lifetime of the parts of an unfinished upload. Milliseconds. */
 const UPLOAD_MS = 3600000
 
 /**
- * Adds lines to a batch that is being accepted. KEYS: its keys and its texts. ARGV: key and text of
- * each.
+ * Adds lines to a batch that is being uploaded. KEYS: its keys and its texts. ARGV: key and text of
+ * each line.
  */
 export const ADD_LINES = `
 for i = 1, #ARGV, 2 do
@@ -22,9 +22,9 @@ redis.call('PEXPIRE', KEYS[2], ${UPLOAD_MS})
 `
 
 /**
- * Accepts a batch. KEYS: the batch, its keys and texts, those that were uploaded, the list of its
- * owner, the open batches. ARGV: id, owner, about, digest, total, expireMs, keepMs, status. Returns
- * `added`, `same` or `other`.
+ * Accepts a batch. KEYS: the batch, its keys and texts, the uploaded keys and texts, the owner's list,
+ * the open batches. ARGV: id, owner, about, digest, total, expireMs, keepMs, status. Returns `added`,
+ * or if the batch exists `same` (equal digest) or `other`.
  */
 export const ACCEPT = `${TIME}
 local known = redis.call('HGET', KEYS[1], 'digest')
@@ -51,14 +51,14 @@ end
 return 'added'
 `
 
-/** What is known of a batch. KEYS: the batch. Returns Redis' time, and fields with their values. */
+/** Reads a batch. KEYS: the batch. Returns Redis' time, and the fields with their values. */
 export const GET = `${TIME}
 return {whole(now), redis.call('HGETALL', KEYS[1])}
 `
 
 /**
- * A part of a list, each entry as `GET` returns it. KEYS: the list. ARGV: beginning of the entries'
- * keys, how many, which order, and the moment and the id behind which it begins, if it does.
+ * Reads a page of a list, each entry with its fields and values. KEYS: the list. ARGV: prefix of the
+ * entries' keys, size of the page, order, and the time and id of the entry before the page, if any.
  */
 export const LIST = `
 local prefix, limit, reversed = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'reversed'
@@ -91,9 +91,9 @@ return found
 `
 
 /**
- * A line's turn. KEYS: the batch, its texts, how often its lines began, those that are done. ARGV:
- * the line's key, and how often a line may begin. Returns what is to be done with it: `run` with its
- * owner, about and text, `gone`, `done`, `lost`, `cancelled` or `expired`.
+ * Starts a line. KEYS: the batch, its texts, the run counts of its lines, its finished lines. ARGV:
+ * the line's key, and the maximum number of runs. Returns `run` with owner, about and text if the line
+ * is to run, else the reason why not: `gone`, `done`, `lost`, `cancelled` or `expired`.
  */
 export const BEGIN = `${TIME}
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -112,15 +112,15 @@ local known = redis.call('HMGET', KEYS[1], 'owner', 'about')
 return {'run', known[1], known[2], text}
 `
 
-/** A line that began is put back. KEYS: how often lines began. ARGV: its key. */
+/** Uncounts a run of a line that is returned to the queue. KEYS: the run counts. ARGV: its key. */
 export const PUT_BACK = `
 if redis.call('HINCRBY', KEYS[1], ARGV[1], -1) <= 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end
 `
 
 /**
- * Writes results down, each once, and ends the batch with the last one. KEYS: the batch, its keys,
- * texts, beginnings, done lines, results of completed and of other lines, the open batches. ARGV:
- * `waiting` to leave out lines that have begun, or empty; then of each result: key, kind, text, bytes.
+ * Stores results, each once, and ends the batch with the last one. KEYS: the batch, its keys, texts,
+ * run counts, finished lines, results of completed and of other lines, the open batches. ARGV:
+ * `waiting` to skip lines that are running, or empty; then for each result: key, kind, text, bytes.
  */
 export const FINISH = `${TIME}
 local batch, keys, texts, begun, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -149,7 +149,7 @@ redis.call('UNLINK', texts, begun, keys)
 for _, key in ipairs({batch, done, KEYS[6], KEYS[7]}) do redis.call('PEXPIRE', key, counts[6]) end
 `
 
-/** No more lines of a batch begin. KEYS: the batch. ARGV: `cancelling` or `expiring`. */
+/** Prevents further lines of a batch from starting. KEYS: the batch. ARGV: `cancelling` or `expiring`. */
 export const CLOSE = `${TIME}
 local status = redis.call('HGET', KEYS[1], 'status')
 if status == 'preparing' or status == 'running' then
@@ -159,7 +159,7 @@ end
 return status
 `
 
-/** All lines of a batch are in the line. KEYS: the batch. */
+/** Marks a batch as running when all its lines are enqueued. KEYS: the batch. */
 export const PREPARED = `${TIME}
 if redis.call('HGET', KEYS[1], 'status') == 'preparing' then
   redis.call('HSET', KEYS[1], 'status', 'running', 'startedAt', whole(now))
@@ -167,8 +167,8 @@ end
 `
 
 /**
- * Lines that have no result. KEYS: the batch's keys, and its done lines. ARGV: from which line to
- * which. Returns for each line of them its key, or an empty text.
+ * Finds lines without a result. KEYS: the batch's keys, and its finished lines. ARGV: indices of the
+ * first and last line. Returns the key of each line, or an empty string if it has a result.
  */
 export const UNDONE = `
 local keys = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
@@ -178,12 +178,12 @@ end
 return keys
 `
 
-/** Results from one on. KEYS: the list. ARGV: the first, and the last. */
+/** Reads results. KEYS: the list. ARGV: indices of the first and the last. */
 export const RESULTS = `
 return redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
 `
 
-/** Deletes results. KEYS: the batch, and the list. ARGV: which. */
+/** Deletes the results of an ended batch. KEYS: the batch, and the list. ARGV: their kind. */
 export const DROP = `
 if redis.call('HEXISTS', KEYS[1], 'endedAt') == 1 then
   redis.call('UNLINK', KEYS[2])
@@ -192,8 +192,8 @@ end
 `
 
 /**
- * Open batches. KEYS: the list. ARGV: beginning of their keys. Returns Redis' time, and of each: id,
- * status, total, how many are done, creation and expiry.
+ * Lists open batches. KEYS: the list. ARGV: prefix of their keys. Returns Redis' time, and for each
+ * batch: id, status, total, number of finished lines, creation and expiry.
  */
 export const OPEN = `${TIME}
 local found = {}
@@ -209,15 +209,15 @@ end
 return {whole(now), found}
 `
 
-/** Adds pieces to a file that is being kept. KEYS: its pieces. ARGV: the pieces. */
+/** Adds pieces to a file that is being uploaded. KEYS: its pieces. ARGV: the pieces. */
 export const ADD_PIECES = `
 for _, piece in ipairs(ARGV) do redis.call('RPUSH', KEYS[1], piece) end
 redis.call('PEXPIRE', KEYS[1], ${UPLOAD_MS})
 `
 
 /**
- * Keeps a file. KEYS: the file, its pieces, those that were uploaded, the list of its owner. ARGV:
- * id, owner, about, bytes, keepMs. Returns its fields.
+ * Stores a file. KEYS: the file, its pieces, the uploaded pieces, the owner's list. ARGV: id, owner,
+ * about, bytes, keepMs. Returns its fields.
  */
 export const KEEP_FILE = `${TIME}
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'owner', ARGV[2], 'about', ARGV[3], 'bytes', ARGV[4],
@@ -231,7 +231,7 @@ redis.call('ZADD', KEYS[4], now, ARGV[1])
 return redis.call('HGETALL', KEYS[1])
 `
 
-/** Deletes a file. KEYS: the file, its pieces. Returns how many there were. */
+/** Deletes a file. KEYS: the file, its pieces. Returns 1 if it existed, else 0. */
 export const DELETE_FILE = `
 redis.call('UNLINK', KEYS[2])
 return redis.call('UNLINK', KEYS[1])

@@ -17,15 +17,15 @@ import { fieldsOf, partArgs, RedisFiles } from './files.js'
 import { JobKeys, prepareIdOf } from './keys.js'
 import { ACCEPT, ADD_LINES, CLOSE, DROP, FINISH, GET, LIST, RESULTS, UNDONE } from './scripts.js'
 
-/** Results and keys that are read at once. */
+/** Number of results or keys per read. */
 const PART = 500
-/** How long it may take until BullMQ can be used. Milliseconds. */
+/** Time limit for BullMQ to get ready. Milliseconds. */
 const READY_MS = 10_000
-/** How often and how soon it is tried again to accept what has been uploaded. Milliseconds. */
+/** Number of attempts to accept an upload, and the delay between them. Milliseconds. */
 const ACCEPT_TIMES = 5
 const ACCEPT_AGAIN_MS = 400
 
-/** Batches as they are in Redis. */
+/** Stores batches in Redis. */
 export class JobStore implements Omit<SharedJobs, 'work'> {
   readonly files: RedisFiles
   readonly keys: JobKeys
@@ -73,7 +73,7 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
     ]
     const of = [id, owner, about, digest(), total, expireMs, keepMs, ended ?? 'preparing']
     const accepted = await this.#accept(names, of)
-    // Where this does not come about, workers find it the next time they look.
+    // If this fails, the sweeper of a worker does it later.
     if (accepted !== 'other' && ended === undefined)
       await this.prepareLater(queue, id).catch(() => {})
     return accepted
@@ -120,7 +120,7 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
     this.connections.close()
   }
 
-  /** BullMQ's queue. It is opened when it is first needed. */
+  /** BullMQ's queue, opened on first use. */
   queue(): Promise<Queue> {
     this.#queue.opened ??= this.#open().catch((error: unknown) => {
       this.#queue.opened = undefined
@@ -133,12 +133,12 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
     return this.#name
   }
 
-  /** Has the lines of a batch lined up by a worker. Once more does no harm. */
+  /** Adds the job that enqueues the lines of a batch. Adding it twice is harmless. */
   async prepareLater(queue: Queue, id: string): Promise<void> {
     await queue.add(PREPARE, { batch: id }, { ...JOB_OPTIONS, jobId: prepareIdOf(id) })
   }
 
-  /** Writes results down. Those of lines that have one already are left out. */
+  /** Stores results. Lines that already have a result keep it. */
   async finish(
     id: string,
     results: readonly { key: string; kind: string; text: string; bytes: number }[],
@@ -150,7 +150,7 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
     await this.connections.run(FINISH, names, [which === 'waiting' ? which : '', ...of])
   }
 
-  /** Walks through the lines that have no result, in parts, with the place of the first line of each. */
+  /** Visits the lines without a result, in parts, with the index of each part's first line. */
   async eachUndone(
     id: string,
     visit: (keys: readonly string[], from: number) => Promise<void>,
@@ -175,7 +175,7 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
       connection: connectionOf(client),
       prefix: this.keys.prefix,
     })
-    // Whoever waits for a command hears of it.
+    // Errors reject the commands; the event needs no further handling.
     queue.on('error', () => {})
     try {
       await inTime(
@@ -186,19 +186,19 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
         },
       )
     } catch (error) {
-      // It would never get ready.
+      // After a failure the queue never gets ready.
       await queue.close().catch(() => {})
       throw error
     }
     return queue
   }
 
-  /** Where the connection breaks while it is asked, nobody knows whether it was accepted. */
+  /** Accepts an upload. If the connection breaks, it is unknown whether it was accepted, so retries. */
   async #accept(names: string[], of: readonly (string | number)[]) {
     for (let times = 1; ; times++) {
       try {
         const accepted = await this.connections.run<'added' | 'same' | 'other'>(ACCEPT, names, of)
-        // What is the same the second time may have been accepted the first time.
+        // `same` on a retry means that an earlier attempt was accepted.
         return accepted === 'same' && times > 1 ? 'added' : accepted
       } catch (error) {
         if (times === ACCEPT_TIMES) throw error

@@ -2,7 +2,7 @@ import { Timer } from '../../core/index.js'
 import { OPEN } from './scripts.js'
 import type { JobStore } from './store.js'
 
-/** A batch that has not ended, as `OPEN` tells of it. */
+/** A batch that has not ended, as returned by `OPEN`. */
 type OpenBatch = [
   id: string,
   status: string,
@@ -13,15 +13,14 @@ type OpenBatch = [
 ]
 
 /**
- * Looks after batches that nobody else looks after: those that are overdue, that were being
- * cancelled or accepted by a process that died, or whose jobs a Redis has forgotten that lost what
- * it was told last.
+ * Takes care of abandoned batches: those that have expired, those that were being cancelled or
+ * accepted when a process died, and those whose jobs were lost because Redis lost its last writes.
  */
 export class Sweeper {
   readonly #jobs: JobStore
   #timer: Timer | undefined
   #isStopped = false
-  /** Whether jobs were missing when it looked last: results may just have been on their way. */
+  /** Whether jobs were missing at the last check. One check is not enough: a result may be in transit. */
   #wasShort = false
 
   constructor(jobs: JobStore) {
@@ -31,7 +30,7 @@ export class Sweeper {
   start(): void {
     if (this.#isStopped) return
     void this.#sweep()
-      // The next time.
+      // The next check tries again.
       .catch(() => {})
       .then(() => {
         if (this.#isStopped) return
@@ -66,7 +65,7 @@ export class Sweeper {
     await this.#lineUpAgain(running, missing)
   }
 
-  /** Where there are fewer jobs than lines without a result, lines are lined up again. */
+  /** Enqueues lines again if there are fewer jobs than lines without a result. */
   async #lineUpAgain(running: readonly string[], undone: number): Promise<void> {
     const queue = await this.#jobs.queue()
     const counts = await queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed')

@@ -17,24 +17,24 @@ import { BEGIN, PREPARED, PUT_BACK } from './scripts.js'
 import type { JobStore } from './store.js'
 import { Sweeper } from './sweeper.js'
 
-/** A line runs once more when its worker has died, and not a third time. */
+/** Maximum number of runs of a line: one more if its worker has died. */
 const MOST_RUNS = 2
-/** What could not be told to Redis is told again after so long. Milliseconds. */
+/** Delay before a failed write to Redis is repeated. Milliseconds. */
 const AGAIN_MS = 500
-/** Batches take turns: so many lines of one, then of the others. */
+/** Batches take turns: this many lines of one, then as many of the others. */
 const TURN = 20
-/** The largest number that BullMQ takes for a job's place. */
+/** The largest priority value that BullMQ accepts. */
 const LAST_TURN = 2_097_152
-/** How long the end of the connections may take. Milliseconds. */
+/** Time limit for closing the connections. Milliseconds. */
 const GRACE_MS = 5_000
 
-/** What a job of ours says. */
+/** The data of a job. */
 interface JobData {
   readonly batch: string
   readonly key: string
 }
 
-/** By these BullMQ is told what becomes of a job that is not done. */
+/** Errors that tell BullMQ to delay a job or to return it to the queue. */
 interface Signals {
   readonly Delayed: new () => Error
   readonly Waiting: new () => Error
@@ -42,13 +42,13 @@ interface Signals {
 
 type Reply = ['run', owner: string, about: string, text: string] | ['gone' | 'done' | UnrunReason]
 
-/** Takes lines of all batches of its name, from whichever process they came, and runs them. */
+/** Runs lines of all batches with the same name, whichever process accepted them. */
 export class RedisWorker implements JobWorker {
   readonly #jobs: JobStore
   readonly #concurrency: number
   readonly #aborting = new AbortController()
   readonly #sweeper: Sweeper
-  /** By the jobs' ids: a job that comes again while it runs here is the same run. */
+  /** Running jobs by id. A job that BullMQ delivers again while it runs here joins that run. */
   readonly #running = new Map<string, Promise<JobResult | { laterMs: number }>>()
   readonly #opened: Promise<void>
   #client: RedisClient | undefined
@@ -61,14 +61,14 @@ export class RedisWorker implements JobWorker {
     this.#concurrency = concurrency
     this.#sweeper = new Sweeper(jobs)
     this.#opened = this.#open()
-    // Only what is missing ends the tries.
+    // It retries until Redis is back; only a missing package is an error.
     this.#opened.catch((error: Error) => warn(error.message))
   }
 
   async close(timeoutMs: number): Promise<void> {
     this.#isClosed = true
     this.#sweeper.stop()
-    // It waits for Redis, and has begun nothing.
+    // Still waiting for Redis: nothing has been started.
     if (this.#worker === undefined) return this.#end()
     const closed = this.#opened.then(
       () => this.#worker?.close(),
@@ -103,7 +103,7 @@ export class RedisWorker implements JobWorker {
     }
   }
 
-  /** A worker that could not be got ready never will be: then it is another one's turn. */
+  /** Starts a worker. One that fails to get ready never will, so the caller creates another. */
   async #begin(Worker: BullMQ['Worker']): Promise<void> {
     const client = await this.#jobs.connections.open({ waits: true })
     this.#client = client
@@ -115,12 +115,12 @@ export class RedisWorker implements JobWorker {
       concurrency: this.#concurrency,
       lockDuration: stalledMs,
       stalledInterval: stalledMs,
-      // Our own scripts count how often a line has begun: a lock that was lost is no run.
+      // The scripts count the runs of a line themselves. A lost lock is not a run.
       maxStalledCount: Number.MAX_SAFE_INTEGER,
       runRetryDelay: AGAIN_MS,
       autorun: false,
     })
-    // It goes on by itself.
+    // The worker recovers by itself.
     worker.on('error', () => {})
     try {
       await worker.waitUntilReady()
@@ -146,7 +146,7 @@ export class RedisWorker implements JobWorker {
     if ('laterMs' in outcome) await this.#handBack(job, token, outcome.laterMs)
   }
 
-  /** Adds a job for each line that has no result. Those that are there already are left as they are. */
+  /** Adds a job for each line without a result. Existing jobs are not changed. */
   async #prepare(batch: string): Promise<void> {
     await this.#untilDone(() => this.#lineUp(batch))
   }
@@ -163,7 +163,7 @@ export class RedisWorker implements JobWorker {
           priority: Math.min(1 + Math.floor((from + i) / TURN), LAST_TURN),
         },
       }))
-      // Faster, but it fails where Redis does not know the script by heart.
+      // `addBulk` is faster, but fails if Redis has not cached its script.
       await queue
         .addBulk(jobs)
         .catch(() => Promise.all(jobs.map(({ name, data, opts }) => queue.add(name, data, opts))))
@@ -171,7 +171,7 @@ export class RedisWorker implements JobWorker {
     await this.#jobs.connections.run(PREPARED, [this.#jobs.keys.batch(batch)])
   }
 
-  /** Runs a line and writes its result down. */
+  /** Runs a line and stores its result. */
   async #line(batch: string, key: string): Promise<JobResult | { laterMs: number }> {
     const { keys, connections, runner } = this.#jobs
     const part = (name: string) => keys.part('batch', batch, name)
@@ -193,31 +193,31 @@ export class RedisWorker implements JobWorker {
     return outcome
   }
 
-  /** What was paid for is kept until it can be written down. */
+  /** Stores a result. Retries until it succeeds, because the result has been paid for. */
   async #finish(batch: string, key: string, result: JobResult): Promise<void> {
     await this.#untilDone(() => this.#jobs.finish(batch, [{ key, ...result }]))
   }
 
-  /** Gives the line's job back to BullMQ, which wants to be told by an error. */
+  /** Returns a job to BullMQ, by throwing the error that BullMQ expects. */
   async #handBack(job: BullJob, token: string | undefined, laterMs: number): Promise<never> {
     const { Delayed, Waiting } = this.#signals as Signals
     try {
       if (laterMs > 0) await job.moveToDelayed(wallTime() + laterMs, token)
       else await job.moveToWait(token)
     } catch {
-      // It is found when its lock has run out.
+      // BullMQ returns the job to the queue when its lock expires.
     }
     throw laterMs > 0 ? new Delayed() : new Waiting()
   }
 
-  /** Asks until there is an answer: undefined only when the worker is closed before. */
+  /** Retries until it succeeds. Returns `undefined` only if the worker is closed first. */
   async #untilDone<T>(ask: () => Promise<T>): Promise<T | undefined> {
     const { signal } = this.#aborting
     for (;;) {
       try {
         return await ask()
       } catch {
-        // Once more, even when it is late: what was begun is to be given back.
+        // Try once more during the close, so that started work is not lost.
         if (signal.aborted) return await ask().catch(() => undefined)
         await sleep(AGAIN_MS, cancelOf(signal)).catch(() => {})
       }
@@ -225,5 +225,5 @@ export class RedisWorker implements JobWorker {
   }
 }
 
-/** There is nothing more to do with a line. */
+/** The result of a line that need not run. */
 const NOTHING: JobResult = { kind: 'unrun', text: '', bytes: 0 }

@@ -4,24 +4,24 @@ import type { Connection } from '../connection.js'
 import { runScript } from '../run-script.js'
 import { POST } from './scripts.js'
 
-/** Longest wait for a message; shorter than the time after which sockets are taken for dead. */
+/** Maximum wait for a message, shorter than socket timeouts. Milliseconds. */
 const BLOCK_MS = 1_000
-/** Messages that are read in one go. */
+/** Number of messages per read. */
 const PAGE = 200
-/** Pause before another try when Redis cannot be asked. Milliseconds. */
+/** Delay after a failed read. Milliseconds. */
 const AGAIN_MS = 250
 
-/** Of a log: there is more to read, somebody reads or reads no more, or it is to stop. */
+/** Message about a log: it has new entries, a reader has joined or left, or it must stop. */
 export type Note = 'more' | 'joined' | 'left' | 'stop'
 
-/** Hears what is written to this process of one log. */
+/** Receives the messages about one log. */
 export interface NoteListener {
   noted(note: Note): void
 }
 
 /**
- * Messages to one process, which waits for them by a connection of its own. They are kept while it is
- * away, and in a cluster it is one key to wait for, however many logs there are.
+ * The messages to one process, which waits for them on a separate connection. They are stored while
+ * the process is disconnected. All logs share one inbox, so that in a cluster a single key suffices.
  */
 export class Inbox {
   readonly #connection: Connection
@@ -42,7 +42,7 @@ export class Inbox {
     return this.#id
   }
 
-  /** Whether messages come; while they do not, one has to look oneself. */
+  /** Whether messages are received; otherwise logs must be polled. */
   get isUp(): boolean {
     return this.#isUp
   }
@@ -55,7 +55,7 @@ export class Inbox {
     void this.#receive()
   }
 
-  /** Whether it was the last one of this log. */
+  /** Removes a listener. Returns whether it was the last one of this log. */
   unlisten(log: string, listener: NoteListener): boolean {
     const listeners = this.#listeners.get(log)
     listeners?.delete(listener)
@@ -63,7 +63,7 @@ export class Inbox {
     return this.#listeners.delete(log)
   }
 
-  /** Nobody waits for it. */
+  /** Sends a message to an inbox, without waiting. */
   post(to: string, log: string, note: Note): void {
     if (to === this.#id) return this.#note(log, note)
     const message = JSON.stringify([log, note])
@@ -86,7 +86,7 @@ export class Inbox {
     }
   }
 
-  /** Id of the last message; undefined when Redis cannot be asked. */
+  /** Reads the next messages. Returns the id of the last one; `undefined` if Redis is unreachable. */
   async #next(client: RedisClient, last: string): Promise<string | undefined> {
     try {
       const stream = { key: this.#prefix + this.#id, id: last }
@@ -104,7 +104,7 @@ export class Inbox {
       const [log, note] = JSON.parse(text ?? '') as [string, Note]
       this.#note(log, note)
     } catch {
-      // Anybody may write to the inbox; it is none of ours.
+      // Not a message of this library.
     }
   }
 

@@ -15,7 +15,7 @@ import { PAGE, RedisLogReader } from './reader.js'
 import { ABANDON, CLAIM, FIND, READ } from './scripts.js'
 import { LEASE_MS, RedisLogWriter } from './writer.js'
 
-/** Longest time to write what is left when all is closed. Milliseconds. */
+/** Time limit for the last writes of a close. Milliseconds. */
 const CLOSE_MS = 2_000
 
 /** The logs of one name in Redis. */
@@ -39,7 +39,7 @@ export class RedisLogs implements SharedLogs {
     const keepMs = LEASE_MS + options.keepMs
     const reply = await log.run(CLAIM, token, this.#inbox.id, LEASE_MS, keepMs, PAGE)
     if (reply === ALONE) {
-      // It may come about later, and then nobody would write the log.
+      // The claim may still succeed later, and then no process would write the log.
       void log.undo(ABANDON, token, 0)
       return null
     }
@@ -64,7 +64,7 @@ export class RedisLogs implements SharedLogs {
     return writer !== undefined
   }
 
-  /** Writes what is left of those that have ended, and gives the leases of the others back. */
+  /** Writes the rest of ended logs, and releases the leases of the others. */
   async close(): Promise<void> {
     const writers = [...this.#writers]
     for (const writer of writers) writer.abandon()
@@ -82,7 +82,7 @@ export class RedisLogs implements SharedLogs {
     return writer
   }
 
-  /** What is asked for is nobody's business there, so its key is a digest. */
+  /** The place of a log. Its key is a digest, so that Redis does not store what was requested. */
   #place(key: string): LogPlace {
     const tag = `{${digest(this.#name, key)}}`
     return new LogPlace(this.#connection, this.#inbox, `${this.#prefix}:log:${tag}`)

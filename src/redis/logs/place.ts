@@ -3,7 +3,7 @@ import { ALONE } from '../operations.js'
 import { runScript, type ScriptReply } from '../run-script.js'
 import type { Inbox } from './inbox.js'
 
-/** Where a log is in Redis: its keys, which are in one slot of a cluster. */
+/** The keys of a log in Redis, which are in one slot of a cluster. */
 export class LogPlace {
   readonly key: string
   readonly inbox: Inbox
@@ -20,8 +20,8 @@ export class LogPlace {
   }
 
   /**
-   * Runs behind everything that has been asked before, however long that takes: it undoes what may
-   * have come about although nobody waited for it any more.
+   * Runs a script after all earlier commands, without a time limit. Undoes a command that timed out
+   * here but may still have been executed.
    */
   async undo(script: string, ...args: (string | number)[]): Promise<ScriptReply> {
     const reply = await this.#connection.later((client) =>

@@ -5,15 +5,15 @@ import type { Note, NoteListener } from './inbox.js'
 import type { LogPlace } from './place.js'
 import { LEAVE, READ } from './scripts.js'
 
-/** Entries that are read in one go. */
+/** Maximum number of entries per read. */
 export const PAGE = 500
-/** How often it looks by itself: in case its writer has died, or when no messages come. */
+/** Polling intervals: with messages, in case the writer has died, and without. Milliseconds. */
 const LOOK_MS = 2_500
 const LOOK_ALONE_MS = 250
-/** How long it is tried to read on a log that some of has been read. Milliseconds. */
+/** How long reading of a partly read log is retried. Milliseconds. */
 const PATIENCE_MS = 2_000
 
-/** What a script tells of a log. */
+/** The reply of a script that reads a log. */
 interface Look extends LogPart {
   readonly generation: string
   readonly writer: string
@@ -24,7 +24,7 @@ export class RedisLogReader implements LogReader, NoteListener {
   readonly #log: LogPlace
   readonly #generation: string
   #place: number
-  /** What has been looked up and not read. */
+  /** A part that has been fetched but not yet returned. */
   #known: LogPart | undefined
   #hasRead = false
   #failingSince: number | undefined
@@ -43,7 +43,7 @@ export class RedisLogReader implements LogReader, NoteListener {
   }
 
   async read(): Promise<LogPart> {
-    // Who has left must not look: looking is what makes a reader known.
+    // Do not look after leaving: a look registers the process as a reader.
     while (!this.#hasLeft) {
       const part = this.#known ?? (await this.#look())
       this.#known = undefined
@@ -82,7 +82,7 @@ export class RedisLogReader implements LogReader, NoteListener {
     if (writer !== '') inbox.post(writer, key, 'left')
   }
 
-  /** Undefined when it has to be tried again. */
+  /** Fetches the next part; `undefined` if it must be tried again. */
   async #look(): Promise<LogPart | undefined> {
     this.#isNoted = false
     const { inbox } = this.#log
@@ -92,7 +92,7 @@ export class RedisLogReader implements LogReader, NoteListener {
     if (reply[0] === 'none') return LOST
     const look = lookOf(reply, this.#place)
     this.#place += look.entries.length
-    // There is more than one page.
+    // A full page: there may be more entries.
     if (look.entries.length === PAGE) this.#isNoted = true
     return look
   }
@@ -118,7 +118,7 @@ export class RedisLogReader implements LogReader, NoteListener {
 
 const LOST: LogPart = { entries: [], state: 'lost' }
 
-/** The reply of a script that reads. */
+/** Parses the reply of a script that reads. */
 function lookOf(reply: ScriptReply, from: number): Look {
   const [, generation, writer, held, state, written, first, ...found] = reply
   const entries = found.filter((_, i) => i % 2 === 1) as string[]

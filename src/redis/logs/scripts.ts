@@ -1,8 +1,8 @@
 /**
- * What all scripts know of a log, which is a hash and a stream: a generation for each writer that has
- * begun it, and of the newest one its token, its inbox, its state (`open`, `closed` to newcomers,
- * `ended`, `lost`), until when its lease lasts and how many entries it has written. An entry's id is
- * its generation and its place. Times are Redis' own, in milliseconds.
+ * Functions of all scripts. A log is a hash and a stream. Each writer that begins the log has a
+ * generation. The hash has the newest generation's token, inbox, state (`open`, `closed` to new
+ * readers, `ended`, `lost`), end of the lease, and number of written entries. The id of an entry is
+ * its generation and its index. Times are in milliseconds on Redis' clock.
  */
 const LOG = `
 local log, stream, readers = KEYS[1], KEYS[2], KEYS[3]
@@ -40,9 +40,9 @@ end
 `
 
 /**
- * Begins a log as its writer, unless its lease is held. ARGV: token, inbox, time of the lease, time
- * to keep the log, entries at most. Returns `writer` and the generation; `full`; or `reader` and a
- * part.
+ * Begins a log as its writer, unless its lease is held. ARGV: token, inbox, duration of the lease,
+ * lifetime of the log, maximum number of entries. Returns `writer` and the generation; `full`; or
+ * `reader` and a part.
  */
 export const CLAIM = `${LOG}
 if isHeld() then
@@ -51,7 +51,7 @@ if isHeld() then
 end
 local before = tonumber(field('generation') or '0')
 local generation = math.max(now, before + 1)
--- Who still reads the one before can go on; older ones are forgotten.
+-- Keep the previous generation for its readers; delete older ones.
 if before > 0 then redis.call('XTRIM', stream, 'MINID', text(before) .. '-0') end
 redis.call('DEL', readers)
 redis.call('HSET', log, 'generation', text(generation), 'token', ARGV[1], 'inbox', ARGV[2],
@@ -61,8 +61,8 @@ return {'writer', text(generation)}
 `
 
 /**
- * Reads on. ARGV: generation (empty: the newest), place, inbox, entries at most. Returns `none`, or
- * `reader` and a part.
+ * Reads a part. ARGV: generation (empty: the newest), index, inbox, maximum number of entries. Returns
+ * `none`, or `reader` and a part.
  */
 export const READ = `${LOG}
 local generation = ARGV[1]
@@ -72,9 +72,9 @@ return {'reader', unpack(part(generation, ARGV[2], ARGV[3], ARGV[4]))}
 `
 
 /**
- * Writes entries, and renews the lease. ARGV: token, time of the lease, time to keep the log, state,
- * place of the first entry, first place to keep (-1: all), entries. Entries that are there already
- * are left out. Returns `lost`, or `written` and the inboxes of those who read.
+ * Appends entries and renews the lease. ARGV: token, duration of the lease, lifetime of the log,
+ * state, index of the first entry, first index to keep (-1: all), entries. Entries that are already
+ * stored are skipped. Returns `lost`, or `written` and the inboxes of the readers.
  */
 export const APPEND = `${LOG}
 if field('token') ~= ARGV[1] or field('state') == 'lost' then return {'lost'} end
@@ -95,8 +95,8 @@ return {'written', unpack(reading())}
 `
 
 /**
- * Gives the lease back. ARGV: token, whether only when nobody reads. Returns `given` or `kept`, and
- * the inboxes of those who read.
+ * Releases the lease. ARGV: token, and `1` to do so only without readers. Returns `given` or `kept`,
+ * and the inboxes of the readers.
  */
 export const ABANDON = `${LOG}
 if field('token') ~= ARGV[1] or field('state') == 'ended' then return {'given'} end
@@ -106,13 +106,13 @@ redis.call('HSET', log, 'state', 'lost')
 return {'given', unpack(inboxes)}
 `
 
-/** Reads no more. ARGV: inbox. Returns the writer's inbox, or an empty text. */
+/** Removes a reader. ARGV: its inbox. Returns the writer's inbox, or an empty string. */
 export const LEAVE = `${LOG}
 redis.call('ZREM', readers, ARGV[1])
 return {field('inbox') or ''}
 `
 
-/** Returns the writer's inbox; an empty text when it has ended, and nothing when there is no log. */
+/** Returns the writer's inbox, an empty string if the log has ended, or nothing if there is none. */
 export const FIND = `${LOG}
 if not field('inbox') then return {} end
 return {isHeld() and field('inbox') or ''}

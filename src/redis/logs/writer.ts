@@ -4,43 +4,43 @@ import type { Note, NoteListener } from './inbox.js'
 import type { LogPlace } from './place.js'
 import { ABANDON, APPEND } from './scripts.js'
 
-/** How long a lease lasts, and how often it is renewed. Milliseconds. */
+/** Duration of a lease, and the interval of its renewal. Milliseconds. */
 export const LEASE_MS = 15_000
 const RENEW_MS = 5_000
-/** Entries are collected for so long, or until there are so many. Milliseconds. */
+/** How long entries are collected, and the number at which they are written sooner. */
 const COLLECT_MS = 25
 const COLLECTED = 16
-/** So much is written in one go. */
+/** Maximum number of entries, and of their characters, per write. */
 const PAGE_ENTRIES = 500
 const PAGE_LENGTH = 256 * 1024
-/** Pause after an entry that could not be written, and how long it is tried. Milliseconds. */
+/** Delay after a failed write, and how long it is retried. Milliseconds. */
 const AGAIN_MS = 100
 const PATIENCE_MS = 2_000
 
-/** Writes a log of which it holds the lease. */
+/** Writes a log while it holds the lease. */
 export class RedisLogWriter implements LogWriter, NoteListener {
   readonly #log: LogPlace
   readonly #token: string
   readonly #options: LogOptions
   #watcher: LogWatcher | undefined
   #pending: string[] = []
-  /** How many have been written. */
+  /** Number of written entries. */
   #written = 0
   #state: 'open' | 'closed' | 'ended' = 'open'
-  /** How long each entry is that is kept, and all of them together. */
+  /** The length of each stored entry; `#length` is their sum. */
   #lengths: number[] = []
   #length = 0
   #trimmed = 0
   #readers = 0
   #isSending = false
-  /** Somebody has come or gone since the last answer was asked for. */
+  /** Whether a reader has joined or left since the last write. */
   #isNoted = false
   #sentAt = 0
   #failingSince: number | undefined
   #timer: Timer | undefined
   #isOver = false
   #settle!: () => void
-  /** Resolves when it is over, and Redis knows it or cannot be told. */
+  /** Resolves when the log is over and Redis knows it, or is unreachable. */
   readonly settled = new Promise<void>((resolve) => {
     this.#settle = resolve
   })
@@ -68,7 +68,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
   }
 
   abandon(): void {
-    // What has ended is only being written.
+    // An ended log is still being written; let it finish.
     if (this.#state === 'ended') return
     const pending = this.#pending
     if (this.#finish()) void this.#giveBack(pending)
@@ -78,7 +78,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     if (this.#isOver || this.#state === 'ended') return true
     const reply = await this.#log.run(ABANDON, this.#token, 1)
     if (reply === ALONE) {
-      // Who reads cannot be asked, and reads nothing more.
+      // Readers cannot be counted, and cannot read anything more either.
       this.abandon()
       return true
     }
@@ -95,7 +95,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
 
   noted(note: Note): void {
     if (note === 'stop') this.#watcher?.stopped()
-    // How many there are comes with the next answer, so that nobody counts twice.
+    // Write now: the reply contains the number of readers, so they need not be counted here.
     else if (note !== 'more') {
       this.#isNoted = true
       this.#send()
@@ -112,7 +112,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
         this.#state = 'closed'
         return
       }
-      // The newest one is kept, however long it is.
+      // Keep at least the newest entry, whatever its length.
       if (this.#lengths.length === 1) return
       this.#length -= this.#lengths.shift() as number
       this.#trimmed++
@@ -157,7 +157,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
       return this.#settle()
     }
     this.#heardReaders(inboxes.length)
-    // Whoever hears of readers may have ended it.
+    // The watcher may have ended the log when it was notified of readers.
     if (this.#isOver) return
     const isUrgent = this.#isNoted || this.#state === 'ended' || this.#pending.length >= COLLECTED
     if (isUrgent) this.#send()
@@ -193,7 +193,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
   }
 
   async #giveBack(pending: readonly string[]): Promise<void> {
-    // What is there is written first: who resumes it gets all of it.
+    // Write pending entries first, so that clients that resume get all of them.
     if (pending.length > 0) await this.#log.undo(APPEND, ...this.#order('open', pending))
     const [, ...inboxes] = await this.#log.undo(ABANDON, this.#token, 0)
     this.#wake(inboxes as string[])
@@ -212,7 +212,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     return false
   }
 
-  /** Whether it was not over yet. */
+  /** Marks the log as over. Returns whether it was still open. */
   #finish(): boolean {
     if (this.#isOver) return false
     this.#isOver = true
