@@ -29,7 +29,7 @@ import type {
   ResultsOptions,
 } from './types.js'
 
-/** While a batch is not done it is looked for results so often. Milliseconds. */
+/** Interval at which `results()` polls a running batch. Milliseconds. */
 const POLL_MS = 200
 const CLOSE_MS = 30_000
 
@@ -52,7 +52,7 @@ const STATUSES: Readonly<Record<JobsState['status'], BatchStatus['status']>> = {
   rejected: 'failed',
 }
 
-/** Batches, wherever they are kept. */
+/** Batches with any storage. */
 export class BatchesCore implements BatchesInternals {
   readonly jobs: SharedJobs
   readonly toOutputLine = toOutputLine
@@ -101,7 +101,7 @@ export class BatchesCore implements BatchesInternals {
       if (added === 'added') this.#created++
       return added
     } catch (error) {
-      // What was wrong with the items says more than that they could not be kept.
+      // An error of the items is more helpful than the storage error that it caused.
       if (lines.failure !== undefined) throw lines.failure.error
       throw error
     }
@@ -136,7 +136,7 @@ export class BatchesCore implements BatchesInternals {
     const read = { completed: 0, failed: 0 }
     for (;;) {
       signal?.throwIfAborted()
-      // Asked before the results are: what ends in between has its results there.
+      // Read the state before the results: if the batch has ended, the results are complete.
       const { endedAt } = await this.#find(id)
       let found = 0
       for (const of of ['completed', 'failed'] as const) {
@@ -215,7 +215,7 @@ export class BatchesCore implements BatchesInternals {
   }
 }
 
-/** What is public of a result. */
+/** The public fields of a result. */
 const publicResult = ({ requestId: _, ...result }: KeptResult): BatchResult => result
 
 function readTimeout(options: CloseOptions | undefined): number {
@@ -253,7 +253,7 @@ function readCreateOptions(items: unknown, options: CreateBatchOptions | undefin
   return checked as CheckedCreateOptions
 }
 
-/** The items with their names. */
+/** The items with their custom ids. */
 async function* named(
   items: Iterable<BatchItem> | AsyncIterable<BatchItem>,
   customIds: readonly string[] | undefined,

@@ -27,19 +27,21 @@ export type {
 const DAY_MS = 24 * 3_600_000
 
 /**
- * A line that was running at so many deaths of its process is lost: it may be what kills it. More
- * than with several processes, as a process alone is also killed by hand.
+ * A line is given up if the process has died this many times while it was running, because the line
+ * may be the cause. The limit is higher than with several processes, as users also kill a single
+ * process themselves.
  */
 const MOST_RUNS = 10
 
 /**
- * Batches of calls that outlive the process: in Redis with `shared`, in a directory with
- * `directory`; without either they are in memory, and end with it. Each line has one result, whatever
- * is killed meanwhile. Lines run through the client's stack like any other calls, behind all of them.
+ * Creates batches of calls. They survive a restart if they are stored in Redis (`shared`) or in a
+ * directory (`directory`); otherwise they are kept in memory. Each line gets exactly one result, even
+ * if processes are killed. Lines run through the client's stack, with lower priority than all other
+ * calls.
  *
- * With `shared` it needs the packages `redis`, 5 or later, and `bullmq`, 6 or later.
+ * `shared` requires the packages `redis`, version 5 or later, and `bullmq`, version 6 or later.
  *
- * @throws ConfigError for a wrong option, or a directory that another process has
+ * @throws ConfigError (`CONFIG`) if an option is invalid, or another process uses the directory
  * @example
  * const batches = createBatches(blossom, { directory: 'batches' })
  * const worker = batches.worker()

@@ -5,7 +5,7 @@ import type { BatchEndpoint, Batches, BatchStatus } from './types.js'
 
 export type { KeptResult } from './line.js'
 
-/** Where batches have what the gateway needs of them beside their public methods. */
+/** Key of the internal methods of batches, for the gateway. */
 export const BATCHES: unique symbol = Symbol.for('blossom-stack.batches') as never
 
 /** The routes that batches may call. */
@@ -15,34 +15,34 @@ export const ENDPOINTS = [
   '/v1/images/generations',
 ] as const satisfies readonly BatchEndpoint[]
 
-/** What a batch is made of. */
+/** The data of a new batch, without its lines. */
 export interface BatchOrder {
   readonly id: string
   readonly owner: string
   readonly endpoint: BatchEndpoint
-  /** What is to be kept with it. */
+  /** Data to store with the batch. */
   readonly more?: unknown
 }
 
-/** What the gateway uses of batches. */
+/** The internal methods of batches, for the gateway. */
 export interface BatchesInternals {
   readonly jobs: SharedJobs
   readonly keepMs: number
-  /** Accepts a batch, whole or not at all. */
+  /** Accepts a batch atomically: all lines or none. */
   accept(
     order: BatchOrder,
     lines: Iterable<NewLine> | AsyncIterable<NewLine>,
   ): Promise<'added' | 'same' | 'other'>
-  /** Keeps a batch whose input was wrong. */
+  /** Stores a batch whose input was invalid. */
   reject(order: BatchOrder): Promise<void>
-  /** What is asked of where batches are kept: a failure is an error with status 503. */
+  /** Queries the storage. @throws StackError with status 503 if it is unavailable */
   ask<T>(question: () => Promise<T>): Promise<T>
   statusOf(state: { readonly status: string }): BatchStatus['status']
   /** A line of an output file. */
   toOutputLine(batch: string, result: KeptResult): string
 }
 
-/** Whether a value is what `createBatches()` of this copy of the library or another made. */
+/** Whether a value is from `createBatches()`, of this or another copy of the library. */
 export function isBatches(value: unknown): value is Batches & { [BATCHES]: BatchesInternals } {
   return typeof value === 'object' && value !== null && BATCHES in value
 }

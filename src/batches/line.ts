@@ -1,7 +1,7 @@
 import { jobIdOf, type UnrunReason } from '../core/index.js'
 import type { BatchError, BatchResult } from './types.js'
 
-/** A result as it is kept. */
+/** A result as it is stored. */
 export type KeptResult = BatchResult & { readonly requestId?: string | undefined }
 
 const REASONS: Readonly<Record<UnrunReason, string>> = {
@@ -10,7 +10,7 @@ const REASONS: Readonly<Record<UnrunReason, string>> = {
   expired: 'The line did not begin before the batch expired.',
 }
 
-/** The error of a line that is not run. */
+/** The error of a line that is not run, or not run again. */
 export const unrunError = (reason: UnrunReason): BatchError => ({
   code: reason,
   message: REASONS[reason],
@@ -40,7 +40,7 @@ function responseOf(status: number, requestId: string | undefined, body: unknown
   return { status_code: status, request_id: requestId ?? '', body }
 }
 
-/** A failure with a status of upstream's is an answer; any other one is not. */
+/** An error with an upstream status becomes a `response`; any other becomes an `error`. */
 function failureOf(error: BatchError, requestId: string | undefined): object {
   const { code, message, upstreamStatus, upstreamCode, upstreamParam } = error
   const codeOf = OPENAI_CODES[code] ?? code.toLowerCase()

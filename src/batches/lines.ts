@@ -2,11 +2,11 @@ import { createHash, type Hash } from 'node:crypto'
 import { isPlain, isRecord, type JobLine, ValidationError } from '../core/index.js'
 import type { BatchItem } from './types.js'
 
-/** Lines go to where they are kept in parts of about so many characters, and of so many lines. */
+/** Lines are stored in parts of about this many characters, and at most this many lines. */
 const PART_SIZE = 512 * 1024
 const PART_LINES = 500
 
-/** A line that is to be accepted. */
+/** A line of a new batch. */
 export interface NewLine {
   readonly customId: string
   readonly body: BatchItem
@@ -14,7 +14,7 @@ export interface NewLine {
 
 const LONGEST_ID = 512
 
-/** Whether a value can name a batch or a line. Half of a surrogate pair could not be kept. */
+/** Whether a value is a valid id. Unpaired surrogates are not, because they cannot be stored. */
 export const isId = (value: unknown): value is string =>
   typeof value === 'string' &&
   value !== '' &&
@@ -22,17 +22,17 @@ export const isId = (value: unknown): value is string =>
   (value as string & { isWellFormed(): boolean }).isWellFormed()
 
 /**
- * Lines on their way to where they are kept: looked at one by one, in parts that fit into memory,
- * with a digest of all of them.
+ * Validates the lines of a new batch one by one, yields them in parts that fit into memory, and
+ * computes a digest of all of them.
  */
 export class NewLines {
   readonly #source: Iterable<NewLine> | AsyncIterable<NewLine>
   readonly #hash: Hash
-  /** Digests, as names may be long. */
+  /** Digests of the custom ids, which may be long. */
   readonly #seen = new Set<string>()
   #failure: { readonly error: unknown } | undefined
 
-  /** @param of what else tells one batch from another */
+  /** @param of other data that distinguishes batches, for the digest */
   constructor(source: Iterable<NewLine> | AsyncIterable<NewLine>, of: readonly string[]) {
     this.#source = source
     this.#hash = createHash('sha256').update(JSON.stringify(of))
@@ -42,7 +42,7 @@ export class NewLines {
     return this.#seen.size
   }
 
-  /** What was wrong with the lines, where that is why they did not come to their end. */
+  /** The error of an invalid line, if there was one. */
   get failure(): { readonly error: unknown } | undefined {
     return this.#failure
   }
@@ -92,7 +92,7 @@ function textOf(body: BatchItem, at: number): string {
     if (isRecord(body) && isPlain(body)) text = JSON.stringify(body)
     streams = body.stream === true
   } catch {
-    // A cycle, a bigint, a getter that throws.
+    // A cycle, a bigint, or a getter that throws.
   }
   if (text === undefined) throw wrong(at, 'the body must be a plain object of JSON')
   if (streams) throw wrong(at, '"stream" must not be true: an answer is kept whole')

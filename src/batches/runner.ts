@@ -14,10 +14,10 @@ import {
 import { type KeptResult, toOutputLine, unrunError } from './line.js'
 import type { BatchError } from './types.js'
 
-/** Anybody who waits for an answer goes first. */
+/** The priority of lines: all other calls run first. */
 const LOWEST = Number.MIN_SAFE_INTEGER
 
-/** Refusals that a later try may not meet: the call never ran. */
+/** Codes of rejections after which a line is tried again later. */
 const LATER: ReadonlySet<ErrorCode> = new Set([
   'QUEUE_FULL',
   'BREAKER_OPEN',
@@ -26,14 +26,14 @@ const LATER: ReadonlySet<ErrorCode> = new Set([
   'TIMEOUT',
 ])
 
-/** How long a line that was refused waits at least, and at most. Milliseconds. */
+/** Minimum and maximum delay of a rejected line. Milliseconds. */
 const SHORTEST_MS = 1_000
 const LONGEST_MS = 3_600_000
 
-/** What batches need of a client. */
+/** The methods of a client that batches use. */
 export type BatchClient = Pick<Blossom<readonly unknown[]>, 'request'>
 
-/** What runners have counted. */
+/** Counts of the runners. */
 export interface RunCounts {
   running: number
   completed: number
@@ -42,14 +42,14 @@ export interface RunCounts {
   lost: number
 }
 
-/** What a batch's creator wants to know of it when its lines run. */
+/** Data about a batch, stored when it was created. */
 interface AboutBatch {
   readonly endpoint: string
-  /** Not needed here: what the gateway keeps with a batch. */
+  /** The gateway's data, not used here. */
   readonly more?: unknown
 }
 
-/** Runs lines as calls of a client, behind everybody else's. */
+/** Runs lines as calls of a client, with the lowest priority. */
 export class LineRunner implements JobRunner {
   readonly #blossom: BatchClient
   readonly #counts: RunCounts
@@ -99,24 +99,24 @@ export class LineRunner implements JobRunner {
     return { answer, requestId }
   }
 
-  /** A part of the wait is spent here: where all lines are refused, they do not rush past. */
+  /** Waits here for a part of the delay, so that rejected lines do not follow each other rapidly. */
   async #postpone(laterMs: number, signal: AbortSignal): Promise<{ laterMs: number }> {
     this.#counts.postponed++
     const here = Math.min(laterMs, SHORTEST_MS)
-    // Whoever closes does not wait for it.
+    // A close aborts the wait.
     await sleep(here, cancelOf(signal)).catch(() => {})
     return { laterMs: laterMs - here }
   }
 }
 
-/** How long a line is to wait; undefined for a failure that is its result. */
+/** The delay before a line is tried again; `undefined` if the error is its result. */
 function laterOf(error: unknown, signal: AbortSignal): number | undefined {
   if (signal.aborted) return 0
   if (!isStackError(error)) return undefined
-  // The client was closed before the worker: that says nothing of the line.
+  // The client was closed before the worker, which has nothing to do with the line.
   if (error.code === 'CLOSED') return SHORTEST_MS
   if (!error.refused || !LATER.has(error.code)) return undefined
-  // Not all at the same moment.
+  // With jitter, so that lines do not all start at the same time.
   const wait = (error.retryAfter ?? SHORTEST_MS) * (1 + Math.random() / 4)
   return Math.min(Math.max(wait, SHORTEST_MS), LONGEST_MS)
 }
@@ -129,7 +129,7 @@ function resultOf(batch: string, result: KeptResult): JobResult {
   }
 }
 
-/** What is kept of an error: no cause, no stack, nothing of the prompt. */
+/** The stored fields of an error: without cause, stack and any part of the prompt. */
 function errorOf(error: unknown): BatchError {
   if (!isStackError(error))
     return {

@@ -1,60 +1,70 @@
 import type { CloseOptions, SharedState } from '../core/index.js'
 
-/** Options of `createBatches()`: `shared` or `directory`; without either, batches are in memory. */
+/** Options of `createBatches()`. Give `shared` or `directory`, or neither for batches in memory. */
 export interface BatchesOptions {
-  /** State that processes share, from `redisShared()`: any of them takes lines of any batch. */
+  /**
+   * Shared state from `redisShared()`, which stores the batches. Workers of all processes run lines of
+   * all batches.
+   * @default none
+   */
   shared?: SharedState | undefined
-  /** A directory for batches that outlive the process. One process at a time may have it. */
+  /**
+   * Path of a directory that stores the batches, so that they survive a restart. Only one process at a
+   * time can use it.
+   * @default none
+   */
   directory?: string | undefined
-  /** Batches of one name have their lines in common, where they are shared. @default 'batches' */
+  /** With `shared`: name of the batches. Processes with the same name share them. @default 'batches' */
   name?: string | undefined
-  /** Lines that a worker of this process runs at once. @default 5 */
+  /** Maximum number of lines that a worker runs at once. @default 5 */
   concurrency?: number | undefined
   /**
-   * Lines of a batch that have not begun so long after it was accepted never do. Milliseconds.
+   * Lifetime of a batch, in milliseconds from its creation. Lines that have not started by then are not
+   * run.
    * @default 86400000 (24 h)
    */
   expireMs?: number | undefined
   /**
-   * A batch is forgotten so long after it has ended, with its results. Milliseconds.
+   * How long a batch and its results are stored after its end, in milliseconds.
    * @default 2592000000 (30 days)
    */
   keepMs?: number | undefined
   /**
-   * With `shared`: a worker that was not heard of for so long has died. What it ran is found within
-   * three times that. Milliseconds.
+   * With `shared`: time after which a silent worker counts as dead, in milliseconds. Its lines are
+   * found within three times this value, and run again.
    * @default 30000
    */
   stalledMs?: number | undefined
 }
 
-/** The routes that batches may call: all that answer in JSON. */
+/** The routes that batches may call, which all answer in JSON. */
 export type BatchEndpoint = '/v1/chat/completions' | '/v1/embeddings' | '/v1/images/generations'
 
-/** A line of a batch: the body of a request, as the endpoint takes it. */
+/** A line of a batch: the body of a request to the batch's endpoint. */
 export type BatchItem = Readonly<Record<string, unknown>>
 
 /** Options of `create()`. */
 export interface CreateBatchOptions {
   /**
-   * Names the batch. The same id with the same items again is no new batch.
-   * @default a new one
+   * Id of the batch, 1 to 512 characters. Creating the same batch with the same id again has no
+   * effect, which makes retries safe.
+   * @default a new id
    */
   id?: string | undefined
-  /** A name for each item, by which its result is found. @default '0', '1', '2', … */
+  /** Unique id for each item, which its result repeats. @default '0', '1', '2', … */
   customIds?: readonly string[] | undefined
-  /** The route that each item is sent to. @default '/v1/chat/completions' */
+  /** Route to which all items are sent. @default '/v1/chat/completions' */
   endpoint?: BatchEndpoint | undefined
-  /** On whose behalf the calls are made: for limits, fairness and caches. */
+  /** Tenant of the calls, for limits, fairness and caches. @default none */
   tenant?: string | undefined
 }
 
-/** How far a batch is. */
+/** Status of a batch. */
 export interface BatchStatus {
   readonly id: string
   /**
-   * OpenAI's words. `validating`: its lines are being lined up; `finalizing` and `cancelling`:
-   * nothing more of it begins, some of it still runs; `failed`: its input was wrong.
+   * Status, with OpenAI's names. `validating`: lines are being enqueued. `finalizing` and
+   * `cancelling`: no further lines start, but some still run. `failed`: the input was invalid.
    */
   readonly status:
     | 'validating'
@@ -65,7 +75,7 @@ export interface BatchStatus {
     | 'cancelling'
     | 'cancelled'
     | 'expired'
-  /** Lines that never ran, as the batch was cancelled or has expired, are in neither of the last two. */
+  /** Counts of lines. Lines not run because the batch was cancelled or expired count only in `total`. */
   readonly requestCounts: {
     readonly total: number
     readonly completed: number
@@ -76,91 +86,95 @@ export interface BatchStatus {
 /** Why a line has no answer. */
 export interface BatchError {
   /**
-   * The code of the error with which the call ended; or `lost`: it was running when its worker died,
-   * twice; `cancelled` and `expired`: it never ran.
+   * Code of the call's error, or the reason why there was none: `lost` if workers died repeatedly while
+   * the line was running; `cancelled` or `expired` if the line never ran.
    */
   readonly code: string
-  /** A sentence without prompts and keys. */
+  /** Message, without prompts and keys. */
   readonly message: string
   /** HTTP status of the error. */
   readonly status?: number | undefined
-  /** Upstream's status, where it has answered. */
+  /** Upstream's HTTP status, if it answered. */
   readonly upstreamStatus?: number | undefined
-  /** Upstream's own code. */
+  /** Upstream's own error code. */
   readonly upstreamCode?: string | undefined
-  /** The field of the request that upstream names. */
+  /** The invalid field of the request, as reported by upstream. */
   readonly upstreamParam?: string | undefined
 }
 
-/** What has become of one line. */
+/** The result of one line. */
 export type BatchResult =
   | {
       readonly customId: string
       readonly ok: true
-      /** The answer's body, as it came. */
+      /** The body of the answer, unchanged. */
       readonly answer: unknown
     }
   | { readonly customId: string; readonly ok: false; readonly error: BatchError }
 
 /** Options of `results()`. */
 export interface ResultsOptions {
-  /** Waits for the results that are still to come. @default true */
+  /** Whether to wait for further results until the batch has ended. @default true */
   wait?: boolean | undefined
-  /** Ends the wait with its reason. */
+  /** Aborts the wait; the generator throws the signal's reason. @default none */
   signal?: AbortSignal | undefined
 }
 
-/** Runs lines in this process. */
+/** A worker that runs lines in this process. */
 export interface BatchWorker {
   /**
-   * Takes no more lines and waits for those that run. What still runs after `timeoutMs` (30 s) is
-   * aborted, and runs again elsewhere or later.
+   * Starts no further lines and waits for running ones. Lines that still run after `timeoutMs` (default
+   * 30,000) are aborted, and run again later or in another process.
    */
   close(options?: CloseOptions): Promise<void>
 }
 
-/** Counters of this process; gauges are so marked. */
+/** Stats of this process. Counters, except where marked as gauges. */
 export interface BatchesStats {
-  /** Batches that were accepted. */
+  /** Accepted batches. */
   readonly created: number
   /** Gauge: workers. */
   readonly workers: number
-  /** Gauge: lines that run. */
+  /** Gauge: running lines. */
   readonly running: number
   /** Lines that were answered. */
   readonly completed: number
   /** Lines whose call failed. */
   readonly failed: number
-  /** Lines that were put back as a layer refused them, or as the worker was closed. */
+  /** Runs of lines that were postponed, because a layer rejected them or the worker was closed. */
   readonly postponed: number
-  /** Lines that were given up, as their workers died. */
+  /** Lines that were given up, because their workers died. */
   readonly lost: number
 }
 
-/** Batches of calls that outlive the process. */
+/** Batches of calls, from `createBatches()`. */
 export interface Batches {
   /**
-   * Accepts a batch, whole or not at all. When this resolves, the batch is kept.
-   * @throws ValidationError for wrong items, a custom id that comes twice, or other items under a
-   * known id; a `StackError` with status 503 where the batch cannot be kept
+   * Creates a batch, with all items or none. The batch is stored when this resolves.
+   * @throws ValidationError (`VALIDATION`) if an item is invalid, a custom id is not unique, or the id
+   * is in use for other items; `StackError` with status 503 if the batch cannot be stored
    */
   create(
     items: Iterable<BatchItem> | AsyncIterable<BatchItem>,
     options?: CreateBatchOptions,
   ): Promise<{ readonly id: string }>
-  /** @throws StackError code `NOT_FOUND` for an id that is not known, or no longer */
+  /**
+   * Returns the status of a batch.
+   * @throws StackError (`NOT_FOUND`) if there is no such batch, or it has expired
+   */
   status(id: string): Promise<BatchStatus>
   /**
-   * A result for each line, as they come. Those that are there come first; then it waits for the
-   * others until the batch has ended.
-   * @throws StackError code `NOT_FOUND` for an id that is not known, or no longer
+   * Yields the result of each line in order of completion: first those that are available, then further
+   * ones until the batch has ended.
+   * @throws StackError (`NOT_FOUND`) if there is no such batch, or it has expired
    */
   results(id: string, options?: ResultsOptions): AsyncGenerator<BatchResult, undefined, undefined>
-  /** Lets no more lines of a batch begin. Those that run may finish. */
+  /** Cancels a batch. Running lines may finish; no further lines start. */
   cancel(id: string): Promise<void>
-  /** Begins to run lines in this process. */
+  /** Starts to run lines in this process. */
   worker(): BatchWorker
-  /** Closes the workers, and gives the directory or the connections back. */
+  /** Closes the workers, and releases the directory or the connections. */
   close(options?: CloseOptions): Promise<void>
+  /** Returns the stats of this process. */
   stats(): BatchesStats
 }

@@ -1,12 +1,12 @@
-/** What all names beyond the limit are counted as. */
+/** The label value of all names above the limit. */
 const OTHER = 'other'
 
-/** Half of a pair of UTF-16 units: as UTF-8 they would all be the same character. */
+/** Unpaired surrogates, which would all become the same character in UTF-8. */
 const LONE_SURROGATES = /\p{Surrogate}/gu
 
 /**
- * Names that callers choose, as values of a label. Each value is a time series that Prometheus keeps,
- * so only the first ones have their own.
+ * Limits the values of a label whose names are chosen by callers. Each value is a time series, so only
+ * the first ones are used; later ones become `other`.
  */
 export class Names {
   readonly #limit: number
@@ -16,7 +16,7 @@ export class Names {
     this.#limit = limit
   }
 
-  /** The label's value for a name; empty for none. */
+  /** The label value for a name; an empty string for `undefined`. */
   of(name: string | undefined): string {
     if (name === undefined) return ''
     const known = this.#known.get(name)

@@ -1,18 +1,18 @@
 import { ConfigError, type EventListener, LAYERS, type LayerEntry, LISTEN } from '../core/index.js'
 
-/** What can be watched: a client, or a stack around a function of yours. */
+/** A client or a stack, whose calls can be observed. */
 export interface Observed {
   stats(): object
   describe(): readonly object[]
 }
 
-/** What is used of it beside its public methods. */
+/** The internal methods that are used. */
 export interface ObservedInternals {
   [LAYERS](): readonly LayerEntry[]
   [LISTEN](listener: EventListener): () => void
 }
 
-/** @throws ConfigError when it is neither a client nor a stack */
+/** @throws ConfigError if the value is neither a client nor a stack */
 export function internalsOf(subject: string, observed: unknown): ObservedInternals {
   const internals = observed as Partial<ObservedInternals> | null | undefined
   if (typeof internals?.[LISTEN] === 'function' && typeof internals[LAYERS] === 'function')

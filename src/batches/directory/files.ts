@@ -17,7 +17,7 @@ import { folderOf, syncFolder, writeDurably } from './whole.js'
 const ABOUT = 'file.json'
 const CONTENT = 'content'
 
-/** Files in a directory, a folder each. */
+/** Files in a directory, one folder each. */
 export class FolderFiles implements SharedFiles {
   readonly #folder: string
   readonly #unfinished: string
@@ -28,7 +28,7 @@ export class FolderFiles implements SharedFiles {
     this.#unfinished = unfinished
   }
 
-  /** Finds what was kept before. */
+  /** Loads the stored files. */
   async open(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     for (const name of await readdir(this.#folder)) {
@@ -92,7 +92,7 @@ export class FolderFiles implements SharedFiles {
     return true
   }
 
-  /** Forgets files whose time has come. */
+  /** Deletes expired files. */
   async sweep(): Promise<void> {
     for (const { id, expiresAt } of this.#files.values())
       if (expiresAt <= wallTime()) await this.delete(id)

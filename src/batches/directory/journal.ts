@@ -1,25 +1,25 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 
-/** Where a line stands in its file, without its end. */
+/** The position and size of a line in its file, without the newline. */
 export interface Place {
   readonly at: number
   readonly bytes: number
 }
 
-/** Lines that are to be written, and who waits for them to be on the disk. */
+/** Lines to be written, and the promise that waits until they are on the disk. */
 interface Entry {
   readonly lines: readonly string[]
   readonly written?: { resolve(places: Place[]): void; reject(error: unknown): void }
 }
 
-/** How much of a file is read at once. Bytes. */
+/** Size of each read. Bytes. */
 const PART = 1024 * 1024
 
 /**
- * A file to which lines of JSON are added. A process that dies leaves at most a last line cut short,
- * which is taken off when the file is opened again. Entries that come while one is written go
- * together, with one `fsync` for all of them.
+ * A file to which lines of JSON are appended. A crash leaves at most an incomplete last line, which is
+ * removed when the file is opened again. Entries that arrive during a write are written together,
+ * with one `fsync`.
  */
 export class Journal {
   readonly #path: string
@@ -34,12 +34,12 @@ export class Journal {
     this.#size = size
   }
 
-  /** A file that is only read. */
+  /** Opens a file for reading only. */
   static reading(path: string): Journal {
     return new Journal(path, 0)
   }
 
-  /** `read` is called for each line that the file holds, with its place. */
+  /** Opens a file. `read` is called for each line in it, with its position. */
   static async open(
     path: string,
     read: (text: string, at: number, bytes: number) => void,
@@ -47,12 +47,12 @@ export class Journal {
     const size = await readLines(path, read)
     const journal = new Journal(path, size)
     const file = await journal.#open()
-    // A line that was cut short must not become the beginning of the next one.
+    // Remove an incomplete line, so that the next one does not continue it.
     if ((await file.stat()).size > size) await file.truncate(size)
     return journal
   }
 
-  /** Writes lines, and resolves with where they stand when they are on the disk. */
+  /** Writes lines. Resolves with their positions when they are on the disk. */
   append(lines: readonly string[]): Promise<Place[]> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ lines, written: { resolve, reject } })
@@ -60,26 +60,26 @@ export class Journal {
     })
   }
 
-  /** Writes a line soon. It may be lost when the machine fails, not when the process dies. */
+  /** Writes a line soon. It survives a crash of the process, but not always one of the machine. */
   note(line: string): void {
     this.#pending.push({ lines: [line] })
     this.#writing ??= this.#write()
   }
 
-  /** A part of the file. */
+  /** Reads a part of the file. */
   async read({ at, bytes }: Place): Promise<string> {
     const file = await this.#open()
     try {
       const { buffer } = await file.read(Buffer.allocUnsafe(bytes), 0, bytes, at)
       return buffer.toString('utf8')
     } catch (error) {
-      // It was given back in between.
+      // `release()` has closed the file in the meantime.
       if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error
       return this.read({ at, bytes })
     }
   }
 
-  /** Gives the file back, behind what is still to be written. It is opened again for the next line. */
+  /** Closes the file after pending writes. The next line opens it again. */
   async release(): Promise<void> {
     await this.#writing
     const opened = this.#file
@@ -89,7 +89,7 @@ export class Journal {
   }
 
   async #open(): Promise<FileHandle> {
-    // Not for appending: there every write goes to the end, also behind a failed one.
+    // Not in append mode, in which every write goes to the end, even after the remains of a failed one.
     this.#file ??= open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)
     try {
       return await this.#file
@@ -124,7 +124,7 @@ export class Journal {
 
   async #writeAll(entries: readonly Entry[]): Promise<void> {
     const file = await this.#open()
-    // What a write that failed has left behind must not be read as lines.
+    // Remove the remains of a failed write, so that they are not read as lines.
     if (this.#hasRemains) await file.truncate(this.#size)
     this.#hasRemains = true
     const text = entries.flatMap(({ lines }) => lines.map((line) => `${line}\n`)).join('')
@@ -140,8 +140,8 @@ export class Journal {
 }
 
 /**
- * Reads the whole lines of a file, one by one. Resolves with where the last of them ends; 0 when
- * there is no file.
+ * Reads the complete lines of a file one by one. Resolves with the position after the last one, or 0
+ * if there is no file.
  */
 export async function readLines(
   path: string,

@@ -15,27 +15,27 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { ConfigError, Timer, wallTime } from '../../core/index.js'
 
-/** How often a holder shows that it lives, and after how long without it is dead. Milliseconds. */
+/** Interval of a holder's heartbeat, and the time after which a silent one counts as dead. Milliseconds. */
 const BEAT_MS = 5_000
 const DEAD_MS = 30_000
 
-/** What a holder writes of itself. */
+/** The content of a lock file. */
 interface Holder {
   readonly pid: number
-  /** The machine, or the container, in which the process has its number. */
+  /** The machine or container in which `pid` is valid. */
   readonly place: string
-  /** When the process started, where that can be known: a number may be another's by now. */
+  /** Start time of the process, if known, because its `pid` may be reused. */
   readonly started: string | undefined
   readonly released?: boolean
 }
 
 /**
- * A directory for one process at a time. A process that died holds it no longer: on the same
- * machine that is seen at once, from another one after 30 s.
+ * Locks a directory for one process. The lock of a dead process can be taken over: on the same machine
+ * immediately, from another machine after 30 s.
  *
- * Each holder has a file of its own, with a number that is higher than those before. The highest one
- * holds, it is never deleted, and a new one is made so that it fails if somebody else was faster: so
- * no two can ever take over from the same one.
+ * Each holder creates a file with the next higher number. The highest number holds the lock and is
+ * never deleted. Creating a file fails if another process was faster, so two processes can never take
+ * over from the same holder.
  */
 export class DirectoryLock {
   readonly #folder: string
@@ -43,7 +43,7 @@ export class DirectoryLock {
   readonly #holder: Holder
   #timer: Timer | undefined
 
-  /** @throws ConfigError when another process holds it */
+  /** @throws ConfigError if another process holds the lock */
   constructor(folder: string) {
     this.#folder = folder
     this.#holder = { pid: process.pid, place: placeOf(), started: startOf(process.pid) }
@@ -52,16 +52,16 @@ export class DirectoryLock {
     this.#beat()
   }
 
-  /** Lets the next one have it. */
+  /** Releases the lock. */
   release(): void {
     this.#timer?.stop()
-    // At once: a half of it would look like somebody who holds.
+    // Replace the file atomically, because a partly written one would look like a held lock.
     const other = `${this.#path}.${randomUUID()}`
     try {
       writeFileSync(other, JSON.stringify({ ...this.#holder, released: true }))
       renameSync(other, this.#path)
     } catch {
-      // The folder is gone. Otherwise it shows that the process does not live.
+      // The folder is gone, or the lock is taken over when the process is found to be dead.
     }
   }
 
@@ -71,7 +71,7 @@ export class DirectoryLock {
       if (last > 0) this.#refuseIfHeld(this.#pathOf(last))
       const path = this.#pathOf(last + 1)
       if (!this.#claim(path)) continue
-      // Whoever was slow may have made a file of a number that was given back long ago.
+      // A slow process may have created a number that is no longer the highest.
       if (this.#last() === last + 1) {
         for (const number of this.#numbers()) if (number <= last) rmSync(this.#pathOf(number))
         return path
@@ -80,7 +80,7 @@ export class DirectoryLock {
     }
   }
 
-  /** Makes a file with all that is in it, unless there is one. */
+  /** Creates a complete file atomically. Returns false if it exists. */
   #claim(path: string): boolean {
     const other = `${path}.${randomUUID()}`
     writeFileSync(other, JSON.stringify(this.#holder))
@@ -124,14 +124,14 @@ export class DirectoryLock {
       try {
         utimesSync(this.#path, at, at)
       } catch {
-        // Seen from other machines it is dead then, unless the next one comes through.
+        // Other machines consider this process dead unless a later heartbeat succeeds.
       }
       this.#beat()
     }).unref()
   }
 }
 
-/** Who holds, by its file; undefined when the next one has deleted it, or the disk has lost it. */
+/** Reads a lock file; `undefined` if it was deleted or is unreadable. */
 const readHolder = (path: string): Holder | undefined =>
   attempt(() => JSON.parse(readFileSync(path, 'utf8')) as Holder)
 
@@ -142,7 +142,7 @@ function lives({ pid, place, started, released }: Holder, path: string): boolean
   if (place !== placeOf()) return isFresh
   if (!isRunning(pid)) return false
   const now = startOf(pid)
-  // Where nobody knows when a process started, its number may have been given again.
+  // Without the start time, the pid may belong to another process, so only the heartbeat counts.
   return now === undefined || started === undefined ? isFresh : now === started
 }
 
@@ -151,25 +151,25 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // It is another user's.
+    // EPERM: the process exists, but belongs to another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 
-/** Where a process's number means the same process: the machine since it was started, or a container. */
+/** Identifies the scope of a pid: the machine since its last boot, or a container. */
 function placeOf(): string {
   const boot = attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
   const space = attempt(() => readlinkSync('/proc/self/ns/pid'))
   return [hostname(), boot, space].join(' ')
 }
 
-/** When a process started, on Linux: the 22nd word of its line, behind a name with blanks in it. */
+/** Start time of a process, on Linux: field 22 of `/proc/PID/stat`, counted after the process name. */
 function startOf(pid: number): string | undefined {
   const line = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
   return line?.slice(line.lastIndexOf(')') + 2).split(' ')[19]
 }
 
-/** What only some systems have. */
+/** Reads something that not all systems have; `undefined` if that fails. */
 function attempt<T>(read: () => T): T | undefined {
   try {
     return read()

@@ -5,7 +5,7 @@ import { type BatchHeader, type ResultsOf, resultsOf, type Shelf } from '../loca
 import { Journal, type Place, readLines } from './journal.js'
 import { writeWhole } from './whole.js'
 
-/** What the log of a batch says. */
+/** An entry in the log of a batch. */
 type LogEntry =
   | { readonly begin: string }
   | { readonly back: string }
@@ -18,15 +18,15 @@ export const LINES = 'lines.jsonl'
 const LOG = 'log.jsonl'
 
 /**
- * A batch in a folder of its own: a header, its lines, and a log of what has happened to them. In
- * memory is only where each of them stands.
+ * A batch in its own folder: a header, the lines, and a log of their runs and results. Memory holds
+ * only the position of each.
  */
 export class FolderShelf implements Shelf {
   readonly #folder: string
   readonly #header: BatchHeader
-  /** Of the lines that have no result. */
+  /** Positions of the lines without a result. */
   readonly #lines: Map<string, Place>
-  /** Where the results stand in the log; undefined until it has been read. */
+  /** Positions of the results in the log; `undefined` until the log has been read. */
   #results: Record<ResultsOf, Place[]> | undefined
   #log: Promise<Journal> | undefined
   readonly #texts: Journal
@@ -40,7 +40,7 @@ export class FolderShelf implements Shelf {
     this.#hasEnded = header.ended !== undefined
   }
 
-  /** Reads the log, and hands each entry on. */
+  /** Reads the log and passes each entry to `hear`. */
   async load(hear: (entry: LogEntry) => void): Promise<void> {
     this.#log = Journal.open(join(this.#folder, LOG), this.#reader(hear))
     await this.#log
@@ -81,7 +81,7 @@ export class FolderShelf implements Shelf {
     this.#hasEnded = true
     await this.#writeHeader(state)
     await this.release()
-    // Nobody asks for them any more.
+    // The lines are no longer needed.
     await rm(join(this.#folder, LINES), { force: true })
   }
 
@@ -123,7 +123,7 @@ export class FolderShelf implements Shelf {
   }
 
   #note(entry: LogEntry): void {
-    // What cannot be noted is noted as little as what is lost with the machine.
+    // A failed note is acceptable, like one that is lost in a crash of the machine.
     this.#opened().then(
       (log) => log.note(JSON.stringify(entry)),
       () => {},
@@ -140,7 +140,7 @@ export class FolderShelf implements Shelf {
     }
   }
 
-  /** Notes where results stand. A line has one result, whatever the log says. */
+  /** Records the positions of results. Only the first result of a line counts. */
   #reader(hear: (entry: LogEntry) => void) {
     const results: Record<ResultsOf, Place[]> = { completed: [], failed: [] }
     const done = new Set<string>()
@@ -159,7 +159,7 @@ export class FolderShelf implements Shelf {
   }
 }
 
-/** Where each line of a batch stands. */
+/** The position of each line of a batch. */
 export async function placesOf(folder: string): Promise<Map<string, Place>> {
   const places = new Map<string, Place>()
   await readLines(join(folder, LINES), (text, at, bytes) => {
@@ -169,7 +169,7 @@ export async function placesOf(folder: string): Promise<Map<string, Place>> {
   return places
 }
 
-/** What a line says; undefined for one that a failing disk has spoilt. */
+/** Parses a line; `undefined` if the disk has corrupted it. */
 function read<T>(text: string): T | undefined {
   try {
     return parseJson(text) as T

@@ -15,11 +15,11 @@ import type { DirectoryLock } from './lock.js'
 import { FolderShelf, HEADER, LINES, placesOf } from './shelf.js'
 import { folderOf, syncFolder, writeDurably } from './whole.js'
 
-/** Batches and files in a directory, a folder each. */
+/** Batches and files in a directory, one folder each. */
 export class DirectoryShelves implements Shelves {
   readonly files: FolderFiles
   readonly #batches: string
-  /** What is not whole yet. */
+  /** Folder for incomplete batches and files. */
   readonly #unfinished: string
   readonly #lock: DirectoryLock
 
@@ -55,7 +55,7 @@ export class DirectoryShelves implements Shelves {
       await writeDurably(join(unfinished, HEADER), [JSON.stringify(made)])
       await syncFolder(unfinished)
       const folder = join(this.#batches, folderOf(made.id))
-      // By this it is accepted.
+      // The rename accepts the batch atomically.
       await rename(unfinished, folder)
       await syncFolder(this.#batches)
       const shelf = new FolderShelf(folder, made, places)
@@ -99,7 +99,7 @@ async function writeLines(
   return places
 }
 
-/** A batch as it was when the process ended; undefined for what is none. */
+/** Loads a batch in the state in which the process left it; `undefined` if the folder has none. */
 async function loadBatch(folder: string): Promise<KeptBatch | undefined> {
   const text = await readFile(join(folder, HEADER), 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
@@ -110,7 +110,7 @@ async function loadBatch(folder: string): Promise<KeptBatch | undefined> {
   return header.ended === undefined ? replay(fresh, shelf) : fresh
 }
 
-/** What the log of a batch says has happened to it. */
+/** Applies the log of a batch. */
 async function replay(fresh: KeptBatch, shelf: FolderShelf): Promise<KeptBatch> {
   const runs = new Map(fresh.runs)
   const tally = { completed: 0, failed: 0, unrun: 0, completedBytes: 0, failedBytes: 0 }

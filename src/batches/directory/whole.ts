@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-/** Writes a file whole or not at all: whoever reads it finds what was there, or all of the new. */
+/** Replaces a file atomically: readers see either the old content or all of the new one. */
 export async function writeWhole(path: string, text: string): Promise<void> {
   const other = `${path}.${randomUUID()}`
   try {
@@ -21,9 +21,9 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   await syncFolder(dirname(path))
 }
 
-/** A name in a folder is on the disk only when the folder is. */
+/** Syncs a folder, without which a new name in it may be lost in a crash. */
 export async function syncFolder(path: string): Promise<void> {
-  // Windows keeps names by itself, and opens no folders.
+  // Windows cannot open folders, and needs no sync for names.
   if (process.platform === 'win32') return
   const folder = await open(path, 'r')
   try {
@@ -33,7 +33,7 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Writes a new file, and waits until it is on the disk. */
+/** Writes a new file and waits until it is on the disk. */
 export async function writeDurably(
   path: string,
   pieces: Iterable<string> | AsyncIterable<string>,
@@ -47,5 +47,5 @@ export async function writeDurably(
   }
 }
 
-/** A name for a folder, whatever is in an id, and whether or not the disk knows capitals. */
+/** The folder name for an id: a digest, which is valid and unique on any file system. */
 export const folderOf = (id: string): string => createHash('sha256').update(id).digest('hex')

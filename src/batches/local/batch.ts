@@ -7,26 +7,26 @@ import {
 } from '../../core/index.js'
 import { type KeptBatch, type ResultsOf, resultsOf, type Shelf } from './shelf.js'
 
-/** A line that has no result yet. */
+/** A line without a result. */
 export interface LocalLine {
   readonly key: string
-  /** How often it has begun. */
+  /** How often it was started. */
   runs: number
 }
 
-/** What has happened to a batch so far. */
+/** The counts of a batch so far. */
 type Tally = Pick<KeptBatch, 'completed' | 'failed' | 'unrun' | 'completedBytes' | 'failedBytes'>
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
-/** One batch of this process: which of its lines wait, and what has become of the others. */
+/** The state of one batch of this process: its waiting lines and its counts. */
 export class LocalBatch {
   readonly #kept: KeptBatch
   readonly #tally: Mutable<Tally>
-  /** Lines in the order in which they begin. */
+  /** Waiting lines in the order in which they start. */
   #waiting: LocalLine[]
   #next = 0
-  /** Lines that wait for a moment to come. */
+  /** Lines that were postponed. */
   readonly #delayed = new Set<LocalLine>()
   #closing: KeptBatch['closing']
   #end: JobsState | undefined
@@ -60,7 +60,7 @@ export class LocalBatch {
     return this.#end !== undefined
   }
 
-  /** Why lines that wait are not run, if so. */
+  /** Why waiting lines are not run; `undefined` if they are. */
   get closedAs(): 'cancelled' | 'expired' | undefined {
     if (this.#closing === undefined) return undefined
     return this.#closing.as === 'cancelling' ? 'cancelled' : 'expired'
@@ -70,13 +70,13 @@ export class LocalBatch {
     return !this.hasEnded && this.#closing === undefined && this.#kept.header.expiresAt <= at
   }
 
-  /** Whether its results have been kept for long enough. */
+  /** Whether its results may be deleted. */
   isForgotten(at: number): boolean {
     const endedAt = this.#end?.endedAt
     return endedAt !== undefined && endedAt + this.#kept.header.keepMs <= at
   }
 
-  /** The next line that waits; undefined when there is none. */
+  /** Takes the next waiting line; `undefined` if there is none. */
   take(): LocalLine | undefined {
     const line = this.#waiting[this.#next]
     if (line === undefined) return undefined
@@ -88,23 +88,23 @@ export class LocalBatch {
     return line
   }
 
-  /** A line is to wait again. */
+  /** Puts a line back among the waiting ones. */
   putBack(line: LocalLine): void {
     this.#delayed.delete(line)
     this.#waiting.push(line)
   }
 
-  /** A line is to wait again from a later moment on, at which it is put back. */
+  /** Postpones a line until it is put back. */
   delay(line: LocalLine): void {
     this.#delayed.add(line)
   }
 
-  /** Whether a line still waits for its moment. */
+  /** Whether a line is still postponed. */
   isDelayed(line: LocalLine): boolean {
     return this.#delayed.has(line)
   }
 
-  /** Takes all lines that wait. */
+  /** Takes all waiting and postponed lines. */
   takeAll(): LocalLine[] {
     const all = [...this.#waiting.slice(this.#next), ...this.#delayed]
     this.#waiting = []
@@ -113,14 +113,14 @@ export class LocalBatch {
     return all
   }
 
-  /** No more lines begin. */
+  /** Prevents further lines from starting. */
   async close(as: 'cancelling' | 'expiring', at: number): Promise<void> {
     if (this.hasEnded || this.#closing !== undefined) return
     this.#closing = { as, at }
     await this.shelf.close(as, at)
   }
 
-  /** Writes results down, and ends the batch behind the last one. */
+  /** Stores results, and ends the batch after the last one. */
   async finish(
     results: readonly { readonly key: string; readonly result: JobResult }[],
   ): Promise<void> {
@@ -129,7 +129,7 @@ export class LocalBatch {
     const { completed, failed, unrun } = this.#tally
     if (completed + failed + unrun < this.#kept.header.total || this.hasEnded) return
     this.#end = { ...this.#stateAs(this.closedAs ?? 'completed'), endedAt: wallTime() }
-    // Where this cannot be written down, the results say it when they are read the next time.
+    // If storing this fails, the end is derived from the results at the next start.
     await this.shelf.end(this.#end).catch(() => {})
   }
 
@@ -140,7 +140,7 @@ export class LocalBatch {
     this.#end = dropped
   }
 
-  /** A line as its runner gets it. */
+  /** The job of a line, for its runner. */
   async job({ key }: LocalLine): Promise<Job> {
     const { id, owner, about } = this.#kept.header
     return { batch: id, owner, about, key, text: await this.shelf.text(key) }
@@ -169,7 +169,7 @@ export class LocalBatch {
   }
 }
 
-/** Why a line is not run although its turn has come. */
+/** Why a line must not run; `undefined` if it may. */
 export const reasonNotToRun = (
   batch: LocalBatch,
   line: LocalLine,

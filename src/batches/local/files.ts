@@ -1,6 +1,6 @@
 import type { JobFile, JobFileTerms, ListPart, NewJobFile, SharedFiles } from '../../core/index.js'
 
-/** Files that can be asked for before what was kept has been found. */
+/** Delays all operations until the storage has been opened. */
 export class FilesOnceOpen implements SharedFiles {
   readonly #files: SharedFiles
   readonly #opened: Promise<void>

@@ -14,21 +14,21 @@ import { FilesOnceOpen } from './files.js'
 import { partOf, type ResultsOf, type Shelves } from './shelf.js'
 import { LocalWorker } from './worker.js'
 
-/** How often it is looked for what has expired. Milliseconds. */
+/** Interval at which expired batches and files are looked for. Milliseconds. */
 const SWEEP_MS = 30_000
-/** Results, and lines that are closed, go in parts of so many. */
+/** Number of results, or of closed lines, per part. */
 const PART = 500
 
 export interface LocalJobsOptions {
   readonly runner: JobRunner
   /**
-   * A line that began so often, and was ended by the process's death each time, is lost: it may be
-   * what kills the process.
+   * A line is given up after this many runs that ended with the death of the process, because the line
+   * may be the cause.
    */
   readonly mostRuns: number
 }
 
-/** Batches of this process alone. */
+/** Batches of a single process. */
 export class LocalJobs implements SharedJobs {
   readonly files: SharedFiles
   readonly #shelves: Shelves
@@ -36,12 +36,12 @@ export class LocalJobs implements SharedJobs {
   readonly #mostRuns: number
   readonly #opened: Promise<void>
   readonly #batches = new Map<string, LocalBatch>()
-  /** Batches with lines that wait, in the order of their turns. */
+  /** Batches with waiting lines, in the order of their turns. */
   #turns: LocalBatch[] = []
-  /** Those that are being accepted, by their ids. */
+  /** Batches that are being accepted, by id. */
   readonly #adding = new Map<string, Promise<void>>()
   readonly #workers = new Set<LocalWorker>()
-  /** Those whose lines wait for a moment to come. */
+  /** Timers of postponed lines. */
   readonly #delays = new Set<Timer>()
   #sweeper: Timer | undefined
   #hasEnded = false
@@ -52,7 +52,7 @@ export class LocalJobs implements SharedJobs {
     this.#mostRuns = mostRuns
     this.#opened = this.#open()
     this.files = new FilesOnceOpen(shelves.files, this.#opened)
-    // Whoever asks for something hears of it.
+    // Later operations report the error.
     this.#opened.catch(() => {})
   }
 
@@ -62,7 +62,7 @@ export class LocalJobs implements SharedJobs {
     digest: () => string,
   ): Promise<'added' | 'same' | 'other'> {
     await this.#opened
-    // Two of one id go one after the other.
+    // Batches with the same id are accepted one after the other.
     const before = this.#adding.get(batch.id) ?? Promise.resolve()
     const added = before.then(() => this.#add(batch, pages, digest))
     const done = added.then(
@@ -151,7 +151,7 @@ export class LocalJobs implements SharedJobs {
   async #open(): Promise<void> {
     const kept = await this.#shelves.open()
     for (const one of kept) this.#place(new LocalBatch(one))
-    // Lines may have been done while their batch was not ended.
+    // The process may have died after the last result, before the batch was ended.
     for (const batch of this.#batches.values()) {
       await batch.finish([])
       const { status } = batch.state
@@ -160,7 +160,7 @@ export class LocalJobs implements SharedJobs {
     if (!this.#hasEnded) this.#sweepLater()
   }
 
-  /** Nothing more of a batch begins: not from this very moment on. */
+  /** Prevents further lines of a batch from starting, with immediate effect. */
   async #closeLines(batch: LocalBatch, as: 'cancelling' | 'expiring'): Promise<void> {
     if (batch.hasEnded) return
     const closed = batch.close(as, wallTime())
@@ -187,7 +187,7 @@ export class LocalJobs implements SharedJobs {
     for (const worker of this.#workers) worker.wake()
   }
 
-  /** The next line, and why it is not run if so: batches take turns. */
+  /** The next line, or the reason why it must not run. Batches take turns. */
   #next() {
     const at = wallTime()
     for (let left = this.#turns.length; left > 0; left--) {
@@ -207,7 +207,7 @@ export class LocalJobs implements SharedJobs {
     batch.delay(line)
     const timer = new Timer(laterMs, () => {
       this.#delays.delete(timer)
-      // It may have been closed in the meantime.
+      // The batch may have been closed in the meantime.
       if (batch.isDelayed(line)) this.#waitAgain(batch, line)
     })
     this.#delays.add(timer)
@@ -219,7 +219,7 @@ export class LocalJobs implements SharedJobs {
     this.#wake()
   }
 
-  /** Closes a batch that is overdue, and forgets one whose time has come. */
+  /** Closes an expired batch, and deletes one whose results have expired. */
   async #settle(batch: LocalBatch | undefined): Promise<void> {
     if (batch === undefined) return
     if (batch.isOverdue(wallTime())) await this.#closeLines(batch, 'expiring')
@@ -236,7 +236,7 @@ export class LocalJobs implements SharedJobs {
 
   #sweepLater(): void {
     this.#sweeper = new Timer(SWEEP_MS, () => {
-      // What could not be swept is swept the next time.
+      // Errors are ignored; the next sweep tries again.
       void this.#sweep()
         .catch(() => {})
         .then(() => !this.#hasEnded && this.#sweepLater())

@@ -20,7 +20,7 @@ import {
   type Shelves,
 } from './shelf.js'
 
-/** Batches and files in memory. They end with the process. */
+/** Batches and files in memory, which are lost when the process ends. */
 export class MemoryShelves implements Shelves {
   readonly files = new MemoryFiles()
 
@@ -130,7 +130,7 @@ class MemoryFiles implements SharedFiles {
     for (const id of this.#files.keys()) this.#find(id)
   }
 
-  /** A file whose time has not come. */
+  /** A file that has not expired. */
   #find(id: string) {
     const kept = this.#files.get(id)
     if (kept === undefined || kept.file.expiresAt > wallTime()) return kept

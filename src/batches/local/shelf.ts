@@ -7,14 +7,14 @@ import type {
   SharedFiles,
 } from '../../core/index.js'
 
-/** Which results: those of lines that were completed, or of all others. */
+/** The two lists of results: of completed lines and of all others. */
 export type ResultsOf = 'completed' | 'failed'
 
-/** Which results a result belongs to. */
+/** The list to which a result belongs. */
 export const resultsOf = (kind: JobResult['kind']): ResultsOf =>
   kind === 'completed' ? 'completed' : 'failed'
 
-/** A batch as it is written down when it is accepted. */
+/** The header of a batch, stored when it is accepted. */
 export interface BatchHeader {
   readonly id: string
   readonly owner: string
@@ -24,37 +24,37 @@ export interface BatchHeader {
   readonly createdAt: number
   readonly expiresAt: number
   readonly keepMs: number
-  /** How it ended, once it has. */
+  /** Its final state, once it has ended. */
   readonly ended?: JobsState | undefined
 }
 
-/** Where the lines and the results of one batch are. */
+/** The storage of one batch. */
 export interface Shelf {
-  /** A line's text. */
+  /** Reads a line's text. */
   text(key: string): Promise<string>
-  /** A line begins. */
+  /** Records that a line was started. */
   begin(key: string): void
-  /** A line that began did not run to its end, and will run again. */
+  /** Records that a started line did not finish and will run again. */
   putBack(key: string): void
-  /** Resolves when the results will outlive the process. */
+  /** Stores results. Resolves when they would survive a crash of the process. */
   add(results: readonly { readonly key: string; readonly result: JobResult }[]): Promise<void>
-  /** No more lines begin. */
+  /** Records that no further lines start. */
   close(as: 'cancelling' | 'expiring', at: number): Promise<void>
-  /** The batch is over. */
+  /** Records the end of the batch. */
   end(state: JobsState): Promise<void>
   results(of: ResultsOf, from: number, limit: number): Promise<readonly string[]>
   drop(of: ResultsOf, state: JobsState): Promise<void>
-  /** Forgets everything. */
+  /** Deletes the batch. */
   remove(): Promise<void>
-  /** Gives back what is held; the shelf is used again when it is asked something. */
+  /** Closes files. The next operation opens them again. */
   release(): Promise<void>
 }
 
-/** A batch with its shelf, as it was found or made. */
+/** A batch with its storage, as loaded or created. */
 export interface KeptBatch {
   readonly header: BatchHeader
   readonly shelf: Shelf
-  /** How often each line that has no result has begun, in the order of the lines. */
+  /** Number of runs of each line without a result, in the order of the lines. */
   readonly runs: ReadonlyMap<string, number>
   readonly completed: number
   readonly failed: number
@@ -64,22 +64,22 @@ export interface KeptBatch {
   readonly closing?: { readonly as: 'cancelling' | 'expiring'; readonly at: number } | undefined
 }
 
-/** Where batches and files are kept. */
+/** The storage of batches and files. */
 export interface Shelves {
   readonly files: SharedFiles
-  /** What was kept before. */
+  /** Opens the storage and loads the stored batches. */
   open(): Promise<readonly KeptBatch[]>
-  /** Keeps a batch whole, or nothing of it. */
+  /** Stores a batch atomically. */
   add(
     pages: AsyncIterable<readonly JobLine[]>,
     header: (total: number) => BatchHeader,
   ): Promise<KeptBatch>
-  /** Forgets files whose time has come. */
+  /** Deletes expired files. */
   sweep(): Promise<void>
   release(): Promise<void>
 }
 
-/** The entries of an owner behind a place of the list, newest first. */
+/** A page of an owner's entries, newest first unless reversed. */
 export function partOf<Entry extends Pick<JobFile, 'id' | 'owner' | 'createdAt'>>(
   entries: Iterable<Entry>,
   owner: string,
@@ -96,7 +96,7 @@ export function partOf<Entry extends Pick<JobFile, 'id' | 'owner' | 'createdAt'>
     .slice(0, limit)
 }
 
-/** A batch that has just been accepted: nothing has happened to it. */
+/** A batch that has just been accepted. */
 export const freshBatch = (
   header: BatchHeader,
   shelf: Shelf,

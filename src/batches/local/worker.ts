@@ -10,7 +10,7 @@ import {
 } from '../../core/index.js'
 import type { LocalBatch, LocalLine } from './batch.js'
 
-/** Where a worker gets lines from. */
+/** The source of a worker's lines. */
 interface Source {
   next():
     | {
@@ -23,12 +23,12 @@ interface Source {
   closed(): void
 }
 
-/** What was paid for is tried to be written down so often. Milliseconds. */
+/** Delay before storing a result is retried. Milliseconds. */
 const AGAIN_MS = 1_000
-/** How long a call that was aborted may take to end. Milliseconds. */
+/** Time limit for an aborted call to end. Milliseconds. */
 const GRACE_MS = 5_000
 
-/** Takes lines of the batches of this process, and runs them. */
+/** Runs the lines of this process's batches. */
 export class LocalWorker implements JobWorker {
   readonly #runner: JobRunner
   readonly #concurrency: number
@@ -36,7 +36,7 @@ export class LocalWorker implements JobWorker {
   readonly #aborting = new AbortController()
   readonly #running = new Set<Promise<void>>()
   #isClosed = false
-  /** What still runs although it was aborted is nobody's any more. */
+  /** Whether lines that still run after their abort are ignored. */
   #isAbandoned = false
 
   constructor(runner: JobRunner, concurrency: number, source: Source) {
@@ -45,7 +45,7 @@ export class LocalWorker implements JobWorker {
     this.#source = source
   }
 
-  /** There may be lines that wait. */
+  /** Called when there may be waiting lines. */
   wake(): void {
     while (!this.#isClosed && this.#running.size < this.#concurrency) {
       const next = this.#source.next()
@@ -86,12 +86,12 @@ export class LocalWorker implements JobWorker {
     try {
       return await this.#runner.run(await batch.job(line), this.#aborting.signal)
     } catch {
-      // The text could not be read. It may be there the next time.
+      // Reading the text failed; it may succeed later.
       return { laterMs: AGAIN_MS }
     }
   }
 
-  /** A result that cannot be written down now is kept until it can. */
+  /** Stores a result, and retries until that succeeds. */
   async #finish(batch: LocalBatch, { key }: LocalLine, result: JobResult): Promise<void> {
     for (;;) {
       try {

@@ -8,12 +8,12 @@ export type OpenTelemetry = typeof Api
 const PACKAGE = '@opentelemetry/api'
 
 /**
- * Loads the peer. All copies of it in a process share what the SDK has registered.
- * @throws ConfigError when it is not installed
+ * Loads the optional peer. All copies of it in a process share the registered SDK.
+ * @throws ConfigError if it is not installed
  */
 export function loadApi(): OpenTelemetry {
   try {
-    // In the CommonJS build this is the file's own name.
+    // The CommonJS build replaces `import.meta.url` with the file's own path.
     return createRequire(import.meta.url)(PACKAGE) as OpenTelemetry
   } catch (cause) {
     throw new ConfigError(

@@ -1,17 +1,17 @@
 import type { Attributes } from '@opentelemetry/api'
 
-/** Which of OpenTelemetry's conventions for generative AI is followed. */
+/** The version of OpenTelemetry's conventions for generative AI. */
 export type Semconv = 'current' | 'previous' | 'both'
 
 const PROVIDER = 'pollinations'
 
-/** What is known of a call before it runs. */
+/** Attributes of a call that are known before it runs. */
 export interface AskedAttributes {
   readonly operation?: string | undefined
   readonly model?: string | undefined
 }
 
-/** Attributes of spans and metrics alike; of a function that is no model's there are none. */
+/** Attributes of both spans and metrics; none for functions that call no model. */
 export function askedAttributes(
   { operation, model }: AskedAttributes,
   semconv: Semconv,
@@ -24,24 +24,24 @@ export function askedAttributes(
   return attributes
 }
 
-/** Adds what is there. */
+/** Adds the attributes that are defined. */
 export function put(attributes: Attributes, more: Readonly<Record<string, unknown>>): Attributes {
   for (const [name, value] of Object.entries(more))
     if (value !== undefined) attributes[name] = value as never
   return attributes
 }
 
-/** Where requests go. */
+/** The server to which requests are sent. */
 export interface Server {
   readonly origin: string
   readonly attributes: Attributes
 }
 
-/** Origins that are known: a process has few. */
+/** Cached servers by origin; a process has few. */
 const servers = new Map<string, Server>()
 const SERVERS_KEPT = 100
 
-/** An origin as the conventions have it. */
+/** The server of an origin, with the attributes of the conventions. */
 export function serverOf(origin: string): Server {
   const known = servers.get(origin)
   if (known !== undefined) return known

@@ -2,17 +2,17 @@ import type { Context, Span } from '@opentelemetry/api'
 import { now, wallTime } from '../../core/index.js'
 import type { AskedAttributes, Server } from './attributes.js'
 
-/** A span, with the context in which it is the active one. */
+/** A span, and the context in which it is active. */
 export interface Running {
   readonly span: Span
   readonly context: Context
-  /** When the last chunk of its stream has come. */
+  /** Time of the last chunk of its stream. */
   lastChunkAt?: number
 }
 
 /**
- * From the events' clock to the time of day. It is read once for a call and what is part of it, so
- * that durations are exact: clocks of the day jump, and over weeks the two drift apart.
+ * The offset from the clock of events to wall time. It is read once per call, including nested calls,
+ * so that durations are exact: the wall clock may jump, and the two clocks drift apart over weeks.
  */
 export const offsetNow = (): number => wallTime() - now()
 
@@ -21,12 +21,12 @@ export class CallSpan implements Running {
   readonly span: Span
   readonly context: Context
   readonly asked: AskedAttributes
-  /** Whether it is part of another call that is traced. */
+  /** Whether the call belongs to another traced call. */
   readonly isPart: boolean
   readonly attempts = new Map<number, Running>()
-  /** Where its last attempt went. */
+  /** The server of its last attempt. */
   server: Server | undefined
-  /** What has been answered, when it is captured. */
+  /** The text of the answer, if content is captured. */
   text = ''
   hasEnded = false
 
@@ -49,7 +49,7 @@ export class CallSpan implements Running {
     return this.#offset
   }
 
-  /** The moment of an event as a time of day. */
+  /** Converts the time of an event to wall time. */
   time(at: number): number {
     return at + this.#offset
   }

@@ -1,13 +1,13 @@
 import { isJson, isRecord } from '../../core/index.js'
 
-/** A message in the form of the conventions. */
+/** A message in the format of the conventions. */
 interface Message {
   readonly role: string
   readonly parts: readonly { readonly type: string; readonly content?: string }[]
   readonly finish_reason?: string
 }
 
-/** What is asked, as the attribute `gen_ai.input.messages` has it. */
+/** The request, as the value of the attribute `gen_ai.input.messages`. */
 export function inputOf(request: unknown): string {
   const body = isRecord(request) && 'path' in request ? request.body : undefined
   return JSON.stringify(isRecord(body) ? messagesIn(body) : [userMessage(plainInput(request))])
@@ -26,7 +26,7 @@ function messagesIn(body: Readonly<Record<string, unknown>>): Message[] {
     .map(userMessage)
 }
 
-/** A picture asked for by its address has its prompt there. */
+/** The input of a request without messages. For an image requested by URL, the prompt in its path. */
 function plainInput(request: unknown): string {
   if (typeof request === 'string') return request
   if (isRecord(request) && typeof request.path === 'string') return request.path
@@ -38,7 +38,7 @@ const userMessage = (content: string): Message => ({
   parts: [{ type: 'text', content }],
 })
 
-/** Of what is no text only its kind: pictures are long. */
+/** The parts of a message. For parts other than text only the type, because images are large. */
 function partsOf(content: unknown): Message['parts'] {
   if (typeof content === 'string') return [{ type: 'text', content }]
   if (!Array.isArray(content)) return []
@@ -49,7 +49,7 @@ function partsOf(content: unknown): Message['parts'] {
     )
 }
 
-/** What an answer, or a chunk of a stream, adds to the text of the first choice. */
+/** The text that an answer or a chunk adds to the first choice. */
 export function textAdded(part: unknown): string {
   const value = isRecord(part) && isJson(part.data) ? part.data.value : part
   if (typeof value === 'string') return value
@@ -60,7 +60,7 @@ export function textAdded(part: unknown): string {
   return isRecord(said) && typeof said.content === 'string' ? said.content : ''
 }
 
-/** What is answered, as the attribute `gen_ai.output.messages` has it. */
+/** The answer, as the value of the attribute `gen_ai.output.messages`. */
 export function outputOf(text: string, finishReason: string | undefined): string {
   const message: Message = {
     role: 'assistant',

@@ -5,7 +5,7 @@ import { outputOf } from './content.js'
 
 type CallEnd = Extract<StackEvent, { type: 'call:end' }>
 
-/** What is known of a call at its end. Written out: it is made for every call. */
+/** Attributes of a call at its end. Written without helpers for speed, as it runs for every call. */
 export function endAttributes({ server, text }: CallSpan, event: CallEnd): Attributes {
   const { responseModel, responseId, finishReason, usage, cost, outcome } = event
   const { firstTokenMs, queuedMs } = event
@@ -23,7 +23,7 @@ export function endAttributes({ server, text }: CallSpan, event: CallEnd): Attri
     if (usage.reasoning !== undefined) all['gen_ai.usage.reasoning.output_tokens'] = usage.reasoning
   }
   if (cost !== undefined) all['blossom.cost'] = cost
-  // It is kept only when it is to be captured.
+  // The text is recorded only if content is captured.
   if (text !== '') all['gen_ai.output.messages'] = outputOf(text, finishReason)
   return all
 }

@@ -2,10 +2,10 @@ import type { StackEvent } from '../../core/index.js'
 import { put } from './attributes.js'
 import type { CallSpan } from './call-span.js'
 
-/** Refusals by a limit. */
+/** Codes of rejections by a limit. */
 const LIMITED: ReadonlySet<string | undefined> = new Set(['RATE_LIMITED', 'BUDGET', 'QUEUE_FULL'])
 
-/** Adds an event of a call to its span, if that says something beside the span itself. */
+/** Adds an event of a call to its span, unless the span already shows it. */
 export function eventOn(call: CallSpan, event: StackEvent): void {
   const told = toldBy(event)
   if (told === undefined) return
@@ -25,7 +25,7 @@ function toldBy(event: StackEvent): Told | undefined {
     case 'queued':
       return { name: 'queued', layer: event.layer, waited_ms: event.waitedMs }
     case 'cache':
-      // A miss is what the attempts below show.
+      // The spans of the attempts already show a miss.
       return event.status === 'miss'
         ? undefined
         : { name: 'cache', layer: event.layer, status: event.status }

@@ -15,39 +15,38 @@ export interface TracerLike {
 
 /** A meter of `@opentelemetry/api`. */
 export interface MeterLike {
-  /** Makes a histogram. */
+  /** Creates a histogram. */
   createHistogram(name: string, options?: object): object
-  /** Makes a counter. */
+  /** Creates a counter. */
   createCounter(name: string, options?: object): object
 }
 
 /** Options of `instrument()`. */
 export interface InstrumentOptions {
-  /** Makes the spans. @default the global one, also if an SDK is registered later */
+  /** Tracer that creates the spans. @default the global one, even if its SDK is registered later */
   tracer?: TracerLike | undefined
-  /** Makes the metrics. @default the global one, as it is when `instrument()` is called */
+  /** Meter that creates the metrics. @default the global one at the time of `instrument()` */
   meter?: MeterLike | undefined
   /**
-   * Which of OpenTelemetry's conventions names are of: the `current` ones of 2026, those from before
-   * (`previous`), or `both`.
-   * @default metrics of both, spans of the current ones
+   * Version of OpenTelemetry's naming conventions: the `current` one of 2026, the `previous` one, or
+   * `both`.
+   * @default both for metrics, current for spans
    */
   semconv?: 'current' | 'previous' | 'both' | undefined
-  /** Whether spans hold prompts and answers. @default false */
+  /** Whether spans contain prompts and answers. @default false */
   captureContent?: boolean | undefined
-  /** Whether upstream gets the header `traceparent`. @default false */
+  /** Whether the header `traceparent` is sent to upstream. @default false */
   propagate?: boolean | undefined
 }
 
 /**
- * Makes OpenTelemetry spans and metrics of the calls of a client or a stack, or with `'all'` of all
- * in this process, those to come as well. Returns a function that stops it.
+ * Records OpenTelemetry spans and metrics for the calls of a client or a stack, or with `'all'` for
+ * all clients and stacks of this process, including later ones. Returns a function that stops it.
  *
- * A call is one span, whose parent is the caller's; each request to upstream is a child of it. Needs
- * the package `@opentelemetry/api`, 1.9 or later, and an SDK that is started before.
+ * Each call is a span in the caller's trace; each request to upstream is a child span. Requires the
+ * package `@opentelemetry/api`, version 1.9 or later, and a started SDK.
  *
- * @throws ConfigError when the package is missing, the first argument is none of these, or an option
- * is wrong
+ * @throws ConfigError (`CONFIG`) if the package is missing, or an argument or option is invalid
  * @example const stop = instrument(blossom)
  * @see https://github.com/open-telemetry/semantic-conventions-genai
  */

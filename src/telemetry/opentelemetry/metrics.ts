@@ -9,23 +9,23 @@ import {
   type Server,
 } from './attributes.js'
 
-/** Bounds of the conventions, in seconds and tokens. */
+/** Bucket bounds of the conventions, in seconds and in tokens. */
 const SECONDS = [
   0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 ]
 const TOKENS = [
   1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
 ]
-/** Models with series of their own: callers choose their names. */
+/** Maximum number of models with their own series, because callers choose the names. */
 const MODELS = 50
 
-/** What is measured. Without an operation it is no model's work, of which the conventions speak. */
+/** A measured call. Without an operation it calls no model, so the conventions do not apply. */
 interface Measured extends AskedAttributes {
   readonly responseModel?: string | undefined
   readonly code?: string | undefined
 }
 
-/** Attributes of one series, in both conventions. */
+/** Attributes of one series, in both versions of the conventions. */
 interface Series {
   readonly current: Attributes
   readonly previous: Attributes
@@ -33,7 +33,7 @@ interface Series {
   readonly previousOutput: Attributes
 }
 
-/** Series whose attributes are kept: to make them anew for each call would cost as much again. */
+/** Maximum number of cached series: building the attributes costs as much as recording a value. */
 const SERIES_KEPT = 1_000
 
 /**
@@ -51,7 +51,7 @@ export class GenAiMetrics {
     this.#current = semconv === 'previous' ? undefined : currentOf(meter)
   }
 
-  /** A call has ended. */
+  /** Records the end of a call. */
   call(
     of: Measured,
     server: Server | undefined,
@@ -65,7 +65,7 @@ export class GenAiMetrics {
     if (firstTokenMs !== undefined) this.#current?.firstChunk.record(firstTokenMs / 1_000, current)
   }
 
-  /** An attempt has reported its tokens. */
+  /** Records the tokens of an attempt. */
   usage(of: Measured, server: Server | undefined, { input, output }: EventUsage): void {
     if (of.operation === undefined) return
     const { current, previousInput, previousOutput } = this.#seriesOf(of, server)
@@ -75,7 +75,7 @@ export class GenAiMetrics {
     this.#previous?.tokens.record(output, previousOutput)
   }
 
-  /** A chunk of a stream has come so long after the one before. */
+  /** Records the time between two chunks of a stream. */
   chunk(of: Measured, server: Server | undefined, afterMs: number): void {
     if (of.operation === undefined || this.#current === undefined) return
     this.#current.perChunk.record(afterMs / 1_000, this.#seriesOf(of, server).current)

@@ -10,7 +10,7 @@ import type { GenAiMetrics } from './metrics.js'
 
 type EventOf<Type extends StackEvent['type']> = Extract<StackEvent, { type: Type }>
 
-/** What `instrument()` was asked for. */
+/** The checked options of `instrument()`. */
 export interface TracingOptions {
   readonly api: OpenTelemetry
   readonly tracer: Tracer
@@ -20,7 +20,7 @@ export interface TracingOptions {
   readonly propagate: boolean
 }
 
-/** Makes spans and metrics of the events that it hears, and carries the spans along with the work. */
+/** Records spans and metrics from events, and runs the work inside the context of its span. */
 export class Tracing implements Carrier {
   readonly #options: TracingOptions
   readonly #calls = new Map<string, CallSpan>()
@@ -48,7 +48,7 @@ export class Tracing implements Carrier {
     }
   }
 
-  /** Ends what is under way, of which nothing more is heard. */
+  /** Ends the spans of running calls, which get no further events. */
   stop(): void {
     const calls = [...this.#calls.values()]
     this.#calls.clear()
@@ -144,7 +144,7 @@ export class Tracing implements Carrier {
   #attemptEnded(event: EventOf<'attempt:end'>): void {
     const { operation, model, responseModel, outcome, code, status, usage, nested } = event
     const call = this.#calls.get(event.call)
-    // Tokens count also when the call that began the work has gone, and others wait for it.
+    // Count tokens even if the call that began shared work has ended and only others wait for it.
     if (usage !== undefined && !nested)
       this.#options.metrics.usage({ operation, model, responseModel }, call?.server, usage)
     const running = call?.attempts.get(event.attempt)
@@ -172,7 +172,7 @@ export class Tracing implements Carrier {
     eventOn(call, event)
     call.span.setAttributes(endAttributes(call, event))
     this.#close(call.span, code, call.time(event.at))
-    // Work that ignores its abort ends later.
+    // Attempts that ignore their abort end later.
     if (call.attempts.size === 0) this.#calls.delete(event.call)
   }
 
@@ -201,7 +201,8 @@ export class Tracing implements Carrier {
   }
 
   /**
-   * Of what a propagator may know upstream is told no more than this: baggage may hold anything.
+   * The `traceparent` header. Other headers of the propagator are not sent, because baggage may contain
+   * private data.
    * @see https://www.w3.org/TR/trace-context/#traceparent-header
    */
   #parentHeader(span: Span): readonly string[] {

@@ -1,15 +1,15 @@
-/** Names of labels with their values. */
+/** Labels by name. */
 export type Labels = Readonly<Record<string, string>>
 
 /** One line of the text format. */
 export interface Sample {
-  /** What follows the family's name: nothing, or a part of a histogram. */
+  /** Suffix of the family's name, for the parts of a histogram. */
   readonly suffix?: '_bucket' | '_sum' | '_count' | undefined
   readonly labels: Labels
   readonly value: number
 }
 
-/** All lines of one metric. */
+/** All samples of one metric. */
 export interface Family {
   readonly name: string
   readonly help: string
@@ -18,7 +18,7 @@ export interface Family {
 }
 
 /**
- * Families in the text format.
+ * Writes families in the text format.
  * @see https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
  */
 export function textOf(families: readonly Family[], constants: Labels): string {

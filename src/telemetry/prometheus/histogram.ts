@@ -1,14 +1,13 @@
 import { type Labels, numberText, type Sample } from './families.js'
 
 /**
- * Upper bounds of the buckets, in seconds: from a hit in the cache to the longest call of
- * `standard()`.
+ * Upper bounds of the buckets, in seconds: from a cache hit to long calls.
  */
 const BOUNDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 300]
 
-/** How often something took how long. */
+/** A histogram of durations. */
 export class Histogram {
-  /** Of each bucket alone; the last one has no bound. */
+  /** Count of each bucket, not cumulative; the last bucket has no bound. */
   readonly #counts = new Array<number>(BOUNDS.length + 1).fill(0)
   #sum = 0
 

@@ -7,14 +7,14 @@ import { Recorder } from './recorder.js'
 /** Options of `prometheus()`. */
 export interface PrometheusOptions {
   /**
-   * Labels of all samples, such as `{ service: 'garden' }`. `tenant: true` tells tenants apart in
-   * calls, tokens and cost: the first 100, all others are `other`.
+   * Labels for all samples, such as `{ service: 'garden' }`. `tenant: true` adds a label for the tenant
+   * to calls, tokens and cost; the first 100 tenants have their own value, later ones are `other`.
    * @default none
    */
   labels?: { readonly [name: string]: string | boolean | undefined } | undefined
 }
 
-/** What is used of a registry of the package `prom-client`. */
+/** A registry of the package `prom-client`. */
 export interface PromClientRegistry {
   /** Adds a metric. */
   registerMetric(metric: object): void
@@ -22,17 +22,17 @@ export interface PromClientRegistry {
 
 /** The metrics of one client or stack. */
 export interface PrometheusMetrics {
-  /** The content type of the text. */
+  /** Content type of the text. */
   readonly contentType: string
-  /** All metrics in Prometheus' text format. */
+  /** Returns all metrics in Prometheus' text format. */
   text(): string
-  /** Adds the metrics to a registry of `prom-client`, beside those of your own. */
+  /** Adds the metrics to a registry of `prom-client`, next to your own metrics. */
   register(registry: PromClientRegistry): void
-  /** Counts no longer. */
+  /** Stops counting. */
   stop(): void
 }
 
-/** Labels of the metrics themselves. */
+/** Labels that the metrics use themselves. */
 const TAKEN = [
   'candidate',
   'code',
@@ -48,10 +48,11 @@ const TAKEN = [
 ]
 
 /**
- * Counts the calls of a client or a stack for Prometheus, from now on. Needs no package. Models have
- * a series each, the first 50 that are asked for; all others are `other`.
+ * Counts the calls of a client or a stack for Prometheus, starting now. Requires no package. The first
+ * 50 models have their own series; later ones are counted as `other`.
  *
- * @throws ConfigError when the first argument is neither a client nor a stack, or an option is wrong
+ * @throws ConfigError (`CONFIG`) if the first argument is neither a client nor a stack, or an option
+ * is invalid
  * @example
  * const metrics = prometheus(blossom, { labels: { service: 'garden' } })
  * app.get('/metrics', (c) => c.text(metrics.text(), 200, { 'content-type': metrics.contentType }))
@@ -92,7 +93,7 @@ function areLabels(value: unknown): boolean {
   )
 }
 
-/** A family as `prom-client` asks for it. */
+/** A family as a metric of `prom-client`. */
 function metricOf({ name, help, type, samples }: Family, constants: Labels): object {
   const value = ({ suffix, labels, value }: Sample) => ({
     metricName: `${name}${suffix ?? ''}`,
@@ -105,7 +106,7 @@ function metricOf({ name, help, type, samples }: Family, constants: Labels): obj
     type,
     aggregator: 'sum',
     get: async () => ({ name, help, type, aggregator: 'sum', values: samples().map(value) }),
-    // They count what has happened to the process, and begin anew with it.
+    // The counts cover the lifetime of the process, so a reset has no effect.
     reset: () => {},
   }
 }

@@ -7,7 +7,7 @@ import type { Family, Labels, Sample } from './families.js'
 
 const STATES = ['closed', 'open', 'half-open'] as const
 
-/** What layers say of themselves, read when it is asked for. */
+/** Metrics from the stats of the layers, which are read at each scrape. */
 export function layerFamilies(layers: () => readonly LayerEntry[]): Family[] {
   const of =
     <Stats>(kind: string, samples: (stats: Stats, labels: Labels) => readonly Sample[]) =>
@@ -28,12 +28,12 @@ export function layerFamilies(layers: () => readonly LayerEntry[]): Family[] {
     samples: of<RateLimitStats>('rateLimit', (stats, labels) => [{ labels, value: stats[name] }]),
   })
   return [
-    inQueue('running', 'Calls that have their turn.'),
-    inQueue('waiting', 'Calls that wait for their turn.'),
-    inQueue('concurrency', 'How many calls may have their turn at a time.'),
+    inQueue('running', 'Calls in progress.'),
+    inQueue('waiting', 'Calls waiting in the queue.'),
+    inQueue('concurrency', 'Maximum number of calls in progress.'),
     {
       name: 'blossom_breaker_state',
-      help: 'The state of a breaker is 1, the others are 0; with several circuits, the worst.',
+      help: 'State of a breaker: 1 for the current state, 0 for others; with several circuits, the worst.',
       type: 'gauge',
       samples: of<BreakerStats>('breaker', (stats, labels) =>
         STATES.map((state) => ({
@@ -44,7 +44,7 @@ export function layerFamilies(layers: () => readonly LayerEntry[]): Family[] {
     },
     {
       name: 'blossom_pool_active',
-      help: 'Connections in use, by the place of the member.',
+      help: 'Connections in use, by index of the pool member.',
       type: 'gauge',
       samples: of<PoolStats>('pool', ({ members }, labels) =>
         members.map(({ active }, member) => ({
@@ -55,11 +55,11 @@ export function layerFamilies(layers: () => readonly LayerEntry[]): Family[] {
     },
     {
       name: 'blossom_pool_waiting',
-      help: 'Calls that wait for a connection of any member.',
+      help: 'Calls waiting for a connection of any pool member.',
       type: 'gauge',
       samples: of<PoolStats>('pool', ({ waiting }, labels) => [{ labels, value: waiting }]),
     },
-    ofLimits('admitted', 'Calls that a limit has let through.'),
-    ofLimits('rejected', 'Calls that a limit has refused.'),
+    ofLimits('admitted', 'Calls admitted by a limit.'),
+    ofLimits('rejected', 'Calls rejected by a limit.'),
   ]
 }

@@ -5,16 +5,16 @@ import { type Spending, Work } from './tallies.js'
 
 const MODELS = 50
 const TENANTS = 100
-/** There are about thirty of each; functions of yours may add some. */
+/** Maximum number of label values. There are about thirty of each; users' functions may add some. */
 const OPERATIONS = 50
 const CODES = 50
 
-/** What is called so when a base has no `operation`. */
+/** The operation of a base that reports none. */
 const CALL = 'call'
 
 type EventOf<Type extends StackEvent['type']> = Extract<StackEvent, { type: Type }>
 
-/** Counts what events tell. */
+/** Counts events. */
 export class Recorder {
   readonly #hasTenants: boolean
   readonly #models = new Names(MODELS)
@@ -22,7 +22,7 @@ export class Recorder {
   readonly #operations = new Names(OPERATIONS)
   readonly #codes = new Names(CODES)
   readonly #work = new Map<string, Map<string, Work>>()
-  /** Calls under way, and whether each was made by another of them, and so is part of that one. */
+  /** Running calls, and whether each was made by another running call and belongs to it. */
   readonly #open = new Map<string, boolean>()
   readonly #retries = new Map<string, number>()
   readonly #fallbacks = new Map<string, number>()
@@ -72,7 +72,7 @@ export class Recorder {
     cost,
     nested,
   }: EventOf<'attempt:end'>): void {
-    // The attempts of the stack inside are counted.
+    // The nested stack counts its own attempts.
     if (nested) return
     const work = this.#workOf(operation, model)
     work.attempts.add(outcome, this.#codes.of(code))
@@ -122,50 +122,50 @@ export class Recorder {
     const spending = (samples: (of: Spending, labels: Work['labels']) => readonly Sample[]) =>
       this.#samples((work) => work.spending(this.#hasTenants, samples))
     return [
-      counter('blossom_calls_total', 'Calls that have ended.', () =>
+      counter('blossom_calls_total', 'Ended calls, by outcome.', () =>
         spending(({ calls }, labels) => calls.samples(labels)),
       ),
       histogram(
         'blossom_call_duration_seconds',
-        'From the beginning of a call to the end of its answer, of a stream the last chunk.',
+        'Time from the start of a call to the end of its answer or stream.',
         () => this.#samples(({ duration, labels }) => duration.samples(labels)),
       ),
       histogram(
         'blossom_first_token_seconds',
-        'From the beginning of a call to the first token of its stream.',
+        'Time from the start of a call to the first token of its stream.',
         () => this.#samples(({ firstToken, labels }) => firstToken.samples(labels)),
       ),
-      counter('blossom_attempts_total', 'Requests to upstream, repeats among them.', () =>
+      counter('blossom_attempts_total', 'Requests to upstream, including retries.', () =>
         this.#samples(({ attempts, labels }) => attempts.samples(labels)),
       ),
-      counter('blossom_retries_total', 'Repeats, by the error of the attempt before.', () =>
+      counter('blossom_retries_total', 'Retries, by the error of the previous attempt.', () =>
         samplesBy('code', this.#retries),
       ),
       counter(
         'blossom_tokens_total',
-        'Tokens that upstream has reported, once for all who share an answer. Cached ones are part of input, reasoning is part of output.',
+        'Tokens reported by upstream, counted once per shared answer. Cached tokens are part of input, reasoning tokens are part of output.',
         () => spending((of, labels) => of.tokens(labels)),
       ),
-      counter('blossom_cost_total', 'What these tokens have cost, by the option price.', () =>
+      counter('blossom_cost_total', 'Cost of these tokens, by the option price.', () =>
         spending((of, labels) => of.cost(labels)),
       ),
-      counter('blossom_cache_total', 'What the cache had.', () =>
+      counter('blossom_cache_total', 'Cache lookups, by result.', () =>
         samplesBy('status', Object.entries(this.#cache)),
       ),
-      counter('blossom_joined_total', 'Calls that shared the answer of another.', () =>
+      counter('blossom_joined_total', 'Calls that shared the answer of another call.', () =>
         one(this.#joined),
       ),
-      counter('blossom_hedges_total', 'Second tries of slow calls.', () =>
+      counter('blossom_hedges_total', 'Second requests for slow calls.', () =>
         samplesBy('outcome', Object.entries(this.#hedges)),
       ),
       counter(
         'blossom_fallbacks_total',
-        'Calls that went on to another candidate, by its place in the list.',
+        'Calls that fell back to another candidate, by its index.',
         () => samplesBy('candidate', this.#fallbacks),
       ),
       counter(
         'blossom_shared_local_total',
-        'Decisions of this process alone, as the others could not be asked.',
+        'Decisions made by this process alone, because the shared state was unavailable.',
         () => one(this.#alone),
       ),
     ]

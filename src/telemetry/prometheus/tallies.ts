@@ -2,7 +2,7 @@ import type { EventOutcome, EventUsage } from '../../core/index.js'
 import type { Labels, Sample } from './families.js'
 import { Histogram } from './histogram.js'
 
-/** How often something ended in which way. */
+/** Counts of calls or attempts by outcome. */
 class Outcomes {
   #complete = 0
   #left = 0
@@ -11,7 +11,7 @@ class Outcomes {
   add(outcome: EventOutcome, code: string): void {
     if (outcome === 'complete') this.#complete++
     else if (outcome === 'failed') this.#failed.set(code, (this.#failed.get(code) ?? 0) + 1)
-    // Whoever aborts a call, and whoever leaves its stream, does not want it any more.
+    // Aborting a call and leaving its stream both mean that the caller no longer wants it.
     else this.#left++
   }
 
@@ -28,7 +28,7 @@ class Outcomes {
   }
 }
 
-/** What the calls of one tenant, or of all, have made and cost. */
+/** Counts, tokens and cost of the calls of one tenant, or of all tenants. */
 export class Spending {
   readonly calls = new Outcomes()
   #input = 0
@@ -78,7 +78,7 @@ export class Work {
     this.labels = labels
   }
 
-  /** What a tenant has spent; all are one when tenants are not told apart. */
+  /** The counts of a tenant, or of all tenants if they are not distinguished. */
   of(tenant: string): Spending {
     let spending = this.#spending.get(tenant)
     if (spending === undefined) {
@@ -88,7 +88,7 @@ export class Work {
     return spending
   }
 
-  /** Samples of each tenant, whose labels name it when tenants are told apart. */
+  /** Samples of each tenant. Labels contain the tenant if tenants are distinguished. */
   spending(
     hasTenants: boolean,
     samples: (spending: Spending, labels: Labels) => readonly Sample[],
