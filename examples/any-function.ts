@@ -1,9 +1,9 @@
 /**
- * The layers around a function that has nothing to do with Blossom: the calls of a database. `node
- * --import tsx examples/any-function.ts`
+ * Layers around a function that does not use Blossom: queries to a database.
+ * Run it with `node --import tsx examples/any-function.ts`.
  *
- * The driver at the end of this file stands for yours and fails as drivers do. With `pg` the base
- * would be `({ sql, values }, { signal }) => pool.query({ text: sql, values, signal })`.
+ * The fake driver at the end of this file takes the place of yours, and fails like a real one. With
+ * `pg` the base would be `({ sql, values }, { signal }) => pool.query({ text: sql, values, signal })`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -24,7 +24,7 @@ interface Query {
   readonly values?: readonly (number | string)[]
 }
 
-/** What the server or the network did; a mistake in the SQL is ours, and would fail again. */
+/** Whether a retry may help: after errors of the server or the network, but not of the SQL. */
 const isPassing = (error: unknown): boolean =>
   ['ECONNRESET', 'ECONNREFUSED', '40001'].includes((error as { code?: string }).code ?? '')
 
@@ -32,8 +32,8 @@ async function main(): Promise<void> {
   const database = new FakeDatabase({ connections: 4 })
   const run = (query: Query, { signal }: Context) => database.query(query, signal)
 
-  // One value each for both stacks: the breaker learns from reads and writes, and together they
-  // never need more than four connections.
+  // Both stacks share these layers: the breaker counts reads and writes, and together they use at
+  // most four connections.
   const health = breaker({
     counts: (error) => isPassing(error) || isStackError(error, 'TIMEOUT'),
     minimumCalls: 5,
@@ -50,10 +50,10 @@ async function main(): Promise<void> {
     health,
     slots,
   )
-  // What must not happen twice is neither repeated nor kept nor shared.
+  // Writes must run exactly once, so they are not retried, cached or shared.
   const write = stack(run, timeout({ ms: 5_000 }), health, slots)
 
-  // 200 callers at once, ten different questions, a server that takes four connections.
+  // 200 concurrent calls, ten different queries, and a server that accepts four connections.
   await Promise.all(
     Array.from({ length: 200 }, (_, i) =>
       read({ sql: 'select name from flowers where id = $1', values: [i % 10] }),
@@ -101,8 +101,8 @@ async function main(): Promise<void> {
 }
 
 /**
- * Stands for a driver and its server: so many connections, errors with a `code`, queries that can
- * be cancelled.
+ * A fake driver and its server, with a limit on connections, errors with a `code`, and queries that
+ * can be cancelled.
  */
 class FakeDatabase {
   isDown = false

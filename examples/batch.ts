@@ -1,14 +1,14 @@
 /**
- * A file of prompts to a file of answers: `node --import tsx examples/batch.ts prompts.jsonl
- * answers.jsonl`
+ * Reads prompts from a file and writes the answers to another one:
+ * `node --import tsx examples/batch.ts prompts.jsonl answers.jsonl`
  *
- * A line of the first is `{"prompt": "…"}`; whatever else it holds, such as an id, comes back
- * beside the answer. Without names it makes a file of 60 prompts to try. `--unordered` writes the
- * answers as they come; `--concurrency 5`, `--model openai` and `--max-tokens 100` are the others.
+ * Each line of the input is `{"prompt": "…"}`. Other fields, such as an id, are copied to the output.
+ * Without file names it creates 60 prompts to try. Options: `--unordered` (write answers as they
+ * arrive), `--concurrency 5`, `--model openai`, `--max-tokens 100`.
  *
- * Ctrl-C lets the calls in progress finish, and once more cuts them. The same command goes on from
- * there, also after `kill -9`: what was answered is kept in the folder `answers.jsonl.batch` and not
- * asked again, what failed is. To begin anew, or with another model, delete that folder.
+ * Ctrl-C lets running calls finish; a second Ctrl-C aborts them. Running the same command again
+ * continues, even after `kill -9`: answers are stored in the folder `answers.jsonl.batch`, and only
+ * failed and missing lines are sent again. To start over, or to use another model, delete that folder.
  */
 import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -39,7 +39,7 @@ if (!apiKey && !baseURL) {
   baseURL = (await startLocalBlossom({ latencyMs: 400 })).url
 }
 
-// Nobody waits for a single answer, so patience is cheap.
+// No user is waiting for an answer, so the time limits are generous.
 const blossom = createBlossom({ apiKey, baseURL }).use(
   timeout({ ms: 15 * 60_000 }),
   retry({ retries: 5, maxDelayMs: 30_000, maxRetryAfterMs: 5 * 60_000, budget: false }),
@@ -49,7 +49,7 @@ const blossom = createBlossom({ apiKey, baseURL }).use(
 )
 const batches = createBatches(blossom, { directory, concurrency, expireMs: 30 * 24 * 3_600_000 })
 
-/** Ends the bar. */
+/** Ends the line of the progress bar. */
 const lineEnd = process.stderr.isTTY ? '\n' : ''
 const worker = batches.worker()
 const stopped = new AbortController()
@@ -61,14 +61,14 @@ process.on('SIGINT', () => {
   void stop()
 })
 
-/** Begins no more calls, and ends the wait for results when the last one is over. */
+/** Starts no further calls, and stops waiting for results after the last running one. */
 async function stop(): Promise<void> {
   await worker.close({ timeoutMs: 15 * 60_000 })
   stopped.abort()
 }
 
 async function cut(): Promise<void> {
-  // What is cut is asked again by the same command.
+  // The next run of the command sends the aborted calls again.
   await blossom.close({ timeoutMs: 0 })
   await stop()
 }
@@ -78,7 +78,7 @@ interface Line {
   [field: string]: unknown
 }
 
-/** The lines of the file, without empty ones. It may be longer than the memory. */
+/** Reads the lines of the file, without empty ones. The file may be larger than memory. */
 async function* readLines(): AsyncGenerator<Line> {
   const file = await open(input)
   let number = 0
@@ -93,7 +93,7 @@ function parseLine(text: string, number: number): Line {
     const line = JSON.parse(text) as Line
     if (typeof line.prompt === 'string') return line
   } catch {
-    // Said below.
+    // The error is thrown below.
   }
   throw new Error(`${input}:${number}: a line must be a JSON object with a "prompt".`)
 }
@@ -106,7 +106,7 @@ const bodyOf = ({ prompt }: Line) => ({
   max_tokens: Number(flags['max-tokens']),
 })
 
-/** The first batch has all lines; each further one has those that failed in the one before. */
+/** The first batch has all lines; each further one has those that failed in the previous one. */
 async function lastRun(): Promise<number> {
   async function* bodies() {
     for await (const line of readLines()) yield bodyOf(line)
@@ -134,7 +134,7 @@ async function bodiesOf(customIds: ReadonlySet<string>) {
   return bodies as ReturnType<typeof bodyOf>[]
 }
 
-/** The last result of each line, as they come, until all are there or the work has stopped. */
+/** Yields the last result of each line, until all have arrived or the work has been stopped. */
 async function* outcomes(last: number): AsyncGenerator<BatchResult> {
   const seen = new Set<string>()
   async function* fresh(run: number, options: { wait?: boolean; signal?: AbortSignal }) {
@@ -153,12 +153,12 @@ async function* outcomes(last: number): AsyncGenerator<BatchResult> {
   }
 }
 
-/** The lines that have been read and whose answers have not been written. */
+/** Lines that have been read, but whose answers have not been written. */
 const lines = new Map<number, Line>()
 const reader = readLines()
 let read = 0
 
-/** Reads on as far as the line: answers come about in the order of the lines. */
+/** Reads the file up to this line. Answers arrive roughly in the order of the lines. */
 async function lineOf(index: number): Promise<Line | undefined> {
   for (; read <= index; read++) lines.set(read, (await reader.next()).value as Line)
   const line = lines.get(index)
@@ -171,7 +171,7 @@ let done = 0
 let failed = 0
 let tenth = -1
 function show(): void {
-  // What was there before is no measure of the pace.
+  // Count only lines of this run, because earlier ones say nothing about the speed.
   const { completed, failed: ended } = batches.stats()
   const perSecond = (completed + ended) / ((performance.now() - startedAt) / 1_000)
   const left = Math.ceil((total - done) / perSecond)
@@ -197,7 +197,7 @@ async function write(result: BatchResult): Promise<void> {
 }
 
 function answerOf(result: BatchResult): object {
-  // Messages of the stack's errors hold neither keys nor prompts.
+  // Error messages of the stack contain neither keys nor prompts.
   if (!result.ok) return { error: { code: result.error.code, message: result.error.message } }
   const { choices, model, usage } = result.answer as {
     choices: { message: { content: string } }[]
@@ -207,14 +207,14 @@ function answerOf(result: BatchResult): object {
   return { text: choices[0]?.message.content ?? '', model, usage }
 }
 
-/** In the order of the lines: those that have come before their turn. */
+/** Results that arrived before those of earlier lines. */
 const waiting = new Map<number, BatchResult>()
 try {
   for await (const result of outcomes(await lastRun())) {
     done++
     if (!result.ok) {
       failed++
-      // A wrong key or an empty account would fail all the others as well.
+      // With a wrong key or an empty account, all other calls would fail as well.
       if (['AUTH', 'PAYMENT'].includes(result.error.code)) void stop()
     }
     show()
@@ -232,7 +232,7 @@ try {
   )
   process.exit(1)
 }
-// Those behind a line that was not asked.
+// Results after a line that was not sent.
 for (const [, result] of [...waiting].sort(([a], [b]) => a - b)) await write(result)
 await answers.close()
 await batches.close()

@@ -1,9 +1,9 @@
 /**
- * Starts one of the example servers with everything the gateway serves: `npm run demo`, or `npm run
- * demo -- express`. With `--traffic` it also makes calls to itself, so that the live page has
- * something to show. Without an API key and an address it starts a local upstream that speaks
- * Blossom's wire, and says so. All settings are environment variables: PORT (8787), HOST
- * (127.0.0.1), and those of `blossomFromEnv()` and `gatewayOptionsFromEnv()`.
+ * Starts one of the example servers with all routes of the gateway: `npm run demo`, or `npm run demo
+ * -- express`. With `--traffic` it also sends calls to itself, so that the live page has something to
+ * show. Without an API key and a base URL it starts a local upstream, and prints that it does. All
+ * settings are environment variables: PORT (8787), HOST (127.0.0.1), and those of `blossomFromEnv()`
+ * and `gatewayOptionsFromEnv()`.
  */
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -58,7 +58,7 @@ if (!hasKey && !isForwarding) {
     upstream = await startLocalBlossom({ chunkDelayMs: 30 })
     env.BLOSSOM_BASE_URL = upstream.url
   }
-  // The client needs one; your own upstream, or the local one, need not look at it.
+  // The client requires a key. The local upstream and your own may ignore it.
   env.POLLINATIONS_API_KEY = 'no-key-is-set'
 }
 if (hasTraffic && !upstream)
@@ -70,7 +70,7 @@ let blossom
 let gateway
 try {
   blossom = blossomFromEnv(env)
-  // A line for each call of its own would hide everything else.
+  // A log line for each of its own calls would hide everything else.
   if (hasTraffic) env.LOG_LEVEL ||= 'silent'
   gateway = createGateway(blossom, {
     ...gatewayOptionsFromEnv(env),
@@ -79,7 +79,7 @@ try {
     }),
   })
 } catch (error) {
-  // A wrong value: the sentence names the variable, a stack trace adds nothing.
+  // An invalid value: the message names the variable, so no stack trace is needed.
   stop(error.message)
 }
 
@@ -97,11 +97,11 @@ leadToTheLivePage()
 process.once('SIGINT', () =>
   console.log('Stopping: what runs may finish. Ctrl-C once more ends it at once.'),
 )
-// Of the demo's own calls none is worth waiting for.
+// With `--traffic`, do not wait long for the demo's own calls.
 stopOnSignals({ server, gateway, blossom, timeoutMs: hasTraffic ? 1_000 : 10_000 })
 
 const address = server.address()
-// 0.0.0.0 and :: are every address; on this machine the loopback one is the one to call.
+// 0.0.0.0 and :: mean all addresses; print the loopback address, which works on this machine.
 const shown =
   { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[address.address] ??
   (address.family === 'IPv6' ? `[${address.address}]` : address.address)
@@ -132,7 +132,7 @@ console.log(
 )
 if (hasTraffic) void makeTraffic()
 
-/** `GET /` is the live page's, whatever the framework. */
+/** Redirects `GET /` to the live page, in any framework. */
 function leadToTheLivePage() {
   const served = server.listeners('request')
   server.removeAllListeners('request')
@@ -145,12 +145,12 @@ function leadToTheLivePage() {
   })
 }
 
-/** Calls of three tenants in waves, many of them alike; now and then upstream is in trouble. */
+/** Sends calls of three tenants in waves, many of them identical. Sometimes upstream fails. */
 async function makeTraffic() {
   const tenants = ['garden', 'kitchen', 'library']
   for (let i = 0; server.listening; i++) {
     const wave = 1 + Math.sin(i / 60)
-    // Long enough for retries to fail as well, once in a while.
+    // Enough faults in a row that sometimes the retries fail as well.
     if (i % 400 === 300) for (let n = 0; n < 12; n++) upstream.fault({ status: 503 })
     const isStream = Math.random() < 0.6
     const subject = Math.random() < 0.4 ? i % 7 : i
@@ -165,7 +165,7 @@ async function makeTraffic() {
   }
 }
 
-/** Builds when `dist` is missing or something it is made of has changed since. */
+/** Builds the library if `dist` is missing or older than the sources. */
 function buildWhenStale() {
   const made = ['index.js', 'http.js', 'testing.js'].map((file) => join(root, 'dist', file))
   const missing = made.some((file) => !existsSync(file))

@@ -11,7 +11,7 @@ import { runServer, type Start } from './program.js'
 
 export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Express {
   const app = express().disable('x-powered-by')
-  // Streams pass it as they come: their headers say `no-transform`.
+  // Streams are not compressed, because their headers contain `no-transform`.
   app.use(compression())
 
   app.post('/hand/text', express.json(), async (req, res) => {
@@ -24,14 +24,14 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
 
   app.post('/hand/stream', express.json(), async (req, res) => {
     const signal = leaving(res)
-    // Awaited before the head goes out: a failure up to the first word has a status of its own.
+    // Await the first token before sending headers, so that an earlier error has its own status.
     const stream = await blossom.text.stream(promptOf(req.body), { signal })
     res.writeHead(200, sseHeaders).flushHeaders()
     await pipeline(toNodeReadable(toServerSentEvents(stream, { signal })), res).catch(() => {})
   })
 
-  // Called without `next`, it answers unknown paths too. Beside other routes: app.use('/ai',
-  // toNode(gateway)).
+  // Without `next`, the gateway also answers unknown paths. If you have other routes, use
+  // app.use('/ai', toNode(gateway)).
   const serve = toNode(gateway)
   app.use((req, res) => serve(req, res))
   app.use(answerError)

@@ -1,14 +1,14 @@
-/** What the hand-written routes share. */
+/** Helpers of the hand-written routes. */
 import type { ServerResponse } from 'node:http'
 import { isStackError, type Problem, StackError, toProblem } from 'blossom-stack'
 
-/** The prompt as it came: the client checks it, like all its arguments. */
+/** The prompt, unchecked: the client checks its arguments. */
 export const promptOf = (body: unknown): string =>
   (body as { prompt: string } | undefined | null)?.prompt as string
 
 /**
- * Tells that the client has gone before the answer was complete, which ends the call upstream. The
- * request's own `close` comes too early.
+ * A signal that aborts if the client disconnects before the answer is complete, which aborts the call
+ * upstream. It listens to the response, because `close` of the request comes too early.
  */
 export function leaving(response: ServerResponse): AbortSignal {
   const controller = new AbortController()
@@ -17,8 +17,7 @@ export function leaving(response: ServerResponse): AbortSignal {
 }
 
 /**
- * The answer for an error. Those of a body parser are not ours, but say by a status that the
- * client's body is wrong.
+ * The answer for an error. Errors of a body parser have a `status` if the client's body is invalid.
  */
 export function problemOf(error: unknown): Problem {
   const status = isStackError(error) ? undefined : (error as { status?: number }).status

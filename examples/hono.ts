@@ -19,14 +19,14 @@ import { runServer, type Start } from './program.js'
 
 export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway): Hono {
   const app = new Hono()
-  // Streams pass it as they come: their headers say `no-transform`.
+  // Streams are not compressed, because their headers contain `no-transform`.
   app.use(compress())
-  // Hono limits no body by itself. The gateway has its own limit.
+  // Hono has no default limit for bodies. The gateway has its own limit.
   app.use('/hand/*', bodyLimit({ maxSize: 1024 * 1024, onError: tooLarge }))
 
   app.post('/hand/text', async (c) => {
     const prompt = promptOf(await c.req.json().catch(() => undefined))
-    // The request's own signal: a client who leaves ends the call upstream.
+    // The request's signal aborts the call upstream if the client disconnects.
     const { text } = await blossom.text.generate(prompt, {
       maxTokens: 200,
       signal: c.req.raw.signal,
@@ -37,14 +37,14 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
   app.post('/hand/stream', async (c) => {
     const prompt = promptOf(await c.req.json().catch(() => undefined))
     const { signal } = c.req.raw
-    // Awaited before the head goes out: a failure up to the first word has a status of its own.
+    // Await the first token before sending headers, so that an earlier error has its own status.
     const stream = await blossom.text.stream(prompt, { signal })
     return new Response(toWebStream(toServerSentEvents(stream, { signal })), {
       headers: sseHeaders,
     })
   })
 
-  // The last one: what nobody above has answered is the gateway's. Beside other routes:
+  // Last, so that the gateway answers all remaining paths. If you have other routes, use
   // app.all('/ai/*', …) and `prefix: '/ai'`.
   app.all('*', (c) => gateway(c.req.raw, c))
 

@@ -15,11 +15,11 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
   const app = new Koa()
   app.use(answerErrors)
   app.on('error', (error) => {
-    // That a client has left in the middle of a stream is no news.
+    // Ignore clients that disconnect during a stream.
     if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') console.error(error)
   })
 
-  // Streams pass it as they come: their headers say `no-transform`.
+  // Streams are not compressed, because their headers contain `no-transform`.
   app.use(compress())
 
   app.use(
@@ -35,23 +35,23 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
   app.use(
     post('/hand/stream', async (ctx) => {
       const signal = leaving(ctx.res)
-      // Awaited before the head goes out: a failure up to the first word has a status of its own.
+      // Await the first token before sending headers, so that an earlier error has its own status.
       const stream = await blossom.text.stream(promptOf(ctx.request.body), { signal })
       ctx.set(sseHeaders)
       ctx.body = toNodeReadable(toServerSentEvents(stream, { signal }))
     }),
   )
 
-  // The last one: what nobody above has answered is the gateway's, unknown paths too. Beside other
-  // routes give it a `prefix` and call it only for paths below. Never `ctx.respond = false`: what
-  // outer middleware sets later would be lost.
+  // Last, so that the gateway answers all remaining paths, including unknown ones. If you have other
+  // routes, give the gateway a `prefix` and call it only for paths below that prefix. Do not set
+  // `ctx.respond = false`, which would discard what outer middleware sets later.
   app.use(async (ctx) => {
     const request = toRequest(ctx.req, ctx.res, { body: ctx.request.body })
     const { status, headers, body } = await gateway(request, ctx)
     ctx.status = status
     for (const [name, value] of headers)
       name === 'set-cookie' ? ctx.append(name, value) : ctx.set(name, value)
-    // koa-compress takes a web Response for JSON, but not a stream.
+    // Pass a stream, because koa-compress would treat a web Response as JSON.
     if (body !== null) ctx.body = Readable.fromWeb(body as ReadableStream)
   })
   return app
@@ -71,7 +71,7 @@ const answerErrors: Middleware = async (ctx, next) => {
 
 const parse = bodyParser()
 
-/** One route; a router of your choice does the same. */
+/** Defines one route. You can use a router instead. */
 const post = (path: string, handle: (ctx: Context) => Promise<void>): Middleware => {
   return (ctx, next) =>
     ctx.method === 'POST' && ctx.path === path ? parse(ctx, () => handle(ctx)) : next()

@@ -12,7 +12,7 @@ export const BLOSSOM = Symbol('blossom')
 @Module({})
 class BlossomModule {}
 
-/** For the `imports` of your root module. Global, so that every provider may ask for the client. */
+/** For the `imports` of your root module. It is global, so every provider can inject the client. */
 export const blossomModule = (blossom: Blossom<readonly unknown[]>): DynamicModule => ({
   module: BlossomModule,
   global: true,
@@ -22,8 +22,8 @@ export const blossomModule = (blossom: Blossom<readonly unknown[]>): DynamicModu
 
 export const start: Start = async (blossom, gateway, port, host) => {
   const app = await NestFactory.create(blossomModule(blossom), { logger: ['error', 'warn'] })
-  // In front of Nest's body parser, which comes with listen(): the gateway's own limit and words
-  // hold. Paths it does not know go on to your controllers.
+  // Before Nest's body parser, which listen() adds, so that the gateway's size limits and error
+  // messages apply. Paths without a gateway route go to your controllers.
   app.use(toNode(gateway))
   const server: Server = app.getHttpServer()
   attachWebSocket(server, gateway)
@@ -31,6 +31,6 @@ export const start: Start = async (blossom, gateway, port, host) => {
   return server
 }
 
-// As a program: node --import tsx examples/nest.ts. Its calls stop before the server does,
-// because app.close() by itself waits for streams without a limit.
+// As a program: node --import tsx examples/nest.ts. Do not use app.close(), which waits for
+// streams without a time limit.
 if (process.argv[1] === import.meta.filename) await runServer(start)

@@ -1,6 +1,6 @@
 /**
- * What makes a program of an example that serves: the client and the gateway as the environment
- * says, and an end on SIGTERM. The examples differ only in how they start their server.
+ * Runs an example as a program: creates the client and the gateway from the environment variables,
+ * starts the example's server, and stops it on SIGTERM.
  */
 import type { Server } from 'node:http'
 import type { Blossom } from 'blossom-stack'

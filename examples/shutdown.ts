@@ -1,6 +1,6 @@
 /**
- * How a server ends: no new calls, what runs may finish, and nothing is left open. Every example
- * uses it.
+ * Graceful shutdown: accepts no new calls, lets running ones finish, and closes everything. All
+ * examples use it.
  */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
@@ -13,13 +13,14 @@ export interface Parts {
   gateway: Gateway
   blossom: Pick<Blossom, 'close'>
   /**
-   * How long load balancers may need to see that `/health/ready` is 503 and to send clients
-   * elsewhere.
+   * How long load balancers need to notice that `/health/ready` answers 503, and to send clients to
+   * other servers, in milliseconds.
    * @default 0
    */
   drainDelayMs?: number
   /**
-   * How long running calls may take to finish; then they are cut. Kubernetes kills after 30 s.
+   * How long running calls may take to finish before they are aborted, in milliseconds. Kubernetes
+   * kills a process after 30 s.
    * @default 25000
    */
   timeoutMs?: number
@@ -36,22 +37,22 @@ export async function shutDown({
   if (drainDelayMs > 0) await sleep(drainDelayMs)
   const endsAt = performance.now() + timeoutMs
   const left = () => Math.max(0, endsAt - performance.now())
-  // A connection kept alive gets this one answer more; without it clients could go on asking until
+  // Close keep-alive connections after their next answer. Otherwise clients could send requests until
   // the end.
   server.prependListener('request', (_, response) => response.setHeader('connection', 'close'))
   const closed = once(server.close(), 'close')
   await gateway.close({ timeoutMs: left() })
-  // Hand-written routes call the client without the gateway: their calls are waited for here.
+  // Wait for the calls of hand-written routes, which use the client without the gateway.
   await blossom.close({ timeoutMs: left() })
-  // What was cut has a last event to send; then idle connections, and readers who do not read, are
-  // in the way.
+  // Give aborted streams time to send a last event. Then close idle connections and those of clients
+  // that do not read.
   await Promise.race([closed, sleep(500)])
   server.closeAllConnections()
 }
 
 /**
- * SIGTERM (Docker, Kubernetes) and SIGINT (Ctrl-C) shut down in order; a second one ends the
- * process at once.
+ * Shuts down on SIGTERM (Docker, Kubernetes) and SIGINT (Ctrl-C). A second signal ends the process
+ * immediately.
  */
 export function stopOnSignals(parts: Parts): void {
   let isStopping = false

@@ -1,6 +1,6 @@
 /**
- * The whole server of the image: every route and WebSockets over node:http. All settings are
- * environment variables.
+ * The server of the image: all routes and WebSockets over node:http. All settings are environment
+ * variables.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -16,8 +16,8 @@ import {
 import { redisShared } from 'blossom-stack/redis'
 
 /**
- * How long running calls may take to finish after a SIGTERM. Less than the time until whoever sent
- * it kills.
+ * How long running calls may take to finish after a SIGTERM, in milliseconds. Less than the time
+ * after which Docker or Kubernetes kills the process.
  */
 const STOP_MS = 25_000
 
@@ -41,7 +41,7 @@ function prepare() {
       throw new Error('The environment variable PORT must be an integer from 0 to 65535.')
     const blossom = blossomFromEnv()
     const shared = sharedForBatches()
-    // It only takes batches, and gives their results; workers run them.
+    // The server only accepts batches and returns results; workers run them.
     const batches = shared && createBatches(blossom, { shared })
     const gateway = createGateway(blossom, { ...gatewayOptionsFromEnv(), batches })
     return { blossom, gateway, batches, shared }
@@ -65,7 +65,7 @@ function fail(sentence) {
 }
 
 async function stop() {
-  // Whoever asks twice does not want to wait.
+  // A second signal ends the process immediately.
   if (isStopping) process.exit(1)
   isStopping = true
   const endsAt = performance.now() + STOP_MS
@@ -77,7 +77,7 @@ async function stop() {
   await batches?.close({ timeoutMs: left() })
   await blossom.close({ timeoutMs: left() })
   await shared?.close()
-  // What was cut has a last event to send.
+  // Aborted streams still send a last event.
   await Promise.race([closed, sleep(500)])
   process.exit(0)
 }

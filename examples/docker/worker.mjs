@@ -1,12 +1,15 @@
 /**
- * A worker of batches: it runs the lines of those that servers have accepted, with the settings that
- * they have, too. BLOSSOM_WORKER_CONCURRENCY is how many at once.
+ * A worker that runs the lines of batches accepted by the servers. It uses the same environment
+ * variables as they do; BLOSSOM_WORKER_CONCURRENCY is the number of lines that it runs at once.
  */
 import { createBatches } from 'blossom-stack/batches'
 import { blossomFromEnv } from 'blossom-stack/http'
 import { redisShared } from 'blossom-stack/redis'
 
-/** Less than the time until whoever sent the SIGTERM kills. What is cut is run by another worker. */
+/**
+ * How long running lines may take to finish after a SIGTERM, in milliseconds. Less than the time after
+ * which Docker or Kubernetes kills the process. Another worker runs aborted lines.
+ */
 const STOP_MS = 25_000
 
 const { blossom, batches, shared } = prepare()
@@ -32,7 +35,7 @@ function prepare() {
 
 let isStopping = false
 async function stop() {
-  // Whoever asks twice does not want to wait.
+  // A second signal ends the process immediately.
   if (isStopping) process.exit(1)
   isStopping = true
   await batches.close({ timeoutMs: STOP_MS })

@@ -1,13 +1,13 @@
 /**
- * A chat for the AI SDK: `useChat({ id, resume: true })` shows an answer that was cut off, or goes on
- * with it after the page was reloaded.
+ * A chat for the AI SDK. After a lost connection or a reload, `useChat({ id, resume: true })` shows the
+ * interrupted answer and continues it.
  */
 import type { Transformer, TransformStreamDefaultController } from 'node:stream/web'
 import { createUIMessageStreamResponse, type UIMessage, type UIMessageChunk } from 'ai'
 import type { Gateway } from 'blossom-stack/http'
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream'
 
-/** Which stream is the latest answer of a chat. */
+/** Stores the id of the stream with the latest answer of each chat. */
 export interface Chats {
   get(chat: string): string | undefined | Promise<string | undefined>
   set(chat: string, stream: string): unknown
@@ -15,7 +15,7 @@ export interface Chats {
 
 const nothing = () => new Response(null, { status: 204 })
 
-/** `POST /api/chat` and `GET /api/chat/{id}/stream`, the addresses that `useChat` asks. */
+/** `POST /api/chat` and `GET /api/chat/{id}/stream`, the routes that `useChat` calls. */
 export function chatRoutes(gateway: Gateway, chats: Chats) {
   return async (request: Request): Promise<Response> => {
     const { pathname } = new URL(request.url)
@@ -41,23 +41,23 @@ export function chatRoutes(gateway: Gateway, chats: Chats) {
     return uiMessages(answer, stream)
   }
 
-  /** From the beginning: `useChat` builds the message anew. */
+  /** Sends the stream from its beginning, because `useChat` rebuilds the whole message. */
   async function resume(chat: string, { url, signal }: Request): Promise<Response> {
     const stream = await chats.get(chat)
     if (stream === undefined) return nothing()
     const rest = await gateway(new Request(new URL(`/ai/v1/streams/${stream}`, url), { signal }))
-    // It is no longer kept, or was stopped: there is nothing to resume.
+    // The stream is over, was stopped, or is no longer stored: there is nothing to resume.
     if ([204, 404, 410].includes(rest.status)) return nothing()
     return rest.ok ? uiMessages(rest, stream) : rest
   }
 }
 
-/** A message of the chat as OpenAI's API takes it. */
+/** Converts a chat message to OpenAI's format. */
 function plain({ role, parts }: UIMessage) {
   return { role, content: parts.map((part) => (part.type === 'text' ? part.text : '')).join('') }
 }
 
-/** A stream of the gateway as the AI SDK's. Who stops reading it leaves the gateway's stream. */
+/** Converts a stream of the gateway to that of the AI SDK. Cancelling it leaves the gateway's stream. */
 function uiMessages({ body }: Response, id: string): Response {
   const chunks = (body as ReadableStream<Uint8Array>)
     .pipeThrough(new TextDecoderStream() as never)
@@ -71,7 +71,7 @@ type Out = TransformStreamDefaultController<UIMessageChunk>
 class ToUIMessages implements Transformer<EventSourceMessage, UIMessageChunk> {
   readonly #id: string
 
-  /** @param id the same for each client that reads the stream, so that nobody sees it twice */
+  /** @param id the same for each client that reads the stream, so that the message is not duplicated */
   constructor(id: string) {
     this.#id = id
   }

@@ -1,18 +1,18 @@
 /**
- * Reads an answer to its end, whatever becomes of its connection: when that breaks, another server
- * is asked for the rest, and after a reload the page goes on where it was.
+ * Reads an answer to its end, even if its connection breaks: the page then asks another server for the
+ * rest. After a reload it continues where it was.
  */
 
 const show = (id) => document.getElementById(id)
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** This server, and those to try when it does not answer. */
+/** This server, and others to try if it does not answer. */
 const servers = [
   location.origin,
   ...document.querySelector('meta[name=servers]').content.split(' ').filter(Boolean),
 ]
 
-/** What the page has of the answer; kept for a reload. */
+/** The part of the answer that has arrived, stored for a reload. */
 let answer = JSON.parse(sessionStorage.getItem('answer') ?? 'null')
 
 function keep() {
@@ -27,7 +27,7 @@ function end(state) {
   keep()
 }
 
-/** The events of a body, as `EventSource` reads them. Comments are left out. */
+/** Parses the events of a body like `EventSource`, without comments. */
 async function* eventsOf(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
@@ -35,7 +35,7 @@ async function* eventsOf(body) {
     const { done, value } = await reader.read()
     if (done) return
     const events = (text + value).split('\n\n')
-    // The last one is not complete yet.
+    // The last event is incomplete.
     text = events.pop()
     for (const event of events) {
       const field = (name) => new RegExp(`^${name}: (.*)$`, 'm').exec(event)?.[1]
@@ -44,7 +44,7 @@ async function* eventsOf(body) {
   }
 }
 
-/** Takes one event. */
+/** Handles one event. */
 function take({ id, data }) {
   answer.last = id
   if (data === '[DONE]') return end('Complete.')
@@ -55,7 +55,7 @@ function take({ id, data }) {
   keep()
 }
 
-/** The rest of the answer, from whichever server has it first; undefined when there is none. */
+/** Requests the rest of the answer from one server after the other; `undefined` if there is none. */
 async function goOn() {
   for (let wait = 100; ; wait = Math.min(2 * wait, 5_000)) {
     const refusals = []
@@ -66,13 +66,13 @@ async function goOn() {
       if (response?.status === 200) return response
       if ([204, 404, 410].includes(response?.status)) refusals.push(response.status)
     }
-    // All who could be asked have nothing more.
+    // No reachable server has anything more.
     if (refusals.length > 0) return end('There is nothing more.')
     await sleep(wait)
   }
 }
 
-/** Reads until the answer is over, from one connection after the other. */
+/** Reads until the answer is complete, from one connection after the other. */
 async function read(response) {
   while (response !== undefined) {
     try {

@@ -1,5 +1,5 @@
 /**
- * Answers that survive their connection, and the server that began them: a page that reads on from
+ * Answers that survive the loss of their connection or server: a page that continues reading from
  * another server, and a chat for the AI SDK's `useChat({ resume: true })`.
  */
 import { once } from 'node:events'
@@ -24,9 +24,9 @@ import { type Chats, chatRoutes } from './chat.js'
 
 export interface Options {
   blossom: Blossom<readonly unknown[]>
-  /** What the servers have together; without it a stream can be resumed on its own server only. */
+  /** Shared state of the servers. Without it, a stream can be resumed only on its own server. */
   shared?: StreamsOptions['shared']
-  /** Which stream is the answer of which chat. All servers must know it: keep it in a database. */
+  /** The stream id of each chat's latest answer. All servers need it, so store it in a database. */
   chats: Chats
   /** Addresses of the other servers, for pages that are not behind a load balancer. */
   others?: readonly string[]
@@ -38,7 +38,7 @@ export interface Site {
   readonly server: Server
   readonly gateway: Gateway
   readonly url: string
-  /** Stops the server, and hands its clients over to the others. */
+  /** Stops the server. Its clients reconnect to the other servers. */
   handOver(timeoutMs?: number): Promise<void>
 }
 
@@ -53,12 +53,12 @@ export async function start(options: Options): Promise<Site> {
     ...gatewayOptionsFromEnv({ LOG_LEVEL: 'error' }),
     prefix: '/ai',
     streams: { shared },
-    // Pages of the other servers read on here.
+    // Pages of the other servers may continue reading from this one.
     corsOrigins: others,
   })
   const serveGateway = toNode(gateway)
   const serveChat = chatRoutes(gateway, chats)
-  /** The connections on which a stream is sent that can be read on elsewhere. */
+  /** Connections that send a resumable stream. */
   const streams = new Set<ServerResponse>()
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -73,7 +73,7 @@ export async function start(options: Options): Promise<Site> {
       return send(await serveChat(toRequest(request, response)), response)
     const [name, type] = FILES[path] ?? []
     if (name === undefined || type === undefined) return void response.writeHead(404).end()
-    // The page asks nobody but the servers.
+    // The page may only send requests to the servers.
     const policy = [
       "default-src 'self'",
       'img-src data:',
@@ -95,7 +95,8 @@ export async function start(options: Options): Promise<Site> {
     async handOver(timeoutMs = 25_000) {
       gateway.drain()
       server.close()
-      // Their clients go on elsewhere at once. Here the answers are finished, for them to read.
+      // Disconnect the clients now: they continue reading from other servers, while this one finishes
+      // the answers.
       for (const response of streams) response.destroy()
       await gateway.close({ timeoutMs })
       server.closeAllConnections()
@@ -109,7 +110,7 @@ function addressOf(server: Server): string {
   return typeof address === 'object' && address !== null ? `http://127.0.0.1:${address.port}` : ''
 }
 
-/** A web `Response` through Node's. */
+/** Sends a web `Response` with Node's response. */
 async function send(answer: Response, response: ServerResponse): Promise<void> {
   response.writeHead(answer.status, Object.fromEntries(answer.headers))
   if (answer.body === null) return void response.end()

@@ -1,6 +1,6 @@
 /**
- * Tests of a Hono app with the testing kit: copy them together with suite.ts and failures.ts, and
- * put your own app in.
+ * Tests of a Hono app with the testing kit. Copy them together with suite.ts and failures.ts,
+ * and insert your own app. They need no network and no key.
  */
 import { createApp } from '../hono.js'
 import { testApp } from './suite.js'

@@ -7,20 +7,21 @@ const LIMITED: ReadonlySet<string | undefined> = new Set(['RATE_LIMITED', 'BUDGE
 
 /** Adds an event of a call to its span, unless the span already shows it. */
 export function eventOn(call: CallSpan, event: StackEvent): void {
-  const told = toldBy(event)
-  if (told === undefined) return
-  const { name, ...details } = told
+  const described = describe(event)
+  if (described === undefined) return
+  const { name, ...details } = described
   const attributes: Record<string, unknown> = {}
   for (const [detail, value] of Object.entries(details)) attributes[`blossom.${detail}`] = value
   call.span.addEvent(`blossom.${name}`, put({}, attributes), call.time(event.at))
 }
 
-interface Told {
+/** Name and attributes of an event on a span. */
+interface SpanEvent {
   readonly name: string
   readonly [detail: string]: string | number | boolean | undefined
 }
 
-function toldBy(event: StackEvent): Told | undefined {
+function describe(event: StackEvent): SpanEvent | undefined {
   switch (event.type) {
     case 'queued':
       return { name: 'queued', layer: event.layer, waited_ms: event.waitedMs }
