@@ -67,7 +67,7 @@ async function goOn() {
       if ([204, 404, 410].includes(response?.status)) refusals.push(response.status)
     }
     // No reachable server has anything more.
-    if (refusals.length > 0) return end('There is nothing more.')
+    if (refusals.length > 0) return end('The rest of the answer is no longer available.')
     await sleep(wait)
   }
 }
@@ -81,7 +81,7 @@ async function read(response) {
       // The connection broke.
     }
     if (answer.isOver) return
-    answer.state = 'The connection was lost. Going on elsewhere …'
+    answer.state = 'The connection was lost. Reconnecting …'
     keep()
     response = await goOn()
     if (response !== undefined) answer.state = `Going on, from ${new URL(response.url).origin}`

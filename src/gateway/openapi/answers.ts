@@ -83,7 +83,7 @@ export const ANSWERS = {
     processed: count('Number of prompts that were answered.'),
     results: {
       type: 'array',
-      description: 'One for each prompt, in the same order.',
+      description: 'One result for each prompt, in the same order.',
       items: {
         anyOf: [text('The answer.'), object({ error: object(errorMembers, ['code', 'message']) })],
       },
@@ -99,9 +99,9 @@ export const ANSWERS = {
     available_connections: count(),
   }),
   QueueStats: object({
-    queue_size: count('Waiting calls.'),
-    active_tasks: count('Running calls.'),
-    processed_count: count('Calls that have ended, including failed ones.'),
+    queue_size: count('Number of waiting calls.'),
+    active_tasks: count('Number of running calls.'),
+    processed_count: count('Number of calls that have ended, including failed ones.'),
     max_concurrent: { type: 'integer', minimum: 1 },
   }),
   CacheCleared: object({ message: { const: 'Cache cleared' } }),
@@ -111,12 +111,12 @@ export const ANSWERS = {
     uptime_seconds: { type: 'number', minimum: 0 },
     pool_stats: {
       anyOf: [{ $ref: '#/components/schemas/PoolStats' }, { type: 'object', maxProperties: 0 }],
-      description: 'Empty without a pool.',
+      description: 'Empty if the server has no pool.',
     },
     circuit_breaker_state: word('closed', 'open', 'half_open', 'unknown'),
     breakers: object({
-      open: count('Open circuits.'),
-      total: count('Circuits that had calls: one for each model, or one for all.'),
+      open: count('Number of open circuits.'),
+      total: count('Number of circuits that had calls: one for each model, or one for all.'),
     }),
   }),
   Alive: object({ status: { const: 'ok' } }),
@@ -124,7 +124,7 @@ export const ANSWERS = {
   Problem: object(
     {
       type: text(),
-      title: text('The status in words.'),
+      title: text('Name of the HTTP status.'),
       status: { type: 'integer', minimum: 400, maximum: 599 },
       detail: text('What went wrong, in one sentence.'),
       instance: text(),
@@ -156,7 +156,7 @@ export const ANSWERS = {
       }),
     },
     ['error'],
-    { description: "An error in OpenAI's shape." },
+    { description: "An error in OpenAI's format." },
   ),
   AnthropicError: object(
     {
@@ -165,7 +165,7 @@ export const ANSWERS = {
       request_id: text('The id of this request, as in the log.'),
     },
     ['type', 'error'],
-    { description: "An error in Anthropic's shape." },
+    { description: "An error in Anthropic's format." },
   ),
   Message: object(
     {

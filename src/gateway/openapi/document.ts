@@ -70,7 +70,7 @@ export function openApiDocument(routes: readonly Route[], options: DocumentedOpt
 
 function descriptionOf({ publicPath, bodyLimit, models }: DocumentedOptions): string {
   const sentences = [
-    'Text, images, speech and embeddings from a Blossom upstream.',
+    'Text, images, speech and embeddings from a Blossom server, which is called upstream below.',
     `Bodies are JSON of at most ${bodyLimit} bytes. Unknown fields are ignored; under \`/v1\` they are forwarded to upstream.`,
     "Errors are problem details (RFC 9457); under `/v1` they have OpenAI's format, on `/v1/messages` Anthropic's. Every answer has an `X-Request-Id`.",
     '`GET` routes also answer `HEAD`. Unknown paths are answered with 404, wrong methods with 405 and `Allow`.',

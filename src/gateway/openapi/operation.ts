@@ -4,11 +4,11 @@ import { refTo, type SchemaName } from './schemas.js'
 
 /** The groups of routes, with their descriptions. */
 export const TAGS = {
-  Generation: 'Text from a prompt.',
+  Generation: 'Generate text from a prompt.',
   OpenAI: "OpenAI's API: point any OpenAI client here.",
   Batches: 'Many calls in one file, answered within 24 hours.',
   State: 'Health and statistics of the server.',
-  Administration: 'For the operator.',
+  Administration: 'Routes for the operator.',
   Documentation: 'This document and a page that shows it.',
 } as const
 

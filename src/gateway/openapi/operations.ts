@@ -110,8 +110,8 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       'data: {"text":"To be"}\n\ndata: {"text":" seen."}\n\ndata: [DONE]\n\n',
     ),
   }),
-  'pool-stats': state('Connections', 'PoolStats'),
-  'queue-stats': state('Waiting and running calls', 'QueueStats'),
+  'pool-stats': state('Get connection statistics', 'PoolStats'),
+  'queue-stats': state('Get queue statistics', 'QueueStats'),
   'cache-clear': {
     summary: 'Clear the cache',
     tag: 'Administration',
@@ -123,44 +123,44 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
     needsAdmin: true,
   },
-  health: state('Health', 'Health', {
+  health: state('Check health', 'Health', {
     unavailable: {
       schema: 'Health',
       description: 'The breaker is open, or the server is shutting down.',
     },
   }),
-  'health-live': state('Liveness: the process answers', 'Alive'),
-  'health-ready': state('Readiness: the server should get traffic', 'Readiness', {
+  'health-live': state('Check liveness: whether the process responds', 'Alive'),
+  'health-ready': state('Check readiness: whether the server should get traffic', 'Readiness', {
     unavailable: { schema: 'Readiness', description: 'The server should not get traffic now.' },
   }),
   metrics: {
-    summary: 'Metrics for Prometheus',
+    summary: 'Get metrics for Prometheus',
     tag: 'State',
     success: { 'text/plain': { schema: { type: 'string' } } },
     failures: [401, 500],
     meanings: { 401: 'The Bearer token for the metrics is missing or wrong.' },
   },
   live: {
-    summary: 'A live view of the stack, for holders of the admin token',
+    summary: 'Open the live view of the stack, which asks for the admin token',
     tag: 'State',
     success: { 'text/html': { schema: { type: 'string' } } },
     failures: [500],
   },
   openapi: {
-    summary: 'This document',
+    summary: 'Get this document',
     tag: 'Documentation',
     success: { 'application/json': { schema: { type: 'object' } } },
     failures: [500],
   },
   docs: {
-    summary: 'A page that shows this document',
+    summary: 'Open the page that shows this document',
     tag: 'Documentation',
     success: { 'text/html': { schema: { type: 'string' } } },
     failures: [404, 500],
     meanings: { 404: 'The viewer is not installed on the server.' },
   },
   'v1-chat': openai(
-    'Chat completion',
+    'Create a chat completion',
     'ChatRequest',
     { model: 'openai', messages: [{ role: 'user', content: PROMPT }] },
     {
@@ -172,7 +172,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
   ),
   'v1-responses': openai(
-    "Response of OpenAI's Responses API",
+    "Create a response (OpenAI's Responses API)",
     'ResponsesRequest',
     { model: 'openai', input: PROMPT },
     {
@@ -184,7 +184,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
   ),
   'v1-messages': openai(
-    "Message of Anthropic's Messages API",
+    "Create a message (Anthropic's Messages API)",
     'MessagesRequest',
     { model: 'openai', max_tokens: 100, messages: [{ role: 'user', content: PROMPT }] },
     {
@@ -196,7 +196,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
   ),
   'v1-completions': openai(
-    'Text completion',
+    'Create a text completion',
     'CompletionsRequest',
     { model: 'openai', prompt: PROMPT },
     {
@@ -205,7 +205,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
   ),
   'v1-embeddings': openai(
-    'Embeddings',
+    'Create embeddings',
     'EmbeddingsRequest',
     { input: PROMPT },
     asJson('Embeddings'),
@@ -225,7 +225,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     headers: ['ServerTiming', 'Cache'],
   },
   'v1-moderations': openai(
-    'Moderation',
+    'Classify content',
     'ModerationsRequest',
     { input: PROMPT },
     asJson('Moderation'),
@@ -243,7 +243,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   }),
   // No schema: bytes have none in OpenAPI 3.1.
   'v1-speech': openai(
-    'Speech',
+    'Generate speech',
     'SpeechRequest',
     { input: ANSWER, voice: 'alloy' },
     { 'audio/*': {} },

@@ -8,7 +8,8 @@ import { refTo } from './schemas.js'
 /** Headers of answers, by their names in the document. */
 export const HEADERS = {
   RequestId: {
-    description: 'The id of this request: the one in its `X-Request-Id`, or a new one.',
+    description:
+      'Id of this request: the one that the client sent as `X-Request-Id`, or a new one.',
     schema: { type: 'string' },
   },
   ProcessTime: {
@@ -66,8 +67,8 @@ const MEANINGS = {
     'The request is not valid, and `errors` lists the invalid fields; or upstream rejected it.',
   ],
   401: ['AUTH', 'A credential is missing or invalid.'],
-  402: ['PAYMENT', 'The balance of the key that was sent is used up.'],
-  403: ['FORBIDDEN', 'The credential that was sent does not allow this.'],
+  402: ['PAYMENT', "The balance of the caller's key is used up."],
+  403: ['FORBIDDEN', "The caller's credential does not allow this."],
   404: ['NOT_FOUND', 'There is no such model.'],
   408: ['TIMEOUT', 'The answer was not complete in time.'],
   409: ['VALIDATION', 'The Idempotency-Key was already used with another body.'],
