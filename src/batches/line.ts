@@ -47,6 +47,6 @@ function failureOf(error: BatchError, requestId: string | undefined): object {
   if (upstreamStatus === undefined || upstreamStatus < 400)
     return { response: null, error: { code: codeOf, message } }
   const type = upstreamStatus < 500 ? 'invalid_request_error' : 'server_error'
-  const told = { message, type, code: upstreamCode ?? codeOf, param: upstreamParam ?? null }
-  return { response: responseOf(upstreamStatus, requestId, { error: told }), error: null }
+  const answer = { message, type, code: upstreamCode ?? codeOf, param: upstreamParam ?? null }
+  return { response: responseOf(upstreamStatus, requestId, { error: answer }), error: null }
 }

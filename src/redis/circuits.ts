@@ -38,11 +38,11 @@ export class RedisCircuits implements SharedCircuits {
     this.#breaker = breaker
     this.#key = `${prefix}:circuits:{${breaker}}`
     messages.listen({
-      heard: (message) => {
+      received: (message) => {
         if (!('breaker' in message) || message.breaker !== breaker) return
         const { type, key } = message
-        if (type === 'opened') this.#hear(key, { ...message, resetsInMs: message.ms })
-        else if (type === 'closed') this.#hearClosed(key)
+        if (type === 'opened') this.#onOpened(key, { ...message, resetsInMs: message.ms })
+        else if (type === 'closed') this.#onClosed(key)
         else for (const { watcher } of this.#membersOf(key)) watcher.released()
       },
       missed: () => void this.#read(),
@@ -74,7 +74,7 @@ export class RedisCircuits implements SharedCircuits {
     const ms = Math.ceil(opening.resetsInMs)
     void this.#run(OPEN, by, [circuit, String(openings), String(ms)])
     this.#messages.send({ type: 'opened', breaker: this.#breaker, key: circuit, openings, ms })
-    this.#hear(circuit, opening, by)
+    this.#onOpened(circuit, opening, by)
   }
 
   /** @internal */
@@ -82,7 +82,7 @@ export class RedisCircuits implements SharedCircuits {
     const { circuit } = by
     void this.#run(CLOSE, by, [circuit])
     this.#messages.send({ type: 'closed', breaker: this.#breaker, key: circuit })
-    this.#hearClosed(circuit, by)
+    this.#onClosed(circuit, by)
   }
 
   /** @internal */
@@ -100,7 +100,7 @@ export class RedisCircuits implements SharedCircuits {
     for (const { watcher } of this.#membersOf(circuit, by)) watcher.released()
   }
 
-  #hear(circuit: string, opening: CircuitOpening, by?: Member): void {
+  #onOpened(circuit: string, opening: CircuitOpening, by?: Member): void {
     const { openings, resetsInMs } = opening
     // Delete first, so that the entry moves to the end.
     this.#open.delete(circuit)
@@ -110,7 +110,7 @@ export class RedisCircuits implements SharedCircuits {
     for (const { watcher } of this.#membersOf(circuit, by)) watcher.opened(opening)
   }
 
-  #hearClosed(circuit: string, by?: Member): void {
+  #onClosed(circuit: string, by?: Member): void {
     this.#open.delete(circuit)
     for (const { watcher } of this.#membersOf(circuit, by)) watcher.closed()
   }
@@ -127,7 +127,10 @@ export class RedisCircuits implements SharedCircuits {
     if (found === ALONE) return
     for (let i = 0; i < found.length; i += 3) {
       const [circuit, openings, resetsInMs] = found.slice(i, i + 3)
-      this.#hear(circuit as string, { openings: Number(openings), resetsInMs: Number(resetsInMs) })
+      this.#onOpened(circuit as string, {
+        openings: Number(openings),
+        resetsInMs: Number(resetsInMs),
+      })
     }
   }
 

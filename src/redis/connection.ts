@@ -4,7 +4,7 @@ import { ALONE, attempt, type OperationCounts, Operations } from './operations.j
 
 /** Receives the messages of a channel. */
 export interface ChannelListener {
-  heard(text: string): void
+  received(text: string): void
   /** Called when the connection is back after a loss: messages may have been missed. */
   missed(): void
 }
@@ -109,7 +109,7 @@ export class Connection {
         if (++times > 1) listener.missed()
       })
       await subscriber.connect()
-      await subscriber.subscribe(channel, (text) => listener.heard(text))
+      await subscriber.subscribe(channel, (text) => listener.received(text))
     } catch {
       // Without messages, entries in memory stay until they expire.
       if (!this.#isClosed) warn('redisShared: messages of other processes cannot be received.')

@@ -45,7 +45,7 @@ export class RedisEntries implements SharedEntries {
 
   watch({ deleted, cleared, missed }: EntriesWatcher): void {
     this.#messages.listen({
-      heard: (message) => {
+      received: (message) => {
         if (message.type === 'deleted' && message.cache === this.#cache) deleted(message.key)
         if (message.type === 'cleared' && message.cache === this.#cache) cleared()
       },

@@ -39,7 +39,7 @@ type Sent = Message & { readonly from: string }
 
 /** Receives the messages of other processes. */
 export interface Listener {
-  heard(message: Message): void
+  received(message: Message): void
   /** Called when messages may have been missed. */
   missed(): void
 }
@@ -55,9 +55,9 @@ export class Messages {
   readonly #id: string
   readonly #listeners: Listener[] = []
   /** Time of the last message of each process. */
-  readonly #heardAt = new Map<string, number>()
+  readonly #lastSeenAt = new Map<string, number>()
   #beats = 0
-  #lastHeard = 0
+  #lastOwnBeat = 0
   #timer: Timer | undefined
   #isClosed = false
 
@@ -66,7 +66,7 @@ export class Messages {
     this.#channel = channel
     this.#id = id
     connection.subscribe(channel, {
-      heard: (text) => this.#heard(text),
+      received: (text) => this.#received(text),
       missed: () => this.#missed(),
     })
     void connection.opened.then(() => this.#beat())
@@ -84,7 +84,7 @@ export class Messages {
 
   /** Number of processes, including this one. */
   get processes(): number {
-    return Math.max(1, this.#heardAt.size)
+    return Math.max(1, this.#lastSeenAt.size)
   }
 
   close(): void {
@@ -98,23 +98,24 @@ export class Messages {
     this.#timer = new Timer(BEAT_MS, () => this.#beat()).unref()
   }
 
-  #heard(text: string): void {
+  #received(text: string): void {
     const message = read(text)
     if (message === undefined) return
-    this.#heardAt.set(message.from, now())
+    this.#lastSeenAt.set(message.from, now())
     if (message.type === 'beat') {
-      if (message.from === this.#id) this.#heardMyself(message.count)
+      if (message.from === this.#id) this.#receivedOwn(message.count)
       return
     }
-    if (message.from !== this.#id) for (const listener of this.#listeners) listener.heard(message)
+    if (message.from !== this.#id)
+      for (const listener of this.#listeners) listener.received(message)
   }
 
-  #heardMyself(count: number): void {
+  #receivedOwn(count: number): void {
     // Drop silent processes only while this one receives messages itself.
     const since = now() - FORGOTTEN_MS
-    for (const [id, at] of this.#heardAt) if (at < since) this.#heardAt.delete(id)
-    const isNext = count === this.#lastHeard + 1
-    this.#lastHeard = count
+    for (const [id, at] of this.#lastSeenAt) if (at < since) this.#lastSeenAt.delete(id)
+    const isNext = count === this.#lastOwnBeat + 1
+    this.#lastOwnBeat = count
     if (!isNext) this.#missed()
   }
 

@@ -59,7 +59,7 @@ export class RedisSlots implements SharedSlots {
     const key = `${prefix}:slots:{${queue}}`
     this.#keys = [key, `${key}:line`, `${key}:seen`]
     messages.listen({
-      heard: (message) => {
+      received: (message) => {
         const { type } = message
         if (type === 'freed' && message.queue === queue && message.to === this.#id) this.#freed()
       },

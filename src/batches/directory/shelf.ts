@@ -40,9 +40,9 @@ export class FolderShelf implements Shelf {
     this.#hasEnded = header.ended !== undefined
   }
 
-  /** Reads the log and passes each entry to `hear`. */
-  async load(hear: (entry: LogEntry) => void): Promise<void> {
-    this.#log = Journal.open(join(this.#folder, LOG), this.#reader(hear))
+  /** Reads the log and passes each entry to `onEntry`. */
+  async load(onEntry: (entry: LogEntry) => void): Promise<void> {
+    this.#log = Journal.open(join(this.#folder, LOG), this.#reader(onEntry))
     await this.#log
   }
 
@@ -141,7 +141,7 @@ export class FolderShelf implements Shelf {
   }
 
   /** Records the positions of results. Only the first result of a line counts. */
-  #reader(hear: (entry: LogEntry) => void) {
+  #reader(onEntry: (entry: LogEntry) => void) {
     const results: Record<ResultsOf, Place[]> = { completed: [], failed: [] }
     const done = new Set<string>()
     this.#results = results
@@ -154,7 +154,7 @@ export class FolderShelf implements Shelf {
         this.#lines.delete(entry.key)
         results[resultsOf(entry.kind)].push({ at, bytes })
       }
-      hear(entry)
+      onEntry(entry)
     }
   }
 }

@@ -31,11 +31,11 @@ function readBody(method: string, body: ResponsesBody, stream: boolean): Outgoin
     )
   checkForm(method, body, stream)
   // A copy: if the caller adds an item while the call waits, its cache key must not change.
-  const said = Array.isArray(input) ? [...input] : input
+  const items = Array.isArray(input) ? [...input] : input
   return new Outgoing(
     'POST',
     RESPONSES,
-    { ...body, input: said, ...(stream && { stream }) },
+    { ...body, input: items, ...(stream && { stream }) },
     'json',
   )
 }

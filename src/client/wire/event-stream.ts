@@ -250,7 +250,7 @@ export class EventStream implements BodyReader, StreamSource {
   }
 }
 
-/** Whether an event has a name of its own; `message` is what those without one are called. */
+/** Whether an event has its own name; `message` is the default name. */
 const isNamed = (event: string | undefined): event is string =>
   event !== undefined && event !== '' && event !== 'message'
 

@@ -21,7 +21,7 @@ const SHAREABLE =
 /** Options that few requests need. */
 interface OutgoingOptions {
   /**
-   * The library built the body, so nobody can change it. It is serialized only when it is sent,
+   * The library built the body, so callers cannot change it. It is serialized only when it is sent,
    * which a cache hit never is.
    */
   readonly isOurs?: boolean

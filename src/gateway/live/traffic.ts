@@ -65,7 +65,7 @@ export class Traffic {
     return this.#course
   }
 
-  readonly hear = (event: StackEvent): void => {
+  readonly onEvent = (event: StackEvent): void => {
     switch (event.type) {
       case 'call:start':
         if (event.parent === undefined) this.#open.add(event.call)

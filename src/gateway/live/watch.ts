@@ -124,7 +124,7 @@ class Running {
   constructor(core: WatchedGateway, onSnapshot: (snapshot: string) => void) {
     this.#core = core
     this.#onSnapshot = onSnapshot
-    this.#unlisten = internalsOf('createGateway', core.blossom)[LISTEN](this.#traffic.hear)
+    this.#unlisten = internalsOf('createGateway', core.blossom)[LISTEN](this.#traffic.onEvent)
     core.watcher = (finished) => runHook('The live page', () => this.#ended(finished))
     this.#wait()
   }

@@ -83,9 +83,9 @@ export function problemOf(
   const code = isStackError(error) ? error.code : undefined
   const ofCaller = usesCallersKey && code !== undefined ? CALLERS_STATUS[code] : undefined
   const status = context.status ?? ofCaller ?? body.status
-  const tellAll = ofCaller !== undefined || (errorDetail === 'full' && code === undefined)
+  const showsMessage = ofCaller !== undefined || (errorDetail === 'full' && code === undefined)
   const { sentence } = errorDetail === 'full' ? upstreamWords(error, ofCaller !== undefined) : {}
-  const safe = tellAll && isError(error) ? error.message : body.detail
+  const safe = showsMessage && isError(error) ? error.message : body.detail
   const detail = sentence === undefined ? safe : `${safe} Upstream: ${sentence}`
   Object.assign(headers, (error as { replyHeaders?: Record<string, string> } | null)?.replyHeaders)
   if (status === 401) headers['www-authenticate'] ??= 'Bearer'

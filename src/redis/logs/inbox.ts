@@ -92,14 +92,14 @@ export class Inbox {
       const stream = { key: this.#prefix + this.#id, id: last }
       const parts = await client.xRead(stream, { BLOCK: BLOCK_MS, COUNT: PAGE })
       const messages = parts?.[0]?.messages ?? []
-      for (const { message } of messages) this.#heard(message.m)
+      for (const { message } of messages) this.#received(message.m)
       return messages.at(-1)?.id ?? last
     } catch {
       return undefined
     }
   }
 
-  #heard(text: string | undefined): void {
+  #received(text: string | undefined): void {
     try {
       const [log, note] = JSON.parse(text ?? '') as [string, Note]
       this.#note(log, note)

@@ -60,7 +60,7 @@ export class RedisLogReader implements LogReader, NoteListener {
     this.#hasLeft = true
     this.#wake?.()
     const isLast = this.#log.inbox.unlisten(this.#log.key, this)
-    if (isLast) void this.#tellLeft()
+    if (isLast) void this.#reportLeft()
   }
 
   noted(note: Note): void {
@@ -75,7 +75,7 @@ export class RedisLogReader implements LogReader, NoteListener {
     return { entries, state }
   }
 
-  async #tellLeft(): Promise<void> {
+  async #reportLeft(): Promise<void> {
     const { inbox, key } = this.#log
     const reply = await this.#log.run(LEAVE, inbox.id)
     const writer = reply === ALONE ? '' : String(reply[0] ?? '')

@@ -83,7 +83,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
       return true
     }
     const [what, ...inboxes] = reply
-    if (what === 'kept') return this.#heardReaders(inboxes.length)
+    if (what === 'kept') return this.#updateReaders(inboxes.length)
     this.#finish()
     this.#settle()
     return true
@@ -156,7 +156,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
       this.#finish()
       return this.#settle()
     }
-    this.#heardReaders(inboxes.length)
+    this.#updateReaders(inboxes.length)
     // The watcher may have ended the log when it was notified of readers.
     if (this.#isOver) return
     const isUrgent = this.#isNoted || this.#state === 'ended' || this.#pending.length >= COLLECTED
@@ -204,7 +204,7 @@ export class RedisLogWriter implements LogWriter, NoteListener {
     for (const inbox of inboxes) this.#log.inbox.post(inbox, this.#log.key, 'more')
   }
 
-  #heardReaders(count: number): false {
+  #updateReaders(count: number): false {
     if (count !== this.#readers) {
       this.#readers = count
       this.#watcher?.readers(count)

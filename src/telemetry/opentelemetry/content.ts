@@ -56,8 +56,8 @@ export function textAdded(part: unknown): string {
   if (!isRecord(value) || !Array.isArray(value.choices)) return ''
   const [choice] = value.choices as unknown[]
   if (!isRecord(choice)) return ''
-  const said = isRecord(choice.delta) ? choice.delta : choice.message
-  return isRecord(said) && typeof said.content === 'string' ? said.content : ''
+  const message = isRecord(choice.delta) ? choice.delta : choice.message
+  return isRecord(message) && typeof message.content === 'string' ? message.content : ''
 }
 
 /** The answer, as the value of the attribute `gen_ai.output.messages`. */

@@ -76,7 +76,8 @@ export function instrument(
     propagate,
   })
   carriers.add(tracing)
-  const unlisten = internals === undefined ? onEvent(tracing.hear) : internals[LISTEN](tracing.hear)
+  const unlisten =
+    internals === undefined ? onEvent(tracing.onEvent) : internals[LISTEN](tracing.onEvent)
   return () => {
     unlisten()
     carriers.delete(tracing)

@@ -29,7 +29,7 @@ export class Tracing implements Carrier {
     this.#options = options
   }
 
-  readonly hear = (event: StackEvent): void => {
+  readonly onEvent = (event: StackEvent): void => {
     switch (event.type) {
       case 'call:start':
         return this.#begin(event)

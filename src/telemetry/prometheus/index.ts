@@ -73,7 +73,7 @@ export function prometheus(observed: Observed, options: PrometheusOptions = {}):
       throw new ConfigError(`prometheus: the label "${name}" is one of the metrics' own.`)
   const recorder = new Recorder(tenant === true)
   const families = [...recorder.families(), ...layerFamilies(() => internals[LAYERS]())]
-  const stop = internals[LISTEN](recorder.hear)
+  const stop = internals[LISTEN](recorder.onEvent)
   return {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     text: () => textOf(families, constants as Labels),

@@ -35,7 +35,7 @@ export class Recorder {
     this.#hasTenants = hasTenants
   }
 
-  readonly hear = (event: StackEvent): void => {
+  readonly onEvent = (event: StackEvent): void => {
     switch (event.type) {
       case 'call:start':
         this.#open.set(event.call, event.parent !== undefined && this.#open.has(event.parent))

@@ -58,7 +58,10 @@ function fileOf({ file_data, file_id, file_url, filename }: Fields, at: string):
 }
 
 /** The text and the refusal of an assistant message, which a chat has in separate fields. */
-export function saidIn(content: unknown, at: string): { text: string; refused: string } {
+export function assistantContentOf(
+  content: unknown,
+  at: string,
+): { text: string; refused: string } {
   if (typeof content === 'string') return { text: content, refused: '' }
   if (!Array.isArray(content)) throw refusal(at, 'must be a text or a list of parts.')
   let text = ''

@@ -1,5 +1,5 @@
 import { isRecord } from '../../../core/index.js'
-import { contentOf, outputOf, saidIn } from './content.js'
+import { assistantContentOf, contentOf, outputOf } from './content.js'
 import { refusal } from './refusal.js'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -79,14 +79,14 @@ class Conversation {
         // Few servers other than OpenAI's know the role `developer`, which means `system`.
         return this.add({ role: 'system', content: contentOf(content, `${at}.content`) })
       case 'assistant':
-        return this.#addSaid(content, `${at}.content`)
+        return this.#addAssistantContent(content, `${at}.content`)
       default:
         throw refusal(`${at}.role`, 'must be user, assistant, system or developer.')
     }
   }
 
-  #addSaid(content: unknown, at: string): void {
-    const { text, refused } = saidIn(content, at)
+  #addAssistantContent(content: unknown, at: string): void {
+    const { text, refused } = assistantContentOf(content, at)
     // No message may come between a tool call and its output.
     const turn = this.#turn?.tool_calls === undefined ? this.#begin() : this.#turn
     if (text !== '' || refused === '') turn.content = `${turn.content ?? ''}${text}`

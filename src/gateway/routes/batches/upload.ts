@@ -68,7 +68,7 @@ class Form {
   #stream: BusboyFileStream | undefined
   /** The file's bytes, once its part has begun. */
   readonly #opened: Promise<AsyncIterable<Uint8Array>>
-  /** Resolves when all of the body has been read; rejects with whatever went wrong first. */
+  /** Resolves when the whole body has been read; rejects with the first error. */
   readonly #ended: Promise<void>
   fail!: (error: unknown) => void
   #failure: { readonly error: unknown } | undefined
