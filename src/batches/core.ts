@@ -84,7 +84,7 @@ export class BatchesCore implements BatchesInternals {
     }
     const added = await this.accept(order, named(items, customIds))
     if (added === 'other')
-      throw refuse('create: there is a batch of this id with other items; choose another id.')
+      throw refuse('create: the id is in use by a batch with other items; choose another id.')
     return { id: order.id }
   }
 
@@ -94,7 +94,7 @@ export class BatchesCore implements BatchesInternals {
     try {
       const added = await this.ask(() =>
         this.jobs.add(this.#orderOf(order), lines.parts(), () => {
-          if (lines.count === 0) throw refuse('create: a batch has at least one item.')
+          if (lines.count === 0) throw refuse('create: a batch must have at least one item.')
           return lines.digest()
         }),
       )
@@ -157,7 +157,8 @@ export class BatchesCore implements BatchesInternals {
   }
 
   worker(): BatchWorker {
-    if (this.#closing !== undefined) throw new ClosedError('The batches are closed; make new ones.')
+    if (this.#closing !== undefined)
+      throw new ClosedError('The batches are closed; create new ones with createBatches().')
     const worker = this.jobs.work(this.#settings.concurrency)
     this.#workers.add(worker)
     let closing: Promise<void> | undefined
@@ -183,7 +184,8 @@ export class BatchesCore implements BatchesInternals {
   }
 
   async ask<T>(question: () => Promise<T>): Promise<T> {
-    if (this.#closing !== undefined) throw new ClosedError('The batches are closed; make new ones.')
+    if (this.#closing !== undefined)
+      throw new ClosedError('The batches are closed; create new ones with createBatches().')
     try {
       return await question()
     } catch (error) {
@@ -198,7 +200,7 @@ export class BatchesCore implements BatchesInternals {
   async #find(id: string): Promise<JobsState> {
     const state = isId(id) ? await this.ask(() => this.jobs.get(id)) : undefined
     if (state !== undefined) return state
-    throw new StackError('There is no batch of this id.', {
+    throw new StackError('There is no batch with this id.', {
       ...{ code: 'NOT_FOUND', status: 404, refused: true },
     })
   }
@@ -249,7 +251,7 @@ function readCreateOptions(items: unknown, options: CreateBatchOptions | undefin
     Iterable<unknown> & AsyncIterable<unknown>
   >
   if (typeof items === 'string' || (typeof sync !== 'function' && typeof async !== 'function'))
-    throw refuse('create: the items must be a list, or another iterable, of bodies.')
+    throw refuse('create: the items must be an array or another iterable of request bodies.')
   return checked as CheckedCreateOptions
 }
 

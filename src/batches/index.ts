@@ -84,7 +84,7 @@ function readOptions(options: BatchesOptions | undefined) {
     stalledMs: rules.duration(30_000, { min: 1_000, max: 3_600_000 }),
   })
   if (checked.shared !== undefined && checked.directory !== undefined)
-    throw new ConfigError('createBatches: give either shared or directory.')
+    throw new ConfigError('createBatches: pass only one of the options "shared" and "directory".')
   return checked as BatchesOptions & Required<Omit<CheckedNumbers, never>> & { name: string }
 }
 

@@ -5,9 +5,9 @@ import type { BatchError, BatchResult } from './types.js'
 export type KeptResult = BatchResult & { readonly requestId?: string | undefined }
 
 const REASONS: Readonly<Record<UnrunReason, string>> = {
-  lost: 'The line was running when its worker died, and once more; it is not tried again.',
-  cancelled: 'The batch was cancelled before the line began.',
-  expired: 'The line did not begin before the batch expired.',
+  lost: 'The line was given up, because its workers died repeatedly while running it.',
+  cancelled: 'The batch was cancelled before the line started.',
+  expired: 'The batch expired before the line started.',
 }
 
 /** The error of a line that is not run, or not run again. */

@@ -77,7 +77,7 @@ export class NewLines {
     if (!isId(customId))
       throw wrong(at, `the custom id must be a string of 1 to ${LONGEST_ID} characters`)
     const digest = createHash('sha256').update(customId).digest('base64url')
-    if (this.#seen.has(digest)) throw wrong(at, 'the custom id has come before')
+    if (this.#seen.has(digest)) throw wrong(at, 'the custom id is not unique')
     this.#seen.add(digest)
     const text = textOf(body, at)
     this.#hash.update(JSON.stringify([customId, text]))
@@ -94,8 +94,9 @@ function textOf(body: BatchItem, at: number): string {
   } catch {
     // A cycle, a bigint, or a getter that throws.
   }
-  if (text === undefined) throw wrong(at, 'the body must be a plain object of JSON')
-  if (streams) throw wrong(at, '"stream" must not be true: an answer is kept whole')
+  if (text === undefined)
+    throw wrong(at, 'the body must be a plain object that can be written as JSON')
+  if (streams) throw wrong(at, '"stream" must not be true, because answers are stored as a whole')
   return text
 }
 

@@ -47,7 +47,7 @@ export function entriesOf(method: string, options: object | undefined): [string,
       !isSignal(options)
     if (isObject) entries = Object.entries(options)
   } catch {
-    throw refuse(`${method}: an option could not be read: its getter threw.`)
+    throw refuse(`${method}: an option could not be read, because its getter threw.`)
   }
   if (entries === undefined) throw refuse(`${method}: options must be an object.`)
   return entries
@@ -86,7 +86,7 @@ export function pathSegment(method: string, prompt: string): string {
     )
   if (/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/.test(prompt)) {
     throw refuse(
-      `${method}: the prompt holds half of a surrogate pair and cannot be put into a path.`,
+      `${method}: the prompt contains an unpaired surrogate and cannot be sent in a URL path; remove it.`,
     )
   }
   // Encoding never shortens a prompt, so one that is too long already need not be encoded.

@@ -191,7 +191,7 @@ const MIB = 1024 * 1024
 
 const path = (fallback: string | undefined) =>
   rules.custom<string, string | undefined>(
-    'empty, or a path such as "/ai" without a slash at its end',
+    'empty, or a path such as "/ai" without a trailing slash',
     fallback,
     (value) => typeof value === 'string' && /^(\/[\w.~-]+)*$/.test(value),
   )

@@ -112,7 +112,10 @@ export class Connection {
       await subscriber.subscribe(channel, (text) => listener.received(text))
     } catch {
       // Without messages, entries in memory stay until they expire.
-      if (!this.#isClosed) warn('redisShared: messages of other processes cannot be received.')
+      if (!this.#isClosed)
+        warn(
+          'redisShared: cannot receive messages of other processes; their changes take effect here with a delay.',
+        )
     }
   }
 

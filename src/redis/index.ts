@@ -83,7 +83,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
   })
   const { url, client, prefix, timeoutMs } = checked
   if ((url === undefined) === (client === undefined))
-    throw new ConfigError('redisShared: give either url or client.')
+    throw new ConfigError('redisShared: pass exactly one of the options "url" and "client".')
   const connection = new Connection({ url, client: client as RedisClient | undefined, timeoutMs })
   const id = randomUUID()
   const messages = new Messages(connection, `${prefix}:messages`, id)

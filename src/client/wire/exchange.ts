@@ -92,9 +92,12 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     if (pause !== undefined) this.context.meta.set(UPSTREAM_PAUSE, pause)
     if (status >= 300 && status < 400)
       return this.fail(
-        new ProtocolError(`Upstream answered with a redirect (${status}), which is not followed.`, {
-          retryable: false,
-        }),
+        new ProtocolError(
+          `Upstream answered with a redirect (${status}), which is not followed; check baseURL.`,
+          {
+            retryable: false,
+          },
+        ),
       )
     if (status >= 400) {
       this.#failure = new ErrorAnswer(this, status)

@@ -150,7 +150,7 @@ async function queueStats(_: RouteCall, { view }: RouteTools): Promise<Reply> {
 async function clearCache({ incoming }: RouteCall, { options, view }: RouteTools): Promise<Reply> {
   requireAdmin(incoming, options, {
     none: 'The cache cannot be cleared, because the server has no admin token.',
-    missing: 'Clearing the cache needs the admin token as a Bearer token.',
+    missing: 'Clearing the cache requires the admin token as a Bearer token.',
   })
   await view.clearCaches()
   return json({ message: 'Cache cleared' })

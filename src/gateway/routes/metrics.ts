@@ -22,7 +22,7 @@ export function metricsRoutes(core: MeteredGateway): Route[] {
     const given = bearer(incoming)
     if (token !== undefined && (given === undefined || !isToken(given, token))) {
       const headers = { 'www-authenticate': 'Bearer' }
-      throw rejection('AUTH', 401, 'The metrics need their Bearer token.', { headers })
+      throw rejection('AUTH', 401, 'The metrics require a Bearer token.', { headers })
     }
     const headers = { 'content-type': metrics.contentType, 'cache-control': 'no-store' }
     return { status: 200, headers, body: metrics.text() }

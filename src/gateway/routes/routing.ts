@@ -42,7 +42,7 @@ export class Routing {
       const needs = known.find((route) => route.name === name)?.needs
       if (needs && !view.has(needs))
         throw new ConfigError(
-          `createGateway: the route "${name}" needs a ${needs} layer, and there is none in the stack.`,
+          `createGateway: the route "${name}" needs a ${needs} layer; add one to the stack.`,
         )
     }
     this.all = known.filter(

@@ -124,7 +124,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 function parse(bytes: Uint8Array, limit: number): unknown {
   if (bytes.byteLength > limit) throw tooLarge(limit)
-  if (isTooDeep(bytes)) throw new ValidationError('The body is nested too deep.')
+  if (isTooDeep(bytes)) throw new ValidationError('The body is nested too deeply.')
   try {
     return JSON.parse(utf8.decode(bytes))
   } catch {

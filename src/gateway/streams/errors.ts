@@ -2,11 +2,14 @@ import { StackError } from '../../core/index.js'
 
 /** The error if the server that ran a stream was lost before its end. */
 export const ownerLost = () =>
-  new StackError('The server that ran this stream was lost before its end. Ask again.', {
-    code: 'OWNER_LOST',
-    status: 502,
-    retryable: true,
-  })
+  new StackError(
+    'The server that ran this stream was lost before the stream ended; send the request again.',
+    {
+      code: 'OWNER_LOST',
+      status: 502,
+      retryable: true,
+    },
+  )
 
 /** The error if a client stopped the stream by `DELETE`. */
 export const stoppedByClient = () =>
@@ -14,7 +17,7 @@ export const stoppedByClient = () =>
 
 /** The error if no client was connected for `graceMs`. */
 export const abandoned = (ms: number) =>
-  new StackError(`This stream was stopped, as no client was connected for ${ms} ms.`, {
+  new StackError(`This stream was stopped because no client was connected for ${ms} ms.`, {
     code: 'STOPPED',
     status: 409,
   })

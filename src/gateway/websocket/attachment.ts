@@ -93,7 +93,7 @@ export class Attachment {
     const { maxConnections } = this.#options
     // Pending upgrades count, this one included.
     if (this.#sessions.size + this.#pending <= maxConnections) return
-    const sentence = `Rejected: ${maxConnections} connections are open already.`
+    const sentence = `Rejected: the maximum of ${maxConnections} connections is reached; try again later.`
     throw rejection('QUEUE_FULL', 503, sentence, { retryable: true })
   }
 

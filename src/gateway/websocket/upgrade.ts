@@ -55,7 +55,7 @@ export function admitOrigin(incoming: Incoming, origins: readonly string[]): voi
     isOwn(origin, incoming.header('host'))
   )
     return
-  throw rejection('FORBIDDEN', 403, 'Pages of this origin may not connect.')
+  throw rejection('FORBIDDEN', 403, 'Connections from this origin are not allowed.')
 }
 
 /** The scheme is not compared: it is unknown behind a proxy that terminates TLS. */

@@ -11,7 +11,7 @@ const FILES = 'files are not stored here; send the content itself.'
 /** Converts the content of a user or system message. */
 export function contentOf(content: unknown, at: string): ChatContent {
   if (typeof content === 'string') return content
-  if (!Array.isArray(content)) throw refusal(at, 'must be a text or a list of parts.')
+  if (!Array.isArray(content)) throw refusal(at, 'must be a string or a list of parts.')
   const parts = content.map((part, index) => partOf(part, `${at}[${index}]`))
   const [only] = parts
   return parts.length === 1 && only?.type === 'text' ? String(only.text) : parts
@@ -43,7 +43,7 @@ function textOf(text: unknown, at: string): string {
 function imageOf({ image_url, file_id, detail }: Fields, at: string): Fields {
   if (file_id !== undefined && file_id !== null) throw refusal(`${at}.file_id`, FILES)
   if (typeof image_url !== 'string')
-    throw refusal(`${at}.image_url`, 'must be the address of an image, or its data as a data URL.')
+    throw refusal(`${at}.image_url`, 'must be the URL of an image, or a data URL.')
   const isKnown = detail === 'low' || detail === 'high' || detail === 'auto'
   return { type: 'image_url', image_url: { url: image_url, ...(isKnown && { detail }) } }
 }
@@ -53,7 +53,7 @@ function fileOf({ file_data, file_id, file_url, filename }: Fields, at: string):
   if (file_url !== undefined && file_url !== null)
     throw refusal(`${at}.file_url`, 'a chat cannot fetch files; send its data in `file_data`.')
   if (typeof file_data !== 'string')
-    throw refusal(`${at}.file_data`, 'must be the data of the file as a data URL.')
+    throw refusal(`${at}.file_data`, 'must be a data URL with the content of the file.')
   return { type: 'file', file: { file_data, ...(typeof filename === 'string' && { filename }) } }
 }
 
@@ -63,7 +63,7 @@ export function assistantContentOf(
   at: string,
 ): { text: string; refused: string } {
   if (typeof content === 'string') return { text: content, refused: '' }
-  if (!Array.isArray(content)) throw refusal(at, 'must be a text or a list of parts.')
+  if (!Array.isArray(content)) throw refusal(at, 'must be a string or a list of parts.')
   let text = ''
   let refused = ''
   content.forEach((part: unknown, index) => {
@@ -82,7 +82,7 @@ export function assistantContentOf(
 /** The output of a function as text. */
 export function outputOf(output: unknown, at: string): string {
   if (typeof output === 'string') return output
-  if (!Array.isArray(output)) throw refusal(at, 'must be a text or a list of parts.')
+  if (!Array.isArray(output)) throw refusal(at, 'must be a string or a list of parts.')
   return output
     .map((part, index) => {
       const here = `${at}[${index}]`

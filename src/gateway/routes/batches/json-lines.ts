@@ -110,7 +110,7 @@ class LineReader {
   #check(line: Uint8Array, text: string): void {
     if (++this.#count > this.#limits.lines)
       throw refuse(`The file has more than ${this.#limits.lines} lines.`)
-    if (isTooDeep(line)) throw refuse(`Line ${this.#number} is nested too deep.`)
+    if (isTooDeep(line)) throw refuse(`Line ${this.#number} is nested too deeply.`)
     if (parseLine(text) === undefined)
       throw refuse(`Line ${this.#number} is not a JSON object: the file must be JSONL.`)
   }

@@ -19,8 +19,8 @@ export class BatchScope {
   static of({ incoming, call }: RouteCall, { options }: RouteTools): BatchScope {
     if (call.tenant === undefined)
       requireAdmin(incoming, options, {
-        none: 'Files and batches belong to a tenant, and this request has none.',
-        missing: 'Without a tenant, files and batches need the admin token as a Bearer token.',
+        none: 'Files and batches belong to a tenant, but this request has none.',
+        missing: 'Without a tenant, files and batches require the admin token as a Bearer token.',
       })
     const batches = options.batches as Batches & { [BATCHES]: BatchesInternals }
     return new BatchScope(batches[BATCHES], call.tenant ?? '')

@@ -142,7 +142,8 @@ export class CheckedForm {
     })
     parser.on('file', (name, file, filename, _encoding, type) => {
       file.on('error', () => {})
-      if (name === 'model') return this.#fail(new ValidationError('"model" must be a field.'))
+      if (name === 'model')
+        return this.#fail(new ValidationError('"model" must be a text field, not a file.'))
       this.#add({ name, file, filename: filename ?? '', type: type || 'application/octet-stream' })
     })
     for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const)
