@@ -16,22 +16,22 @@ export interface BatchesOptions {
   directory?: string | undefined
   /** With `shared`: name of the batches. Processes with the same name share them. @default 'batches' */
   name?: string | undefined
-  /** Maximum number of lines that a worker runs at once. @default 5 */
+  /** Maximum number of lines that a worker runs at once, 1 to 10,000. @default 5 */
   concurrency?: number | undefined
   /**
-   * Lifetime of a batch, in milliseconds from its creation. Lines that have not started by then are not
-   * run.
+   * Time from the creation of a batch after which its remaining lines are no longer started.
+   * Milliseconds, at least 1,000.
    * @default 86400000 (24 h)
    */
   expireMs?: number | undefined
   /**
-   * How long a batch and its results are stored after its end, in milliseconds.
+   * How long a batch and its results are stored after its end. Milliseconds, at least 1,000.
    * @default 2592000000 (30 days)
    */
   keepMs?: number | undefined
   /**
-   * With `shared`: time after which a silent worker counts as dead, in milliseconds. Its lines are
-   * found within three times this value, and run again.
+   * With `shared`: time after which a silent worker counts as dead. Its lines are found within three
+   * times this value, and run again. Milliseconds, 1,000 to 3,600,000.
    * @default 30000
    */
   stalledMs?: number | undefined
@@ -164,8 +164,8 @@ export interface Batches {
    */
   status(id: string): Promise<BatchStatus>
   /**
-   * Yields the result of each line in order of completion: first those that are available, then further
-   * ones until the batch has ended.
+   * Yields the result of each line: first those that are available, then further ones as they arrive,
+   * until the batch has ended.
    * @throws StackError (`NOT_FOUND`) if there is no such batch, or it has expired
    */
   results(id: string, options?: ResultsOptions): AsyncGenerator<BatchResult, undefined, undefined>

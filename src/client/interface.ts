@@ -105,6 +105,7 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
   use<const More extends readonly BlossomLayer[]>(
     ...layers: More
   ): Blossom<readonly [...Layers, ...More]>
+  /** Text from a single prompt. */
   readonly text: {
     /** Sends one user message and returns the text of the answer. */
     generate(prompt: string, options?: TextOptions): Promise<TextResult>
@@ -119,6 +120,7 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
       options?: BatchOptions,
     ): AsyncGenerator<BatchOutcome, undefined, undefined>
   }
+  /** OpenAI's chat completions. */
   readonly chat: {
     /** Creates an OpenAI chat completion. Body and answer are passed through unchanged. */
     create(body: ChatBody, options?: BlossomCallOptions): Promise<ChatCompletion>
@@ -128,6 +130,7 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
       options?: BlossomCallOptions,
     ): Promise<AsyncGenerator<ChatChunk, undefined, undefined>>
   }
+  /** OpenAI's Responses API. */
   readonly responses: {
     /** Creates a response of OpenAI's Responses API. Body and answer are passed through unchanged. */
     create(body: ResponsesBody, options?: BlossomCallOptions): Promise<ResponsesAnswer>
@@ -137,6 +140,7 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
       options?: BlossomCallOptions,
     ): Promise<AsyncGenerator<ResponsesEvent, undefined, undefined>>
   }
+  /** Images. */
   readonly image: {
     /** Generates an image and returns its bytes. */
     generate(prompt: string, options?: ImageOptions): Promise<BytesResult>
@@ -148,16 +152,19 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
      */
     url(prompt: string, options?: ImageFields): string
   }
+  /** Speech and transcription. */
   readonly audio: {
     /** Converts a text to speech and returns the bytes of the audio. */
     speech(text: string, options?: SpeechOptions): Promise<BytesResult>
     /** Transcribes an audio file. Upstream accepts at most 25 MB. */
     transcribe(file: FileInput, options?: TranscribeOptions): Promise<Transcript>
   }
+  /** Videos. */
   readonly video: {
     /** Generates a video and returns its bytes. */
     generate(prompt: string, options?: VideoOptions): Promise<BytesResult>
   }
+  /** Embeddings. */
   readonly embeddings: {
     /**
      * Returns one vector for each input. Upstream accepts at most 32 inputs in a call; the `batcher`
@@ -165,10 +172,12 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
      */
     create(input: string | readonly string[], options?: EmbeddingOptions): Promise<EmbeddingResult>
   }
+  /** Upstream's models. */
   readonly models: {
     /** Lists the models that upstream serves. Needs no key. */
     list(options?: BlossomCallOptions): Promise<Model[]>
   }
+  /** The account of the API key. */
   readonly account: {
     /** Returns the account's remaining balance, in pollen. */
     balance(options?: BlossomCallOptions): Promise<{ balance: number }>

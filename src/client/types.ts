@@ -33,10 +33,13 @@ export interface TextOptions extends BlossomCallOptions {
 
 /** Result of `text.generate()`. */
 export interface TextResult {
+  /** The generated text; empty if the answer has none. */
   readonly text: string
   /** The model that answered, as named in the answer. */
   readonly model: string
+  /** Token counts; `undefined` if upstream reports none. */
   readonly usage: Usage | undefined
+  /** Why the model stopped, such as `stop` or `length`. */
   readonly finishReason: string | undefined
   /** Upstream's request id. */
   readonly requestId: string | undefined

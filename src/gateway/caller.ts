@@ -12,7 +12,7 @@ export interface Caller {
    * @default the mode that the client asks for
    */
   cache?: CacheMode | undefined
-  /** Address of the client, used only in the log. @default the address of the connection */
+  /** Address of the client, used only in the log. @default none */
   clientAddress?: string | undefined
 }
 

@@ -234,7 +234,7 @@ export class GatewayCore implements RouteTools {
  * the OpenAI-compatible ones with one client.
  *
  * Every route runs the client's stack and adds no layers of its own. A route whose layer is not in
- * the stack is not served. Errors become responses, so the function does not throw.
+ * the stack is not served. Errors are answered with error responses.
  *
  * @throws ConfigError (`CONFIG`) if an option is invalid, or if `routes` names a route that cannot be
  * served

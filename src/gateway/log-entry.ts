@@ -4,7 +4,9 @@ import type { TimeoutPhase } from '../core/index.js'
 export interface RequestLog {
   /** Time of the end, in ISO 8601. */
   readonly time: string
+  /** `error` for 5xx and broken streams, `warn` for other failures, `info` for everything else. */
   readonly level: 'info' | 'warn' | 'error'
+  /** Id of the request. */
   readonly requestId: string
   /** HTTP method, or `WS` for a WebSocket message. */
   readonly method: string
@@ -12,6 +14,7 @@ export interface RequestLog {
   readonly route: string
   /** Status that was sent, or 499 if the client disconnected before the end. */
   readonly status: number
+  /** Time from the arrival of the request to the end of its answer. */
   readonly durationMs: number
   /** For streams: time from the request to the first token. */
   readonly firstTokenMs?: number
@@ -21,10 +24,13 @@ export interface RequestLog {
   readonly cached?: boolean
   /** Number of requests sent to upstream. */
   readonly attempts?: number
+  /** Upstream's id of the last request sent to it. */
   readonly upstreamRequestId?: string
   /** Trace id, if the client is instrumented with OpenTelemetry. */
   readonly traceId?: string
+  /** Tenant, as returned by the option `call`. */
   readonly tenant?: string
+  /** Address of the client, as returned by the option `call`. */
   readonly clientAddress?: string
   /** Error code, if the request failed. */
   readonly code?: string

@@ -89,21 +89,21 @@ export interface GatewayOptions<Platform = unknown> {
    * @default false
    */
   metrics?: boolean | MetricsOptions | undefined
-  /** Maximum size of a request body, in bytes. @default 1048576 (1 MiB) */
+  /** Maximum size of a request body, in bytes, 1 to 1 GiB. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
-   * Maximum size of a request body on `/v1/chat/completions`, `/v1/responses` and `/v1/messages`, which
-   * may contain images or audio, in bytes.
+   * Maximum size of a request body that may contain images or audio, in bytes, 1 to 1 GiB. It applies to
+   * `/v1/chat/completions`, `/v1/responses` and `/v1/messages`.
    * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
    */
   mediaBodyLimit?: number | undefined
   /**
-   * Maximum size of a form with files on `/v1/images/edits` and `/v1/audio/transcriptions`, in bytes.
-   * The form is streamed to upstream as it arrives.
+   * Maximum size of a form with files, in bytes, 1 to 1 GiB. It applies to `/v1/images/edits` and
+   * `/v1/audio/transcriptions`. The form is streamed to upstream as it arrives.
    * @default 26214400 (25 MiB)
    */
   uploadLimit?: number | undefined
-  /** Maximum size of an upload to `/v1/files`, in bytes. @default 104857600 (100 MiB) */
+  /** Maximum size of an upload to `/v1/files`, in bytes, 1 to 1 GiB. @default 104857600 (100 MiB) */
   batchUploadLimit?: number | undefined
   /**
    * Origins of web pages that may call the gateway, such as `https://app.example`; `*` for all. CORS
@@ -144,14 +144,14 @@ export interface GatewayOptions<Platform = unknown> {
    */
   errorDetail?: 'safe' | 'full' | undefined
   /**
-   * Interval after which an idle event stream gets a comment, to keep the connection open, in
-   * milliseconds; 0 for none.
+   * Sends a comment after this time without events, to keep the connection of a stream open.
+   * Milliseconds, at most one day; 0 for never.
    * @default 15000
    */
   heartbeatMs?: number | undefined
   /**
-   * Time after which a client that does not read its event stream is disconnected, which frees its
-   * slot, in milliseconds.
+   * Disconnects a client that has not read its event stream for this time, which frees its slot.
+   * Milliseconds, at least 1, at most one day.
    * @default 60000
    */
   writeTimeoutMs?: number | undefined
@@ -162,8 +162,8 @@ export interface GatewayOptions<Platform = unknown> {
    */
   streams?: boolean | StreamsOptions | undefined
   /**
-   * Lets `/health` generate a short text, which costs money, and answer 503 if that fails. The result
-   * is reused for `everyMs`, in milliseconds, at least 1000.
+   * Lets `/health` generate a short text, which costs money, and answer 503 if that fails. The result is
+   * reused for `everyMs` milliseconds, at least 1000.
    * @default none
    */
   probe?: { everyMs: number; prompt?: string | undefined } | undefined

@@ -30,7 +30,7 @@ export interface RedisSharedOptions {
    */
   prefix?: string | undefined
   /**
-   * Time limit of one operation, in milliseconds. After it the process decides alone.
+   * Time limit of one operation, after which the process decides alone. Milliseconds, at least 1.
    * @default 75
    */
   timeoutMs?: number | undefined

@@ -12,16 +12,21 @@ export interface BatchOptions extends Omit<TextOptions, 'meta' | 'deadline'> {
   concurrency?: number | undefined
   /** Order of the outcomes: as they finish, or in the order of the prompts. @default 'finished' */
   order?: 'finished' | 'input' | undefined
-  /** Called after each outcome. If it throws, a warning is emitted and the batch continues. */
+  /**
+   * Called after each outcome. If it throws, a warning is emitted and the batch continues.
+   * @default none
+   */
   onProgress?: ((progress: BatchProgress) => void) | undefined
   /**
    * Returns the rough cost of a prompt, in any unit; the most expensive prompts start first. With
    * it, all prompts are read into memory before the first one starts.
+   * @default none: prompts start in the given order
    */
   estimate?: ((prompt: string) => number) | undefined
   /**
    * Path of a file that stores each success as a line of JSON. Prompts whose result is already in
    * the file are not sent again.
+   * @default none
    */
   checkpoint?: string | undefined
 }

@@ -11,10 +11,13 @@ export type BatchOutcome =
 export interface BatchProgress {
   /** Outcomes so far, including failures. */
   readonly done: number
+  /** Failures so far. */
   readonly failed: number
+  /** Prompts in progress. */
   readonly running: number
   /** Number of prompts; `undefined` unless they were given as an array. */
   readonly total: number | undefined
+  /** Time since the start of the batch. */
   readonly elapsedMs: number
 }
 

@@ -9,11 +9,15 @@ export interface StreamsOptions {
    */
   shared?: SharedState | undefined
   /**
-   * How long a stream continues while no client is connected, in milliseconds; 0 stops it immediately.
+   * How long a stream continues while no client is connected. Milliseconds, at most one day; 0 stops it
+   * immediately.
    * @default 30000
    */
   graceMs?: number | undefined
-  /** How long a stream can be resumed after its end, in milliseconds. @default 600000 (10 minutes) */
+  /**
+   * How long a stream can be resumed after its end. Milliseconds, at least 1, at most one day.
+   * @default 600000 (10 minutes)
+   */
   keepMs?: number | undefined
 }
 

@@ -16,15 +16,16 @@ export interface WebSocketOptions {
    * @default the gateway's `corsOrigins`
    */
   origins?: readonly string[] | undefined
-  /** Maximum number of open connections; more are rejected with 503. @default 1000 */
+  /** Maximum number of open connections, at least 1; more are rejected with 503. @default 1000 */
   maxConnections?: number | undefined
   /**
-   * Maximum number of running generations on one connection; more are rejected with `QUEUE_FULL`.
+   * Maximum number of running generations on one connection, 1 to 1,000; more are rejected with
+   * `QUEUE_FULL`.
    * @default 4
    */
   maxGenerations?: number | undefined
   /**
-   * Maximum size of a message, in bytes; a larger one ends the connection with code 1009.
+   * Maximum size of a message, in bytes, 1 to 16 MiB; a larger one ends the connection with code 1009.
    * @default 65536 (64 KiB)
    */
   maxPayload?: number | undefined
@@ -35,19 +36,20 @@ export interface WebSocketOptions {
    */
   rate?: { limit: number; intervalMs: number } | undefined
   /**
-   * Time without messages and running generations after which a connection ends with code 1000, in
-   * milliseconds; 0 for no limit.
+   * Ends a connection with code 1000 after this time without messages and running generations.
+   * Milliseconds, at most one day; 0 for never.
    * @default 300000
    */
   idleMs?: number | undefined
   /**
-   * Interval of pings, in milliseconds; 0 for none. A client that has not answered a ping before the
-   * next one is disconnected.
+   * Interval of pings. A client that has not answered a ping before the next one is disconnected.
+   * Milliseconds, at most one day; 0 for no pings.
    * @default 30000
    */
   pingMs?: number | undefined
   /**
-   * Time that a client has to confirm the end of its connection, in milliseconds.
+   * Time that a client has to confirm the end of its connection. Milliseconds, at least 1, at most one
+   * day.
    * @default 2000
    */
   closeTimeoutMs?: number | undefined
