@@ -3,7 +3,8 @@
  * Run it with `node --import tsx examples/any-function.ts`.
  *
  * The fake driver at the end of this file takes the place of yours, and fails like a real one. With
- * `pg` the base would be `({ sql, values }, { signal }) => pool.query({ text: sql, values, signal })`.
+ * `pg` the base would be
+ * `({ sql, values }, { signal }) => pool.query({ text: sql, values, signal })`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {

@@ -2,13 +2,14 @@
  * Reads prompts from a file and writes the answers to another one:
  * `node --import tsx examples/batch.ts prompts.jsonl answers.jsonl`
  *
- * Each line of the input is `{"prompt": "…"}`. Other fields, such as an id, are copied to the output.
- * Without file names it creates 60 prompts to try. Options: `--unordered` (write answers as they
- * arrive), `--concurrency 5`, `--model openai`, `--max-tokens 100`.
+ * Each line of the input is `{"prompt": "…"}`. Other fields, such as an id, are copied to the
+ * output. Without file names it creates 60 prompts to try. Options: `--unordered` (write answers as
+ * they arrive), `--concurrency 5`, `--model openai`, `--max-tokens 100`.
  *
  * Ctrl-C lets running calls finish; a second Ctrl-C aborts them. Running the same command again
  * continues, even after `kill -9`: answers are stored in the folder `answers.jsonl.batch`, and only
- * failed and missing lines are sent again. To start over, or to use another model, delete that folder.
+ * failed and missing lines are sent again. To start over, or to use another model, delete that
+ * folder.
  */
 import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

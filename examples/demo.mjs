@@ -1,9 +1,9 @@
 /**
- * Starts one of the example servers with all routes of the gateway: `npm run demo`, or `npm run demo
- * -- express`. With `--traffic` it also sends calls to itself, so that the live page has something to
- * show. Without an API key and a base URL it starts a local upstream, and prints that it does. All
- * settings are environment variables: PORT (8787), HOST (127.0.0.1), and those of `blossomFromEnv()`
- * and `gatewayOptionsFromEnv()`.
+ * Starts one of the example servers with all routes of the gateway: `npm run demo`, or
+ * `npm run demo -- express`. With `--traffic` it also sends calls to itself, so that the live page
+ * has something to show. Without an API key and a base URL it starts a local upstream, and prints
+ * that it does. All settings are environment variables: PORT (8787), HOST (127.0.0.1), and those of
+ * `blossomFromEnv()` and `gatewayOptionsFromEnv()`.
  */
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'

@@ -7,8 +7,8 @@ export const promptOf = (body: unknown): string =>
   (body as { prompt: string } | undefined | null)?.prompt as string
 
 /**
- * A signal that aborts if the client disconnects before the answer is complete, which aborts the call
- * upstream. It listens to the response, because `close` of the request comes too early.
+ * A signal that aborts if the client disconnects before the answer is complete, which aborts the
+ * call upstream. It listens to the response, because `close` of the request comes too early.
  */
 export function leaving(response: ServerResponse): AbortSignal {
   const controller = new AbortController()

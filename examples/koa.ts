@@ -42,9 +42,9 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
     }),
   )
 
-  // Last, so that the gateway answers all remaining paths, including unknown ones. If you have other
-  // routes, give the gateway a `prefix` and call it only for paths below that prefix. Do not set
-  // `ctx.respond = false`, which would discard what outer middleware sets later.
+  // Last, so that the gateway answers all remaining paths, including unknown ones. If you have
+  // other routes, give the gateway a `prefix` and call it only for paths below that prefix. Do not
+  // set `ctx.respond = false`, which would discard what outer middleware sets later.
   app.use(async (ctx) => {
     const request = toRequest(ctx.req, ctx.res, { body: ctx.request.body })
     const { status, headers, body } = await gateway(request, ctx)

@@ -37,15 +37,15 @@ export async function shutDown({
   if (drainDelayMs > 0) await sleep(drainDelayMs)
   const endsAt = performance.now() + timeoutMs
   const left = () => Math.max(0, endsAt - performance.now())
-  // Close keep-alive connections after their next answer. Otherwise clients could send requests until
-  // the end.
+  // Close keep-alive connections after their next answer. Otherwise clients could send requests
+  // until the end.
   server.prependListener('request', (_, response) => response.setHeader('connection', 'close'))
   const closed = once(server.close(), 'close')
   await gateway.close({ timeoutMs: left() })
   // Wait for the calls of hand-written routes, which use the client without the gateway.
   await blossom.close({ timeoutMs: left() })
-  // Give aborted streams time to send a last event. Then close idle connections and those of clients
-  // that do not read.
+  // Give aborted streams time to send a last event. Then close idle connections and those of
+  // clients that do not read.
   await Promise.race([closed, sleep(500)])
   server.closeAllConnections()
 }

@@ -7,8 +7,8 @@ import { blossomFromEnv } from 'blossom-stack/http'
 import { redisShared } from 'blossom-stack/redis'
 
 /**
- * How long running lines may take to finish after a SIGTERM, in milliseconds. Less than the time after
- * which Docker or Kubernetes kills the process. Another worker runs aborted lines.
+ * How long running lines may take to finish after a SIGTERM, in milliseconds. Less than the time
+ * after which Docker or Kubernetes kills the process. Another worker runs aborted lines.
  */
 const STOP_MS = 25_000
 

@@ -1,6 +1,6 @@
 /**
- * A chat for the AI SDK. After a lost connection or a reload, `useChat({ id, resume: true })` shows the
- * interrupted answer and continues it.
+ * A chat for the AI SDK. After a lost connection or a reload, `useChat({ id, resume: true })` shows
+ * the interrupted answer and continues it.
  */
 import type { Transformer, TransformStreamDefaultController } from 'node:stream/web'
 import { createUIMessageStreamResponse, type UIMessage, type UIMessageChunk } from 'ai'
@@ -57,7 +57,10 @@ function plain({ role, parts }: UIMessage) {
   return { role, content: parts.map((part) => (part.type === 'text' ? part.text : '')).join('') }
 }
 
-/** Converts a stream of the gateway to that of the AI SDK. Cancelling it leaves the gateway's stream. */
+/**
+ * Converts a stream of the gateway to that of the AI SDK. Cancelling it leaves the gateway's
+ * stream.
+ */
 function uiMessages({ body }: Response, id: string): Response {
   const chunks = (body as ReadableStream<Uint8Array>)
     .pipeThrough(new TextDecoderStream() as never)
@@ -71,7 +74,9 @@ type Out = TransformStreamDefaultController<UIMessageChunk>
 class ToUIMessages implements Transformer<EventSourceMessage, UIMessageChunk> {
   readonly #id: string
 
-  /** @param id the same for each client that reads the stream, so that the message is not duplicated */
+  /**
+   * @param id the same for each client that reads the stream, so that the message is not duplicated
+   */
   constructor(id: string) {
     this.#id = id
   }

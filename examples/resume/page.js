@@ -1,6 +1,6 @@
 /**
- * Reads an answer to its end, even if its connection breaks: the page then asks another server for the
- * rest. After a reload it continues where it was.
+ * Reads an answer to its end, even if its connection breaks: the page then asks another server for
+ * the rest. After a reload it continues where it was.
  */
 
 const show = (id) => document.getElementById(id)
@@ -55,7 +55,9 @@ function take({ id, data }) {
   keep()
 }
 
-/** Requests the rest of the answer from one server after the other; `undefined` if there is none. */
+/**
+ * Requests the rest of the answer from one server after the other; `undefined` if there is none.
+ */
 async function goOn() {
   for (let wait = 100; ; wait = Math.min(2 * wait, 5_000)) {
     const refusals = []

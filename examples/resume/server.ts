@@ -95,8 +95,8 @@ export async function start(options: Options): Promise<Site> {
     async handOver(timeoutMs = 25_000) {
       gateway.drain()
       server.close()
-      // Disconnect the clients now: they continue reading from other servers, while this one finishes
-      // the answers.
+      // Disconnect the clients now: they continue reading from other servers, while this one
+      // finishes the answers.
       for (const response of streams) response.destroy()
       await gateway.close({ timeoutMs })
       server.closeAllConnections()

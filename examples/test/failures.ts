@@ -1,8 +1,8 @@
 import type { Fault } from 'blossom-stack/testing'
 
 /**
- * Every way in which a call can fail: the fault upstream, and the status and code that a client gets.
- * Needs no network and no waiting.
+ * Every way in which a call can fail: the fault upstream, and the status and code that a client
+ * gets. Needs no network and no waiting.
  */
 export const failures: readonly {
   name: string

@@ -35,9 +35,9 @@ const MOST_RUNS = 10
 
 /**
  * Creates batches of calls. They survive a restart if they are stored in Redis (`shared`) or in a
- * directory (`directory`); otherwise they are kept in memory. Each line gets exactly one result, even
- * if processes are killed. Lines run through the client's stack, with lower priority than all other
- * calls.
+ * directory (`directory`); otherwise they are kept in memory. Each line gets exactly one result,
+ * even if processes are killed. Lines run through the client's stack, with lower priority than all
+ * other calls.
  *
  * `shared` requires the packages `redis`, version 5 or later, and `bullmq`, version 6 or later.
  *

@@ -99,7 +99,9 @@ export class LineRunner implements JobRunner {
     return { answer, requestId }
   }
 
-  /** Waits here for a part of the delay, so that rejected lines do not follow each other rapidly. */
+  /**
+   * Waits here for a part of the delay, so that rejected lines do not follow each other rapidly.
+   */
   async #postpone(laterMs: number, signal: AbortSignal): Promise<{ laterMs: number }> {
     this.#counts.postponed++
     const here = Math.min(laterMs, SHORTEST_MS)

@@ -3,18 +3,21 @@ import type { CloseOptions, SharedState } from '../core/index.js'
 /** Options of `createBatches()`. Give `shared` or `directory`, or neither for batches in memory. */
 export interface BatchesOptions {
   /**
-   * Shared state from `redisShared()`, which stores the batches. Workers of all processes run lines of
-   * all batches.
+   * Shared state from `redisShared()`, which stores the batches. Workers of all processes run lines
+   * of all batches.
    * @default none
    */
   shared?: SharedState | undefined
   /**
-   * Path of a directory that stores the batches, so that they survive a restart. Only one process at a
-   * time can use it.
+   * Path of a directory that stores the batches, so that they survive a restart. Only one process
+   * at a time can use it.
    * @default none
    */
   directory?: string | undefined
-  /** With `shared`: name of the batches. Processes with the same name share them. @default 'batches' */
+  /**
+   * With `shared`: name of the batches. Processes with the same name share them.
+   * @default 'batches'
+   */
   name?: string | undefined
   /** Maximum number of lines that a worker runs at once, 1 to 10,000. @default 5 */
   concurrency?: number | undefined
@@ -30,8 +33,8 @@ export interface BatchesOptions {
    */
   keepMs?: number | undefined
   /**
-   * With `shared`: time after which a silent worker counts as dead. Its lines are found within three
-   * times this value, and run again. Milliseconds, 1,000 to 3,600,000.
+   * With `shared`: time after which a silent worker counts as dead. Its lines are found within
+   * three times this value, and run again. Milliseconds, 1,000 to 3,600,000.
    * @default 30000
    */
   stalledMs?: number | undefined
@@ -75,7 +78,10 @@ export interface BatchStatus {
     | 'cancelling'
     | 'cancelled'
     | 'expired'
-  /** Counts of lines. Lines not run because the batch was cancelled or expired count only in `total`. */
+  /**
+   * Counts of lines. Lines not run because the batch was cancelled or expired count only in
+   * `total`.
+   */
   readonly requestCounts: {
     readonly total: number
     readonly completed: number
@@ -86,8 +92,8 @@ export interface BatchStatus {
 /** Why a line has no answer. */
 export interface BatchError {
   /**
-   * Code of the call's error, or the reason why there was none: `lost` if workers died repeatedly while
-   * the line was running; `cancelled` or `expired` if the line never ran.
+   * Code of the call's error, or the reason why there was none: `lost` if workers died repeatedly
+   * while the line was running; `cancelled` or `expired` if the line never ran.
    */
   readonly code: string
   /** Message, without prompts and keys. */
@@ -123,8 +129,8 @@ export interface ResultsOptions {
 /** A worker that runs lines in this process. */
 export interface BatchWorker {
   /**
-   * Starts no further lines and waits for running ones. Lines that still run after `timeoutMs` (default
-   * 30,000) are aborted, and run again later or in another process.
+   * Starts no further lines and waits for running ones. Lines that still run after `timeoutMs`
+   * (default 30,000) are aborted, and run again later or in another process.
    */
   close(options?: CloseOptions): Promise<void>
 }
@@ -151,8 +157,8 @@ export interface BatchesStats {
 export interface Batches {
   /**
    * Creates a batch, with all items or none. The batch is stored when this resolves.
-   * @throws ValidationError (`VALIDATION`) if an item is invalid, a custom id is not unique, or the id
-   * is in use for other items; `StackError` with status 503 if the batch cannot be stored
+   * @throws ValidationError (`VALIDATION`) if an item is invalid, a custom id is not unique, or the
+   * id is in use for other items; `StackError` with status 503 if the batch cannot be stored
    */
   create(
     items: Iterable<BatchItem> | AsyncIterable<BatchItem>,
@@ -164,8 +170,8 @@ export interface Batches {
    */
   status(id: string): Promise<BatchStatus>
   /**
-   * Yields the result of each line: first those that are available, then further ones as they arrive,
-   * until the batch has ended.
+   * Yields the result of each line: first those that are available, then further ones as they
+   * arrive, until the batch has ended.
    * @throws StackError (`NOT_FOUND`) if there is no such batch, or it has expired
    */
   results(id: string, options?: ResultsOptions): AsyncGenerator<BatchResult, undefined, undefined>

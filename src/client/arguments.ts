@@ -112,8 +112,8 @@ export function checkLength(method: string, path: string): string {
 }
 
 /**
- * Checks a path given by the user: it must stay on the client's host, fit on one line and contain no
- * `..` segment.
+ * Checks a path given by the user: it must stay on the client's host, fit on one line and contain
+ * no `..` segment.
  */
 export function checkPath(path: unknown): string {
   if (typeof path !== 'string' || !/^\/(?!\/)[\x21-\x7e]*$/.test(path) || /[#\\]/.test(path)) {

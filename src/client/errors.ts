@@ -68,8 +68,8 @@ export class PaymentRequiredError extends BlossomError {
   static override readonly kind: string = 'PaymentRequiredError'
 }
 /**
- * The key lacks a permission, or access to the model: status 403, or 200 with a notice instead of an
- * answer. Code `FORBIDDEN`.
+ * The key lacks a permission, or access to the model: status 403, or 200 with a notice instead of
+ * an answer. Code `FORBIDDEN`.
  */
 export class PermissionError extends BlossomError {
   static override readonly kind: string = 'PermissionError'
@@ -83,8 +83,8 @@ export class InvalidRequestError extends BlossomError {
   static override readonly kind: string = 'InvalidRequestError'
 }
 /**
- * Upstream failed: 5xx, 409, 425 and similar statuses, or an error inside an answer with status 200.
- * Code `SERVER`, or `TIMEOUT` for 408.
+ * Upstream failed: 5xx, 409, 425 and similar statuses, or an error inside an answer with status
+ * 200. Code `SERVER`, or `TIMEOUT` for 408.
  */
 export class UpstreamError extends BlossomError {
   static override readonly kind: string = 'UpstreamError'

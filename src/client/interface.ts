@@ -70,21 +70,21 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
    */
   maxResponseBytes?: number | undefined
   /**
-   * How to treat notices that Pollinations sends as an answer with status 200: the balance or budget
-   * is used up, or the key may not use the model. `error` turns them into a `PaymentRequiredError`
-   * or a `PermissionError`; `pass` returns them as the answer.
+   * How to treat notices that Pollinations sends as an answer with status 200: the balance or
+   * budget is used up, or the key may not use the model. `error` turns them into a
+   * `PaymentRequiredError` or a `PermissionError`; `pass` returns them as the answer.
    * @default 'error'
    */
   notices?: 'error' | 'pass' | undefined
   /**
-   * Called with every event of this client's calls, as it happens. If it throws, a warning is emitted
-   * and the call continues.
+   * Called with every event of this client's calls, as it happens. If it throws, a warning is
+   * emitted and the call continues.
    * @default none
    */
   onEvent?: EventListener | undefined
   /**
-   * Returns the cost of a call's tokens, in a unit of your choice, or `undefined` for a model without
-   * a price. Events and metrics then include the cost of each call.
+   * Returns the cost of a call's tokens, in a unit of your choice, or `undefined` for a model
+   * without a price. Events and metrics then include the cost of each call.
    * @default no prices
    */
   price?: ((model: string, tokens: TokenUsage) => number | undefined) | undefined
@@ -93,8 +93,8 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
 }
 
 /**
- * A client for Blossom. Its methods check their arguments before anything is sent, and reject with a
- * `ValidationError` (`VALIDATION`) if one is invalid.
+ * A client for Blossom. Its methods check their arguments before anything is sent, and reject with
+ * a `ValidationError` (`VALIDATION`) if one is invalid.
  */
 export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]> {
   /**
@@ -132,7 +132,9 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
   }
   /** OpenAI's Responses API. */
   readonly responses: {
-    /** Creates a response of OpenAI's Responses API. Body and answer are passed through unchanged. */
+    /**
+     * Creates a response of OpenAI's Responses API. Body and answer are passed through unchanged.
+     */
     create(body: ResponsesBody, options?: BlossomCallOptions): Promise<ResponsesAnswer>
     /** Streams the events of a response of OpenAI's Responses API. Resolves at the first output. */
     stream(
@@ -167,8 +169,8 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
   /** Embeddings. */
   readonly embeddings: {
     /**
-     * Returns one vector for each input. Upstream accepts at most 32 inputs in a call; the `batcher`
-     * layer merges small calls and splits large ones.
+     * Returns one vector for each input. Upstream accepts at most 32 inputs in a call; the
+     * `batcher` layer merges small calls and splits large ones.
      */
     create(input: string | readonly string[], options?: EmbeddingOptions): Promise<EmbeddingResult>
   }
@@ -189,7 +191,9 @@ export interface Blossom<Layers extends readonly unknown[] = readonly unknown[]>
   request<Answer = unknown>(request: RawRequest, options?: BlossomCallOptions): Promise<Answer>
   /** Returns the layers' stats, keyed by layer name. */
   stats(): StackStats<Layers>
-  /** Returns the layers, outermost first, with their stats and a note where the order looks wrong. */
+  /**
+   * Returns the layers, outermost first, with their stats and a note where the order looks wrong.
+   */
   describe(): LayerDescription[]
   /**
    * Closes the client. Waiting calls fail with `CLOSED`; running calls may finish until `timeoutMs`

@@ -84,7 +84,10 @@ export interface ImageFields {
   private?: boolean | undefined
   /** Whether to leave upstream's logo out of the image. @default upstream's */
   nologo?: boolean | undefined
-  /** Whether to keep the image out of upstream's public feed, like `private`. @default upstream's */
+  /**
+   * Whether to keep the image out of upstream's public feed, like `private`.
+   * @default upstream's
+   */
   nofeed?: boolean | undefined
   /** Whether upstream rejects unsafe content. @default upstream's */
   safe?: boolean | undefined
@@ -152,7 +155,10 @@ export interface RawRequest {
   method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | undefined
   /** Path and query, beginning with `/`. It is sent unchanged, so percent-encode its parts. */
   path: string
-  /** Body, sent as JSON. With `stream: true` the answer is a stream of parsed events. @default none */
+  /**
+   * Body, sent as JSON. With `stream: true` the answer is a stream of parsed events.
+   * @default none
+   */
   body?: Readonly<Record<string, unknown>> | undefined
 }
 

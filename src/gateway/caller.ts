@@ -2,13 +2,16 @@ import { type CacheMode, ConfigError, isResponse } from '../core/index.js'
 
 /** The identity of a caller, as returned by the option `call`. */
 export interface Caller {
-  /** Id of the tenant. Cached answers and shared calls are never shared between tenants. @default none */
+  /**
+   * Id of the tenant. Cached answers and shared calls are never shared between tenants.
+   * @default none
+   */
   tenant?: string | undefined
   /** Priority of waiting calls, any finite number; larger ones run first. @default 0 */
   priority?: number | undefined
   /**
-   * How this request uses the cache. Overrides the client's `Cache-Control`; has no effect on routes
-   * that do not read the cache.
+   * How this request uses the cache. Overrides the client's `Cache-Control`; has no effect on
+   * routes that do not read the cache.
    * @default the mode that the client asks for
    */
   cache?: CacheMode | undefined
@@ -19,8 +22,8 @@ export interface Caller {
 const CACHE_MODES: readonly unknown[] = ['default', 'reload', 'no-store', undefined]
 
 /**
- * Checks the value that the option `call` returned. A `Response`, of any implementation, rejects the
- * request.
+ * Checks the value that the option `call` returned. A `Response`, of any implementation, rejects
+ * the request.
  * @throws ConfigError if the value is neither a `Response` nor a caller
  */
 export async function readCaller(given: unknown): Promise<Caller | Response> {

@@ -39,8 +39,8 @@ export interface Gateway<Platform = unknown> {
    */
   drain(): void
   /**
-   * Drains, waits for running requests, aborts those left after `timeoutMs` (default 30,000) and ends
-   * WebSockets with code 1001. Does not close the client.
+   * Drains, waits for running requests, aborts those left after `timeoutMs` (default 30,000) and
+   * ends WebSockets with code 1001. Does not close the client.
    */
   close(options?: CloseOptions): Promise<void>
 }
@@ -182,7 +182,9 @@ export class GatewayCore implements RouteTools {
     return this.#idempotency.run(asked, () => handle(call))
   }
 
-  /** Whether a request may use an `Idempotency-Key`. Its answers are compared by their JSON body. */
+  /**
+   * Whether a request may use an `Idempotency-Key`. Its answers are compared by their JSON body.
+   */
   #isRepeatable({ method, spends }: Route, incoming: Incoming): boolean {
     const isJson = /^application\/json\b/i.test(incoming.header('content-type') ?? '')
     return method === 'POST' && spends && isJson && this.view.has('cache')
@@ -236,8 +238,8 @@ export class GatewayCore implements RouteTools {
  * Every route runs the client's stack and adds no layers of its own. A route whose layer is not in
  * the stack is not served. Errors are answered with error responses.
  *
- * @throws ConfigError (`CONFIG`) if an option is invalid, or if `routes` names a route that cannot be
- * served
+ * @throws ConfigError (`CONFIG`) if an option is invalid, or if `routes` names a route that cannot
+ * be served
  * @example
  * const gateway = createGateway(blossom, { prefix: '/ai', call: (request) => ({ tenant: tenantOf(request) }) })
  * app.all('/ai/*', (c) => gateway(c.req.raw, c)) // Hono

@@ -34,7 +34,9 @@ export interface RequestLog {
   readonly clientAddress?: string
   /** Error code, if the request failed. */
   readonly code?: string
-  /** For a timeout: which limit was exceeded; `read` with status 499 if the client read too slowly. */
+  /**
+   * For a timeout: which limit was exceeded; `read` with status 499 if the client read too slowly.
+   */
   readonly phase?: TimeoutPhase
   /** For the code `CONFIG`: what the operator has to fix. */
   readonly detail?: string

@@ -9,7 +9,10 @@ export interface MetricsOptions {
    * @default none: anyone may read them
    */
   token?: string | undefined
-  /** Labels for all samples, and `tenant: true`; see the same option of `prometheus()`. @default none */
+  /**
+   * Labels for all samples, and `tenant: true`; see the same option of `prometheus()`.
+   * @default none
+   */
   labels?: PrometheusOptions['labels']
 }
 

@@ -23,8 +23,8 @@ import { tokenRule } from './token.js'
 /** Options of `createGateway()`. */
 export interface GatewayOptions<Platform = unknown> {
   /**
-   * Path before every route, as it arrives: empty, or such as `/ai`. Leave it empty if your framework
-   * removes the prefix.
+   * Path before every route, as it arrives: empty, or such as `/ai`. Leave it empty if your
+   * framework removes the prefix.
    * @default ''
    */
   prefix?: string | undefined
@@ -52,8 +52,8 @@ export interface GatewayOptions<Platform = unknown> {
   body?: ((request: Request, platform: Platform) => unknown) | undefined
   /**
    * Returns the request id of your framework, such as `(_, c) => c.get('requestId')` in Hono. Not
-   * needed for a middleware that sets `req.id` or the response header `x-request-id`. The id may have
-   * 256 printable ASCII characters without spaces; other values are ignored.
+   * needed for a middleware that sets `req.id` or the response header `x-request-id`. The id may
+   * have 256 printable ASCII characters without spaces; other values are ignored.
    * @default the client's `x-request-id`, or a new one
    */
   requestId?: ((request: Request, platform: Platform) => string | number | undefined) | undefined
@@ -72,28 +72,28 @@ export interface GatewayOptions<Platform = unknown> {
    */
   log?: ((entry: RequestLog) => void) | undefined
   /**
-   * Bearer token for the live page, for clearing the cache, and for batches without a tenant. At least
-   * 16 characters.
+   * Bearer token for the live page, for clearing the cache, and for batches without a tenant. At
+   * least 16 characters.
    * @default none: these are not available
    */
   adminToken?: string | undefined
   /**
-   * Batches from `createBatches()`, served at `/v1/files` and `/v1/batches`. Each tenant sees only its
-   * own; callers without a tenant need the admin token. Requires the package `@fastify/busboy`.
+   * Batches from `createBatches()`, served at `/v1/files` and `/v1/batches`. Each tenant sees only
+   * its own; callers without a tenant need the admin token. Requires the package `@fastify/busboy`.
    * @default none
    */
   batches?: Batches | undefined
   /**
-   * Serves `GET /metrics` for Prometheus. With `{ token }`, only to requests with that Bearer token;
-   * with `true`, to anyone.
+   * Serves `GET /metrics` for Prometheus. With `{ token }`, only to requests with that Bearer
+   * token; with `true`, to anyone.
    * @default false
    */
   metrics?: boolean | MetricsOptions | undefined
   /** Maximum size of a request body, in bytes, 1 to 1 GiB. @default 1048576 (1 MiB) */
   bodyLimit?: number | undefined
   /**
-   * Maximum size of a request body that may contain images or audio, in bytes, 1 to 1 GiB. It applies to
-   * `/v1/chat/completions`, `/v1/responses` and `/v1/messages`.
+   * Maximum size of a request body that may contain images or audio, in bytes, 1 to 1 GiB. It
+   * applies to `/v1/chat/completions`, `/v1/responses` and `/v1/messages`.
    * @default 20971520 (20 MiB), or `bodyLimit` if that is larger
    */
   mediaBodyLimit?: number | undefined
@@ -103,7 +103,10 @@ export interface GatewayOptions<Platform = unknown> {
    * @default 26214400 (25 MiB)
    */
   uploadLimit?: number | undefined
-  /** Maximum size of an upload to `/v1/files`, in bytes, 1 to 1 GiB. @default 104857600 (100 MiB) */
+  /**
+   * Maximum size of an upload to `/v1/files`, in bytes, 1 to 1 GiB.
+   * @default 104857600 (100 MiB)
+   */
   batchUploadLimit?: number | undefined
   /**
    * Origins of web pages that may call the gateway, such as `https://app.example`; `*` for all. CORS
@@ -132,8 +135,8 @@ export interface GatewayOptions<Platform = unknown> {
    */
   responses?: 'auto' | 'forward' | 'translate' | undefined
   /**
-   * Whether `/v1` respects the request's `Cache-Control`: `no-cache` calls upstream and stores the new
-   * answer, `no-store` calls upstream and stores nothing.
+   * Whether `/v1` respects the request's `Cache-Control`: `no-cache` calls upstream and stores the
+   * new answer, `no-store` calls upstream and stores nothing.
    * @default true
    */
   clientCacheControl?: boolean | undefined
@@ -162,8 +165,8 @@ export interface GatewayOptions<Platform = unknown> {
    */
   streams?: boolean | StreamsOptions | undefined
   /**
-   * Lets `/health` generate a short text, which costs money, and answer 503 if that fails. The result is
-   * reused for `everyMs` milliseconds, at least 1000.
+   * Lets `/health` generate a short text, which costs money, and answer 503 if that fails. The
+   * result is reused for `everyMs` milliseconds, at least 1000.
    * @default none
    */
   probe?: { everyMs: number; prompt?: string | undefined } | undefined

@@ -1,9 +1,9 @@
 /** Maximum number of stored open circuits per breaker. */
 export const KEPT = 1_000
 
-// KEYS of all scripts but the last: the trial of a circuit, and the hash of open circuits. A value in
-// the hash has the end of the opening, in milliseconds on Redis' clock, and the number of consecutive
-// openings.
+// KEYS of all scripts but the last: the trial of a circuit, and the hash of open circuits. A value
+// in the hash has the end of the opening, in milliseconds on Redis' clock, and the number of
+// consecutive openings.
 
 const NOW = `
 local time = redis.call('TIME')
@@ -40,8 +40,8 @@ return redis.call('DEL', KEYS[1])
 `
 
 /**
- * Takes the trial of a circuit. ARGV: the circuit, the caller, duration. Returns 0 if taken, else the
- * time for which the circuit stays open or another caller has the trial.
+ * Takes the trial of a circuit. ARGV: the circuit, the caller, duration. Returns 0 if taken, else
+ * the time for which the circuit stays open or another caller has the trial.
  */
 export const CLAIM = `${NOW}
 local entry = redis.call('HGET', KEYS[2], ARGV[1])

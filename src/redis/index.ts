@@ -19,8 +19,8 @@ export interface RedisSharedOptions {
    */
   url?: string | undefined
   /**
-   * A connected client of the package `redis`, version 5 or later, for a server or a cluster. `close()`
-   * leaves it open.
+   * A connected client of the package `redis`, version 5 or later, for a server or a cluster.
+   * `close()` leaves it open.
    * @default none: then `url` is required
    */
   client?: object | undefined
@@ -57,12 +57,12 @@ export interface RedisSharedStats {
 }
 
 /**
- * Creates state in Redis or Valkey that the processes of a service share. Pass it to layers as their
- * option `shared`.
+ * Creates state in Redis or Valkey that the processes of a service share. Pass it to layers as
+ * their option `shared`.
  *
- * A Redis that is down, slow, full or empty never fails a call: it costs a cache miss, or the process
- * decides alone. Each operation has a time limit, and after three failures within 10 s Redis is not
- * used for 5 s.
+ * A Redis that is down, slow, full or empty never fails a call: it costs a cache miss, or the
+ * process decides alone. Each operation has a time limit, and after three failures within 10 s
+ * Redis is not used for 5 s.
  *
  * Requires the package `redis`, version 5 or later.
  *

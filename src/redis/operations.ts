@@ -19,8 +19,8 @@ export interface OperationCounts {
 }
 
 /**
- * Runs Redis operations with a time limit and a circuit breaker. If Redis is down or slow, only a few
- * calls wait for the time limit; later ones skip Redis.
+ * Runs Redis operations with a time limit and a circuit breaker. If Redis is down or slow, only a
+ * few calls wait for the time limit; later ones skip Redis.
  */
 export class Operations {
   readonly #limitMs: number
@@ -28,7 +28,9 @@ export class Operations {
   /** Times of the last failures, oldest first. */
   #failedAt: number[] = []
   #restUntil = 0
-  /** Whether the single trial operation after a rest is running. Meanwhile the others skip Redis. */
+  /**
+   * Whether the single trial operation after a rest is running. Meanwhile the others skip Redis.
+   */
   #hasTrial = false
   #running = 0
   #onIdle: (() => void) | undefined

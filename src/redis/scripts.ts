@@ -1,6 +1,7 @@
 /**
- * Functions of both scripts. An account is a hash: for a bucket it has the time at which the bucket is
- * full again, for a window its start and the spent amount. Times are in milliseconds on Redis' clock.
+ * Functions of both scripts. An account is a hash: for a bucket it has the time at which the bucket
+ * is full again, for a window its start and the spent amount. Times are in milliseconds on Redis'
+ * clock.
  */
 const ACCOUNT = `
 local account = KEYS[1]
@@ -29,8 +30,8 @@ end
 
 /**
  * Takes from all limits of an account or from none. KEYS: the account. ARGV, for each limit: its
- * unit, the amount that the call needs, the amount that it wants, the limit's kind and three numbers.
- * Returns for each: the amount given, the time to wait (-1: forever), and the level.
+ * unit, the amount that the call needs, the amount that it wants, the limit's kind and three
+ * numbers. Returns for each: the amount given, the time to wait (-1: forever), and the level.
  */
 export const TAKE = `${ACCOUNT}
 local refused = false
@@ -90,9 +91,9 @@ return replies
 `
 
 /**
- * Corrects taken amounts, once. KEYS: the account, and a marker that these corrections were applied.
- * ARGV, for each: unit, amount, kind and three numbers. Returns the spent amount of a window when it
- * first reaches 80 % of the limit, else an empty string.
+ * Corrects taken amounts, once. KEYS: the account, and a marker that these corrections were
+ * applied. ARGV, for each: unit, amount, kind and three numbers. Returns the spent amount of a
+ * window when it first reaches 80 % of the limit, else an empty string.
  */
 export const CORRECT = `${ACCOUNT}
 if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', 120000) then return {''} end

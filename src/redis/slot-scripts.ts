@@ -1,9 +1,9 @@
 /** A waiting process that has not asked for this long is removed from the line. Milliseconds. */
 const GONE_MS = 1_000
 
-// KEYS, all sorted sets: taken slots by the end of their leases; the line of waiting processes by the
-// time of their arrival or last turn; the same processes by the time at which they last asked. Times
-// are in milliseconds on Redis' clock.
+// KEYS, all sorted sets: taken slots by the end of their leases; the line of waiting processes by
+// the time of their arrival or last turn; the same processes by the time at which they last asked.
+// Times are in milliseconds on Redis' clock.
 
 const LINE = `
 local slots, line, seen = KEYS[1], KEYS[2], KEYS[3]
@@ -66,7 +66,9 @@ for i = 1, #ARGV, 2 do keep(ARGV[i], tonumber(ARGV[i + 1])) end
 return 0
 `
 
-/** Leaves the line. ARGV: the process. Returns the first one in the line, which may take its slot. */
+/**
+ * Leaves the line. ARGV: the process. Returns the first one in the line, which may take its slot.
+ */
 export const LEAVE = `${LINE}
 leave(ARGV[1])
 return first(1)

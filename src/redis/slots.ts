@@ -7,9 +7,9 @@ import { runScript } from './run-script.js'
 import { GIVE_BACK, KEEP, LEAVE, TAKE } from './slot-scripts.js'
 
 /**
- * Duration of a slot's lease: until the deadline of its call and this much longer, but at most twice
- * this value, so that the slots of a killed process are freed soon. Leases are renewed after a third
- * of it. Milliseconds.
+ * Duration of a slot's lease: until the deadline of its call and this much longer, but at most
+ * twice this value, so that the slots of a killed process are freed soon. Leases are renewed after
+ * a third of it. Milliseconds.
  */
 const LEASE_MS = 30_000
 

@@ -5,8 +5,8 @@ const OTHER = 'other'
 const LONE_SURROGATES = /\p{Surrogate}/gu
 
 /**
- * Limits the values of a label whose names are chosen by callers. Each value is a time series, so only
- * the first ones are used; later ones become `other`.
+ * Limits the values of a label whose names are chosen by callers. Each value is a time series, so
+ * only the first ones are used; later ones become `other`.
  */
 export class Names {
   readonly #limit: number

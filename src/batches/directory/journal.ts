@@ -17,9 +17,9 @@ interface Entry {
 const PART = 1024 * 1024
 
 /**
- * A file to which lines of JSON are appended. A crash leaves at most an incomplete last line, which is
- * removed when the file is opened again. Entries that arrive during a write are written together,
- * with one `fsync`.
+ * A file to which lines of JSON are appended. A crash leaves at most an incomplete last line, which
+ * is removed when the file is opened again. Entries that arrive during a write are written
+ * together, with one `fsync`.
  */
 export class Journal {
   readonly #path: string
@@ -89,7 +89,8 @@ export class Journal {
   }
 
   async #open(): Promise<FileHandle> {
-    // Not in append mode, in which every write goes to the end, even after the remains of a failed one.
+    // Not in append mode, in which every write goes to the end, even after the remains of a failed
+    // one.
     this.#file ??= open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)
     try {
       return await this.#file
@@ -140,8 +141,8 @@ export class Journal {
 }
 
 /**
- * Reads the complete lines of a file one by one. Resolves with the position after the last one, or 0
- * if there is no file.
+ * Reads the complete lines of a file one by one. Resolves with the position after the last one, or
+ * 0 if there is no file.
  */
 export async function readLines(
   path: string,

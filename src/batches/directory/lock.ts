@@ -15,7 +15,10 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { ConfigError, Timer, wallTime } from '../../core/index.js'
 
-/** Interval of a holder's heartbeat, and the time after which a silent one counts as dead. Milliseconds. */
+/**
+ * Interval of a holder's heartbeat, and the time after which a silent one counts as dead.
+ * Milliseconds.
+ */
 const BEAT_MS = 5_000
 const DEAD_MS = 30_000
 
@@ -30,12 +33,12 @@ interface Holder {
 }
 
 /**
- * Locks a directory for one process. The lock of a dead process can be taken over: on the same machine
- * immediately, from another machine after 30 s.
+ * Locks a directory for one process. The lock of a dead process can be taken over: on the same
+ * machine immediately, from another machine after 30 s.
  *
  * Each holder creates a file with the next higher number. The highest number holds the lock and is
- * never deleted. Creating a file fails if another process was faster, so two processes can never take
- * over from the same holder.
+ * never deleted. Creating a file fails if another process was faster, so two processes can never
+ * take over from the same holder.
  */
 export class DirectoryLock {
   readonly #folder: string
@@ -163,7 +166,9 @@ function placeOf(): string {
   return [hostname(), boot, space].join(' ')
 }
 
-/** Start time of a process, on Linux: field 22 of `/proc/PID/stat`, counted after the process name. */
+/**
+ * Start time of a process, on Linux: field 22 of `/proc/PID/stat`, counted after the process name.
+ */
 function startOf(pid: number): string | undefined {
   const line = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
   return line?.slice(line.lastIndexOf(')') + 2).split(' ')[19]

@@ -22,8 +22,8 @@ const PART = 500
 export interface LocalJobsOptions {
   readonly runner: JobRunner
   /**
-   * A line is given up after this many runs that ended with the death of the process, because the line
-   * may be the cause.
+   * A line is given up after this many runs that ended with the death of the process, because the
+   * line may be the cause.
    */
   readonly mostRuns: number
 }

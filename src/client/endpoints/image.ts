@@ -36,7 +36,10 @@ const WIRE_NAMES: Readonly<Record<string, string>> = {
   guidanceScale: 'guidance_scale',
 }
 
-/** Path and query of an image. The order of the fields is fixed, so equal requests are cached as one. */
+/**
+ * Path and query of an image. The order of the fields is fixed, so equal requests are cached as
+ * one.
+ */
 function imagePath(method: string, prompt: string, fields: ImageFields): string {
   const query = new URLSearchParams()
   for (const name of Object.keys(imageRules) as (keyof ImageFields)[]) {

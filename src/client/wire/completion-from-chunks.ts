@@ -41,8 +41,8 @@ const LEFT_OUT: ReadonlySet<string> = new Set([
 type Fields = Record<string, unknown>
 
 /**
- * Assembles a completion from the chunks of a complete stream. Returns `undefined` if the chunks are
- * not a chat, or contain a field whose pieces cannot be joined with certainty.
+ * Assembles a completion from the chunks of a complete stream. Returns `undefined` if the chunks
+ * are not a chat, or contain a field whose pieces cannot be joined with certainty.
  */
 export function fromChunks(chunks: readonly unknown[]): ChatCompletion | undefined {
   const assembly = new Assembly()

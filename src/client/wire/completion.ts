@@ -5,9 +5,9 @@ import { isWithoutOutput } from './messages/events.js'
 import { isBeforeOutput } from './responses/events.js'
 
 /**
- * Whether a chunk commits a stream, after which it is not retried. A chat chunk does if a choice has
- * ended or contains anything but the role. Any other event does, except pings and those events of
- * the Responses and Messages APIs that contain no output.
+ * Whether a chunk commits a stream, after which it is not retried. A chat chunk does if a choice
+ * has ended or contains anything but the role. Any other event does, except pings and those events
+ * of the Responses and Messages APIs that contain no output.
  */
 export function commits(chunk: unknown): boolean {
   const choices = choicesOf(chunk)

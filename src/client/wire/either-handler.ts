@@ -5,8 +5,8 @@ import type { Headers } from './failure.js'
 type Controller = Dispatcher.DispatchController
 
 /**
- * Adapts an exchange to the user's own dispatcher, which may call the handler methods of undici 7 or
- * those of undici 6, the version built into Node 20 and 22.
+ * Adapts an exchange to the user's own dispatcher, which may call the handler methods of undici 7
+ * or those of undici 6, the version built into Node 20 and 22.
  * @see https://github.com/nodejs/undici/blob/v6.x/docs/docs/api/Dispatcher.md
  */
 export class EitherHandler implements Dispatcher.DispatchHandler {

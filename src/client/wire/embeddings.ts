@@ -4,8 +4,8 @@ import type { BlossomRequest } from '../types.js'
 type Item = Readonly<Record<string, unknown>>
 
 /**
- * The items of an answer in the order of the inputs: by index, or by position if every index is 0 or
- * missing. `undefined` unless there is exactly one item for each input.
+ * The items of an answer in the order of the inputs: by index, or by position if every index is 0
+ * or missing. `undefined` unless there is exactly one item for each input.
  */
 export function itemsIn(data: unknown, count: number): Item[] | undefined {
   const list = isRecord(data) ? data.data : undefined
@@ -47,7 +47,9 @@ export function inTheFormAskedFor({ body }: BlossomRequest, data: unknown): unkn
   return isChanged ? { ...data, data: items } : data
 }
 
-/** Converters by requested format. Each returns `undefined` if no conversion is needed or possible. */
+/**
+ * Converters by requested format. Each returns `undefined` if no conversion is needed or possible.
+ */
 const CONVERSIONS: Readonly<Record<string, ((embedding: unknown) => unknown) | undefined>> =
   Object.assign(Object.create(null), { float: toNumbers, base64: toBase64 })
 

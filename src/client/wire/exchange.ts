@@ -25,8 +25,8 @@ const ERROR_BYTES = 64 * 1024
 
 /**
  * Sends one request through undici's `dispatch` and reads its answer. Settles when the answer is
- * complete, or at the commit of a stream, and aborts when the context is cancelled. A handler object
- * instead of `request()` saves a Readable and a body mixin per call.
+ * complete, or at the commit of a stream, and aborts when the context is cancelled. A handler
+ * object instead of `request()` saves a Readable and a body mixin per call.
  */
 export class Exchange implements Dispatcher.DispatchHandler, AbortListener, BodyContext {
   readonly answer: Promise<BlossomAnswer>

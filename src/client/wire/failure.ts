@@ -225,7 +225,8 @@ function codeIn(error: unknown, apiKey: string | undefined): string | undefined 
   if (isRecord(error)) {
     const code = asCode(error.code, NAMED_CODE, apiKey)
     const type = asCode(error.type, NAMED_CODE, apiKey)
-    // Upstream reports rejected content in `type` or in `code`; the other field is then too general.
+    // Upstream reports rejected content in `type` or in `code`; the other field is then too
+    // general.
     return code === undefined || (type === REFUSED_CONTENT && !CONTENT.test(code)) ? type : code
   }
   return asCode(error, BARE_CODE, apiKey)

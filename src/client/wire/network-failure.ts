@@ -20,7 +20,8 @@ export function networkFailure(error: unknown): StackError {
   // The source of the request body failed, with one of this library's errors.
   if (isStackError(error)) return error
   const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
-  // The parser's error contains the invalid bytes, so only its message is kept. It may have no code.
+  // The parser's error contains the invalid bytes, so only its message is kept. It may have no
+  // code.
   if (isError(error) && error.name === 'HTTPParserError') {
     return new ProtocolError("Upstream's answer is not valid HTTP.", {
       cause: new Error(error.message),

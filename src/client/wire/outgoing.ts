@@ -3,8 +3,8 @@ import type { BlossomRequest } from '../types.js'
 import type { Upload } from './upload.js'
 
 /**
- * The models that upstream uses if a request names none. Requests that name them explicitly have the
- * same cache key. From Pollinations' documentation, 2026-11.
+ * The models that upstream uses if a request names none. Requests that name them explicitly have
+ * the same cache key. From Pollinations' documentation, 2026-11.
  */
 export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
   '/v1/chat/completions': 'openai',
@@ -110,7 +110,9 @@ export class Outgoing implements BlossomRequest {
     return this.#principal
   }
 
-  /** The cache key, the same whether streamed or not; `undefined` if the answer must not be shared. */
+  /**
+   * The cache key, the same whether streamed or not; `undefined` if the answer must not be shared.
+   */
   get identity(): string | undefined {
     this.#identity ??= { key: this.#identify() }
     return this.#identity.key

@@ -19,7 +19,9 @@ const OPERATIONS: readonly (readonly [RegExp, string])[] = [
   [/^\/account\//, 'account'],
 ]
 
-/** The operation of a request, for metrics. The path itself is not used: it may contain the prompt. */
+/**
+ * The operation of a request, for metrics. The path itself is not used: it may contain the prompt.
+ */
 export function operation({ path }: BlossomRequest): string {
   for (const [beginning, name] of OPERATIONS) if (beginning.test(path)) return name
   return 'other'

@@ -39,8 +39,8 @@ export function asksForUsage(body: BlossomRequest['body']): boolean {
 
 /**
  * What is wrong with the JSON of an answer with status 200; `undefined` if it fits the request. It
- * is checked inside the stack, so that an invalid answer is retried, counts against upstream, and is
- * not cached.
+ * is checked inside the stack, so that an invalid answer is retried, counts against upstream, and
+ * is not cached.
  */
 export function wrongWith(
   { path, body, accept }: BlossomRequest,

@@ -10,9 +10,10 @@ interface Begun {
 }
 
 /**
- * Assembles tool calls from their pieces. A piece belongs to the call with its id; a new id begins a
- * call. A piece without an id continues the call with its index, or else the last call. Indices are
- * not reliable: some providers give every call the index 0, send none, or change it within a call.
+ * Assembles tool calls from their pieces. A piece belongs to the call with its id; a new id begins
+ * a call. A piece without an id continues the call with its index, or else the last call. Indices
+ * are not reliable: some providers give every call the index 0, send none, or change it within a
+ * call.
  */
 export class ToolCalls {
   readonly #begun: Begun[] = []

@@ -20,8 +20,8 @@ export class Upload {
   }
 
   /**
-   * The bytes for one attempt. A stream can be sent only once; a further attempt throws the error of
-   * the first one.
+   * The bytes for one attempt. A stream can be sent only once; a further attempt throws the error
+   * of the first one.
    */
   take(): Uint8Array | AsyncIterable<Uint8Array> {
     if (isBytes(this.#source)) return this.#source
@@ -32,7 +32,9 @@ export class Upload {
     return this.#source
   }
 
-  /** Records the error of an attempt. A stream cannot be sent again, so its error is not retryable. */
+  /**
+   * Records the error of an attempt. A stream cannot be sent again, so its error is not retryable.
+   */
   failed(error: unknown): unknown {
     if (isBytes(this.#source)) return error
     if (isStackError(error)) Object.defineProperty(error, 'retryable', { value: false })

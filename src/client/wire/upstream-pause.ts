@@ -38,8 +38,8 @@ const unitOf = (kind: string): LimitUnit | undefined =>
   kind.includes('token') ? 'tokens' : kind.includes('request') ? 'requests' : undefined
 
 /**
- * Time until a limit is reset, in milliseconds, from a duration such as OpenAI's `6m0s`, seconds, an
- * ISO date, or seconds since the epoch. Returns `undefined` for anything else.
+ * Time until a limit is reset, in milliseconds, from a duration such as OpenAI's `6m0s`, seconds,
+ * an ISO date, or seconds since the epoch. Returns `undefined` for anything else.
  */
 export function readReset(given: string | undefined): number | undefined {
   const text = given?.trim() ?? ''

@@ -26,7 +26,9 @@ export function readBudget(text: string): Budget | undefined {
   return limit > 0 ? { limit, per: per as 'day' | 'month' } : undefined
 }
 
-/** Reads the prices `input/output` or `input/output/cached input`; the last defaults to the first. */
+/**
+ * Reads the prices `input/output` or `input/output/cached input`; the last defaults to the first.
+ */
 export function readPrice(text: string): Price | undefined {
   const [match, input, output, cachedInput = input] = PRICE.exec(text) ?? []
   if (match === undefined) return undefined

@@ -25,14 +25,16 @@ export interface KeyedRequest {
   readonly route: string
   readonly call: RouteCall['call']
   readonly body: Readonly<Record<string, unknown>>
-  /** Whether the stack has a `dedupe` layer, which lets an identical stream join the running one. */
+  /**
+   * Whether the stack has a `dedupe` layer, which lets an identical stream join the running one.
+   */
   readonly joins: boolean
 }
 
 /**
  * Lets clients repeat a request without paying twice: a request with the same key, caller and body
- * gets the same answer, even while the first one is running. Failures are not stored, so they can be
- * retried.
+ * gets the same answer, even while the first one is running. Failures are not stored, so they can
+ * be retried.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  */
@@ -89,7 +91,9 @@ export class Idempotency {
   }
 }
 
-/** Passes the reply's content to `finish` if it is complete and successful, otherwise `undefined`. */
+/**
+ * Passes the reply's content to `finish` if it is complete and successful, otherwise `undefined`.
+ */
 function record(
   reply: Reply,
   finish: (answer: Omit<KeptReply, 'body' | 'until'> | undefined) => void,

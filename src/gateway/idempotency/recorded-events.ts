@@ -6,7 +6,9 @@ export class RecordedEvents implements EventText {
   readonly #events: EventText
   #text = ''
 
-  /** @param done called once, with the text if the stream is complete, otherwise with `undefined` */
+  /**
+   * @param done called once, with the text if the stream is complete, otherwise with `undefined`
+   */
   constructor(events: EventText, done: (text: string | undefined) => void) {
     this.#events = events
     // Wait a microtask: the end is reported before `take()` has added the last text.

@@ -18,7 +18,9 @@ interface LiveGateway extends WatchedGateway, Pick<RouteTools, 'options'> {
   onClose(end: (finished: Promise<void>) => Promise<void>): () => void
 }
 
-/** The live page, its sign-in form and its feed. They are served only if there is an admin token. */
+/**
+ * The live page, its sign-in form and its feed. They are served only if there is an admin token.
+ */
 export function liveRoutes(core: LiveGateway): Route[] {
   const { adminToken, routes } = core.options
   if (adminToken === undefined || routes?.includes('live') === false) return []

@@ -115,7 +115,9 @@ function operationOf(
   }
 }
 
-/** The security schemes of a route; `undefined` if only the option `call` decides who may use it. */
+/**
+ * The security schemes of a route; `undefined` if only the option `call` decides who may use it.
+ */
 function bearerOf(
   route: Route,
   { needsAdmin, needsTenant }: Operation,

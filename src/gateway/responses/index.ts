@@ -23,7 +23,8 @@ interface Host extends Pick<RouteTools, 'options'> {
 const REMEMBERED = 1_000
 
 /**
- * `POST /v1/responses`: forwarded if upstream serves it for the model, otherwise translated to a chat.
+ * `POST /v1/responses`: forwarded if upstream serves it for the model, otherwise translated to a
+ * chat.
  */
 export function responsesRoute(core: Host): Route {
   const models = new ModelList()

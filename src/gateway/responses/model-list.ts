@@ -8,8 +8,8 @@ const FAILED_MS = 30_000
 const TIMEOUT_MS = 10_000
 
 /**
- * Upstream's list of models and their capabilities. No call waits for it: if it is missing or old, it
- * is fetched in the background, and the call uses what is known.
+ * Upstream's list of models and their capabilities. No call waits for it: if it is missing or old,
+ * it is fetched in the background, and the call uses what is known.
  */
 export class ModelList {
   readonly #closing = new AbortController()

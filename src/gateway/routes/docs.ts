@@ -6,8 +6,8 @@ import { findViewer, VIEWER, VIEWER_FILES, type Viewer } from './docs-viewer.js'
 import { guideRoute, type Route, type RouteCall, type RouteTools } from './route.js'
 
 /**
- * Allows only files and requests of this server. Swagger UI also needs inline styles, `data:` images
- * in its style sheet, and `blob:` URLs to show images and audio.
+ * Allows only files and requests of this server. Swagger UI also needs inline styles, `data:`
+ * images in its style sheet, and `blob:` URLs to show images and audio.
  */
 const POLICY = [
   "default-src 'none'",

@@ -16,7 +16,9 @@ export const ChatRequest = v.pipe(
 
 const NO_INPUT = 'must be a non-empty string or list'
 
-/** If the request is translated to a chat completion, other fields are checked by the translation. */
+/**
+ * If the request is translated to a chat completion, other fields are checked by the translation.
+ */
 export const ResponsesRequest = v.pipe(
   v.object({
     input: v.pipe(

@@ -30,8 +30,8 @@ const DONE = frame({ data: '[DONE]' })
 const framesOf = (events: readonly ServerSentEvent[]): string => events.map(frame).join('')
 
 /**
- * Converts a stream to the text of its events. Everything that has arrived is taken at once, so that
- * one read from upstream becomes one write. Nothing is buffered here.
+ * Converts a stream to the text of its events. Everything that has arrived is taken at once, so
+ * that one read from upstream becomes one write. Nothing is buffered here.
  */
 export class EventBody extends WrittenEvents implements EventText, Reader {
   readonly #source: StreamIterator<unknown>

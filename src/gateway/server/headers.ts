@@ -75,8 +75,8 @@ export function corsHeaders(
 }
 
 /**
- * Extra headers for the answer to a preflight request; `undefined` if the request is not a preflight
- * or its origin is not allowed.
+ * Extra headers for the answer to a preflight request; `undefined` if the request is not a
+ * preflight or its origin is not allowed.
  */
 export function preflightHeaders(
   incoming: Incoming,

@@ -43,7 +43,9 @@ export interface Reply {
   /** Values of `set-cookie`, the only header whose values cannot be joined. */
   readonly cookies?: readonly string[]
   readonly body?: string | Uint8Array
-  /** Events instead of a body. Not checked by `instanceof`, as two copies of the library may meet. */
+  /**
+   * Events instead of a body. Not checked by `instanceof`, as two copies of the library may meet.
+   */
   readonly events?: EventText
   /** Parts instead of a body that is too large for memory. */
   readonly parts?: PartsBody

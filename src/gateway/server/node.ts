@@ -215,8 +215,8 @@ function webRequest(req: NodeRequest, url = '/', init: RequestInit & { duplex?: 
 }
 
 /**
- * Converts a Node request to a web `Request`, for frameworks that send the answer themselves, such as
- * Koa and Fastify. Its signal aborts if the client disconnects before the answer is complete.
+ * Converts a Node request to a web `Request`, for frameworks that send the answer themselves, such
+ * as Koa and Fastify. Its signal aborts if the client disconnects before the answer is complete.
  *
  * @param options.body the parsed body, if a body parser has read it
  * @example ctx.body = await gateway(toRequest(ctx.req, ctx.res, { body: ctx.request.body }), ctx) // Koa

@@ -59,7 +59,10 @@ export interface ErrorContext {
   readonly requestId: string
   readonly dialect: Dialect
   readonly errorDetail: 'safe' | 'full'
-  /** Whether the caller's own key was used, so that the caller may read upstream's messages about it. */
+  /**
+   * Whether the caller's own key was used, so that the caller may read upstream's messages about
+   * it.
+   */
   readonly usesCallersKey: boolean
   /** Whether this server has already retried; clients are then asked not to retry as well. */
   readonly retried: boolean

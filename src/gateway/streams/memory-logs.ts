@@ -17,8 +17,8 @@ interface Place {
 }
 
 /**
- * Logs in the memory of one process, with a limit on their total size. Above it, the logs that ended
- * first are deleted first; if none has ended, the longest one loses its older half.
+ * Logs in the memory of one process, with a limit on their total size. Above it, the logs that
+ * ended first are deleted first; if none has ended, the longest one loses its older half.
  */
 export class MemoryLogs implements SharedLogs, LogKeeper {
   readonly #maxBytes: number

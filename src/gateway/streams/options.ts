@@ -3,14 +3,14 @@ import { ConfigError, check, isSharedState, rules, type SharedState } from '../.
 /** Option `streams` of `createGateway()`. */
 export interface StreamsOptions {
   /**
-   * Shared state of several servers, from `redisShared()`, so that a stream can be resumed on any of
-   * them.
+   * Shared state of several servers, from `redisShared()`, so that a stream can be resumed on any
+   * of them.
    * @default none: a stream can be resumed only on the server that runs it
    */
   shared?: SharedState | undefined
   /**
-   * How long a stream continues while no client is connected. Milliseconds, at most one day; 0 stops it
-   * immediately.
+   * How long a stream continues while no client is connected. Milliseconds, at most one day; 0
+   * stops it immediately.
    * @default 30000
    */
   graceMs?: number | undefined

@@ -1,6 +1,9 @@
 import { now } from '../../core/index.js'
 
-/** How long an ended stream is remembered, so that it is answered with 410 instead of 404. Milliseconds. */
+/**
+ * How long an ended stream is remembered, so that it is answered with 410 instead of 404.
+ * Milliseconds.
+ */
 export const REMEMBERED_MS = 3_600_000
 
 /** Maximum number of remembered streams; the oldest are dropped first. */

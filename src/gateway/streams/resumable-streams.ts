@@ -38,7 +38,9 @@ export class ResumableStreams {
     this.#shared = shared && new SharedStreams(shared, keepMs)
   }
 
-  /** The storage key: a digest that includes the tenant, and from which the id cannot be derived. */
+  /**
+   * The storage key: a digest that includes the tenant, and from which the id cannot be derived.
+   */
   keyOf(id: string, tenant = ''): string {
     return digest(id, tenant)
   }

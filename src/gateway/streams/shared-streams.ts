@@ -58,7 +58,9 @@ export class SharedStreams {
     this.#keepMs = keepMs
   }
 
-  /** Begins a stream that other servers can read; `undefined` if the shared state is unreachable. */
+  /**
+   * Begins a stream that other servers can read; `undefined` if the shared state is unreachable.
+   */
   async begin(key: string, form: FailureForm): Promise<SharedWriting | undefined> {
     const [events, record] = (
       await Promise.all([
@@ -93,7 +95,8 @@ export class SharedStreams {
     const wasThere = record === null ? null : await this.#events.stop(key)
     if (record === null || wasThere === null) return 'unreachable'
     if (record === undefined && !wasThere) return 'unknown'
-    // While the stream runs, its server holds the record, so this fails; that server then writes it.
+    // While the stream runs, its server holds the record, so this fails; that server then writes
+    // it.
     await this.#remember(key, { state: 'stopped', lost: record?.lost ?? '' })
     return 'stopped'
   }

@@ -153,7 +153,8 @@ export class Attachment {
   }
 
   /**
-   * Ends the connections when the gateway closes: idle ones now, the others after their generations.
+   * Ends the connections when the gateway closes: idle ones now, the others after their
+   * generations.
    */
   async leave(finished: Promise<void>): Promise<void> {
     for (const session of this.#sessions) session.leave()

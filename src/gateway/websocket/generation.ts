@@ -61,7 +61,9 @@ export class Generation implements Cuttable {
     this.#leaving.abort(reason)
   }
 
-  /** Aborts the generation at the client's request. Returns false if it has already been answered. */
+  /**
+   * Aborts the generation at the client's request. Returns false if it has already been answered.
+   */
   cancel(): boolean {
     if (this.#isAnswered || this.#wasCancelled) return false
     this.#wasCancelled = true

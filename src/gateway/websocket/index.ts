@@ -28,15 +28,16 @@ export interface UpgradableServer {
 /** The WebSockets of one server. */
 export interface WebSocketHandle {
   /**
-   * Resolves when connections can be accepted. Rejects with a `ConfigError` (`CONFIG`) if the package
-   * `ws` is missing. Upgrades wait for it.
+   * Resolves when connections can be accepted. Rejects with a `ConfigError` (`CONFIG`) if the
+   * package `ws` is missing. Upgrades wait for it.
    */
   readonly ready: Promise<void>
   /** Number of open connections. */
   readonly connections: number
   /**
    * Detaches from the server and ends all connections with code 1001. Unlike `gateway.close()`, it
-   * does not wait for running generations. Resolves when all sockets are closed; may be called twice.
+   * does not wait for running generations. Resolves when all sockets are closed; may be called
+   * twice.
    */
   close(): Promise<void>
 }
@@ -46,9 +47,9 @@ const attached = new WeakMap<UpgradableServer, Map<string, Attachment>>()
 
 /**
  * Accepts WebSockets at `/ws/generate` of a server and answers them with the gateway's client. Uses
- * the gateway's prefix, log, drain, close and `call`, which runs once for each upgrade. Requires the
- * optional peer `ws`. If there are no other upgrade listeners, upgrades at other paths are rejected
- * with 404, and upgrades to other protocols (`Upgrade: h2c`) are served over HTTP/1.1.
+ * the gateway's prefix, log, drain, close and `call`, which runs once for each upgrade. Requires
+ * the optional peer `ws`. If there are no other upgrade listeners, upgrades at other paths are
+ * rejected with 404, and upgrades to other protocols (`Upgrade: h2c`) are served over HTTP/1.1.
  *
  * Messages are JSON objects, sent as text:
  *
@@ -62,8 +63,8 @@ const attached = new WeakMap<UpgradableServer, Map<string, Attachment>>()
  *   stays open, except after a message that is too large (1009) or not UTF-8 (1007), or after too
  *   many messages (1008).
  *
- * To shut down, call `server.close()` without awaiting it, then `gateway.close()`: the server closes
- * only after its WebSockets have closed.
+ * To shut down, call `server.close()` without awaiting it, then `gateway.close()`: the server
+ * closes only after its WebSockets have closed.
  *
  * @throws ConfigError (`CONFIG`) if an option is invalid, or the path is already attached
  * @example

@@ -11,8 +11,8 @@ export interface WebSocketOptions {
   path?: string | undefined
   /**
    * Origins of web pages that may connect, such as `https://app.example`; `*` for all. The server's own
-   * origin is always allowed; it is taken from the `Host` header, so list it if a proxy changes that
-   * header. Clients that send no `Origin` are not browsers and may connect.
+   * origin is always allowed; it is taken from the `Host` header, so list it if a proxy changes
+   * that header. Clients that send no `Origin` are not browsers and may connect.
    * @default the gateway's `corsOrigins`
    */
   origins?: readonly string[] | undefined
@@ -25,13 +25,15 @@ export interface WebSocketOptions {
    */
   maxGenerations?: number | undefined
   /**
-   * Maximum size of a message, in bytes, 1 to 16 MiB; a larger one ends the connection with code 1009.
+   * Maximum size of a message, in bytes, 1 to 16 MiB; a larger one ends the connection with code
+   * 1009.
    * @default 65536 (64 KiB)
    */
   maxPayload?: number | undefined
   /**
-   * Rate limit of messages on one connection. More than `limit` within `intervalMs`, in milliseconds,
-   * are rejected with `RATE_LIMITED`; more than twice as many end the connection with code 1008.
+   * Rate limit of messages on one connection. More than `limit` within `intervalMs`, in
+   * milliseconds, are rejected with `RATE_LIMITED`; more than twice as many end the connection with
+   * code 1008.
    * @default { limit: 60, intervalMs: 10000 }
    */
   rate?: { limit: number; intervalMs: number } | undefined
@@ -48,8 +50,8 @@ export interface WebSocketOptions {
    */
   pingMs?: number | undefined
   /**
-   * Time that a client has to confirm the end of its connection. Milliseconds, at least 1, at most one
-   * day.
+   * Time that a client has to confirm the end of its connection. Milliseconds, at least 1, at most
+   * one day.
    * @default 2000
    */
   closeTimeoutMs?: number | undefined

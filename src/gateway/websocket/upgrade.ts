@@ -101,9 +101,9 @@ export interface Accepting {
 
 /**
  * Serves a request over HTTP/1.1 and ignores its `Upgrade` header, such as the `Upgrade: h2c` of
- * Java's HTTP client. Node has already parsed the request and would not answer it. So the request is
- * written back to the front of the socket without that header, and the server accepts the connection
- * again.
+ * Java's HTTP client. Node has already parsed the request and would not answer it. So the request
+ * is written back to the front of the socket without that header, and the server accepts the
+ * connection again.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
  */
 export function serveWithoutUpgrade(

@@ -10,7 +10,9 @@ export interface ConnectionsOptions {
   readonly client: RedisClient | undefined
 }
 
-/** Connections for batches. Their time limits are longer, as batches cannot continue without Redis. */
+/**
+ * Connections for batches. Their time limits are longer, as batches cannot continue without Redis.
+ */
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #opened = new Set<RedisClient>()

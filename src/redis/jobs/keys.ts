@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { digest } from '../../core/index.js'
 
 /**
- * The names of the keys of batches. All have the same hash tag, so that in a cluster they are on one
- * server: the scripts of BullMQ and of this library need several keys at once.
+ * The names of the keys of batches. All have the same hash tag, so that in a cluster they are on
+ * one server: the scripts of BullMQ and of this library need several keys at once.
  */
 export class JobKeys {
   /** Prefix of BullMQ's own keys. */
@@ -49,7 +49,9 @@ export class JobKeys {
   }
 }
 
-/** The id of the job that enqueues a batch's lines. Ids of lines differ, because they have a key. */
+/**
+ * The id of the job that enqueues a batch's lines. Ids of lines differ, because they have a key.
+ */
 export const prepareIdOf = (batch: string): string =>
   createHash('sha256')
     .update(JSON.stringify([batch]))

@@ -22,9 +22,9 @@ redis.call('PEXPIRE', KEYS[2], ${UPLOAD_MS})
 `
 
 /**
- * Accepts a batch. KEYS: the batch, its keys and texts, the uploaded keys and texts, the owner's list,
- * the open batches. ARGV: id, owner, about, digest, total, expireMs, keepMs, status. Returns `added`,
- * or if the batch exists `same` (equal digest) or `other`.
+ * Accepts a batch. KEYS: the batch, its keys and texts, the uploaded keys and texts, the owner's
+ * list, the open batches. ARGV: id, owner, about, digest, total, expireMs, keepMs, status. Returns
+ * `added`, or if the batch exists `same` (equal digest) or `other`.
  */
 export const ACCEPT = `${TIME}
 local known = redis.call('HGET', KEYS[1], 'digest')
@@ -57,8 +57,9 @@ return {whole(now), redis.call('HGETALL', KEYS[1])}
 `
 
 /**
- * Reads a page of a list, each entry with its fields and values. KEYS: the list. ARGV: prefix of the
- * entries' keys, size of the page, order, and the time and id of the entry before the page, if any.
+ * Reads a page of a list, each entry with its fields and values. KEYS: the list. ARGV: prefix of
+ * the entries' keys, size of the page, order, and the time and id of the entry before the page, if
+ * any.
  */
 export const LIST = `
 local prefix, limit, reversed = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'reversed'
@@ -92,8 +93,8 @@ return found
 
 /**
  * Starts a line. KEYS: the batch, its texts, the run counts of its lines, its finished lines. ARGV:
- * the line's key, and the maximum number of runs. Returns `run` with owner, about and text if the line
- * is to run, else the reason why not: `gone`, `done`, `lost`, `cancelled` or `expired`.
+ * the line's key, and the maximum number of runs. Returns `run` with owner, about and text if the
+ * line is to run, else the reason why not: `gone`, `done`, `lost`, `cancelled` or `expired`.
  */
 export const BEGIN = `${TIME}
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -118,9 +119,10 @@ if redis.call('HINCRBY', KEYS[1], ARGV[1], -1) <= 0 then redis.call('HDEL', KEYS
 `
 
 /**
- * Stores results, each once, and ends the batch with the last one. KEYS: the batch, its keys, texts,
- * run counts, finished lines, results of completed and of other lines, the open batches. ARGV:
- * `waiting` to skip lines that are running, or empty; then for each result: key, kind, text, bytes.
+ * Stores results, each once, and ends the batch with the last one. KEYS: the batch, its keys,
+ * texts, run counts, finished lines, results of completed and of other lines, the open batches.
+ * ARGV: `waiting` to skip lines that are running, or empty; then for each result: key, kind, text,
+ * bytes.
  */
 export const FINISH = `${TIME}
 local batch, keys, texts, begun, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -149,7 +151,10 @@ redis.call('UNLINK', texts, begun, keys)
 for _, key in ipairs({batch, done, KEYS[6], KEYS[7]}) do redis.call('PEXPIRE', key, counts[6]) end
 `
 
-/** Prevents further lines of a batch from starting. KEYS: the batch. ARGV: `cancelling` or `expiring`. */
+/**
+ * Prevents further lines of a batch from starting. KEYS: the batch. ARGV: `cancelling` or
+ * `expiring`.
+ */
 export const CLOSE = `${TIME}
 local status = redis.call('HGET', KEYS[1], 'status')
 if status == 'preparing' or status == 'running' then
@@ -167,8 +172,8 @@ end
 `
 
 /**
- * Finds lines without a result. KEYS: the batch's keys, and its finished lines. ARGV: indices of the
- * first and last line. Returns the key of each line, or an empty string if it has a result.
+ * Finds lines without a result. KEYS: the batch's keys, and its finished lines. ARGV: indices of
+ * the first and last line. Returns the key of each line, or an empty string if it has a result.
  */
 export const UNDONE = `
 local keys = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
@@ -216,8 +221,8 @@ redis.call('PEXPIRE', KEYS[1], ${UPLOAD_MS})
 `
 
 /**
- * Stores a file. KEYS: the file, its pieces, the uploaded pieces, the owner's list. ARGV: id, owner,
- * about, bytes, keepMs. Returns its fields.
+ * Stores a file. KEYS: the file, its pieces, the uploaded pieces, the owner's list. ARGV: id,
+ * owner, about, bytes, keepMs. Returns its fields.
  */
 export const KEEP_FILE = `${TIME}
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'owner', ARGV[2], 'about', ARGV[3], 'bytes', ARGV[4],

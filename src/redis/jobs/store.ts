@@ -193,7 +193,9 @@ export class JobStore implements Omit<SharedJobs, 'work'> {
     return queue
   }
 
-  /** Accepts an upload. If the connection breaks, it is unknown whether it was accepted, so retries. */
+  /**
+   * Accepts an upload. If the connection breaks, it is unknown whether it was accepted, so retries.
+   */
   async #accept(names: string[], of: readonly (string | number)[]) {
     for (let times = 1; ; times++) {
       try {

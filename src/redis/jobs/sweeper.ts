@@ -20,7 +20,10 @@ export class Sweeper {
   readonly #jobs: JobStore
   #timer: Timer | undefined
   #isStopped = false
-  /** Whether jobs were missing at the last check. One check is not enough: a result may be in transit. */
+  /**
+   * Whether jobs were missing at the last check. One check is not enough: a result may be in
+   * transit.
+   */
   #wasShort = false
 
   constructor(jobs: JobStore) {

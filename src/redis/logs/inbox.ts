@@ -21,7 +21,8 @@ export interface NoteListener {
 
 /**
  * The messages to one process, which waits for them on a separate connection. They are stored while
- * the process is disconnected. All logs share one inbox, so that in a cluster a single key suffices.
+ * the process is disconnected. All logs share one inbox, so that in a cluster a single key
+ * suffices.
  */
 export class Inbox {
   readonly #connection: Connection
@@ -86,7 +87,9 @@ export class Inbox {
     }
   }
 
-  /** Reads the next messages. Returns the id of the last one; `undefined` if Redis is unreachable. */
+  /**
+   * Reads the next messages. Returns the id of the last one; `undefined` if Redis is unreachable.
+   */
   async #next(client: RedisClient, last: string): Promise<string | undefined> {
     try {
       const stream = { key: this.#prefix + this.#id, id: last }

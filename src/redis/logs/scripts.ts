@@ -61,8 +61,8 @@ return {'writer', text(generation)}
 `
 
 /**
- * Reads a part. ARGV: generation (empty: the newest), index, inbox, maximum number of entries. Returns
- * `none`, or `reader` and a part.
+ * Reads a part. ARGV: generation (empty: the newest), index, inbox, maximum number of entries.
+ * Returns `none`, or `reader` and a part.
  */
 export const READ = `${LOG}
 local generation = ARGV[1]
@@ -95,8 +95,8 @@ return {'written', unpack(reading())}
 `
 
 /**
- * Releases the lease. ARGV: token, and `1` to do so only without readers. Returns `given` or `kept`,
- * and the inboxes of the readers.
+ * Releases the lease. ARGV: token, and `1` to do so only without readers. Returns `given` or
+ * `kept`, and the inboxes of the readers.
  */
 export const ABANDON = `${LOG}
 if field('token') ~= ARGV[1] or field('state') == 'ended' then return {'given'} end
@@ -112,7 +112,9 @@ redis.call('ZREM', readers, ARGV[1])
 return {field('inbox') or ''}
 `
 
-/** Returns the writer's inbox, an empty string if the log has ended, or nothing if there is none. */
+/**
+ * Returns the writer's inbox, an empty string if the log has ended, or nothing if there is none.
+ */
 export const FIND = `${LOG}
 if not field('inbox') then return {} end
 return {isHeld() and field('inbox') or ''}

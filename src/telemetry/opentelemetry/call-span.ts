@@ -11,8 +11,9 @@ export interface Running {
 }
 
 /**
- * The offset from the clock of events to wall time. It is read once per call, including nested calls,
- * so that durations are exact: the wall clock may jump, and the two clocks drift apart over weeks.
+ * The offset from the clock of events to wall time. It is read once per call, including nested
+ * calls, so that durations are exact: the wall clock may jump, and the two clocks drift apart over
+ * weeks.
  */
 export const offsetNow = (): number => wallTime() - now()
 

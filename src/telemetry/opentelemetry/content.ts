@@ -26,7 +26,9 @@ function messagesIn(body: Readonly<Record<string, unknown>>): Message[] {
     .map(userMessage)
 }
 
-/** The input of a request without messages. For an image requested by URL, the prompt in its path. */
+/**
+ * The input of a request without messages. For an image requested by URL, the prompt in its path.
+ */
 function plainInput(request: unknown): string {
   if (typeof request === 'string') return request
   if (isRecord(request) && typeof request.path === 'string') return request.path

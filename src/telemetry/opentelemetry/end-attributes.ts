@@ -5,7 +5,9 @@ import { outputOf } from './content.js'
 
 type CallEnd = Extract<StackEvent, { type: 'call:end' }>
 
-/** Attributes of a call at its end. Written without helpers for speed, as it runs for every call. */
+/**
+ * Attributes of a call at its end. Written without helpers for speed, as it runs for every call.
+ */
 export function endAttributes({ server, text }: CallSpan, event: CallEnd): Attributes {
   const { responseModel, responseId, finishReason, usage, cost, outcome } = event
   const { firstTokenMs, queuedMs } = event

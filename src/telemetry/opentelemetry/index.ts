@@ -28,8 +28,8 @@ export interface InstrumentOptions {
   /** Meter that creates the metrics. @default the global one at the time of `instrument()` */
   meter?: MeterLike | undefined
   /**
-   * Version of OpenTelemetry's naming conventions: the `current` one of 2026, the `previous` one, or
-   * `both`.
+   * Version of OpenTelemetry's naming conventions: the `current` one of 2026, the `previous` one,
+   * or `both`.
    * @default both for metrics, current for spans
    */
   semconv?: 'current' | 'previous' | 'both' | undefined

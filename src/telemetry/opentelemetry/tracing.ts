@@ -201,8 +201,8 @@ export class Tracing implements Carrier {
   }
 
   /**
-   * The `traceparent` header. Other headers of the propagator are not sent, because baggage may contain
-   * private data.
+   * The `traceparent` header. Other headers of the propagator are not sent, because baggage may
+   * contain private data.
    * @see https://www.w3.org/TR/trace-context/#traceparent-header
    */
   #parentHeader(span: Span): readonly string[] {

@@ -7,8 +7,9 @@ import { Recorder } from './recorder.js'
 /** Options of `prometheus()`. */
 export interface PrometheusOptions {
   /**
-   * Labels for all samples, such as `{ service: 'garden' }`. `tenant: true` adds a label for the tenant
-   * to calls, tokens and cost; the first 100 tenants have their own value, later ones are `other`.
+   * Labels for all samples, such as `{ service: 'garden' }`. `tenant: true` adds a label for the
+   * tenant to calls, tokens and cost; the first 100 tenants have their own value, later ones are
+   * `other`.
    * @default none
    */
   labels?: { readonly [name: string]: string | boolean | undefined } | undefined
@@ -48,11 +49,11 @@ const TAKEN = [
 ]
 
 /**
- * Counts the calls of a client or a stack for Prometheus, starting now. Requires no package. The first
- * 50 models have their own series; later ones are counted as `other`.
+ * Counts the calls of a client or a stack for Prometheus, starting now. Requires no package. The
+ * first 50 models have their own series; later ones are counted as `other`.
  *
- * @throws ConfigError (`CONFIG`) if the first argument is neither a client nor a stack, or an option
- * is invalid
+ * @throws ConfigError (`CONFIG`) if the first argument is neither a client nor a stack, or an
+ * option is invalid
  * @example
  * const metrics = prometheus(blossom, { labels: { service: 'garden' } })
  * app.get('/metrics', (c) => c.text(metrics.text(), 200, { 'content-type': metrics.contentType }))

@@ -5,7 +5,9 @@ import { type Spending, Work } from './tallies.js'
 
 const MODELS = 50
 const TENANTS = 100
-/** Maximum number of label values. There are about thirty of each; users' functions may add some. */
+/**
+ * Maximum number of label values. There are about thirty of each; users' functions may add some.
+ */
 const OPERATIONS = 50
 const CODES = 50
 

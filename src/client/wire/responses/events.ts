@@ -21,8 +21,8 @@ export function lastResponse(event: unknown): Fields | undefined {
 }
 
 /**
- * Whether a response has ended, has output, and no content was filtered. A response that reached its
- * maximum length counts as complete, as in a chat.
+ * Whether a response has ended, has output, and no content was filtered. A response that reached
+ * its maximum length counts as complete, as in a chat.
  */
 export function isWorthKeeping({ status, output, incomplete_details }: Fields): boolean {
   if (!Array.isArray(output) || output.length === 0) return false

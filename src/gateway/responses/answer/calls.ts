@@ -9,8 +9,8 @@ type Fields = Readonly<Record<string, unknown>>
 type Open = (callId: string | undefined, name: string) => FunctionCall
 
 /**
- * Assembles the tool calls of an answer from their pieces; see `ToolCalls`. Calls stay open until the
- * end, because pieces of several calls may alternate.
+ * Assembles the tool calls of an answer from their pieces; see `ToolCalls`. Calls stay open until
+ * the end, because pieces of several calls may alternate.
  */
 export class Calls {
   readonly #calls = new ToolCalls()

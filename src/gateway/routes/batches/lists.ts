@@ -80,7 +80,9 @@ export async function listFiles(call: RouteCall, tools: RouteTools): Promise<Rep
   return json(toList(data, files.length > limit))
 }
 
-/** A file with its sort key. At equal times uploads come before answers, and answers before errors. */
+/**
+ * A file with its sort key. At equal times uploads come before answers, and answers before errors.
+ */
 interface Entry {
   readonly at: number
   readonly rank: number

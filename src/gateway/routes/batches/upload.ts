@@ -16,8 +16,9 @@ const LIMITS = { files: 1, fields: 10, parts: 20, fieldSize: 1_024, headerSize: 
 export const loadParser = () => loadFormParser('option "batches"')
 
 /**
- * Reads a multipart body with one file, which is passed to `keep` as it arrives. The file's bytes end
- * only when the whole body has arrived, so an error in a later part of the body also fails the file.
+ * Reads a multipart body with one file, which is passed to `keep` as it arrives. The file's bytes
+ * end only when the whole body has arrived, so an error in a later part of the body also fails the
+ * file.
  *
  * @param check checks the fields, once all of them have arrived
  */

@@ -21,8 +21,8 @@ type Part =
     }
 
 /**
- * Parses a form, checks its model, and serializes it again part by part as it arrives. Forwarding the
- * original bytes would be unsafe: upstream's parser could find another model in them.
+ * Parses a form, checks its model, and serializes it again part by part as it arrives. Forwarding
+ * the original bytes would be unsafe: upstream's parser could find another model in them.
  */
 export class CheckedForm {
   readonly #boundary = `----blossom${randomUUID().replaceAll('-', '')}`
