@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type CallOptions, type Context, stack } from '../../src/core/index.js'
+import { type Context, stack } from '../../src/core/index.js'
 import { type BreakerLayer, type BreakerState, breaker } from '../../src/layers/breaker/index.js'
 import { type Gate, gate } from '../support/gate.js'
 import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'
 import { upstreamError } from '../support/upstream.js'
 import { type Watched, watch } from '../support/watch.js'
-import { command } from './command.js'
+import { command, type RealStack } from './command.js'
 
 const clock = useHistoryClock()
 
@@ -148,9 +148,7 @@ interface Model {
   readonly reference: Reference
   readonly running: Running[]
 }
-interface Real {
-  ask(stream: boolean, options: CallOptions): Promise<unknown>
-  stats(): { breaker: object }
+interface Real extends RealStack<boolean, { breaker: object }> {
   readonly layer: BreakerLayer<'breaker'>
   readonly works: (Gate<unknown> | Driven<unknown>)[]
 }

@@ -1,18 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  base,
-  type CacheMode,
-  type CallOptions,
-  type Context,
-  stack,
-} from '../../src/core/index.js'
+import { base, type CacheMode, type Context, stack } from '../../src/core/index.js'
 import { type CacheNote, cache } from '../../src/layers/cache/index.js'
 import { type Gate, gate } from '../support/gate.js'
 import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Driven, driven } from '../support/streams.js'
 import { type Watched, watch } from '../support/watch.js'
-import { command } from './command.js'
+import { command, type RealStack } from './command.js'
 
 const clock = useHistoryClock()
 
@@ -102,9 +96,7 @@ interface Model {
   /** Requests under way, and the calls that wait for them; a renewal has none. */
   readonly open: Map<number, Watched<unknown> | undefined>
 }
-interface Real {
-  ask(request: Ask, options: CallOptions): Promise<unknown>
-  stats(): { cache: object }
+interface Real extends RealStack<Ask, { cache: object }> {
   clear(): Promise<void>
   readonly sources: Source[]
 }

@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type CallOptions, isStackError, stack } from '../../src/core/index.js'
+import { isStackError, stack } from '../../src/core/index.js'
 import { queue } from '../../src/layers/queue/index.js'
 import { ServiceTime } from '../../src/layers/queue/service-time.js'
 import { type Gate, gate } from '../support/gate.js'
 import { MINIMIZE_MS, settle, useHistoryClock } from '../support/history-clock.js'
 import { type Watched, watch } from '../support/watch.js'
-import { command } from './command.js'
+import { command, type RealStack } from './command.js'
 import { type Place, ReferenceTurns } from './reference-turns.js'
 
 const clock = useHistoryClock()
@@ -124,9 +124,7 @@ interface Model {
   readonly reference: Reference
   readonly calls: Call[]
 }
-interface Real {
-  ask(id: number, options: CallOptions): Promise<unknown>
-  stats(): { queue: object }
+interface Real extends RealStack<number, { queue: object }> {
   readonly started: number[]
   readonly works: Map<number, Gate<unknown>>
 }

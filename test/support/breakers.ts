@@ -73,7 +73,12 @@ export function held(options: BreakerOptions = {}) {
       breaker({ ...SMALL, ...options }),
     ),
   )
-  return { ask, works, state: () => ask.stats().breaker.state }
+  /** Answers the n-th call, from 0. */
+  const answer = async (n: number, text = 'ok') => {
+    works[n]!.open(text)
+    await tick()
+  }
+  return { ask, works, answer, state: () => ask.stats().breaker.state }
 }
 
 /** Such a stack, half-open after four calls that have failed. */

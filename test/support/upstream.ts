@@ -28,3 +28,6 @@ export function upstreamError(
 
 /** Upstream is down. */
 export const down = (): StackError => upstreamError('SERVER')
+
+/** Failures that are the caller's own, and would be the same again. */
+export const OWN_FAULTS = ['AUTH', 'PAYMENT', 'FORBIDDEN', 'NOT_FOUND', 'BAD_REQUEST'] as const

@@ -7,7 +7,7 @@ import {
 } from '../../../../src/core/index.js'
 import { batcher } from '../../../../src/layers/batcher/index.js'
 import { tick, useFakeTimers } from '../../../support/fake-timers.js'
-import { gate, never } from '../../../support/gate.js'
+import { gate, never, untilAborted } from '../../../support/gate.js'
 import { left } from '../../../support/leaving.js'
 import { pass, range, squares } from '../../../support/squares.js'
 import { failure, states, watch } from '../../../support/watch.js'
@@ -24,6 +24,14 @@ async function begun(count: number, batched: Batched) {
   const calls = callers.map(({ signal }, n) => watch(batched([n], { signal })))
   await pass()
   return { callers, calls }
+}
+
+/** Of two callers who share some work, the first leaves it running, and the second aborts it. */
+function expectAbortByTheSecond(callers: readonly AbortController[], { signal }: Context) {
+  callers[0]!.abort(left())
+  expect(signal.aborted).toBe(false)
+  callers[1]!.abort(left())
+  expect(signal.reason).toBe(callers[1]!.signal.reason)
 }
 
 describe('batcher', () => {
@@ -94,10 +102,7 @@ describe('batcher', () => {
         return never<number[]>()
       }, batcher())
       const { callers, calls } = await begun(2, batched)
-      callers[0]!.abort(left())
-      expect(contexts[0]!.signal.aborted).toBe(false)
-      callers[1]!.abort(left())
-      expect(contexts[0]!.signal.reason).toBe(callers[1]!.signal.reason)
+      expectAbortByTheSecond(callers, contexts[0]!)
       await tick()
       expect(states(calls)).toBe('rejected rejected')
     })
@@ -137,15 +142,10 @@ describe('batcher', () => {
         contexts.push(context)
         if (inputs.length === 4) throw new Error('the function failed')
         if (!inputs.includes(0)) return inputs
-        return new Promise<number[]>((_, reject) =>
-          context.signal.addEventListener('abort', () => reject(context.signal.reason)),
-        )
+        return untilAborted(inputs, context)
       }, batcher())
       const { callers, calls } = await begun(4, batched)
-      callers[0]!.abort(left())
-      expect(contexts[1]!.signal.aborted).toBe(false)
-      callers[1]!.abort(left())
-      expect(contexts[1]!.signal.reason).toBe(callers[1]!.signal.reason)
+      expectAbortByTheSecond(callers, contexts[1]!)
       await tick()
       expect(states(calls)).toBe('rejected rejected resolved resolved')
       await batched.close()

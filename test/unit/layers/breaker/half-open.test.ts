@@ -10,7 +10,7 @@ useFakeTimers({ atEnd: closeBreakers })
 describe('breaker', () => {
   describe('half-open', () => {
     it('lets exactly one of 50 simultaneous calls through', async () => {
-      const { ask, works, state } = await halfOpened()
+      const { ask, works, answer, state } = await halfOpened()
       const calls = Array.from({ length: 50 }, () => watch(ask('x')))
       await tick()
       expect(works).toHaveLength(5)
@@ -20,8 +20,7 @@ describe('breaker', () => {
         ),
       ).toHaveLength(49)
       expect(calls[1]!.error).toMatchObject({ retryAfter: 500 })
-      works[4]!.open('well again')
-      await tick()
+      await answer(4, 'well again')
       expect(calls[0]!.value).toBe('well again')
       expect(state()).toBe('closed')
     })
@@ -55,7 +54,7 @@ describe('breaker', () => {
     })
 
     it('gives the permit back when the trial is aborted', async () => {
-      const { ask, works, state } = await halfOpened()
+      const { ask, works, answer, state } = await halfOpened()
       const caller = new AbortController()
       watch(ask('x', { signal: caller.signal }))
       await tick()
@@ -65,13 +64,12 @@ describe('breaker', () => {
       watch(ask('x'))
       await tick()
       expect(works).toHaveLength(6)
-      works[5]!.open('ok')
-      await tick()
+      await answer(5)
       expect(state()).toBe('closed')
     })
 
     it('gives the permit back when the trial has no verdict for resetMs, and does not wait for it', async () => {
-      const { ask, works, state } = await halfOpened()
+      const { ask, works, answer, state } = await halfOpened()
       watch(ask('hangs'))
       await tick(499)
       expect(await failure(ask('x'))).toMatchObject({ code: 'BREAKER_OPEN', retryAfter: 1 })
@@ -79,22 +77,19 @@ describe('breaker', () => {
       watch(ask('second trial'))
       await tick()
       expect(works).toHaveLength(6)
-      works[4]!.open('far too late')
-      await tick()
+      await answer(4, 'far too late')
       expect(state()).toBe('half-open')
-      works[5]!.open('ok')
-      await tick()
+      await answer(5)
       expect(state()).toBe('closed')
     })
 
     it('is not closed by the late success of a call that began before the opening', async () => {
-      const { ask, works, state } = held()
+      const { ask, works, answer, state } = held()
       const late = watch(ask('x'))
       for (let i = 0; i < 4; i++) watch(ask('x'))
       for (const work of works.slice(1)) work.fail(down())
       await tick(500)
-      works[0]!.open('late')
-      await tick()
+      await answer(0, 'late')
       expect(late.value).toBe('late')
       expect(state()).toBe('half-open')
       expect(ask.stats().breaker.successes).toBe(1)

@@ -9,26 +9,27 @@ import { failure, watch } from '../../../support/watch.js'
 
 useFakeTimers({ atEnd: closeBreakers })
 
+/** A stack with a circuit for each model, which opens at the first failure. */
+function perModel(options: BreakerOptions = {}) {
+  const ask = kept(
+    stack(
+      async ({ ok }: { model: string; ok: boolean }) => {
+        if (!ok) throw down()
+      },
+      breaker({
+        ...SMALL,
+        minimumCalls: 1,
+        ...options,
+        key: (request: { model: string }) => request.model,
+      }),
+    ),
+  )
+  const run = (model: string, ok: boolean) => watch(ask({ model, ok }))
+  return { ask, run }
+}
+
 describe('breaker', () => {
   describe('key', () => {
-    const perModel = (options: BreakerOptions = {}) => {
-      const ask = kept(
-        stack(
-          async ({ ok }: { model: string; ok: boolean }) => {
-            if (!ok) throw down()
-          },
-          breaker({
-            ...SMALL,
-            minimumCalls: 1,
-            ...options,
-            key: (request: { model: string }) => request.model,
-          }),
-        ),
-      )
-      const run = (model: string, ok: boolean) => watch(ask({ model, ok }))
-      return { ask, run }
-    }
-
     it('gives one breaker for each model, and the worst for the state', async () => {
       const { ask, run } = perModel()
       expect(ask.stats().breaker.state).toBe('closed')

@@ -1,14 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { createBlossom } from '../../../../src/client/index.js'
-import {
-  base,
-  collect,
-  isStackError,
-  onEnd,
-  type StreamEnd,
-  stack,
-} from '../../../../src/core/index.js'
+import { base, collect, isStackError, onEnd, stack } from '../../../../src/core/index.js'
 import { dedupe } from '../../../../src/layers/dedupe/index.js'
 import { queue } from '../../../../src/layers/queue/index.js'
 import { timeout } from '../../../../src/layers/timeout.js'
@@ -114,7 +107,7 @@ describe('dedupe', () => {
     })
 
     it('ends each reader as the source did', async () => {
-      const outer: StreamEnd[] = []
+      const outer: unknown[] = []
       const seen = spy('seen')
       const source = driven<string>({ committed: true })
       const ask = stack(

@@ -6,7 +6,7 @@ import { failing, server, settle } from '../../../support/failing.js'
 import { useFakeTimers } from '../../../support/fake-timers.js'
 import { REFUSALS } from '../../../support/refusals.js'
 import { scripted } from '../../../support/scripted.js'
-import { upstreamError } from '../../../support/upstream.js'
+import { OWN_FAULTS, upstreamError } from '../../../support/upstream.js'
 import { failure } from '../../../support/watch.js'
 
 useFakeTimers()
@@ -23,15 +23,7 @@ describe('retry', () => {
       },
     )
 
-    it.each([
-      'AUTH',
-      'PAYMENT',
-      'FORBIDDEN',
-      'NOT_FOUND',
-      'BAD_REQUEST',
-      'TOO_LARGE',
-      'STREAM',
-    ] as const)('does not repeat %s', async (code) => {
+    it.each([...OWN_FAULTS, 'TOO_LARGE', 'STREAM'] as const)('does not repeat %s', async (code) => {
       const error = upstreamError(code)
       const { ask, calls } = failing(error)
       expect(await failure(ask('x'))).toBe(error)

@@ -10,9 +10,7 @@ useFakeTimers()
 describe('tenants', () => {
   it('take turns, each in order of arrival, however many calls one of them has waiting', async () => {
     const { calls, endAll, started } = tenants()
-    calls('a', 6)
-    calls('b', 2)
-    calls('c', 3)
+    for (const [tenant, count] of Object.entries({ a: 6, b: 2, c: 3 })) calls(tenant, count)
     await endAll()
     expect(started).toEqual(['a0', 'b0', 'c0', 'a1', 'b1', 'c1', 'a2', 'c2', 'a3', 'a4', 'a5'])
   })
