@@ -11,33 +11,31 @@ import {
   replay,
   stack,
 } from '../../../../src/index.js'
+import { tick, useFakeTimers } from '../../../support/fake-timers.js'
 import { never } from '../../../support/gate.js'
 import { named, OddStore } from '../../../support/store.js'
-import { catchWarnings } from '../../../support/warnings.js'
-import { watch } from '../../../support/watch.js'
+import { catchWarningsInEachTest } from '../../../support/warnings.js'
+import { turn, watch } from '../../../support/watch.js'
 
 const SENTENCE =
   'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.'
 
-let warnings: string[]
 let unhandled: unknown[]
 const onUnhandled = (reason: unknown) => void unhandled.push(reason)
 
+// In front of the timers, so that it looks when they are real again.
 beforeEach(() => {
-  vi.useFakeTimers()
-  warnings = catchWarnings()
   unhandled = []
   process.on('unhandledRejection', onUnhandled)
 })
 afterEach(async () => {
-  await vi.advanceTimersByTimeAsync(60_000)
-  expect(vi.getTimerCount()).toBe(0)
-  vi.useRealTimers()
-  await new Promise((resolve) => setImmediate(resolve))
+  await turn()
   process.off('unhandledRejection', onUnhandled)
   expect(unhandled).toEqual([])
-  vi.restoreAllMocks()
 })
+
+const warnings = catchWarningsInEachTest()
+useFakeTimers({ atEnd: () => tick(60_000) })
 
 const later = (ms: number, settle: () => unknown) =>
   new Promise((resolve, reject) =>
@@ -107,7 +105,7 @@ describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs
       const began = performance.now()
       for (let i = 0; i < 5; i++) {
         const call = watch(cached('q'))
-        await vi.advanceTimersByTimeAsync(100)
+        await tick(100)
         expect(call.value).toEqual({ to: 'q' })
       }
       const reads = broken.includes('onGet')
@@ -115,9 +113,9 @@ describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs
       // All together may wait for one time-out: after it the store is left alone for a while.
       expect(performance.now() - began).toBe(500)
       const ended = watch(Promise.all([cached('other'), layer.delete('key'), layer.clear()]))
-      await vi.advanceTimersByTimeAsync(waitMs + 100)
+      await tick(waitMs + 100)
       expect(ended.state).toBe('resolved')
-      await vi.advanceTimersByTimeAsync(10_000)
+      await tick(10_000)
       expect(warnings).toEqual([SENTENCE])
     },
   )
@@ -166,7 +164,7 @@ describe('a store that comes and goes', () => {
       const emitter = store === keyv ? keyv : emitting
       emitter.emit('error', new Error('connection lost'))
       expect(await cached()).toBe(1)
-      await vi.advanceTimersByTimeAsync(0)
+      await tick()
       emitter.emit('error', 'connection lost')
       emitter.emit('error', undefined)
       expect(await cached()).toBe(1)
@@ -184,9 +182,9 @@ describe('a store that comes and goes', () => {
     )
     for (let i = 0; i < 3; i++) {
       const call = watch(cached())
-      await vi.advanceTimersByTimeAsync(90)
+      await tick(90)
       expect(call.value).toBe(1)
-      await vi.advanceTimersByTimeAsync(90)
+      await tick(90)
     }
     expect(warnings).toEqual([])
   })
@@ -199,7 +197,7 @@ describe('a store that comes and goes', () => {
       cache({ store, storeTimeoutMs: 100 }),
     )
     const first = Promise.all(Array.from({ length: 50 }, (_, n) => cached(n)))
-    await vi.advanceTimersByTimeAsync(100)
+    await tick(100)
     expect(await first).toHaveLength(50)
     const before = performance.now()
     await Promise.all(Array.from({ length: 50 }, (_, n) => cached(n)))
@@ -207,9 +205,9 @@ describe('a store that comes and goes', () => {
     expect(store.gets).toBe(50)
     // One call finds out that it still hangs, once a second.
     for (let i = 0; i < 10; i++) {
-      await vi.advanceTimersByTimeAsync(1_000)
+      await tick(1_000)
       const one = watch(cached(i))
-      await vi.advanceTimersByTimeAsync(100)
+      await tick(100)
       expect(one.value).toBe(i)
     }
     expect(store.gets).toBe(60)
@@ -272,16 +270,16 @@ describe('a store that comes and goes', () => {
           const cached = stack(ask, cache({ store, storeTimeoutMs: 50 }))
           for (const n of requests) {
             const call = watch(cached(n))
-            await vi.advanceTimersByTimeAsync(50)
+            await tick(50)
             expect(call.value).toEqual({ to: n, list: [n] })
           }
           // Whatever it has gone through: in good health, and left alone for long enough, it
           // serves.
-          await vi.advanceTimersByTimeAsync(2_000)
+          await tick(2_000)
           store.onGet = (key) => store.kept.get(key)
           store.onSet = (key, value) => void store.kept.set(key, value)
           await cached(9)
-          await vi.advanceTimersByTimeAsync(0)
+          await tick()
           expect(await cached(9)).toEqual({ to: 9, list: [9] })
           expect(asked.get(9)).toBe(1)
         },
