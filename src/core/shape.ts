@@ -44,6 +44,14 @@ export const isMap = (value: unknown): value is Map<unknown, unknown> => types.i
 
 export const isDate = (value: unknown): value is Date => types.isDate(value)
 
+/** A `Map` or `Set`. */
+export const isCollection = (value: unknown): value is Map<unknown, unknown> | Set<unknown> =>
+  types.isMap(value) || types.isSet(value)
+
+/** Whether a `Date`, `Map` or `Set` is not an instance of a class that extends it. */
+export const isBuiltIn = (value: object): boolean =>
+  Object.getPrototypeOf(Object.getPrototypeOf(Object.getPrototypeOf(value))) === null
+
 /** An `AbortSignal`. */
 export function isSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener, removeEventListener } = like<AbortSignal>(value)

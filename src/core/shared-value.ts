@@ -1,5 +1,14 @@
 import { isJson, isRecord, Json } from './json.js'
-import { isBinary, isBytes, isOneShot, isPlain } from './shape.js'
+import {
+  isBinary,
+  isBuiltIn,
+  isBytes,
+  isCollection,
+  isDate,
+  isMap,
+  isOneShot,
+  isPlain,
+} from './shape.js'
 
 /**
  * Deeper values are left as they are. JSON answers are never that deep, and the recursion must not
@@ -14,8 +23,8 @@ const DEEPEST = 256
 const FEW = 64
 
 /**
- * An answer that several callers get. Values are frozen, bytes are copied for each caller, and JSON
- * that arrived as text is parsed for each caller.
+ * An answer that several callers get. Values are frozen. What cannot be frozen (bytes, dates, maps
+ * and sets) is copied for each caller, and JSON that arrived as text is parsed for each caller.
  */
 export interface Shared {
   /** Returns the answer for one caller. */
@@ -28,7 +37,8 @@ export interface Shared {
 
 interface Look {
   bytes: number
-  binary: boolean
+  /** Whether something in it cannot be frozen and is copied instead. */
+  isCopied: boolean
   isOneShot: boolean
   /** Number of frozen objects visited. */
   frozen: number
@@ -38,19 +48,19 @@ interface Look {
 
 class SharedAnswer implements Shared {
   readonly #kept: unknown
-  readonly #binary: boolean
+  readonly #isCopied: boolean
   readonly bytes: number
   readonly isOneShot: boolean
 
-  constructor(kept: unknown, { bytes, binary, isOneShot }: Look) {
+  constructor(kept: unknown, { bytes, isCopied, isOneShot }: Look) {
     this.#kept = kept
-    this.#binary = binary
+    this.#isCopied = isCopied
     this.bytes = bytes
     this.isOneShot = isOneShot
   }
 
   take(): unknown {
-    return this.#binary ? copy(this.#kept) : this.#kept
+    return this.#isCopied ? copy(this.#kept) : this.#kept
   }
 }
 
@@ -97,14 +107,14 @@ export const isJsonData = (answer: unknown): answer is JsonData =>
 
 /**
  * Prepares an answer for sharing. Arrays and plain objects in it are frozen permanently. Bytes
- * (typed arrays and buffers of any kind) are copied once to be kept, and again for each caller.
- * Class instances are neither frozen nor copied.
+ * (typed arrays and buffers of any kind), dates, maps and sets are copied once to be kept, and again
+ * for each caller. Instances of other classes are neither frozen nor copied.
  */
 export function share(answer: unknown): Shared {
   if (isJsonData(answer)) return new SharedJson(answer)
-  const look: Look = { bytes: 0, binary: false, isOneShot: false, frozen: 0, met: undefined }
+  const look: Look = { bytes: 0, isCopied: false, isOneShot: false, frozen: 0, met: undefined }
   freeze(answer, look, 0)
-  return new SharedAnswer(look.binary ? copy(answer) : answer, look)
+  return new SharedAnswer(look.isCopied ? copy(answer) : answer, look)
 }
 
 /** Combines shared answers into one that is a list. */
@@ -140,7 +150,10 @@ function freezeObject(value: object, look: Look, depth: number): void {
     if (!isPlain(value)) {
       if (isBinary(value)) {
         look.bytes += value.byteLength
-        look.binary = true
+        look.isCopied = true
+      } else if ((isDate(value) || isCollection(value)) && isBuiltIn(value)) {
+        look.isCopied = true
+        if (isCollection(value)) freezeItems(value, look, depth)
       } else if (isOneShot(value)) look.isOneShot = true
       return
     }
@@ -167,19 +180,33 @@ function freezeObject(value: object, look: Look, depth: number): void {
   }
 }
 
+function freezeItems(items: Map<unknown, unknown> | Set<unknown>, look: Look, depth: number): void {
+  if (depth > DEEPEST || look.met?.has(items)) return
+  look.met ??= new Set()
+  look.met.add(items)
+  look.bytes += 48
+  for (const [key, value] of items.entries()) {
+    freeze(key, look, depth + 1)
+    if (value !== key) freeze(value, look, depth + 1)
+  }
+}
+
 /**
- * Copies the bytes, and the arrays and plain objects around them. Everything else stays the same
- * object.
+ * Copies bytes, dates, maps and sets, and the arrays and plain objects around them. Everything else
+ * stays the same object.
  */
 function copy(value: unknown, copies = new Map<object, unknown>(), depth = 0): unknown {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return value
   if (isBytes(value)) return Buffer.from(value)
   if (isBinary(value))
     return 'slice' in value ? (value as ArrayBuffer).slice(0) : structuredClone(value)
-  if (!(Array.isArray(value) || isPlain(value))) return value
+  if (isDate(value)) return isBuiltIn(value) ? new Date(value) : value
+  const isItems = isCollection(value) && isBuiltIn(value)
+  if (!(isItems || Array.isArray(value) || isPlain(value))) return value
   let made = copies.get(value)
   if (made === undefined) {
     const copied = (item: unknown) => copy(item, copies, depth + 1)
+    if (isItems) return copyItems(value, copies, copied)
     // `fromEntries()` defines fields, so a field named `__proto__` stays a field.
     made = Object.freeze(
       Array.isArray(value)
@@ -189,4 +216,22 @@ function copy(value: unknown, copies = new Map<object, unknown>(), depth = 0): u
     copies.set(value, made)
   }
   return made
+}
+
+function copyItems(
+  items: Map<unknown, unknown> | Set<unknown>,
+  copies: Map<object, unknown>,
+  copied: (item: unknown) => unknown,
+): Map<unknown, unknown> | Set<unknown> {
+  // Listed before its items are copied, because it may contain itself.
+  if (isMap(items)) {
+    const map = new Map<unknown, unknown>()
+    copies.set(items, map)
+    for (const [key, value] of items) map.set(copied(key), copied(value))
+    return map
+  }
+  const set = new Set<unknown>()
+  copies.set(items, set)
+  for (const item of items) set.add(copied(item))
+  return set
 }

@@ -86,12 +86,48 @@ describe('share', () => {
     class Answer {
       list = [1]
     }
-    const answer = { made: new Answer(), when: new Date(0), map: new Map([['a', 1]]) }
+    class Rows extends Map<string, number> {}
+    const answer = { made: new Answer(), rows: new Rows([['a', 1]]) }
     const shared = share(answer)
     expect(shared.take()).toBe(answer)
     expect(Object.isFrozen(answer)).toBe(true)
     expect(Object.isFrozen(answer.made)).toBe(false)
     expect(shared.isOneShot).toBe(false)
+  })
+
+  it('copies dates, maps and sets for each caller, and freezes what is in them', () => {
+    const row = { id: 1, at: new Date(5) }
+    const shared = share({ when: new Date(0), rows: new Map([['a', row]]), ids: new Set([1]) })
+    const take = () =>
+      shared.take() as { when: Date; rows: Map<string, typeof row>; ids: Set<number> }
+    const one = take()
+    one.when.setTime(9)
+    one.rows.get('a')!.at.setTime(9)
+    one.rows.delete('a')
+    one.ids.add(2)
+    expect(take()).toEqual({
+      when: new Date(0),
+      rows: new Map([['a', { id: 1, at: new Date(5) }]]),
+      ids: new Set([1]),
+    })
+    expect(Object.isFrozen(row)).toBe(true)
+    expect(shared.isOneShot).toBe(false)
+  })
+
+  it('finds what can be read only once in a map and in a set', () => {
+    expect(share(new Map([['a', new Response('x')]])).isOneShot).toBe(true)
+    expect(share({ all: new Set([new Response('x')]) }).isOneShot).toBe(true)
+  })
+
+  it('comes to an end with maps and sets that hold themselves', () => {
+    const map = new Map<string, unknown>()
+    map.set('self', map)
+    const set = new Set<unknown>([map])
+    map.set('set', set)
+    const taken = share(map).take() as typeof map
+    expect(taken.get('self')).toBe(taken)
+    expect(taken.get('set')).toEqual(new Set([taken]))
+    expect(taken).not.toBe(map)
   })
 
   it.each<[string, () => unknown]>([
