@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createClient } from 'redis'
 
 /**
  * A real Redis of this test's own, that can be ended, frozen and started again on the same port.
@@ -82,6 +83,18 @@ export class RedisServer {
     await this.kill()
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** A client that asks nothing of a Redis that is away, and connects again soon. */
+export async function impatientClient(url: string) {
+  const client = createClient({
+    url,
+    disableOfflineQueue: true,
+    socket: { reconnectStrategy: 50 },
+  })
+  client.on('error', () => {})
+  await client.connect()
+  return client
 }
 
 export async function freePort(): Promise<number> {

@@ -3,7 +3,7 @@ import KeyvRedis from '@keyv/redis'
 import { createClient } from 'redis'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { base, cache, queue, stack } from '../../src/index.js'
-import { RedisServer } from '../support/redis-server.js'
+import { impatientClient, RedisServer } from '../support/redis-server.js'
 import { catchWarnings } from '../support/warnings.js'
 
 /** What a store that hangs may cost a call: its own limit. */
@@ -14,7 +14,7 @@ const REST_MS = 1_000
 const SLACK_MS = 2_000
 
 let redis: RedisServer
-let client: ReturnType<typeof createClient>
+let client: Awaited<ReturnType<typeof impatientClient>>
 let warnings: string[]
 let unhandled: unknown[]
 const onUnhandled = (reason: unknown) => void unhandled.push(reason)
@@ -24,13 +24,7 @@ beforeEach(async () => {
   unhandled = []
   process.on('unhandledRejection', onUnhandled)
   redis = await RedisServer.start()
-  client = createClient({
-    url: `redis://127.0.0.1:${redis.port}`,
-    disableOfflineQueue: true,
-    socket: { reconnectStrategy: 50 },
-  })
-  client.on('error', () => {})
-  await client.connect()
+  client = await impatientClient(redis.url)
 })
 afterEach(async () => {
   client.destroy()

@@ -1,27 +1,20 @@
 import KeyvRedis from '@keyv/redis'
-import { createClient } from 'redis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { base, cache, createBlossom, stack } from '../../src/index.js'
 import { startLocalBlossom } from '../../src/testing/index.js'
-import { RedisServer } from '../support/redis-server.js'
+import { impatientClient, RedisServer } from '../support/redis-server.js'
 
 const PATIENTLY = { timeout: 10_000, interval: 100 }
 
 describe('cache in Redis', () => {
   let redis: RedisServer
-  let client: ReturnType<typeof createClient>
+  let client: Awaited<ReturnType<typeof impatientClient>>
   const asked: string[] = []
 
   beforeEach(async () => {
     asked.length = 0
     redis = await RedisServer.start()
-    client = createClient({
-      url: redis.url,
-      disableOfflineQueue: true,
-      socket: { reconnectStrategy: 50 },
-    })
-    client.on('error', () => {})
-    await client.connect()
+    client = await impatientClient(redis.url)
   })
   afterEach(async () => {
     client.destroy()

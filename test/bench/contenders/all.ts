@@ -2,31 +2,20 @@ import { freshPrompt, perSecond, typical } from '../load.js'
 import type { MakeSide } from '../turns.js'
 import { PIECES } from '../upstream-answers.js'
 import { type Contender, type MakeContender, proven } from './contender.js'
-import {
-  BY_HAND,
-  COCKATIEL,
-  DISPATCH,
-  OPENAI,
-  OURS,
-  PLAIN,
-  POLLINATIONS,
-  RAW,
-  STANDARD,
-  VERCEL,
-} from './names.js'
+import * as names from './names.js'
 
 /** Each loads only what it needs, since it has a process of its own. */
 export const everybody: Readonly<Record<string, () => Promise<MakeContender>>> = {
-  [RAW]: async () => (await import('./undici.js')).undiciRequest,
-  [DISPATCH]: async () => (await import('./undici.js')).undiciDispatch,
-  [PLAIN]: async () => (await import('./ours.js')).plain,
-  [OURS]: async () => (await import('./ours.js')).full,
-  [STANDARD]: async () => (await import('./ours.js')).recommended,
-  [BY_HAND]: async () => (await import('./policies.js')).overByHand,
-  [COCKATIEL]: async () => (await import('./policies.js')).overCockatiel,
-  [POLLINATIONS]: async () => (await import('./pollinations.js')).pollinations,
-  [OPENAI]: async () => (await import('./openai.js')).openai,
-  [VERCEL]: async () => (await import('./ai.js')).ai,
+  [names.RAW]: async () => (await import('./undici.js')).undiciRequest,
+  [names.DISPATCH]: async () => (await import('./undici.js')).undiciDispatch,
+  [names.PLAIN]: async () => (await import('./ours.js')).plain,
+  [names.OURS]: async () => (await import('./ours.js')).full,
+  [names.STANDARD]: async () => (await import('./ours.js')).recommended,
+  [names.BY_HAND]: async () => (await import('./policies.js')).overByHand,
+  [names.COCKATIEL]: async () => (await import('./policies.js')).overCockatiel,
+  [names.POLLINATIONS]: async () => (await import('./pollinations.js')).pollinations,
+  [names.OPENAI]: async () => (await import('./openai.js')).openai,
+  [names.VERCEL]: async () => (await import('./ai.js')).ai,
 }
 
 export interface ChatSettings {

@@ -5,16 +5,14 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createGateway, type RequestLog, toNode } from '../../../src/gateway/index.js'
-import {
-  breaker,
-  cache,
-  createBlossom,
-  dedupe,
-  pool,
-  queue,
-  retry,
-  timeout,
-} from '../../../src/index.js'
+import { createBlossom } from '../../../src/index.js'
+import { breaker } from '../../../src/layers/breaker/index.js'
+import { cache } from '../../../src/layers/cache/index.js'
+import { dedupe } from '../../../src/layers/dedupe/index.js'
+import { pool } from '../../../src/layers/pool/index.js'
+import { queue } from '../../../src/layers/queue/index.js'
+import { retry } from '../../../src/layers/retry/index.js'
+import { timeout } from '../../../src/layers/timeout.js'
 import { type LocalBlossom, startLocalBlossom } from '../../../src/testing/index.js'
 import { installPackage } from '../../support/packed.js'
 

@@ -3,13 +3,7 @@ import { base, breaker, onEvent, type StackEvent, stack } from '../../../src/ind
 import type { BreakerOptions } from '../../../src/layers/breaker/index.js'
 import { type Gate, gate } from '../../support/gate.js'
 import { failure, watch } from '../../support/watch.js'
-import {
-  eventually,
-  hearingEachOther,
-  PATIENT_MS,
-  sharedRedis,
-  TIMEOUT_MS,
-} from './shared-redis.js'
+import { eventually, PATIENT_MS, sharedRedis, TIMEOUT_MS } from './shared-redis.js'
 
 const redis = sharedRedis()
 
@@ -47,7 +41,7 @@ async function join(options: BreakerOptions<'breaker', Ask> = {}, timeoutMs = PA
 
 /** So many processes that hear each other. */
 const joinAll = (count: number, options: BreakerOptions<'breaker', Ask> = {}, timeoutMs?: number) =>
-  hearingEachOther(count, () => join(options, timeoutMs))
+  redis.joined(count, () => join(options, timeoutMs))
 
 const MODEL = { model: 'a-secret-model' }
 const statesOf = (all: readonly Awaited<ReturnType<typeof join>>[]) =>

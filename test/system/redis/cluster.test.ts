@@ -3,6 +3,7 @@ import { base, breaker, cache, dedupe, queue, rateLimit, stack } from '../../../
 import { gate } from '../../support/gate.js'
 import { sharedLogsContract } from '../../support/shared-logs-contract.js'
 import { watch } from '../../support/watch.js'
+import { logProcesses } from './log-processes.js'
 import { sharedCluster } from './shared-cluster.js'
 
 const cluster = sharedCluster()
@@ -160,18 +161,5 @@ it('makes one call for forty in four processes: values and streams', async () =>
 })
 
 describe('logs in a cluster', () => {
-  sharedLogsContract(
-    async (count) => {
-      const opened = await Promise.all(Array.from({ length: count }, open))
-      return {
-        of: opened.map(({ shared }) => shared.logs('streams')),
-        // What it would have said, nobody hears.
-        kill: (index) => opened[index]?.client.destroy(),
-        [Symbol.asyncDispose]: async () => {
-          await Promise.all(opened.map(({ close }) => close()))
-        },
-      }
-    },
-    { numRuns: 5 },
-  )
+  sharedLogsContract((count) => logProcesses(count, open), { numRuns: 5 })
 })

@@ -15,19 +15,6 @@ export const eventually = <T>(
   options: { timeout?: number; interval?: number } = {},
 ) => expect.poll(asked, { timeout: 15_000, ...options })
 
-/** So many processes, as soon as each of them hears all others. */
-export async function hearingEachOther<Joined extends { readonly shared: RedisShared }>(
-  count: number,
-  join: () => Promise<Joined>,
-): Promise<Joined[]> {
-  const all: Joined[] = []
-  for (let i = 0; i < count; i++) all.push(await join())
-  await eventually(() => all.map(({ shared }) => shared.stats().processes), {
-    timeout: 20_000,
-  }).toEqual(Array(count).fill(count))
-  return all
-}
-
 /** A Redis for each test, a client to look into it, and shared states as of several processes. */
 export function sharedRedis() {
   let server: RedisServer
@@ -64,7 +51,19 @@ export function sharedRedis() {
       opened.push(shared)
       return shared
     },
-    /** The same, when it is connected. */
+    /** So many processes, as soon as each of them hears all others. */
+    async joined<Joined extends { readonly shared: RedisShared }>(
+      count: number,
+      join: () => Promise<Joined>,
+    ): Promise<Joined[]> {
+      const all: Joined[] = []
+      for (let i = 0; i < count; i++) all.push(await join())
+      await eventually(() => all.map(({ shared }) => shared.stats().processes), {
+        timeout: 20_000,
+      }).toEqual(Array(count).fill(count))
+      return all
+    },
+    /** The shared state of one more process, when it is connected. */
     async connected() {
       const shared = this.open()
       await expect.poll(() => shared.entries('any').get('any')).toBeUndefined()

@@ -8,13 +8,7 @@ import { onEvent, queue, type StackEvent, stack } from '../../../src/index.js'
 import type { QueueOptions } from '../../../src/layers/queue/index.js'
 import { type Gate, gate } from '../../support/gate.js'
 import { type Watched, watch } from '../../support/watch.js'
-import {
-  eventually,
-  hearingEachOther,
-  PATIENT_MS,
-  sharedRedis,
-  TIMEOUT_MS,
-} from './shared-redis.js'
+import { eventually, PATIENT_MS, sharedRedis, TIMEOUT_MS } from './shared-redis.js'
 import { shortLeases } from './short-leases.js'
 
 const redis = sharedRedis()
@@ -54,7 +48,7 @@ async function join(options?: QueueOptions, timeoutMs = PATIENT_MS) {
 
 /** So many processes that hear each other. */
 const joinAll = (count: number, options?: QueueOptions, timeoutMs?: number) =>
-  hearingEachOther(count, () => join(options, timeoutMs))
+  redis.joined(count, () => join(options, timeoutMs))
 
 /** Calls until Redis is asked: before, each process begins by itself. */
 async function untilShared({ ask, end }: Process) {

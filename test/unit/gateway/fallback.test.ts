@@ -1,8 +1,7 @@
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
 import { blossomFromEnv, createGateway, toNode } from '../../../src/gateway/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
+import { listen } from '../../support/http-frameworks.js'
 
 async function openServer(env: Record<string, string> = {}) {
   const upstream = await startLocalBlossom()
@@ -12,11 +11,9 @@ async function openServer(env: Record<string, string> = {}) {
     BLOSSOM_RETRIES: '0',
     ...env,
   })
-  const server = createServer(toNode(createGateway(blossom))).listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/chat/completions`
+  const server = await listen(toNode(createGateway(blossom)))
   const chat = (body: object) =>
-    fetch(url, {
+    fetch(`${server.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({
@@ -29,8 +26,7 @@ async function openServer(env: Record<string, string> = {}) {
     upstream,
     chat,
     async [Symbol.asyncDispose]() {
-      server.close()
-      server.closeAllConnections()
+      await server.close()
       await blossom.close()
       await upstream.close()
     },

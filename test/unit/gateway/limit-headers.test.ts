@@ -1,19 +1,16 @@
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { createGateway, type GatewayOptions, toNode } from '../../../src/gateway/index.js'
 import { limitHeaders } from '../../../src/gateway/server/limit-headers.js'
 import { type BlossomLayer, createBlossom, rateLimit, standard } from '../../../src/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
+import { listen } from '../../support/http-frameworks.js'
 
 async function openServer(layers: readonly BlossomLayer[], options: GatewayOptions = {}) {
   const upstream = await startLocalBlossom()
   const blossom = createBlossom({ baseURL: upstream.url, layers })
-  const server = createServer(toNode(createGateway(blossom, options))).listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/chat/completions`
+  const server = await listen(toNode(createGateway(blossom, options)))
   const chat = async (content: string, body: object = {}, headers: Record<string, string> = {}) => {
-    const answer = await fetch(url, {
+    const answer = await fetch(`${server.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ messages: [{ role: 'user', content }], ...body }),
@@ -25,8 +22,7 @@ async function openServer(layers: readonly BlossomLayer[], options: GatewayOptio
     upstream,
     chat,
     async [Symbol.asyncDispose]() {
-      server.close()
-      server.closeAllConnections()
+      await server.close()
       await blossom.close()
       await upstream.close()
     },
