@@ -23,30 +23,16 @@ export interface Expected {
   readonly retryable: boolean
 }
 
-export const NETWORK: Expected = {
-  code: 'NETWORK',
-  class: NetworkError,
-  status: 502,
-  retryable: true,
-}
-export const PROTOCOL: Expected = {
-  code: 'PROTOCOL',
-  class: ProtocolError,
-  status: 502,
-  retryable: true,
-}
-export const TIMEOUT: Expected = {
-  code: 'TIMEOUT',
-  class: TimeoutError,
-  status: 504,
-  retryable: true,
-}
-export const TOO_LARGE: Expected = {
-  code: 'TOO_LARGE',
-  class: TooLargeError,
-  status: 502,
-  retryable: false,
-}
+const failing = (code: ErrorCode, kind: Class, status: number, retryable = true): Expected => ({
+  code,
+  class: kind,
+  status,
+  retryable,
+})
+export const NETWORK = failing('NETWORK', NetworkError, 502)
+export const PROTOCOL = failing('PROTOCOL', ProtocolError, 502)
+export const TIMEOUT = failing('TIMEOUT', TimeoutError, 504)
+export const TOO_LARGE = failing('TOO_LARGE', TooLargeError, 502, false)
 
 const again = () => retry({ retries: 2, minDelayMs: 0, maxDelayMs: 0, budget: false })
 
