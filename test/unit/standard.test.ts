@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { base, createBlossom, type StandardOptions, stack, standard } from '../../src/index.js'
+import { useFakeTimers } from '../support/fake-timers.js'
 import { never } from '../support/gate.js'
 import { STANDARD_NAMES } from '../support/standard-names.js'
 import { failure, watch } from '../support/watch.js'
@@ -12,12 +13,7 @@ const namesOf = (options?: StandardOptions): string[] =>
     .describe()
     .map(({ name }) => name)
 
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+useFakeTimers()
 
 /** How long a call that is never answered takes to fail. Milliseconds. */
 async function patienceOf(options: StandardOptions | undefined, request: object): Promise<number> {
