@@ -3,7 +3,8 @@ import { type CacheMode, ConfigError, isResponse } from '../core/index.js'
 /** The identity of a caller, as returned by the option `call`. */
 export interface Caller {
   /**
-   * Id of the tenant. Cached answers and shared calls are never shared between tenants.
+   * Id of the tenant. Cached answers and shared calls are never shared between tenants. An empty
+   * string is an error, so that a failed lookup does not let anybody in without a tenant.
    * @default none
    */
   tenant?: string | undefined
@@ -40,9 +41,12 @@ export async function readCaller(given: unknown): Promise<Caller | Response> {
       headers: [...(headers ?? [])] as [string, string][],
     })
   }
-  const { tenant, priority, cache, clientAddress } = given as Caller
+  const { tenant, priority, cache, clientAddress, ...unknown } = given as Caller
+  const [name] = Object.keys(unknown)
+  if (name !== undefined)
+    throw wrong(`only tenant, priority, cache and clientAddress, but got "${name.slice(0, 40)}"`)
   if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
-    throw wrong('a tenant that is a non-empty string')
+    throw wrong('a tenant that is a non-empty string, or undefined')
   if (priority !== undefined && !Number.isFinite(priority))
     throw wrong('a priority that is a finite number')
   if (!CACHE_MODES.includes(cache)) throw wrong('a cache that is default, reload or no-store')

@@ -86,7 +86,7 @@ it('shares circuits and their trials', async () => {
   const before = ran
   const calls = stacks.map((ask) => watch(ask({ model: 'a' })))
   await expect.poll(() => calls.map(({ state }) => state).sort()).toEqual(['pending', 'rejected'])
-  expect(ran - before).toBe(1)
+  await expect.poll(() => ran - before).toBe(1)
   work.open('done')
   await expect.poll(() => layers.map((layer) => layer.state('a'))).toEqual(['closed', 'closed'])
   for (const { close } of opened) await close()

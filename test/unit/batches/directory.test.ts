@@ -84,7 +84,7 @@ describe('a directory', () => {
     )
     expect(asked).toEqual([4, 5, 6, 7, 8, 9])
     // Nobody needs the lines any more, and the results are there for the next one.
-    expect(existsSync(join(onlyFolder(), 'lines.jsonl'))).toBe(false)
+    await expect.poll(() => existsSync(join(onlyFolder(), 'lines.jsonl'))).toBe(false)
     await batches.close()
     const later = start()
     expect(await all(later.results('half'))).toEqual(results)

@@ -151,6 +151,7 @@ describe('who the caller is', () => {
     ['a string', () => 'no'],
     ['a numeric tenant', () => ({ tenant: 5 })],
     ['an empty tenant', () => ({ tenant: '' })],
+    ['a misspelt name', () => ({ tennant: 'x' })],
     ['a priority that is no number', () => ({ priority: 'high' })],
     [
       'an exception',
