@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { check, isStackError, rules, type StackError } from '../core/index.js'
+import { isAbort } from './source.js'
 
 /** Options of `toProblem()`. */
 export interface ProblemOptions {
@@ -22,7 +23,10 @@ export interface ProblemBody {
   /** A sentence for the client. */
   detail: string
   instance?: string
-  /** The error's stable code; `INTERNAL` for an error from outside this library. */
+  /**
+   * The error's stable code; `ABORTED` if the client left, and `INTERNAL` for any other error from
+   * outside this library.
+   */
   code: string
   requestId?: string
   /** Invalid fields of the request, if the error lists them. */
@@ -37,6 +41,8 @@ export interface Problem {
   body: ProblemBody
 }
 
+/** As nginx logs it: the client closed the connection, so nobody reads the response. */
+const ABORTED = 499
 const UNEXPECTED = 'An unexpected error occurred.'
 const UNAVAILABLE = 'The service is not available at the moment.'
 
@@ -77,8 +83,9 @@ function parserStatusOf(error: unknown): number | undefined {
  *
  * Errors of this library keep their `status`, `code` and message. When upstream rejected the
  * server's own key or account (502, 503), the message is a general one. A 4xx of a body parser
- * keeps its status. Everything else, including the reason of an abort, becomes 500 with code
- * `INTERNAL`.
+ * keeps its status. An `AbortError`, the reason of the signals of clients that leave, becomes 499 with
+ * code `ABORTED`: nobody reads that response, and it need not be logged. Everything else becomes 500
+ * with code `INTERNAL`.
  *
  * @throws {ConfigError} (`CONFIG`) for an invalid option
  * @example
@@ -97,24 +104,7 @@ export function toProblem(error: unknown, options?: ProblemOptions): Problem {
   })
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
   const ours = isStackError(error) ? error : undefined
-  const parsers = ours === undefined ? parserStatusOf(error) : undefined
-  const status =
-    parsers ??
-    (ours !== undefined && Number.isInteger(ours.status) && ours.status >= 400 && ours.status <= 599
-      ? ours.status
-      : 500)
-  const body: ProblemBody = {
-    type: 'about:blank',
-    title: STATUS_CODES[status] ?? 'Error',
-    status,
-    detail:
-      ours !== undefined
-        ? detailOf(ours)
-        : parsers === undefined
-          ? UNEXPECTED
-          : 'The request could not be read.',
-    code: ours?.code ?? (parsers === undefined ? 'INTERNAL' : 'VALIDATION'),
-  }
+  const body = ours === undefined ? foreignBody(error) : ownBody(ours)
   if (instance !== undefined) body.instance = instance
   if (requestId !== undefined) body.requestId = requestId
   const errors = ours === undefined ? undefined : fieldsOf(ours)
@@ -122,7 +112,29 @@ export function toProblem(error: unknown, options?: ProblemOptions): Problem {
   const wait = ours?.retryAfter
   if (wait !== undefined && Number.isFinite(wait))
     headers['retry-after'] = String(Math.max(0, Math.ceil(wait / 1000)))
-  return { status, headers, body }
+  return { status: body.status, headers, body }
+}
+
+const bodyOf = (status: number, code: string, detail: string): ProblemBody => ({
+  type: 'about:blank',
+  title: status === ABORTED ? 'Client Closed Request' : (STATUS_CODES[status] ?? 'Error'),
+  status,
+  detail,
+  code,
+})
+
+function ownBody(error: StackError): ProblemBody {
+  const { status, code } = error
+  const isError = Number.isInteger(status) && status >= 400 && status <= 599
+  return bodyOf(isError ? status : 500, code, detailOf(error))
+}
+
+function foreignBody(error: unknown): ProblemBody {
+  if (isAbort(error, undefined)) return bodyOf(ABORTED, 'ABORTED', 'The request was aborted.')
+  const parsers = parserStatusOf(error)
+  return parsers === undefined
+    ? bodyOf(500, 'INTERNAL', UNEXPECTED)
+    : bodyOf(parsers, 'VALIDATION', 'The request could not be read.')
 }
 
 /**

@@ -82,7 +82,8 @@ export function problemOf(
   context: Omit<ErrorContext, 'dialect' | 'retried'>,
 ): Problem {
   const { requestId, errorDetail, usesCallersKey } = context
-  const { headers, body } = toProblem(error, { requestId })
+  // A client that is still there gets a failure of the server as such.
+  const { headers, body } = toProblem(isAbort(error, undefined) ? undefined : error, { requestId })
   const code = isStackError(error) ? error.code : undefined
   const ofCaller = usesCallersKey && code !== undefined ? CALLERS_STATUS[code] : undefined
   const status = context.status ?? ofCaller ?? body.status

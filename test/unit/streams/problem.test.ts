@@ -66,7 +66,6 @@ describe('toProblem', () => {
 
   test.each([
     new TypeError("Cannot read properties of undefined (reading '/srv/app')"),
-    new DOMException('This operation was aborted', 'AbortError'),
     Object.assign(new Error('secret'), { status: 404, code: 'NOT_FOUND', retryAfter: 5 }),
     'secret',
     undefined,
@@ -82,6 +81,21 @@ describe('toProblem', () => {
         status: 500,
         detail: 'An unexpected error occurred.',
         code: 'INTERNAL',
+      },
+    })
+  })
+
+  test.each([
+    new DOMException('This operation was aborted', 'AbortError'),
+    Object.assign(new Error('secret'), { name: 'AbortError' }),
+  ])('a client that has left is 499, which is no failure of the server: %s', (error) => {
+    expect(toProblem(error)).toMatchObject({
+      status: 499,
+      body: {
+        title: 'Client Closed Request',
+        status: 499,
+        detail: 'The request was aborted.',
+        code: 'ABORTED',
       },
     })
   })
