@@ -49,7 +49,10 @@ export interface StandardOptions {
    * silence
    */
   attempt?: Omit<TimeoutOptions, 'name'> | false | undefined
-  /** Options of `pool()`. @default those of the layer */
+  /**
+   * Options of `pool()`.
+   * @default those of the layer, with as many connections as the queue lets through, at least 10
+   */
   pool?: Omit<PoolOptions, 'name'> | false | undefined
 }
 
@@ -114,6 +117,10 @@ const PROVIDER_LIMIT: RateLimitOptions<'providerLimit'> = { name: 'providerLimit
 /** One circuit per model, so that a failing model does not stop the others. */
 const BREAKER: BreakerOptions = { key: 'model' }
 
+/** Defaults of the layers: the connections of a pool, and the maximum of an adaptive queue. */
+const CONNECTIONS = 10
+const MOST_ADAPTIVE = 200
+
 const choice = <Options>() =>
   rules.custom<Omit<Options, 'name'> | false, undefined>(
     'an object of options, or false',
@@ -164,9 +171,17 @@ export function standard<Options extends StandardOptions = Record<never, never>>
     isGiven(chosen.providerLimit) &&
       rateLimit(over('providerLimit', PROVIDER_LIMIT, chosen.providerLimit)),
     chosen.attempt !== false && timeout(over('attempt', ATTEMPT, chosen.attempt)),
-    chosen.pool !== false && pool(over('pool', {}, chosen.pool)),
+    chosen.pool !== false && pool(over('pool', connectionsFor(chosen.queue), chosen.pool)),
   ]
   return layers.filter((layer) => layer !== false) as unknown as StandardLayers<Options>
+}
+
+/** Enough connections that a call which has its slot in the queue need not wait again. */
+function connectionsFor(queue: StandardOptions['queue']): PoolOptions {
+  const asked = queue ? queue.concurrency : undefined
+  const most = typeof asked === 'object' ? asked.max : asked
+  if (typeof most === 'number') return { connections: Math.max(CONNECTIONS, most) }
+  return { connections: asked === undefined ? CONNECTIONS : MOST_ADAPTIVE }
 }
 
 function isGiven<Options extends object>(choice: Options | false | undefined): choice is Options {

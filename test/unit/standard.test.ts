@@ -111,6 +111,27 @@ describe('standard', () => {
     expect(await patienceOf({ attempt: false }, request)).toBe(minutes * MINUTE)
   })
 
+  it.each<[string, StandardOptions, number]>([
+    ['10 for a queue of 5', {}, 10],
+    ['20 for a queue of 20', { queue: { concurrency: 20 } }, 20],
+    ['10 for a queue of 2', { queue: { concurrency: 2 } }, 10],
+    ['10 without a queue', { queue: false }, 10],
+    ['as many as an adaptive queue may reach', { queue: { concurrency: 'adaptive' } }, 200],
+    ['as many as it is allowed', { queue: { concurrency: { max: 40 } } }, 40],
+    ['200 when only its start is given', { queue: { concurrency: { start: 8 } } }, 200],
+    ['what the pool says', { queue: { concurrency: 20 }, pool: { connections: 3 } }, 3],
+    [
+      'the same when the pool leaves it open',
+      { queue: { concurrency: 20 }, pool: { connections: undefined, gate: 'model' } },
+      20,
+    ],
+  ])('gives the pool connections for all calls of the queue: %s', (_, options, connections) => {
+    const { pool } = createBlossom()
+      .use(...standard(options))
+      .stats() as { pool: { max: number } }
+    expect(pool.max).toBe(connections)
+  })
+
   it('lays options over the defaults, of which undefined changes none', async () => {
     const attempt = { ms: 7_000, firstTokenMs: undefined }
     expect(await patienceOf({ attempt }, {})).toBe(7_000)

@@ -9,14 +9,21 @@ const isWithin = (value: string, min: number, max: number): boolean =>
   /^\d{1,15}$/.test(value) && Number(value) >= min && Number(value) <= max
 
 export function integer(fallback: number, min: number, max: number, description: string) {
+  return v.optional(integerValue(min, max, description), String(fallback))
+}
+
+/** An integer whose default is stated in its description. */
+export const integerIfSet = (min: number, max: number, description: string) =>
+  v.optional(integerValue(min, max, description))
+
+function integerValue(min: number, max: number, description: string) {
   const expected = `an integer from ${min} to ${max}`
-  const value = v.pipe(
+  return v.pipe(
     v.string(),
     v.check((given) => isWithin(given, min, max), expected),
     v.transform(Number),
     v.metadata({ expected, description }),
   )
-  return v.optional(value, String(fallback))
 }
 
 /** An integer, or a word such as `adaptive` that stands for an automatic choice. */

@@ -3,7 +3,17 @@ import { DEFAULT_BASE_URL, readBaseURL } from '../../client/settings.js'
 import { ConfigError } from '../../core/index.js'
 import { isOrigin } from '../options.js'
 import { readBudget, readPrice } from './budget.js'
-import { choice, integer, integerOr, LONGEST_MS, list, onOrOff, pairs, text } from './values.js'
+import {
+  choice,
+  integer,
+  integerIfSet,
+  integerOr,
+  LONGEST_MS,
+  list,
+  onOrOff,
+  pairs,
+  text,
+} from './values.js'
 
 /** Environment variables: `process.env`, or another record in tests. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -76,7 +86,11 @@ export const ClientVariables = v.object({
   BLOSSOM_TIMEOUT_MS: integer(60_000, 1, LONGEST_MS, 'Time limit of a call.'),
   BLOSSOM_ATTEMPT_TIMEOUT_MS: integer(30_000, 1, LONGEST_MS, 'Time limit of one attempt.'),
   BLOSSOM_RETRIES: integer(2, 0, 100, 'Maximum number of retries after the first attempt.'),
-  BLOSSOM_POOL_CONNECTIONS: integer(10, 1, 100_000, 'Maximum number of connections to upstream.'),
+  BLOSSOM_POOL_CONNECTIONS: integerIfSet(
+    1,
+    100_000,
+    'Maximum number of connections to upstream. If absent, `BLOSSOM_QUEUE_CONCURRENCY`, or 10 if that is smaller.',
+  ),
   BLOSSOM_POOL_GATE: choice(
     'member',
     ['member', 'model'],
