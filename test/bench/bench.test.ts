@@ -10,7 +10,7 @@ import { OURS } from './contenders/names.js'
 import { atLeast, atMost, goal, goalsTable, isMet, Run, worst } from './goal.js'
 import { goalsOf } from './goals.js'
 import { draw } from './picture.js'
-import { withMeasured } from './readme-tables.js'
+import { measuredPages, withMeasured } from './readme-tables.js'
 import { readResults } from './results.js'
 import { type Results, type Row, rowsOf } from './table.js'
 
@@ -164,16 +164,18 @@ describe('the report', () => {
   })
 })
 
-describe('the README', () => {
-  it('shows the figures of results.json, from two whole runs', () => {
+describe('the pages', () => {
+  it('show the figures of results.json, from two whole runs', () => {
     const runs = readResults(join(root, 'test', 'bench', 'results.json'))
     expect(runs).toHaveLength(2)
     for (const { quick, tables } of runs) {
       expect(quick).toBe(false)
       expect(tables.length).toBeGreaterThan(25)
     }
-    const readme = readFileSync(join(root, 'README.md'), 'utf8')
-    expect(withMeasured(readme, runs)).toBe(readme)
+    for (const [path, rows] of measuredPages) {
+      const page = readFileSync(join(root, path), 'utf8')
+      expect(withMeasured(page, runs, rows), path).toBe(page)
+    }
     expect(readFileSync(join(root, 'test', 'bench', 'results.svg'), 'utf8')).toBe(draw(runs))
   })
 })
@@ -201,22 +203,18 @@ const place = (table: string) => `before\n<!-- measured: peers -->\n${table}\n<!
 
 describe('withMeasured', () => {
   it('puts the run into the README in which ours was worse, others with it', () => {
-    const text = withMeasured(place('old'), [whole(0.8), whole(0.5)])
-    expect(text).toMatch(
-      /^before\n<!-- measured: peers -->\n!\[[^\n]+\n\n\| {2}\| \*\*blossom-stack\*\* \|/,
-    )
-    expect(text).toMatch(
-      /\| JSON calls\/s, [^|]+ \| 0\.50 × \| – \| – \| – \| 0\.05 × \| – \| – \|/,
-    )
+    const text = withMeasured(place('old'), [whole(0.8), whole(0.5)], comparisons)
+    expect(text).toMatch(/^before\n<!-- measured: peers -->\n\| {2}\| \*\*blossom-stack\*\* \|/)
+    expect(text).toMatch(/\| JSON calls\/s, [^|]+ \| 0\.50 × \| – \| 0\.05 × \|/)
     expect(text).toMatch(/\n\nNode v20, m <1>, 2026-01-01\.\n<!-- end -->\nafter$/)
-    expect(text.split('\n')).toHaveLength(comparisons.length + 10)
-    expect(withMeasured(place('old'), [whole(0.5), whole(0.8)])).toBe(text)
+    expect(text.split('\n')).toHaveLength(comparisons.length + 8)
+    expect(withMeasured(place('old'), [whole(0.5), whole(0.8)], comparisons)).toBe(text)
   })
 
   it('warns of a machine that was busy', () => {
     const rows = [row('undici request()', 1, 3), row(OURS, 1, 3)]
     const tables = whole(1).tables.map((one) => (one.id === 'calls.16' ? { ...one, rows } : one))
-    expect(withMeasured(place(''), [whole(1), results(...tables)])).toContain(
+    expect(withMeasured(place(''), [whole(1), results(...tables)], comparisons)).toContain(
       'undici alone differ by a factor of 3, so',
     )
   })
@@ -224,7 +222,7 @@ describe('withMeasured', () => {
   it('shows no table of a machine that was too busy', () => {
     const rows = [row('undici request()', 1, 10), row(OURS, 1, 10)]
     const tables = whole(1).tables.map((one) => (one.id === 'calls.16' ? { ...one, rows } : one))
-    const text = withMeasured(place('| a |'), [whole(1), results(...tables)])
+    const text = withMeasured(place('| a |'), [whole(1), results(...tables)], comparisons)
     expect(text).toContain(
       'too busy during the last two runs: rounds of undici alone differ by a factor of 10.',
     )
@@ -232,8 +230,8 @@ describe('withMeasured', () => {
   })
 
   it('refuses a README without a place for it, and results of a part of the benchmarks', () => {
-    expect(() => withMeasured('nothing', [whole(1)])).toThrow('no place')
-    expect(() => withMeasured(place(''), [results()])).toThrow(
+    expect(() => withMeasured('nothing', [whole(1)], comparisons)).toThrow('no place')
+    expect(() => withMeasured(place(''), [results()], comparisons)).toThrow(
       'The results do not hold "JSON calls',
     )
   })

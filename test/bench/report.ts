@@ -1,7 +1,7 @@
 /**
  * `npm run bench:report -- A.json B.json` holds runs of `npm run bench -- --json` against the goals,
  * of each figure the worst of these runs. With `--publish` two whole runs become `results.json`,
- * the picture and the table of the README.
+ * the picture and the tables of the pages.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { root } from './compile.js'
 import { goalsTable, worst } from './goal.js'
 import { goalsOf } from './goals.js'
 import { draw } from './picture.js'
-import { withMeasured } from './readme-tables.js'
+import { measuredPages, withMeasured } from './readme-tables.js'
 import { readResults, writeResults } from './results.js'
 import type { Results } from './table.js'
 
@@ -21,8 +21,10 @@ function publish(runs: readonly Results[]): void {
     throw new Error('Publish two whole runs: a figure that does not come back is not published.')
   writeResults(published, runs)
   writeFileSync(join(import.meta.dirname, 'results.svg'), draw(runs))
-  const readme = join(root, 'README.md')
-  writeFileSync(readme, withMeasured(readFileSync(readme, 'utf8'), runs))
+  for (const [path, rows] of measuredPages) {
+    const page = join(root, path)
+    writeFileSync(page, withMeasured(readFileSync(page, 'utf8'), runs, rows))
+  }
 }
 
 try {
