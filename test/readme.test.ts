@@ -12,8 +12,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import ts from 'typescript'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import * as library from '../src/index.js'
 import {
   type Block,
@@ -68,7 +69,8 @@ Server.prototype.listen = function (port, ...rest) {
  * strictly: it has no types to infer from.
  */
 function typeErrors(checked: readonly Block[]): string[] {
-  const extension = ({ language }: Block) => (language === 'ts' ? 'mts' : 'mjs')
+  const extension = ({ language, name }: Block) =>
+    name?.endsWith('.cjs') ? 'cjs' : language === 'ts' ? 'mts' : 'mjs'
   const nameOf = (block: Block) =>
     block.use === 'save' ? block.name! : `block-${block.slug}.${extension(block)}`
   const named = new Map(checked.map((block) => [`${root}/${nameOf(block)}`, block]))
@@ -206,6 +208,11 @@ describe('the pages', () => {
     child.once('close', () => children.delete(child))
     return child
   }
+  /** What the page on streams gives to pages in a browser. */
+  const readerOfPages = () =>
+    import(pathToFileURL(join(folder, 'servers/read-stream.js')).href) as Promise<{
+      readStream(url: string, prompt: string, onText: (text: string) => void): Promise<void>
+    }>
   const finish = async (child: ChildProcess): Promise<Ended> => {
     const said = { stdout: '', stderr: '' }
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (said.stdout += text))
@@ -220,7 +227,7 @@ describe('the pages', () => {
     )
     expect(unknown.map(({ at, use }) => `${at}: ${use}`)).toEqual([])
     expect(used('run').length).toBeGreaterThan(5)
-    expect(used('serve').length).toBe(3)
+    expect(used('serve').length).toBe(4)
   })
 
   it('shows the recipes as the system tests run them, and all of them', () => {
@@ -265,9 +272,34 @@ describe('the pages', () => {
     },
   )
 
+  it('reads the failure of a stream as the page on streams does', async () => {
+    const { readStream } = await readerOfPages()
+    const reading = async (source: () => AsyncGenerator<object>, done?: false) => {
+      const events = library.toServerSentEvents(source(), done === false ? { done } : {})
+      vi.stubGlobal('fetch', async () => new Response(library.toWebStream(events)))
+      onTestFinished(() => void vi.unstubAllGlobals())
+      let text = ''
+      const failure = await readStream('/stream', 'Hello', (piece) => {
+        text += piece
+      }).catch((error: Error) => error.message)
+      return [text, failure]
+    }
+    async function* broken() {
+      yield { text: 'one\n\ntwo' }
+      throw new library.QueueFullError(1)
+    }
+    async function* whole() {
+      yield { text: 'all' }
+    }
+    expect(await reading(broken)).toEqual(['one\n\ntwo', expect.stringMatching(/waiting/)])
+    expect(await reading(whole)).toEqual(['all', undefined])
+    expect(await reading(whole, false)).toEqual(['all', 'The connection broke.'])
+  })
+
   it.concurrent.each(used('serve'))('serves by $at', { timeout: 60_000 }, async (block) => {
-    const path = join(folder, 'servers', `${block.slug}.mjs`)
-    writeFileSync(path, toJavaScript('server.mts', block.code))
+    const isCommonJs = block.name?.endsWith('.cjs')
+    const path = join(folder, 'servers', `${block.slug}.${isCommonJs ? 'cjs' : 'mjs'}`)
+    writeFileSync(path, isCommonJs ? block.code : toJavaScript('server.mts', block.code))
     const child = start(['--enable-source-maps', '--import', '../prelude.mjs', path], dirname(path))
     const ended = finish(child)
     const port = await Promise.race([
@@ -282,14 +314,23 @@ describe('the pages', () => {
     const stream = await post('/stream', '{"prompt":"Hello"}')
     expect(stream.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
     expect(await stream.text()).toMatch(/^data: \{"text":"[^"]+"\}\n\n[\s\S]*data: \[DONE\]\n\n$/)
+    const { readStream } = await readerOfPages()
+    let read = ''
+    await readStream(`${url}/stream`, 'Hello', (piece) => {
+      read += piece
+    })
+    expect(read).toContain('Hello')
     for (const body of ['{"prompt":""}', '{"prompt":5}', '{}']) {
       const refused = await post('/stream', body)
       expect(refused.headers.get('content-type')).toMatch(/^application\/problem\+json/)
       expect([body, refused.status]).toEqual([body, 400])
       expect(await refused.json()).toMatchObject({ code: 'VALIDATION' })
     }
-    for (const body of ['no JSON', 'null'])
-      expect([body, (await post('/stream', body)).status]).toEqual([body, 400])
+    for (const body of ['no JSON', 'null']) {
+      const refused = await post('/stream', body)
+      expect([body, refused.status]).toEqual([body, 400])
+      expect(await refused.json()).toMatchObject({ code: 'VALIDATION' })
+    }
     // On Windows there is no SIGTERM, only an immediate end.
     const stops = block.code.includes("'SIGTERM'") && process.platform !== 'win32'
     child.kill(stops ? 'SIGTERM' : 'SIGKILL')
