@@ -16,6 +16,7 @@ import { pathToFileURL } from 'node:url'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import * as library from '../src/index.js'
+import { startLocalBlossom } from '../src/testing/index.js'
 import {
   type Block,
   findPages,
@@ -394,6 +395,36 @@ describe("the pages' tables", () => {
     const parts = [...pageOf(layer).matchAll(/^## (.*)$/gm)].map((match) => match[1]!)
     const wanted = ['About', 'When to use it', 'Options', 'Stats', 'Patterns', 'Anti-patterns']
     expect(parts.filter((part) => wanted.includes(part))).toEqual(wanted)
+  })
+
+  describe('of the local Blossom', () => {
+    const text = page('src/testing/README.md')
+    /** The names in the first column of the table with this head. */
+    const column = (head: string) => {
+      const table = new RegExp(`^\\| ${head} \\|.*\n((?:\\|.*\n)*)`, 'm').exec(text)?.[1] ?? ''
+      return [...table.matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell]) => names(cell!)).sort()
+    }
+    const expected = ({ message }: Error) =>
+      message
+        .replace(/^.*expected one of |\.$/g, '')
+        .split(', ')
+        .sort()
+
+    it('name all options', async () => {
+      const refusal = await startLocalBlossom({ nonsense: true } as object).catch(
+        (error: Error) => error,
+      )
+      expect(column('option')).toEqual(expected(refusal as Error))
+    })
+
+    it('name all fields of a fault and of a request', async () => {
+      await using upstream = await startLocalBlossom()
+      await fetch(upstream.url)
+      expect(column('field \\|')).toEqual(Object.keys(upstream.requests[0]!).sort())
+      const fault = async () => upstream.fault({ nonsense: true } as object)
+      const refusal = await fault().catch((error: Error) => error)
+      expect(column('field \\| value')).toEqual(expected(refusal as Error))
+    })
   })
 
   it('name all error codes with their classes', () => {
