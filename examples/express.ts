@@ -41,7 +41,7 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
 const answerError: ErrorRequestHandler = (error, _req, res, next) => {
   if (res.headersSent) return next(error)
   const { status, headers, body } = problemOf(error)
-  if (status === 500 && !res.destroyed) console.error(error)
+  if (status >= 500 && !res.destroyed) console.error(error)
   res.writeHead(status, headers).end(JSON.stringify(body))
 }
 

@@ -50,7 +50,7 @@ export function createApp(blossom: Blossom<readonly unknown[]>, gateway: Gateway
 
   app.onError((error, c) => {
     const { status, headers, body } = toProblem(error)
-    if (status === 500 && !c.req.raw.signal.aborted) console.error(error)
+    if (status >= 500 && !c.req.raw.signal.aborted) console.error(error)
     return Response.json(body, { status, headers })
   })
   return app

@@ -62,7 +62,7 @@ const answerErrors: Middleware = async (ctx, next) => {
     await next()
   } catch (error) {
     const { status, headers, body } = problemOf(error)
-    if (status === 500 && !ctx.res.destroyed) ctx.app.emit('error', error, ctx)
+    if (status >= 500 && !ctx.res.destroyed) ctx.app.emit('error', error, ctx)
     ctx.status = status
     ctx.set(headers)
     ctx.body = JSON.stringify(body)

@@ -2,14 +2,14 @@
  * Graceful shutdown: accepts no new calls, lets running ones finish, and closes everything. All
  * examples use it.
  */
-import { once } from 'node:events'
-import type { Server } from 'node:http'
+import { type EventEmitter, once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Blossom } from 'blossom-stack'
 import type { Gateway } from 'blossom-stack/http'
 
 export interface Parts {
-  server: Server
+  /** A server of node:http, or what `serve()` of `@hono/node-server` returns. */
+  server: EventEmitter & { close(): EventEmitter; closeAllConnections?(): void }
   gateway: Gateway
   blossom: Pick<Blossom, 'close'>
   /**
@@ -47,7 +47,7 @@ export async function shutDown({
   // Give aborted streams time to send a last event. Then close idle connections and those of
   // clients that do not read.
   await Promise.race([closed, sleep(500)])
-  server.closeAllConnections()
+  server.closeAllConnections?.()
 }
 
 /**

@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net'
 import { type Blossom, breaker, createBlossom, rateLimit, timeout } from 'blossom-stack'
 import { createGateway, type Gateway } from 'blossom-stack/http'
 import { type LocalBlossom, startLocalBlossom } from 'blossom-stack/testing'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { failures } from './failures.js'
 
 /** An app that a test can call. */
@@ -41,6 +41,8 @@ export function testApp(
     let app: OpenApp
 
     beforeEach(async () => {
+      // The app logs the failures that these tests cause.
+      vi.spyOn(console, 'error').mockImplementation(() => {})
       upstream = await startLocalBlossom()
       // Your layers, with times a test need not wait for. A call whose turn comes after its time is
       // up is refused at once.
@@ -52,6 +54,7 @@ export function testApp(
       app = await open(blossom, createGateway(blossom))
     })
     afterEach(async () => {
+      vi.restoreAllMocks()
       await blossom.close()
       app.close()
       await upstream.close()
