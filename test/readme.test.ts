@@ -370,14 +370,18 @@ describe("the pages' tables", () => {
     rateLimit: { requests: 1 },
   }
 
-  it.each(Object.keys(layers))('name all options of %s', (layer) => {
-    let refusal = ''
+  /** The names that the refusal of an unknown one lists. */
+  const optionsIn = (make: () => unknown): string[] => {
     try {
-      layers[layer]!({ nonsense: true })
+      make()
+      return []
     } catch (error) {
-      refusal = (error as Error).message
+      return (error as Error).message.replace(/^.*expected one of |\.$/g, '').split(', ')
     }
-    const options = refusal.replace(/^.*expected one of |\.$/g, '').split(', ')
+  }
+
+  it.each(Object.keys(layers))('name all options of %s', (layer) => {
+    const options = optionsIn(() => layers[layer]!({ nonsense: true }))
     // The first table; others are of options within options.
     const table = /^## Options\n[^|]*((?:^\|.*\n)*)/m.exec(pageOf(layer))?.[1] ?? ''
     const rows = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
@@ -404,27 +408,33 @@ describe("the pages' tables", () => {
       const table = new RegExp(`^\\| ${head} \\|.*\n((?:\\|.*\n)*)`, 'm').exec(text)?.[1] ?? ''
       return [...table.matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell]) => names(cell!)).sort()
     }
-    const expected = ({ message }: Error) =>
-      message
-        .replace(/^.*expected one of |\.$/g, '')
-        .split(', ')
-        .sort()
 
     it('name all options', async () => {
       const refusal = await startLocalBlossom({ nonsense: true } as object).catch(
         (error: Error) => error,
       )
-      expect(column('option')).toEqual(expected(refusal as Error))
+      const known = optionsIn(() => {
+        throw refusal
+      })
+      expect(column('option')).toEqual(known.sort())
     })
 
     it('name all fields of a fault and of a request', async () => {
       await using upstream = await startLocalBlossom()
       await fetch(upstream.url)
       expect(column('field \\|')).toEqual(Object.keys(upstream.requests[0]!).sort())
-      const fault = async () => upstream.fault({ nonsense: true } as object)
-      const refusal = await fault().catch((error: Error) => error)
-      expect(column('field \\| value')).toEqual(expected(refusal as Error))
+      const known = optionsIn(() => upstream.fault({ nonsense: true } as object))
+      expect(column('field \\| value')).toEqual(known.sort())
     })
+  })
+
+  it('name all traits of a base', () => {
+    const table = /^\| trait \|.*\n((?:\|.*\n)*)/m.exec(page('src/core/README.md'))?.[1] ?? ''
+    const rows = [...table.matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell]) => [
+      ...cell!.matchAll(/`(\w+)/g),
+    ])
+    const known = optionsIn(() => library.base(async () => 1, { nonsense: true } as object))
+    expect(rows.map(([, trait]) => trait).sort()).toEqual(known.sort())
   })
 
   it('name all error codes with their classes', () => {
