@@ -45,7 +45,7 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
    * API key, or a function that returns one. It is sent in the `Authorization` header of requests
    * to `baseURL`, and nowhere else. A function is called before each attempt, so that the key can
    * be renewed; if it throws, the attempt fails with that error.
-   * @default no key, with which upstream serves only its lists of models
+   * @default none: upstream then serves only its lists of models
    */
   apiKey?: string | (() => string | Promise<string>) | undefined
   /** Upstream's address, without `/v1`. @default 'https://gen.pollinations.ai' */
@@ -85,7 +85,7 @@ export interface BlossomOptions<Layers extends readonly BlossomLayer[] = readonl
   /**
    * Returns the cost of a call's tokens, in a unit of your choice, or `undefined` for a model
    * without a price. Events and metrics then include the cost of each call.
-   * @default no prices
+   * @default none
    */
   price?: ((model: string, tokens: TokenUsage) => number | undefined) | undefined
   /** Layers around the client, outermost first; the same as `use(...layers)`. @default none */

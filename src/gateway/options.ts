@@ -30,13 +30,13 @@ export interface GatewayOptions<Platform = unknown> {
   prefix?: string | undefined
   /** Prefix as callers see it, for the OpenAPI document and the docs. @default `prefix` */
   publicPath?: string | undefined
-  /** Names of the routes to serve. @default all routes whose layer is in the stack */
+  /** Names of the routes to serve. @default all whose layer is in the stack */
   routes?: readonly RouteName[] | undefined
   /**
    * Identifies the caller. Put your authentication here: a returned `Response` rejects the request.
    * The `Request` it receives has no body. `platform` depends on the mount: `{ req, res }` in Node,
    * `ctx` in Koa, `c` in Hono; `{ req, socket }` for a WebSocket.
-   * @default every request is accepted, without a tenant
+   * @default none: every request is accepted, without a tenant
    */
   call?:
     | ((
@@ -47,7 +47,7 @@ export interface GatewayOptions<Platform = unknown> {
   /**
    * Returns the parsed body if an earlier middleware has read it, or `undefined` to let the gateway
    * read it.
-   * @default the gateway reads the body
+   * @default the gateway reads it
    */
   body?: ((request: Request, platform: Platform) => unknown) | undefined
   /**

@@ -26,7 +26,7 @@ export interface TimeoutOptions<Name extends string = 'timeout'> {
    * Limits the time from the call to the end of its answer. Milliseconds, at least 1. A function
    * returns the limit for each request (`Infinity` for none); if it returns anything else, the call
    * fails with `CONFIG`.
-   * @default no limit
+   * @default none
    */
   ms?: number | ((request: unknown) => number) | undefined
   /**
@@ -36,13 +36,13 @@ export interface TimeoutOptions<Name extends string = 'timeout'> {
   streamMs?: number | undefined
   /**
    * Limits the time from the call to the first token of a stream (its commit). Milliseconds.
-   * @default no limit
+   * @default none
    */
   firstTokenMs?: number | undefined
   /**
    * Limits the silence of a stream while its reader waits. Heartbeats count as silence; a slow
    * reader does not. Milliseconds.
-   * @default no limit
+   * @default none
    */
   idleMs?: number | undefined
   /** The layer's name and its key in `stats()`. @default 'timeout' */

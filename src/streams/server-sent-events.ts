@@ -53,8 +53,8 @@ export interface ServerSentEventsOptions<Chunk = unknown> {
   /**
    * Returns the last event after a failure of the stream; `event` is the default. Return
    * `undefined` for no event. Log the failure here.
-   * @default event `error`, data `[ERROR] {"code", "message", "requestId"}`, with a message that is
-   * safe to show
+   * @default the error event: `error`, with the data `[ERROR] {"code", "message", "requestId"}` and
+   * a message that is safe to show
    */
   error?: ((error: unknown, event: ServerSentEvent) => ServerSentEvent | undefined) | undefined
   /** Your own id of the request, for the default error event. @default none */

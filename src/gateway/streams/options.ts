@@ -5,7 +5,7 @@ export interface StreamsOptions {
   /**
    * Shared state of several servers, from `redisShared()`, so that a stream can be resumed on any
    * of them.
-   * @default none: a stream can be resumed only on the server that runs it
+   * @default this server only: a stream can be resumed only on the server that runs it
    */
   shared?: SharedState | undefined
   /**

@@ -49,7 +49,7 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   /**
    * Counts a call as slow when its answer, or the first token of its stream, takes longer.
    * Milliseconds.
-   * @default no call is slow
+   * @default none: no call is slow
    */
   slowMs?: number | undefined
   /**
@@ -61,7 +61,7 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   /**
    * Uses a separate circuit for each value; the 1000 most recently used are kept. `'model'` takes
    * the value from the base's trait `model`; requests without a model share one circuit.
-   * @default one circuit for all calls
+   * @default one circuit for all
    */
   key?: 'model' | ((request: Request, context: Context) => string) | undefined
   /**
@@ -74,7 +74,7 @@ export interface BreakerOptions<Name extends string = 'breaker', Request = unkno
   /**
    * The result of `exportState()`, from this process or another. Open circuits stay open for the
    * rest of their time.
-   * @default all circuits closed
+   * @default all closed
    */
   initialState?: BreakerSnapshot | undefined
   /**

@@ -53,7 +53,7 @@ export interface CacheOptions<Name extends string = 'cache', Request = unknown> 
   /**
    * Returns the request's key. When it returns undefined or throws, the call bypasses the cache.
    * The tenant is always added. In a `store`, keys of functions without a name must differ as well.
-   * @default the base's `key` trait, or else stable JSON of the request
+   * @default the base's `key`, else stable JSON of the request
    */
   key?: ((request: Request, context: Context) => string | undefined) | undefined
   /** The layer's name and its key in `stats()`. @default 'cache' */

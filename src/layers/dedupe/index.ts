@@ -23,7 +23,7 @@ export interface DedupeOptions<Name extends string = 'dedupe'> {
    * Also shares answers with calls in other processes, through state from `redisShared()`. The
    * function then needs a name. If the shared state is unreachable, this process makes the call
    * itself.
-   * @default shares only within this process
+   * @default none: shares only within this process
    */
   shared?: SharedState | undefined
   /** The layer's name and its key in `stats()`. @default 'dedupe' */

@@ -39,7 +39,7 @@ export interface FallbackOptions<Name extends string = 'fallback', Request = unk
    * called for streams, which have already started. After a rejected answer the next candidate is
    * asked. If all are rejected, the call returns the last answer, and caches do not store it. Must
    * not change the answer.
-   * @default accepts every answer
+   * @default every answer
    */
   accept?: Accept['accept'] | undefined
   /** The layer's name and its key in `stats()`. @default 'fallback' */

@@ -11,7 +11,7 @@ export interface PoolOptions<Name extends string = 'pool', Request = unknown> {
   /** Number of concurrent calls, and of sockets, per member. @default 10 */
   connections?: number | undefined
   /**
-   * Accounts or addresses among which to share the calls. @default the client's own account and
+   * Accounts or addresses among which to share the calls. @default the client's own key and
    * address
    */
   members?: readonly PoolMember[] | undefined

@@ -28,7 +28,7 @@ export interface QueueOptions<Name extends string = 'queue'> {
    * Number of calls that may wait. Further calls are rejected; with 0, no call waits. @default 1000
    */
   maxWaiting?: number | undefined
-  /** Maximum wait. Milliseconds. @default no limit */
+  /** Maximum wait. Milliseconds. @default none */
   maxWaitMs?: number | undefined
   /**
    * Shares turns among tenants (the `tenant` of each call). Within a priority, the tenant that has
@@ -40,8 +40,7 @@ export interface QueueOptions<Name extends string = 'queue'> {
    */
   fairness?: boolean | undefined
   /**
-   * Relative shares of tenants, such as `{ gold: 3 }`. From 0.001 to 1000000. @default 1 for each
-   * tenant
+   * Relative shares of tenants, such as `{ gold: 3 }`. From 0.001 to 1000000. @default 1 each
    */
   weights?: Readonly<Record<string, number>> | undefined
   /**

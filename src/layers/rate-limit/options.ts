@@ -45,14 +45,14 @@ export interface LimitCostOptions {
 /** What `rateLimit()` limits, and what happens to calls above the limit. */
 export interface RateLimitSettings {
   /**
-   * Limits calls: a number per minute, a function that returns it, or an object. @default no limit
+   * Limits calls: a number per minute, a function that returns it, or an object. @default none
    */
   requests?: number | LimitPlan | LimitRateOptions | undefined
-  /** Limits tokens of input and output together, in the same forms. @default no limit */
+  /** Limits tokens of input and output together, in the same forms. @default none */
   tokens?: number | LimitPlan | LimitRateOptions | undefined
   /**
    * Limits the cost per window. Calls above it are rejected; none waits for the next window.
-   * @default no limit
+   * @default none
    */
   cost?: LimitCostOptions | undefined
   /**
@@ -96,7 +96,7 @@ export interface RateLimitOptions<Name extends string = 'rateLimit', Request = u
    * @default false
    */
   exact?: boolean | undefined
-  /** Counts the tokens of a request's input. @default the base's trait `weigh` */
+  /** Counts the tokens of a request's input. @default the base's `weigh` */
   countTokens?: ((request: Request) => number) | undefined
   /** The layer's name and its key in `stats()`. @default 'rateLimit' */
   name?: Name | undefined

@@ -38,7 +38,7 @@ export interface RetryOptions<Name extends string = 'retry'> {
    * Returns whether a complete answer is good enough; for the client it gets the JSON body. Not
    * called for streams, which have already started. A rejected answer is retried like a failure.
    * The last one is returned as it is, and caches do not store it. Must not change the answer.
-   * @default accepts every answer
+   * @default every answer
    */
   accept?: Accept['accept'] | undefined
   /** Called before each wait. An error it throws becomes a warning and changes nothing. */

@@ -25,12 +25,12 @@ export interface MeterLike {
 export interface InstrumentOptions {
   /** Tracer that creates the spans. @default the global one, even if its SDK is registered later */
   tracer?: TracerLike | undefined
-  /** Meter that creates the metrics. @default the global one at the time of `instrument()` */
+  /** Meter that creates the metrics. @default the global one, as it is when `instrument()` is called */
   meter?: MeterLike | undefined
   /**
    * Version of OpenTelemetry's naming conventions: the `current` one of 2026, the `previous` one,
    * or `both`.
-   * @default both for metrics, current for spans
+   * @default metrics 'both', spans 'current'
    */
   semconv?: 'current' | 'previous' | 'both' | undefined
   /** Whether spans contain prompts and answers. @default false */

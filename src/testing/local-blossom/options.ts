@@ -14,7 +14,7 @@ export interface LocalBlossomOptions {
   /**
    * The accepted API keys, as `Authorization: Bearer KEY` or `?key=KEY`. Other requests get a 401,
    * except for lists of models.
-   * @default accepts any key or none
+   * @default any key, or none
    */
   readonly keys?: readonly string[] | undefined
   /** Names of additional models, for every endpoint. @default [] */
@@ -33,7 +33,7 @@ export interface LocalBlossomOptions {
    * Limits generation requests to `limit` in any `intervalMs`, for all keys together, including
    * answers from the cache. Further requests get a 429 with `Retry-After` in whole seconds and the
    * exact `retryAfterSeconds` in the body.
-   * @default no limit
+   * @default none
    */
   readonly rate?: { readonly limit: number; readonly intervalMs: number } | undefined
   /**
