@@ -123,7 +123,7 @@ const MOST_ADAPTIVE = 200
 
 const choice = <Options>() =>
   rules.custom<Omit<Options, 'name'> | false, undefined>(
-    'an object of options, or false',
+    'an options object, or false',
     undefined,
     (value) =>
       value === false || (typeof value === 'object' && value !== null && !Array.isArray(value)),
@@ -157,6 +157,10 @@ const RULES = {
 export function standard<Options extends StandardOptions = Record<never, never>>(
   options?: Options & OnlyKnown<Options, StandardOptions>,
 ): StandardLayers<Options> {
+  if (typeof options === 'function')
+    throw new ConfigError(
+      'standard: options must be an object, got a function. To pass the layers themselves, call it and spread the list: use(...standard()).',
+    )
   const chosen = check('standard', options, RULES)
   const layers = [
     chosen.cache !== false && cache(over('cache', {}, chosen.cache)),
@@ -198,9 +202,13 @@ function over<Defaults extends object, Options extends object>(
   try {
     given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined)
   } catch {
-    throw new ConfigError(`standard: reading the options of "${layer}" threw.`)
+    throw new ConfigError(
+      `standard: reading the options of "${layer}" threw an error. Pass a plain object.`,
+    )
   }
   if (given.some(([name]) => name === 'name'))
-    throw new ConfigError(`standard: the layer "${layer}" cannot be renamed.`)
+    throw new ConfigError(
+      `standard: option "name" is not allowed for "${layer}"; its name is fixed.`,
+    )
   return { ...defaults, ...Object.fromEntries(given) } as Defaults & Options
 }

@@ -72,7 +72,7 @@ export function createBatches(blossom: BatchClient, options?: BatchesOptions): B
 function readOptions(options: BatchesOptions | undefined) {
   const checked = check<BatchesOptions>('createBatches', options, {
     shared: rules.custom<SharedState, undefined>(
-      'the state that redisShared() returns',
+      'the result of redisShared()',
       undefined,
       isSharedState,
     ),

@@ -67,7 +67,7 @@ export function base<Fn extends (request: never, context: Context) => unknown>(
   traits: TraitsOf<Fn>,
 ): Fn {
   if (typeof fn !== 'function')
-    throw new ConfigError('base: the base must be a function of one argument, the request.')
+    throw new ConfigError('base: the first argument must be a function that takes a request.')
   const checked = check('base', traits, RULES)
   const stated = Object.fromEntries(
     Object.entries(checked).filter(([, trait]) => trait !== undefined),
@@ -264,5 +264,5 @@ function divideArray(request: unknown, size: number) {
 
 function itemsOf(answer: unknown, count: number): unknown[] {
   if (Array.isArray(answer) && answer.length === count) return answer
-  throw new TypeError('A batched function must answer with an array, one item for each input.')
+  throw new TypeError('batcher: the function must return an array with exactly one item per input.')
 }

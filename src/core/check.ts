@@ -12,7 +12,8 @@ export interface Rule<T> {
 
 type Rules<T> = { readonly [K in keyof T]: Rule<T[K]> }
 
-const show = (value: unknown): string => {
+/** Describes a value in an error message: simple ones as they are, others by their type. */
+export const show = (value: unknown): string => {
   if (typeof value === 'string')
     return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
   if (
@@ -57,6 +58,10 @@ function isAccepted(value: unknown, rule: Rule<unknown>): boolean {
   }
 }
 
+/** Whether these are the rules of a layer, whose default name is its factory's. */
+const isLayer = (subject: string, { name }: { readonly name?: Rule<unknown> }): boolean =>
+  name?.fallback === subject
+
 /**
  * Checks `options` against `rules` and returns the values with defaults filled in. `undefined`
  * counts as absent. An unknown name is an error, so that no option is silently ignored.
@@ -76,13 +81,16 @@ export function check<T extends object>(
   if (options === undefined) options = {}
   if (typeof options !== 'object' || options === null || isArray(options)) {
     // A string here is most often an API key, which must not be shown.
-    throw fail(
-      `${subject}: options must be an object, got ${typeof options === 'string' ? 'a string' : show(options)}.`,
-    )
+    const got = typeof options === 'string' ? 'a string' : show(options)
+    const hint =
+      typeof options === 'function' && isLayer(subject, rules)
+        ? ` To pass the layer itself, call it: ${subject}().`
+        : ''
+    throw fail(`${subject}: options must be an object, got ${got}.${hint}`)
   }
   const names = namesOf(options)
   if (names === undefined)
-    throw fail(`${subject}: options must be an object, but reading its names threw.`)
+    throw fail(`${subject}: options must be a plain object; reading its keys threw an error.`)
   for (const key of names) {
     if (!Object.hasOwn(rules, key)) {
       throw fail(
@@ -98,7 +106,7 @@ export function check<T extends object>(
       value = (options as T)[key]
     } catch {
       throw fail(
-        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, but reading it threw.`,
+        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}; reading it threw an error.`,
       )
     }
     if (value === undefined && !rule.required) {
@@ -202,7 +210,7 @@ export const required = <T>(of: Rule<T | undefined>): Rule<T> =>
 /** A layer's name, which is its key in `stats()`. */
 export const layerName = <Name extends string>(fallback: string): Rule<Name> =>
   rule(
-    'a name of letters, digits, "-" and "_" that begins with a letter',
+    'a name of at most 64 letters, digits, "-" and "_" that starts with a letter',
     fallback,
     (value) => typeof value === 'string' && /^[A-Za-z][\w-]{0,63}$/.test(value),
   ) as Rule<Name>

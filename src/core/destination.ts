@@ -64,7 +64,7 @@ export class Destination {
       throw new ConfigError(`${what} must be ${EXPECTED}.`, { layer })
     const { client, ...options } = check<TargetOptions>(what, given, RULES)
     if (client === undefined && options.model === undefined)
-      throw new ConfigError(`${what} must name a model or a client.`, { layer })
+      throw new ConfigError(`${what} must have a model or a client.`, { layer })
     return new Destination(options, client && stackOf(client))
   }
 
@@ -77,7 +77,7 @@ export class Destination {
   checkBase(layer: string, { name, withModel }: BaseFacts): void {
     if (this.model === undefined || withModel !== undefined) return
     throw new ConfigError(
-      `${layer}: it names the model ${JSON.stringify(this.model)}, but ${name} has no trait withModel; state it in base(), or give a stack.`,
+      `${layer}: cannot use the model ${JSON.stringify(this.model)} because ${name} has no withModel trait. Add withModel with base(), or pass a client or stack instead.`,
       { layer },
     )
   }
@@ -106,8 +106,7 @@ export class Destination {
   }
 }
 
-const EXPECTED =
-  "a model's name, an object { model, client, endpoints }, a client, or what stack() returns"
+const EXPECTED = 'a model name, an object { model, client, endpoints }, a client, or a stack'
 
 const RULES = {
   model: text(undefined),
@@ -117,7 +116,7 @@ const RULES = {
     (value) => stackOf(value) !== undefined,
   ),
   endpoints: custom<readonly string[], undefined>(
-    'a list of paths, each beginning with "/"',
+    'a list of paths, each starting with "/"',
     undefined,
     (value) =>
       Array.isArray(value) && value.every((path) => typeof path === 'string' && path[0] === '/'),

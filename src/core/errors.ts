@@ -108,9 +108,7 @@ export class StackError extends Error {
    */
   static from(json: unknown): StackError {
     if (!isErrorJson(json))
-      throw new ValidationError(
-        'StackError.from: the argument must be what toJSON() of an error returned.',
-      )
+      throw new ValidationError("StackError.from: pass the result of an error's toJSON().")
     const { name, message, ...options } = json
     // Restores fields of subclasses too, such as `phase`. `instanceof` compares kinds.
     const fields = Object.entries(options).map(([field, value]) => [field, { value }])
@@ -174,9 +172,10 @@ const PHASE_WORDS: Record<TimeoutPhase, (ms: number) => string> = {
   total: (ms) => `The answer was not complete within ${ms} ms.`,
   'first-token': (ms) => `The stream's first token did not arrive within ${ms} ms.`,
   idle: (ms) => `The stream sent nothing for ${ms} ms.`,
-  queue: (ms) => `The call waited ${ms} ms for its turn and never ran.`,
+  queue: (ms) =>
+    `Rejected: the call waited ${ms} ms for its turn and never ran. Retry later, or allow a longer wait.`,
   read: (ms) =>
-    `Nobody began to read the stream within ${ms} ms, so it was ended; read it or call return().`,
+    `The stream was ended because nobody started to read it within ${ms} ms. Read it, or call return() if it is not needed.`,
 }
 
 /** A time limit passed before the answer was complete. Code `TIMEOUT`, status 504. */
@@ -227,8 +226,8 @@ export class QueueFullError extends StackError {
   ) {
     const sentence =
       lateMs === undefined
-        ? `Rejected: as many calls are waiting as maxWaiting allows (${limit}). Try again later, or raise maxWaiting.`
-        : `Rejected: with calls queued ahead (${limit}), this call would finish about ${Math.ceil(lateMs)} ms past its deadline. Try again after that time.`
+        ? `Rejected: the maximum number of waiting calls (maxWaiting: ${limit}) is reached. Retry later, or raise maxWaiting.`
+        : `Rejected: with ${limit} call${limit === 1 ? '' : 's'} queued ahead, this call would finish about ${Math.ceil(lateMs)} ms past its deadline. Retry after ${Math.ceil(lateMs)} ms.`
     super(sentence, { code: 'QUEUE_FULL', status: 503, refused: true, ...options })
     this.limit = limit
   }
@@ -243,8 +242,8 @@ export class BreakerOpenError extends StackError {
   constructor(retryAfter: number | undefined, options: { layer?: string | undefined } = {}) {
     const sentence =
       retryAfter === undefined
-        ? 'The breaker was opened by hand, so calls are refused until it is reset.'
-        : `Too many calls have failed, so calls are refused for another ${Math.ceil(retryAfter)} ms.`
+        ? 'Rejected: the circuit was opened with isolate(). Calls are rejected until reset().'
+        : `Rejected: the circuit is open because too many calls have failed. Retry after ${Math.ceil(retryAfter)} ms.`
     super(sentence, { code: 'BREAKER_OPEN', status: 503, refused: true, retryAfter, ...options })
   }
 }
@@ -253,7 +252,7 @@ export class BreakerOpenError extends StackError {
 export class ClosedError extends StackError {
   static override readonly kind: string = 'ClosedError'
   constructor(
-    message = 'The stack is closed; make a new one.',
+    message = 'The stack is closed. Create a new one.',
     { refused = true, layer }: { refused?: boolean | undefined; layer?: string | undefined } = {},
   ) {
     super(message, { code: 'CLOSED', status: 503, refused, layer })

@@ -15,7 +15,7 @@ export class OneShotBases {
   add(base: BaseFacts): void {
     this.#bases.add(base)
     warn(
-      `An answer of ${base.name} can be read only once (such as a Response, or an object with a stream in it), so it cannot be shared or cached: calls of this function bypass cache and dedupe. Return its content instead.`,
+      `${base.name} returned an answer that can be read only once (such as a Response, or an object that contains a stream). Such answers cannot be cached or shared, so calls of this function now bypass cache and dedupe. Return the content instead.`,
     )
   }
 }

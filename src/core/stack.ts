@@ -2,7 +2,7 @@ import { type Base, baseHandler, factsOf, withTraitsOf } from './base.js'
 import { Call } from './call/call.js'
 import { Running } from './call/running.js'
 import type { StackScope } from './call/settings.js'
-import { check, duration } from './check.js'
+import { check, duration, show } from './check.js'
 import { ClosedError, ConfigError } from './errors.js'
 import type { EventListener } from './events/index.js'
 import { LISTEN, Listeners } from './events/listeners.js'
@@ -66,7 +66,7 @@ export function composeStack<Request, Answer, Layers extends readonly unknown[]>
   groups: readonly (readonly LayerOf<Request, Answer>[])[],
 ): Stack<Request, Answer, Layers> {
   if (typeof fn !== 'function')
-    throw new ConfigError('stack: the base must be a function of one argument, the request.')
+    throw new ConfigError('stack: the first argument must be a function that takes a request.')
   const composed = new ComposedStack(fn, groups)
   const stack: Stack<Request, Answer, Layers> = Object.assign(composed.invoke as never, {
     stats: () => composed.stats() as never,
@@ -152,9 +152,10 @@ class ComposedStack<Request, Answer> {
     for (const { hooks } of last) if (hooks) runHook("A layer's drain()", () => hooks.drain())
     if (!(await running.emptied(timeoutMs))) {
       running.cut(
-        new ClosedError(`The stack was closed and the call was not done within ${timeoutMs} ms.`, {
-          refused: false,
-        }),
+        new ClosedError(
+          `The call was aborted: the stack was closed, and the call did not finish within ${timeoutMs} ms.`,
+          { refused: false },
+        ),
       )
       await running.emptied(CUT_GRACE_MS)
     }
@@ -166,7 +167,7 @@ class ComposedStack<Request, Answer> {
 function refuseClosed({ name, layer, hooks }: Entry): void {
   if (!ended.has(layer) || hooks?.close === undefined) return
   throw new ConfigError(
-    `stack: the ${name} layer was closed with its last stack; make a new one.`,
+    `stack: the ${name} layer is closed because its last stack was closed. Create a new layer.`,
     { layer: name },
   )
 }
@@ -179,21 +180,28 @@ function isLastUse({ layer }: Entry): boolean {
   return left === 0
 }
 
+const labelOf = ({ name }: { name?: string }): string => (name ? `${name} layer` : 'unnamed layer')
+
+function notALayer(given: unknown): ConfigError {
+  const got = show(given)
+  const hint = got === 'an array' ? ' Spread a list of layers: stack(fn, ...layers).' : ''
+  return new ConfigError(
+    `stack: a layer must be a function, such as retry() returns, got ${got}.${hint}`,
+  )
+}
+
 function nameLayers(groups: readonly (readonly object[])[]): Entry[] {
   const taken = new Set<string>()
   const seen = new Set<object>()
   let entries: Entry[] = []
   for (const group of groups) {
     const added = group.map((layer): Entry => {
-      if (typeof layer !== 'function')
-        throw new ConfigError(
-          'stack: a layer must be a function from handler to handler; call its factory, as in retry().',
-        )
+      if (typeof layer !== 'function') throw notALayer(layer)
       const { name: given } = layer as { name?: string }
       const wanted = given || 'layer'
       if (seen.has(layer))
         throw new ConfigError(
-          `stack: the same ${wanted} layer is listed twice; make a second one.`,
+          `stack: the same ${labelOf(layer)} is listed twice. Create a second one.`,
           { layer: wanted },
         )
       seen.add(layer)
@@ -212,11 +220,14 @@ function wrapped<Request, Answer>(
   next: Handler<Request, Answer>,
 ): Handler<Request, Answer> {
   const handler = (layer as LayerOf<Request, Answer>)(next)
-  if (typeof handler !== 'function')
+  if (typeof handler !== 'function') {
+    // The name in `stats()` shows the place of a layer without a name of its own.
+    const which = (layer as { name?: string }).name ? labelOf(layer) : `${labelOf(layer)} (${name})`
     throw new ConfigError(
-      `stack: the ${name} layer must give a handler, a function of the request and the context.`,
+      `stack: the ${which} must return a handler, a function (request, context).`,
       { layer: name },
     )
+  }
   return handler
 }
 

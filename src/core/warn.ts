@@ -40,11 +40,11 @@ export function watchHook(name: string, result: unknown): void {
 export function atOnce<T>(answer: T): T {
   if (!isThenable(answer)) return answer
   if (isPromise(answer)) answer.catch(() => {})
-  throw new TypeError('A callback must return its answer at once, not a promise.')
+  throw new TypeError('A callback must return its result synchronously, not a promise.')
 }
 
 /** Warns that a user's callback threw. */
 export function hookFailed(name: string, error: unknown): void {
   // Only the error's name, because its message may contain what a log must not.
-  warn(`${name} threw ${isError(error) ? error.name : typeof error}; the call went on.`)
+  warn(`${name} threw ${isError(error) ? error.name : typeof error}. The call continued.`)
 }

@@ -125,7 +125,7 @@ function putBack(root: object, path: readonly (string | number)[], what: string)
   for (const key of path.slice(0, -1)) at = own(at, key) as typeof at
   if (what === BARE) return void bare(own(at, last))
   if (what === BYTES) return put(at, last, Buffer.from(String(own(at, last)), 'base64'))
-  if (!Object.hasOwn(WORDS, what)) throw new TypeError('Unknown oddity.')
+  if (!Object.hasOwn(WORDS, what)) throw new TypeError('The entry lists an unknown kind of value.')
   const value = WORDS[what]
   // A `Keyv` may return live objects, which have kept the value.
   if (Object.hasOwn(at, last) && Object.is(at[last], value)) return
@@ -147,6 +147,7 @@ function bare(value: unknown): void {
 }
 
 function own(at: object, key: string | number): unknown {
-  if (!Object.hasOwn(at, key)) throw new TypeError('No such place.')
+  if (!Object.hasOwn(at, key))
+    throw new TypeError('The entry lists a path that it does not contain.')
   return (at as Record<string | number, unknown>)[key]
 }

@@ -102,7 +102,7 @@ export class Gate {
 /** The error of a call that cannot wait until its gate opens. */
 export function shutError(layer: string, opensAt: number): RateLimitError {
   const delayMs = opensAt - now()
-  const sentence = `Upstream limits calls: the next may begin in ${Math.ceil(delayMs)} ms, too late for this one; try again then.`
+  const sentence = `Rejected: upstream is limiting calls, and the next one may start in ${Math.ceil(delayMs)} ms, too late for this call. Retry after ${Math.ceil(delayMs)} ms.`
   return new RateLimitError(sentence, { layer, refused: true, retryAfter: delayMs })
 }
 

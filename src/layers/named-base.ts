@@ -13,7 +13,7 @@ export const checkNamed =
   ({ sharedScope }: BaseFacts): void => {
     if (sharedScope !== undefined) return
     throw new ConfigError(
-      `${layer}: with ${when}, the function needs a name, as in base(fn, { name: "ask" })${or}; otherwise it could be served the answers of another function.`,
+      `${layer}: with ${when}, the function needs a name, as in base(fn, { name: "ask" })${or}. Otherwise it could get the stored answers of another function.`,
       { layer },
     )
   }

@@ -82,9 +82,12 @@ export function timeout<const Name extends string = 'timeout'>(
   })
   const { ms, streamMs, firstTokenMs, idleMs, name } = checked
   if ([ms, streamMs, firstTokenMs, idleMs].every((limit) => limit === undefined))
-    throw new ConfigError('timeout: one of ms, streamMs, firstTokenMs or idleMs is required.', {
-      layer: 'timeout',
-    })
+    throw new ConfigError(
+      'timeout: give at least one of the options "ms", "streamMs", "firstTokenMs" and "idleMs".',
+      {
+        layer: 'timeout',
+      },
+    )
   const limits = new Limits(name, ms, streamMs, firstTokenMs, idleMs)
   return defineLayer({
     name,

@@ -67,7 +67,7 @@ export abstract class WaitingCall extends Link implements Expiring, AbortListene
   abort(): void {
     const { cancel } = this.context
     if (!cancel.aborted) {
-      const sentence = 'The stack was closed while the call waited for its turn.'
+      const sentence = 'Rejected: the stack was closed while the call was waiting for its turn.'
       this.refuse(new ClosedError(sentence, { layer: this.layer }))
     } else if (cancel.reason instanceof TimeoutError) this.#tooLate(cancel.reason)
     else this.refuse(cancel.reason)

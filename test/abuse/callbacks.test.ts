@@ -301,7 +301,7 @@ describe('a callback that gives a promise', () => {
     // Each text is told once in a process.
     vi.resetModules()
     await run(await import('../../src/index.js'), async () => true)
-    expect(warnings).toEqual([`${name} threw TypeError; the call went on.`])
+    expect(warnings).toEqual([`${name} threw TypeError. The call continued.`])
   })
 })
 

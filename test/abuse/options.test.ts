@@ -263,7 +263,7 @@ describe.each(Object.keys(factories))('%s', (name) => {
     const [option = ''] = optionsOf(name)
     const guarded = Object.defineProperty({}, option, { get: refusing, enumerable: true })
     expect(refusal(() => make(guarded)).message).toMatch(
-      new RegExp(`^${name}: option "${option}" must be .+, but reading it threw\\.$`),
+      new RegExp(`^${name}: option "${option}" must be .+; reading it threw an error\\.$`),
     )
   })
 

@@ -252,4 +252,4 @@ export const circles: readonly Circle[] = [
 export const EXPECTED_WARNINGS: readonly string[] = [
   'retry: onRetry()',
   'breaker: onStateChange()',
-].map((hook) => `BlossomStackWarning: ${hook} threw Error; the call went on.`)
+].map((hook) => `BlossomStackWarning: ${hook} threw Error. The call continued.`)

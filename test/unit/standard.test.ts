@@ -179,17 +179,21 @@ describe('standard', () => {
   })
 
   it.each([
-    ['true', { cache: true }, 'option "cache" must be an object of options, or false, got true.'],
-    ['a number', { queue: 5 }, 'option "queue" must be an object of options, or false, got 5.'],
-    ['a list', { retry: [] }, 'option "retry" must be an object of options, or false'],
-    ['null', { pool: null }, 'option "pool" must be an object of options, or false, got null.'],
+    ['true', { cache: true }, 'option "cache" must be an options object, or false, got true.'],
+    ['a number', { queue: 5 }, 'option "queue" must be an options object, or false, got 5.'],
+    ['a list', { retry: [] }, 'option "retry" must be an options object, or false'],
+    ['null', { pool: null }, 'option "pool" must be an options object, or false, got null.'],
     [
       'an unknown layer',
       { batcher: {} },
       'option "batcher" is unknown; expected one of cache, dedupe,',
     ],
     ['a layer in place of the options', () => {}, 'options must be an object'],
-    ['another name', { queue: { name: 'slots' } }, 'the layer "queue" cannot be renamed.'],
+    [
+      'another name',
+      { queue: { name: 'slots' } },
+      'option "name" is not allowed for "queue"; its name is fixed.',
+    ],
   ])('refuses %s', (_, options, sentence) => {
     expect(() => standard(options as never)).toThrow(
       expect.objectContaining({
@@ -207,6 +211,14 @@ describe('standard', () => {
     expect(() => standard({ [name]: options } as never)).toThrow(sentence)
   })
 
+  it('says to call and to spread it when it is passed as a layer', () => {
+    expect(() =>
+      createBlossom({ apiKey: 'sk_test' })
+        .use(standard as never)
+        .describe(),
+    ).toThrow('call it and spread the list: use(...standard()).')
+  })
+
   it('refuses options that cannot be read', () => {
     const unreadable = new Proxy(
       {},
@@ -217,7 +229,7 @@ describe('standard', () => {
       },
     )
     expect(() => standard({ queue: unreadable })).toThrow(
-      'standard: reading the options of "queue" threw.',
+      'standard: reading the options of "queue" threw an error. Pass a plain object.',
     )
     expect(() => standard(unreadable)).toThrow(expect.objectContaining({ code: 'CONFIG' }))
   })

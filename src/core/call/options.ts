@@ -68,7 +68,7 @@ function read(options: CallOptions): CallOptions | Context {
     isSignal(options)
   ) {
     return refuse(
-      'The second argument of a call must be an object of options: { signal, timeoutMs, deadline, … }.',
+      'The second argument of a call must be an options object: { signal, timeoutMs, deadline, … }.',
     )
   }
   if (isContext(options)) return options
@@ -94,7 +94,7 @@ function readSafely(options: CallOptions): CallOptions | Context {
     return read(options)
   } catch (error) {
     if (error instanceof ValidationError) throw error
-    return refuse('Call options could not be read: a getter threw.')
+    return refuse('Call options could not be read because a getter threw. Pass a plain object.')
   }
 }
 
@@ -112,17 +112,19 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
   let limitMs = Number.POSITIVE_INFINITY
   if (timeoutMs !== undefined) {
     if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > YEAR_MS) {
-      refuse('Call option "timeoutMs" must be a number of milliseconds above 0 and within a year.')
+      refuse('Call option "timeoutMs" must be a number of milliseconds above 0 and at most a year.')
     }
     until = now() + timeoutMs
     limitMs = timeoutMs
   }
   if (deadline !== undefined && deadline !== Number.POSITIVE_INFINITY) {
     if (typeof deadline !== 'number' || Number.isNaN(deadline))
-      refuse('Call option "deadline" must be a moment on the performance.now() clock.')
+      refuse(
+        'Call option "deadline" must be a time on the performance.now() clock, in milliseconds.',
+      )
     if (deadline > now() + YEAR_MS) {
       refuse(
-        'Call option "deadline" lies more than a year ahead: it counts on the performance.now() clock, not on Date.now().',
+        'Call option "deadline" is more than a year ahead. Use performance.now() + ms, not Date.now() + ms.',
       )
     }
     if (deadline < until) {
@@ -133,7 +135,7 @@ export function readOptions(given: CallOptions | Context): CheckedOptions {
   if (priority !== undefined && !Number.isFinite(priority))
     refuse('Call option "priority" must be a finite number.')
   if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
-    refuse('Call option "tenant" must be a string that is not empty.')
+    refuse('Call option "tenant" must be a non-empty string.')
   if (cache !== undefined && cache !== 'default' && cache !== 'reload' && cache !== 'no-store') {
     refuse('Call option "cache" must be "default", "reload" or "no-store".')
   }

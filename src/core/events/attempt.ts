@@ -80,7 +80,7 @@ export class Attempt {
     const headers: string[] = []
     const { id } = this.#owner
     for (const carrier of carriers)
-      runHook('A tracer', () => {
+      runHook('A tracing hook', () => {
         headers.push(...carrier.sent(id, this.#number, { method, origin }))
       })
     return headers
@@ -145,7 +145,7 @@ export class Attempt {
       report.finishReason = nameIn(said.finishReason) ?? report.finishReason
     }
     for (const carrier of carriers)
-      runHook('A tracer', () => carrier.came(id, this.#number, part, isChunk))
+      runHook('A tracing hook', () => carrier.came(id, this.#number, part, isChunk))
   }
 }
 

@@ -48,7 +48,7 @@ function runIn<T>(carrier: Carrier, call: string, attempt: number, work: () => T
     })
   } catch (error) {
     if (hasRun) throw error
-    hookFailed('A tracer', error)
+    hookFailed('A tracing hook', error)
     return work()
   }
 }

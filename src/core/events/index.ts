@@ -287,7 +287,7 @@ export type EventListener = (event: StackEvent) => void
  */
 export function onEvent(listener: EventListener): () => void {
   if (typeof listener !== 'function')
-    throw new ConfigError('onEvent: the listener must be a function of one argument, the event.')
+    throw new ConfigError('onEvent: the listener must be a function that takes an event.')
   const guarded = (event: unknown) => runHook('onEvent()', () => listener(event as StackEvent))
   for (const { name } of Object.values(channels)) subscribe(name, guarded)
   return () => {

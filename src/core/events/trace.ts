@@ -112,14 +112,15 @@ export class Trace implements AttemptOwner {
   begin(): void {
     const { parent } = this.#message
     this.#emit('call:start', { parent, attempt: this.#within, ...this.asked }, this.startedAt)
-    for (const carrier of carriers) runHook('A tracer', () => carrier.asked(this.id, this.request))
+    for (const carrier of carriers)
+      runHook('A tracing hook', () => carrier.asked(this.id, this.request))
   }
 
   /** The id of the call's trace in a tracer. */
   get traceId(): string | undefined {
     let id: string | undefined
     for (const carrier of carriers)
-      runHook('A tracer', () => {
+      runHook('A tracing hook', () => {
         id ??= carrier.traceIdOf(this.id)
       })
     return id

@@ -441,7 +441,8 @@ export class Log<T> {
   #awaitSlowest(): void {
     this.#stall ??= new Timer(STALL_MS, () => {
       this.#stall = undefined
-      const sentence = 'The stream is shared with a faster reader and this one fell too far behind.'
+      const sentence =
+        "This reader was cut off: it fell too far behind a faster reader of the same shared stream. Read faster, or make the call with cache: 'no-store'."
       for (const cursor of this.#cursors) {
         if (!this.#isBehind(cursor)) continue
         const details = { code: 'STREAM', status: 502, layer: this.#sharing?.layer } as const

@@ -59,7 +59,9 @@ class IterableSource implements StreamSource {
   readonly #took = (result: IteratorResult<unknown>): void => {
     this.#isPulling = false
     if (typeof result !== 'object' || result === null)
-      this.log?.fail(new TypeError('The next() of an iterator returned no result object.'))
+      this.log?.fail(
+        new TypeError("The iterator's next() did not return an object { done, value }."),
+      )
     else if (result.done) this.log?.end()
     else this.log?.push(result.value)
   }

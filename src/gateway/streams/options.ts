@@ -47,7 +47,7 @@ export function readStreamsOptions(
   if (given === false) return undefined
   return check<CheckedStreamsOptions>(SUBJECT, given === true ? undefined : given, {
     shared: rules.custom<SharedState, undefined>(
-      'the state that redisShared() returns',
+      'the result of redisShared()',
       undefined,
       isSharedState,
     ),

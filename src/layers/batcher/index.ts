@@ -45,8 +45,8 @@ export function batcher<const Name extends string = 'batcher'>(
     name,
     kind: 'batcher',
     outside: {
-      queue: 'every input holds a slot while its batch fills; put batcher outside.',
-      pool: 'every input holds a connection while its batch fills; put batcher outside.',
+      queue: 'every input holds a slot while its batch fills. Move batcher outside.',
+      pool: 'every input holds a connection while its batch fills. Move batcher outside.',
     },
     wrap: <Request, Answer>(next: Handler<Request, Answer>): Handler<Request, Answer> => {
       // One per stack, because calls to different bases cannot be merged.

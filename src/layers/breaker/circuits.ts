@@ -213,7 +213,7 @@ export class Circuits<Request> {
   #checkKey(method: string, key: string | undefined): void {
     if (key === undefined || this.#only === undefined) return
     const { name } = this.#options
-    const sentence = `${name}: ${method}() takes no key, as all calls share one circuit.`
+    const sentence = `${name}: ${method}() takes no key because all calls share one circuit. Set the option "key" to use several.`
     throw new ConfigError(sentence, { layer: name })
   }
 

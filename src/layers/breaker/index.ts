@@ -145,14 +145,14 @@ const share = <Default>(fallback: Default) =>
   )
 
 const SNAPSHOT = rules.custom<BreakerSnapshot, undefined>(
-  'what exportState() has returned',
+  'the result of exportState()',
   undefined,
   isSnapshot,
 )
 
 const OUTSIDE = {
-  queue: 'a call waits for a slot before it learns that the breaker is open; put breaker outside.',
-  pool: 'a call waits for a connection before it learns that the breaker is open; put breaker outside.',
+  queue: 'a call waits for a slot before an open breaker rejects it. Move breaker outside.',
+  pool: 'a call waits for a connection before an open breaker rejects it. Move breaker outside.',
 }
 
 /**
@@ -190,7 +190,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
       onStateChange: rules.callback<NonNullable<BreakerOptions['onStateChange']>>(),
       initialState: SNAPSHOT,
       shared: rules.custom<SharedState, undefined>(
-        'what redisShared() returns',
+        'the result of redisShared()',
         undefined,
         isSharedState,
       ),
@@ -198,7 +198,7 @@ export function breaker<const Name extends string = 'breaker', Request = unknown
     },
   )
   if (slowRate !== undefined && slowMs === undefined)
-    throw new ConfigError('breaker: option "slowRate" needs "slowMs".', { layer: 'breaker' })
+    throw new ConfigError('breaker: option "slowRate" requires "slowMs".', { layer: 'breaker' })
   const circuits = new Circuits<Request>({
     ...checked,
     shared: shared?.circuits(checked.name),
@@ -229,7 +229,8 @@ function resetTime(resetMs: (openings: number) => number): (openings: number) =>
   return (openings) => {
     try {
       const ms = atOnce(resetMs(openings))
-      if (typeof ms !== 'number' || Number.isNaN(ms)) throw new TypeError('It is no duration.')
+      if (typeof ms !== 'number' || Number.isNaN(ms))
+        throw new TypeError('resetMs() must return a number of milliseconds.')
       return Math.min(LONGEST_MS, Math.max(1, ms))
     } catch (error) {
       hookFailed('breaker: resetMs()', error)

@@ -191,7 +191,7 @@ export class AnswerCache {
       if (chunks === undefined) return NOT_SERVED
       return streamOver(chunks, undefined, { cancel: context.cancel, unreadMs })
     } catch (error) {
-      hookFailed('cache: reading a stored answer', error)
+      hookFailed('cache: reading a stored entry', error)
       return NOT_SERVED
     }
   }

@@ -94,7 +94,7 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     store: rules.custom<CacheStore, undefined>('a Keyv, a Keyv store or a Map', undefined, isStore),
     storeTimeoutMs: rules.duration(250),
     shared: rules.custom<SharedState, undefined>(
-      'what redisShared() returns',
+      'the result of redisShared()',
       undefined,
       isSharedState,
     ),
@@ -103,7 +103,9 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
   })
   const { ttlMs, staleMs, maxBytes, store, shared, name } = checked
   if (store !== undefined && shared !== undefined)
-    throw new ConfigError('cache: give either store or shared, not both.', { layer: name })
+    throw new ConfigError('cache: use either option "store" or option "shared", not both.', {
+      layer: name,
+    })
   const isOutside = store !== undefined || shared !== undefined
   const answers = new AnswerCache({
     name,
@@ -119,15 +121,16 @@ export function cache<const Name extends string = 'cache', Request = unknown>(
     kind: 'cache',
     shared,
     outside: {
-      queue: 'a hit waits for a slot and holds it; put cache outside.',
-      pool: 'a hit waits for a connection and holds it; put cache outside.',
-      rateLimit: 'a hit is counted and may wait, though it costs nothing; put cache outside.',
-      breaker: 'hits are refused while the breaker is open; put cache outside.',
-      batcher: 'inputs are looked up by the batch, never one by one; put cache outside.',
+      queue: 'a cache hit waits for a slot and holds it. Move cache outside.',
+      pool: 'a cache hit waits for a connection and holds it. Move cache outside.',
+      rateLimit:
+        'a cache hit counts against the limit and may wait, although it costs nothing. Move cache outside.',
+      breaker: 'cache hits are rejected while the breaker is open. Move cache outside.',
+      batcher: 'the cache sees only whole batches, never single inputs. Move cache outside.',
     },
     checkBase:
       isOutside && checked.key === undefined
-        ? checkNamed('cache', 'a store, or shared', ', or a key')
+        ? checkNamed('cache', 'option "store" or "shared"', ', or a key')
         : undefined,
     wrap: (next) => (request, context) => answers.answer(next, request, context),
     stats: () => answers.stats(),

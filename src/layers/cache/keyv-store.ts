@@ -108,6 +108,6 @@ export class KeyvStore implements EntryStore {
 
 function storeFailed(): void {
   warn(
-    'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.',
+    'cache: the store failed or did not answer in time. Calls go upstream until it answers again.',
   )
 }

@@ -61,7 +61,7 @@ export function dedupe<const Name extends string = 'dedupe'>(
 ): Layer<Name, DedupeStats> {
   const { name, shared } = check('dedupe', options, {
     shared: rules.custom<SharedState, undefined>(
-      'what redisShared() returns',
+      'the result of redisShared()',
       undefined,
       isSharedState,
     ),
@@ -73,13 +73,12 @@ export function dedupe<const Name extends string = 'dedupe'>(
     kind: 'dedupe',
     shared,
     outside: {
-      queue:
-        'each caller that joins holds a slot while it waits for the first; put dedupe outside.',
+      queue: 'a call that joins another holds a slot while it waits. Move dedupe outside.',
       rateLimit:
-        'each caller that joins is counted, though only the first costs anything; put dedupe outside.',
-      pool: 'each caller that joins holds a connection while it waits for the first; put dedupe outside.',
+        'a call that joins another counts against the limit, although only the first one costs anything. Move dedupe outside.',
+      pool: 'a call that joins another holds a connection while it waits. Move dedupe outside.',
     },
-    checkBase: shared && checkNamed('dedupe', 'shared'),
+    checkBase: shared && checkNamed('dedupe', 'option "shared"'),
     wrap: (next) => dedupes.wrap(next),
     stats: () => ({ ...dedupes.stats }),
   })

@@ -88,10 +88,10 @@ class LogSource implements StreamSource {
 
 /** The error when the rest of the answer will not arrive. */
 function ownerLost(layer: string): StackError {
-  const cause = Object.assign(new Error('The log of the stream was not written to its end.'), {
+  const cause = Object.assign(new Error('The shared log of the stream ended early.'), {
     code: 'OWNER_LOST',
   })
   const message =
-    'The process that received this answer for several others is gone, or cannot be followed. Repeat the call.'
+    'The stream broke: the process that received this shared answer has stopped or is unreachable. Retry the call.'
   return new StackError(message, { code: 'STREAM', status: 502, layer, cause })
 }

@@ -123,7 +123,7 @@ class ValueCandidate implements Candidate {
 
   #declined(): typeof DECLINED {
     warn(
-      `fallback: what the function of candidate ${this.place} gave is no answer to some requests, so it was left out for these.`,
+      `fallback: the function of candidate ${this.place} returned a value that is not a valid answer to the request, so the candidate was skipped. Return a value in the form of the answer.`,
     )
     return DECLINED
   }
@@ -144,6 +144,8 @@ function readCandidate(place: number, given: unknown): Candidate {
   if (typeof given !== 'function' || stackOf(given) !== undefined)
     return new TargetCandidate(place, Destination.read('fallback', what, given))
   if ('hooks' in given)
-    throw new ConfigError(`${what} is a layer; give a stack that has it.`, { layer: 'fallback' })
+    throw new ConfigError(`${what} is a layer. Pass a stack that contains it.`, {
+      layer: 'fallback',
+    })
   return new ValueCandidate(place, given as ValueFunction)
 }

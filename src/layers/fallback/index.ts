@@ -93,11 +93,12 @@ export function fallback<const Name extends string = 'fallback', Request = unkno
     name,
     kind: 'fallback',
     outside: {
-      retry: 'all candidates are asked before anything is repeated; put fallback outside.',
-      hedge: 'each of the two tries asks all candidates; put fallback outside.',
-      breaker: 'the circuit of the first model decides for all candidates; put fallback outside.',
-      queue: 'all candidates are asked in one slot; put fallback outside.',
-      pool: 'all candidates are asked over one connection; put fallback outside.',
+      retry: 'every retry asks all candidates. Move fallback outside.',
+      hedge: 'each of the two tries asks all candidates. Move fallback outside.',
+      breaker:
+        'the circuit of the requested model decides for all candidates. Move fallback outside.',
+      queue: 'all candidates share one slot. Move fallback outside.',
+      pool: 'all candidates share one connection. Move fallback outside.',
     },
     checkBase: (base) => {
       for (const candidate of candidates) candidate.checkBase(name, base)

@@ -101,9 +101,9 @@ export function hedge<const Name extends string = 'hedge'>(
     name: checked.name,
     kind: 'hedge',
     outside: {
-      breaker: 'a second try says nothing about the circuit of the first; put hedge outside.',
-      queue: 'both tries share one slot, and nobody sees who waits; put hedge outside.',
-      pool: 'both tries share one connection; put hedge outside.',
+      breaker: 'both tries count as one call for the breaker. Move hedge outside.',
+      queue: 'both tries share one slot. Move hedge outside.',
+      pool: 'both tries share one connection. Move hedge outside.',
     },
     checkBase: (base) => {
       for (const target of targets) target.checkBase(checked.name, base)

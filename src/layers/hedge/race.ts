@@ -255,4 +255,4 @@ class Race<Request, Answer> implements Expiring {
 }
 
 const lostRace = () =>
-  new DOMException('Aborted: the other try of this call has answered first.', 'AbortError')
+  new DOMException('Aborted: the other try of this call answered first.', 'AbortError')

@@ -5,7 +5,7 @@ import type { PoolMember } from './member.js'
 export function checkMember(member: PoolMember): PoolMember {
   // It may be a bare API key, which must not be shown.
   if (typeof member !== 'object')
-    throw new ConfigError('pool: a member must be an object { apiKey, baseURL, weight }.', {
+    throw new ConfigError('pool: each member must be an object { apiKey, baseURL, weight }.', {
       layer: 'pool',
     })
   return check<PoolMember>('pool', member, {

@@ -151,7 +151,7 @@ export function queue<const Name extends string = 'queue'>(
     ),
     gate: rules.oneOf(['member', 'model'], 'member' as const),
     shared: rules.custom<SharedState, undefined>(
-      'what redisShared() returns',
+      'the result of redisShared()',
       undefined,
       isSharedState,
     ),
@@ -160,7 +160,7 @@ export function queue<const Name extends string = 'queue'>(
   const fail = (sentence: string) => new ConfigError(sentence, { layer: checked.name })
   const checkShared = (concurrency: Concurrency) => {
     if (shared === undefined || typeof concurrency === 'number') return
-    throw fail('queue: with "shared" option "concurrency" must be a number.')
+    throw fail('queue: with "shared", option "concurrency" must be a number.')
   }
   checkShared(checked.concurrency)
   const calls = new CallQueue({
@@ -172,7 +172,7 @@ export function queue<const Name extends string = 'queue'>(
     name: checked.name,
     kind: 'queue',
     shared,
-    outside: { pool: 'a call that waits in the queue holds a connection; put queue outside.' },
+    outside: { pool: 'a call that waits in the queue holds a connection. Move queue outside.' },
     wrap: (next) => (request, context) => calls.run(next, request, context),
     stats: () => calls.stats(),
   })

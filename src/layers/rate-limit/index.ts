@@ -81,7 +81,7 @@ export function rateLimit<const Name extends string = 'rateLimit', Request = unk
       rules.callback<Extract<RateLimitOptions['by'], (...asked: never[]) => unknown>>(),
     ),
     shared: rules.custom<SharedState, undefined>(
-      'what redisShared() returns',
+      'the result of redisShared()',
       undefined,
       isSharedState,
     ),
@@ -92,9 +92,12 @@ export function rateLimit<const Name extends string = 'rateLimit', Request = unk
   const { name, by, mode, shared } = checked
   const limits = readLimits(checked)
   if (Object.values(limits).every((limit) => limit === undefined))
-    throw new ConfigError('rateLimit: one of requests, tokens or cost is required.', {
-      layer: 'rateLimit',
-    })
+    throw new ConfigError(
+      'rateLimit: give at least one of the options "requests", "tokens" and "cost".',
+      {
+        layer: 'rateLimit',
+      },
+    )
   const store = storeOf(checked)
   const all = new RateLimits({ ...checked, ...limits, by: by as By }, store)
   const layer = defineLayer({
@@ -127,7 +130,7 @@ function storeOf(options: {
 }
 
 const HOLDS_CONNECTION =
-  'a call that waits for its limit holds a connection; put rateLimit outside.'
+  'a call that waits for its limit holds a connection. Move rateLimit outside.'
 
 /** What goes wrong when calls wait inside other layers. */
 const WAITS = {
@@ -136,6 +139,6 @@ const WAITS = {
   forKeys: {
     pool: HOLDS_CONNECTION,
     queue:
-      'a call that waits for its limit holds a slot that others could use; put rateLimit outside.',
+      'a call that waits for its limit holds a slot that others could use. Move rateLimit outside.',
   },
 } as const

@@ -150,7 +150,7 @@ function planned(name: string, plan: LimitPlan, key: string, context: Context): 
     const limit = atOnce(plan(key, context))
     if (limit === Number.POSITIVE_INFINITY) return undefined
     if (isAmount(limit)) return countable(limit)
-    throw new TypeError('A limit must be a number of at least 0.')
+    throw new TypeError('limit() must return a number of at least 0.')
   } catch (error) {
     hookFailed(`rateLimit: ${name}.limit()`, error)
     return undefined

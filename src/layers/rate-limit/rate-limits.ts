@@ -234,14 +234,14 @@ function keyOf(by: By, request: unknown, context: Context): string | undefined {
   if (by === 'tenant') {
     if (context.tenant === undefined)
       warn(
-        'rateLimit: calls without a tenant share one limit; set the option by, or a tenant for each call.',
+        'rateLimit: calls without a tenant share one limit. Pass "tenant" with each call, or set option "by".',
       )
     return context.tenant ?? ''
   }
   try {
     const key = atOnce(by(request, context))
     if (key === undefined || typeof key === 'string') return key
-    throw new TypeError('by() must give a string or undefined.')
+    throw new TypeError('by() must return a string or undefined.')
   } catch (error) {
     hookFailed('rateLimit: by()', error)
     // If calls cannot be distinguished they share one limit, rather than having none.

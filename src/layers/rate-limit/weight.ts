@@ -93,7 +93,7 @@ function counted(count: Scales['countTokens'], request: unknown): number | undef
   try {
     const tokens = atOnce(count(request))
     if (isAmount(tokens)) return tokens
-    throw new TypeError('countTokens() must give a number of at least 0.')
+    throw new TypeError('countTokens() must return a number of at least 0.')
   } catch (error) {
     hookFailed('rateLimit: countTokens()', error)
     return undefined

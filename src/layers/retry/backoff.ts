@@ -33,7 +33,7 @@ export function jitterFrom(random: (() => number) | undefined): () => number {
     try {
       const drawn = atOnce(random())
       if (drawn >= 0 && drawn <= 1) return drawn
-      throw new RangeError('random() must give a number from 0 to below 1.')
+      throw new RangeError('random() must return a number from 0 to below 1.')
     } catch (error) {
       hookFailed('retry: random()', error)
       return Math.random()

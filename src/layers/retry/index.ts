@@ -98,9 +98,9 @@ export function retry<const Name extends string = 'retry'>(
     name: checked.name,
     kind: 'retry',
     outside: {
-      hedge: 'each of the two tries is repeated by itself; put retry outside.',
-      queue: 'a call in backoff holds its slot; put retry outside.',
-      pool: 'a call in backoff holds its connection; put retry outside.',
+      hedge: 'each of the two tries is retried separately. Move retry outside.',
+      queue: 'a call holds its slot while it waits to retry. Move retry outside.',
+      pool: 'a call holds its connection while it waits to retry. Move retry outside.',
     },
     wrap: (next) => (request, context) => new Attempts(policy, next, request, context).run(),
     stats: () => ({ ...policy.stats }),

@@ -5,7 +5,7 @@ export class RefusedAnswer extends StackError {
   declare readonly answer: unknown
 
   constructor(answer: unknown, layer: string) {
-    super('The answer was refused by accept().', {
+    super('The answer was rejected by accept().', {
       code: 'PROTOCOL',
       status: 502,
       retryable: true,

@@ -53,7 +53,7 @@ export class Tracing implements Carrier {
     const calls = [...this.#calls.values()]
     this.#calls.clear()
     for (const call of calls)
-      runHook('A tracer', () => {
+      runHook('A tracing hook', () => {
         for (const { span } of call.attempts.values()) span.end()
         if (!call.hasEnded) call.span.end()
       })

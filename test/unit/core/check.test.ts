@@ -153,7 +153,7 @@ describe('check', () => {
       },
     }
     expect(sentence(() => read(options))).toBe(
-      'retry: option "retries" must be an integer of at least 1, but reading it threw.',
+      'retry: option "retries" must be an integer of at least 1; reading it threw an error.',
     )
   })
 
@@ -213,7 +213,7 @@ describe('rules', () => {
     (name) => {
       expect(
         sentence(() => check('timeout', { name }, { name: rules.layerName('timeout') })),
-      ).toContain('begins with a letter')
+      ).toContain('starts with a letter')
     },
   )
 

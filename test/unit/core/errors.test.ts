@@ -306,7 +306,7 @@ describe('TimeoutError', () => {
     ['first-token', /first token did not arrive within 1500 ms/, true, false],
     ['idle', /sent nothing for 1500 ms/, true, false],
     ['queue', /waited 1500 ms for its turn/, false, true],
-    ['read', /Nobody began to read the stream within 1500 ms/, false, false],
+    ['read', /nobody started to read it within 1500 ms/, false, false],
   ] as const)('tells phase %s and how long', (phase, sentence, retryable, refused) => {
     const error = new TimeoutError(1499.6, { phase })
     expect(error.message).toMatch(sentence)
@@ -325,7 +325,7 @@ describe('QueueFullError', () => {
   it('tells the limit', () => {
     const error = new QueueFullError(10, { retryAfter: 40, layer: 'queue' })
     expect(error).toMatchObject({ limit: 10, retryAfter: 40, layer: 'queue' })
-    expect(error.message).toContain('maxWaiting allows (10)')
+    expect(error.message).toContain('(maxWaiting: 10) is reached')
   })
 })
 

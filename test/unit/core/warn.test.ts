@@ -38,9 +38,9 @@ describe('runHook', () => {
     })
     await turn()
     expect(warnings).toEqual([
-      'onRetry() threw SyncHook; the call went on.',
-      'onRetry() threw string; the call went on.',
-      'onRetry() threw AsyncHook; the call went on.',
+      'onRetry() threw SyncHook. The call continued.',
+      'onRetry() threw string. The call continued.',
+      'onRetry() threw AsyncHook. The call continued.',
     ])
   })
 
@@ -57,6 +57,6 @@ describe('hookFailed', () => {
   it('names the hook', () => {
     const warnings = catchWarnings()
     hookFailed('onStateChange()', new RangeError('x'))
-    expect(warnings).toEqual(['onStateChange() threw RangeError; the call went on.'])
+    expect(warnings).toEqual(['onStateChange() threw RangeError. The call continued.'])
   })
 })

@@ -84,7 +84,9 @@ describe.each(kinds)('%s', (_, make, read) => {
     open()
     const both = stack(ask, cache(), dedupe())
     for (let i = 0; i < 3; i++) await read((await both('q')) as never)
-    expect(warnings).toEqual([expect.stringMatching(/^An answer of ask can be read only once/)])
+    expect(warnings).toEqual([
+      expect.stringMatching(/^ask returned an answer that can be read only once/),
+    ])
   })
 })
 

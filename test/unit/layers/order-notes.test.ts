@@ -59,7 +59,7 @@ describe('describe', () => {
       expect(first).not.toHaveProperty('note')
       if (ODD[outer]?.includes(inner)) {
         expect(second!.note).toMatch(
-          new RegExp(`^${inner} is inside ${outer}: .+; put ${inner} outside\\.$`),
+          new RegExp(`^${inner} is inside ${outer}: .+\\. Move ${inner} outside\\.$`),
         )
       } else expect(second).not.toHaveProperty('note')
     },
@@ -75,7 +75,7 @@ describe('describe', () => {
     expect(notes).toEqual([
       undefined,
       isOdd
-        ? 'rateLimit is inside queue: a call that waits for its limit holds a slot that others could use; put rateLimit outside.'
+        ? 'rateLimit is inside queue: a call that waits for its limit holds a slot that others could use. Move rateLimit outside.'
         : undefined,
     ])
   })
@@ -88,7 +88,7 @@ describe('describe', () => {
   it('says that a limit for all calls holds connections', () => {
     const [, inner] = describeOf(pool(), rateLimit({ requests: 60, by: 'all' }))
     expect(inner?.note).toBe(
-      'rateLimit is inside pool: a call that waits for its limit holds a connection; put rateLimit outside.',
+      'rateLimit is inside pool: a call that waits for its limit holds a connection. Move rateLimit outside.',
     )
   })
 
@@ -110,7 +110,7 @@ describe('describe', () => {
     ).filter(({ name }) => name !== 'timeout')
     expect(second).toMatchObject({
       name: 'memory',
-      note: expect.stringMatching(/^memory is inside bulkhead: a hit waits for a slot/),
+      note: expect.stringMatching(/^memory is inside bulkhead: a cache hit waits for a slot/),
     })
     expect(
       describeOf(cache({ name: 'queue' }), queue({ name: 'cache' })).some(
@@ -123,7 +123,7 @@ describe('describe', () => {
     const odd = () => describeOf(queue({ name: 'warned' }), retry({ name: 'again' }))
     odd()
     expect(warnings).toEqual([
-      'again is inside warned: a call in backoff holds its slot; put retry outside.',
+      'again is inside warned: a call holds its slot while it waits to retry. Move retry outside.',
     ])
     odd()
     expect(warnings.length).toBe(1)

@@ -24,7 +24,7 @@ describe('toNdjson', () => {
       await all(toNdjson(broken([{ text: 'a' }], new QueueFullError(3)), { requestId: 'r' })),
     ).toEqual([
       '{"text":"a"}\n',
-      '{"error":{"code":"QUEUE_FULL","message":"Rejected: as many calls are waiting as maxWaiting allows (3). Try again later, or raise maxWaiting.","requestId":"r"}}\n',
+      '{"error":{"code":"QUEUE_FULL","message":"Rejected: the maximum number of waiting calls (maxWaiting: 3) is reached. Retry later, or raise maxWaiting.","requestId":"r"}}\n',
     ])
     expect(await all(toNdjson(broken([], new Error('secret'))))).toEqual([
       '{"error":{"code":"INTERNAL","message":"An unexpected error occurred."}}\n',

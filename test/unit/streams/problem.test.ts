@@ -20,7 +20,8 @@ describe('toProblem', () => {
         type: 'about:blank',
         title: 'Service Unavailable',
         status: 503,
-        detail: 'Too many calls have failed, so calls are refused for another 1200 ms.',
+        detail:
+          'Rejected: the circuit is open because too many calls have failed. Retry after 1200 ms.',
         code: 'BREAKER_OPEN',
         instance: '/calls/7',
         requestId: 'r1',

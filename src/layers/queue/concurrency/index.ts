@@ -38,11 +38,8 @@ export function limitOf(concurrency: Concurrency): Limit {
   })
   const { min, max, start = Math.max(min, Math.min(DEFAULTS.start, max)) } = bounds
   if (min > start || start > max)
-    throw new ConfigError(
-      'queue: of "concurrency", min must not be above start, nor start above max.',
-      {
-        layer: 'queue',
-      },
-    )
+    throw new ConfigError('queue: option "concurrency" must have min ≤ start ≤ max.', {
+      layer: 'queue',
+    })
   return new AdaptiveLimit({ min, start, max })
 }

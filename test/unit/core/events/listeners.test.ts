@@ -84,8 +84,8 @@ describe('onEvent', () => {
     expect(await ask(1)).toBe(1)
     expect(await ask(2)).toBe(2)
     expect(said.filter((text) => text.startsWith('onEvent()'))).toEqual([
-      'onEvent() threw RangeError; the call went on.',
-      'onEvent() threw SyntaxError; the call went on.',
+      'onEvent() threw RangeError. The call continued.',
+      'onEvent() threw SyntaxError. The call continued.',
     ])
   })
 

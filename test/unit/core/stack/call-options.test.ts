@@ -57,7 +57,7 @@ describe('stack', () => {
 
     it('explain that a deadline is no Date.now()', async () => {
       await expect(stack(async () => 1)(undefined, { deadline: Date.now() })).rejects.toThrow(
-        /performance\.now\(\) clock, not on Date\.now\(\)/,
+        /Use performance\.now\(\) \+ ms, not Date\.now\(\) \+ ms/,
       )
     })
 

@@ -209,7 +209,7 @@ describe('stack', () => {
       const free = defineLayer({ name: 'free', wrap: (next) => next })
       await stack(async () => 1, closing, free).close()
       expect(() => stack(async () => 1, closing)).toThrow(
-        'closing layer was closed with its last stack',
+        'closing layer is closed because its last stack was closed',
       )
       expect(await stack(async () => 1, free)()).toBe(1)
     })

@@ -8,6 +8,7 @@ import {
   onEnd,
   stack,
 } from '../../../../src/core/index.js'
+import { queue } from '../../../../src/layers/queue/index.js'
 import { useFakeTimers } from '../../../support/fake-timers.js'
 import { spy, traced } from '../../../support/layers.js'
 import { scripted } from '../../../support/scripted.js'
@@ -152,22 +153,41 @@ describe('stack', () => {
 
   describe('mistakes in making it', () => {
     it.each([
-      ['a base that is no function', () => stack('ask' as never), 'the base must be a function'],
-      ['a missing base', () => stack(undefined as never), 'the base must be a function'],
+      [
+        'a base that is no function',
+        () => stack('ask' as never),
+        'the first argument must be a function',
+      ],
+      ['a missing base', () => stack(undefined as never), 'the first argument must be a function'],
       [
         'a layer that is no function',
         () => stack(async () => 1, { name: 'retry' } as never),
-        'a layer must be a function',
+        'a layer must be a function, such as retry() returns, got an object.',
       ],
       [
         'a missing layer',
         () => stack(async () => 1, undefined as never),
-        'a layer must be a function',
+        'a layer must be a function, such as retry() returns, got undefined.',
+      ],
+      [
+        'a list of layers that is not spread',
+        () => stack(async () => 1, [spy('retry')] as never),
+        'got an array. Spread a list of layers: stack(fn, ...layers).',
+      ],
+      [
+        'a factory that is not called',
+        () => stack(async () => 1, queue as never),
+        'queue: options must be an object, got a function. To pass the layer itself, call it: queue().',
       ],
       [
         'a layer that gives no handler',
-        () => stack(async () => 1, (() => 5) as never),
-        'must give a handler',
+        () => stack(async () => 1, function plain() {} as never),
+        'stack: the plain layer must return a handler, a function (request, context).',
+      ],
+      [
+        'a layer without a name that gives no handler',
+        () => stack(async () => 1, ...([spy(), () => 5] as never[])),
+        'stack: the unnamed layer (layer) must return a handler, a function (request, context).',
       ],
     ])('refuses %s', (_, make, message) => {
       expect(make).toThrow(config(message))
@@ -177,6 +197,10 @@ describe('stack', () => {
       const layer = spy('retry')
       expect(() => stack(async () => 1, layer, spy(), layer)).toThrow(
         config('the same retry layer is listed twice'),
+      )
+      const unnamed = [(next: never) => next][0] as never
+      expect(() => stack(async () => 1, unnamed, unnamed)).toThrow(
+        config('the same unnamed layer is listed twice'),
       )
     })
 

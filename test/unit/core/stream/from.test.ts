@@ -59,8 +59,8 @@ describe('Stream', () => {
         /broken/,
       ],
       ['rejects', () => Promise.reject(new Error('broken')), /broken/],
-      ['gives no result', () => Promise.resolve(null), /no result/],
-      ['gives nothing', () => undefined, /no result/],
+      ['gives no result', () => Promise.resolve(null), /did not return an object/],
+      ['gives nothing', () => undefined, /did not return an object/],
     ])('fails when the iterator %s', async (_, next, message) => {
       const stream = streamFrom({
         [Symbol.asyncIterator]: () => ({ next }),

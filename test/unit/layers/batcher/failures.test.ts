@@ -102,7 +102,7 @@ describe('batcher', () => {
       for (const error of await Promise.all(calls)) {
         expect(error).toBeInstanceOf(TypeError)
         expect(error).toMatchObject({
-          message: 'A batched function must answer with an array, one item for each input.',
+          message: 'batcher: the function must return an array with exactly one item per input.',
         })
       }
       expect(asked).toEqual([[0, 1, 2]])
@@ -115,7 +115,7 @@ describe('batcher', () => {
       }
       const unsplit = stack(base(ask, { split: mishap }), batcher())
       expect(await Promise.all([unsplit([1]), unsplit([2])])).toEqual([[1], [4]])
-      expect(warnings).toEqual(['batcher: split() threw SplitMishap; the call went on.'])
+      expect(warnings).toEqual(['batcher: split() threw SplitMishap. The call continued.'])
       const unmerged = stack(base(ask, { merge: mishap }), batcher())
       const calls = Promise.all([unmerged([3]), unmerged([4])])
       await pass()

@@ -53,7 +53,7 @@ describe('isolate()', () => {
     const error = await failure(ask({}))
     expect(error).toMatchObject({ code: 'BREAKER_OPEN', retryAfter: undefined, refused: true })
     expect((error as Error).message).toBe(
-      'The breaker was opened by hand, so calls are refused until it is reset.',
+      'Rejected: the circuit was opened with isolate(). Calls are rejected until reset().',
     )
     await tick(24 * 3_600_000)
     expect(layer.state()).toBe('open')

@@ -107,7 +107,7 @@ describe('breaker', () => {
         ),
       )
       expect(await ask()).toBe(1)
-      expect(warnings).toEqual(['model() threw Error; the call went on.'])
+      expect(warnings).toEqual(['model() threw Error. The call continued.'])
     })
 
     it('gives onStateChange the key', async () => {

@@ -134,7 +134,7 @@ describe('slow calls', () => {
   })
 
   it.each([
-    [{ slowRate: 0.5 }, '"slowRate" needs "slowMs"'],
+    [{ slowRate: 0.5 }, '"slowRate" requires "slowMs"'],
     [{ slowMs: 100, slowRate: 0 }, '"slowRate"'],
     [{ slowMs: 100, slowRate: 50 }, '"slowRate"'],
     [{ slowMs: 0 }, '"slowMs"'],

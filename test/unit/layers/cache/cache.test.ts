@@ -241,7 +241,7 @@ describe('cache', () => {
       expect(await cached('q')).toEqual({ n: 1 })
       expect(await cached('q')).toEqual({ n: 2 })
       expect(cached.stats().cache).toMatchObject({ unkeyed: 2, entries: 0 })
-      expect(warnings).toEqual(['cache: key() threw KeyMishap; the call went on.'])
+      expect(warnings).toEqual(['cache: key() threw KeyMishap. The call continued.'])
     })
 
     it('does not keep what valid() or complete() throws at, with a warning', async () => {
@@ -257,8 +257,8 @@ describe('cache', () => {
       expect(await collect(await streams('q'))).toEqual([0, 1])
       expect(streams.stats().cache.entries).toBe(0)
       expect(warnings).toEqual([
-        'cache: valid() threw ValidMishap; the call went on.',
-        'cache: complete() threw CompleteMishap; the call went on.',
+        'cache: valid() threw ValidMishap. The call continued.',
+        'cache: complete() threw CompleteMishap. The call continued.',
       ])
     })
   })

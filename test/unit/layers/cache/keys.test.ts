@@ -122,7 +122,7 @@ describe('cache', () => {
           expect.objectContaining({
             code: 'CONFIG',
             message: expect.stringMatching(
-              /^cache: with a store, .* base\(fn, \{ name: "ask" \}\)/,
+              /^cache: with option "store" or "shared", .* base\(fn, \{ name: "ask" \}\)/,
             ),
           }),
         )

@@ -18,7 +18,7 @@ import { catchWarningsInEachTest } from '../../../support/warnings.js'
 import { turn, watch } from '../../../support/watch.js'
 
 const SENTENCE =
-  'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.'
+  'cache: the store failed or did not answer in time. Calls go upstream until it answers again.'
 
 let unhandled: unknown[]
 const onUnhandled = (reason: unknown) => void unhandled.push(reason)

@@ -108,7 +108,7 @@ describe('an entry that somebody has tampered with', () => {
     ['that throws when it is looked at', () => new Proxy({}, { get: () => JSON.parse('no') })],
   ])('%s is a miss', async (_, make) => {
     expect(await answerTo(make)).toBe('fresh')
-    expect(warnings.every((text) => text.startsWith('cache: its store failed'))).toBe(true)
+    expect(warnings.every((text) => text.startsWith('cache: the store failed'))).toBe(true)
   })
 
   it('of many megabytes is given as it is', async () => {

@@ -27,7 +27,7 @@ describe('store', () => {
       await layer.clear()
     }
     expect(warnings).toEqual([
-      'cache: its store failed or did not answer in time; calls go upstream as if nothing were stored.',
+      'cache: the store failed or did not answer in time. Calls go upstream until it answers again.',
     ])
   })
 

@@ -101,7 +101,7 @@ describe('dedupe', () => {
     })
 
     it.each([
-      ['throws', () => fail(), ['dedupe: key() threw KeyMishap; the call went on.']],
+      ['throws', () => fail(), ['dedupe: key() threw KeyMishap. The call continued.']],
       ['gives no string', () => null as never, []],
     ])('passes by when key() %s', async (_, key, warned) => {
       const ask = scripted<string>('answer')

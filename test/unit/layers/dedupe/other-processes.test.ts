@@ -183,7 +183,7 @@ describe('identical calls of several processes', () => {
       logs: () => new MemoryLogs(),
     })
     expect(() => stack(async (q: string) => q, dedupe({ shared }))).toThrow(
-      /dedupe: with shared, the function needs a name/,
+      /dedupe: with option "shared", the function needs a name/,
     )
   })
 

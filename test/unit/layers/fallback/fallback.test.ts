@@ -335,7 +335,7 @@ describe('fallback', () => {
       ['an empty list', { to: [] }, 'option "to" must be a list of at least one candidate'],
       ['an empty name', { to: [''] }, 'candidate 1 must be a model'],
       ['a number', { to: ['a', 5] }, 'candidate 2 must be a model'],
-      ['an empty object', { to: [{}] }, 'candidate 1 must name a model or a client'],
+      ['an empty object', { to: [{}] }, 'candidate 1 must have a model or a client'],
       [
         'what is no client',
         { to: [{ client: {} }] },
@@ -354,7 +354,9 @@ describe('fallback', () => {
 
     it('a model for a function that cannot change its model, when the stack is composed', () => {
       const compose = () => stack(async function ask(_: string) {}, fallback({ to: ['mistral'] }))
-      expect(compose).toThrow(configError('"mistral", but ask has no trait withModel'))
+      expect(compose).toThrow(
+        configError('cannot use the model "mistral" because ask has no withModel trait'),
+      )
     })
   })
 })

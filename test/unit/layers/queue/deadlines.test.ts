@@ -37,7 +37,7 @@ describe('queue', () => {
       })
       expect((error as { retryAfter: number }).retryAfter).toBeCloseTo(50)
       expect((error as Error).message).toMatch(
-        /calls queued ahead \(2\), this call would finish about 50 ms past its deadline/,
+        /with 2 calls queued ahead, this call would finish about 50 ms past its deadline/,
       )
       calls.push(call('e', { timeoutMs: 450 }))
       for (const request of ['a', 'b', 'c', 'e']) {

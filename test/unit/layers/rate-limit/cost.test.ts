@@ -76,7 +76,7 @@ describe('cost', () => {
       retryable: false,
       layer: 'rateLimit',
       retryAfter: 2 * HOUR - 100,
-      message: `The budget for calls is used up; it begins anew in ${2 * HOUR - 100} ms.`,
+      message: `Rejected: the cost limit is used up. Retry after ${2 * HOUR - 100} ms.`,
     })
     expect(isRetryable(error)).toBe(false)
     expect(stats()).toMatchObject({ admitted: 10, rejected: 1, waiting: 0 })
@@ -122,7 +122,8 @@ describe('cost', () => {
     expect(await failure(ask({ output: 101 }))).toMatchObject({
       code: 'BUDGET',
       retryAfter: undefined,
-      message: 'The call may cost more than the whole budget for calls.',
+      message:
+        'Rejected: this call may cost more than the whole cost limit. Allow fewer tokens, or raise the limit.',
     })
   })
 
@@ -214,7 +215,8 @@ describe('a price that nobody knows', () => {
       code: 'BUDGET',
       refused: true,
       retryAfter: undefined,
-      message: 'The call was refused, as the price of its model is not known.',
+      message:
+        "Rejected: the price of this model is unknown. Return it from cost.price, or set onUnknownPrice: 'zero'.",
     })
     expect(stats()).toMatchObject({ admitted: 0, rejected: 1, keys: 0 })
   })

@@ -61,8 +61,7 @@ describe('a limit that upstream reports as used up', () => {
       retryAfter: 2_000,
       unit: 'tokens',
       limit: undefined,
-      message:
-        'The call was refused: what upstream allows at the moment is used up; try again in 2000 ms.',
+      message: "Rejected: upstream's limit is used up. Retry after 2000 ms.",
     })
     const waits = limited({ maxWaitMs: 1_000 })
     await waits.ask({ pausesMs: 2_000 })

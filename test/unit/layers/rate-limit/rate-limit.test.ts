@@ -60,6 +60,20 @@ describe('rateLimit', () => {
     expect(at).toEqual([0, 0, 0, 100, 200])
   })
 
+  it.each([
+    [{ requests: 6 }, 1, '6 requests per 60000 ms, at most 1 at once. Retry after 10000 ms.'],
+    [{ requests: 1 }, 1, '1 request per 60000 ms. Retry after 60000 ms.'],
+    [{ requests: { limit: 2, burst: 2 } }, 2, '2 requests per 60000 ms. Retry after 30000 ms.'],
+  ])(
+    'says of %j how many calls may start at once, if fewer than the limit',
+    async (limits, free, rest) => {
+      const { ask, times } = limited({ ...limits, mode: 'reject' })
+      times(free)
+      const { message } = (await failure(ask('one more'))) as Error
+      expect(message).toBe(`Rejected: the limit is ${rest}`)
+    },
+  )
+
   it('refuses at once in mode reject, with what is allowed and when to come back', async () => {
     const { ask, times, stats } = limited({ ...TEN, mode: 'reject' })
     times(10)
@@ -72,7 +86,8 @@ describe('rateLimit', () => {
       unit: 'requests',
       retryAfter: 1_000,
       layer: 'rateLimit',
-      message: 'The call was refused: 60 requests in 60000 ms are allowed; try again in 1000 ms.',
+      message:
+        'Rejected: the limit is 60 requests per 60000 ms, at most 10 at once. Retry after 1000 ms.',
     })
     expect(stats()).toMatchObject({ admitted: 10, rejected: 1, waiting: 0 })
     await tick(1_000)
@@ -133,7 +148,9 @@ describe('rateLimit', () => {
   })
 
   it('needs a limit', () => {
-    expect(() => rateLimit({})).toThrow('rateLimit: one of requests, tokens or cost is required.')
+    expect(() => rateLimit({})).toThrow(
+      'rateLimit: give at least one of the options "requests", "tokens" and "cost".',
+    )
   })
 
   it.each([
@@ -150,7 +167,7 @@ describe('rateLimit', () => {
       /option "by" must be one of "tenant", "model", "all" or a function/,
     ],
     [{ requests: 1, maxWaiting: -1 }, /option "maxWaiting"/],
-    [{ requests: 1, shared: {} }, /option "shared" must be what redisShared\(\) returns/],
+    [{ requests: 1, shared: {} }, /option "shared" must be the result of redisShared\(\)/],
     [{ cost: 5 }, /option "cost" must be an object/],
     [{ cost: { limit: 1, per: 'week', price: () => 1 } }, /rateLimit: option "per" must be/],
     [{ cost: { limit: 1, per: 'day' } }, /option "price" must be a function/],
@@ -246,9 +263,7 @@ describe('a plan', () => {
     const { ask } = limited({ requests: () => 0 })
     const error = await failure(ask('x'))
     expect(error).toMatchObject({ code: 'RATE_LIMITED', retryAfter: undefined, limit: 0 })
-    expect((error as Error).message).toBe(
-      'The call was refused: 0 requests in 60000 ms are allowed.',
-    )
+    expect((error as Error).message).toBe('Rejected: the limit is 0 requests per 60000 ms.')
   })
 
   it('gets the key and the context of the call', async () => {

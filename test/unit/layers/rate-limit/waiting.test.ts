@@ -89,7 +89,7 @@ describe('calls that wait', () => {
       limit: 60,
       unit: 'requests',
       message:
-        'The call was refused, as its turn would come too late: 60 requests in 60000 ms are allowed; try again in 4000 ms.',
+        "Rejected because the call's turn would come too late: the limit is 60 requests per 60000 ms, at most 1 at once. Retry after 4000 ms.",
     })
     expect(stats()).toMatchObject({ waiting: 3, rejected: 1 })
     await tick(60_000)
@@ -111,7 +111,9 @@ describe('calls that wait', () => {
       code: 'RATE_LIMITED',
       refused: true,
       retryAfter: 3_000,
-      message: expect.stringMatching(/^The call was refused, as 2 wait already: 60 requests/),
+      message: expect.stringMatching(
+        /^Rejected because .+ \(maxWaiting: 2\) is reached: the limit is 60 requests/,
+      ),
     })
     expect(stats()).toEqual({ admitted: 2, rejected: 1, waiting: 4, settled: 2, keys: 2 })
     await tick(60_000)
@@ -150,7 +152,7 @@ describe('calls that wait', () => {
       code: 'RATE_LIMITED',
       refused: true,
       retryAfter: 502,
-      message: expect.stringMatching(/^The call waited 1498 ms and never ran: 60 requests/),
+      message: expect.stringMatching(/^Rejected after waiting 1498 ms: the limit is 60 requests/),
     })
     await tick()
     expect(stats()).toMatchObject({ admitted: 2, rejected: 1, waiting: 0 })

@@ -267,11 +267,15 @@ describe('timeout', () => {
 
   describe('options', () => {
     it.each([
-      ['no options', undefined, 'one of ms, streamMs, firstTokenMs or idleMs'],
+      [
+        'no options',
+        undefined,
+        'give at least one of the options "ms", "streamMs", "firstTokenMs" and "idleMs"',
+      ],
       [
         'no limit',
         { name: 'attempt', ms: undefined },
-        'one of ms, streamMs, firstTokenMs or idleMs',
+        'give at least one of the options "ms", "streamMs", "firstTokenMs" and "idleMs"',
       ],
       ['an ms of 0', { ms: 0 }, '"ms"'],
       ['an ms of NaN', { ms: Number.NaN }, '"ms"'],

@@ -193,7 +193,7 @@ describe('set()', () => {
   it.each([
     [{ concurrency: 0 }, '"concurrency"'],
     [{ concurrency: 'fast' }, '"concurrency"'],
-    [{ concurrency: { min: 5, max: 3 } }, 'min must not be above start'],
+    [{ concurrency: { min: 5, max: 3 } }, 'must have min ≤ start ≤ max'],
     [{ maxWaiting: 5 }, '"maxWaiting" is unknown'],
     [5, 'options must be an object'],
   ])('refuses %j', (settings, words) => {
@@ -209,9 +209,9 @@ describe('options', () => {
     [{ min: 1.5 }, '"min"'],
     [{ max: Number.POSITIVE_INFINITY }, '"max"'],
     [{ start: '4' }, '"start"'],
-    [{ min: 3, start: 2 }, 'min must not be above start'],
-    [{ start: 300 }, 'nor start above max'],
-    [{ min: 300 }, 'nor start above max'],
+    [{ min: 3, start: 2 }, 'must have min ≤ start ≤ max'],
+    [{ start: 300 }, 'must have min ≤ start ≤ max'],
+    [{ min: 300 }, 'must have min ≤ start ≤ max'],
     [{ min: 1, most: 5 }, '"most" is unknown'],
     ['automatic', '"concurrency"'],
     [[4], '"concurrency"'],

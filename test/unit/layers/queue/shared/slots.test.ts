@@ -164,7 +164,7 @@ describe('slots of several processes', () => {
     const service = new Service()
     for (const concurrency of ['adaptive', { max: 5 }] as const)
       expect(() => joined(service, { concurrency })).toThrow(
-        'queue: with "shared" option "concurrency" must be a number.',
+        'queue: with "shared", option "concurrency" must be a number.',
       )
     const { layer } = joined(service)
     expect(() => layer.set({ concurrency: 'adaptive' })).toThrow('must be a number')
