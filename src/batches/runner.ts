@@ -131,6 +131,8 @@ function resultOf(batch: string, result: KeptResult): JobResult {
   }
 }
 
+const UNREACHABLE = 'The connection to upstream failed.'
+
 /** The stored fields of an error: without cause, stack and any part of the prompt. */
 function errorOf(error: unknown): BatchError {
   if (!isStackError(error))
@@ -138,7 +140,9 @@ function errorOf(error: unknown): BatchError {
       code: 'INTERNAL',
       message: `The call failed: ${isError(error) ? error.name : typeof error}.`,
     }
-  const { code, message, status } = error
+  const { code, status } = error
+  // The message of a network error names the host; results may be read by tenants.
+  const message = code === 'NETWORK' ? UNREACHABLE : error.message
   const fields = isRecord(error) ? error : {}
   const { upstreamStatus, upstreamCode, upstreamParam } = fields as Partial<BatchError>
   return { code, message, status, upstreamStatus, upstreamCode, upstreamParam }

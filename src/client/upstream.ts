@@ -60,7 +60,7 @@ export class Upstream {
     const { maxResponseBytes, notices } = this.#settings
     const note = noteOf(context)
     note.attempts++
-    const settings = { maxResponseBytes, apiKey: key, notices }
+    const settings = { maxResponseBytes, origin, apiKey: key, notices }
     const exchange = new Exchange(request, context, settings, note)
     if (!context.cancel.aborted) {
       const added = context.attempt?.sent(request.method, origin)
@@ -75,7 +75,7 @@ export class Upstream {
         }
         this.#agents.carrierOf(context.transport).dispatch(options, handler)
       } catch (error) {
-        exchange.fail(isStackError(error) ? error : dispatchFailure(error))
+        exchange.fail(isStackError(error) ? error : dispatchFailure(error, origin))
       }
     }
     const { upload } = request
@@ -122,11 +122,11 @@ function bodyOf({ payload, upload }: Outgoing): string | Buffer | null {
 }
 
 /** The error for a dispatcher that throws instead of calling the handler's `onError`. */
-function dispatchFailure(error: unknown): StackError {
+function dispatchFailure(error: unknown, origin: string): StackError {
   if ((error as { code?: unknown } | null)?.code !== 'UND_ERR_INVALID_ARG')
-    return networkFailure(error)
+    return networkFailure(error, origin)
   return new ConfigError(
-    'createBlossom: option "dispatcher" rejected the request; pass a dispatcher from undici 6 or 7.',
+    'createBlossom: option "dispatcher" rejected the request. Pass a dispatcher from undici 6 or 7.',
   )
 }
 

@@ -49,7 +49,7 @@ export function writable(chunk: unknown): string | Uint8Array | undefined {
 export function wrongChunk(subject: string, chunk: unknown): ConfigError {
   const what = chunk === null ? 'null' : typeof chunk
   return new ConfigError(
-    `${subject}: a chunk must be a string, a Uint8Array or { text }, got ${what}; use toServerSentEvents or toNdjson first, or objectMode.`,
+    `${subject}: each chunk must be a string, a Uint8Array or { text }, got ${what}. Convert the stream with toServerSentEvents() or toNdjson() first, or set objectMode.`,
     { layer: subject },
   )
 }

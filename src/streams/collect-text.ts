@@ -37,10 +37,13 @@ export async function collectText(
   for await (const chunk of open(SUBJECT, source)) {
     text += textOf(chunk)
     if (text.length > maxLength) {
-      throw new StackError(`The text is longer than ${maxLength} characters, so reading stopped.`, {
-        code: 'TOO_LARGE',
-        status: 502,
-      })
+      throw new StackError(
+        `Reading stopped: the text is longer than ${maxLength} characters. Raise maxLength to read more.`,
+        {
+          code: 'TOO_LARGE',
+          status: 502,
+        },
+      )
     }
   }
   return text

@@ -15,7 +15,7 @@ export interface ServerSentEvent {
  */
 export function frame({ event, id, data }: ServerSentEvent): string {
   if (typeof data !== 'string')
-    throw new ConfigError(`toServerSentEvents: data must be a string.`, {
+    throw new ConfigError('toServerSentEvents: data() must return a string or undefined.', {
       layer: 'toServerSentEvents',
     })
   // Lines may end in LF, CR or CRLF. A client joins the lines with LF.
@@ -30,7 +30,7 @@ function field(name: string, value: string | undefined): string {
   // Clients silently ignore an id that contains NUL.
   if (typeof value !== 'string' || /[\r\n\0]/.test(value)) {
     throw new ConfigError(
-      `toServerSentEvents: ${name} must be a string without line breaks and NUL.`,
+      `toServerSentEvents: ${name} must be a string without line breaks or NUL.`,
       { layer: 'toServerSentEvents' },
     )
   }

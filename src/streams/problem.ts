@@ -44,7 +44,8 @@ export interface Problem {
 /** As nginx logs it: the client closed the connection, so nobody reads the response. */
 const ABORTED = 499
 const UNEXPECTED = 'An unexpected error occurred.'
-const UNAVAILABLE = 'The service is not available at the moment.'
+const UNAVAILABLE = 'The service is currently unavailable.'
+const UNREACHABLE = 'The connection to upstream failed.'
 
 /** Codes that, with status 502 or 503, concern the server's own account. */
 const ACCOUNT: readonly string[] = ['AUTH', 'PAYMENT', 'FORBIDDEN']
@@ -52,6 +53,8 @@ const ACCOUNT: readonly string[] = ['AUTH', 'PAYMENT', 'FORBIDDEN']
 function detailOf(error: StackError): string {
   // An invalid option is the operator's mistake, and the message quotes the option's value.
   if (error.code === 'CONFIG') return UNEXPECTED
+  // The message names the host, which may be an internal one.
+  if (error.code === 'NETWORK') return UNREACHABLE
   if (ACCOUNT.includes(error.code) && error.status >= 500) return UNAVAILABLE
   return error.message
 }
@@ -82,10 +85,10 @@ function parserStatusOf(error: unknown): number | undefined {
  * message of an unexpected error.
  *
  * Errors of this library keep their `status`, `code` and message. When upstream rejected the
- * server's own key or account (502, 503), the message is a general one. A 4xx of a body parser
- * keeps its status. An `AbortError`, the reason of the signals of clients that leave, becomes 499 with
- * code `ABORTED`: nobody reads that response, and it need not be logged. Everything else becomes 500
- * with code `INTERNAL`.
+ * server's own key or account (502, 503) or could not be reached, the message is a general one. A
+ * 4xx of a body parser keeps its status. An `AbortError`, the reason of the signals of clients that
+ * leave, becomes 499 with code `ABORTED`: nobody reads that response, and it need not be logged.
+ * Everything else becomes 500 with code `INTERNAL`.
  *
  * @throws {ConfigError} (`CONFIG`) for an invalid option
  * @example

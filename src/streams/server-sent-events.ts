@@ -217,9 +217,10 @@ class Events<Chunk> extends View<Chunk, string> {
 function checked<Chunk>(options: ServerSentEventsOptions<Chunk> | undefined) {
   const known = check(SUBJECT, options, optionRules) as Required<ServerSentEventsOptions<Chunk>>
   const fail = (sentence: string) => new ConfigError(`${SUBJECT}: ${sentence}`, { layer: SUBJECT })
-  if (known.ids && known.id !== undefined) throw fail('options "ids" and "id" exclude each other.')
+  if (known.ids && known.id !== undefined)
+    throw fail('use either option "ids" or option "id", not both.')
   if (!known.ids && typeof known.lastEventId === 'string')
-    throw fail('option "lastEventId" needs option "ids" to be true.')
+    throw fail('option "lastEventId" requires "ids: true".')
   return known
 }
 

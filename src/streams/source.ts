@@ -19,7 +19,7 @@ export function open<T>(subject: string, source: AsyncIterable<T>): StreamIterat
   if (isStream(source))
     return streamFrom(source as AsyncIterable<T>, { committed: true, lazy: true })
   const got = isThenable(source as unknown)
-    ? 'a promise: await it first'
+    ? 'a promise; await it first'
     : source === null
       ? 'null'
       : typeof source

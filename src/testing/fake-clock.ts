@@ -40,7 +40,7 @@ export interface FakeClock {
  */
 export function fakeClock(): FakeClock {
   if (IS_FAKE in currentClock())
-    throw new ConfigError('fakeClock: a fake clock is in use already; restore() it first.')
+    throw new ConfigError('fakeClock: a fake clock is already in use. Call its restore() first.')
   const clock = new StandingClock()
   setClock(clock)
   return {
@@ -90,8 +90,10 @@ class StandingClock implements Clock {
 
   advance(ms: number): Promise<void> {
     if (typeof ms !== 'number' || !(ms >= 0) || ms === Number.POSITIVE_INFINITY)
-      throw new ConfigError('fakeClock: advance() takes a number of milliseconds of at least 0.')
-    if (this.#isOver) throw new ConfigError('fakeClock: the clock was restored; make a new one.')
+      throw new ConfigError(
+        'fakeClock: advance() takes a finite number of milliseconds of at least 0.',
+      )
+    if (this.#isOver) throw new ConfigError('fakeClock: this clock was restored. Create a new one.')
     const passed = this.#advanced.then(() => this.#pass(ms))
     this.#advanced = passed.catch(() => {})
     return passed

@@ -6,6 +6,8 @@ import type { Headers } from './failure.js'
 /** Settings of an exchange. */
 export interface ExchangeSettings {
   readonly maxResponseBytes: number
+  /** Where the request was sent: scheme, host and port. */
+  readonly origin: string
   /** The key that was sent, in order to mask it in upstream's error messages. */
   readonly apiKey: string | undefined
   /** Whether account notices sent in place of an answer are errors. */

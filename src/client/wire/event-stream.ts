@@ -241,7 +241,7 @@ export class EventStream implements BodyReader, StreamSource {
     const chunks = frames.map(({ text }) => parseJson(text))
     const why =
       error instanceof NetworkError ? 'the connection was lost.' : (error as Error).message
-    return new StreamError(`The stream broke after it had begun: ${why}`, {
+    return new StreamError(`The stream broke after it started: ${why}`, {
       cause: error,
       text: chunks.map(addedText).join(''),
       usage: this.#usage,

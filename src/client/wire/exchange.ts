@@ -117,7 +117,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
   onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
     this.#controller = undefined
     // If an error answer breaks off, its status and the part that arrived are reported.
-    this.fail(this.#failure?.error ?? networkFailure(error))
+    this.fail(this.#failure?.error ?? networkFailure(error, this.settings.origin))
   }
 
   // For the reader of the body.

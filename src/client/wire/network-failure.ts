@@ -15,8 +15,11 @@ const TIMED_OUT: Record<string, string> = {
   UND_ERR_BODY_TIMEOUT: 'body',
 }
 
-/** Converts an error of undici or of the system to one of this library's errors. */
-export function networkFailure(error: unknown): StackError {
+/**
+ * Converts an error of undici or of the system to one of this library's errors.
+ * @param origin where the request was sent
+ */
+export function networkFailure(error: unknown, origin: string): StackError {
   // The source of the request body failed, with one of this library's errors.
   if (isStackError(error)) return error
   const code = isRecord(error) && typeof error.code === 'string' ? error.code : ''
@@ -40,13 +43,17 @@ export function networkFailure(error: unknown): StackError {
       retryable: code !== 'UND_ERR_HEADERS_OVERFLOW',
     })
   }
+  const host = origin.replace(/^https?:\/\//, '')
   if (TLS.test(code))
-    return new NetworkError(`The TLS connection failed (${code}); check upstream's certificate.`, {
-      cause: error,
-      retryable: false,
-    })
+    return new NetworkError(
+      `The TLS connection to ${host} failed (${code}). Check its certificate.`,
+      {
+        cause: error,
+        retryable: false,
+      },
+    )
   return new NetworkError(
-    `No answer arrived${code === '' ? '' : ` (${code})`}; the connection could not be made, or it broke.`,
+    `No answer arrived from ${host}${code === '' ? '' : ` (${code})`}: the connection could not be made, or it broke. Check the network and option "baseURL".`,
     { cause: error },
   )
 }

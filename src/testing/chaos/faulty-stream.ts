@@ -90,7 +90,7 @@ class FaultySource implements StreamSource {
     if (kind === 'stall') return
     this.#source.leave()
     const cause = new NetworkError('The connection was cut by the chaos layer.')
-    const sentence = 'The stream broke after it had begun: the connection was lost.'
+    const sentence = 'The stream broke after it started: the connection was lost.'
     const text = this.#delivered.map(textOf).join('')
     this.log?.fail(new StreamError(sentence, { cause, text, chunks: this.#delivered }))
   }

@@ -213,7 +213,7 @@ function between(one: rules.Rule<number>, fallback: Between = one.fallback): rul
   const isRange = (value: unknown) =>
     Array.isArray(value) && value.length === 2 && value.every(one.accepts) && value[0] <= value[1]
   return rules.custom(
-    `${one.expected}, or [least, greatest] of such`,
+    `${one.expected}, or a range [min, max]`,
     fallback,
     (value) => one.accepts(value) || isRange(value),
   )
@@ -228,7 +228,7 @@ function atMostOne(what: string, sum: number): void {
   // Tolerance: 0.1 + 0.2 + 0.7 is slightly above 1.
   if (sum > 1 + 1e-9)
     throw new ConfigError(
-      `chaos: ${what} exclude each other and must come to at most 1 together.`,
+      `chaos: ${what} are mutually exclusive, so their sum must be at most 1.`,
       { layer: 'chaos' },
     )
 }

@@ -15,7 +15,7 @@ export const streamCases: Record<string, Run> = {
     assert.deepStrictEqual(await collect(await trial.stream(1)), [])
   },
 
-  'passes the error of a broken stream through as it is, after its chunks': async ({ around }) => {
+  'passes the error of a broken stream through unchanged, after its chunks': async ({ around }) => {
     const error = mistake()
     const trial = around(() => new Source(['one', 'two'], { error }))
     const got: unknown[] = []
@@ -33,7 +33,7 @@ export const streamCases: Record<string, Run> = {
     await trial.over('complete')
   },
 
-  'ends once when the reader leaves early, and leaves the source': async ({ around }) => {
+  'ends once when the reader stops early, and closes the source': async ({ around }) => {
     const source = new Source(['one', 'two'], 'silence')
     const trial = around(() => source)
     for await (const chunk of await trial.stream(1)) {
@@ -72,7 +72,7 @@ export const streamCases: Record<string, Run> = {
     assert.equal(source.left, 1)
   },
 
-  'leaves no timer and no listener behind a stream': async ({ around }) => {
+  'leaves no timer and no listener behind after a stream': async ({ around }) => {
     const before = timers()
     const trial = around(() => new Source(['one', 'two']))
     const { signal } = new Caller()
@@ -80,7 +80,7 @@ export const streamCases: Record<string, Run> = {
     await collect(await trial.stream(1, options))
     await trial.clean(before, signal, 'A stream that was read to its end')
     for await (const _ of await trial.stream(2, options)) break
-    await trial.clean(before, signal, 'A stream that its reader left')
+    await trial.clean(before, signal, 'A stream that its reader stopped reading')
   },
 
   'does not mix the chunks of concurrent streams': async ({ around }) => {
@@ -91,7 +91,7 @@ export const streamCases: Record<string, Run> = {
     assert.deepStrictEqual(await Promise.all(read), numbers.map(chunksOf))
   },
 
-  'lets a stream that has begun finish when the stack closes': async ({ around }) => {
+  'lets a started stream finish when the stack closes': async ({ around }) => {
     const trial = around(() => new Source(['one', 'two', 'three']))
     const stream = await trial.stream(1)
     const first = await stream.next()

@@ -80,13 +80,16 @@ export class Trial {
   }
 
   async arrived(calls: number): Promise<void> {
-    await until(() => this.inside.length === calls, 'The call never arrived inside.')
+    await until(() => this.inside.length === calls, 'The call never reached the base.')
   }
 
   async close(): Promise<void> {
     const start = now()
     await this.stack.close({ timeoutMs: LONGEST_MS })
-    assert.ok(now() - start < LONGEST_MS, 'Every call has ended, but something still runs.')
+    assert.ok(
+      now() - start < LONGEST_MS,
+      'All calls have ended, but the layer is still running something.',
+    )
   }
 
   /** Asserts that every answer has ended once on both sides, and that nothing runs any more. */

@@ -24,7 +24,7 @@ export const valueCases: Record<string, Run> = {
       assert.deepStrictEqual(await trial.ask(n), expected)
   },
 
-  'passes an error through as it is': async ({ around }) => {
+  'passes an error through unchanged': async ({ around }) => {
     const error = mistake()
     assert.equal(await failure(around(() => Promise.reject(error)).ask(1)), error)
   },
@@ -44,7 +44,7 @@ export const valueCases: Record<string, Run> = {
     await trial.arrived(1)
     caller.leave()
     assert.equal(await failed, caller.reason)
-    await until(() => trial.inside[0]!.signal.aborted, 'The abort never arrived inside.')
+    await until(() => trial.inside[0]!.signal.aborted, 'The abort never reached the base.')
   },
 
   'rejects at once when the caller aborts, even if the work ignores its signal': async ({
@@ -64,7 +64,7 @@ export const valueCases: Record<string, Run> = {
     open()
   },
 
-  'rejects when the caller aborts before the work begins': async ({ around, request, answer }) => {
+  'rejects when the caller aborts before the work starts': async ({ around, request, answer }) => {
     const trial = around(answer)
     const caller = new Caller()
     const failed = failure(trial.ask(1, { signal: caller.signal }))
@@ -109,7 +109,7 @@ export const valueCases: Record<string, Run> = {
     for (const n of numbers) assert.deepStrictEqual(answers[n], answer(request(n)))
   },
 
-  'keeps the context whole on its way in': async ({ around, answer }) => {
+  'passes the context inward unchanged': async ({ around, answer }) => {
     const trial = around((asked, context) => {
       context.meta.set('contract', 'a note')
       return answer(asked)
@@ -117,7 +117,7 @@ export const valueCases: Record<string, Run> = {
     const meta = new Map<string, unknown>()
     await trial.ask(1, { tenant: 'contract', priority: 3, meta })
     const [context] = trial.inside
-    assert.ok(context !== undefined, 'The call never arrived inside.')
+    assert.ok(context !== undefined, 'The call never reached the base.')
     assert.equal(context.tenant, 'contract')
     assert.equal(context.priority, 3)
     assert.equal(context.cache, 'default')
@@ -126,7 +126,7 @@ export const valueCases: Record<string, Run> = {
     const derived = context.derive({ priority: 4 })
     assert.equal(derived.priority, 4)
     assert.equal(derived.meta, context.meta)
-    assert.equal(meta.get('contract'), 'a note', 'A note made inside did not reach the caller.')
+    assert.equal(meta.get('contract'), 'a note', 'A note set by the base did not reach the caller.')
   },
 
   "passes no later deadline inward than the caller's": async ({ around, answer }) => {
@@ -145,7 +145,7 @@ export const valueCases: Record<string, Run> = {
     assert.deepStrictEqual(JSON.parse(JSON.stringify(stats)), stats)
   },
 
-  'closes twice and then refuses calls': async ({ around, answer }) => {
+  'can be closed twice and then rejects calls': async ({ around, answer }) => {
     const trial = around(answer)
     await trial.ask(1)
     await trial.stack.close()

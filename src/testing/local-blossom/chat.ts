@@ -99,7 +99,7 @@ export function readChat(body: Fields): ChatQuestion {
   if (!Array.isArray(messages) || messages.length === 0)
     throw bad('messages', 'must be a list of at least one message')
   for (const message of messages as readonly unknown[]) {
-    if (!isObject(message)) throw bad('messages', 'must hold objects only')
+    if (!isObject(message)) throw bad('messages', 'must contain only objects')
     if (field(message, 'role', ROLE) === undefined) throw bad('role', 'is missing in a message')
     const { content } = message
     if (content !== undefined && content !== null && !isText(content) && !Array.isArray(content)) {
@@ -246,7 +246,7 @@ export function usageOf(answers: readonly ChatAnswer[]): Usage {
 function chooseTool(body: Fields, messages: readonly Message[]): ChatQuestion['tool'] {
   const tools = (field(body, 'tools', LIST) ?? []).map((tool: unknown) => {
     const described = isObject(tool) && isObject(tool.function) ? tool.function : undefined
-    if (!isName(described?.name)) throw bad('tools', 'must hold functions with a name')
+    if (!isName(described?.name)) throw bad('tools', 'must contain functions with a name')
     return { name: described.name, parameters: described.parameters }
   })
   const choice = body.tool_choice

@@ -199,11 +199,11 @@ export function embeddings(asked: Asked): Draft {
 /** Normalizes the inputs: one text, one list of tokens, or a list of either. */
 function inputsOf(input: unknown): readonly (string | readonly number[])[] {
   const inputs: readonly unknown[] = Array.isArray(input) && !isTokens(input) ? input : [input]
-  if (inputs.length > MAX_INPUTS) throw bad('input', `may hold at most ${MAX_INPUTS} inputs`)
+  if (inputs.length > MAX_INPUTS) throw bad('input', `may contain at most ${MAX_INPUTS} inputs`)
   if (inputs.length === 0 || !(inputs.every(isName) || inputs.every(isTokens)))
     throw bad(
       'input',
-      `must be a string, a list of tokens, or 1 to ${MAX_INPUTS} of one kind, none of them empty`,
+      `must be a non-empty string, a non-empty list of tokens, or a list of 1 to ${MAX_INPUTS} of one kind`,
     )
   return inputs
 }

@@ -68,7 +68,8 @@ export function errorBody(
 ): { body: string; contentType: string } {
   const { status, requestId } = facts
   const code = CODES[status] ?? (status >= 500 ? 'INTERNAL_ERROR' : 'BAD_REQUEST')
-  const message = facts.message ?? `The local Blossom was told to answer with status ${status}.`
+  const message =
+    facts.message ?? `The local Blossom was configured to answer with status ${status}.`
   const wait =
     facts.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: facts.retryAfterSeconds }
   const json = (value: object) => ({ body: JSON.stringify(value), contentType: 'application/json' })

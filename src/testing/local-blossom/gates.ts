@@ -20,10 +20,7 @@ export class Gates {
   checkKey(key: string | undefined): void {
     const { keys } = this.#settings
     if (keys === undefined || (key !== undefined && keys.has(key))) return
-    throw new Refusal(
-      401,
-      key === undefined ? 'An API key is needed.' : 'The API key is not known.',
-    )
+    throw new Refusal(401, key === undefined ? 'An API key is required.' : 'Unknown API key.')
   }
 
   /** Throws a 429 when `limit` requests have come within the last `intervalMs`. */

@@ -88,7 +88,7 @@ export class Server implements LocalBlossom {
     await new Promise<void>((resolve, reject) => {
       this.#http.once('error', (cause: NodeJS.ErrnoException) => {
         const { code } = cause
-        const problem = code === 'EADDRINUSE' ? 'the port is taken' : cause.message
+        const problem = code === 'EADDRINUSE' ? 'the port is already in use' : cause.message
         const sentence = `The local Blossom cannot listen on port ${port} of ${host}: ${problem}.`
         reject(Object.assign(new Error(sentence, { cause }), { code }))
       })
@@ -202,7 +202,10 @@ export class Server implements LocalBlossom {
       checkFault(fault)
       return fault
     } catch (error) {
-      throw new Refusal(400, `The header x-fault is no fault: ${messageOf(error)}`)
+      throw new Refusal(
+        400,
+        `The header x-fault does not contain a valid fault: ${messageOf(error)}`,
+      )
     }
   }
 

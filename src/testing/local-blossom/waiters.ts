@@ -40,7 +40,11 @@ export class Waiters<State> {
         },
       }
       const late = () =>
-        waiter.fail(new Error(`waitFor: not true after ${timeoutMs} ms (${this.describe()}).`))
+        waiter.fail(
+          new Error(
+            `waitFor: the predicate was not true within ${timeoutMs} ms (${this.describe()}).`,
+          ),
+        )
       const timer = realSetTimeout(late, timeoutMs)
       this.#waiting.add(waiter)
       waiter.look()
@@ -52,6 +56,8 @@ export class Waiters<State> {
     this.#closed = true
     this.look()
     for (const waiter of [...this.#waiting])
-      waiter.fail(new Error('waitFor: the local Blossom was closed first.'))
+      waiter.fail(
+        new Error('waitFor: the local Blossom was closed before the predicate became true.'),
+      )
   }
 }

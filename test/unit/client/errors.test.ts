@@ -290,8 +290,9 @@ describe('errorInside', () => {
 })
 
 describe('networkFailure', () => {
+  const ORIGIN = 'https://upstream.example:8443'
   const failed = (code: string | undefined, message = 'm') =>
-    networkFailure(Object.assign(new Error(message), { code }))
+    networkFailure(Object.assign(new Error(message), { code }), ORIGIN)
   it.each([
     'ECONNREFUSED',
     'ECONNRESET',
@@ -317,6 +318,15 @@ describe('networkFailure', () => {
     expect(failed(code)).toMatchObject({ code: 'NETWORK', retryable: false })
   })
 
+  it('names the host, and what to look at', () => {
+    expect(failed('ENOTFOUND').message).toBe(
+      'No answer arrived from upstream.example:8443 (ENOTFOUND): the connection could not be made, or it broke. Check the network and option "baseURL".',
+    )
+    expect(failed('CERT_HAS_EXPIRED').message).toBe(
+      'The TLS connection to upstream.example:8443 failed (CERT_HAS_EXPIRED). Check its certificate.',
+    )
+  })
+
   it.each(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])(
     'makes of %s a time-out',
     (code) => {
@@ -339,14 +349,14 @@ describe('networkFailure', () => {
       code: 'HPE_INVALID',
       data: KEY,
     })
-    const error = networkFailure(parser)
+    const error = networkFailure(parser, ORIGIN)
     expect(error).toBeInstanceOf(ProtocolError)
     expect(everythingOf(error)).not.toContain(KEY)
     expect(error.cause).toMatchObject({ message: 'Response does not match' })
   })
 
   it.each([undefined, null, 'text', {}, { code: 5 }])('survives what is no error: %j', (thrown) => {
-    expect(networkFailure(thrown)).toMatchObject({ code: 'NETWORK' })
+    expect(networkFailure(thrown, ORIGIN)).toMatchObject({ code: 'NETWORK' })
   })
 })
 

@@ -129,7 +129,7 @@ describe('layerContract', () => {
           throw new Error('something went wrong')
         }
       }
-      expect(await failing(replace, 'passes an error through as it is')).toBeInstanceOf(
+      expect(await failing(replace, 'passes an error through unchanged')).toBeInstanceOf(
         assert.AssertionError,
       )
       expect(
@@ -157,7 +157,7 @@ describe('layerContract', () => {
       const name = 'passes the chunks of a stream through unchanged and in order'
       expect(await failing(copy, name)).toBeInstanceOf(assert.AssertionError)
       expect(
-        await failing(copy, 'ends once when the reader leaves early, and leaves the source'),
+        await failing(copy, 'ends once when the reader stops early, and closes the source'),
       ).toBeInstanceOf(assert.AssertionError)
     })
 
@@ -192,7 +192,7 @@ describe('layerContract', () => {
           work.end()
         }
       }
-      expect(await failing(cut, 'keeps the context whole on its way in')).toBeInstanceOf(
+      expect(await failing(cut, 'passes the context inward unchanged')).toBeInstanceOf(
         assert.AssertionError,
       )
       expect(

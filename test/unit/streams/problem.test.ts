@@ -55,8 +55,16 @@ describe('toProblem', () => {
     expect(body).toMatchObject({
       status,
       code,
-      detail: 'The service is not available at the moment.',
+      detail: 'The service is currently unavailable.',
     })
+  })
+
+  test('does not show the host that could not be reached', () => {
+    const error = new StackError('No answer arrived from 10.0.0.5:8080.', {
+      code: 'NETWORK',
+      status: 502,
+    })
+    expect(toProblem(error).body.detail).toBe('The connection to upstream failed.')
   })
 
   test("repeats the sentence where the caller's own key was refused", () => {

@@ -374,9 +374,9 @@ describe('toServerSentEvents', () => {
     [{ signal: {} }, /"signal"/],
     [{ requestId: '' }, /"requestId"/],
     [{ lastEventID: '1' }, /"lastEventID" is unknown/],
-    [{ lastEventId: '1' }, /needs option "ids"/],
+    [{ lastEventId: '1' }, /requires "ids: true"/],
     [{ lastEventId: 1, ids: true }, /"lastEventId"/],
-    [{ ids: true, id: () => 'x' }, /exclude each other/],
+    [{ ids: true, id: () => 'x' }, /not both/],
   ])('refuses the options %j', (options, message) => {
     expect(() => toServerSentEvents(whole([]), options as never)).toThrow(message)
     expect(() => toServerSentEvents(whole([]), options as never)).toThrow(/^toServerSentEvents: /)

@@ -149,7 +149,7 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
 
   test('refuses what is no stream with a sentence that says so', () => {
     expect(() => adapt(Promise.resolve(whole([])) as never)).toThrow(
-      /source must be an AsyncIterable, got a promise: await it first/,
+      /source must be an AsyncIterable, got a promise; await it first/,
     )
     expect(() => adapt(null as never)).toThrow(/got null/)
     expect(() => adapt(['a'] as never)).toThrow(expect.objectContaining({ code: 'CONFIG' }))

@@ -151,7 +151,7 @@ describe('fakeClock', () => {
     clock.restore()
     clock.restore()
     clock = fakeClock()
-    expect(() => fakeClock()).toThrow('restore() it first')
+    expect(() => fakeClock()).toThrow('Call its restore() first')
   })
 
   it.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', undefined])(

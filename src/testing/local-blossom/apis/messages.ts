@@ -36,7 +36,7 @@ export function readMessages(body: Fields): ChatQuestion {
 
 /** Converts a message. One that contains a tool's result becomes a message of the tool. */
 function messageOf(message: unknown): Fields {
-  if (!isObject(message)) throw bad('messages', 'must hold objects only')
+  if (!isObject(message)) throw bad('messages', 'must contain only objects')
   const { role, content } = message
   const gives =
     Array.isArray(content) && content.some((part) => isObject(part) && part.type === 'tool_result')

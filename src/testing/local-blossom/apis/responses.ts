@@ -11,7 +11,7 @@ import { pieces } from '../text.js'
  * @internal
  */
 export function readResponses(body: Fields): ChatQuestion {
-  if (body.store === true) throw bad('store', 'must be false: responses are not kept')
+  if (body.store === true) throw bad('store', 'must be false: responses are not stored')
   if (isText(body.previous_response_id)) throw bad('previous_response_id', 'is not supported')
   const { input } = body
   if (!isText(input) && !Array.isArray(input)) throw bad('input', 'must be a string or a list')
@@ -35,7 +35,7 @@ export function readResponses(body: Fields): ChatQuestion {
 }
 
 function messageOf(item: unknown): Fields {
-  if (!isObject(item)) throw bad('input', 'must hold objects only')
+  if (!isObject(item)) throw bad('input', 'must contain only objects')
   switch (item.type ?? 'message') {
     case 'message':
       return { role: item.role, content: item.content }
@@ -46,7 +46,7 @@ function messageOf(item: unknown): Fields {
     case 'reasoning':
       return { role: 'assistant', content: '' }
     default:
-      throw bad('input', 'holds an item of an unknown type')
+      throw bad('input', 'contains an item of an unknown type')
   }
 }
 

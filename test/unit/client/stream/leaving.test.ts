@@ -101,7 +101,12 @@ describe('a stream that nobody reads', () => {
           const exchange = new Exchange(
             request,
             context,
-            { maxResponseBytes: 2 ** 20, apiKey: undefined, notices: 'error' },
+            {
+              maxResponseBytes: 2 ** 20,
+              origin: 'https://upstream.example',
+              apiKey: undefined,
+              notices: 'error',
+            },
             new CallNote(),
           )
           const headers = ['content-type', 'application/json']

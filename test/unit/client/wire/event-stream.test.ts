@@ -11,7 +11,12 @@ const exchangeOf = (context: Context) =>
   ({
     context,
     request: { path: '/v1/chat/completions', body: {}, stream: true },
-    settings: { maxResponseBytes: 1e9, apiKey: undefined, notices: 'pass' },
+    settings: {
+      maxResponseBytes: 1e9,
+      origin: 'https://upstream.example',
+      apiKey: undefined,
+      notices: 'pass',
+    },
     headers: {},
     settle: vi.fn(),
     reject: vi.fn(),

@@ -91,7 +91,7 @@ describe('streams', () => {
       const [, problem] = /^\[ERROR\] (\{.*\})$/.exec(outcome.data)!
       expect(JSON.parse(problem!)).toEqual({
         code: 'STREAM',
-        message: expect.stringMatching(/^The stream broke after it had begun/),
+        message: expect.stringMatching(/^The stream broke after it started/),
         requestId: 'mine-1',
       })
     },

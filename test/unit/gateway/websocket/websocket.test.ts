@@ -355,7 +355,7 @@ describe('errors, log and keys', () => {
     expect(answer).toEqual({
       type: 'error',
       code: 'AUTH',
-      message: 'The service is not available at the moment.',
+      message: 'The service is currently unavailable.',
       requestId: ID,
       id: 1,
     })

@@ -245,10 +245,10 @@ describe('chaos', () => {
 
   it('refuses rates that exclude each other and come to more than 1', () => {
     expect(() => chaos({ failRate: 0.6, hangRate: 0.5 })).toThrow(
-      'failRate, rateLimitRate and hangRate exclude each other',
+      'failRate, rateLimitRate and hangRate are mutually exclusive',
     )
     expect(() => chaos({ cutRate: 0.6, stallRate: 0.5 })).toThrow(
-      'cutRate and stallRate exclude each other',
+      'cutRate and stallRate are mutually exclusive',
     )
     expect(() =>
       chaos({ failRate: 0.1, rateLimitRate: 0.2, hangRate: 0.7, cutRate: 0.9, stallRate: 0.1 }),

@@ -96,7 +96,7 @@ describe('the server itself', () => {
     const blossom = await start()
     await blossom.waitFor(() => true)
     await expect(blossom.waitFor(() => false, 5)).rejects.toThrow(
-      'not true after 5 ms (0 requests, 0 active)',
+      'the predicate was not true within 5 ms (0 requests, 0 active)',
     )
     await expect(blossom.waitFor(() => JSON.parse('{'))).rejects.toThrow(SyntaxError)
     const never = expect(blossom.waitFor(() => false)).rejects.toThrow('closed')
