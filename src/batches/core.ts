@@ -84,7 +84,7 @@ export class BatchesCore implements BatchesInternals {
     }
     const added = await this.accept(order, named(items, customIds))
     if (added === 'other')
-      throw refuse('create: the id is in use by a batch with other items; choose another id.')
+      throw refuse('create: the id is in use by a batch with other items. Choose another id.')
     return { id: order.id }
   }
 
@@ -158,7 +158,7 @@ export class BatchesCore implements BatchesInternals {
 
   worker(): BatchWorker {
     if (this.#closing !== undefined)
-      throw new ClosedError('The batches are closed; create new ones with createBatches().')
+      throw new ClosedError('The batches are closed. Create new ones with createBatches().')
     const worker = this.jobs.work(this.#settings.concurrency)
     this.#workers.add(worker)
     let closing: Promise<void> | undefined
@@ -185,12 +185,12 @@ export class BatchesCore implements BatchesInternals {
 
   async ask<T>(question: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined)
-      throw new ClosedError('The batches are closed; create new ones with createBatches().')
+      throw new ClosedError('The batches are closed. Create new ones with createBatches().')
     try {
       return await question()
     } catch (error) {
       if (isStackError(error)) throw error
-      throw new StackError('The batches cannot be reached where they are kept.', {
+      throw new StackError('The storage of batches is unavailable. Try again later.', {
         ...{ code: 'SERVER', status: 503, retryable: true, refused: true },
         cause: error,
       })

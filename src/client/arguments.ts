@@ -2,7 +2,7 @@ import {
   check,
   isRecord,
   isSignal,
-  type rules,
+  rules,
   CALL_OPTIONS as STACK_OPTIONS,
   ValidationError,
 } from '../core/index.js'
@@ -67,12 +67,18 @@ export function bringsKey(options: unknown): boolean {
 
 /** @throws ValidationError unless the prompt is a non-empty string */
 export function checkPrompt(method: string, prompt: unknown): string {
-  if (typeof prompt !== 'string')
-    throw refuse(
-      `${method}: the prompt must be a string, got ${prompt === null ? 'null' : typeof prompt}.`,
-    )
+  if (typeof prompt !== 'string') throw refuse(wrongPrompt(method, prompt))
   if (prompt === '') throw refuse(`${method}: the prompt is empty.`)
   return prompt
+}
+
+function wrongPrompt(method: string, prompt: unknown): string {
+  const isList = rules.show(prompt) === 'an array'
+  const got = prompt === null ? 'null' : isList ? 'an array' : typeof prompt
+  const [group, name] = method.split('.')
+  const isChat = isList && group === 'text'
+  const hint = isChat ? ` For messages, use chat.${name === 'stream' ? name : 'create'}().` : ''
+  return `${method}: the prompt must be a string, got ${got}.${hint}`
 }
 
 /** In characters. Proxies reject longer paths, with a less helpful error. */
@@ -82,11 +88,11 @@ const LONGEST_SEGMENT = 8_192
 export function pathSegment(method: string, prompt: string): string {
   if (prompt === '.' || prompt === '..')
     throw refuse(
-      `${method}: the prompts "." and ".." cannot be sent in a URL path; add other text.`,
+      `${method}: the prompts "." and ".." cannot be sent in a URL path. Add other text.`,
     )
   if (/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/.test(prompt)) {
     throw refuse(
-      `${method}: the prompt contains an unpaired surrogate and cannot be sent in a URL path; remove it.`,
+      `${method}: the prompt contains an unpaired surrogate and cannot be sent in a URL path. Remove it.`,
     )
   }
   // Encoding never shortens a prompt, so one that is too long already need not be encoded.
@@ -118,7 +124,7 @@ export function checkLength(method: string, path: string): string {
 export function checkPath(path: unknown): string {
   if (typeof path !== 'string' || !/^\/(?!\/)[\x21-\x7e]*$/.test(path) || /[#\\]/.test(path)) {
     throw refuse(
-      'request: the path must begin with a single "/" and contain only printable ASCII characters, without "#" and "\\"; percent-encode all others.',
+      'request: the path must begin with a single "/" and contain only printable ASCII characters, without "#" and "\\". Percent-encode all others.',
     )
   }
   const [segments = ''] = path.split('?', 1)

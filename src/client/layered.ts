@@ -50,11 +50,11 @@ export class LayeredClient<Layers extends readonly BlossomLayer[]> {
   use(layers: readonly BlossomLayer[]): void {
     if (this.#stack !== undefined)
       throw new ConfigError(
-        'use: the client is already in use; add layers before the first call, stats() or describe().',
+        'use: the client is already in use. Add layers before the first call, stats() or describe().',
       )
     if (layers.some((layer) => typeof layer !== 'function'))
       throw new ConfigError(
-        'use: a layer must be a function, such as retry() returns; spread a list of layers: use(...standard()).',
+        'use: a layer must be a function, such as retry() returns. Spread a list of layers: use(...standard()).',
       )
     this.#groups.push(layers)
   }

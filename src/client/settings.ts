@@ -21,7 +21,7 @@ export function readBaseURL(baseURL: unknown): Address {
   if (protocol !== 'http:' && protocol !== 'https:')
     refuse(`${shape}, got the scheme ${JSON.stringify(protocol)}.`)
   if (username !== '' || password !== '')
-    refuse(`${shape}, without credentials in it; pass the key as apiKey.`)
+    refuse(`${shape}, without credentials in it. Pass the key as apiKey.`)
   if (search !== '' || hash !== '') refuse(`${shape}, without query or fragment.`)
   const prefix = pathname.replace(/\/+$/, '')
   if (prefix.endsWith('/v1'))
@@ -43,10 +43,10 @@ export function readKey(apiKey: unknown): ApiKey | undefined {
 }
 
 function keyOf(apiKey: unknown): string {
-  if (apiKey === '') return refuse('option "apiKey" is empty; is the variable it comes from set?')
+  if (apiKey === '') return refuse('option "apiKey" is empty. Is the variable it comes from set?')
   if (typeof apiKey !== 'string' || !/^[\x21-\x7e]+$/.test(apiKey)) {
     return refuse(
-      'option "apiKey" must be a string of printable ASCII characters without spaces, or a function that returns one, got an invalid value; is the variable it comes from set?',
+      'option "apiKey" must be a string of printable ASCII characters without spaces, or a function that returns one, got an invalid value. Is the variable it comes from set?',
     )
   }
   return apiKey

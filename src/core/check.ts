@@ -7,6 +7,8 @@ export interface Rule<T> {
   readonly required?: boolean
   /** Whether error messages must hide the value. */
   readonly secret?: boolean
+  /** Describes a value that is not accepted. @default as it is, or by its type */
+  show?(value: unknown): string
   accepts(value: unknown): boolean
 }
 
@@ -34,7 +36,7 @@ export const show = (value: unknown): string => {
 
 // A value from outside may be a proxy, and reading any part of a proxy may throw.
 
-function isArray(value: unknown): boolean {
+function isArray(value: unknown): value is unknown[] {
   try {
     return Array.isArray(value)
   } catch {
@@ -115,7 +117,7 @@ export function check<T extends object>(
       checked[key] = value as T[typeof key]
     } else {
       throw fail(
-        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'an invalid value' : show(value)}.`,
+        `${subject}: option ${JSON.stringify(key)} must be ${rule.expected}, got ${rule.secret ? 'an invalid value' : (rule.show ?? show)(value)}.`,
       )
     }
   }
@@ -202,6 +204,24 @@ export const either = <A, B>(one: Rule<A>, other: Rule<B>): Rule<A | B> =>
     one.fallback,
     (value) => one.accepts(value) || other.accepts(value),
   )
+
+/** A list of strings that `accepts` returns true for. The error names the first wrong entry. */
+export const list = (
+  expected: string,
+  accepts: (value: string) => boolean,
+): Rule<readonly string[] | undefined> => {
+  const isWrong = (entry: unknown) => typeof entry !== 'string' || !accepts(entry)
+  return {
+    ...rule(expected, undefined, (value) => Array.isArray(value) && !value.some(isWrong)),
+    show(value) {
+      try {
+        return isArray(value) ? `an array that contains ${show(value.find(isWrong))}` : show(value)
+      } catch {
+        return 'an array'
+      }
+    },
+  }
+}
 
 /** Makes an option required. */
 export const required = <T>(of: Rule<T | undefined>): Rule<T> =>

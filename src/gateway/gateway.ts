@@ -210,7 +210,7 @@ export class GatewayCore implements RouteTools {
     }
     if (routes.length === 0) throw rejection('NOT_FOUND', 404, this.routing.notFound(path))
     const allow = methods.join(', ')
-    throw rejection('VALIDATION', 405, `This route takes ${allow}.`, { headers: { allow } })
+    throw rejection('VALIDATION', 405, `Method not allowed. Use ${allow}.`, { headers: { allow } })
   }
 
   /** Identifies the caller with the option `call`; a `Response` rejects the request. */

@@ -199,14 +199,6 @@ const path = (fallback: string | undefined) =>
     (value) => typeof value === 'string' && /^(\/[\w.~-]+)*$/.test(value),
   )
 
-export const names = (expected: string, accepts: (value: string) => boolean) =>
-  rules.custom<readonly string[], undefined>(
-    expected,
-    undefined,
-    (value) =>
-      Array.isArray(value) && value.every((item) => typeof item === 'string' && accepts(item)),
-  )
-
 export const isOrigin = (value: string) =>
   value === '*' ||
   (URL.canParse(value) && /^https?:\/\//.test(value) && new URL(value).origin === value)
@@ -245,7 +237,7 @@ const checkEach = (options: GatewayOptions<never> | undefined) =>
   check<GatewayOptions<never>>('createGateway', options, {
     prefix: path(''),
     publicPath: path(undefined),
-    routes: names(`a list of names out of ${ROUTE_NAMES.join(', ')}`, (name) =>
+    routes: rules.list(`a list of route names out of ${ROUTE_NAMES.join(', ')}`, (name) =>
       (ROUTE_NAMES as readonly string[]).includes(name),
     ) as rules.Rule<readonly RouteName[] | undefined>,
     call: rules.callback(),
@@ -254,14 +246,14 @@ const checkEach = (options: GatewayOptions<never> | undefined) =>
     onError: rules.callback(),
     log: rules.callback(),
     adminToken: tokenRule,
-    batches: rules.custom<Batches, undefined>('what createBatches() made', undefined, isBatches),
+    batches: rules.custom<Batches, undefined>('batches from createBatches()', undefined, isBatches),
     metrics: metricsRule,
     bodyLimit: rules.integer(MIB, { min: 1, max: 1024 * MIB }),
     mediaBodyLimit: rules.integer(undefined, { min: 1, max: 1024 * MIB }),
     uploadLimit: rules.integer(25 * MIB, { min: 1, max: 1024 * MIB }),
     batchUploadLimit: rules.integer(100 * MIB, { min: 1, max: 1024 * MIB }),
-    corsOrigins: names('a list of origins such as "https://app.example"', isOrigin),
-    models: names('a list of model names', (name) => name !== ''),
+    corsOrigins: rules.list('a list of origins such as "https://app.example"', isOrigin),
+    models: rules.list('a list of model names', (name) => name !== ''),
     forwardKeys: rules.flag(false),
     responses: rules.oneOf(['auto', 'forward', 'translate'], 'auto'),
     clientCacheControl: rules.flag(true),

@@ -67,7 +67,7 @@ async function load() {
     return await import('redis')
   } catch (cause) {
     throw new ConfigError(
-      'Sharing state between processes requires the package redis, which cannot be loaded; install it with `npm install redis`.',
+      'Sharing state between processes requires the package redis, which cannot be loaded. Install it with `npm install redis`.',
       { cause },
     )
   }

@@ -237,6 +237,6 @@ const withoutIds = (text: string): string =>
     .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'ID')
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
     .replace(/("uptime_seconds": ?)[\d.]+/g, '$1"SECONDS"')
-    .replace(/for another \d+ ms/g, 'for another MS ms')
+    .replace(/after \d+ ms/g, 'after MS ms')
     .replace(/in \d+ ms, too late/g, 'in MS ms, too late')
     .replace(/127\.0\.0\.1:\d+/g, 'HOST')

@@ -266,7 +266,7 @@ describe('the container of examples/docker', () => {
   })
 
   it.each([
-    ['without a key', {}, /POLLINATIONS_API_KEY must be set/],
+    ['without a key', {}, /POLLINATIONS_API_KEY \(or BLOSSOM_API_KEY\) must be set/],
     [
       'with a wrong value',
       { POLLINATIONS_API_KEY: 'sk_test', BLOSSOM_RETRIES: 'many' },

@@ -143,7 +143,7 @@ describe('/live in Chromium', () => {
     await page.goto(`${origin}/ai/live`)
     await page.getByLabel('Admin token').fill('a wrong one')
     await page.getByRole('button', { name: 'Show the page' }).click()
-    await page.getByRole('alert').filter({ hasText: 'not the admin token' }).waitFor()
+    await page.getByRole('alert').filter({ hasText: 'The admin token is wrong.' }).waitFor()
     // The browser tells of the 401.
     complaints.length = 0
     await signIn(page)

@@ -117,7 +117,7 @@ export class DirectoryLock {
     const holder = readHolder(path)
     if (holder === undefined || !lives(holder, path)) return
     throw new ConfigError(
-      `createBatches: process ${holder.pid} uses this directory; one process at a time may have it.`,
+      `createBatches: the directory is in use by process ${holder.pid}; only one process at a time can use it.`,
     )
   }
 

@@ -13,6 +13,6 @@ export function checkForm(
   if (body.stream === undefined || body.stream === stream) return
   const [group] = method.split('.')
   throw new ValidationError(
-    `${method}: leave \`stream\` out of the body; use ${group}.${stream ? 'create' : 'stream'} for the other form.`,
+    `${method}: remove \`stream\` from the body, or call ${group}.${stream ? 'create' : 'stream'} instead.`,
   )
 }

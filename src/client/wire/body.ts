@@ -48,7 +48,7 @@ export interface BodyContext {
 
 export function answerTooLarge(maxResponseBytes: number): StackError {
   return new TooLargeError(
-    `Upstream's answer is larger than ${maxResponseBytes} bytes; raise maxResponseBytes to accept it.`,
+    `Upstream's answer is larger than ${maxResponseBytes} bytes. Raise maxResponseBytes to accept it.`,
     { status: 502 },
   )
 }

@@ -93,7 +93,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AbortListener, Body
     if (status >= 300 && status < 400)
       return this.fail(
         new ProtocolError(
-          `Upstream answered with a redirect (${status}), which is not followed; check baseURL.`,
+          `Upstream answered with a redirect (${status}), which is not followed. Check baseURL.`,
           {
             retryable: false,
           },

@@ -39,7 +39,7 @@ const FAILED: Kind = {
   code: 'SERVER',
   status: 502,
   retryable: true,
-  sentence: 'it failed; try again.',
+  sentence: 'it failed. Try again.',
 }
 
 /** A failure between upstream's own servers, not caused by the request. */
@@ -55,7 +55,7 @@ const KINDS: Readonly<Record<number, Kind>> = {
     make: AuthenticationError,
     code: 'AUTH',
     status: 502,
-    sentence: 'the API key is not accepted; check it.',
+    sentence: 'the API key was not accepted. Check it.',
   },
   402: PAYMENT,
   403: FORBIDDEN,
@@ -71,13 +71,13 @@ const KINDS: Readonly<Record<number, Kind>> = {
     code: 'TIMEOUT',
     status: 504,
     retryable: true,
-    sentence: 'it timed out; try again.',
+    sentence: 'it timed out. Try again.',
   },
-  409: { ...FAILED, sentence: 'it conflicts with another request; try again.' },
+  409: { ...FAILED, sentence: 'it conflicts with another request. Try again.' },
   421: BETWEEN_SERVERS,
   423: BETWEEN_SERVERS,
   424: BETWEEN_SERVERS,
-  425: { ...FAILED, sentence: 'it received the request too early; try again.' },
+  425: { ...FAILED, sentence: 'it received the request too early. Try again.' },
   429: {
     make: UpstreamRateLimitError,
     code: 'RATE_LIMITED',
@@ -127,7 +127,7 @@ export function upstreamError(
   const answered = `Upstream answered ${upstreamStatus}${upstreamCode === undefined ? '' : ` (${upstreamCode})`}`
   const remedy =
     code === 'AUTH' && !keyGiven
-      ? 'no API key was given; pass `apiKey` to createBlossom().'
+      ? 'no API key was given. Pass `apiKey` to createBlossom().'
       : sentence
   const isAboutField = upstreamParam !== undefined && (status === 404 || code === 'BAD_REQUEST')
   const place = isAboutField ? ` See the field "${upstreamParam}".` : ''

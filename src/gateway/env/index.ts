@@ -25,7 +25,7 @@ export function blossomFromEnv(env: Environment = process.env) {
   const apiKey = read.POLLINATIONS_API_KEY ?? read.BLOSSOM_API_KEY
   if (apiKey === undefined && !read.BLOSSOM_FORWARD_KEYS) {
     throw new ConfigError(
-      'The environment variable POLLINATIONS_API_KEY must be set to the API key (or BLOSSOM_API_KEY).',
+      'The environment variable POLLINATIONS_API_KEY (or BLOSSOM_API_KEY) must be set to the API key.',
     )
   }
   const { REDIS_URL: url } = read

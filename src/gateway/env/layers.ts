@@ -27,7 +27,9 @@ export function sharesSomething(read: Variables): boolean {
 export function limitsFrom(read: Variables, shared: SharedState | undefined) {
   const { BLOSSOM_PRICES: prices, BLOSSOM_TENANT_LIMIT_MODE: mode } = read
   if (prices === undefined && (read.BLOSSOM_BUDGET ?? read.BLOSSOM_TENANT_BUDGET) !== undefined)
-    throw new ConfigError('The environment variable BLOSSOM_PRICES must be set for a budget.')
+    throw new ConfigError(
+      'The environment variable BLOSSOM_PRICES must be set if BLOSSOM_BUDGET or BLOSSOM_TENANT_BUDGET is set.',
+    )
   const rateLimit = {
     requests: read.BLOSSOM_TENANT_LIMIT_PER_MINUTE || undefined,
     tokens: read.BLOSSOM_TENANT_TOKEN_LIMIT_PER_MINUTE || undefined,

@@ -115,7 +115,7 @@ function sameBody<T extends { readonly body: string }>(before: T, body: string):
   throw rejection(
     'VALIDATION',
     409,
-    'This Idempotency-Key was already used with another body; use a new key.',
+    'This Idempotency-Key was already used with another body. Use a new key.',
   )
 }
 

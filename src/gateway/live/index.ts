@@ -60,7 +60,7 @@ class Live {
 
   feed({ incoming, delivery }: RouteCall): Reply {
     if (!this.#sessions.has(cookieOf(incoming)))
-      throw rejection('AUTH', 401, 'Not signed in; sign in on the live page first.')
+      throw rejection('AUTH', 401, 'Not signed in. Sign in on the live page first.')
     const headers = {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store, no-transform',
@@ -82,7 +82,7 @@ class Live {
     if (isToken(fields.get('token') ?? '', this.#token))
       return this.#redirect(incoming, this.#sessions.begin(), SESSION_MS)
     this.#attempts.wrong(address)
-    return html(401, (nonce) => loginPage(nonce, 'This is not the admin token.'))
+    return html(401, (nonce) => loginPage(nonce, 'The admin token is wrong.'))
   }
 
   /** Redirects to the page, with a cookie for this page only that scripts cannot read. */

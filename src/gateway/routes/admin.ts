@@ -20,5 +20,5 @@ export function requireAdmin(
     const headers = { 'www-authenticate': 'Bearer' }
     throw rejection('AUTH', 401, words.missing, { headers })
   }
-  if (!isToken(given, adminToken)) throw rejection('FORBIDDEN', 403, 'This is not the admin token.')
+  if (!isToken(given, adminToken)) throw rejection('FORBIDDEN', 403, 'The admin token is wrong.')
 }

@@ -80,7 +80,7 @@ export function docsRoutes({ options: { routes } }: Pick<RouteTools, 'options'>)
       throw new ConfigError('createGateway: the route "docs" needs the route "openapi".')
     if (look() === undefined)
       throw new ConfigError(
-        `createGateway: the route "docs" needs the package ${VIEWER}; install it.`,
+        `createGateway: the route "docs" needs the package ${VIEWER}. Install it with \`npm install ${VIEWER}\`.`,
       )
   }
   const viewer = (): Viewer => {

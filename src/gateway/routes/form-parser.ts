@@ -12,7 +12,7 @@ export async function loadFormParser(what: string) {
     return (await import('@fastify/busboy')).Busboy
   } catch (cause) {
     throw new ConfigError(
-      `createGateway: ${what} needs the package @fastify/busboy, which cannot be loaded; install it with \`npm install @fastify/busboy\`.`,
+      `createGateway: ${what} needs the package @fastify/busboy, which cannot be loaded. Install it with \`npm install @fastify/busboy\`.`,
       { cause },
     )
   }

@@ -42,7 +42,7 @@ export class Routing {
       const needs = known.find((route) => route.name === name)?.needs
       if (needs && !view.has(needs))
         throw new ConfigError(
-          `createGateway: the route "${name}" needs a ${needs} layer; add one to the stack.`,
+          `createGateway: the route "${name}" needs a ${needs} layer. Add one to the stack.`,
         )
     }
     this.all = known.filter(
@@ -106,7 +106,7 @@ export class Routing {
   notFound(path: string | undefined): string {
     const sentence = 'There is no such route.'
     if (this.#responses !== undefined && path?.startsWith(`${this.#responses}/`))
-      return `Responses are not stored here, so none can be fetched or deleted; send the whole conversation to POST ${this.#responses}.`
+      return `Responses are not stored here, so none can be fetched or deleted. Send the whole conversation to POST ${this.#responses}.`
     return this.#isOpenAI(path) ? `${sentence} Use one of: ${this.#openAI.join(', ')}.` : sentence
   }
 

@@ -167,5 +167,5 @@ export async function* limited(
 /** The error for a body that other code has read and not passed on. */
 export const bodyIsGone = () =>
   new ConfigError(
-    'A parser has read the body before the gateway could: pass it on with toRequest(req, res, { body }) or the option `body`.',
+    'A parser has already read the body: pass it to the gateway with toRequest(req, res, { body }) or the option `body`.',
   )

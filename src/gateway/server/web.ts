@@ -21,8 +21,15 @@ export interface NodeFacts {
 
 export const nodeFacts = new WeakMap<Request, NodeFacts>()
 
-/** Converts a web `Request`. */
+/**
+ * Converts a web `Request`.
+ * @throws TypeError for anything else, most often a Node request
+ */
 export function fromRequest(request: Request): Incoming {
+  if (typeof (request as Partial<Request> | undefined)?.headers?.get !== 'function')
+    throw new TypeError(
+      'The gateway takes a web Request. For Node requests, wrap it: toNode(gateway).',
+    )
   const facts = nodeFacts.get(request)
   // One controller for both reasons: the client disconnects, or the gateway aborts the request.
   const leaving = new AbortController()

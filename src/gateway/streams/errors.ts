@@ -3,7 +3,7 @@ import { StackError } from '../../core/index.js'
 /** The error if the server that ran a stream was lost before its end. */
 export const ownerLost = () =>
   new StackError(
-    'The server that ran this stream was lost before the stream ended; send the request again.',
+    'The server that ran this stream was lost before the stream ended. Send the request again.',
     {
       code: 'OWNER_LOST',
       status: 502,

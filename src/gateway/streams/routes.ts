@@ -39,7 +39,8 @@ async function resume(call: RouteCall, streams: ResumableStreams): Promise<Reply
   )
   if (typeof found !== 'string') return eventsReply(found, { 'x-stream-id': id })
   if (found === 'over') return { status: 204, headers: { 'x-stream-id': id } }
-  if (found === 'gone') throw rejection('NOT_FOUND', 410, 'This stream is no longer kept.')
+  if (found === 'gone')
+    throw rejection('NOT_FOUND', 410, 'This stream is no longer stored. Send the request again.')
   return missing(found)
 }
 

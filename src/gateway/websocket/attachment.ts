@@ -54,7 +54,7 @@ export class Attachment {
       this.#webSockets = new WebSocketServer(settings)
     } catch (cause) {
       throw new ConfigError(
-        'attachWebSocket: the package ws is needed and cannot be loaded; install it with `npm install ws`.',
+        'attachWebSocket: the package ws is needed and cannot be loaded. Install it with `npm install ws`.',
         { cause },
       )
     }
@@ -93,7 +93,7 @@ export class Attachment {
     const { maxConnections } = this.#options
     // Pending upgrades count, this one included.
     if (this.#sessions.size + this.#pending <= maxConnections) return
-    const sentence = `Rejected: the maximum of ${maxConnections} connections is reached; try again later.`
+    const sentence = `Rejected: the maximum of ${maxConnections} connections is reached. Try again later.`
     throw rejection('QUEUE_FULL', 503, sentence, { retryable: true })
   }
 

@@ -82,7 +82,9 @@ export function attachWebSocket(
   attached.set(server, neighbours)
   const path = checked.path ?? `${core.options.prefix}${ROUTE}`
   if (neighbours.has(path))
-    throw new ConfigError(`attachWebSocket: "${path}" of this server is attached already.`)
+    throw new ConfigError(
+      `attachWebSocket: a gateway is already attached at "${path}" of this server.`,
+    )
   const attachment = new Attachment(core, checked)
   neighbours.set(path, attachment)
 

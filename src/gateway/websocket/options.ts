@@ -1,5 +1,5 @@
 import { check, rules } from '../../core/index.js'
-import { isOrigin, names } from '../options.js'
+import { isOrigin } from '../options.js'
 
 /** Options of `attachWebSocket()`. */
 export interface WebSocketOptions {
@@ -85,7 +85,7 @@ export function readWebSocketOptions(
       undefined,
       (value) => typeof value === 'string' && /^(\/[\w.~-]+)+$/.test(value),
     ),
-    origins: names('a list of origins such as "https://app.example"', isOrigin),
+    origins: rules.list('a list of origins such as "https://app.example"', isOrigin),
     maxConnections: rules.integer(1_000, { min: 1 }),
     maxGenerations: rules.integer(4, { min: 1, max: 1_000 }),
     maxPayload: rules.integer(64 * 1024, { min: 1, max: 16 * 1024 * 1024 }),

@@ -193,7 +193,7 @@ export class Session implements Outlet {
       throw new FieldsError([{ field: 'id', message: sentence }])
     }
     if (this.#running.size >= maxGenerations) {
-      const sentence = `At most ${maxGenerations} generations may run on one connection; wait for one to end.`
+      const sentence = `At most ${maxGenerations} generations may run on one connection. Wait for one to end.`
       throw rejection('QUEUE_FULL', 503, sentence, { retryable: true })
     }
     const generation = new Generation(message, this.#connection, this)

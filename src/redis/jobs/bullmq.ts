@@ -20,7 +20,7 @@ export async function loadBullMQ(): Promise<BullMQ> {
     return await import('bullmq')
   } catch (cause) {
     throw new ConfigError(
-      'The package bullmq is needed for batches in Redis and cannot be loaded; install it with `npm install bullmq`.',
+      'The package bullmq is needed for batches in Redis and cannot be loaded. Install it with `npm install bullmq`.',
       { cause },
     )
   }

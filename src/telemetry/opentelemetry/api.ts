@@ -17,7 +17,7 @@ export function loadApi(): OpenTelemetry {
     return createRequire(import.meta.url)(PACKAGE) as OpenTelemetry
   } catch (cause) {
     throw new ConfigError(
-      `instrument: the package ${PACKAGE} is needed and cannot be loaded; install it with \`npm install ${PACKAGE}\`.`,
+      `instrument: the package ${PACKAGE} is needed and cannot be loaded. Install it with \`npm install ${PACKAGE}\`.`,
       { cause },
     )
   }

@@ -71,7 +71,7 @@ export function prometheus(observed: Observed, options: PrometheusOptions = {}):
   const { tenant, ...constants } = labels
   for (const name of Object.keys(constants))
     if (TAKEN.includes(name))
-      throw new ConfigError(`prometheus: the label "${name}" is one of the metrics' own.`)
+      throw new ConfigError(`prometheus: the label "${name}" is reserved. Choose another name.`)
   const recorder = new Recorder(tenant === true)
   const families = [...recorder.families(), ...layerFamilies(() => internals[LAYERS]())]
   const stop = internals[LISTEN](recorder.onEvent)

@@ -85,7 +85,7 @@ it('a batch that Redis cannot keep is refused, and one that it keeps outlives it
   expect(error).toMatchObject({
     status: 503,
     retryable: true,
-    message: 'The batches cannot be reached where they are kept.',
+    message: 'The storage of batches is unavailable. Try again later.',
   })
   expect(await failure(batches.status(id))).toMatchObject({ status: 503 })
   expect(performance.now() - startedAt).toBeLessThan(10_000)

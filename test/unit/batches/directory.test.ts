@@ -255,7 +255,7 @@ describe('the lock of a directory', () => {
 
   it('lets one have it at a time, and the next one when it is given back', async () => {
     const first = start()
-    expect(inUse()).toContain(`process ${process.pid} uses this directory`)
+    expect(inUse()).toContain(`the directory is in use by process ${process.pid}`)
     await first.close()
     await start().close()
     await start().close()
@@ -266,7 +266,7 @@ describe('the lock of a directory', () => {
     const program = join(import.meta.dirname, '../../support/batch-process.ts')
     const child = fork(program, [directory, '1000'], { execArgv: ['--import', 'tsx'] })
     await once(child, 'message')
-    expect(inUse()).toContain(`process ${child.pid} uses`)
+    expect(inUse()).toContain(`in use by process ${child.pid};`)
     child.kill('SIGKILL')
     await once(child, 'exit')
     expect(inUse()).toBeUndefined()
@@ -285,7 +285,7 @@ describe('the lock of a directory', () => {
     const path = join(directory, 'lock-1')
     const holder = JSON.parse(readFileSync(path, 'utf8'))
     writeFileSync(path, JSON.stringify({ ...holder, place: 'elsewhere' }))
-    expect(inUse()).toContain('uses this directory')
+    expect(inUse()).toContain('the directory is in use by')
     const long = Date.now() / 1_000 - 60
     utimesSync(path, long, long)
     expect(inUse()).toBeUndefined()

@@ -242,7 +242,7 @@ describe('responses', () => {
     [undefined, 'the body must be an object whose input'],
     [{ input: '' }, 'the body must be an object whose input'],
     [{ input: [] }, 'the body must be an object whose input'],
-    [{ input: 'Hi', stream: true }, 'use responses.stream for the other form'],
+    [{ input: 'Hi', stream: true }, 'or call responses.stream instead'],
   ])('refuses %j before anything is sent', async (wrong, sentence) => {
     const error = await client()
       .responses.create(wrong as never)

@@ -88,7 +88,7 @@ describe('without the package of the viewer', () => {
       })
     }
     expect(() => create(blossom, { routes: ['openapi', 'docs'] })).toThrow(
-      'needs the package @fastify/swagger-ui; install it.',
+      'needs the package @fastify/swagger-ui. Install it with `npm install @fastify/swagger-ui`.',
     )
   })
 })

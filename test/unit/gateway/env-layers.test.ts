@@ -153,7 +153,8 @@ describe('blossomFromEnv', () => {
   it.each(['BLOSSOM_BUDGET', 'BLOSSOM_TENANT_BUDGET'])('%s needs prices', async (name) => {
     await expect(around({ [name]: '5/day' })).rejects.toMatchObject({
       code: 'CONFIG',
-      message: 'The environment variable BLOSSOM_PRICES must be set for a budget.',
+      message:
+        'The environment variable BLOSSOM_PRICES must be set if BLOSSOM_BUDGET or BLOSSOM_TENANT_BUDGET is set.',
     })
   })
 })

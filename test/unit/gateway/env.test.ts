@@ -223,7 +223,7 @@ describe('blossomFromEnv', () => {
   test('fails without a key, unless callers bring their own', () => {
     for (const env of [{}, { POLLINATIONS_API_KEY: '' }, { BLOSSOM_FORWARD_KEYS: 'off' }]) {
       expect(refusal(() => blossomFromEnv(env))).toMatch(
-        /^The environment variable POLLINATIONS_API_KEY must be set/,
+        /^The environment variable POLLINATIONS_API_KEY \(or BLOSSOM_API_KEY\) must be set/,
       )
     }
     expect(namesOf({ BLOSSOM_FORWARD_KEYS: 'on' })).toHaveLength(8)

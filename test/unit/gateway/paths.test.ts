@@ -166,7 +166,7 @@ describe('methods', () => {
       expect(answer.body).toMatchObject({
         code: 'VALIDATION',
         title: 'Method Not Allowed',
-        detail: `This route takes ${allow}.`,
+        detail: `Method not allowed. Use ${allow}.`,
       })
   })
 

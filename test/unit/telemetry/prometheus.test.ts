@@ -286,7 +286,7 @@ describe('prometheus', () => {
       )
     for (const name of ['model', 'le', 'code'])
       expect(() => prometheus(ask, { labels: { [name]: 'x' } })).toThrow(
-        `prometheus: the label "${name}" is one of the metrics' own.`,
+        `prometheus: the label "${name}" is reserved. Choose another name.`,
       )
     expect(() => prometheus(ask, { nonsense: true } as never)).toThrow(ConfigError)
   })

@@ -6,7 +6,7 @@ type Fields = Readonly<Record<string, unknown>>
 /** Content of a chat message: text or parts. */
 export type ChatContent = string | readonly Fields[]
 
-const FILES = 'files are not stored here; send the content itself.'
+const FILES = 'files are not stored here. Send the content itself.'
 
 /** Converts the content of a user or system message. */
 export function contentOf(content: unknown, at: string): ChatContent {
@@ -51,7 +51,7 @@ function imageOf({ image_url, file_id, detail }: Fields, at: string): Fields {
 function fileOf({ file_data, file_id, file_url, filename }: Fields, at: string): Fields {
   if (file_id !== undefined && file_id !== null) throw refusal(`${at}.file_id`, FILES)
   if (file_url !== undefined && file_url !== null)
-    throw refusal(`${at}.file_url`, 'a chat cannot fetch files; send its data in `file_data`.')
+    throw refusal(`${at}.file_url`, 'a chat cannot fetch files. Send its data in `file_data`.')
   if (typeof file_data !== 'string')
     throw refusal(`${at}.file_data`, 'must be a data URL with the content of the file.')
   return { type: 'file', file: { file_data, ...(typeof filename === 'string' && { filename }) } }

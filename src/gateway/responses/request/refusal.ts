@@ -8,15 +8,15 @@ export const refusal = (param: string, sentence: string): StackError =>
 type Body = Readonly<Record<string, unknown>>
 
 /** Message for fields that would need stored responses. */
-const STATELESS = 'responses are not stored here; send the whole conversation in `input`.'
+const STATELESS = 'responses are not stored here. Send the whole conversation in `input`.'
 
 /** Messages for fields that need stored state. They are allowed if absent, null or false. */
 const NEEDS_STATE: Readonly<Record<string, string>> = {
-  store: 'responses are not stored here; leave it out, or set it to false.',
+  store: 'responses are not stored here. Leave it out, or set it to false.',
   previous_response_id: STATELESS,
   conversation: STATELESS,
-  prompt: 'prompts are not stored here; send the text in `instructions` and `input`.',
-  background: 'responses are not stored here, so none can be fetched later; leave it out.',
+  prompt: 'prompts are not stored here. Send the text in `instructions` and `input`.',
+  background: 'responses are not stored here, so none can be fetched later. Leave it out.',
 }
 
 /** @throws StackError with status 400 for the first field that needs stored state */
@@ -29,6 +29,6 @@ export function refuseState(body: Body): void {
   if (truncation !== undefined && truncation !== null && truncation !== 'disabled')
     throw refusal(
       'truncation',
-      'truncation is not supported; leave it out or set it to "disabled".',
+      'truncation is not supported. Leave it out or set it to "disabled".',
     )
 }

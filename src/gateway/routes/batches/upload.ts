@@ -58,7 +58,7 @@ async function openParser(type: string): Promise<BusboyInstance> {
   }
 }
 
-const notValid = () => new ValidationError('The body is not a valid form of multipart/form-data.')
+const notValid = () => new ValidationError('The body is not a valid multipart/form-data form.')
 
 /** A multipart body as it arrives. */
 class Form {

@@ -9,7 +9,7 @@ const MIB = 1024 * 1024
 /** OpenAI's routes accept 16 images and a mask; a prompt may be long. */
 const LIMITS = { files: 17, fields: 100, parts: 120, fieldSize: MIB, headerSize: 8_192 }
 
-const notValid = () => new ValidationError('The body is not a valid form of multipart/form-data.')
+const notValid = () => new ValidationError('The body is not a valid multipart/form-data form.')
 
 type Part =
   | { readonly name: string; readonly value: string }

@@ -156,9 +156,9 @@ describe('statuses', () => {
     said = { status: 401, ...shapes.empty() }
     await using keyless = createBlossom({ baseURL: upstream.url })
     await expect(keyless.text.generate(PROMPT)).rejects.toThrow(
-      'no API key was given; pass `apiKey`',
+      'no API key was given. Pass `apiKey`',
     )
-    await expect(blossom.text.generate(PROMPT)).rejects.toThrow('the API key is not accepted')
+    await expect(blossom.text.generate(PROMPT)).rejects.toThrow('the API key was not accepted')
   })
 
   it.each([204, 205])('takes a %i where JSON is due for no answer', async (status) => {

@@ -236,12 +236,26 @@ describe('calls', () => {
 
     it('are refused when their `stream` is the other form', async () => {
       const { message } = await expectRefusal(() => blossom.chat.create({ messages, stream: true }))
-      expect(message).toContain('use chat.stream')
+      expect(message).toContain('or call chat.stream instead')
       expect(
         (await expectRefusal(() => blossom.chat.stream({ messages, stream: false }))).message,
-      ).toContain('use chat.create')
+      ).toContain('or call chat.create instead')
       await expectRefusal(() => blossom.chat.create({ messages, stream: 'yes' }))
     })
+  })
+
+  it('messages in place of a prompt point to chat', async () => {
+    const messages: Anything = [{ role: 'user', content: 'Hi' }]
+    const { message } = await expectRefusal(() => blossom.text.generate(messages))
+    expect(message).toBe(
+      'text.generate: the prompt must be a string, got an array. For messages, use chat.create().',
+    )
+    expect((await expectRefusal(() => blossom.text.stream(messages))).message).toContain(
+      'got an array. For messages, use chat.stream().',
+    )
+    expect((await expectRefusal(() => blossom.image.generate(messages))).message).toMatch(
+      /got an array\.$/,
+    )
   })
 
   describe('prompts in a path', () => {

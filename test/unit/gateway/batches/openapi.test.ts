@@ -144,7 +144,7 @@ describe('the option batches', () => {
   it('takes what createBatches() made, and nothing else', () => {
     for (const wrong of [{}, null, 'batches', blossom])
       expect(() => createGateway(blossom, { batches: wrong as never })).toThrow(
-        'option "batches" must be what createBatches() made',
+        'option "batches" must be batches from createBatches()',
       )
   })
 

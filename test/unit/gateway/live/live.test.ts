@@ -144,7 +144,7 @@ describe('the live page', () => {
       const response = await post({ token: `wrong ${i}` })
       expect(response.status).toBe(401)
       expect(response.headers.get('set-cookie')).toBeNull()
-      expect(await response.text()).toContain('This is not the admin token.')
+      expect(await response.text()).toContain('The admin token is wrong.')
     }
     // Nobody learns by trying on whether one is right.
     for (const token of ['wrong', TOKEN]) {

@@ -83,6 +83,18 @@ describe('without a framework', () => {
     expect(() => createGateway({} as never)).toThrow(/first argument must be a client/)
   })
 
+  test.each([{ url: '/', method: 'GET', headers: { host: 'a.example' } }, {}, undefined])(
+    'a gateway called with %j in place of a Request says how to wrap it',
+    async (request) => {
+      const gateway = createGateway(createBlossom())
+      await expect(gateway(request as never)).rejects.toThrow(
+        new TypeError(
+          'The gateway takes a web Request. For Node requests, wrap it: toNode(gateway).',
+        ),
+      )
+    },
+  )
+
   test('one client may have several gateways, each with its own options', async () => {
     await using site = await openSite(ExpressFramework)
     const blossom = client(site.upstream.url)

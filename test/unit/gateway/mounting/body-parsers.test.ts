@@ -87,7 +87,7 @@ describe('behind a body parser', () => {
       body: { code: 'CONFIG', detail: 'An unexpected error occurred.' },
     })
     expect(outcome.told).toMatch(
-      /parser has read the body .* toRequest\(req, res, \{ body \}\) or the option `body`/,
+      /parser has already read the body: .* toRequest\(req, res, \{ body \}\) or the option `body`/,
     )
     expect(outcome.logged).toMatchObject({
       level: 'error',
@@ -108,7 +108,9 @@ describe('behind a body parser', () => {
     await site.ask('/generate/text', { body })
     await site.ask('/generate/text', { body })
     vi.restoreAllMocks()
-    expect(warnings).toEqual([expect.stringMatching(/parser has read the body .* option `body`/)])
+    expect(warnings).toEqual([
+      expect.stringMatching(/parser has already read the body: .* option `body`/),
+    ])
   })
 
   test.each([

@@ -63,7 +63,12 @@ describe('routes that exist', () => {
   })
 
   test.each([
-    [{ routes: ['nothing'] }, /option "routes" must be a list of names/],
+    [
+      { routes: ['text', '/v1/chat/completions'] },
+      /option "routes" must be a list of route names out of text, .+, got an array that contains "\/v1\/chat\/completions"\./,
+    ],
+    [{ routes: [5] }, /option "routes" must be .+, got an array that contains 5\./],
+    [{ routes: 'text' }, /option "routes" must be .+, got "text"\./],
     [{ prefix: 'ai' }, /option "prefix" must be/],
     [{ prefix: '/ai/' }, /option "prefix" must be/],
     [{ adminToken: 'short' }, /option "adminToken" must be .* got an invalid value/],

@@ -115,7 +115,7 @@ describe('a stream that all of its clients have left', () => {
       410,
       {
         error: {
-          message: 'This stream is no longer kept.',
+          message: 'This stream is no longer stored. Send the request again.',
           type: 'invalid_request_error',
           code: 'not_found',
           param: null,

@@ -48,7 +48,7 @@ describe('attachWebSocket', () => {
     )
     await using it = await bench()
     expect(() => attachWebSocket(it.server, gateway())).toThrow(
-      '"/ws/generate" of this server is attached already',
+      'a gateway is already attached at "/ws/generate" of this server.',
     )
   })
 })
@@ -75,7 +75,7 @@ describe('without the package ws', () => {
       message: expect.stringContaining('npm install ws'),
     })
     expect(warnings).toEqual([
-      'attachWebSocket: the package ws is needed and cannot be loaded; install it with `npm install ws`.',
+      'attachWebSocket: the package ws is needed and cannot be loaded. Install it with `npm install ws`.',
     ])
     await once(server, 'listening')
     const socket = connect(Number(new URL(urlOf(server, '/')).port), '127.0.0.1')
