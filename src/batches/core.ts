@@ -266,6 +266,8 @@ async function* named(
     at++
   }
   if (customIds !== undefined && customIds.length !== at)
-    throw refuse(`create: there are ${at} items and ${customIds.length} custom ids.`)
+    throw refuse(
+      `create: there are ${at} items and ${customIds.length} custom ids. Pass one custom id for each item.`,
+    )
   return undefined
 }

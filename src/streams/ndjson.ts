@@ -65,7 +65,7 @@ class Lines<Chunk> extends View<Chunk, string> {
       const value = shape(error, usual)
       return value === undefined ? NOTHING : line(value)
     } catch (thrown) {
-      hookFailed('error()', thrown)
+      hookFailed('toNdjson: error()', thrown)
       return line({ error: toErrorFields(error, requestId) })
     }
   }

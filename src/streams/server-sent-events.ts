@@ -180,7 +180,7 @@ class Events<Chunk> extends View<Chunk, string> {
       const event = shape(error, { ...usual })
       return event === undefined ? NOTHING : frame(event)
     } catch (thrown) {
-      hookFailed('error()', thrown)
+      hookFailed('toServerSentEvents: error()', thrown)
       return frame(usual)
     }
   }

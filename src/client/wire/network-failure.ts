@@ -9,10 +9,11 @@ import {
 import { NetworkError, ProtocolError } from '../errors.js'
 
 const TLS = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA)/
-const TIMED_OUT: Record<string, string> = {
-  UND_ERR_CONNECT_TIMEOUT: 'connect',
-  UND_ERR_HEADERS_TIMEOUT: 'headers',
-  UND_ERR_BODY_TIMEOUT: 'body',
+/** Time limits of undici, each with what was late. */
+const TIMED_OUT: Readonly<Record<string, string>> = {
+  UND_ERR_CONNECT_TIMEOUT: 'The connection to upstream was not made in time.',
+  UND_ERR_HEADERS_TIMEOUT: 'Upstream did not start to answer in time.',
+  UND_ERR_BODY_TIMEOUT: 'Upstream stopped sending its answer.',
 }
 
 /**
@@ -30,7 +31,10 @@ export function networkFailure(error: unknown, origin: string): StackError {
       cause: new Error(error.message),
     })
   }
-  if (code in TIMED_OUT) return new TimeoutError(0, { cause: error })
+  const late = Object.hasOwn(TIMED_OUT, code) ? TIMED_OUT[code] : undefined
+  // undici does not report its limit, so the default message would name 0 ms.
+  if (late !== undefined)
+    return Object.assign(new TimeoutError(0, { cause: error }), { message: late })
   if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED')
     return new ClosedError('The connection pool is closed.', { refused: false })
   if (

@@ -83,7 +83,7 @@ const KINDS: Readonly<Record<number, Kind>> = {
     code: 'RATE_LIMITED',
     status: 429,
     retryable: true,
-    sentence: 'the rate or concurrency limit is reached; slow down or try again later.',
+    sentence: 'the rate or concurrency limit is reached. Slow down, or try again later.',
   },
   499: BETWEEN_SERVERS,
   503: { ...FAILED, status: 503 },
@@ -103,7 +103,7 @@ function kindOf(status: number, code: string | undefined): Kind {
     make: InvalidRequestError,
     code: 'BAD_REQUEST',
     status: status === 422 ? 422 : 400,
-    sentence: 'the request is not accepted.',
+    sentence: 'the request was not accepted.',
   }
 }
 

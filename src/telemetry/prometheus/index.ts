@@ -63,7 +63,7 @@ export function prometheus(observed: Observed, options: PrometheusOptions = {}):
   const internals = internalsOf('prometheus', observed)
   const { labels = {} } = check<PrometheusOptions>('prometheus', options, {
     labels: rules.custom<NonNullable<PrometheusOptions['labels']>, undefined>(
-      'an object of strings with names of letters, digits and _, and tenant: true or false',
+      'an object of strings whose names have only letters, digits and "_", and tenant: true or false',
       undefined,
       areLabels,
     ),
