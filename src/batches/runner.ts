@@ -8,6 +8,7 @@ import {
   type Job,
   type JobResult,
   type JobRunner,
+  safeMessageOf,
   sleep,
   type UnrunReason,
 } from '../core/index.js'
@@ -131,8 +132,6 @@ function resultOf(batch: string, result: KeptResult): JobResult {
   }
 }
 
-const UNREACHABLE = 'The connection to upstream failed.'
-
 /** The stored fields of an error: without cause, stack and any part of the prompt. */
 function errorOf(error: unknown): BatchError {
   if (!isStackError(error))
@@ -141,8 +140,8 @@ function errorOf(error: unknown): BatchError {
       message: `The call failed: ${isError(error) ? error.name : typeof error}.`,
     }
   const { code, status } = error
-  // The message of a network error names the host; results may be read by tenants.
-  const message = code === 'NETWORK' ? UNREACHABLE : error.message
+  // Results may be read by tenants.
+  const message = safeMessageOf(error)
   const fields = isRecord(error) ? error : {}
   const { upstreamStatus, upstreamCode, upstreamParam } = fields as Partial<BatchError>
   return { code, message, status, upstreamStatus, upstreamCode, upstreamParam }

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { check, isStackError, rules, type StackError } from '../core/index.js'
+import { check, isStackError, rules, type StackError, safeMessageOf } from '../core/index.js'
 import { isAbort } from './source.js'
 
 /** Options of `toProblem()`. */
@@ -44,20 +44,6 @@ export interface Problem {
 /** As nginx logs it: the client closed the connection, so nobody reads the response. */
 const ABORTED = 499
 const UNEXPECTED = 'An unexpected error occurred.'
-const UNAVAILABLE = 'The service is currently unavailable.'
-const UNREACHABLE = 'The connection to upstream failed.'
-
-/** Codes that, with status 502 or 503, concern the server's own account. */
-const ACCOUNT: readonly string[] = ['AUTH', 'PAYMENT', 'FORBIDDEN']
-
-function detailOf(error: StackError): string {
-  // An invalid option is the operator's mistake, and the message quotes the option's value.
-  if (error.code === 'CONFIG') return UNEXPECTED
-  // The message names the host, which may be an internal one.
-  if (error.code === 'NETWORK') return UNREACHABLE
-  if (ACCOUNT.includes(error.code) && error.status >= 500) return UNAVAILABLE
-  return error.message
-}
 
 function fieldsOf(error: StackError): { field: string; message: string }[] | undefined {
   const { errors } = error as { errors?: unknown }
@@ -129,7 +115,7 @@ const bodyOf = (status: number, code: string, detail: string): ProblemBody => ({
 function ownBody(error: StackError): ProblemBody {
   const { status, code } = error
   const isError = Number.isInteger(status) && status >= 400 && status <= 599
-  return bodyOf(isError ? status : 500, code, detailOf(error))
+  return bodyOf(isError ? status : 500, code, safeMessageOf(error))
 }
 
 function foreignBody(error: unknown): ProblemBody {

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { createBatches } from '../../../src/batches/index.js'
 import { collect, createBlossom } from '../../../src/index.js'
+import { startLocalBlossom } from '../../../src/testing/index.js'
 import { numbered } from '../../support/batches-contract.js'
 
 it('a line that reached no upstream does not name the host, which tenants must not see', async () => {
@@ -15,3 +16,22 @@ it('a line that reached no upstream does not name the host, which tenants must n
   await batches.close()
   await blossom.close()
 })
+
+it.each([401, 402, 403])(
+  "a line whose call upstream rejected for the server's account does not say so: %i",
+  async (status) => {
+    const upstream = await startLocalBlossom()
+    upstream.fail(status, 9)
+    const blossom = createBlossom({ baseURL: upstream.url })
+    const batches = createBatches(blossom)
+    const worker = batches.worker()
+    const { id } = await batches.create(numbered(1))
+    expect(await collect(batches.results(id))).toMatchObject([
+      { ok: false, error: { message: 'The service is currently unavailable.' } },
+    ])
+    await worker.close()
+    await batches.close()
+    await blossom.close()
+    await upstream.close()
+  },
+)
