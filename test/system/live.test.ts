@@ -232,12 +232,12 @@ describe('/live in Chromium', () => {
     const { page } = await opened()
     await signIn(page)
     load(20)
-    await page.locator('#processes', { hasText: 'answers' }).waitFor({ timeout: 30_000 })
+    await page.locator('#processes', { hasText: 'connected' }).waitFor({ timeout: 30_000 })
     await redis.kill()
     await page.locator('#processes', { hasText: 'each process decides alone' }).waitFor()
     await look(page, 'redis-gone', 'light', SIZES[0]!)
     await redis.start()
-    await page.locator('#processes', { hasText: 'answers' }).waitFor({ timeout: 60_000 })
+    await page.locator('#processes', { hasText: 'connected' }).waitFor({ timeout: 60_000 })
   })
 
   it('is worked by keyboard, and pauses while it is hidden', async () => {
