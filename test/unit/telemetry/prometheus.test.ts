@@ -80,6 +80,8 @@ describe('prometheus', () => {
     const { upstream, blossom, value } = await metered()
     await blossom.text.generate('Hello')
     for await (const _ of await blossom.text.stream('A story', { model: 'mistral' }));
+    // Otherwise everything may have arrived when the reader leaves.
+    upstream.fault({ stallAfterChunks: 1 })
     for await (const _ of await blossom.text.stream('Another', { model: 'mistral' })) break
     await blossom.embeddings.create(['Hello'])
     upstream.fault({ status: 400 })
