@@ -42,7 +42,7 @@ describe('standard', () => {
     expect(namesOf({ [name]: false })).toEqual(STANDARD_NAMES.filter((one) => one !== name))
   })
 
-  it('takes in the layers that are given, each in its place', () => {
+  it('includes additional layers, each in its place', () => {
     const given = {
       rateLimit: { requests: 60 },
       providerLimit: { tokens: 1_000 },
@@ -70,7 +70,7 @@ describe('standard', () => {
     expect(await answered({ providerLimit: { requests } })).toBe(1)
   })
 
-  it('notes nothing odd in its order', () => {
+  it('reports nothing odd about its order', () => {
     const limits = { rateLimit: { requests: 60 }, providerLimit: { tokens: 1_000 } }
     const layers = createBlossom()
       .use(...standard({ ...limits, fallback: { to: ['mistral'] }, hedge: {} }))
@@ -78,7 +78,7 @@ describe('standard', () => {
     expect(layers.filter(({ note }) => note !== undefined)).toEqual([])
   })
 
-  it('leaves out all of them', () => {
+  it('can leave out all layers', () => {
     expect(namesOf(Object.fromEntries(STANDARD_NAMES.map((name) => [name, false])))).toEqual([])
   })
 
@@ -132,7 +132,7 @@ describe('standard', () => {
     expect(pool.max).toBe(connections)
   })
 
-  it('lays options over the defaults, of which undefined changes none', async () => {
+  it('merges options over the defaults and ignores undefined', async () => {
     const attempt = { ms: 7_000, firstTokenMs: undefined }
     expect(await patienceOf({ attempt }, {})).toBe(7_000)
     expect(await patienceOf({ attempt }, { stream: true })).toBe(MINUTE)
@@ -211,7 +211,7 @@ describe('standard', () => {
     expect(() => standard({ [name]: options } as never)).toThrow(sentence)
   })
 
-  it('says to call and to spread it when it is passed as a layer', () => {
+  it('says to call it and spread the result when it is passed as a layer', () => {
     expect(() =>
       createBlossom({ apiKey: 'sk_test' })
         .use(standard as never)

@@ -71,7 +71,7 @@ describe('a store outside the process', () => {
     }
   })
 
-  it.each(never)('is not given what it would change: %s', async (_, value) => {
+  it.each(never)('does not receive a value that it would change: %s', async (_, value) => {
     const store = new OddStore()
     const { second, isStored } = await throughStore(value, store)
     expect(isStored).toBe(false)
@@ -98,7 +98,7 @@ describe('a store outside the process', () => {
     expect(calls).toBe(1)
   })
 
-  it('gives back an equal value or has none, whatever the value', async () => {
+  it('gives back an equal value or none, whatever the value', async () => {
     const anything = fc.anything({
       withBigInt: true,
       withDate: true,
@@ -135,7 +135,7 @@ describe('odditiesIn and withOddities', () => {
     )
   })
 
-  it('come to an end with parts that are used again and again', () => {
+  it('terminate on parts that are used again and again', () => {
     let tree: unknown = 'leaf'
     for (let i = 0; i < 60; i++) tree = [tree, tree]
     expect(odditiesIn(tree)).toBeUndefined()

@@ -64,7 +64,7 @@ describe('Gate', () => {
     expect(gate.isShut).toBe(false)
   })
 
-  it('is shut for up to a quarter longer then, never shorter', () => {
+  it('stays shut for up to a quarter longer when no time is named, never shorter', () => {
     const seen = [0, 0.5, 0.999].map((random) => {
       const gate = new Gate(() => random)
       gate.refused(gate.begin(), undefined, true)
@@ -116,7 +116,7 @@ describe('Gate', () => {
     expect(gate.isOpen).toBe(false)
   })
 
-  it('lets another begin when one of them ends without success', () => {
+  it('lets another call begin when one ends without success', () => {
     const gate = even()
     gate.refused(gate.begin(), 1_000, true)
     pass(1_000)

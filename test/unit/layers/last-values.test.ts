@@ -5,7 +5,7 @@ import { LastValues } from '../../../src/layers/last-values.js'
 const inOrder = (values: LastValues) => Array.from({ length: values.count }, (_, i) => values.at(i))
 
 describe('LastValues', () => {
-  it('keeps the last ones in order of size, whatever comes', () => {
+  it('keeps the last values in order of size, whatever is added', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 0, max: 9 })),
@@ -19,7 +19,7 @@ describe('LastValues', () => {
     )
   })
 
-  it('gives the value that a share of them is at most', () => {
+  it('gives the value that a given share of them does not exceed', () => {
     const values = new LastValues(10)
     for (const value of [5, 1, 4, 2, 3]) values.add(value)
     expect([0.2, 0.5, 0.75, 1].map((share) => values.quantile(share))).toEqual([1, 3, 4, 5])

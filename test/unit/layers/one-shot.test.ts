@@ -50,7 +50,7 @@ function numbered(make: (n: number) => unknown) {
 }
 
 describe.each(kinds)('%s', (_, make, read) => {
-  it('is for the first caller of those who share a call, and the others ask for their own', async () => {
+  it('goes to the first caller of a shared call, while the others ask again', async () => {
     const { ask, open, count } = numbered(make)
     const deduped = stack(ask, dedupe())
     const calls = ['q', 'q', 'q'].map((request) => deduped(request))
@@ -79,7 +79,7 @@ describe.each(kinds)('%s', (_, make, read) => {
     }
   })
 
-  it('is told of once, with what to do', async () => {
+  it('causes one warning that says what to do', async () => {
     const { ask, open } = numbered(make)
     open()
     const both = stack(ask, cache(), dedupe())
@@ -91,7 +91,7 @@ describe.each(kinds)('%s', (_, make, read) => {
 })
 
 describe('an answer that can be read only once', () => {
-  it('leaves no note of having joined with who asks again', async () => {
+  it('leaves no joined note on a caller that asks again', async () => {
     const { ask, open } = numbered((n) => new Response(`${n}`))
     const deduped = stack(ask, dedupe())
     const metas = [new Map<string, unknown>(), new Map<string, unknown>()]
@@ -109,7 +109,7 @@ describe('an answer that can be read only once', () => {
     expect([await plain('q'), await plain('q')]).toEqual([1, 1])
   })
 
-  it('lets those who ask again fail on their own', async () => {
+  it('lets callers that ask again fail on their own', async () => {
     let calls = 0
     const opened = gate()
     const deduped = stack(async (_: string) => {

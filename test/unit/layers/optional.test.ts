@@ -52,7 +52,7 @@ describe('a call that runs only if that is possible at once', () => {
     expect(layer.stats()).toMatchObject({ active: 1, waiting: 0 })
   })
 
-  it('goes to no member that it must not go to', async () => {
+  it('goes to no member that is excluded', async () => {
     const members = [{ apiKey: 'sk_a' }, { apiKey: 'sk_b' }, { apiKey: 'sk_c' }]
     const { ask, used } = around(pool({ connections: 2, members }))
     for (const elsewhere of [[0], [1, 2], [0, 1]]) watch(ask({ elsewhere }))
@@ -62,7 +62,7 @@ describe('a call that runs only if that is possible at once', () => {
     expect(await failure(around(pool()).ask({ elsewhere: [0] }))).toMatchObject(refused)
   })
 
-  it('is no trial of a breaker, and refused until that is closed', async () => {
+  it('is never the trial of a breaker, and is refused until the breaker closes', async () => {
     const { ask, open } = around(breaker({ minimumCalls: 1, resetMs: 1_000 }))
     await failure(ask({ fails: true }))
     for (const ms of [0, 1_000, 1_000]) {
@@ -95,7 +95,7 @@ describe('a call that runs only if that is possible at once, in a batcher', () =
 })
 
 describe('retry', () => {
-  it('hands its budget inward, and nothing without one', async () => {
+  it('hands its budget inward, or nothing without one', async () => {
     let seen: Context | undefined
     const fn = async (_: string, context: Context) => {
       seen = context

@@ -26,7 +26,7 @@ const enter = (room: WaitingRoom, of: ReturnType<typeof caller> = caller()) =>
   watch(room.wait(of as unknown as Context))
 
 describe('WaitingRoom', () => {
-  it('keeps everybody until they are called', async () => {
+  it('keeps every call until it is called', async () => {
     const room = makeRoom()
     const calls = [enter(room), enter(room)]
     await tick(1_000_000)
@@ -66,7 +66,7 @@ describe('WaitingRoom', () => {
     expect(room.callNext()).toBe(false)
   })
 
-  it('does not call a later one for a call made while nobody waited', async () => {
+  it('does not save up a call made while nobody waits', async () => {
     const room = makeRoom()
     room.callNext()
     const call = enter(room)

@@ -52,7 +52,7 @@ describe('pool({ affinity })', () => {
     expect(new Set(places.values()).size).toBe(4)
   })
 
-  it('does so in all processes alike, whatever was asked before', async () => {
+  it('picks the same member in every process, whatever was asked before', async () => {
     const [one, other] = [pooled(), pooled({ members: members(4).reverse() })]
     for (let i = 0; i < 7; i++) await other.go(`something else ${i}`)
     for (let i = 0; i < 40; i++)
@@ -72,7 +72,7 @@ describe('pool({ affinity })', () => {
     expect(heavy).toBeLessThan(800)
   })
 
-  it('leaves all others where they are when a member is taken out', async () => {
+  it('moves only the conversations of a member that is removed', async () => {
     const [four, three] = [pooled(), pooled({ members: members(4).slice(0, 3) })]
     for (let i = 0; i < 60; i++) {
       const before = await four.go(`about ${i}`)
@@ -115,14 +115,14 @@ describe('pool({ affinity })', () => {
     expect(await go('roses')).not.toBe(home)
   })
 
-  it('goes elsewhere with the retry of a call that its member has failed', async () => {
+  it('sends a retry to another member after its own member fails the call', async () => {
     const { go } = pooled()
     const home = await go('roses')
     const meta = new Map<string, unknown>([['pool', { member: home, failed: new Set([home]) }]])
     expect(await go('roses', {}, { meta })).not.toBe(home)
   })
 
-  it('goes elsewhere when its member has a quarter more than its share', async () => {
+  it('goes elsewhere when its member is a quarter over its share', async () => {
     const { go, used, stats } = pooled({ connections: 100, members: members(2) })
     const held = gate<unknown>()
     const home = await go('roses', { held })
@@ -177,7 +177,7 @@ describe('pool({ affinity })', () => {
     expect(used).toEqual([0, 1, 2, 3])
   })
 
-  it('does nothing with one member, nor unless it is asked for', async () => {
+  it('does nothing with one member or when it is not set', async () => {
     const asked = vi.fn(() => 'roses')
     const { go } = pooled({ members: members(1), affinity: asked })
     await go('roses')

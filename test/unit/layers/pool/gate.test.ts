@@ -28,7 +28,7 @@ function around(options: PoolOptions<'pool', HeldAsk> = {}) {
 }
 
 describe('the gate of a pool member', () => {
-  it('keeps calls waiting while no member is open, and lets one begin then', async () => {
+  it('keeps calls waiting while no member is open, then lets one begin', async () => {
     const { call, end, refuse, started, stats } = around()
     call('a')
     await refuse('a', 5_000)
@@ -53,7 +53,7 @@ describe('the gate of a pool member', () => {
     await end('b', 'c', 'd')
   })
 
-  it('opens for the one that opens first when all are paused', async () => {
+  it('sends waiting calls to the first member that reopens when all are paused', async () => {
     const { call, end, refuse, started } = around({ members: TWO })
     call('a')
     call('b')
@@ -67,7 +67,7 @@ describe('the gate of a pool member', () => {
     await end('c')
   })
 
-  it('refuses at once who cannot wait so long, also those who wait already', async () => {
+  it('immediately rejects new and waiting calls that cannot wait long enough', async () => {
     const { ask, call, end, refuse, stats } = around({ connections: 1, members: TWO })
     call('a')
     call('b')
@@ -105,7 +105,7 @@ describe('the gate of a pool member', () => {
     await end('c')
   })
 
-  it('is waited for rather than a member that is ejected', async () => {
+  it('makes calls wait for a paused member rather than use an ejected one', async () => {
     const used: number[] = []
     const errors: unknown[] = [limited(5_000), upstreamError('AUTH')]
     const ask = stack(
@@ -128,7 +128,7 @@ describe('the gate of a pool member', () => {
     expect([c.value, used]).toEqual(['done', [0, 1, 0]])
   })
 
-  it('refuses at once who cannot wait for the only member, ejected or not', async () => {
+  it('immediately rejects calls that cannot wait for the only member, ejected or not', async () => {
     const errors = [upstreamError('AUTH'), limited(5_000)]
     const ask = stack(() => Promise.reject(errors.shift()), pool())
     for (let i = 0; i < 2; i++) await failure(ask())
@@ -138,7 +138,7 @@ describe('the gate of a pool member', () => {
     })
   })
 
-  it('takes the wait out of the hands of retry and of a queue further out', async () => {
+  it('handles the wait itself instead of leaving it to an outer retry or queue', async () => {
     const used: number[] = []
     const ask = stack(
       async (_: string, { transport }: Context) => {
@@ -179,7 +179,7 @@ describe('the gate of a pool member', () => {
     await tick()
   })
 
-  it('keeps no timer when the last who waited has left', async () => {
+  it('keeps no timer after the last waiting call leaves', async () => {
     const { call, refuse } = around()
     const caller = new AbortController()
     call('a')
@@ -194,7 +194,7 @@ describe('the gate of a pool member', () => {
 })
 
 describe("gate: 'model'", () => {
-  it('keeps calls of one model alone from a member', async () => {
+  it('keeps only the calls of one model away from a member', async () => {
     const { call, end, refuse, started, stats } = around({ gate: 'model', connections: 2 })
     call({ id: 'a1', model: 'a' })
     await refuse('a1', 5_000)
@@ -231,7 +231,7 @@ describe("gate: 'model'", () => {
     expect(started.map((one) => one.replace('@0', ''))).toEqual(['first', 'b2', 'b1', 'a1'])
   })
 
-  it('counts all who wait against maxWaiting', async () => {
+  it('counts all waiting calls against maxWaiting', async () => {
     const { ask, call, end } = around({ gate: 'model', connections: 1, maxWaiting: 2 })
     call({ id: 'a1', model: 'a' })
     call({ id: 'a2', model: 'a' })

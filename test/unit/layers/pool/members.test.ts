@@ -53,7 +53,7 @@ describe('pool', () => {
       await endAll()
     })
 
-    it('note in meta who was asked, and who failed', async () => {
+    it('record in meta which member was asked and which failed', async () => {
       const { ask, answers } = answeringPool({ members: TWO })
       answers[0] = upstreamError('SERVER')
       const meta = new Map<string, unknown>()
@@ -147,7 +147,7 @@ describe('pool', () => {
       },
     )
 
-    it('is not ejected while successes come between its failures', async () => {
+    it('is not ejected while successes interrupt its failures', async () => {
       const { answers, run, states } = answeringPool({ members: TWO })
       for (let i = 0; i < 5; i++) {
         answers[0] = upstreamError('SERVER')
@@ -213,7 +213,7 @@ describe('pool', () => {
       await endAll()
     })
 
-    it('is used all the same when all are failing', async () => {
+    it('is still used when all members are failing', async () => {
       const { answers, used, run, states } = answeringPool({ members: TWO })
       answers[0] = upstreamError('SERVER')
       answers[1] = upstreamError('AUTH')
@@ -226,7 +226,7 @@ describe('pool', () => {
       expect(await ask('x')).toMatch(/member/)
     })
 
-    it('is used all the same when it is the only one', async () => {
+    it('is still used when it is the only member', async () => {
       const { answers, used, run, states } = answeringPool({})
       answers[0] = upstreamError('AUTH')
       await run(3)
@@ -255,7 +255,7 @@ describe('pool', () => {
       expect(used.at(-1)).toBe(0)
     })
 
-    it('does not keep its call waiting while another is free, and does when none is', async () => {
+    it('makes its call wait only when no other member is free', async () => {
       const used: number[] = []
       const ask = stack(
         async (_: string, { transport }) => {

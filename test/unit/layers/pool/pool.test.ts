@@ -48,7 +48,7 @@ describe('pool', () => {
       expect(started()).toHaveLength(1_010)
     })
 
-    it('refuses at once when maxWaiting wait', async () => {
+    it('immediately rejects a call when maxWaiting calls are waiting', async () => {
       const { ask, call, endAll } = heldPool({ connections: 1, maxWaiting: 0 })
       call('a')
       expect(await failure(ask('b'))).toMatchObject({ code: 'QUEUE_FULL', limit: 0 })
@@ -65,7 +65,7 @@ describe('pool', () => {
       expect(started()).toEqual(['first', 'urgent', 'b', 'c'])
     })
 
-    it('lets no newcomer overtake those who wait, not in the moment a connection is free', async () => {
+    it('lets no new call overtake waiting calls, even as a connection becomes free', async () => {
       const { call, works, endAll, started } = heldPool({ connections: 1 })
       call('a')
       call('b')
@@ -85,7 +85,7 @@ describe('pool', () => {
       expect(ask.stats().pool).toMatchObject({ active: 0, available: 1 })
     })
 
-    it('lets an aborted waiter leave at once, and one that runs only when its work has ended', async () => {
+    it('releases an aborted waiting call at once, and a running one only after its work ends', async () => {
       const { call, end, endAll, started, stats } = heldPool({ connections: 1 })
       const caller = new AbortController()
       const a = call('a', { signal: caller.signal })
@@ -101,7 +101,7 @@ describe('pool', () => {
       await endAll()
     })
 
-    it('ends a wait at the deadline, telling that the call never ran', async () => {
+    it('ends a wait at the deadline and reports that the call never ran', async () => {
       const { call, endAll } = heldPool({ connections: 1 })
       call('a')
       const b = call('b', { timeoutMs: 100 })
@@ -131,7 +131,7 @@ describe('pool', () => {
       expect(seen).toEqual(['a', 'a', 'b', 'b', 'c', 'c'])
     })
 
-    it('ends those who wait when the stack closes, and lets the running ones finish', async () => {
+    it('ends waiting calls when the stack closes and lets running ones finish', async () => {
       const { ask, call, endAll } = heldPool({ connections: 1 })
       const [a, b] = [call('a'), call('b')]
       const closed = watch(ask.close())

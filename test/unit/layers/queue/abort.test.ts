@@ -12,7 +12,7 @@ useFakeTimers()
 
 describe('queue', () => {
   describe('an abort', () => {
-    it('of one who waits settles at once, costs nothing and is counted', async () => {
+    it('of a waiting call settles at once, costs nothing and is counted', async () => {
       const { call, end, started, stats } = heldQueue({ concurrency: 1 })
       const caller = new AbortController()
       call('a')
@@ -26,7 +26,7 @@ describe('queue', () => {
       expect(stats()).toMatchObject({ running: 0, completed: 1, rejected: 1 })
     })
 
-    it('of 50 who wait on one signal needs one listener and no warning', async () => {
+    it('of 50 waiting calls on one signal needs one listener and causes no warning', async () => {
       const said = catchWarnings()
       const { call, end, stats } = heldQueue({ concurrency: 1 })
       const caller = new AbortController()
@@ -42,7 +42,7 @@ describe('queue', () => {
       expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0)
     })
 
-    it('of one that runs frees its slot only when its work has ended', async () => {
+    it('of a running call frees its slot only after its work ends', async () => {
       const { call, end, started } = heldQueue({ concurrency: 1 })
       const caller = new AbortController()
       const a = call('a', { signal: caller.signal })
@@ -63,7 +63,7 @@ describe('queue', () => {
       expect(stats()).toMatchObject({ running: 0, rejected: 0 })
     })
 
-    it('in the very moment its turn comes gives the slot on', async () => {
+    it('at the very moment a call gets its turn passes the slot on', async () => {
       const works: Gate[] = []
       const ask = stack(
         async () => {

@@ -39,7 +39,7 @@ describe('queue', () => {
       result: ReturnType<typeof watch<unknown>>
     }
 
-    it('never runs too many, loses none and keeps the order', async () => {
+    it('never runs too many calls, loses none and keeps their order', async () => {
       await fc.assert(
         fc.asyncProperty(
           fc.array(step, { maxLength: 60, size: 'max' }),

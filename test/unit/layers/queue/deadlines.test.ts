@@ -24,7 +24,7 @@ describe('queue', () => {
       return all
     }
 
-    it('refuses at once the call that would not be done before its deadline, and says when to try again', async () => {
+    it('immediately rejects a call that would miss its deadline and says when to retry', async () => {
       const { ask, call, end, stats } = await practised()
       const calls = ['a', 'b', 'c'].map((request) => call(request))
       // Three before it and itself: 400 ms.
@@ -48,7 +48,7 @@ describe('queue', () => {
       expect(stats()).toMatchObject({ running: 0, waiting: 0, completed: 14, rejected: 1 })
     })
 
-    it('counts only those who go first', async () => {
+    it('counts only the calls that go first', async () => {
       const { call, end } = await practised()
       const calls = [
         call('a'),
@@ -63,7 +63,7 @@ describe('queue', () => {
       expect(states(calls)).toBe('resolved resolved resolved resolved')
     })
 
-    it('looks again at the head of the queue, and gives the slot to a call that can use it', async () => {
+    it('checks again at the head of the queue and gives the slot to a call that can use it', async () => {
       const { call, end, started, stats } = await practised()
       const calls = [call('slow'), call('hopeless', { timeoutMs: 250 }), call('patient')]
       await tick(200)
@@ -79,7 +79,7 @@ describe('queue', () => {
       expect(stats()).toMatchObject({ running: 0, completed: 12 })
     })
 
-    it('refuses nobody who need not wait, and nobody without a deadline', async () => {
+    it('rejects no call that need not wait or has no deadline', async () => {
       const { call, end } = await practised()
       const first = call('a', { timeoutMs: 5 })
       const second = call('b')
@@ -89,7 +89,7 @@ describe('queue', () => {
       expect(second.state).toBe('resolved')
     })
 
-    it('refuses nobody before it knows how long calls take', async () => {
+    it('rejects no call before it knows how long calls take', async () => {
       const { call, end } = heldQueue({ concurrency: 1 })
       const calls = [call('a'), call('b', { timeoutMs: 50 })]
       await tick(50)
@@ -100,7 +100,7 @@ describe('queue', () => {
       await end('a')
     })
 
-    it('judges plain calls and streams each by their own kind', async () => {
+    it('estimates plain calls and streams separately', async () => {
       const works: Gate<unknown>[] = []
       const ask = stack(
         base(
@@ -199,7 +199,7 @@ describe('queue', () => {
       expect(stats()).toMatchObject({ waiting: 0, rejected: 1 })
     })
 
-    it('tells the same when the limit is that of a timeout layer', async () => {
+    it('reports the same when the limit comes from a timeout layer', async () => {
       const ask = stack((_: string) => never(), timeout({ ms: 100 }), queue({ concurrency: 1 }))
       const calls = [watch(ask('a')), watch(ask('b'))]
       await tick(100)

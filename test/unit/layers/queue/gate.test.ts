@@ -26,7 +26,7 @@ function around(options: QueueOptions = {}) {
 }
 
 describe('the gate of a queue', () => {
-  it('lets nobody begin for as long as upstream asked, and then one beside those in progress', async () => {
+  it('starts no call for as long as upstream asked, then one beside those in progress', async () => {
     const { call, end, refuse, started, stats } = around()
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) call(id)
     await refuse('d', 5_000)
@@ -45,7 +45,7 @@ describe('the gate of a queue', () => {
     expect(stats()).toMatchObject({ running: 0, waiting: 0, completed: 7, failed: 1 })
   })
 
-  it('waits a second when no time was named, and twice as long when it is refused again', async () => {
+  it('waits a second when upstream names no time, and twice as long after another refusal', async () => {
     const { call, end, refuse, started } = around({ concurrency: 1 })
     for (const id of ['a', 'b', 'c']) call(id)
     await refuse('a')
@@ -60,7 +60,7 @@ describe('the gate of a queue', () => {
     await end('c')
   })
 
-  it('keeps a newcomer waiting although slots are free', async () => {
+  it('keeps a new call waiting even though slots are free', async () => {
     const { call, end, refuse, started } = around()
     call('a')
     await refuse('a', 1_000)
@@ -71,7 +71,7 @@ describe('the gate of a queue', () => {
     await end('b')
   })
 
-  it('refuses at once who cannot wait so long, and says when to try again', async () => {
+  it('immediately rejects calls that cannot wait long enough and says when to retry', async () => {
     const { ask, call, end, refuse, stats } = around({ maxWaitMs: 20_000 })
     call('a')
     await refuse('a', 30_000)
@@ -95,7 +95,7 @@ describe('the gate of a queue', () => {
     expect(d.value).toBe('done')
   })
 
-  it('refuses at once those who wait already and cannot wait so long', async () => {
+  it('immediately rejects waiting calls that cannot wait long enough', async () => {
     const { call, end, refuse, stats } = around({ concurrency: 1 })
     call('a')
     const hurried = call('b', { timeoutMs: 8_000, tenant: 'acme' })
@@ -134,7 +134,7 @@ describe('the gate of a queue', () => {
     expect(await failure(failing())).toBe(error)
   })
 
-  it('is left to the pool further in, which knows its members', async () => {
+  it('leaves the wait to an inner pool, which knows its members', async () => {
     const used: number[] = []
     const ask = stack(
       async (fail: boolean, { transport }) => {
@@ -160,7 +160,7 @@ describe('the gate of a queue', () => {
     await end('e', 'f', 'g', 'h')
   })
 
-  it('keeps no timer when the last who waited has left', async () => {
+  it('keeps no timer after the last waiting call leaves', async () => {
     const { call, refuse } = around()
     const caller = new AbortController()
     call('a')
@@ -186,7 +186,7 @@ describe('the gate of a queue', () => {
 describe("gate: 'model'", () => {
   const models = (options: QueueOptions = {}) => around({ gate: 'model', ...options })
 
-  it('stops calls of one model alone', async () => {
+  it('stops only the calls of one model', async () => {
     const { call, end, refuse, started, stats } = models()
     call({ id: 'a1', model: 'a' })
     await refuse('a1', 5_000)
@@ -200,7 +200,7 @@ describe("gate: 'model'", () => {
     await end('b1', 'none', 'a2')
   })
 
-  it('lets others pass a call whose model is stopped while it waits for a slot', async () => {
+  it('lets other calls pass one whose model is stopped while it waits for a slot', async () => {
     const { call, end, refuse, started, stats } = models({ concurrency: 2 })
     call({ id: 'a1', model: 'a' })
     call({ id: 'b1', model: 'b' })
@@ -233,7 +233,7 @@ describe("gate: 'model'", () => {
     for (let i = 4; i < 9; i++) await end(`a${i}`)
   })
 
-  it('counts those who wait for their model among those who wait', async () => {
+  it('counts calls waiting for their model as waiting', async () => {
     const { ask, call, end, refuse } = models({ maxWaiting: 2 })
     call({ id: 'a0', model: 'a' })
     await refuse('a0', 1_000)
@@ -246,7 +246,7 @@ describe("gate: 'model'", () => {
     await end('a2')
   })
 
-  it('refuses at once who cannot wait so long, also those who wait already', async () => {
+  it('immediately rejects new and waiting calls that cannot wait long enough', async () => {
     const { ask, call, end, refuse, stats } = models({ concurrency: 2 })
     call({ id: 'a0', model: 'a' })
     call({ id: 'a1', model: 'a' })

@@ -12,7 +12,7 @@ import { failure, watch } from '../../../support/watch.js'
 useFakeTimers()
 
 describe('queue', () => {
-  it('lets as many run as it has slots, and the others wait', async () => {
+  it('runs as many calls as it has slots and makes the others wait', async () => {
     const { call, end, started, stats } = heldQueue({ concurrency: 2 })
     const calls = ['a', 'b', 'c', 'd'].map((request) => call(request))
     expect(started).toEqual(['a', 'b'])
@@ -48,7 +48,7 @@ describe('queue', () => {
     })
   })
 
-  it('has 5 slots and 1000 places by default, and no longest wait', async () => {
+  it('has 5 slots, 1000 places and no maximum wait by default', async () => {
     const { ask, call, started, stats, works } = heldQueue()
     for (let i = 0; i < 1_005; i++) call(`${i}`)
     await tick(24 * 3_600_000)
@@ -62,13 +62,13 @@ describe('queue', () => {
     expect(stats()).toMatchObject({ running: 0, waiting: 0, completed: 1_005, rejected: 1 })
   })
 
-  it('starts a call that need not wait before it returns', () => {
+  it('starts a call synchronously when it need not wait', () => {
     const { call, started } = heldQueue()
     call('a')
     expect(started).toEqual(['a'])
   })
 
-  it('counts failures, and gives the slot on', async () => {
+  it('counts failures and passes the slot on', async () => {
     const { call, works, end, stats } = heldQueue({ concurrency: 1 })
     const [a, b] = [call('a'), call('b')]
     const error = new Error('from upstream')
@@ -80,7 +80,7 @@ describe('queue', () => {
     expect(stats()).toMatchObject({ completed: 1, failed: 1, rejected: 0 })
   })
 
-  it('gives the slot on when the work throws at once', async () => {
+  it('passes the slot on when the work throws synchronously', async () => {
     const ask = stack(throwing, queue({ concurrency: 1 }))
     for (let i = 0; i < 3; i++) expect(await failure(ask())).toMatchObject({ message: 'at once' })
     expect(ask.stats().queue).toMatchObject({ running: 0, failed: 3 })
@@ -94,7 +94,7 @@ describe('queue', () => {
       expect(started).toEqual(['a', 'b', 'c', 'd'])
     })
 
-    it('puts larger priorities first, and keeps to arrival within one', async () => {
+    it('puts larger priorities first and follows arrival within each priority', async () => {
       const { call, end, started } = heldQueue({ concurrency: 1 })
       call('first')
       for (const [request, priority] of [
@@ -110,7 +110,7 @@ describe('queue', () => {
       expect(started).toEqual(['first', 'high 1', 'high 2', 'half', 'normal 1', 'normal 2', 'low'])
     })
 
-    it('lets no newcomer overtake those who wait, not in the moment a slot is free', async () => {
+    it('lets no new call overtake waiting calls, even as a slot becomes free', async () => {
       const { works, call, started } = heldQueue({ concurrency: 1 })
       call('a').state
       call('b')
@@ -132,7 +132,7 @@ describe('queue', () => {
   })
 
   describe('when it is full', () => {
-    it('refuses at once, without a call', async () => {
+    it('rejects immediately without making a call', async () => {
       const { ask, call, end, started, stats } = heldQueue({ concurrency: 1, maxWaiting: 1 })
       call('a')
       call('b')
@@ -150,7 +150,7 @@ describe('queue', () => {
       await end('b')
     })
 
-    it('lets nobody wait with a maxWaiting of 0', async () => {
+    it('lets no call wait when maxWaiting is 0', async () => {
       const { ask, call, end } = heldQueue({ concurrency: 1, maxWaiting: 0 })
       call('a')
       expect(await failure(ask('b'))).toMatchObject({ code: 'QUEUE_FULL', limit: 0 })
@@ -160,7 +160,7 @@ describe('queue', () => {
       expect(c.state).toBe('resolved')
     })
 
-    it('tells when a place may be free, once it knows how long a call takes', async () => {
+    it('says when a place may be free, once it knows how long a call takes', async () => {
       const { ask, call, end } = heldQueue({ concurrency: 2, maxWaiting: 2 })
       for (const request of ['a', 'b', 'c', 'd']) call(request)
       expect(await failure(ask('e'))).toMatchObject({ retryAfter: undefined })
@@ -173,7 +173,7 @@ describe('queue', () => {
       await end('e', 'f')
     })
 
-    it('has a place again when one who waits has left', async () => {
+    it('has a place again after a waiting call leaves', async () => {
       const { call, end } = heldQueue({ concurrency: 1, maxWaiting: 1 })
       const caller = new AbortController()
       call('a')
@@ -231,7 +231,7 @@ describe('queue', () => {
   })
 
   describe('closing', () => {
-    it('ends those who wait at once and lets the running one finish', async () => {
+    it('ends waiting calls at once and lets the running one finish', async () => {
       const { ask, call, end, started } = heldQueue({ concurrency: 1 })
       const a = call('a')
       const waiting = Array.from({ length: 50 }, (_, i) => call(`${i}`))
@@ -292,7 +292,7 @@ describe('queue', () => {
     })
   })
 
-  it('says so when it is placed inside a pool', () => {
+  it('warns when it is placed inside a pool', () => {
     expect(queue().hooks.outside).toMatchObject({ pool: expect.any(String) })
   })
 })

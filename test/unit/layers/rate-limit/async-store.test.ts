@@ -53,7 +53,7 @@ describe('a store outside the process', () => {
     expect(stats()).toMatchObject({ admitted: 3, settled: 3, waiting: 0, rejected: 0 })
   })
 
-  it('gets back what it has granted to a call that has left meanwhile', async () => {
+  it('gets back what it granted to a call that left in the meantime', async () => {
     const { ask, log, started, stats } = limited(ONE)
     const callers = [new AbortController(), new AbortController()]
     await Promise.all([ask('first'), tick(20)])
@@ -71,7 +71,7 @@ describe('a store outside the process', () => {
     expect(stats()).toMatchObject({ admitted: 2, settled: 2, waiting: 0, rejected: 2 })
   })
 
-  it('gets back what it has granted to a call that was aborted before it could wait', async () => {
+  it('gets back what it granted to a call aborted before it could wait', async () => {
     const { ask, log, started } = limited(ONE)
     const caller = new AbortController()
     const left = failure(ask('x', { signal: caller.signal }))
@@ -82,7 +82,7 @@ describe('a store outside the process', () => {
     expect(started).toEqual([])
   })
 
-  it('is asked for one that comes with larger priority while another is asked for', async () => {
+  it('is asked for a call of larger priority that arrives during another request', async () => {
     const { ask, started } = limited(ONE)
     await Promise.all([ask('first'), tick(20)])
     void ask('a')
@@ -99,7 +99,7 @@ describe('a store outside the process', () => {
     expect(started.at(-1)).toMatch(/^b /)
   })
 
-  it('loses nobody when all leave at once', async () => {
+  it('loses no call when all leave at once', async () => {
     const { ask, log, stats } = limited(ONE)
     const caller = new AbortController()
     const calls = Array.from({ length: 20 }, () => watch(ask('x', { signal: caller.signal })))

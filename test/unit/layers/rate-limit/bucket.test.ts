@@ -37,7 +37,7 @@ describe('Bucket', () => {
     expect(bucket.waitMs(1, 0)).toBeCloseTo(60_000, 0)
   })
 
-  it('has a call that is dearer than it wait until it is full, and charges it in full', () => {
+  it('makes a call that costs more than it holds wait until it is full, and charges it in full', () => {
     const bucket = new Bucket(rate(600), 0)
     bucket.take(50)
     expect(bucket.waitMs(250, 0)).toBeCloseTo(5_000, 2)
@@ -48,7 +48,7 @@ describe('Bucket', () => {
     expect(bucket.waitMs(1, 0)).toBeCloseTo(15_100, 2)
   })
 
-  it('counts what those take who go first', () => {
+  it('counts what earlier calls take', () => {
     const bucket = new Bucket(rate(60), 0)
     drain(bucket)
     expect(bucket.waitMs(1, 5)).toBeCloseTo(6_000, 2)
@@ -90,7 +90,7 @@ describe('Bucket', () => {
     expect(drain(bucket)).toBe(5)
   })
 
-  it('lets nothing through by a limit of nothing', () => {
+  it('lets nothing through when the limit is zero', () => {
     const bucket = new Bucket(rate(0), 0)
     expect(bucket.waitMs(1, 0)).toBe(Number.POSITIVE_INFINITY)
     bucket.fill(1e12)

@@ -34,7 +34,7 @@ describe('charactersInChunk', () => {
     expect(charactersInChunk(value)).toBe(characters)
   })
 
-  it('comes to an end with a value that holds itself', () => {
+  it('terminates on a circular value', () => {
     const value: Record<string, unknown> = { text: 'ab' }
     value.self = value
     expect(charactersInChunk(value)).toBeGreaterThan(0)

@@ -64,7 +64,7 @@ function limited(cost: Partial<LimitCostOptions> = {}, more: RateLimitOptions = 
 }
 
 describe('cost', () => {
-  it('refuses at once what may cost more than is left, until its window ends', async () => {
+  it('immediately rejects calls that may cost more than is left, until the window ends', async () => {
     const { ask, settled, stats } = limited()
     for (let i = 0; i < 10; i++) expect((await settled()).state).toBe('resolved')
     const error = await failure(ask({}))
@@ -84,7 +84,7 @@ describe('cost', () => {
     expect((await settled()).state).toBe('resolved')
   })
 
-  it('reserves the worst, and settles what the call has really cost', async () => {
+  it('reserves the worst case and settles the actual cost', async () => {
     const { ask, settled } = limited()
     const dear = watch(ask({ output: 100, usage: { input: 0, output: 20 } }))
     expect((await failure(ask({}))) as Error).toMatchObject({ code: 'BUDGET' })
@@ -95,7 +95,7 @@ describe('cost', () => {
     expect((await settled({ output: 81 })).state).toBe('rejected')
   })
 
-  it('counts what was more than it was thought to be', async () => {
+  it('counts costs that exceed the estimate', async () => {
     const { ask, settled } = limited()
     await settled({ output: 10, usage: { input: 0, output: 95 } })
     expect(await failure(ask({}))).toMatchObject({ code: 'BUDGET' })
@@ -105,7 +105,7 @@ describe('cost', () => {
     expect((await settled({ output: 0 })).state).toBe('resolved')
   })
 
-  it('adds prices up without the dust of decimals', async () => {
+  it('adds up prices without floating-point residue', async () => {
     const { ask, settled } = limited({ limit: 0.3, price: () => 0.1 })
     for (let i = 0; i < 3; i++) expect((await settled()).state).toBe('resolved')
     expect(await failure(ask({}))).toMatchObject({ code: 'BUDGET' })
@@ -137,7 +137,7 @@ describe('cost', () => {
     ])
   })
 
-  it('gives back what a call was to cost that upstream has refused', async () => {
+  it('gives back the reserved cost of a call that upstream refuses', async () => {
     const { settled, stats } = limited({ limit: 1 })
     for (let i = 0; i < 5; i++) await settled({ fails: upstreamError('SERVER') })
     expect(stats()).toMatchObject({ admitted: 5, settled: 5 })
@@ -155,7 +155,7 @@ describe('cost', () => {
     expect(await failure(ask({ output: 0 }))).toMatchObject({ unit: 'requests' })
   })
 
-  it('refuses calls at the head of a line whose budget others have used up', async () => {
+  it('rejects calls at the head of the line when earlier ones have used up the budget', async () => {
     const { ask, stats } = limited({ limit: 2 }, { requests: { limit: 60, burst: 1 } })
     const calls = [1, 2, 3, 4].map(() => watch(ask({})))
     await tick(10_000)
@@ -237,7 +237,7 @@ describe('a price that nobody knows', () => {
 })
 
 describe('the event budget', () => {
-  it('comes once a window, when four fifths are spent', async () => {
+  it('is emitted once per window, when four fifths are spent', async () => {
     const events: StackEvent[] = []
     const stop = onEvent((event) => {
       if (event.type === 'budget') events.push(event)
@@ -259,7 +259,7 @@ describe('the event budget', () => {
     expect(layer.stats().settled).toBe(5)
   })
 
-  it('is no alarm for what is only reserved', async () => {
+  it('is not emitted for cost that is only reserved', async () => {
     const events: string[] = []
     const stop = onEvent(({ type }) => events.push(type))
     const { settled } = limited()
@@ -268,7 +268,7 @@ describe('the event budget', () => {
     expect(events).not.toContain('budget')
   })
 
-  it('is in the timeline of the call that has brought it there', async () => {
+  it('appears in the timeline of the call that triggers it', async () => {
     const { settled } = limited()
     const meta = new Map<string, unknown>()
     await settled({ output: 90 }, { meta })
@@ -283,7 +283,7 @@ describe('the event budget', () => {
 })
 
 describe('a budget inside retry', () => {
-  it('is not asked again when it has refused', async () => {
+  it('is not asked again after it refuses a call', async () => {
     const ask = stack(
       async () => 1,
       retry({ retries: 3 }),

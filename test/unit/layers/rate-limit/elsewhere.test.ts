@@ -53,19 +53,19 @@ function limited(
 }
 
 describe('a call that somebody else answers', () => {
-  it('costs what the model costs that has answered', async () => {
+  it('costs the price of the model that answers', async () => {
     const { ask, taken } = limited(onlyOthers, ['cheap'])
     await ask({ model: 'dear' })
     expect(taken()).toEqual([{ requests: 1, tokens: 15, cost: 500_000 }])
   })
 
-  it('costs what was reserved, where nobody knows the price of the one that has answered', async () => {
+  it('costs what was reserved when the price of the answering model is unknown', async () => {
     const { ask, taken } = limited(onlyOthers, ['unheard of'])
     await ask({ model: 'dear' })
     expect(taken()).toEqual([{ requests: 1, tokens: 15, cost: 10_000_000 }])
   })
 
-  it('has run when another stack has failed it, and has not when that has refused it', async () => {
+  it('counts as run when another stack fails it, but not when that stack refuses it', async () => {
     const refused = () => Promise.reject(new QueueFullError(1))
     const other = (error: unknown) =>
       stack(async (_: Ask): Promise<unknown> => Promise.reject(error))
@@ -77,7 +77,7 @@ describe('a call that somebody else answers', () => {
     expect(never.taken()).toEqual([{ requests: 0, tokens: 0, cost: 0 }])
   })
 
-  it('pauses nobody here where the limits of another client are used up', async () => {
+  it('pauses no call here when the limits of another client are used up', async () => {
     const other = stack(async (_: Ask, { meta }: Context): Promise<unknown> => {
       meta.set(UPSTREAM_PAUSE, { until: now() + 60_000 })
       return { usage }

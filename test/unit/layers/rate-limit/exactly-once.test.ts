@@ -185,7 +185,7 @@ describe('what a call has reserved', () => {
     ['twice', Twice],
     ['never', Forgetful],
   ])(
-    'is found out where it is settled %s',
+    'fails the check when it is settled %s',
     async (_, Wrong) => {
       await expect(always(Wrong, 400)).rejects.toThrow(/Property failed/)
     },

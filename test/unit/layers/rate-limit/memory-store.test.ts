@@ -168,7 +168,7 @@ describe('MemoryStore', () => {
     neverMore(() => new MemoryStore(), 10_000)
   })
 
-  it('counts what comes back for the same bound', () => {
+  it('keeps the same bound when reservations are given back', () => {
     fc.assert(
       fc.property(limits, arrivals, ({ tokens }, schedule) => {
         const corrected = schedule.map((one) => ({ ...one, share: Math.min(one.share, 1) }))
@@ -197,7 +197,7 @@ describe('MemoryStore', () => {
     )
   })
 
-  describe('whose mistakes the checks find', () => {
+  describe('with a mistake that the checks find', () => {
     it.each([
       ['a fixed window', () => new FixedWindow(), neverMore],
       ['a price cut to the bucket', () => new CheaperThanItIs(), neverMore],
@@ -207,7 +207,7 @@ describe('MemoryStore', () => {
     })
   })
 
-  it('names the limit that keeps a call longest', () => {
+  it('names the limit that delays a call longest', () => {
     const store = new MemoryStore()
     const of = limitsOf(60, 600)
     for (let i = 0; i < 10; i++) store.reserve('k', call(5), of, NOTHING)
@@ -229,7 +229,7 @@ describe('MemoryStore', () => {
     expect(store.keys).toBe(2)
   })
 
-  it('corrects nothing of a limit that did not hold when the call began', () => {
+  it('does not correct a limit that did not apply when the call began', () => {
     const store = new MemoryStore()
     const first = now(store.reserve('k', call(50), limitsOf(60), NOTHING)) as Reservation
     store.reserve('k', call(0), limitsOf(60, 600), NOTHING)

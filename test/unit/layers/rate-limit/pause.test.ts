@@ -52,7 +52,7 @@ describe('a limit that upstream reports as used up', () => {
     expect(calls.map(({ state }) => state)).toEqual(['resolved', 'resolved'])
   })
 
-  it('refuses calls that may not wait so long', async () => {
+  it('rejects calls that may not wait long enough', async () => {
     const { ask } = limited({ mode: 'reject' })
     await ask({ pausesMs: 2_000, unit: 'tokens' })
     expect(await failure(ask({}))).toMatchObject({
@@ -80,7 +80,7 @@ describe('a limit that upstream reports as used up', () => {
     expect(await ask({})).toBe('ok')
   })
 
-  it('has those wait on who wait already', async () => {
+  it('keeps waiting calls waiting longer', async () => {
     const { ask, call } = limited({ requests: { limit: 60, burst: 1 } })
     const pausing = ask({ pausesMs: 5_000 })
     const waiting = call()
@@ -91,7 +91,7 @@ describe('a limit that upstream reports as used up', () => {
     expect(waiting.state).toBe('resolved')
   })
 
-  it('is the innermost limit’s alone', async () => {
+  it('applies only to the innermost limit', async () => {
     const [outer, inner] = [
       rateLimit({ requests: 6_000, name: 'outer', by: 'tenant' }),
       rateLimit({ requests: 6_000, name: 'inner', by: 'all' }),
@@ -107,7 +107,7 @@ describe('a limit that upstream reports as used up', () => {
     expect(paused.state).toBe('resolved')
   })
 
-  it('is nobody’s where it is of a key that the call brought itself', async () => {
+  it('is ignored when it belongs to a key that the call brings itself', async () => {
     const { ask } = limited()
     await ask({ pausesMs: 60_000, own: true })
     expect(await ask({})).toBe('ok')

@@ -118,7 +118,7 @@ describe('rateLimit', () => {
     expect(at).toEqual([0, 5_000, 20_100])
   })
 
-  it('costs a call nothing that has no key', async () => {
+  it('charges nothing for a call without a key', async () => {
     const { times, stats } = limited({
       requests: 1,
       by: (request) => (request === '0' ? 'a' : undefined),
@@ -214,7 +214,7 @@ describe('the key', () => {
       expect(await failure(ask(request))).toMatchObject({ code: 'RATE_LIMITED' })
   })
 
-  it('is one for all models where the base knows none', async () => {
+  it('is shared by all models when the base knows none', async () => {
     const { ask, call } = limited({ requests: 1, by: 'model', mode: 'reject' })
     call('a')
     expect(await failure(ask('b'))).toMatchObject({ code: 'RATE_LIMITED' })
@@ -307,7 +307,7 @@ describe('set', () => {
     expect(await failure(ask('x'))).toMatchObject({ limit: 6 })
   })
 
-  it('lets those go on who need not wait any longer', async () => {
+  it('releases calls that no longer need to wait', async () => {
     const { layer, times, at } = limited(TEN)
     times(12)
     await tick(500)
@@ -339,7 +339,7 @@ describe('set', () => {
     expect(stats()).toMatchObject({ admitted: 10, rejected: 1 })
   })
 
-  it('refuses those at once who wait for what will never come', async () => {
+  it('immediately rejects calls waiting for capacity that will never come', async () => {
     const { layer, times } = limited({ requests: { limit: () => limit }, by: 'all' })
     let limit = 60
     const calls = times(12)

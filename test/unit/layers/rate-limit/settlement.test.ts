@@ -199,7 +199,7 @@ describe('what a call has taken at its end', () => {
     expect(only(log).taken).toEqual(amounts(1, 100))
   })
 
-  it('is what came of a stream that nobody reads', async () => {
+  it('is what arrived of a stream that nobody reads', async () => {
     const { ask, log } = limited(() => chunks('1234', '1234'))
     const call = watch(ask({}))
     await tick(30_100)
@@ -227,7 +227,7 @@ describe('what a call has taken at its end', () => {
     expect(only(log).taken).toEqual(amounts(1, 103))
   })
 
-  it('teaches nothing unless the answer came to its end', async () => {
+  it('improves the estimate only when the answer completes', async () => {
     const { ask, log } = limited(() =>
       chunks({ usage: { input: 100, output: 1 } }, 'more', 'and more'),
     )
@@ -319,7 +319,7 @@ describe('what comes back', () => {
     expect(only(log).taken).toEqual(amounts(1, 100))
   })
 
-  it('is not the request when an attempt was made before the call was refused further in', async () => {
+  it('excludes the request when an attempt ran before an inner layer refused the call', async () => {
     const { ask, log } = limited(
       () => Promise.reject(upstreamError('SERVER')),
       LIMITS,
@@ -336,7 +336,7 @@ describe('what comes back', () => {
     await ask.close()
   })
 
-  it('lets the next one go at once that waits for it', async () => {
+  it('immediately releases the next call waiting for it', async () => {
     const { ask } = limited(
       ({ model }) => new Promise((resolve) => setTimeout(resolve, 500, { usage: usages[model!] })),
       { tokens: { limit: 6_000, burst: 1_000 } },

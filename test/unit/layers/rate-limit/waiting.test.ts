@@ -69,7 +69,7 @@ describe('calls that wait', () => {
     ])
   })
 
-  it('may be overtaken by one of larger priority that can begin at once', async () => {
+  it('may be overtaken by a call of larger priority that can begin at once', async () => {
     const { call, started } = limited({ tokens: { limit: 60, burst: 10 }, by: 'all' })
     call('a:5')
     call('dear:10')
@@ -78,7 +78,7 @@ describe('calls that wait', () => {
     expect(started).toEqual(['a:5 at 0', 'urgent:3 at 0', 'dear:10 at 8000'])
   })
 
-  it('wait for what is behind them too, so that those who would wait too long are refused at once', async () => {
+  it('add up, so that a call whose turn would come too late is rejected immediately', async () => {
     const { ask, call, stats } = limited({ ...ONE, maxWaitMs: 3_500 })
     for (let i = 0; i < 4; i++) call(`${i}`)
     expect(stats()).toMatchObject({ waiting: 3, rejected: 0 })
@@ -119,7 +119,7 @@ describe('calls that wait', () => {
     await tick(60_000)
   })
 
-  it('are refused at once where nobody may wait', async () => {
+  it('are rejected immediately when no call may wait', async () => {
     const { ask, call } = limited({ ...ONE, maxWaiting: 0 })
     call('first')
     expect(await failure(ask('x'))).toMatchObject({ code: 'RATE_LIMITED', retryAfter: 1_000 })
@@ -142,7 +142,7 @@ describe('calls that wait', () => {
     expect(started).toHaveLength(2)
   })
 
-  it('are refused in the last moment before a deadline that others have taken from them', async () => {
+  it('are rejected just before their deadline when overtaking calls make them miss it', async () => {
     const { call, stats } = limited()
     call('first')
     const waiting = call('x', { timeoutMs: 1_500 })
@@ -175,7 +175,7 @@ describe('calls that wait', () => {
     expect(getEventListeners(caller.signal, 'abort')).toEqual([])
   })
 
-  it('that were aborted before they came take nothing', async () => {
+  it('that are already aborted on arrival take nothing', async () => {
     const { ask, call, stats } = limited()
     expect(await failure(ask('x', { signal: AbortSignal.abort('no') }))).toBe('no')
     expect(call('y')).toMatchObject({ state: 'pending' })
@@ -271,7 +271,7 @@ describe('calls that wait', () => {
 })
 
 describe('a wait inside a queue', () => {
-  it('lets others have the slot where the limit is further out', async () => {
+  it('leaves the slot to other calls when the limit is further out', async () => {
     const ask = stack(
       async (n: number) => n,
       rateLimit({ ...ONE, by: 'tenant' }),

@@ -42,7 +42,7 @@ describe('retry({ accept })', () => {
     expect(ask.stats().retry).toMatchObject({ retries: 1, exhausted: 0 })
   })
 
-  it('hands on the last of those it refused, which no cache keeps', async () => {
+  it('returns the last refused answer, which no cache keeps', async () => {
     const { fn, count } = answering('1', '2', '3', '4', '5', '6')
     const ask = stack(fn, cache(), dedupe(), again({ accept }))
     const meta = new Map<string, unknown>()
@@ -52,7 +52,7 @@ describe('retry({ accept })', () => {
     expect(count()).toBe(6)
   })
 
-  it('hands on what it refused rather than a failure after it', async () => {
+  it('returns a refused answer rather than a later failure', async () => {
     const { fn, count } = answering('bad', new Error('gone'))
     expect(await stack(fn, again({ accept }))('a')).toBe('bad')
     expect(count()).toBe(3)
@@ -85,7 +85,7 @@ describe('retry({ accept })', () => {
     await expect(ask('a', { signal: controller.signal })).rejects.toBe(reason)
   })
 
-  it('keeps the note of one call from the next with the same map', async () => {
+  it('does not leak the note of one call into the next with the same map', async () => {
     const { fn, count } = answering('bad', 'good')
     const meta = new Map<string, unknown>()
     const ask = stack(fn, cache(), again({ accept, retries: 0 }))

@@ -45,7 +45,7 @@ describe('retry', () => {
       },
     )
 
-    it.each(REFUSALS)('does not repeat what was refused before it ran: $name', async (error) => {
+    it.each(REFUSALS)('does not repeat a call refused before it ran: $name', async (error) => {
       const { ask, calls } = failing(error)
       expect(await failure(ask('x'))).toBe(error)
       expect(calls()).toBe(1)

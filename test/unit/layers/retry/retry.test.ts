@@ -167,7 +167,7 @@ describe('retry', () => {
       expect(calls()).toBe(1)
     })
 
-    it('is no retry that was refused or exhausted', async () => {
+    it('does not count as a refused or exhausted retry', async () => {
       const caller = new AbortController()
       const { ask } = failing(server())
       const call = watch(ask('x', { signal: caller.signal }))
@@ -214,7 +214,7 @@ describe('retry', () => {
       expect(ask.stats().retry).toEqual({ retries: 2, exhausted: 1, refused: 0 })
     })
 
-    it('do not call a call exhausted that ended with what is never repeated', async () => {
+    it('do not count a call as exhausted when it ends with a failure that is never repeated', async () => {
       const base = scripted<string>(server(), server(), upstreamError('BAD_REQUEST'))
       const ask = stack(base, retry())
       await settle(ask('x'))
@@ -236,7 +236,7 @@ describe('retry', () => {
     expect(call.error).toMatchObject({ code: 'TIMEOUT' })
   })
 
-  it('repeats as often as it is told to, however often that is', async () => {
+  it('repeats as often as configured, however large the number', async () => {
     let calls = 0
     const ask = stack(
       async () => (++calls > 300 ? 'well' : Promise.reject(new Error('down'))),
@@ -269,7 +269,7 @@ describe('retry', () => {
     })
   })
 
-  it('says so when it is placed inside a queue or a pool', () => {
+  it('warns when it is placed inside a queue or a pool', () => {
     expect(retry().hooks.outside).toMatchObject({
       queue: expect.any(String),
       pool: expect.any(String),

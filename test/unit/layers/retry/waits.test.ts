@@ -58,7 +58,7 @@ describe('retry', () => {
       )
     })
 
-    it('keeps waiting calls apart that failed at the same moment', async () => {
+    it('spreads out the retries of calls that failed at the same moment', async () => {
       const at: number[] = []
       const ask = stack(
         scripted<string>(() => {
@@ -114,7 +114,7 @@ describe('retry', () => {
     })
 
     it.each([0, -5, Number.NaN, undefined])(
-      'gives way to the own backoff when it is %s',
+      'is replaced by the normal backoff when it is %s',
       async (retryAfter) => {
         const { base, call } = failingOnce(busy(retryAfter), 0.5)
         await tick(249)
@@ -161,7 +161,7 @@ describe('retry', () => {
       expect(calls()).toBe(1)
     })
 
-    it('lets a retry begin that fits', async () => {
+    it('lets a retry begin when it fits', async () => {
       const base = scripted<string>(server(), 'ok')
       expect(
         (await settle(stack(base, retry({ random: () => 0.5 }))('x', { timeoutMs: 251 }))).value,

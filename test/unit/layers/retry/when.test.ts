@@ -13,7 +13,7 @@ useFakeTimers()
 
 describe('retry', () => {
   describe('when and onRetry', () => {
-    it('lets when decide instead of the default rule', async () => {
+    it('lets `when` decide instead of the default rule', async () => {
       const when = vi.fn((error: unknown) => (error as { code: string }).code === 'BAD_REQUEST')
       const wrong = failing(upstreamError('BAD_REQUEST'), { when })
       await settle(wrong.ask('x'))
@@ -23,7 +23,7 @@ describe('retry', () => {
       expect(down.calls()).toBe(1)
     })
 
-    it('tells when which attempt has failed, from 1', async () => {
+    it('tells `when` which attempt failed, counting from 1', async () => {
       const attempts: number[] = []
       const { ask } = failing(server(), {
         retries: 3,
@@ -51,7 +51,7 @@ describe('retry', () => {
       expect(base.calls).toHaveLength(1)
     })
 
-    it('goes by the default rule when when throws, with a warning', async () => {
+    it('falls back to the default rule with a warning when `when` throws', async () => {
       const said = catchWarnings()
       const down = failing(server(), {
         when: () => {

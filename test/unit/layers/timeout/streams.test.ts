@@ -114,7 +114,7 @@ describe('timeout', () => {
       })
     })
 
-    it('takes the commit for the first token, not the chunks before it', async () => {
+    it('treats the commit, not the chunks before it, as the first token', async () => {
       const ask = stack(
         base(async (_: string) => timed(10, 20, 30, 80), {
           streams: () => true,
@@ -162,7 +162,7 @@ describe('timeout', () => {
       await tick(400)
     })
 
-    it('takes a source that only keeps the line warm for a silent one', async () => {
+    it('treats a source that only sends keep-alives as silent', async () => {
       // Heartbeats are comments on the wire and never become chunks: all the layer sees is a source
       // that does not push.
       const { source: heart, ask } = fed({ ms: 1_000, idleMs: 50 })
@@ -173,7 +173,7 @@ describe('timeout', () => {
       expect(heart.stops).toEqual([call.error])
     })
 
-    it('begins the silence anew with each chunk', async () => {
+    it('restarts the silence with each chunk', async () => {
       const ask = stack(
         told(true, () => timed(40, 80, 120, 160, 200)),
         timeout({ ms: 1_000, idleMs: 50 }),
@@ -199,7 +199,7 @@ describe('timeout', () => {
       expect(ask.stats().timeout.fired).toBe(0)
     })
 
-    it('counts the silence from when the reader asks, however long he was busy before', async () => {
+    it('counts the silence from when the reader asks, however long it was busy before', async () => {
       const { source, ask } = fed({ ms: 10_000, idleMs: 50 })
       source.stream.log.push('first')
       const stream = await ask('x')

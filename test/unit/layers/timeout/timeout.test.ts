@@ -62,7 +62,7 @@ describe('timeout', () => {
       expect(inside.signal.reason).toBe(call.error)
     })
 
-    it('settles even when the work heeds no signal, and drops what comes late', async () => {
+    it('settles even when the work ignores its signal, and drops late results', async () => {
       const work = gate<string>()
       const call = watch(stack(() => work.promise, timeout({ ms: 100 }))())
       await tick(100)
@@ -140,13 +140,13 @@ describe('timeout', () => {
       },
     )
 
-    it('takes Infinity from a function for no limit', async () => {
+    it('treats Infinity from a function as no limit', async () => {
       const call = watch(stack(never, timeout({ ms: () => Number.POSITIVE_INFINITY }))())
       await tick(24 * 3_600_000)
       expect(call.state).toBe('pending')
     })
 
-    it('tells the layers inside until when, and only tightens', async () => {
+    it('gives inner layers a deadline that it only ever tightens', async () => {
       const deadlines: number[] = []
       const ask = stack(
         async (_: string, { deadline }: Context) => {
@@ -160,7 +160,7 @@ describe('timeout', () => {
       expect(deadlines).toEqual([100, 40])
     })
 
-    it('lets the tighter of two limits fire, and the other see a failure like any', async () => {
+    it('lets the tighter of two limits fire, which the other sees as an ordinary failure', async () => {
       const ask = stack(never, timeout({ ms: 500 }), timeout({ ms: 100, name: 'attempt' }))
       const call = watch(ask())
       await tick(100)

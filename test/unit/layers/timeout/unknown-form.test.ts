@@ -53,7 +53,7 @@ describe('timeout', () => {
       expect(call.error).toMatchObject({ ms: 200, phase: 'total' })
     })
 
-    it('cuts a stream at once that begins after its limit', async () => {
+    it('immediately cuts a stream that begins after its limit', async () => {
       const ask = stack(
         told(undefined, later(400, numbers(5))),
         timeout({ ms: 1_000, streamMs: 200 }),
