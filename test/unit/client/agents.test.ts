@@ -42,13 +42,13 @@ const many = (count: number, ask: (n: number) => Promise<unknown>) =>
 const client = (options = {}) => createBlossom({ apiKey: KEY, baseURL: upstream.url, ...options })
 
 describe('the agents of a client', () => {
-  it('are one without a pool, with as many sockets as it takes', async () => {
+  it('are a single agent without a pool, with as many sockets as needed', async () => {
     await using blossom = client()
     await many(12, (n) => blossom.text.generate(`prompt ${n}`))
     expect(made.options).toEqual([{ headersTimeout: 0, bodyTimeout: 0 }])
   })
 
-  it('are one for each member, with its connections, made when it is first used', async () => {
+  it('are one per pool member, created on first use, each with its own connections', async () => {
     await using blossom = client().use(
       pool({ connections: 3, members: [{}, { apiKey: 'sk_second' }] }),
     )
@@ -62,7 +62,7 @@ describe('the agents of a client', () => {
     expect(upstream.maxActive).toBeLessThanOrEqual(6)
   })
 
-  it('are destroyed with the client, and not with another that shares its pool', async () => {
+  it('are destroyed with their client, but not with another client that shares its pool', async () => {
     const shared = pool()
     const one = client().use(shared)
     const other = client().use(shared)

@@ -73,7 +73,7 @@ async function until(isTrue: () => boolean): Promise<void> {
 const list = (length: number) => Array.from({ length }, (_, i) => `p${i}`)
 
 describe('text.batch', () => {
-  it('answers through the client’s stack, each outcome a result with its place', async () => {
+  it('answers through the client’s stack and gives each outcome its index', async () => {
     await using upstream = await startLocalBlossom()
     const blossom = createBlossom({ baseURL: upstream.url })
     const [outcome] = await all(blossom.text.batch(['Hello'], { maxTokens: 5 }))
@@ -87,14 +87,14 @@ describe('text.batch', () => {
     expect(upstream.requests[0]?.body).toMatchObject({ max_tokens: 5 })
   })
 
-  it('ends at once over nothing', async () => {
+  it('ends at once for an empty list', async () => {
     expect(await all(runBatch(echo, []))).toEqual([])
     expect(
       await all(runBatch(echo, [], { order: 'input', concurrency: 1, estimate: () => 1 })),
     ).toEqual([])
   })
 
-  it('begins nothing before it is read', async () => {
+  it('starts nothing until it is read', async () => {
     const generate = vi.fn(echo)
     runBatch(generate, ['a'])
     await turn()
@@ -113,14 +113,14 @@ describe('text.batch', () => {
       await until(() => outcomes.state === 'resolved')
       return indexes(outcomes.value as BatchOutcome[])
     }
-    it('is that of finishing by default', async () => {
+    it('is completion order by default', async () => {
       expect(await run(undefined)).toEqual([2, 0, 1])
       expect(await run('finished')).toEqual([2, 0, 1])
     })
-    it('is that of the prompts when asked for', async () => {
+    it('is prompt order when requested', async () => {
       expect(await run('input')).toEqual([0, 1, 2])
     })
-    it('of the prompts holds for thousands that are begun by their cost', async () => {
+    it('follows thousands of prompts even when they start in order of cost', async () => {
       const outcomes = await all(
         runBatch(echo, list(1_500), {
           order: 'input',
@@ -132,7 +132,7 @@ describe('text.batch', () => {
   })
 
   describe('concurrency', () => {
-    it.each([1, 3, 7])('of %i is reached and never passed', async (concurrency) => {
+    it.each([1, 3, 7])('reaches %i and never exceeds it', async (concurrency) => {
       const work = gated()
       const outcomes = all(runBatch(work.generate, list(20), { concurrency }))
       for (let i = 0; i < 20; i++) {
@@ -152,7 +152,7 @@ describe('text.batch', () => {
   })
 
   describe('prompts', () => {
-    it('are pulled only as they are begun', async () => {
+    it('are pulled only as they are started', async () => {
       const work = gated()
       let pulled = 0
       const endless = (function* () {
@@ -192,7 +192,7 @@ describe('text.batch', () => {
       ).toEqual(['a!', 'b!'])
     })
 
-    it('that are no texts cost their own outcome only', async () => {
+    it('that are not texts fail only their own outcome', async () => {
       await using upstream = await startLocalBlossom()
       const prompts = ['a', 5, null, '', 'b', {}] as string[]
       const outcomes = await all(
@@ -204,7 +204,7 @@ describe('text.batch', () => {
       expect(upstream.requests).toHaveLength(2)
     })
 
-    it('that throw end the batch with what was thrown, after the outcomes of those that came', async () => {
+    it('that throw end the batch with the thrown error, after the outcomes of earlier prompts', async () => {
       const source = (function* () {
         yield 'a'
         yield 'b'
@@ -221,7 +221,7 @@ describe('text.batch', () => {
       expect(seen).toEqual([0, 1])
     })
 
-    it('whose return() throws are no unhandled rejection', async () => {
+    it('whose return() throws cause no unhandled rejection', async () => {
       const said = catchWarnings()
       const source: AsyncIterable<string> = {
         [Symbol.asyncIterator]: () => ({
@@ -237,7 +237,7 @@ describe('text.batch', () => {
     })
   })
 
-  it('keeps one failure from the others', async () => {
+  it('isolates each failure from the other prompts', async () => {
     const generate = async (prompt: string) => {
       if (prompt === 'p3') throw new Error('on purpose')
       return resultOf(prompt)
@@ -247,7 +247,7 @@ describe('text.batch', () => {
     expect(outcomes[3]).toMatchObject({ index: 3, ok: false, error: { message: 'on purpose' } })
   })
 
-  it('tells its progress after each outcome', async () => {
+  it('reports progress after each outcome', async () => {
     const told: BatchProgress[] = []
     const generate = async (prompt: string) => {
       if (prompt === 'p1') throw new Error('on purpose')
@@ -268,7 +268,7 @@ describe('text.batch', () => {
     expect(told.every(({ elapsedMs }, i) => elapsedMs >= (told[i - 1]?.elapsedMs ?? 0))).toBe(true)
   })
 
-  it('does not know the total of an iterable, and goes on when onProgress throws', async () => {
+  it('reports no total for an iterable, and continues when onProgress throws', async () => {
     const said = catchWarnings()
     const totals: unknown[] = []
     const onProgress = ({ total }: BatchProgress) => {
@@ -283,7 +283,7 @@ describe('text.batch', () => {
 
   describe('leaving', () => {
     it.each(['break', 'throw'])(
-      'by %s ends the calls in progress and tells nothing more',
+      'by %s ends the calls in progress and reports nothing more',
       async (how) => {
         const work = gated()
         const told: BatchProgress[] = []
@@ -318,7 +318,7 @@ describe('text.batch', () => {
   })
 
   describe('signal', () => {
-    it('that is aborted already begins nothing', async () => {
+    it('that is already aborted starts nothing', async () => {
       const generate = vi.fn(echo)
       const reason = new Error('too late')
       await expect(
@@ -354,7 +354,7 @@ describe('text.batch', () => {
       expect(outcomes.error).toBe(reason)
     })
 
-    it('is left with no listener behind', async () => {
+    it('has no listeners left afterwards', async () => {
       const { signal } = new AbortController()
       const add = vi.spyOn(signal, 'addEventListener')
       const remove = vi.spyOn(signal, 'removeEventListener')
@@ -364,7 +364,7 @@ describe('text.batch', () => {
     })
   })
 
-  it('begins the costliest first, and keeps the places', async () => {
+  it('starts the most expensive prompts first and keeps their indexes', async () => {
     const begun: string[] = []
     const generate = async (prompt: string) => {
       begun.push(prompt)
@@ -378,7 +378,7 @@ describe('text.batch', () => {
     expect(indexes(outcomes)).toEqual([2, 3, 0, 1, 4])
   })
 
-  it('takes an estimate that is no number for nothing, and passes on what it throws', async () => {
+  it('ignores an estimate that is not a number, and passes on what the estimate throws', async () => {
     expect(await all(runBatch(echo, ['a', 'b'], { estimate: () => Number.NaN }))).toHaveLength(2)
     const estimate = () => {
       throw new RangeError('on purpose')
@@ -386,7 +386,7 @@ describe('text.batch', () => {
     await expect(all(runBatch(echo, ['a'], { estimate }))).rejects.toThrow('on purpose')
   })
 
-  it('waits with new prompts when its reader is slow', async () => {
+  it('starts no new prompts while its reader is slow', async () => {
     const generate = vi.fn(echo)
     const endless = (function* () {
       for (let i = 0; ; i++) yield `p${i}`
@@ -411,7 +411,7 @@ describe('text.batch', () => {
     })
     afterEach(() => rm(folder, { recursive: true }))
 
-    it('keeps each success and asks only for the rest the next time', async () => {
+    it('keeps each success and asks only for the rest on the next run', async () => {
       const failing = async (prompt: string) => {
         if (prompt === 'p2') throw new Error('on purpose')
         return resultOf(`${prompt} first`)
@@ -440,7 +440,7 @@ describe('text.batch', () => {
       })
     })
 
-    it('passes over a line that a crash cut short, and over what is no result', async () => {
+    it('skips a line cut short by a crash and lines that are not results', async () => {
       await all(runBatch(echo, list(3), { checkpoint: file, concurrency: 1 }))
       const lines = (await readFile(file, 'utf8')).trimEnd().split('\n')
       await writeFile(
@@ -459,7 +459,7 @@ describe('text.batch', () => {
       expect(asked).toEqual([])
     })
 
-    it('knows a prompt by its text and its place', async () => {
+    it('identifies a prompt by its text and position', async () => {
       await all(runBatch(echo, ['a', 'b'], { checkpoint: file }))
       const asked: string[] = []
       const again = async (prompt: string) => {
@@ -470,12 +470,12 @@ describe('text.batch', () => {
       expect(asked).toEqual(['c', 'b'])
     })
 
-    it('holds no prompt, only a digest of it', async () => {
+    it('stores only a digest of each prompt', async () => {
       await all(runBatch(async () => resultOf('answer'), ['MARMALADE'], { checkpoint: file }))
       expect(await readFile(file, 'utf8')).not.toContain('MARMALADE')
     })
 
-    it('that cannot be opened ends the batch before anything is asked', async () => {
+    it('that cannot be opened ends the batch before anything is sent', async () => {
       const generate = vi.fn(echo)
       await expect(all(runBatch(generate, ['a'], { checkpoint: folder }))).rejects.toMatchObject({
         code: 'EISDIR',
@@ -483,7 +483,7 @@ describe('text.batch', () => {
       expect(generate).not.toHaveBeenCalled()
     })
 
-    it('survives being left half-way', async () => {
+    it('survives a batch that is abandoned half-way', async () => {
       for await (const _ of runBatch(echo, list(50), { checkpoint: file, concurrency: 3 })) break
       await appendFile(file, '')
       const outcomes = await all(runBatch(echo, list(50), { checkpoint: file }))

@@ -22,7 +22,7 @@ describe('createBlossom', () => {
   const { client } = site
 
   describe('use', () => {
-    it('puts later layers further out and keeps the names in the order of adding', () => {
+    it('puts later layers further out and keeps their names in the order they are added', () => {
       const blossom = client()
         .use(retry(), timeout({ ms: 5_000 }))
         .use(cache(), timeout({ ms: 9_000 }))
@@ -53,13 +53,13 @@ describe('createBlossom', () => {
       },
     )
 
-    it('is still open after a call that was refused before it began', async () => {
+    it('stays available after a call that is refused before it starts', async () => {
       const blossom = client()
       await failure(blossom.text.generate(''))
       expect(() => blossom.use(retry())).not.toThrow()
     })
 
-    it('refuses what is no layer, and says what a list of them needs', () => {
+    it('refuses a value that is not a layer, and explains how to pass a list', () => {
       for (const wrong of [undefined, 'retry', {}, standard()]) {
         expect(() => createBlossom().use(wrong as never)).toThrow(
           expect.objectContaining({
@@ -72,7 +72,7 @@ describe('createBlossom', () => {
   })
 
   describe('close', () => {
-    it('gives the same promise twice, and calls end with CLOSED', async () => {
+    it('returns the same promise twice, and later calls fail with CLOSED', async () => {
       const blossom = client()
       await blossom.text.generate('Hello')
       const closing = blossom.close()
@@ -96,7 +96,7 @@ describe('createBlossom', () => {
       expect(closing.state).toBe('resolved')
     })
 
-    it('cuts what is left at its time-out, streams included', async () => {
+    it('cuts off the remaining calls and streams at its time-out', async () => {
       const blossom = client()
       site.upstream.faults.push({ stallAfterChunks: 1 }, { hang: true })
       const stream = await blossom.text.stream('Hello')
@@ -116,7 +116,7 @@ describe('createBlossom', () => {
       await expect(blossom.models.list()).resolves.toBeInstanceOf(Array)
     })
 
-    it('is what `await using` does', async () => {
+    it('runs through `await using`', async () => {
       let kept: ReturnType<typeof client>
       {
         await using blossom = client()
@@ -126,7 +126,7 @@ describe('createBlossom', () => {
       expect(await failure(kept.models.list())).toBeInstanceOf(ClosedError)
     })
 
-    it('leaves a dispatcher of the caller open', async () => {
+    it('leaves the caller’s own dispatcher open', async () => {
       const dispatcher = new Agent()
       const first = createBlossom({ baseURL: site.upstream.url, apiKey: KEY, dispatcher })
       await first.models.list()
@@ -138,7 +138,7 @@ describe('createBlossom', () => {
       await dispatcher.close()
     })
 
-    it('lets the process end by itself', async () => {
+    it('does not keep the process alive', async () => {
       const script = `
         import { createBlossom, standard } from './src/index.ts'
         const blossom = createBlossom({ baseURL: '${site.upstream.url}', apiKey: '${KEY}' }).use(...standard())

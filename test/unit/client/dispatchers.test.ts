@@ -39,7 +39,7 @@ describe.each([
     ).rejects.toMatchObject({ code: 'STREAM' })
   })
 
-  it('stops what its caller leaves, and waits for a slow reader', async () => {
+  it('cancels abandoned streams upstream and waits for a slow reader', async () => {
     const dispatcher = await make()
     await using blossom = createBlossom({ baseURL: upstream.url, dispatcher }).use(...standard())
     upstream.fault({ stallAfterChunks: 3 })
@@ -61,7 +61,7 @@ describe.each([
   })
 })
 
-it('a dispatcher that takes no such request is named in the error', async () => {
+it('an incompatible dispatcher is named in the error', async () => {
   const dispatcher = {
     dispatch() {
       throw Object.assign(new Error('invalid onError method'), { code: 'UND_ERR_INVALID_ARG' })

@@ -56,7 +56,7 @@ describe('upstreamError', () => {
     [520, 'UpstreamError', 'SERVER', 502, true],
     [524, 'UpstreamError', 'SERVER', 502, true],
   ] as const)(
-    'makes of %i a %s with the code %s',
+    'turns %i into a %s with the code %s',
     (upstreamStatus, kind, code, status, retryable) => {
       const error = upstreamError({
         upstreamStatus,
@@ -94,7 +94,7 @@ describe('upstreamError', () => {
   )
 
   it.each([402, 429, 502])(
-    'makes of a quota that is used up a payment, with %i',
+    'reports an exhausted quota as a payment error, for %i',
     (upstreamStatus) => {
       const error = upstreamError({ upstreamStatus, upstreamCode: 'insufficient_quota' })
       expect(error).toBeInstanceOf(PaymentRequiredError)
@@ -108,14 +108,14 @@ describe('upstreamError', () => {
     },
   )
 
-  it('makes an error that is not repeated when upstream asks for that', () => {
+  it('makes the error non-retryable when upstream asks for that', () => {
     for (const upstreamStatus of [408, 409, 425, 429, 500, 503]) {
       expect(upstreamError({ upstreamStatus }).retryable).toBe(true)
       expect(upstreamError({ upstreamStatus, shouldRetry: false }).retryable).toBe(false)
     }
   })
 
-  it('makes of 429 an error that is both the stack’s own rate limit and upstream’s answer', () => {
+  it('turns 429 into an error that is both the stack’s own rate limit and an upstream error', () => {
     const error = upstreamError({ upstreamStatus: 429, retryAfter: 2_000 })
     expect(error).toBeInstanceOf(RateLimitError)
     expect(error).toBeInstanceOf(BlossomError)
@@ -124,7 +124,7 @@ describe('upstreamError', () => {
     expect(new RateLimitError('ours')).not.toBeInstanceOf(BlossomError)
   })
 
-  it('keeps upstream’s own words out of everything that is printed', () => {
+  it('keeps upstream’s own words out of all printed output', () => {
     for (const upstreamStatus of [400, 429, 500]) {
       const error = upstreamError({
         upstreamStatus,
@@ -150,15 +150,15 @@ describe('failureOf', () => {
     ['authorization: Bearer abc.def', 'authorization: Bearer [key]'],
     ['authorization: bearer   abc', 'authorization: Bearer [key]'],
     ['task_force and ask_me', 'task_force and ask_me'],
-  ])('blots keys out of %j', (said, kept) => {
+  ])('redacts keys in %j', (said, kept) => {
     expect(messageOf(said)).toBe(kept)
   })
 
-  it('blots out the very key that was used, whatever it looks like', () => {
+  it('redacts the key in use, even one with special characters', () => {
     expect(messageOf('a+b*c(d', 'a+b*c(d')).toBe('[key]')
   })
 
-  it('shortens what upstream said', () => {
+  it('shortens long upstream messages', () => {
     expect(messageOf('x'.repeat(10_000))).toHaveLength(500)
   })
 
@@ -176,7 +176,7 @@ describe('failureOf', () => {
     [{ error: KEY }, undefined],
     [{ code: 'OUTSIDE' }, undefined],
     ['text', undefined],
-  ])('takes from %j the code %s', (body, code) => {
+  ])('reads from %j the code %s', (body, code) => {
     expect((failureOf(500, {}, JSON.stringify(body), KEY) as BlossomError).upstreamCode).toBe(code)
   })
 
@@ -191,7 +191,7 @@ describe('failureOf', () => {
     [{ detail: 'Too long.' }, undefined],
     [{ detail: [{ msg: 'Too long.', loc: ['body'] }] }, undefined],
     [{ error: 'BAD_REQUEST', message: 'Too long.' }, undefined],
-  ])('finds the sentence and the field wherever an error has them: %j', (body, param) => {
+  ])('finds the message and the field wherever an error holds them: %j', (body, param) => {
     const error = failureOf(400, {}, `\ufeff${JSON.stringify(body)}`, KEY) as BlossomError
     expect(error.upstreamMessage).toBe('Too long.')
     expect(error.upstreamParam).toBe(param)
@@ -204,7 +204,7 @@ describe('failureOf', () => {
     ['FALSE', false],
     ['true', true],
     ['x', true],
-  ])('is repeated with x-should-retry: %s: %s', (header, retryable) => {
+  ])('retries according to x-should-retry: %s: %s', (header, retryable) => {
     expect(failureOf(503, { 'x-should-retry': header }, '', KEY).retryable).toBe(retryable)
   })
 
@@ -215,7 +215,7 @@ describe('failureOf', () => {
     ['x'.repeat(129), undefined],
     ['<script>', undefined],
     [KEY, undefined],
-  ])('takes the request id %j as %j', (id, expected) => {
+  ])('reads the request id %j as %j', (id, expected) => {
     expect((failureOf(500, { 'x-request-id': id }, '', KEY) as BlossomError).requestId).toBe(
       expected,
     )
@@ -225,7 +225,7 @@ describe('failureOf', () => {
     ).toBe(expected)
   })
 
-  it('takes the first of a header that came twice', () => {
+  it('uses the first value of a repeated header', () => {
     expect(
       (failureOf(500, { 'x-request-id': ['a', 'b'] }, '', undefined) as BlossomError).requestId,
     ).toBe('a')
@@ -248,7 +248,7 @@ describe('failureInside', () => {
     [{ object: 'error', code: 404, message: 'x' }, 404],
     [undefined, 502],
     ['text', 502],
-  ])('takes the status of %j for %i', (data, status) => {
+  ])('reads the status of %j as %i', (data, status) => {
     expect(failureInside(data, {}, undefined)).toMatchObject({ upstreamStatus: status })
   })
 })
@@ -268,7 +268,7 @@ describe('errorInside', () => {
     [[{ error: { code: 503 } }], 503],
     [{ object: 'error', message: 'Gone.', code: 404 }, 404],
     [{ error: {} }, 502],
-  ])('finds it in %j, for %i', (data, upstreamStatus) => {
+  ])('finds the error in %j, for %i', (data, upstreamStatus) => {
     expect(errorInside(data, {}, undefined)).toMatchObject({ upstreamStatus })
   })
 
@@ -284,7 +284,7 @@ describe('errorInside', () => {
     [[]],
     ['text'],
     [null],
-  ])('finds none in %j', (data) => {
+  ])('finds no error in %j', (data) => {
     expect(errorInside(data, {}, undefined)).toBeUndefined()
   })
 })
@@ -303,7 +303,7 @@ describe('networkFailure', () => {
     'UND_ERR_SOCKET',
     'EPROTO',
     undefined,
-  ])('makes of %s a network error worth repeating, with its cause', (code) => {
+  ])('turns %s into a retryable network error with its cause', (code) => {
     const error = failed(code)
     expect(error).toBeInstanceOf(NetworkError)
     expect(error).toMatchObject({ code: 'NETWORK', status: 502, retryable: true, cause: { code } })
@@ -314,11 +314,11 @@ describe('networkFailure', () => {
     'CERT_HAS_EXPIRED',
     'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
     'ERR_TLS_CERT_ALTNAME_INVALID',
-  ])('does not repeat over a certificate that is not right: %s', (code) => {
+  ])('does not retry after an invalid certificate: %s', (code) => {
     expect(failed(code)).toMatchObject({ code: 'NETWORK', retryable: false })
   })
 
-  it('names the host, and what to look at', () => {
+  it('names the host and what to check', () => {
     expect(failed('ENOTFOUND').message).toBe(
       'No answer arrived from upstream.example:8443 (ENOTFOUND): the connection could not be made, or it broke. Check the network and option "baseURL".',
     )
@@ -328,23 +328,23 @@ describe('networkFailure', () => {
   })
 
   it.each(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])(
-    'makes of %s a time-out',
+    'turns %s into a time-out',
     (code) => {
       expect(failed(code)).toBeInstanceOf(TimeoutError)
       expect(failed(code).message).not.toContain('0 ms')
     },
   )
 
-  it('makes of a closed pool the code CLOSED', () => {
+  it('gives a closed pool the code CLOSED', () => {
     expect(failed('UND_ERR_DESTROYED')).toMatchObject({ code: 'CLOSED' })
     expect(failed('UND_ERR_CLOSED')).toMatchObject({ code: 'CLOSED' })
   })
 
-  it('does not repeat over headers that are too large', () => {
+  it('does not retry when headers are too large', () => {
     expect(failed('UND_ERR_HEADERS_OVERFLOW')).toMatchObject({ code: 'PROTOCOL', retryable: false })
   })
 
-  it('keeps the bytes that a parser stumbled over out of the cause', () => {
+  it('keeps the bytes that a parser rejects out of the cause', () => {
     const parser = Object.assign(new Error('Response does not match'), {
       name: 'HTTPParserError',
       code: 'HPE_INVALID',
@@ -356,13 +356,16 @@ describe('networkFailure', () => {
     expect(error.cause).toMatchObject({ message: 'Response does not match' })
   })
 
-  it.each([undefined, null, 'text', {}, { code: 5 }])('survives what is no error: %j', (thrown) => {
-    expect(networkFailure(thrown, ORIGIN)).toMatchObject({ code: 'NETWORK' })
-  })
+  it.each([undefined, null, 'text', {}, { code: 5 }])(
+    'handles values that are not errors: %j',
+    (thrown) => {
+      expect(networkFailure(thrown, ORIGIN)).toMatchObject({ code: 'NETWORK' })
+    },
+  )
 })
 
 describe('StreamError', () => {
-  it('carries what had arrived without printing it', () => {
+  it('carries the partial answer without printing it', () => {
     const error = new StreamError('It broke.', {
       cause: new Error('why'),
       text: 'MARMALADE',
@@ -376,7 +379,7 @@ describe('StreamError', () => {
 })
 
 describe('two copies of the module', () => {
-  it('know each other’s errors by their kinds', async () => {
+  it('recognise each other’s errors with instanceof', async () => {
     vi.resetModules()
     const copy = await import('../../../src/client/errors.js')
     const wire = await import('../../../src/client/wire/upstream-error.js')
@@ -398,7 +401,7 @@ describe('two copies of the module', () => {
     expect(new copy.StreamError('x')).not.toBeInstanceOf(BlossomError)
   })
 
-  it('do not take a user’s own subclass for one of theirs', () => {
+  it('do not recognise a built-in error as a user’s own subclass', () => {
     class Mine extends UpstreamError {}
     const theirs = upstreamError({ upstreamStatus: 500 })
     expect(theirs).toBeInstanceOf(UpstreamError)
@@ -423,7 +426,7 @@ describe('options that are undefined', () => {
       new TooLargeError('m', { status: 413 }),
       new TooLargeError('m', { status: 413, refused: undefined }),
     ],
-  ])('count as left out: %s', (_name, without, withUndefined) => {
+  ])('count as omitted: %s', (_name, without, withUndefined) => {
     expect(withUndefined.toJSON()).toEqual(without.toJSON())
     expect(inspect(withUndefined.cause)).toBe(inspect(without.cause))
   })

@@ -21,7 +21,7 @@ afterEach(async () => {
 const typesOf = (events: readonly { type: string }[]) => events.map(({ type }) => type)
 
 describe("the client's events", () => {
-  it('hold no prompt, no key, and nothing that upstream said, whatever happens', async () => {
+  it('never contain a prompt, a key or anything upstream said', async () => {
     const upstream = kept(
       await startLocalBlossom({ keys: [KEY], reply: () => `You said ${PROMPT}.` }),
     )
@@ -90,7 +90,7 @@ describe("the client's events", () => {
     ])
   })
 
-  it('tell who was asked again after which code, with the timeline in the meta of a caller who wants it', async () => {
+  it('report retries with their error code, and add a timeline to the meta of a caller who passes one', async () => {
     const upstream = kept(await startLocalBlossom())
     const blossom = kept(createBlossom({ baseURL: upstream.url }).use(retry({ minDelayMs: 1 })))
     upstream.fault({ status: 503 })

@@ -71,7 +71,7 @@ describe('audio.transcribe', () => {
     expect(upstream.requests[0]?.body).toEqual({ file: expected })
   })
 
-  it('is repeated with the same bytes, and never shared', async () => {
+  it('is retried with the same bytes and never shared', async () => {
     client(cache(), dedupe(), retry({ minDelayMs: 1, maxDelayMs: 1, budget: false }))
     upstream.fail(503, 2)
     await blossom.audio.transcribe(SOUND)
@@ -87,7 +87,7 @@ describe('audio.transcribe', () => {
     expect(upstream.requests).toHaveLength(0)
   })
 
-  it('takes an answer without a text for a failure', async () => {
+  it('treats an answer without text as a failure', async () => {
     await using server = await httpServer((_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
     })
@@ -157,7 +157,7 @@ describe('video.generate', () => {
     })
   })
 
-  it('refuses a prompt that is none', async () => {
+  it('refuses an invalid prompt', async () => {
     expect(isStackError(await failure(client().video.generate('')), 'VALIDATION')).toBe(true)
   })
 })

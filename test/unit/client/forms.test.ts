@@ -34,7 +34,7 @@ async function site() {
 }
 
 describe('a stored chat answer', () => {
-  it('that is JSON is streamed with its usage only to those who ask for it', async () => {
+  it('stored as JSON streams its usage only to callers who ask for it', async () => {
     await using one = await site()
     const whole = await one.blossom.chat.create({ messages })
     const text = whole.choices[0]?.message.content
@@ -43,7 +43,7 @@ describe('a stored chat answer', () => {
     expect(await one.read({ messages })).toEqual({ text, usage: 0, requests: 1 })
   })
 
-  it('that is a stream with usage is streamed with it only to those who ask for it', async () => {
+  it('stored as a stream with usage streams its usage only to callers who ask for it', async () => {
     await using one = await site()
     const { text } = await one.read(withUsage)
     expect(await one.read({ messages })).toEqual({ text, usage: 0, requests: 1 })
@@ -56,7 +56,7 @@ describe('a stored chat answer', () => {
     expect(one.upstream.requests).toHaveLength(1)
   })
 
-  it('that is a stream without usage is asked for anew by those who ask for it', async () => {
+  it('stored as a stream without usage is requested again for callers who ask for usage', async () => {
     await using one = await site()
     expect(await one.read({ messages })).toMatchObject({ usage: 0, requests: 1 })
     expect(await one.read({ messages })).toMatchObject({ usage: 0, requests: 1 })
@@ -65,7 +65,7 @@ describe('a stored chat answer', () => {
     expect(await one.read(withUsage)).toMatchObject({ usage: 1, requests: 2 })
   })
 
-  it('without usage serves those who ask for it where upstream never reports any', async () => {
+  it('without usage serves callers who ask for it when upstream never reports any', async () => {
     await using server = await httpServer((_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       response.end(chatEvents('Hello'))
@@ -132,7 +132,7 @@ describe('embeddings', () => {
   it.each([
     ['numbers', VECTORS],
     ['base64', VECTORS.map(base64Of)],
-  ])('come in the form that was asked for, though upstream sends %s', async (_name, sent) => {
+  ])('are returned in the requested format even when upstream sends %s', async (_name, sent) => {
     await using server = await serving(answer(sent))
     expect(await ask(server.url, 'base64')).toEqual(VECTORS.map(base64Of))
     expect(await ask(server.url, 'float')).toEqual(VECTORS)
@@ -142,7 +142,7 @@ describe('embeddings', () => {
     expect((await blossom.embeddings.create(['a', 'b'])).embeddings).toEqual(VECTORS)
   })
 
-  it('that are no vectors are a failure', async () => {
+  it('that are not vectors are a failure', async () => {
     await using server = await serving(answer(['AAA=', 'AAA=']))
     await using blossom = createBlossom({ baseURL: server.url })
     await expect(blossom.embeddings.create(['a', 'b'])).rejects.toMatchObject({ code: 'PROTOCOL' })
@@ -151,7 +151,7 @@ describe('embeddings', () => {
   it.each([
     ['all say index 0', () => 0],
     ['say no index', () => undefined],
-  ])('are in the order of their inputs where they %s', async (_name, index) => {
+  ])('are in the order of their inputs when they %s', async (_name, index) => {
     await using server = await serving(answer(VECTORS, index))
     await using blossom = createBlossom({ baseURL: server.url })
     expect((await blossom.embeddings.create(['a', 'b'])).embeddings).toEqual(VECTORS)

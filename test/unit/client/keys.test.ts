@@ -16,7 +16,7 @@ const keysSeen = (upstream: LocalBlossom) =>
   upstream.requests.map(({ keySha256 }) => keySha256 !== undefined)
 
 describe("the client's key", () => {
-  it("goes to the client's own address, not to a pool member's at another one", async () => {
+  it("goes only to the client's own address, not to a pool member's different address", async () => {
     const [ours, theirs] = [kept(await startLocalBlossom()), kept(await startLocalBlossom())]
     const blossom = kept(
       createBlossom({ apiKey: 'sk_ours', baseURL: ours.url }).use(
@@ -28,7 +28,7 @@ describe("the client's key", () => {
     expect(keysSeen(ours)).toEqual([true, true])
   })
 
-  it("gives way to a member's key and to the call's own", async () => {
+  it("is overridden by a member's key and by the call's own", async () => {
     const upstream = kept(await startLocalBlossom({ keys: ['sk_member', 'sk_caller'] }))
     const blossom = kept(
       createBlossom({ apiKey: 'sk_wrong', baseURL: upstream.url }).use(

@@ -40,7 +40,7 @@ describe('a client with layers', () => {
       pool({ connections: 10 }),
     ] as const
 
-  it('answers, streams, tells its stats and closes with all of them', async () => {
+  it('answers, streams, reports its stats and closes with every layer', async () => {
     const blossom = (await start()).use(...all())
     const { text, model, usage, cached } = await blossom.text.generate('Hello', { maxTokens: 100 })
     expect({ model, cached, total: usage?.totalTokens }).toEqual({
@@ -78,7 +78,7 @@ describe('a client with layers', () => {
     expect(upstream.requests).toHaveLength(2)
   })
 
-  it('asks again for another key and another address', async () => {
+  it('asks again for a different key or address', async () => {
     const shared = cache()
     const blossom = (await start()).use(shared)
     await blossom.text.generate('Hello')
@@ -95,7 +95,7 @@ describe('a client with layers', () => {
     expect(shared.stats()).toMatchObject({ hits: 0, misses: 3 })
   })
 
-  it('lets another key pay for one call, and keeps its answers apart', async () => {
+  it('lets a call use another key, and keeps that key’s answers apart', async () => {
     const blossom = (await start({ keys: [KEY, 'sk_caller1'] })).use(...all())
     const mine = await blossom.text.generate('Hello')
     const theirs = await blossom.text.generate('Hello', { apiKey: 'sk_caller1' })
@@ -109,7 +109,7 @@ describe('a client with layers', () => {
     expect(everythingOf(error)).not.toContain('sk_caller2')
   })
 
-  it('gives its slot back and stops upstream when a stream is left half-way', async () => {
+  it('frees its slot and stops upstream when a stream is abandoned half-way', async () => {
     const blossom = (await start({ chunkDelayMs: 5, words: 200 })).use(...all())
     for await (const { text } of await blossom.text.stream('Tell me a story')) {
       expect(text).not.toBe('')
@@ -123,7 +123,7 @@ describe('a client with layers', () => {
     expect(blossom.stats().cache.entries).toBe(0)
   })
 
-  it('makes one success of 503, 503 and an answer, by three identical requests', async () => {
+  it('retries two 503s into one success with three identical requests', async () => {
     const blossom = (await start()).use(...all())
     upstream.fail(503, 2)
     await expect(
@@ -139,7 +139,7 @@ describe('a client with layers', () => {
     for (const request of rest) expect(request).toEqual(first)
   })
 
-  it('opens its breaker in an outage, after the least number of calls, and recovers by itself', async () => {
+  it('opens its breaker in an outage after the minimum number of calls, and recovers by itself', async () => {
     const changes: string[] = []
     const layer = breaker({
       minimumCalls: 4,
@@ -159,7 +159,7 @@ describe('a client with layers', () => {
     expect(changes).toEqual(['open', 'half-open', 'closed'])
   })
 
-  it('makes one request of 50 identical calls at once', async () => {
+  it('sends one request for 50 identical concurrent calls', async () => {
     const blossom = (await start({ latencyMs: 20 })).use(...all())
     const results = await Promise.all(
       Array.from({ length: 50 }, () => blossom.text.generate('Hello')),
@@ -169,7 +169,7 @@ describe('a client with layers', () => {
     expect(blossom.stats().dedupe.joined).toBe(49)
   })
 
-  it('gives the whole text to one who joins a stream late', async () => {
+  it('gives the whole text to a caller who joins a stream late', async () => {
     const blossom = (await start({ chunkDelayMs: 3, words: 30 })).use(...all())
     const early = await blossom.text.stream('Tell me a story')
     let text = ''
@@ -180,7 +180,7 @@ describe('a client with layers', () => {
     expect(upstream.requests).toHaveLength(1)
   })
 
-  it('makes few requests of 100 single embeddings at once, each with its own answer', async () => {
+  it('combines 100 concurrent single embeddings into few requests, each with its own answer', async () => {
     const blossom = (await start()).use(batcher())
     const results = await Promise.all(
       Array.from({ length: 100 }, (_, i) => blossom.embeddings.create(`text ${i}`)),
@@ -197,7 +197,7 @@ describe('a client with layers', () => {
     expect(results.every(({ embeddings: { length } }) => length === 1)).toBe(true)
   })
 
-  it('batches the inputs that were given, whatever the caller does to the list afterwards', async () => {
+  it('batches the original inputs even when the caller changes the list afterwards', async () => {
     const blossom = (await start()).use(batcher({ maxDelayMs: 5 }))
     const list = ['one', 'two']
     const work = blossom.embeddings.create(list)

@@ -71,7 +71,7 @@ const clientOf = ({ url }: BareServer, options: Omit<BlossomOptions, 'layers'> =
   )
 
 describe('a notice in place of an answer', () => {
-  it.each(NOTICES)('is an error, plain and streamed: %s', async (text, code) => {
+  it.each(NOTICES)('is an error, both plain and streamed: %s', async (text, code) => {
     await using server = await answering(() => ({ text }))
     await using blossom = clientOf(server)
     const failures = [
@@ -90,7 +90,7 @@ describe('a notice in place of an answer', () => {
     expect(blossom.stats().cache).toMatchObject({ entries: 0 })
   })
 
-  it('is handed on with notices: pass', async () => {
+  it('is passed on with notices: pass', async () => {
     await using server = await answering(() => ({ text: BUDGET }))
     await using blossom = clientOf(server, { notices: 'pass' })
     expect((await blossom.text.generate('Hi')).text).toBe(BUDGET)
@@ -98,7 +98,7 @@ describe('a notice in place of an answer', () => {
     expect(pieces.map(({ text }) => text).join('')).toBe(BUDGET)
   })
 
-  it('puts the member of a pool aside', async () => {
+  it('puts the pool member aside', async () => {
     await using server = await answering((key) =>
       key === 'Bearer sk_poor' ? { text: BUDGET } : { text: 'Hello', header: 'public' },
     )
@@ -126,7 +126,7 @@ describe('an answer that only looks like a notice', () => {
     ['without a link', { text: BUDGET.replace('enter.', '') }, true, true],
     ['with more before it', { text: `They say: ${BUDGET}` }, true, true],
     ['of another text', { text: 'Hello, see enter.pollinations.ai' }, true, true],
-  ])('is handed on: %s', async (_name, answer, plain, streamed) => {
+  ])('is passed on: %s', async (_name, answer, plain, streamed) => {
     await using server = await answering(() => answer)
     await using blossom = clientOf(server)
     if (plain) expect((await blossom.text.generate('Hi')).text).toBe(answer.text)

@@ -162,7 +162,7 @@ describe('a stream', () => {
     expect(one.server.requests).toHaveLength(requests)
   })
 
-  it('hands on the usage that comes without choices as a chunk with none', async () => {
+  it('passes on usage that comes without choices as a chunk with none', async () => {
     await using one = await site(
       SSE,
       hello + stop + event({ id: 'x', choices: null, usage }) + DONE,
@@ -222,7 +222,7 @@ describe('an answer', () => {
     ['events with a name, labelled as JSON', JSON_TYPE, `event: message\n${chatEvents('Hello')}`],
     ['events without a label', '', chatEvents('Hello')],
     ['JSON without a label', '', JSON.stringify(completion('Hello'))],
-  ])('is read as what it is where a stream was asked for: %s', async (_name, type, body) => {
+  ])('is read as its actual type when a stream is requested: %s', async (_name, type, body) => {
     await using one = await site(type, body)
     expect(await outcomeOf(one.blossom.text.stream('Hi'))).toBe('Hello')
     expect(one.server.requests).toHaveLength(1)
@@ -237,7 +237,7 @@ describe('an answer', () => {
       JSON_TYPE,
       JSON.stringify(completion([{ type: 'text', text: 'Hello' }] as never)),
     ],
-  ])('is read where JSON was asked for: %s', async (_name, type, body) => {
+  ])('is read when JSON is requested: %s', async (_name, type, body) => {
     await using one = await site(type, body)
     expect((await one.blossom.text.generate('Hi')).text).toBe('Hello')
     const raw = { method: 'POST', path: '/v1/chat/completions', body: { messages } } as const
@@ -245,7 +245,7 @@ describe('an answer', () => {
     expect(one.server.requests).toHaveLength(2)
   })
 
-  it('ends, and is not taken for whole, where nothing but blanks comes', async () => {
+  it('ends when only blanks arrive, and is not treated as whole', async () => {
     for (const type of [SSE, JSON_TYPE])
       for (const body of ['', ' \n', ' '.repeat(2_000)]) {
         await using one = await site(type, body)
@@ -280,7 +280,7 @@ describe('an answer', () => {
     ],
     ['that is a refusal without a status', { detail: 'Not today.' }, 'SERVER', 2],
     ['that is a list of errors', { errors: [{ code: 402, message: 'Pay.' }] }, 'PAYMENT', 1],
-  ])('%s is a failure, and is not kept', async (_name, body, code, requests) => {
+  ])('%s is a failure and is not cached', async (_name, body, code, requests) => {
     await using one = await site(JSON_TYPE, JSON.stringify(body), cache(), breaker())
     for (let i = 0; i < 2; i++)
       await expect(one.blossom.text.generate('Hi')).rejects.toMatchObject({ code })
@@ -298,7 +298,7 @@ describe('an answer', () => {
     ['without a finish reason', altered({ finish_reason: null }), 'Hello'],
     ['with an empty finish reason', altered({ finish_reason: '' }), 'Hello'],
     ['that was filtered', altered({ finish_reason: 'content_filter' }), 'Hello'],
-  ])('%s is handed on, and not kept', async (_name, body, text) => {
+  ])('%s is passed on and not cached', async (_name, body, text) => {
     await using one = await site(JSON_TYPE, JSON.stringify(body), cache())
     for (let i = 0; i < 2; i++) expect((await one.blossom.text.generate('Hi')).text).toBe(text)
     for (let i = 0; i < 2; i++) expect(await outcomeOf(one.blossom.text.stream('Hi'))).toBe(text)
@@ -310,13 +310,13 @@ describe('an answer', () => {
     ['that was filtered', hello + event(chunk({}, 'content_filter')) + DONE, 'Hello'],
     ['after which something could not be read', `${hello}${stop}data: {\n\n${DONE}`, 'Hello'],
     ['without its mark at the end', hello + stop, 'Hello'],
-  ])('streamed %s is handed on, and not kept', async (_name, events, text) => {
+  ])('streamed %s is passed on and not cached', async (_name, events, text) => {
     await using one = await site(SSE, events, cache())
     for (let i = 0; i < 2; i++) expect(await outcomeOf(one.blossom.text.stream('Hi'))).toBe(text)
     expect(one.server.requests).toHaveLength(2)
   })
 
-  it('names the model that the first chunk with a name names', async () => {
+  it('reports the model of the first chunk that names one', async () => {
     const empty = event(chunk({ role: 'assistant' }, null, { id: '', model: '', created: 0 }))
     const last = event({ ...chunk({}), choices: [], usage })
     await using one = await site(SSE, empty + hello + stop + last + DONE, cache())
@@ -325,7 +325,7 @@ describe('an answer', () => {
   })
 })
 
-describe('a stream where a whole answer was asked for', () => {
+describe('a stream where a whole answer is expected', () => {
   const whole = role + hello + event(chunk({ content: ' you' }))
   const last = event({ ...chunk({}), choices: [], usage })
 
@@ -334,7 +334,7 @@ describe('a stream where a whole answer was asked for', () => {
     ['without [DONE], but with a finish reason', SSE, whole + stop + last],
     ['labelled as JSON', JSON_TYPE, `: hello\n\n${whole}${stop}${last}${DONE}`],
     ['whose last event lacks its blank line', SSE, (whole + last + stop).trimEnd()],
-  ])('is the answer that it amounts to: %s', async (_, type, body) => {
+  ])('becomes the equivalent whole answer: %s', async (_, type, body) => {
     await using at = await site(type, body, cache())
     const ask = () => at.blossom.text.generate('Hi')
     expect(await ask()).toMatchObject({ text: 'Hello you', usage: { totalTokens: 2 } })
@@ -348,7 +348,7 @@ describe('a stream where a whole answer was asked for', () => {
     ['cut off', whole, 'PROTOCOL'],
     ['with an error inside', whole + event({ error: { message: 'No.', code: 500 } }), 'SERVER'],
     ['with what is no JSON', `${whole}data: {"choi\n\n`, 'PROTOCOL'],
-  ])('is a failure, asked for again: %s', async (_, body, code) => {
+  ])('is a failure and is retried: %s', async (_, body, code) => {
     await using at = await site(SSE, body, cache())
     await expect(at.blossom.text.generate('Hi')).rejects.toMatchObject({ code })
     expect(at.server.requests).toHaveLength(2)

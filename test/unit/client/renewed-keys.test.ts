@@ -10,7 +10,7 @@ describe('a key that is a function', () => {
   })
   afterEach(() => upstream.close())
 
-  it('gives the key of each attempt, at once or later', async () => {
+  it('supplies the key for each attempt, synchronously or asynchronously', async () => {
     const keys = ['sk_one', 'sk_two']
     let asked = 0
     const apiKey = () => {
@@ -27,7 +27,7 @@ describe('a key that is a function', () => {
     expect([asked, upstream.requests.length]).toEqual([2, 2])
   })
 
-  it('is not asked for a hit, and another key finds what was kept', async () => {
+  it('is not called for a cache hit, and another key still finds the cached answer', async () => {
     let asked = 0
     await using blossom = createBlossom({
       apiKey: async () => (++asked > 1 ? 'sk_two' : 'sk_one'),
@@ -41,7 +41,7 @@ describe('a key that is a function', () => {
     ['nothing', () => undefined],
     ['an empty text', () => ''],
     ['a line break', async () => 'sk_\nx'],
-  ])('that gives %s fails the call, without showing it', async (_, apiKey) => {
+  ])('that gives %s fails the call without revealing the value', async (_, apiKey) => {
     await using blossom = createBlossom({ apiKey: apiKey as () => string, baseURL: upstream.url })
     const error = await failure(blossom.text.generate('Hello'))
     expect(isStackError(error, 'CONFIG')).toBe(true)
@@ -49,7 +49,7 @@ describe('a key that is a function', () => {
     expect(upstream.requests).toHaveLength(0)
   })
 
-  it('that throws fails the attempt with that, which is tried again', async () => {
+  it('that throws fails the attempt with its error, and the attempt is retried', async () => {
     let asked = 0
     await using blossom = createBlossom({
       apiKey: () => {
@@ -62,7 +62,7 @@ describe('a key that is a function', () => {
     expect(asked).toBe(2)
   })
 
-  it('that hangs ends with the call', async () => {
+  it('that hangs is abandoned when the call ends', async () => {
     await using blossom = createBlossom({
       apiKey: () => new Promise<string>(() => {}),
       baseURL: upstream.url,

@@ -56,7 +56,7 @@ describe('responses', () => {
   })
   const body = { model: 'openai', input: 'Tell me about tulips' }
 
-  it('creates a response, body and answer unchanged', async () => {
+  it('creates a response and leaves body and answer unchanged', async () => {
     const answer = await client().responses.create({ ...body, instructions: 'Be brief.' })
     expect(upstream.requests[0]).toMatchObject({
       path: '/v1/responses',
@@ -70,7 +70,7 @@ describe('responses', () => {
     })
   })
 
-  it('streams one, from its first event to its last, and there is no mark behind it', async () => {
+  it('streams a response from its first event to its last, without an end marker', async () => {
     const list = await collect(await client().responses.stream(body))
     expect(list[0]).toMatchObject({ type: 'response.created', sequence_number: 0 })
     expect(list.at(-1)).toMatchObject({ type: 'response.completed' })
@@ -78,7 +78,7 @@ describe('responses', () => {
     expect(textOf(list)).toBe(TEXT)
   })
 
-  it('keeps whole ones: a stream serves a plain call, and the reverse', async () => {
+  it('caches complete responses: a stream serves a plain call, and the reverse', async () => {
     for (const order of ['create first', 'stream first']) {
       const blossom = client(cache())
       const asked = { ...body, user: order }
@@ -104,7 +104,7 @@ describe('responses', () => {
     expect(upstream.requests).toHaveLength(1)
   })
 
-  it('does not share what upstream is to keep, or what depends on what it keeps', async () => {
+  it('does not share responses that upstream stores or that depend on stored ones', async () => {
     const blossom = client(cache(), dedupe())
     for (const more of [{ previous_response_id: 'resp_1' }, { background: true }, { store: true }])
       for (let i = 0; i < 2; i++)
@@ -112,7 +112,7 @@ describe('responses', () => {
     expect(upstream.requests).toHaveLength(6)
   })
 
-  it('repeats a stream that broke before anything came of the answer', async () => {
+  it('retries a stream that breaks before any content arrives', async () => {
     upstream.fault({ cutAfterChunks: 0 })
     upstream.fault({ errorAfterChunks: 0 })
     const list = await collect(await client(quick()).responses.stream(body))
@@ -120,7 +120,7 @@ describe('responses', () => {
     expect(upstream.requests).toHaveLength(3)
   })
 
-  it('ends with what had come when it breaks after that, and nothing is kept', async () => {
+  it('fails with the partial response when the stream breaks later, and caches nothing', async () => {
     const blossom = client(cache(), quick())
     upstream.fault({ endAfterChunks: 5 })
     const stream = await blossom.responses.stream(body)
@@ -141,14 +141,14 @@ describe('responses', () => {
       502,
     ],
     ['a failed response that says nothing', { type: 'response.failed', response: {} }, 502],
-  ])('takes %s before the commit for a failure with a status', async (_, event, status) => {
+  ])('treats %s before the commit as a failure with a status', async (_, event, status) => {
     await using server = await answering(events({ type: 'response.created', response: {} }, event))
     await using blossom = createBlossom({ baseURL: server.url })
     const error = await blossom.responses.stream(body).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ upstreamStatus: status, retryable: true })
   })
 
-  it('does not keep what was filtered, has nothing in it, or does not say that it is done', async () => {
+  it('does not cache a response that is filtered, empty or not marked as completed', async () => {
     const response = { object: 'response', id: 'r', model: 'm' }
     const message = { type: 'message', content: [{ type: 'output_text', text: 'Hi' }] }
     const filtered = { reason: 'content_filter' }
@@ -165,7 +165,7 @@ describe('responses', () => {
     }
   })
 
-  it('keeps one that was cut at its length, as a chat that ends so is kept', async () => {
+  it('caches a response cut at its length limit, as it does for chat', async () => {
     const blossom = client(cache())
     for (let i = 0; i < 2; i++) {
       const list = await collect(await blossom.responses.stream({ ...body, max_output_tokens: 3 }))
@@ -177,7 +177,7 @@ describe('responses', () => {
     expect(upstream.requests).toHaveLength(1)
   })
 
-  it('reads a whole response where a stream was asked for, as its events', async () => {
+  it('turns a whole response into events when a stream is requested', async () => {
     const output = [
       { id: 'rs', type: 'reasoning', summary: [] },
       {
@@ -220,7 +220,7 @@ describe('responses', () => {
     expect(list.at(-1)?.response).toEqual(response)
   })
 
-  it('has its connection cut that stays open after the last event', async () => {
+  it('closes a connection that stays open after the last event', async () => {
     const completed = { type: 'response.completed', response: { status: 'completed', output: [] } }
     await using server = await answering(events(completed), { staysOpen: true })
     await using blossom = createBlossom({ baseURL: server.url })

@@ -54,7 +54,7 @@ describe('the headers of a result', () => {
     await server[Symbol.asyncDispose]()
   })
 
-  it('are the safe ones of upstream, of every method whose result is ours', async () => {
+  it('are upstream’s safe headers for every method that returns our own result type', async () => {
     const bytes = new Uint8Array(1)
     const stream = await blossom.text.stream('Another')
     const results = [
@@ -71,7 +71,7 @@ describe('the headers of a result', () => {
     await collect(stream)
   })
 
-  it('are in the note of the others', async () => {
+  it('are in the meta of calls that return upstream’s own result', async () => {
     const messages = [{ role: 'user', content: 'Hello' }]
     for (const ask of [
       (meta: Map<string, unknown>) => blossom.chat.create({ messages }, { meta }),
@@ -84,7 +84,7 @@ describe('the headers of a result', () => {
     }
   })
 
-  it('are none for a hit', async () => {
+  it('are empty for a cache hit', async () => {
     await blossom.text.generate('Hello')
     const { cached, headers } = await blossom.text.generate('Hello')
     expect([cached, headers]).toEqual([true, {}])

@@ -26,7 +26,7 @@ async function listened(options: object = {}) {
 }
 
 describe("the client's events", () => {
-  it('tell the usage of a chat, plain and streamed, as the caller gets it', async () => {
+  it('report the usage of a chat, plain and streamed, as the caller gets it', async () => {
     const { blossom, ends } = await listened({
       price: (model: string, { input, output }: { input: number; output: number }) =>
         model === 'openai' ? input + output * 2 : undefined,
@@ -58,7 +58,7 @@ describe("the client's events", () => {
     )
   })
 
-  it('name other work, and what has failed, with the status of upstream', async () => {
+  it('name other operations and failures, with upstream’s status', async () => {
     const { upstream, blossom, ends } = await listened()
     await blossom.embeddings.create(['Hello'])
     await blossom.image.generate('A flower')

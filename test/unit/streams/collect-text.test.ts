@@ -31,7 +31,7 @@ describe('collectText', () => {
     expect(await collectText(whole(['abc', 'de']), { maxLength: 5 })).toBe('abcde')
   })
 
-  test('rejects with what the stream fails with', async () => {
+  test("rejects with the stream's failure", async () => {
     const error = new Error('upstream')
     await expect(collectText(broken(['a'], error))).rejects.toBe(error)
   })

@@ -95,7 +95,7 @@ describe.each(servers)('%s over HTTP', (_name, listener) => {
     expect(source.returned).toBe(1)
   })
 
-  test('a caller who leaves ends an Stream and stops its source', async () => {
+  test('a caller who leaves ends a Stream and stops its source', async () => {
     const source = new Source([{ text: 'a' }])
     const stream = streamFrom(source)
     const ended = new Promise((resolve) => stream.onEnd(resolve))

@@ -51,7 +51,7 @@ describe('toNdjson', () => {
     expect(await all(toNdjson(broken([1], new DOMException('x', 'AbortError'))))).toEqual(['1\n'])
   })
 
-  test('a chunk that is no JSON is a failure, and the source is returned', async () => {
+  test('a chunk that is not JSON is a failure and returns the source', async () => {
     const source = new Source([1n])
     expect(await all(toNdjson(source))).toEqual([expect.stringContaining('INTERNAL')])
     expect(source.returned).toBe(1)

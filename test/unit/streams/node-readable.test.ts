@@ -25,7 +25,7 @@ describe('toNodeReadable', () => {
     expect(await bytes(whole([]))).toBe('')
   })
 
-  test('a character that two chunks share stays whole', async () => {
+  test('a character split across two chunks stays whole', async () => {
     expect(await bytes(whole(['a\ud83c', '', '\udf38b']))).toBe('a🌸b')
     expect(await bytes(whole(['a\ud83c']))).toBe('a\ufffd')
   })
@@ -74,7 +74,7 @@ describe('toNodeReadable', () => {
     expect(await all(toNodeReadable(whole<unknown>(chunks), { objectMode: true }))).toEqual(chunks)
   })
 
-  test('destroying it returns the source once, also while a chunk is awaited', async () => {
+  test('destroying it returns the source once, even while a chunk is awaited', async () => {
     const source = new Source<string>()
     const readable = toNodeReadable(source)
     readable.resume()
@@ -95,7 +95,7 @@ describe('toNodeReadable', () => {
     expect(source.returned).toBe(1)
   })
 
-  test('leaving passes through a chain of adapters to an Stream', async () => {
+  test('leaving passes through a chain of adapters to a Stream', async () => {
     const stream = streamFrom(new Source(['a']))
     const readable = toNodeReadable(toServerSentEvents(smooth(stream)))
     for await (const chunk of readable) {
@@ -105,7 +105,7 @@ describe('toNodeReadable', () => {
     expect(stream.ended).toEqual({ outcome: 'left' })
   })
 
-  test("the source's failure is the stream's error, after what had come", async () => {
+  test("the source's failure is the stream's error, after the earlier chunks", async () => {
     const error = new Error('upstream')
     const source = broken(['a'], error)
     const readable = toNodeReadable(source)
@@ -117,7 +117,7 @@ describe('toNodeReadable', () => {
   })
 
   test.each(['gone', undefined, null])(
-    'a failure that is no Error (%s) is still an error',
+    'a failure that is not an Error (%s) is still an error',
     async (reason) => {
       const failed = await all(toNodeReadable(broken([], reason))).catch(
         (thrown: unknown) => thrown,

@@ -10,7 +10,7 @@ import {
 import { toProblem } from '../../../src/streams/index.js'
 
 describe('toProblem', () => {
-  test('tells status, code and sentence of our errors, and when to try again in whole seconds', () => {
+  test('reports status, code and message of our errors, and when to retry in whole seconds', () => {
     expect(
       toProblem(new BreakerOpenError(1200), { requestId: 'r1', instance: '/calls/7' }),
     ).toEqual({
@@ -67,7 +67,7 @@ describe('toProblem', () => {
     expect(toProblem(error).body.detail).toBe('The connection to upstream failed.')
   })
 
-  test("repeats the sentence where the caller's own key was refused", () => {
+  test("repeats the message when the caller's own key is refused", () => {
     expect(
       toProblem(new StackError('The key is unknown.', { code: 'AUTH', status: 401 })).body.detail,
     ).toBe('The key is unknown.')
@@ -136,7 +136,7 @@ describe('toProblem', () => {
     expect(toProblem(new ValidationError('Wrong.')).body).not.toHaveProperty('errors')
   })
 
-  test('a status that is none for an error becomes 500', () => {
+  test('a status that is not an error status becomes 500', () => {
     for (const status of [200, 399, 600, 404.5, Number.NaN]) {
       expect(toProblem(new StackError('x', { code: 'SERVER', status })).status).toBe(500)
     }

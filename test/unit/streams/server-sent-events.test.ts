@@ -97,13 +97,13 @@ describe('toServerSentEvents', () => {
     )
   })
 
-  test('writes each line of a text as data of its own', async () => {
+  test('writes each line of a text as its own data line', async () => {
     expect(await written(whole(['a\nb\rc\r\nd']), { done: false })).toBe(
       'data: a\ndata: b\ndata: c\ndata: d\n\n',
     )
   })
 
-  test('lets data, event and id shape a frame, and data leave a chunk out', async () => {
+  test('uses data, event and id to shape a frame, and lets data omit a chunk', async () => {
     const frames = await written(whole([1, 2, 3]), {
       data: (chunk) => (chunk === 2 ? undefined : `n${chunk}`),
       event: () => 'number',
@@ -165,7 +165,7 @@ describe('toServerSentEvents', () => {
       expect(source.returned).toBe(0)
     })
 
-    test('that were not expected do not show their words', async () => {
+    test('that are unexpected do not reveal their message', async () => {
       const text = await written(broken([], new Error('connect ECONNREFUSED 10.0.0.7\n\ndata: x')))
       expect(text).toBe(
         'event: error\ndata: [ERROR] {"code":"INTERNAL","message":"An unexpected error occurred."}\n\n',
@@ -189,7 +189,7 @@ describe('toServerSentEvents', () => {
       )
     })
 
-    test('of error() itself leave the usual event', async () => {
+    test('of error() itself keep the default event', async () => {
       const said = catchWarnings()
       const usual = expect.stringContaining('event: error\ndata: [ERROR] {"code":"TIMEOUT"')
       const bad = () => {
@@ -208,7 +208,7 @@ describe('toServerSentEvents', () => {
       vi.restoreAllMocks()
     })
 
-    test("that are the caller's abort just end", async () => {
+    test("caused by the caller's abort simply end the stream", async () => {
       const controller = new AbortController()
       controller.abort('gone')
       expect(await written(broken(['a'], 'gone'), { signal: controller.signal })).toBe(
@@ -217,7 +217,7 @@ describe('toServerSentEvents', () => {
       expect(await written(broken(['a'], new DOMException('x', 'AbortError')))).toBe('data: a\n\n')
     })
 
-    test('a stream that somebody else has left is not said to be complete', async () => {
+    test('a stream that someone else has left is not marked complete', async () => {
       const stream = streamFrom(new Source(['a']))
       const reader = toServerSentEvents(smooth(stream))
       await reader.next()
@@ -240,7 +240,7 @@ describe('toServerSentEvents', () => {
       ])
     })
 
-    test('goes on after any id that was read', async () => {
+    test('resumes after any id that was read', async () => {
       const full = parse(await written(whole(texts), { ids: true, done: false }))
       for (const [index, { id }] of full.entries()) {
         const rest = parse(await written(whole(texts), { ids: true, done: false, lastEventId: id }))
@@ -249,7 +249,7 @@ describe('toServerSentEvents', () => {
     })
 
     test.each(['', ' 1', '-1', '1.5', '0x1', 'abc', '1e3', '9'.repeat(400), null, undefined])(
-      'begins anew for %j',
+      'restarts for %j',
       async (lastEventId) => {
         expect(parse(await written(whole(texts), { ids: true, lastEventId }))).toHaveLength(5)
       },
@@ -289,7 +289,7 @@ describe('toServerSentEvents', () => {
       expect(vi.getTimerCount()).toBe(0)
     })
 
-    test('are not queued for a reader who does not wait', async () => {
+    test('are not queued for a reader who is not waiting', async () => {
       const source = new Source<string>()
       const reader = toServerSentEvents(source, { heartbeatMs: 100 })
       source.give('a')

@@ -51,7 +51,7 @@ describe('smooth', () => {
     )
   })
 
-  test('cuts after words where there are any', async () => {
+  test('cuts after words where possible', async () => {
     expect(await all(smooth(whole(['The quick  brown fox jumps']), { maxChars: 10 }))).toEqual([
       'The quick ',
       ' brown ',
@@ -89,7 +89,7 @@ describe('smooth', () => {
     for (const [index, chunk] of out.entries()) expect(chunk).toBe(chunks[index])
   })
 
-  test('reads nothing ahead while a large chunk is given out', async () => {
+  test('reads nothing ahead while a large chunk is delivered', async () => {
     const source = new Source(['aaa bbb ccc', 'next'])
     const reader = smooth(source, { maxChars: 4 })
     for (let i = 0; i < 3; i++) await reader.next()
@@ -106,7 +106,7 @@ describe('smooth', () => {
     expect((await reader.next()).done).toBe(true)
   })
 
-  test('many calls at once share out a chunk', async () => {
+  test('concurrent calls share out a chunk', async () => {
     const reader = smooth(whole(['x'.repeat(20_000)]), { maxChars: 1 })
     const results = await Promise.all(Array.from({ length: 20_001 }, () => reader.next()))
     expect(results.map((result) => result.value ?? '').join('')).toBe('x'.repeat(20_000))

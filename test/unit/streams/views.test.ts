@@ -15,7 +15,7 @@ const adapters: [
 ]
 
 describe.each(adapters)('%s as an async generator', (_name, adapt) => {
-  test('asks the source only when it is asked', async () => {
+  test('pulls from the source only when asked', async () => {
     const source = new Source(['a', 'b', 'c'])
     const reader = adapt(source)
     await turn()
@@ -41,7 +41,7 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
     expect(source.returned).toBe(1)
   })
 
-  test('settles waiting calls when the reader leaves, and drops what comes after', async () => {
+  test('settles waiting calls when the reader leaves, and drops later chunks', async () => {
     const source = new Source<string>()
     const reader = adapt(source)
     const waiting = [reader.next(), reader.next()]
@@ -93,7 +93,7 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
     expect(source.returned).toBe(0)
   })
 
-  test('answers many calls at once in order', async () => {
+  test('answers concurrent calls in order', async () => {
     const source = whole(['a', 'b', 'c'])
     const reader = adapt(source)
     const results = await Promise.all(Array.from({ length: 8 }, () => reader.next()))
@@ -102,7 +102,7 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
     expect(results.at(-1)).toEqual({ done: true, value: undefined })
   })
 
-  test('settles the wait of an Stream at once', async () => {
+  test('settles a waiting Stream at once', async () => {
     const stream = Stream.over<string>({ pull() {}, stop() {} })
     const reader = adapt(stream)
     const waiting = reader.next()
@@ -147,7 +147,7 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
     ).toEqual(expected)
   })
 
-  test('refuses what is no stream with a sentence that says so', () => {
+  test('refuses what is not a stream with a clear message', () => {
     expect(() => adapt(Promise.resolve(whole([])) as never)).toThrow(
       /source must be an AsyncIterable, got a promise; await it first/,
     )
@@ -155,7 +155,7 @@ describe.each(adapters)('%s as an async generator', (_name, adapt) => {
     expect(() => adapt(['a'] as never)).toThrow(expect.objectContaining({ code: 'CONFIG' }))
   })
 
-  test('a source whose next() throws has failed, and is not an uncaught exception', async () => {
+  test('a source whose next() throws fails without an uncaught exception', async () => {
     const bad = {
       [Symbol.asyncIterator]: () => ({
         next(): never {

@@ -37,7 +37,7 @@ describe('toWebStream', () => {
     expect(await all(toWebStream(whole<unknown>(chunks), { objectMode: true }))).toEqual(chunks)
   })
 
-  test('asks only when it is read', async () => {
+  test('pulls from the source only when it is read', async () => {
     const source = new Source(['a', 'b', 'c'])
     const reader = toWebStream(source).getReader()
     await turn()
@@ -47,7 +47,7 @@ describe('toWebStream', () => {
     expect(source.asked).toBe(1)
   })
 
-  test('cancel() returns the source once, also while a chunk is awaited', async () => {
+  test('cancel() returns the source once, even while a chunk is awaited', async () => {
     const source = new Source<string>()
     const reader = toWebStream(source).getReader()
     const waiting = reader.read()
@@ -87,7 +87,7 @@ describe('toWebStream', () => {
     expect((await waiting).done).toBe(true)
   })
 
-  test('a chunk that is no bytes is an error and returns the source', async () => {
+  test('a chunk that is not bytes is an error and returns the source', async () => {
     const source = new Source<unknown>([{ text: 5 }])
     await expect(all(toWebStream(source))).rejects.toMatchObject({ code: 'CONFIG' })
     expect(source.returned).toBe(1)

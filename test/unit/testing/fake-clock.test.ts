@@ -15,7 +15,7 @@ beforeEach(() => {
 afterEach(() => clock.restore())
 
 describe('fakeClock', () => {
-  it('stands until it is moved, and moves by as much as it is told', async () => {
+  it('stands still until it is moved, and moves by exactly the given time', async () => {
     const start = clock.now()
     await new Promise((resolve) => setTimeout(resolve, 5))
     expect(clock.now()).toBe(start)
@@ -23,11 +23,11 @@ describe('fakeClock', () => {
     expect(clock.now()).toBe(start + 1_234.5)
   })
 
-  it('begins at the real time, so that deadlines of calls may be taken from either', () => {
+  it('starts at the real time, so that call deadlines may use either clock', () => {
     expect(Math.abs(clock.now() - performance.now())).toBeLessThan(1_000)
   })
 
-  it('lets timers of no time at all run one after the other, while time goes on', async () => {
+  it('runs zero-delay timers one after the other as time advances', async () => {
     const start = clock.now()
     const ran: number[] = []
     let left = 5
@@ -85,7 +85,7 @@ describe('fakeClock', () => {
     expect(calls[6]?.error).toMatchObject({ code: 'RATE_LIMITED' })
   })
 
-  it("drives a breaker's window and its way back", async () => {
+  it("drives a breaker's window and its recovery", async () => {
     let isUp = false
     const ask = stack(
       async () => (isUp ? 'ok' : Promise.reject(new Error('down'))),
@@ -136,7 +136,7 @@ describe('fakeClock', () => {
     expect(read.error).toMatchObject({ code: 'TIMEOUT', phase: 'idle' })
   })
 
-  it('passes one stretch of time behind the other when it is told twice at once', async () => {
+  it('runs two concurrent advances one after the other', async () => {
     const start = clock.now()
     const call = watch(stack(() => never())(undefined, { timeoutMs: 150 }))
     const both = [clock.advance(100), clock.advance(100)]
@@ -146,7 +146,7 @@ describe('fakeClock', () => {
     expect([clock.now() - start, call.state]).toEqual([200, 'rejected'])
   })
 
-  it('is one at a time, and can be made again when it was restored', () => {
+  it('allows only one at a time, and can be created again after being restored', () => {
     expect(() => fakeClock()).toThrow(expect.objectContaining({ code: 'CONFIG' }))
     clock.restore()
     clock.restore()
@@ -161,7 +161,7 @@ describe('fakeClock', () => {
     },
   )
 
-  it('gives the real time back, and its timers go on', async () => {
+  it('restores real time, and its timers continue', async () => {
     const { advance } = clock
     clock.restore()
     expect(() => advance(1)).toThrow('restored')

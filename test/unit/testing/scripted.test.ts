@@ -17,7 +17,7 @@ describe('scripted', () => {
     expect(upstream.running).toBe(0)
   })
 
-  it('tells which calls were aborted', async () => {
+  it('reports which calls were aborted', async () => {
     const upstream = scripted<string, never>([() => new Promise(() => {})])
     const ask = stack(upstream)
     const leaving = new AbortController()

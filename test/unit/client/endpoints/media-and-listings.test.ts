@@ -30,7 +30,7 @@ describe('createBlossom', () => {
       expect(request?.headers).not.toHaveProperty('content-type')
     })
 
-    it('image.url is what image.generate asks for', async () => {
+    it('image.url is the URL that image.generate requests', async () => {
       const blossom = client()
       await blossom.image.generate('a cat', { seed: 5, nologo: true })
       const { pathname, search } = new URL(blossom.image.url('a cat', { nologo: true, seed: 5 }))
@@ -70,7 +70,7 @@ describe('createBlossom', () => {
       ])
     })
 
-    it('embeddings.create goes by the index upstream gives', async () => {
+    it('embeddings.create follows the index that upstream gives', async () => {
       const data = [
         { index: 1, embedding: [2] },
         { index: 0, embedding: [1] },
@@ -94,7 +94,7 @@ describe('createBlossom', () => {
       expect(site.upstream.requests[0]).toMatchObject({ method: 'GET', path: '/v1/models' })
     })
 
-    it('account.balance gives the balance alone', async () => {
+    it('account.balance returns only the balance', async () => {
       await expect(client().account.balance()).resolves.toEqual({ balance: 100 })
     })
   })

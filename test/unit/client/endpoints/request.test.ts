@@ -11,7 +11,7 @@ describe('createBlossom', () => {
   const { client } = site
 
   describe('request', () => {
-    it('gives JSON parsed', async () => {
+    it('returns parsed JSON', async () => {
       await expect(client().request({ path: '/account/balance' })).resolves.toEqual({
         balance: 100,
       })
@@ -23,7 +23,7 @@ describe('createBlossom', () => {
       expect(site.upstream.requests.map(({ method }) => method)).toEqual(['GET', 'POST'])
     })
 
-    it('gives other answers as bytes with their type', async () => {
+    it('returns other answers as bytes with their type', async () => {
       const { bytes, contentType } = await client().request<{
         bytes: Uint8Array
         contentType: string
@@ -32,7 +32,7 @@ describe('createBlossom', () => {
       expect(contentType).toBe('text/plain; charset=utf-8')
     })
 
-    it('gives an answer of nothing as no bytes', async () => {
+    it('returns an empty answer as zero bytes', async () => {
       await using server = await httpServer((_request, response) => response.writeHead(204).end())
       const answer = await createBlossom({ baseURL: server.url }).request({
         method: 'DELETE',
@@ -44,7 +44,7 @@ describe('createBlossom', () => {
       })
     })
 
-    it('gives a stream where the body asks for one', async () => {
+    it('returns a stream when the body asks for one', async () => {
       const body = { messages, stream: true }
       const stream = await client().request<
         AsyncGenerator<{ choices: { delta: { content?: string } }[] }>
@@ -57,7 +57,7 @@ describe('createBlossom', () => {
       expect(text).toBe((await client().text.generate('Hello')).text)
     })
 
-    it('streams the events of other paths, whatever is in them', async () => {
+    it('streams the events of other paths, whatever they contain', async () => {
       await using server = await httpServer((_request, response) =>
         response
           .writeHead(200, { 'content-type': 'text/event-stream' })

@@ -15,7 +15,7 @@ describe('createBlossom', () => {
   const { client } = site
 
   describe('text.generate', () => {
-    it('gives text, model, usage, finish reason, request id and how it was had', async () => {
+    it('returns text, model, usage, finish reason, request id and source', async () => {
       const result = await client().text.generate('Hello', { maxTokens: 100 })
       expect(result).toEqual({
         text: expect.stringContaining('Hello'),
@@ -53,7 +53,7 @@ describe('createBlossom', () => {
       expect(site.upstream.requests.map(({ rawBody }) => rawBody)).toEqual([body, body])
     })
 
-    it('sends nothing that was not asked for', async () => {
+    it('sends nothing that was not requested', async () => {
       await client().text.generate('Hello')
       expect(site.upstream.requests[0]?.rawBody).toBe(
         '{"model":"openai","messages":[{"role":"user","content":"Hello"}]}',
@@ -91,7 +91,7 @@ describe('createBlossom', () => {
       expect(connection).toBe('keep-alive')
     })
 
-    it('gives no usage where upstream gives none, and counts what is missing', async () => {
+    it('gives no usage when upstream gives none, and fills in missing counts', async () => {
       const usages = [
         undefined,
         null,
@@ -114,7 +114,7 @@ describe('createBlossom', () => {
       ])
     })
 
-    it('leaves its notes in a map of the caller', async () => {
+    it('leaves its notes in the caller’s map', async () => {
       const meta = new Map<string, unknown>()
       await client().use(cache(), retry()).text.generate('Hello', { meta })
       expect(meta.get('client')).toEqual({ attempts: 1, requestId: 'req-local-000001' })
@@ -153,7 +153,7 @@ describe('createBlossom', () => {
       )
     })
 
-    it('answers several waiting next() in their order, one piece each', async () => {
+    it('answers concurrent next() calls in order, one piece each', async () => {
       const stream = await client().text.stream('Hello')
       const results = await Promise.all([stream.next(), stream.next(), stream.next()])
       const { text } = await client().text.generate('Hello')
@@ -207,7 +207,7 @@ describe('createBlossom', () => {
       })
     })
 
-    it('is known by the messages it began with, whatever the caller does to the list while it waits', async () => {
+    it('is identified by its original messages even if the caller changes the list while it waits', async () => {
       const said = catchWarnings()
       const slow = await startLocalBlossom({ latencyMs: 30 })
       const blossom = createBlossom({ baseURL: slow.url }).use(queue({ concurrency: 1 }), cache())

@@ -26,7 +26,7 @@ describe('bodies', () => {
     ['that are gzip bombs', { gzip: 'bomb', bigBody: 2 ** 20 }, PROTOCOL],
     ['in an unknown encoding', { headers: { 'content-encoding': 'rot13' } }, PROTOCOL],
     ['labelled as HTML', { contentType: 'text/html' }, PROTOCOL],
-  ] as const)('%s are an error, asked for three times', async (_name, fault, expected) => {
+  ] as const)('%s are an error, after three attempts', async (_name, fault, expected) => {
     upstream.reset()
     upstream.fault({ ...fault, times: 3 })
     expectFailure(await failure(clientOf(upstream.url).text.generate(PROMPT)), expected)
@@ -34,7 +34,7 @@ describe('bodies', () => {
     await upstream.waitFor(({ active }) => active === 0, 1_000)
   })
 
-  it('that fall silent half-way end with the deadline, and the server sees it', async () => {
+  it('that stall half-way end at the deadline, and the server sees the connection close', async () => {
     upstream.reset()
     upstream.fault({ stallAfterChunks: 1 })
     expectFailure(
@@ -46,7 +46,7 @@ describe('bodies', () => {
   })
 
   it.each(['text/plain', 'application/octet-stream', ''])(
-    'of valid JSON are taken under the label "%s"',
+    'of valid JSON are accepted with the content type "%s"',
     async (contentType) => {
       upstream.reset()
       upstream.fault({ contentType })
@@ -60,7 +60,7 @@ describe('bodies', () => {
   it.each([
     ['chunk by chunk', undefined],
     ['with its length told', { 'content-length': String(2 ** 30) }],
-  ])('larger than allowed are cut off, %s, and not asked for again', async (_name, headers) => {
+  ])('larger than allowed are cut off, %s, and not retried', async (_name, headers) => {
     await using server = await httpServer((_request, response) => {
       response.writeHead(200, { 'content-type': 'application/json', ...headers })
       flood(response, Buffer.alloc(64 * 1024, ' '))
@@ -76,7 +76,7 @@ describe('bodies', () => {
     await server.idle()
   })
 
-  it('are measured exactly: the limit itself is allowed', async () => {
+  it('are measured exactly: one at the limit is allowed', async () => {
     await using server = await httpServer((_request, response) => response.end(OK))
     await expect(
       clientOf(server.url, { maxResponseBytes: OK.length }).text.generate(PROMPT),
@@ -89,7 +89,7 @@ describe('bodies', () => {
     )
   })
 
-  it('ask for none that is compressed', async () => {
+  it('are requested without compression', async () => {
     await using server = await httpServer((_request, response) => response.end(OK))
     await clientOf(server.url).text.generate(PROMPT)
     expect(server.requests[0]?.headers['accept-encoding']).toBe('identity')
@@ -191,7 +191,7 @@ describe('answers of the wrong shape', () => {
     expectFailure(await failure(clientOf(upstream.url).image.generate(PROMPT)), PROTOCOL)
   })
 
-  it('are known for the errors they are when they are labelled as an image', async () => {
+  it('are recognised as errors even when labelled as an image', async () => {
     await using upstream = await httpServer((_request, response) =>
       response
         .writeHead(200, { 'content-type': 'image/png' })

@@ -29,7 +29,7 @@ describe('connecting', () => {
     dispatcher.destroy().catch(() => {})
   })
 
-  it('does not repeat a call whose server shows a certificate nobody vouches for, and sends it nothing', async () => {
+  it('does not retry a server with an untrusted certificate, and sends it nothing', async () => {
     let heard = 0
     const server = createSecureServer(CERTIFICATES.unknown, () => heard++)
     let connections = 0
@@ -99,7 +99,7 @@ describe('connecting', () => {
     await upstream.idle()
   })
 
-  it('goes back to answers when an upstream has restarted', async () => {
+  it('recovers when an upstream restarts', async () => {
     const answerAll = (_request: Seen, response: ServerResponse) =>
       response.end(JSON.stringify(completion()))
     const before = await httpServer(answerAll)

@@ -130,14 +130,14 @@ describe('statuses', () => {
     })
   })
 
-  it('keeps what upstream said out of sight, with keys blotted out', async () => {
+  it('keeps upstream’s message hidden, with keys redacted', async () => {
     said = { status: 400, ...shapes.blossom(400) }
     const error = (await ask()).error as BlossomError
     expect(error.upstreamMessage).toBe(`Something about ${PROMPT} and Bearer [key]`)
     expect(Object.keys(error)).not.toContain('upstreamMessage')
   })
 
-  it('keeps of the headers only those that are safe and of use', async () => {
+  it('keeps only safe and useful headers', async () => {
     const headers = {
       'x-request-id': 'a',
       'retry-after': '7',
@@ -152,7 +152,7 @@ describe('statuses', () => {
     expect(Object.keys(((await ask()).error as BlossomError).headers)).toHaveLength(3)
   })
 
-  it('says what to do about a missing key', async () => {
+  it('explains what to do about a missing key', async () => {
     said = { status: 401, ...shapes.empty() }
     await using keyless = createBlossom({ baseURL: upstream.url })
     await expect(keyless.text.generate(PROMPT)).rejects.toThrow(
@@ -161,12 +161,15 @@ describe('statuses', () => {
     await expect(blossom.text.generate(PROMPT)).rejects.toThrow('the API key was not accepted')
   })
 
-  it.each([204, 205])('takes a %i where JSON is due for no answer', async (status) => {
-    said = { status, ...shapes.empty() }
-    expectFailure((await ask()).error, PROTOCOL)
-  })
+  it.each([204, 205])(
+    'does not accept a %i as an answer where JSON is expected',
+    async (status) => {
+      said = { status, ...shapes.empty() }
+      expectFailure((await ask()).error, PROTOCOL)
+    },
+  )
 
-  it('makes an error inside a JSON answer of 200 an error, by the status it tells', async () => {
+  it('turns an error inside a JSON 200 into an error with the status it states', async () => {
     said = {
       status: 200,
       type: 'application/json',
@@ -232,7 +235,7 @@ describe('Retry-After', () => {
     ['an exponent', { retryAfter: '1e3' }, undefined, undefined],
     ['Infinity', { retryAfter: 'Infinity' }, undefined, undefined],
     ['garbage', { retryAfter: 'soon, I hope' }, undefined, undefined],
-  ])('as %s is told in milliseconds or not at all', async (_name, said, least, most) => {
+  ])('as %s is read as milliseconds or ignored', async (_name, said, least, most) => {
     await using upstream = await startLocalBlossom()
     upstream.fault({
       status: 429,
@@ -277,7 +280,7 @@ describe('Retry-After', () => {
 })
 
 describe('error bodies', () => {
-  it('reads at most a little of a large one and cuts the connection', async () => {
+  it('reads only a little of a large one and cuts the connection', async () => {
     let sent = 0
     await using upstream = await httpServer((_request, response) => {
       response.writeHead(500, { 'content-type': 'application/json' })
@@ -320,7 +323,7 @@ describe('error bodies', () => {
         'x-should-retry': KEY,
       },
     ],
-  ])('that repeat the Authorization header %s show it nowhere', async (_where, body, headers) => {
+  ])('that repeat the Authorization header %s never reveal it', async (_where, body, headers) => {
     await using upstream = await httpServer((request, response) => {
       const text = JSON.stringify(body(String(request.headers.authorization)))
       response.writeHead(500, { 'content-type': 'application/json', ...headers }).end(text)
@@ -334,7 +337,7 @@ describe('error bodies', () => {
     )
   })
 
-  it('are passed over when they break off: the status has said what matters', async () => {
+  it('are ignored when they break off, because the status is enough', async () => {
     await using upstream = await socketServer((socket) =>
       socket.end('HTTP/1.1 503 No\r\ncontent-length: 99\r\n\r\n{"error"'),
     )

@@ -150,7 +150,7 @@ const wireRows: readonly WireRow[] = [
 
 describe('what is on the wire', () => {
   it.each(wireRows)(
-    'makes of $name the error $expected.code',
+    'turns $name into the error $expected.code',
     async ({ talk, expected, requests, timeoutMs }) => {
       await using upstream = await socketServer((socket, request) =>
         typeof talk === 'string' ? socket.end(talk) : talk(socket, request),
@@ -164,7 +164,7 @@ describe('what is on the wire', () => {
     },
   )
 
-  it('waits for the real answer behind informational ones', async () => {
+  it('waits for the final answer after informational ones', async () => {
     const early = 'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'
     await using upstream = await socketServer((socket) =>
       socket.end(early + answer('200 OK', OK, 'x-request-id: real')),

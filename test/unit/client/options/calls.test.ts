@@ -180,7 +180,7 @@ describe('calls', () => {
   )
 
   it.each([undefined, null, 5, 'text', {}])(
-    'text.batch refuses prompts that are no list: %j',
+    'text.batch refuses prompts that are not a list: %j',
     async (prompts: Anything) => {
       await expectRefusal(() => blossom.text.batch(prompts).next())
     },
@@ -198,7 +198,7 @@ describe('calls', () => {
       return (blossom as Anything)[area][method](prompt)
     }
     it.each(['', undefined, null, 5, {}, Symbol('s')])(
-      'must be texts that are not empty: %s',
+      'must be non-empty texts: %s',
       async (prompt) => {
         await expectRefusal(() => ask(prompt))
       },
@@ -212,9 +212,12 @@ describe('calls', () => {
     [[undefined]],
     [new Set(['a'])],
     [{ 0: 'a', length: 1 }],
-  ])('embeddings.create refuses a list of anything but texts, case %#', async (input: Anything) => {
-    await expectRefusal(() => blossom.embeddings.create(input))
-  })
+  ])(
+    'embeddings.create refuses a list that holds anything but texts, case %#',
+    async (input: Anything) => {
+      await expectRefusal(() => blossom.embeddings.create(input))
+    },
+  )
 
   describe('chat bodies', () => {
     const cycle: Record<string, unknown> = { messages }
@@ -229,12 +232,12 @@ describe('calls', () => {
       ['messages that are no list', { messages: { 0: messages[0], length: 1 } }],
       ['a cycle', cycle],
       ['a bigint', { messages, seed: 5n }],
-    ])('are refused when they are or hold %s', async (_what, body: Anything) => {
+    ])('are refused when they are, or contain, %s', async (_what, body: Anything) => {
       await expectRefusal(() => blossom.chat.create(body))
       await expectRefusal(() => blossom.chat.stream(body))
     })
 
-    it('are refused when their `stream` is the other form', async () => {
+    it('are refused when their `stream` contradicts the method', async () => {
       const { message } = await expectRefusal(() => blossom.chat.create({ messages, stream: true }))
       expect(message).toContain('or call chat.stream instead')
       expect(
@@ -265,7 +268,7 @@ describe('calls', () => {
     })
 
     it.each(['\ud800', '\udc00', 'a\ud83d', '\ude00\ud83d', '\ud800\ud800\udc00'])(
-      'are refused with half a character, case %#',
+      'are refused when they contain half a character, case %#',
       async (prompt) => {
         const error = await expectRefusal(() => blossom.image.generate(prompt))
         expect(error).toBeInstanceOf(ValidationError)
@@ -278,7 +281,7 @@ describe('calls', () => {
       'x'.repeat(100_000),
       'x'.repeat(10_000_000),
       '\ud800'.repeat(100_000),
-    ])('are refused when they are too long, in no time, case %#', async (prompt) => {
+    ])('are refused quickly when they are too long, case %#', async (prompt) => {
       const began = performance.now()
       const error = await expectRefusal(
         () => blossom.image.generate(prompt),
@@ -289,7 +292,7 @@ describe('calls', () => {
       expect(performance.now() - began).toBeLessThan(500)
     })
 
-    it('are refused when what follows them is too long', async () => {
+    it('are refused when the query after them is too long', async () => {
       await expectRefusal(
         () => blossom.image.generate('x', { negativePrompt: 'x'.repeat(1_000_000) }),
         'TOO_LARGE',
@@ -325,7 +328,7 @@ describe('calls', () => {
       "!'()*~",
       'x'.repeat(8_192),
     ]
-    it.each(awkward)('become one segment that gives back the prompt: %j', async (prompt) => {
+    it.each(awkward)('become one path segment that decodes to the prompt: %j', async (prompt) => {
       await blossom.image.generate(prompt)
       const [request] = server.requests.slice(before)
       const { pathname, searchParams, host } = new URL(request?.path ?? '', server.url)
@@ -361,7 +364,7 @@ describe('calls', () => {
     expect(request?.path).toBe('/v1/chat/completions')
   })
 
-  it.each(['model', 'voice'])('a %s with line ends adds no header', async (field) => {
+  it.each(['model', 'voice'])('a %s with line breaks adds no header', async (field) => {
     const value = 'x\r\nx-evil: 1'
     await blossom.text.generate('x', { model: value })
     await blossom.image.generate('x', { model: value })
@@ -446,7 +449,7 @@ describe('calls', () => {
       expect(thrown(() => blossom.image.url(prompt))).toBeInstanceOf(ValidationError)
     })
 
-    it('never holds the key', () => {
+    it('never contains the key', () => {
       const url = blossom.image.url('a cat', {
         width: 64,
         negativePrompt: 'dogs',
@@ -467,7 +470,7 @@ describe('calls', () => {
     })
   })
 
-  it('rejects with the reason of a signal that is aborted already, and sends nothing', async () => {
+  it('rejects with the reason of an already aborted signal, and sends nothing', async () => {
     const reason = new Error('changed my mind')
     for (const name of Object.keys(methods)) {
       const work = (methods[name] as (options: Anything) => Promise<unknown>)({

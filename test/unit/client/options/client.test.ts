@@ -160,7 +160,7 @@ describe('createBlossom', () => {
     ['http://127.0.0.1:PORT/gateway', '/gateway'],
     ['http://127.0.0.1:PORT/a/b/', '/a/b'],
     ['HTTP://127.0.0.1:PORT', ''],
-  ])('sends to %s with the path before every request', async (address, prefix) => {
+  ])('keeps the base path in every request sent to %s', async (address, prefix) => {
     await using server = await httpServer((_request, response) =>
       response.end(JSON.stringify(completion())),
     )
@@ -170,7 +170,7 @@ describe('createBlossom', () => {
     expect(server.requests[0]?.path).toBe(`${prefix}/v1/chat/completions`)
   })
 
-  it('takes undefined for not given', () => {
+  it('treats undefined as not given', () => {
     const nothing = {
       apiKey: undefined,
       baseURL: undefined,

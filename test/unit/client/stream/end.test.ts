@@ -78,7 +78,7 @@ describe('the end of a stream', () => {
     expect(await endOf(server)).toMatchObject({ text: 'Hi', error: { code: 'STREAM', text: 'Hi' } })
   })
 
-  it('carries text, chunks and usage so far in its error, and prints none of them', async () => {
+  it('carries the partial text, chunks and usage in its error, and prints none of them', async () => {
     const usage = { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 }
     await using server = await streaming(
       event(chunk({ content: `${PROMPT} one` }, null, { usage })),
@@ -91,7 +91,7 @@ describe('the end of a stream', () => {
   })
 
   it.each(['fin', 'rst'] as const)(
-    'by a %s in mid-stream comes after what was delivered',
+    'by a %s in mid-stream comes after the delivered text',
     async (how) => {
       await using server = await socketServer((socket) => {
         socket.write(
@@ -114,7 +114,7 @@ describe('the end of a stream', () => {
     },
   )
 
-  it('comes within 100 ms of [DONE] although the connection stays open, which is cut; ghosts are not heard', async () => {
+  it('comes within 100 ms of [DONE] on a connection left open, which is cut, and later chunks are ignored', async () => {
     await using server = await httpServer((_request, response) => {
       response.writeHead(200, SSE).write(chatEvents('Hi') + event(chunk({ content: 'GHOST' })))
       const timer = setInterval(() => response.write(event(chunk({ content: 'GHOST' }))), 10)
@@ -129,7 +129,7 @@ describe('the end of a stream', () => {
     await server.idle()
   })
 
-  it('leaves the connection to the next call when it is proper', async () => {
+  it('leaves a clean connection for the next call to reuse', async () => {
     await using server = await streaming(chatEvents('Hi'))
     const blossom = createBlossom({ baseURL: server.url })
     for (let i = 0; i < 3; i++) {
@@ -139,7 +139,7 @@ describe('the end of a stream', () => {
     expect(server.connections).toBe(1)
   })
 
-  it('is told once to those who ask again', async () => {
+  it('reports a failure only once', async () => {
     await using server = await streaming(event(chunk({ content: 'Hi' })))
     const stream = await createBlossom({ baseURL: server.url }).text.stream(PROMPT)
     await stream.next()
@@ -148,8 +148,8 @@ describe('the end of a stream', () => {
   })
 })
 
-describe('a connection that is closed by its end', () => {
-  it('ends a stream in due form', async () => {
+describe('a connection that closes to mark its end', () => {
+  it('ends a stream properly', async () => {
     await using server = await socketServer((socket) => socket.end(STREAM_HEAD + chatEvents('Hi')))
     expect(await textOf(await createBlossom({ baseURL: server.url }).text.stream(PROMPT))).toBe(
       'Hi',

@@ -98,7 +98,7 @@ describe('failures before the commit', () => {
     ['nothing', { json: 'empty' }],
     ['JSON of another shape', { json: 'shape' }],
     ['a status', { status: 503 }],
-  ] as const)('are tried again: %s is no success yet', async (_name, fault: Fault) => {
+  ] as const)('are retried: %s is not yet a success', async (_name, fault: Fault) => {
     await using upstream = await startLocalBlossom()
     upstream.fault({ ...fault, times: 2 })
     const blossom = createBlossom({ baseURL: upstream.url }).use(
@@ -110,7 +110,7 @@ describe('failures before the commit', () => {
     expect(rest).toEqual([first, first])
   })
 
-  it('are not tried again once content has come', async () => {
+  it('are not retried once content has arrived', async () => {
     for (const fault of [
       { errorAfterChunks: 1 },
       { endAfterChunks: 1 },
@@ -170,7 +170,7 @@ describe('failures after the commit', () => {
     await server.idle()
   })
 
-  it('are none for bytes that are no UTF-8: a replacement character stands for them', async () => {
+  it('do not include invalid UTF-8, which becomes a replacement character', async () => {
     await using upstream = await startLocalBlossom({ reply: () => 'one two' })
     upstream.fault({ garbageAfterChunks: 1, garbage: 'utf8' })
     expect(await textOf(await createBlossom({ baseURL: upstream.url }).text.stream(PROMPT))).toBe(
@@ -178,7 +178,7 @@ describe('failures after the commit', () => {
     )
   })
 
-  it('let the deadline end a stream that stalls, comments or not', async () => {
+  it('include a stall that lasts until the deadline, even with comments', async () => {
     for (const heartbeatMs of [undefined, 5]) {
       await using upstream = await startLocalBlossom()
       upstream.fault({ stallAfterChunks: 1, ...(heartbeatMs && { heartbeatMs }) })
@@ -192,7 +192,7 @@ describe('failures after the commit', () => {
     }
   })
 
-  it('let an idle limit end it: comments are no tokens', async () => {
+  it('include an idle limit, because comments are not tokens', async () => {
     await using upstream = await startLocalBlossom()
     upstream.fault({ stallAfterChunks: 1, heartbeatMs: 5 })
     const blossom = createBlossom({ baseURL: upstream.url }).use(timeout({ ms: 5_000, idleMs: 60 }))

@@ -56,7 +56,7 @@ describe('a reader who leaves', () => {
       expect(await failure(textOf(stream))).toBe(reason)
     },
   }
-  it.each(Object.keys(ways))('by %s stops upstream, and the slot comes back', async (way) => {
+  it.each(Object.keys(ways))('by %s stops upstream and frees the slot', async (way) => {
     const blossom = client()
     const controller = new AbortController()
     const stream = await blossom.text.stream(PROMPT, { signal: controller.signal })
@@ -70,7 +70,7 @@ describe('a reader who leaves', () => {
     await expect(blossom.text.generate(PROMPT)).resolves.toMatchObject({ attempts: 1 })
   })
 
-  it('before the first token stops upstream with the reason of his signal', async () => {
+  it('before the first token stops upstream with the reason of the reader’s signal', async () => {
     upstream.fault({ stallAfterChunks: 0 })
     const controller = new AbortController()
     const stream = watch(client().text.stream(PROMPT, { signal: controller.signal }))
@@ -80,7 +80,7 @@ describe('a reader who leaves', () => {
     expect(stream).toMatchObject({ state: 'rejected', error: 'a word' })
   })
 
-  it('leaves no listener on a signal that lives long', async () => {
+  it('leaves no listener on a long-lived signal', async () => {
     const { signal } = new AbortController()
     const add = vi.spyOn(signal, 'addEventListener')
     const remove = vi.spyOn(signal, 'removeEventListener')
@@ -92,7 +92,7 @@ describe('a reader who leaves', () => {
 })
 
 describe('a stream that nobody reads', () => {
-  it('ends with TIMEOUT, phase read, and upstream is stopped', async () => {
+  it('ends with TIMEOUT in phase read, and stops upstream', async () => {
     await using upstream = await startLocalBlossom({ chunkDelayMs: 5, words: 500 })
     const agent = new Agent()
     const ask = stack(
@@ -135,7 +135,7 @@ describe('a stream that nobody reads', () => {
     await agent.close()
   })
 
-  it('is given 30 s by the client', async () => {
+  it('gets 30 s from the client', async () => {
     await using upstream = await startLocalBlossom({ words: 500 })
     upstream.fault({ stallAfterChunks: 1 })
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })

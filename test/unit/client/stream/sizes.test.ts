@@ -48,7 +48,7 @@ describe('sizes', () => {
     await server.idle()
   })
 
-  it('of one event go by maxResponseBytes where that is less', async () => {
+  it('of one event follow maxResponseBytes when it is lower', async () => {
     await using server = await streaming(chatEvents('x'.repeat(100_000)))
     const error = await failure(
       createBlossom({ baseURL: server.url, maxResponseBytes: 50_000 }).text.stream(PROMPT),
@@ -56,14 +56,14 @@ describe('sizes', () => {
     expect(error).toBeInstanceOf(TooLargeError)
   })
 
-  it('do not limit how much comes in all', async () => {
+  it('do not limit the total', async () => {
     const texts = Array.from({ length: 200 }, (_, i) => `${i} ${'x'.repeat(1_000)}`)
     await using server = await streaming(chatEvents(...texts))
     const blossom = createBlossom({ baseURL: server.url, maxResponseBytes: 50_000 })
     expect(await textOf(await blossom.text.stream(PROMPT))).toBe(texts.join(''))
   })
 
-  it('stall the server when the reader is slow, and go on when he reads', async () => {
+  it('stall the server while the reader is slow, and continue when it reads', async () => {
     const block = event(chunk({ content: 'x'.repeat(4_000) }))
     let sent = 0
     let stalled = () => {}

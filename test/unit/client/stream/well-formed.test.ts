@@ -65,14 +65,14 @@ describe('well-formed streams', () => {
       'with separators of other kinds inside',
       plain.replace('Héllo', 'Héllo\u2028').replace('\u2028', ''),
     ],
-  ])('give the text to the character: %s', async (_name, text) => {
+  ])('deliver the exact text: %s', async (_name, text) => {
     await using server = await streaming(text)
     expect(await textOf(await createBlossom({ baseURL: server.url }).text.stream(PROMPT))).toBe(
       'Héllo wörld 😀',
     )
   })
 
-  it('give the text to the character wherever they are cut', async () => {
+  it('deliver the exact text wherever they are split', async () => {
     const bytes = Buffer.from(role + hello + world + end)
     const at = bytes.indexOf(Buffer.from('wörld'))
     for (const size of [1, 2, 3, 7, at + 2]) {
@@ -86,7 +86,7 @@ describe('well-formed streams', () => {
     }
   })
 
-  it('give the text however the local upstream splits its writes', async () => {
+  it('deliver the text however the local upstream splits its writes', async () => {
     await using upstream = await startLocalBlossom({
       reply: () => 'Ünïcödé 😀 text, cut anywhere.',
     })
@@ -106,7 +106,7 @@ describe('well-formed streams', () => {
     )
   })
 
-  it('hold back what comes before the first content, and deliver it first', async () => {
+  it('hold back chunks before the first content, then deliver them first', async () => {
     // More than may wait for a reader who has come.
     const held = Array.from({ length: 40 }, () => role)
     await using server = await streaming(...held, hello, end)
@@ -120,7 +120,7 @@ describe('well-formed streams', () => {
     expect(chunks[0]?.choices[0]?.delta).toEqual({ role: 'assistant' })
   })
 
-  it('begin after 64 chunks without content: more are not held back', async () => {
+  it('begin after 64 chunks without content, the most that is held back', async () => {
     await using server = await httpServer((_request, response) => {
       response.writeHead(200, SSE)
       for (let i = 0; i < 70; i++) response.write(role)
@@ -153,8 +153,8 @@ describe('well-formed streams', () => {
   })
 })
 
-describe('other answers where a stream is due', () => {
-  it('are taken when they are a whole completion in JSON', async () => {
+describe('other answers where a stream is expected', () => {
+  it('are accepted when they are a whole completion in JSON', async () => {
     const whole = completion('Hello.', { tool_calls: null, reasoning_content: 'Hm' })
     await using server = await httpServer((_request, response) =>
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(whole)),

@@ -56,7 +56,7 @@ describe('ChoiceProgress', () => {
     expect(progressOf(chunks).isWhole).toBe(expected)
   })
 
-  it('is whole when, and only when, every choice that began has ended, however it is cut', () => {
+  it('is whole exactly when every choice that began has ended, however the chunks are split', () => {
     const begun = fc.uniqueArray(
       fc.record({ index: fc.nat(5), pieces: fc.nat(4), ends: fc.boolean() }),
       {
@@ -120,7 +120,7 @@ describe('isWorthKeeping', () => {
 })
 
 describe('isEmpty', () => {
-  it('holds for absent, null and empty alike, and survives any depth', () => {
+  it('treats absent, null and empty alike, and survives any depth', () => {
     for (const value of [undefined, null, '', 0, false, [], {}, { a: null, b: { c: '' } }])
       expect(isEmpty(value)).toBe(true)
     for (const value of ['a', 1, true, [0], { a: { b: 1 } }]) expect(isEmpty(value)).toBe(false)

@@ -56,7 +56,7 @@ const whole = fc
   )
 
 describe('toChunks and fromChunks', () => {
-  it('give back the completion they began with', () => {
+  it('return the original completion', () => {
     fc.assert(
       fc.property(whole, (completion) => {
         const chunks = toChunks(completion, true)
@@ -68,7 +68,7 @@ describe('toChunks and fromChunks', () => {
     )
   })
 
-  it('give back the completion when its text and arguments come in any pieces', () => {
+  it('return the original completion however its text and arguments are split', () => {
     const cut = (value: string, size: number) =>
       value.match(new RegExp(`[^]{1,${size}}`, 'gu')) ?? []
     fc.assert(
@@ -122,7 +122,7 @@ describe('toChunks and fromChunks', () => {
     })
   })
 
-  it('leave no holes where tool calls are counted from 1, and none for those that are nothing', () => {
+  it('leave no holes when tool calls are counted from 1 or are empty', () => {
     const chunks = [
       chunk({ tool_calls: [{ index: 1, id: 'b', function: { name: 'f', arguments: '{' } }, null] }),
       chunk({ tool_calls: [{ index: 1, function: { arguments: '}' } }] }),
@@ -133,7 +133,7 @@ describe('toChunks and fromChunks', () => {
     ])
   })
 
-  it('keep the calls apart that share no index', () => {
+  it('keep calls without a shared index apart', () => {
     const call = (id: string) => ({ id, function: { name: id, arguments: '{}' } })
     expect(
       fromChunks([chunk({ tool_calls: [call('a'), call('b')] })])?.choices[0]?.message.tool_calls,
@@ -208,11 +208,11 @@ describe('toChunks and fromChunks', () => {
       ],
       ['undefined {}', 'undefined []'],
     ],
-  ])('know what belongs together: %s', (_name, pieces, expected) => {
+  ])('match the pieces that belong together: %s', (_name, pieces, expected) => {
     expect(listed(...pieces)).toEqual(expected)
   })
 
-  it('number the calls of an answer by their places', () => {
+  it('number the calls of an answer by position', () => {
     const calls = [begun('a', 0), begun('b', 0)]
     const chunks = toChunks(
       completion(null, { tool_calls: calls }) as unknown as ChatCompletion,
@@ -223,19 +223,19 @@ describe('toChunks and fromChunks', () => {
     ).toEqual(['a@0', 'b@1'])
   })
 
-  it('number the choices of an answer by their places where they share an index', () => {
+  it('number the choices of an answer by position when they share an index', () => {
     const one = completion('a') as unknown as ChatCompletion
     const [choice] = one.choices
     const chunks = toChunks({ ...one, choices: [choice!, choice!] }, true)
     expect(fromChunks(chunks)?.choices.map(({ index }) => index)).toEqual([0, 1])
   })
 
-  it('have no chunk for the usage unless it was asked for', () => {
+  it('include a usage chunk only when requested', () => {
     const chunks = toChunks(completion('a') as unknown as ChatCompletion, false)
     expect(chunks.every(({ choices }) => choices.length > 0)).toBe(true)
   })
 
-  it('take `tool_calls: null` for none', () => {
+  it('treat `tool_calls: null` as no calls', () => {
     const chunks = toChunks(
       completion('Hi.', { tool_calls: null }) as unknown as ChatCompletion,
       true,
@@ -243,7 +243,7 @@ describe('toChunks and fromChunks', () => {
     expect(chunks[0]?.choices[0]?.delta).toEqual({ role: 'assistant', content: 'Hi.' })
   })
 
-  it('give back every field, also those that nobody has heard of', () => {
+  it('preserve every field, even unknown ones', () => {
     const names = fc.constantFrom(
       'reasoning',
       'annotations',
@@ -300,7 +300,7 @@ describe('toChunks and fromChunks', () => {
       [[], [{ type: 'reasoning.text', text: 'a' }]],
       [{ type: 'reasoning.text', text: 'a' }],
     ],
-  ])('put %s together', (name, [first, second], expected) => {
+  ])('join %s', (name, [first, second], expected) => {
     const chunks = [chunk({ [name]: first }), chunk({ [name]: second }), chunk({}, 'stop')]
     expect(fromChunks(chunks)?.choices[0]?.message[name]).toEqual(expected)
   })
@@ -311,15 +311,12 @@ describe('toChunks and fromChunks', () => {
     ['content', ['a', [{ type: 'text', text: 'b' }]]],
     ['content', [[{ type: 'text', text: 'a' }], [{ type: 'text', text: 'b' }]]],
     ['reasoning_details', [[{ text: 'a' }], [{ text: 'b' }]]],
-  ])(
-    'make nothing of pieces of %s, which nobody knows how to join: %j',
-    (name, [first, second]) => {
-      const chunks = [chunk({ [name]: first }), chunk({ [name]: second }), chunk({}, 'stop')]
-      expect(fromChunks(chunks)).toBeUndefined()
-    },
-  )
+  ])('return nothing for pieces of %s that cannot be joined: %j', (name, [first, second]) => {
+    const chunks = [chunk({ [name]: first }), chunk({ [name]: second }), chunk({}, 'stop')]
+    expect(fromChunks(chunks)).toBeUndefined()
+  })
 
-  it('keep what the chunks say of the whole, from the first that says something', () => {
+  it('keep top-level fields from the first chunk that has them', () => {
     const empty = { id: '', model: '', created: 0, system_fingerprint: '' }
     const named = { id: 'x', model: 'm', created: 5, system_fingerprint: 'fp' }
     const chunks = [
@@ -332,7 +329,7 @@ describe('toChunks and fromChunks', () => {
     expect(whole).not.toHaveProperty('obfuscation')
   })
 
-  it('make nothing of chunks that contradict each other in what nobody knows', () => {
+  it('return nothing for chunks whose unknown fields contradict each other', () => {
     const chunks = [
       chunk({ content: 'a' }, null, { of_tomorrow: 1 }),
       chunk({}, 'stop', { of_tomorrow: 2 }),
@@ -363,7 +360,7 @@ describe('toChunks and fromChunks', () => {
     expect(fromChunks(toChunks(open, true))?.choices[0]?.finish_reason).toBe('stop')
   })
 
-  it('change nothing of what they are given', () => {
+  it('leave their input unchanged', () => {
     fc.assert(
       fc.property(whole, (completion) => {
         const before = structuredClone(completion)
@@ -377,7 +374,7 @@ describe('toChunks and fromChunks', () => {
   })
 
   it.each([[[]], [[null]], [[5, 'x']], [[{ choices: 'x' }]], [[{ a: 1 }]], [[{ choices: [] }]]])(
-    'make nothing of what is no chat: %j',
+    'return nothing for what is not a chat: %j',
     (chunks) => {
       expect(fromChunks(chunks)).toBeUndefined()
     },

@@ -37,7 +37,7 @@ describe('commits', () => {
     expect(commits(chunk(delta, finish))).toBe(expected)
   })
 
-  it('is true of events that are no chat, and of any choice that has content', () => {
+  it('is true for events that are not chat, and when any choice has content', () => {
     expect(commits({ progress: 5 })).toBe(true)
     expect(commits('x')).toBe(true)
     expect(commits({ choices: [] })).toBe(false)
@@ -49,7 +49,7 @@ describe('commits', () => {
 describe('the first choice of a chunk', () => {
   const second = { index: 1, delta: { content: 'b' }, finish_reason: 'length' }
   const first = { index: 0, delta: { content: 'a' }, finish_reason: 'stop' }
-  it('is found by its index wherever it stands, or by its place', () => {
+  it('is found by its index wherever it stands, or else by its position', () => {
     for (const choices of [[first, second], [second, first], [{ ...first, index: undefined }]]) {
       expect(textOf({ choices })).toBe('a')
       expect(finishReasonOf({ choices })).toBe('stop')
@@ -86,8 +86,8 @@ describe('eventKind', () => {
   })
 })
 
-describe('what comes from outside', () => {
-  it('makes none of the readers throw, and pollutes nothing', () => {
+describe('untrusted input', () => {
+  it('makes no reader throw and pollutes no prototype', () => {
     const anything = fc.anything({ maxDepth: 2 })
     const delta = fc.oneof(
       anything,

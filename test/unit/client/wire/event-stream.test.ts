@@ -29,7 +29,7 @@ const exchangeOf = (context: Context) =>
 
 const PART = Buffer.from(event(chunk({ content: 'x'.repeat(1_000) })))
 
-it('pauses the socket beyond 64 KiB that nobody has read, and resumes it for a reader that waits', async () => {
+it('pauses the socket beyond 64 KiB of unread data, and resumes it for a waiting reader', async () => {
   const ask = stack(async (_: string, context: Context) => {
     const exchange = exchangeOf(context)
     const body = new EventStream(exchange)
@@ -58,7 +58,7 @@ it('pauses the socket beyond 64 KiB that nobody has read, and resumes it for a r
   await ask('q')
 })
 
-it('lets the reader have the first text before it looks at what came with it', async () => {
+it('gives the reader the first text before parsing what came with it', async () => {
   const happened: string[] = []
   const ask = stack(async (_: string, context: Context) => {
     const exchange = exchangeOf(context)

@@ -59,7 +59,7 @@ describe('readRetryAfter', () => {
       ],
       [undefined, null, 5, {}, [], true, ['5', '6']],
     ].flat(),
-  )('makes nothing of %j', (header) => {
+  )('reads nothing from %j', (header) => {
     expect(waitFor(header)).toBeUndefined()
   })
 
@@ -68,17 +68,17 @@ describe('readRetryAfter', () => {
     ['10 minutes ahead', 'Thu, 15 Jan 2026 12:10:00 GMT', 'Thu, 15 Jan 2026 12:10:03 GMT', 3_000],
     ['right', 'Thu, 15 Jan 2026 12:00:00 GMT', 'Thu, 15 Jan 2026 12:00:03 GMT', 3_000],
     ['unknown', 'yesterday', 'Thu, 15 Jan 2026 12:00:03 GMT', 3_000],
-  ])('measures a date against the clock of its server, which is %s', (_, date, header, ms) => {
+  ])('measures a date against the server’s clock, which is %s', (_, date, header, ms) => {
     expect(readRetryAfter({ date, 'retry-after': header }, undefined, NOW)).toBe(ms)
   })
 
-  it('makes nothing of a date that has passed by the clock of its server', () => {
+  it('ignores a date already past by the server’s clock', () => {
     const passed = 'Thu, 15 Jan 2026 12:09:59 GMT'
     const headers = { date: 'Thu, 15 Jan 2026 12:10:00 GMT', 'retry-after': passed }
     expect(readRetryAfter(headers, undefined, NOW)).toBeUndefined()
   })
 
-  it('prefers milliseconds of their own, and passes them over when they are none', () => {
+  it('prefers the milliseconds header and ignores it when invalid', () => {
     expect(readRetryAfter({ 'retry-after-ms': '250', 'retry-after': '9' })).toBe(250)
     expect(readRetryAfter({ 'retry-after-ms': '0.5' })).toBe(0.5)
     for (const wrong of ['-1', '1e3', 'soon', '', 'Infinity']) {
@@ -86,7 +86,7 @@ describe('readRetryAfter', () => {
     }
   })
 
-  it('takes the seconds of the body when no header tells', () => {
+  it('uses the seconds in the body when no header gives a time', () => {
     expect(readRetryAfter({}, { retryAfterSeconds: 12.5 })).toBe(12_500)
     expect(readRetryAfter({}, { error: { retryAfterSeconds: 3 } })).toBe(3_000)
     expect(readRetryAfter({ 'retry-after': 'soon' }, { retryAfterSeconds: 3 })).toBe(3_000)
@@ -105,11 +105,11 @@ describe('readRetryAfter', () => {
     { retryAfterSeconds: '3' },
     { retryAfterSeconds: -1 },
     { retryAfterSeconds: Number.NaN },
-  ])('makes nothing of the body %j', (body) => {
+  ])('reads nothing from the body %j', (body) => {
     expect(readRetryAfter({}, body)).toBeUndefined()
   })
 
-  it('is never NaN, infinite or negative, whatever comes', () => {
+  it('is never NaN, infinite or negative, whatever the input', () => {
     const numbers = fc.oneof(
       fc.double().map(String),
       fc.integer().map(String),

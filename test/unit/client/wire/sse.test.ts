@@ -53,14 +53,14 @@ describe('readEvents', () => {
     expect(datasOf('data: {\ndata: "a": 1\ndata:\ndata: }\n\n')).toEqual(['{\n"a": 1\n\n}'])
   })
 
-  it('tells the name of an event, for that event only', () => {
+  it('gives the name of an event to that event only', () => {
     expect(eventsOf([bytesOf('event: error\ndata: a\n\ndata: b\n\n')]).events).toEqual([
       { data: 'a', event: 'error' },
       { data: 'b', event: undefined },
     ])
   })
 
-  it('does not deliver an event that its blank line has not ended', () => {
+  it('does not deliver an event before its blank line', () => {
     expect(datasOf('data: a\n\ndata: b')).toEqual(['a'])
     expect(datasOf('data: a\n\ndata: b\n')).toEqual(['a'])
     expect(datasOf('event: x\n\n')).toEqual([])
@@ -71,7 +71,7 @@ describe('readEvents', () => {
     expect(datasOf(`data: ${inside}\n\n`)).toEqual([inside])
   })
 
-  it('puts the replacement character where bytes are no UTF-8', () => {
+  it('replaces invalid UTF-8 with the replacement character', () => {
     const bytes = Buffer.concat([bytesOf('data: a'), Uint8Array.of(0xff, 0xfe), bytesOf('b\n\n')])
     expect(eventsOf([bytes]).events[0]?.data).toBe('a\ufffd\ufffdb')
   })
@@ -80,7 +80,7 @@ describe('readEvents', () => {
     ['one endless line', (i: number) => (i === 0 ? 'data: ' : 'x'.repeat(1_000))],
     ['endless lines of one event', () => `data: ${'x'.repeat(1_000)}\n`],
     ['an endless comment', () => ':'.repeat(1_000)],
-  ])('stops at %s, says so once, and reads nothing more', (_name, part) => {
+  ])('stops at %s, reports it once, and reads nothing more', (_name, part) => {
     const pieces = Array.from({ length: 50 }, (_, i) => bytesOf(part(i)))
     const { events, tooLong } = eventsOf(
       [bytesOf('data: first\n\n'), ...pieces, bytesOf('\n\ndata: last\n\n')],
@@ -92,7 +92,7 @@ describe('readEvents', () => {
     })
   })
 
-  it('gives the same events for any way of cutting the bytes', () => {
+  it('gives the same events however the bytes are split', () => {
     const line = fc.oneof(
       fc.string({ unit: 'grapheme' }).map((text) => `data: ${text.replace(/[\r\n]/g, ' ')}`),
       fc.json().map((text) => `data:${text}`),
@@ -130,7 +130,7 @@ describe('readEvents', () => {
     )
   })
 
-  it('gives back every text, whatever is in it, as the data of its event', () => {
+  it('returns any text unchanged as the data of its event', () => {
     const point = fc.oneof(
       fc.nat({ max: 0xd7ff }),
       fc.integer({ min: 0xe000, max: 0x10ffff }),

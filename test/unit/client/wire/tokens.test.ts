@@ -77,7 +77,7 @@ describe('the usage of an answer', () => {
     expect(tokenUsage({ choices: [], usage })).toEqual(expected)
   })
 
-  it('tells the input that upstream had in its cache', () => {
+  it('includes the input tokens that upstream had cached', () => {
     const cached = { ...usage, prompt_tokens_details: { cached_tokens: 4 } }
     expect(tokenUsage({ usage: cached })).toEqual({ input: 7, output: 2, cachedInput: 4 })
   })
@@ -101,7 +101,7 @@ describe('the usage of an answer', () => {
     [{ usage: { prompt_tokens: 'many' } }],
     [{ data: Json.of({ choices: [] }) }],
     [{ bytes: new Uint8Array(3), contentType: 'image/png' }],
-  ])('is unknown of %o', (answer) => {
+  ])('is unknown for %o', (answer) => {
     expect(tokenUsage(answer)).toBeUndefined()
   })
 })
@@ -110,13 +110,13 @@ describe('the conversation of a request', () => {
   const system = { role: 'system', content: 'Be brief.' }
   const of = (body: Record<string, unknown>) => conversation(chat({ model: 'mistral', ...body }))
 
-  it('stays the same as it goes on', () => {
+  it('stays the same as the conversation continues', () => {
     const first = of({ messages: [system, user('Hello')] })
     const said = [{ role: 'assistant', content: 'Hi' }, user('And now?')]
     expect(of({ messages: [system, user('Hello'), ...said], temperature: 0 })).toBe(first)
   })
 
-  it('is another one with another model, system message, tools or beginning', () => {
+  it('changes with the model, system message, tools or opening message', () => {
     const messages = [system, user('Hello')]
     const all = [
       of({ messages }),
@@ -128,7 +128,7 @@ describe('the conversation of a request', () => {
     expect(new Set(all).size).toBe(all.length)
   })
 
-  it('is that of a response or a message in the same way', () => {
+  it('is found in the same way for a response or a message', () => {
     const responses = (body: Record<string, unknown>) =>
       conversation(new Outgoing('POST', RESPONSES, { model: 'mistral', ...body }, 'json'))
     const first = responses({ instructions: 'Be brief.', input: 'Hello' })
@@ -142,7 +142,7 @@ describe('the conversation of a request', () => {
     expect(messages('Be brief.')).not.toBe(messages('Be long.'))
   })
 
-  it('is none of anything but a conversation', () => {
+  it('is absent when the request is not a conversation', () => {
     expect(conversation(new Outgoing('POST', EMBEDDINGS, { input: 'a' }, 'json'))).toBeUndefined()
     expect(of({ messages: 'none' })).toBeUndefined()
   })

@@ -24,7 +24,7 @@ describe('readReset', () => {
   })
 
   it.each([undefined, '', 'soon', '-5', '5x', '1m 5s', '2026-99-99T00:00:00Z', 'm', '1e9', '0x10'])(
-    'reads nothing out of %o',
+    'reads nothing from %o',
     (text) => {
       expect(readReset(text)).toBeUndefined()
     },
@@ -32,7 +32,7 @@ describe('readReset', () => {
 })
 
 describe('readPause', () => {
-  it('gives the moment at which the limit that is used up is reset', () => {
+  it('returns the time at which the exhausted limit resets', () => {
     expect(
       readPause({
         'x-ratelimit-limit-requests': '60',
@@ -44,7 +44,7 @@ describe('readPause', () => {
     ).toEqual({ until: performance.now() + 1_000, unit: 'requests' })
   })
 
-  it('gives the one of several that lasts longest', () => {
+  it('returns the latest reset when several limits are exhausted', () => {
     expect(
       readPause({
         'x-ratelimit-remaining-requests': ['0'],
@@ -65,7 +65,7 @@ describe('readPause', () => {
     { 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '0' },
     { 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': 'never' },
     { 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '2020-01-01T00:00:00Z' },
-  ])('gives nothing for %o', (headers) => {
+  ])('returns nothing for %o', (headers) => {
     expect(readPause(headers)).toBeUndefined()
   })
 })

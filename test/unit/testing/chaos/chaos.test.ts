@@ -21,7 +21,7 @@ describe('chaos', () => {
     })
   }
 
-  it('hands on the very answer when there is nothing to spoil', async () => {
+  it('passes on the same answer object when there is nothing to spoil', async () => {
     const answer = { deep: [1] }
     expect(await stack(async () => answer, chaos())()).toBe(answer)
     const ask = stack(async () => answer, chaos({ cutRate: 1, stallRate: 0, chunkDelayMs: 5 }))
@@ -118,7 +118,7 @@ describe('chaos', () => {
       expect(layer.stats().cut).toBe(0)
     })
 
-    it('passes on what the stream itself fails with', async () => {
+    it("passes on the stream's own failure", async () => {
       const error = new Error('of its own')
       const ask = stack(
         () => chunkSource(['a'], { error }),
@@ -127,7 +127,7 @@ describe('chaos', () => {
       expect(await readAll(await ask())).toEqual({ chunks: ['a'], error })
     })
 
-    it('keeps what it has cut out of a cache further out', async () => {
+    it('keeps cut streams out of a cache further out', async () => {
       const ask = stack(
         (_: string) => chunkSource(['a', 'b']),
         cache(),
@@ -138,7 +138,7 @@ describe('chaos', () => {
       expect(ask.stats().cache).toMatchObject({ hits: 0, misses: 2, entries: 0 })
     })
 
-    it('tells the text of a chat that had arrived', async () => {
+    it('reports the chat text received before the cut', async () => {
       await using upstream = await startLocalBlossom({ words: 20 })
       await using blossom = createBlossom({ baseURL: upstream.url }).use(
         chaos({ cutRate: 1, afterChunks: 5 }),
@@ -175,7 +175,7 @@ describe('chaos', () => {
       )
     })
 
-    it('gives other faults for another', async () => {
+    it('gives different faults for a different seed', async () => {
       const fates = async (seed: number) => {
         const { ask } = streams({ ...rates, seed })
         return JSON.stringify(await Promise.all(Array.from({ length: 30 }, (_, n) => fate(ask, n))))
@@ -184,7 +184,7 @@ describe('chaos', () => {
     })
   })
 
-  it('keeps to its rates', async () => {
+  it('follows its configured rates', async () => {
     const layer = chaos({ failRate: 0.3, rateLimitRate: 0.1, cutRate: 0.25, afterChunks: 0 })
     const ask = stack(() => chunkSource(['a']), layer)
     for (let i = 0; i < 2_000; i++) await ask().then(readAll, () => {})

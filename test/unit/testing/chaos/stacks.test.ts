@@ -23,7 +23,7 @@ describe('chaos', () => {
     }
 
     it.each([1, 2, 3])(
-      'every call ends with its own answer or one of the errors promised, and nothing is left (seed %i)',
+      'every call ends with its own answer or a documented error, and nothing is left over (seed %i)',
       async (seed) => {
         const wanted = (n: number) => [`${n}: a`, `${n}: b`, `${n}: c`]
         const upstream = async (n: number) => (n % 3 === 0 ? chunkSource(wanted(n)) : wanted(n))
@@ -78,7 +78,7 @@ describe('chaos', () => {
     )
   })
 
-  it('goes anywhere in a stack: outside a queue its failures take no slot', async () => {
+  it('works anywhere in a stack: outside a queue its failures take no slot', async () => {
     const ask = stack(scripted<string, string>(['Hello']), chaos({ failRate: 1 }), queue())
     await failure(ask('Hi'))
     await turn()

@@ -10,7 +10,7 @@ describe('chaos', () => {
     useFakeTimers()
     afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
-    it('hangs until the call is aborted, and gives its slot back then', async () => {
+    it('hangs until the call is aborted, then frees its slot', async () => {
       const ask = stack(
         async (n: number) => n,
         timeout({ ms: 1_000 }),
@@ -40,7 +40,7 @@ describe('chaos', () => {
       expect(isStackError(call.error, 'CLOSED')).toBe(true)
     })
 
-    it('delays calls, those that fail too, by the time given', async () => {
+    it('delays calls, including failing ones, by the given time', async () => {
       for (const options of [{}, { failRate: 1 }]) {
         const ask = values({ ...options, delayMs: 100 })
         const call = watch(ask(1))
@@ -52,7 +52,7 @@ describe('chaos', () => {
       }
     })
 
-    it('draws a delay from all of its range, and from nowhere else', async () => {
+    it('draws delays from the whole range and never outside it', async () => {
       const ask = values({ delayMs: [100, 200] })
       const waits: number[] = []
       const calls = Array.from({ length: 200 }, async () => {

@@ -61,7 +61,7 @@ const wordsOf = (text: string) =>
 const last = () => blossom.requests.at(-1)
 
 describe('queue of faults', () => {
-  it('takes fields that are undefined for left out', async () => {
+  it('treats undefined fields as omitted', async () => {
     const nothing = {
       times: undefined,
       match: undefined,
@@ -112,7 +112,7 @@ describe('queue of faults', () => {
     expect((await get('/image/x')).status).toBe(200)
   })
 
-  it('leaves a queued fault as it was', async () => {
+  it('leaves a queued fault unchanged', async () => {
     const fault = { status: 503, times: 2 }
     blossom.faults.push(fault)
     await get('/text/x')
@@ -120,7 +120,7 @@ describe('queue of faults', () => {
     expect(last()?.fault).toEqual(fault)
   })
 
-  it('comes by header where that is allowed', async () => {
+  it('accepts faults by header when allowed', async () => {
     expect((await get('/text/x', { 'x-fault': '{"status":418}' })).status).toBe(418)
     expect((await get('/text/x', { 'x-fault': '{"states":418}' })).text).toContain('states')
     await using closed = await startLocalBlossom()
@@ -204,7 +204,7 @@ describe('faults instead of an answer', () => {
     expect(answer.headers).toMatchObject(headers)
   })
 
-  it('needs no key and no place, being the edge', async () => {
+  it('need no key and no slot', async () => {
     await using strict = await startLocalBlossom({ keys: ['k'], freeAccount: true })
     strict.fail(503)
     expect((await request(`${strict.url}/text/x`)).statusCode).toBe(503)
@@ -252,7 +252,7 @@ describe('faults instead of an answer', () => {
 })
 
 describe('faults in a stream', () => {
-  it('cuts, after exactly so many chunks', async () => {
+  it('cuts after the exact number of chunks', async () => {
     const cuts = [
       [-1, '', 0],
       [0, '', 1],
@@ -411,7 +411,7 @@ describe('faults in another body', () => {
     ])
   })
 
-  it('says gzip and is none, is half, or is a bomb', async () => {
+  it('sends gzip that is fake, truncated or a bomb', async () => {
     const bytes = async (fault: Fault) => {
       blossom.fault(fault)
       const { headers, body } = await request(blossom.url + path)

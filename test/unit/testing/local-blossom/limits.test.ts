@@ -66,7 +66,7 @@ describe('keys and limits', () => {
     expect(blossom.maxActive).toBe(3)
   })
 
-  it('refuses what is beyond the rate, and says when to come again', async () => {
+  it('refuses calls beyond the rate and says when to retry', async () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     const blossom = await start({ rate: { limit: 2, intervalMs: 1500 } })
     const status = async (seed: number) => (await chat(blossom, { seed })).status
@@ -102,7 +102,7 @@ describe('identical requests', () => {
     expect([blossom.generations, blossom.requests.length]).toEqual([1, 1])
   })
 
-  it('go on when their client leaves, so that the same bytes sent again get the answer, and give the place back', async () => {
+  it('continue after their client leaves, so that a retry gets the answer, and then free the slot', async () => {
     const blossom = await start({ latencyMs: 40, freeAccount: true })
     const leave = new AbortController()
     const first = fetch(`${blossom.url}/text/a`, { signal: leave.signal })

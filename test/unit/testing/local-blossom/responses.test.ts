@@ -12,7 +12,7 @@ describe('responses of the local Blossom', () => {
   afterEach(() => upstream.close())
   const body = { model: 'openai', input: 'Tell me about tulips' }
 
-  it('say as JSON what they say as a stream, and what a chat says', async () => {
+  it('give the same content as JSON, as a stream and as a chat', async () => {
     const whole = await openai.responses.create(body)
     const streamed = await openai.responses.stream(body).finalResponse()
     const { choices } = await openai.chat.completions.create({
@@ -24,7 +24,7 @@ describe('responses of the local Blossom', () => {
     expect(streamed.usage).toEqual(whole.usage)
   })
 
-  it('call a tool, and answer once it has given something', async () => {
+  it('call a tool, and answer once they have its result', async () => {
     const parameters = { type: 'object', properties: { city: { type: 'string' } } }
     const tools = [{ type: 'function' as const, name: 'weather', parameters, strict: false }]
     const asked = { role: 'user' as const, content: 'Please call the tool' }
@@ -37,7 +37,7 @@ describe('responses of the local Blossom', () => {
     expect(second.output_text).not.toBe('')
   })
 
-  it('are not kept: whatever depends on that is refused', async () => {
+  it('are not stored: requests that depend on stored ones are refused', async () => {
     const kept = openai.responses.create({ ...body, store: true })
     await expect(kept).rejects.toMatchObject({ status: 400 })
     const next = openai.responses.create({ ...body, previous_response_id: 'resp_1' })

@@ -92,7 +92,7 @@ describe('the server itself', () => {
     expect(blossom.requests[0]?.endedAt).toBeGreaterThanOrEqual(blossom.requests[0]?.at ?? Infinity)
   })
 
-  it('waits for what a predicate says, and tells when it was in vain', async () => {
+  it('waits until a predicate holds, and reports when it never does', async () => {
     const blossom = await start()
     await blossom.waitFor(() => true)
     await expect(blossom.waitFor(() => false, 5)).rejects.toThrow(
@@ -153,7 +153,7 @@ describe('the server itself', () => {
     })
   })
 
-  it('answers 500 when a function of its options fails, and lives on', async () => {
+  it('answers 500 when a function in its options fails, and keeps running', async () => {
     const blossom = await start({ latencyMs: () => Number.NaN })
     const answer = await chat(blossom)
     expect([answer.status, (await bodyOf(answer)).error.message]).toEqual([
