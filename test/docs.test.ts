@@ -50,7 +50,7 @@ const silent = (all: readonly Named[]) =>
   all.filter(({ comment }) => comment === '').map(({ name, at }) => `${name} (${at})`)
 
 describe('what the package exports', () => {
-  it('is said in a doc comment each', () => {
+  it('is described by a doc comment for each export', () => {
     expect(exported.length).toBeGreaterThan(100)
     expect(silent(exported.map((symbol) => describeSymbol(symbol)))).toEqual([])
   })

@@ -78,7 +78,7 @@ describe.each(EXAMPLES)('examples/%s.ts', (name) => {
       .toEqual(['413', '200'])
   })
 
-  it('cuts at the limit what does not end', async () => {
+  it('cuts off an endless body at the limit', async () => {
     const upstream = await upstreamFor()
     const { stop, url } = await boot(name, upstream)
     upstream.fault({ stallAfterChunks: 2 })

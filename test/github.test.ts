@@ -12,7 +12,7 @@ const { scripts, engines } = JSON.parse(read('package.json')) as {
 describe('.github', () => {
   const workflows = readdirSync(join(root, '.github/workflows'))
 
-  it.each(workflows)('%s runs commands that there are', (file) => {
+  it.each(workflows)('%s runs only commands that exist', (file) => {
     const commands = [...read(`.github/workflows/${file}`).matchAll(/npm run ([\w:]+)/g)]
     for (const [, script] of commands) expect(Object.keys(scripts)).toContain(script)
   })
@@ -33,7 +33,7 @@ describe('.github', () => {
     expect(release).toMatch(/GITHUB_REF_NAME.*version/)
   })
 
-  it('has a way to report what must not be public', () => {
+  it('offers a private way to report vulnerabilities', () => {
     expect(existsSync(join(root, 'SECURITY.md'))).toBe(true)
     expect(read('.github/ISSUE_TEMPLATE/bug.yml')).toContain('SECURITY.md')
   })

@@ -96,7 +96,7 @@ export function testApp(
       expect(await answer.json()).toEqual({ total: 3, processed: 2, results })
     })
 
-    it('refuses what is beyond its limit, and says when to come back', async () => {
+    it('refuses calls beyond its limit, and says when to retry', async () => {
       for (let call = 1; call <= 20; call++)
         expect((await post('/hand/text', { prompt: `Call ${call}` })).status).toBe(200)
       const answer = await post('/hand/text', { prompt: 'One too many' })
@@ -128,7 +128,7 @@ export function testApp(
       expect(upstream.requests).toHaveLength(3)
     })
 
-    it('answers 400 to what it cannot read', async () => {
+    it('answers 400 to an unreadable request', async () => {
       for (const body of ['{', '[]', '{"prompt":""}', '{"prompt":7}']) {
         const answer = await post('/hand/text', {}, { body })
         expect(answer.status).toBe(400)

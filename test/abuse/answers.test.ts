@@ -81,7 +81,7 @@ describe('size bombs', () => {
     expect(dispatcher.exchanges[0]?.aborted).toBe(true)
   })
 
-  it('are none as long as they are within it: an image of megabytes comes as it is', async () => {
+  it('do not include an image of megabytes within the limit, which arrives unchanged', async () => {
     const image = `data:image/png;base64,${'A'.repeat(2 * MiB)}`
     const streamed = clientOf(
       sse(event(chunk({ content: image })) + event(chunk({}, 'stop')) + DONE),
@@ -143,7 +143,7 @@ describe('nesting of a hundred thousand levels', () => {
     ],
     ['of an error inside an answer', json(`{"error":${deep(LEVELS)}}`)],
     ['of an error inside a stream', sse(`data: {"error":${deep(LEVELS)}}\n\n`)],
-  ])('%s is an error like others', async (_, script) => {
+  ])('%s is an ordinary error', async (_, script) => {
     const { blossom } = clientOf(script)
     const error = await failure(
       script.headers === SSE_HEAD
@@ -190,7 +190,7 @@ function expectClean(value: unknown): void {
 }
 
 describe('prototype pollution', () => {
-  it('has no way in by an answer, nor by its way through caches of both kinds', async () => {
+  it('cannot enter through an answer or through either kind of cache', async () => {
     const text = evil(
       completion(
         'ok',
@@ -214,7 +214,7 @@ describe('prototype pollution', () => {
     }
   })
 
-  it('has no way in by chunks, nor by the plain answer that is made of them', async () => {
+  it('cannot enter through chunks or the plain answer made from them', async () => {
     const index = '__proto__' as never
     const call = {
       evil: 1,
@@ -262,7 +262,7 @@ describe('prototype pollution', () => {
     }
   })
 
-  it('has no way in by errors, models, balances, embeddings and whatever else is asked for', async () => {
+  it('cannot enter through errors, models, balances, embeddings or any other endpoint', async () => {
     const bodies = [
       { error: { evil: 1, message: 'x', code: '__proto__' }, evil: 1 },
       { data: [{ evil: 1, id: 'a' }], evil: 1 },
@@ -288,7 +288,7 @@ describe('prototype pollution', () => {
     }
   })
 
-  it('has no way in by the parts of a merged embeddings call', async () => {
+  it('cannot enter through the parts of a merged embeddings call', async () => {
     const item = (index: number) => ({ evil: 1, index, embedding: [index] })
     const text = evil({
       evil: 1,
@@ -306,7 +306,7 @@ describe('prototype pollution', () => {
     expect(dispatcher.exchanges).toHaveLength(1)
   })
 
-  it('has no way in by a request: what it holds is sent as it is', async () => {
+  it('cannot enter through a request, which is sent unchanged', async () => {
     const body = JSON.parse(`{"messages":[{"role":"user","content":"x",${EVIL}}],${EVIL}}`)
     await using upstream = await startLocalBlossom()
     await using blossom = createBlossom({ baseURL: upstream.url }).use(cache(), dedupe())
@@ -317,7 +317,7 @@ describe('prototype pollution', () => {
     expect(blossom.stats().cache).toMatchObject({ hits: 1, misses: 2 })
   })
 
-  it("has no way in by a batch's checkpoint, whose lines change neither place nor outcome", async () => {
+  it('cannot enter through the checkpoint of a batch, whose lines keep their places and outcomes', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'blossom-hostile-'))
     try {
       const checkpoint = join(folder, 'answers.jsonl')
@@ -345,7 +345,7 @@ describe('prototype pollution', () => {
   })
 })
 
-describe('words that would be headers', () => {
+describe('words that look like headers', () => {
   const words = [
     'x\r\nx-evil: 1',
     'x\nx-evil: 1',

@@ -122,7 +122,7 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
     ])
   })
 
-  it('as when decides nothing: the default rule does', async () => {
+  it('as when is ignored in favour of the default rule', async () => {
     const ask = stack(flaky(), retry({ minDelayMs: 0, when: mishap }))
     const said = throwsOrPromises || mishap()
     if (said) expect(await ask()).toBe('ok')
@@ -173,7 +173,7 @@ describe.each(cases)('a callback that %s', (what, mishap) => {
     }
   })
 
-  it('as random leaves a backoff that lies between its bounds', async () => {
+  it('as random keeps the backoff within its bounds', async () => {
     const waits: number[] = []
     const ask = stack(
       flaky(),
@@ -305,8 +305,8 @@ describe('a callback that gives a promise', () => {
   })
 })
 
-describe('a getter or setter in the way of the library', () => {
-  it('options that say something else at each reading are read once', async () => {
+describe('a getter or setter that interferes with the library', () => {
+  it('options whose values change at each read are read once', async () => {
     let reads = 0
     const options = {
       get priority() {
@@ -320,7 +320,7 @@ describe('a getter or setter in the way of the library', () => {
     expect(reads).toBe(1)
   })
 
-  it('options that cannot be read leave nothing behind that close() would wait for', async () => {
+  it('unreadable options leave nothing for close() to wait for', async () => {
     const ask = stack(async () => 'ok')
     for (const name of [...CALL_OPTIONS, 'derive']) {
       const error = await failure(
@@ -335,7 +335,7 @@ describe('a getter or setter in the way of the library', () => {
     await ask.close({ timeoutMs: 600_000 })
   })
 
-  it('a signal that cannot be left again is refused', async () => {
+  it('a signal whose listener cannot be removed is refused', async () => {
     const ask = stack(async () => 'ok')
     const error = await failure(
       ask(undefined, { signal: { aborted: false, addEventListener() {} } as never }),

@@ -24,7 +24,7 @@ describe.each([
   ['a day ahead', DAY_MS],
   ['a day back', -DAY_MS],
   ['ten years ahead', 3_650 * DAY_MS],
-])('a clock on the wall that jumps %s', (_, jumpMs) => {
+])('a wall clock that jumps %s', (_, jumpMs) => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => {
     expect(vi.getTimerCount()).toBe(0)
@@ -34,7 +34,7 @@ describe.each([
   const jump = () => vi.setSystemTime(Date.now() + jumpMs)
   const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
 
-  it('moves no time limit, of a layer or of a call', async () => {
+  it('shifts no time limit of a layer or a call', async () => {
     const calls = [
       watch(stack(() => never(), timeout({ ms: 1_000 }))()),
       watch(stack(() => never())(undefined, { timeoutMs: 1_000 })),
@@ -48,7 +48,7 @@ describe.each([
     expect(calls.map(({ error }) => isStackError(error, 'TIMEOUT'))).toEqual([true, true, true])
   })
 
-  it('moves neither the silence of a stream nor the time its reader has', async () => {
+  it('shifts neither the silence limit of a stream nor the time limit of its reader', async () => {
     const silent = stack(
       () => chunkSource(['a'], { stall: true }),
       timeout({ ms: 600_000, idleMs: 1_000 }),
@@ -97,7 +97,7 @@ describe.each([
     await ask.close()
   })
 
-  it("leaves a limit's rate and a pool's pause as they are", async () => {
+  it('leaves the rate of a limit and the pause of a pool unchanged', async () => {
     const begun: number[] = []
     const ask = stack(
       async () => void begun.push(performance.now()),
@@ -131,7 +131,7 @@ describe.each([
     await members.close()
   })
 
-  it('lengthens and shortens no backoff and no wait that was asked for', async () => {
+  it('neither lengthens nor shortens a backoff or a requested wait', async () => {
     const at: number[] = []
     const failing = (error: Error) => async () => {
       at.push(performance.now())
@@ -172,7 +172,7 @@ describe.each([
     expect(calls).toBe(2)
   })
 
-  it('leaves the budget of retries and a batch that fills as they are', async () => {
+  it('leaves the retry budget and a filling batch unchanged', async () => {
     const ask = stack(
       async () => Promise.reject(new Error('down')),
       retry({ retries: 1, minDelayMs: 0, budget: { ratio: 0, floor: 2, windowMs: 10_000 } }),
@@ -208,7 +208,7 @@ const block = (ms: number) => {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('an event loop that was blocked', () => {
-  it('runs each attempt once that was due meanwhile', async () => {
+  it('runs each overdue attempt once', async () => {
     const asked = new Map<number, number>()
     const ask = stack(
       async (n: number) => {
@@ -280,7 +280,7 @@ describe('an event loop that was blocked', () => {
     await ask.close({ timeoutMs: 0 })
   })
 
-  it('takes no stream for silent whose chunks came meanwhile within the process', async () => {
+  it('does not treat a stream as silent when its chunks came meanwhile within the process', async () => {
     const source = chunkSource(
       Array.from({ length: 12 }, (_, i) => i),
       { delayMs: 10 },

@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => local.close())
 
 describe('two copies of the library', () => {
-  it('are two, or these tests would show nothing', () => {
+  it('are distinct, which these tests rely on', () => {
     expect(theirs.stack).not.toBe(stack)
     expect(theirs.StackError).not.toBe(ours.StackError)
   })
@@ -59,7 +59,7 @@ describe('two copies of the library', () => {
     await second.close()
   })
 
-  it('take one listener of a signal', async () => {
+  it('share one listener on a signal', async () => {
     const { signal } = new AbortController()
     const never = () => new Promise<never>(() => {})
     const calls = [
@@ -87,7 +87,7 @@ describe('two copies of the library', () => {
     await blossom.close()
   })
 
-  it('nest, and pass a deadline and an end on', async () => {
+  it('nest, passing on deadlines and aborts', async () => {
     const inner = stack(() => new Promise<never>(() => {}))
     const outer = theirs.stack(inner, theirs.timeout({ ms: 20 }))
     expect(await failure(outer())).toMatchObject({ code: 'TIMEOUT' })

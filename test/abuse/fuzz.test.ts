@@ -139,7 +139,7 @@ describe('a stream', () => {
     maxLength: 8,
   })
 
-  it('gives its text to the character however its bytes are cut, and ends well', async () => {
+  it('gives its exact text and ends well, however its bytes are split', async () => {
     await fc.assert(
       fc.asyncProperty(words, places, async (texts, at) => {
         const { text, error } = await live(
@@ -154,7 +154,7 @@ describe('a stream', () => {
     )
   })
 
-  it('that is cut short gives a beginning of its text and never looks whole', async () => {
+  it('that is cut short gives the start of its text and never looks complete', async () => {
     await fc.assert(
       fc.asyncProperty(words, fc.nat(), places, fc.boolean(), async (texts, length, at, breaks) => {
         const whole = bytesOf(

@@ -220,7 +220,7 @@ describe.each(Object.keys(factories))('%s', (name) => {
 
   const required = name === 'timeout' ? { ms: 1 } : {}
 
-  it('has no option that these tests do not know', () => {
+  it('has no option that these tests miss', () => {
     const known = new Set(
       [...(numeric[name] ?? []), ...(others[name] ?? []), 'name'].map(
         (one) => one.split('.', 1)[0],
@@ -248,7 +248,7 @@ describe.each(Object.keys(factories))('%s', (name) => {
   }
 
   for (const option of others[name] ?? []) {
-    it(`refuses what cannot be read as ${option}`, () => {
+    it(`refuses an unreadable value as ${option}`, () => {
       for (const value of [revoked(), unreadable()]) {
         expect(refusal(() => make({ [option]: value })).message).toContain(
           `option "${option}" must `,
@@ -276,7 +276,7 @@ describe.each(Object.keys(factories))('%s', (name) => {
     },
   )
 
-  it('works, or says which of its options is wrong, whatever it is given', () => {
+  it('works or names the wrong option, whatever it is given', () => {
     const names = [...optionsOf(name), 'nonsense', '__proto__']
     const odd = oddly(() => 1, class {}, Object.freeze({}), new Map([['a', 1]]), /x/)
     const value = fc.oneof(
@@ -314,8 +314,8 @@ describe.each(Object.keys(factories))('%s', (name) => {
   })
 })
 
-describe('what is made', () => {
-  it('keeps the options it was given, whatever becomes of the object', async () => {
+describe('a created object', () => {
+  it('keeps its original options when the options object changes later', async () => {
     const budget = { ratio: 0, floor: 0, windowMs: 10_000 }
     const options = { retries: 1, minDelayMs: 0, budget }
     let calls = 0
@@ -342,7 +342,7 @@ describe('what is made', () => {
     }
   })
 
-  it('refuses headers that would be passed over: a Headers, a Map, an instance', () => {
+  it('refuses headers that would be ignored: a Headers, a Map, an instance', () => {
     class Tags {
       get tag() {
         return 'x'
@@ -363,7 +363,7 @@ describe('what is made', () => {
     ).not.toThrow()
   })
 
-  it('refuses a store that is frozen: Keyv writes on it', () => {
+  it('refuses a frozen store, because Keyv writes to it', () => {
     expect(refusal(() => factories.cache!({ store: Object.freeze(new Map()) })).message).toContain(
       'option "store" must be',
     )
@@ -376,7 +376,7 @@ describe('the options of a call', () => {
   const blossom = createBlossom({ baseURL: 'http://127.0.0.1:9' })
 
   it.each(['timeoutMs', 'deadline', 'priority'])(
-    'refuse what is no number as %s',
+    'refuse anything but a number as %s',
     async (option) => {
       for (const [what, value] of notNumbers) {
         // A deadline may be far away on either side.
@@ -392,14 +392,14 @@ describe('the options of a call', () => {
   )
 
   it.each(['signal', 'tenant', 'cache', 'meta'])(
-    'refuse what cannot be read as %s',
+    'refuse an unreadable value as %s',
     async (option) => {
       for (const value of [revoked(), unreadable(), Symbol('s'), 5n])
         expect(isStackError(await failure(call({ [option]: value })), 'VALIDATION')).toBe(true)
     },
   )
 
-  it('refuse what cannot be read as a whole', async () => {
+  it('refuse an options object that cannot be read', async () => {
     for (const options of [revoked(), unreadable()]) {
       expect(isStackError(await failure(call(options)), 'VALIDATION')).toBe(true)
       expect(isStackError(await failure(blossom.text.generate('x', options)), 'VALIDATION')).toBe(

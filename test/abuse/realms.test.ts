@@ -36,14 +36,14 @@ async function attemptsFor(error: unknown): Promise<number> {
   return calls
 }
 
-describe('what comes from another realm', () => {
-  it('is not ours, or these tests would show nothing', () => {
+describe('a value from another realm', () => {
+  it('is not an instance of our own classes, which these tests rely on', () => {
     expect(foreign('new TypeError("x")')).not.toBeInstanceOf(Error)
     expect(foreign('{}')).not.toBeInstanceOf(Object)
     expect(foreign('new Map()')).not.toBeInstanceOf(Map)
   })
 
-  it('is repeated as the same error of ours is', async () => {
+  it('is retried like the same error from our realm', async () => {
     expect(await attemptsFor(foreign('new TypeError("x is not a function")'))).toBe(1)
     expect(await attemptsFor(foreign('new TypeError("fetch failed")'))).toBe(3)
     expect(await attemptsFor(foreign('new Error("x")'))).toBe(3)
@@ -53,7 +53,7 @@ describe('what comes from another realm', () => {
     expect(await attemptsFor(new DOMException('x', 'AbortError'))).toBe(1)
   })
 
-  it('is no yes when it is the promise of a callback', async () => {
+  it('does not count as true when it is a promise from a callback', async () => {
     let calls = 0
     const warnings = catchWarnings()
     const work = async () => {
@@ -73,7 +73,7 @@ describe('what comes from another realm', () => {
     expect(ask.stats().cache).toMatchObject({ hits: 1, unkeyed: 0 })
   })
 
-  it('is frozen as an answer, through and through, and bytes in it are copied', async () => {
+  it('is deeply frozen as an answer, with its bytes copied', async () => {
     const answer = foreign('{ list: [{ n: 1 }], bytes: new Uint8Array([1, 2]) }')
     const ask = stack(async (_: string) => answer, cache(), dedupe())
     const [first, second] = await Promise.all([ask('q'), ask('q')])
@@ -92,13 +92,13 @@ describe('what comes from another realm', () => {
     expect(await ask('q')).toEqual({ n: 1, bytes: Buffer.from([7]) })
   })
 
-  it('is a map for notes', async () => {
+  it('is accepted as a map for notes', async () => {
     const meta = foreign('new Map()')
     expect(await stack(async () => 1, retry())(undefined, { meta })).toBe(1)
     expect(meta.get('timeline')).toHaveLength(4)
   })
 
-  it('is no bag of options when it is a signal', async () => {
+  it('is not taken for options when it is a signal', async () => {
     const like = { aborted: false, addEventListener() {}, removeEventListener() {} }
     expect(await failure(stack(async () => 1)(undefined, like as never))).toMatchObject({
       code: 'VALIDATION',
@@ -111,7 +111,7 @@ describe('what comes from another realm', () => {
     expect(await new Response(toWebStream(bytes())).text()).toBe('hi')
   })
 
-  it('fails a Node stream as the very error', async () => {
+  it('fails a Node stream with the same error object', async () => {
     const error = foreign('new Error("broke")')
     async function* broken() {
       yield 'a'
@@ -121,7 +121,7 @@ describe('what comes from another realm', () => {
     expect(await once(readable, 'error').catch((thrown) => [thrown])).toEqual([error])
   })
 
-  it('is a step and a fault of a test', async () => {
+  it('is accepted as a step and a fault in tests', async () => {
     const error = foreign('new Error("step")')
     expect(await failure(stack(scripted([error]))('x'))).toBe(error)
     const spoilt = stack(async () => 1, chaos({ failRate: 1, error }))

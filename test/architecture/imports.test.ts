@@ -57,7 +57,7 @@ describe('src', () => {
     )
   })
 
-  it('imports what each part may', () => {
+  it('imports in each part only what its rule allows', () => {
     const wrong = modules.flatMap(({ path, imports }) => {
       const part = partOf(path)
       const { parts, packages } = MAY[part] ?? { parts: [], packages: [] }
@@ -75,7 +75,7 @@ describe('src', () => {
     expect(wrong).toEqual([])
   })
 
-  it('names a built-in module with node: in front', () => {
+  it('imports built-in modules with the node: prefix', () => {
     const bare = modules.flatMap(({ path, imports }) =>
       imports.filter(({ of }) => builtinModules.includes(of)).map(({ of }) => `${path}: ${of}`),
     )
@@ -101,7 +101,7 @@ describe('src', () => {
     expect(loaded).toContain('src/layers/retry/index.ts')
   })
 
-  it('loads OpenTelemetry only where it is asked for: of its package there are types alone', () => {
+  it('loads OpenTelemetry only on request, and imports only types from its package', () => {
     const loaded = modules.flatMap(({ path, imports }) =>
       imports
         .filter(({ of, isType }) => of.startsWith('@opentelemetry/') && !isType)
@@ -110,7 +110,7 @@ describe('src', () => {
     expect(loaded).toEqual([])
   })
 
-  it('imports nothing in a circle', () => {
+  it('has no circular imports', () => {
     expect(cyclesIn(modules, { types: false })).toEqual([])
     // Types that speak of each other: a request's record holds its fault, which looks at records.
     const testing = ['faults', 'options', 'record'].map(
@@ -141,13 +141,13 @@ describe('layers', () => {
   const importersOf = (path: string) =>
     files.filter(({ imports }) => imports.some(({ of }) => of === path)).map((file) => file.path)
 
-  it('are found, and nothing else is', () => {
+  it('are found, and only they are', () => {
     expect(layers.size).toBeGreaterThanOrEqual(8)
     const others = files.filter(({ path }) => !layers.has(layerOf(path))).map(({ path }) => path)
     expect(others).toEqual(SHARED)
   })
 
-  it('do not know each other', () => {
+  it('do not import each other', () => {
     const known = files.flatMap(({ path, imports }) =>
       imports
         .filter(({ of }) => partOf(of) === 'layers' && !isShared(of))

@@ -97,7 +97,7 @@ describe('node --import tsx examples/batch.ts', () => {
     await upstream.waitFor(({ active }) => active === 0)
   })
 
-  it('tells what failed beside its prompt and asks that alone again', async () => {
+  it('shows each failure next to its prompt and retries only those', async () => {
     const upstream = await upstreamFor()
     const folder = makeFolder()
     upstream.fault({ status: 400, match: ({ rawBody }) => rawBody.includes('Prompt 7.') })

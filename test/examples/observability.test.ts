@@ -168,7 +168,7 @@ describe('examples/observability', () => {
     expect(wrong).toEqual([])
   })
 
-  it('names codes of errors that there are', () => {
+  it('names only error codes that exist', () => {
     const errors = readFileSync(join(folder, '../../src/core/errors.ts'), 'utf8')
     const codes = queries
       .flatMap(({ expr }) => selectorsIn(expr))
@@ -190,7 +190,7 @@ describe('examples/observability', () => {
     expect(lost).toEqual([])
   })
 
-  it('has panels that do not lie on each other, with an id each', () => {
+  it('has panels with unique ids that do not overlap', () => {
     const { panels } = dashboard
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
     const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>
@@ -200,7 +200,7 @@ describe('examples/observability', () => {
     expect(panels.every(({ gridPos: { x, w } }) => x + w <= 24)).toBe(true)
   })
 
-  it('mounts the files that there are, and switches the metrics on', () => {
+  it('mounts files that exist, and enables the metrics', () => {
     const compose = read('compose.yaml')
     const mounted = [...compose.matchAll(/- \.\/([\w./-]+):/g)].map(([, name]) => name!)
     expect(mounted).toHaveLength(5)
@@ -213,7 +213,7 @@ describe('examples/observability', () => {
   })
 
   const hasPromtool = spawnSync('promtool', ['--version']).status === 0
-  it.skipIf(!hasPromtool)('has rules and settings that promtool takes', () => {
+  it.skipIf(!hasPromtool)('has rules and settings that promtool accepts', () => {
     for (const args of [
       ['check', 'rules', 'alerts.yaml'],
       ['check', 'config', '--syntax-only', 'prometheus.yaml'],

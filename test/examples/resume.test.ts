@@ -97,7 +97,7 @@ describe('examples/resume', () => {
     expect(upstream.requests.map(({ outcome }) => outcome)).toEqual(['complete'])
   })
 
-  it('goes on with the message that the page has half of, and shows nothing twice', async () => {
+  it('continues a half-received message and shows nothing twice', async () => {
     const [a, b] = [await open(), await open()]
     const { chat, handedOver } = await halfRead(a)
     expect(chat.texts[1]?.length).toBeLessThan(TEXT.length)
@@ -107,7 +107,7 @@ describe('examples/resume', () => {
     await handedOver
   })
 
-  it('has nothing to resume where nothing was asked, or what was asked is gone', async () => {
+  it('has nothing to resume when nothing was asked or the stream is gone', async () => {
     const site = await open()
     for (const [chat, stream] of [
       ['new', undefined],
@@ -122,7 +122,7 @@ describe('examples/resume', () => {
     }
   })
 
-  it('stops a chat upstream that nobody reads any more', async () => {
+  it('stops a chat upstream when nobody reads it any more', async () => {
     const site = await open()
     upstream.fault({ stallAfterChunks: 3 })
     const chat = new Chat('c1', site)

@@ -225,7 +225,7 @@ const byHand = (method: 'isolate' | 'reset') =>
 
 describe('breaker', () => {
   it(
-    'has the states and the statistics of its reference after every command',
+    'matches the states and statistics of its reference model after every command',
     async () => {
       const endings = fc.constantFrom<Ending>(
         'ok',

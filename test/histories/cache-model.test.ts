@@ -189,7 +189,7 @@ const tick = (ms: number) => command<Model, Real>(`tick(${ms})`, () => clock.pas
 
 describe('cache', () => {
   it(
-    'gives, keeps and forgets what its reference does after every command',
+    'serves, keeps and forgets the same entries as its reference model after every command',
     async () => {
       const call = fc
         .tuple(

@@ -85,7 +85,7 @@ interface Stats {
   readonly pool: { active: number }
 }
 
-it('stops upstream within 500 ms and frees every slot, whoever leaves whenever, over HTTP/1 and HTTP/2', async () => {
+it('upstream stops within 500 ms and every slot is freed whenever any reader leaves, over HTTP/1 and HTTP/2', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(client, { minLength: 1, maxLength: 8 }), async (clients) => {
       const statuses = await Promise.all(clients.map(play))

@@ -205,7 +205,7 @@ const tick = (ms: number) =>
 
 describe('queue', () => {
   it(
-    'starts, refuses and counts as its reference does after every command',
+    'starts, refuses and counts calls like its reference model after every command',
     async () => {
       const between = (min: number, max: number) => fc.integer({ min, max })
       const enter = fc

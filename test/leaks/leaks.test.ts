@@ -64,7 +64,7 @@ describe('stack', () => {
 })
 
 describe('close', () => {
-  it('leaves no timer, socket, request or call, in the middle of whatever it comes', async () => {
+  it('leaves no timer, socket, request or call, whatever it interrupts', async () => {
     const { code, out, said } = await run('resources.ts')
     expect(said).toBe('')
     expect(code).toBe(0)
@@ -85,7 +85,7 @@ describe('close', () => {
 })
 
 describe('a gateway that closes', () => {
-  it('leaves no timer, socket or text of streams that can be resumed, whatever their state', async () => {
+  it('leaves no timer, socket or text of resumable streams, whatever their state', async () => {
     const { code, out, said } = await run('streams.ts')
     expect(said).toBe('')
     expect(code).toBe(0)
@@ -110,7 +110,7 @@ describe('client', () => {
     await blossom.close()
   })
 
-  it('that is idle and was never closed lets its process end', async () => {
+  it('lets its process exit when it is idle and was never closed', async () => {
     await using upstream = await startLocalBlossom()
     await using faulty = await startLocalBlossom()
     faulty.fail(503)
@@ -123,7 +123,7 @@ describe('client', () => {
     })
   }, 120_000)
 
-  it('keeps the heap where it is over 20 rounds of 300 calls that mostly fail', async () => {
+  it('does not grow the heap over 20 rounds of 300 mostly failing calls', async () => {
     const { code, out, said } = await run('heap.ts')
     expect(said).toBe('')
     expect(code).toBe(0)

@@ -82,22 +82,25 @@ describe('adaptive concurrency after the capacity has changed', () => {
     ['refuses', 60, 5],
     ['queues', 10, 40],
     ['queues', 60, 10],
-  ] as const)('of one that %s from %i to %i uses it within 85 s', async (excess, before, after) => {
-    const { upstream, pass, busy, stop, limit } = simulate({
-      capacity: before,
-      excess,
-      retryAfter: 1_000,
-    })
-    await pass(120)
-    upstream.resize(after)
-    upstream.requestsUntilBusy = undefined
-    await pass(85)
-    expect(upstream.requestsUntilBusy).toBeDefined()
-    await pass(20)
-    expect(busy(205, 225)).toBeGreaterThan(0.7)
-    if (excess === 'refuses') expect(limit()).toBeLessThanOrEqual(2 * after)
-    await stop()
-  })
+  ] as const)(
+    'of an upstream that %s from %i to %i uses it within 85 s',
+    async (excess, before, after) => {
+      const { upstream, pass, busy, stop, limit } = simulate({
+        capacity: before,
+        excess,
+        retryAfter: 1_000,
+      })
+      await pass(120)
+      upstream.resize(after)
+      upstream.requestsUntilBusy = undefined
+      await pass(85)
+      expect(upstream.requestsUntilBusy).toBeDefined()
+      await pass(20)
+      expect(busy(205, 225)).toBeGreaterThan(0.7)
+      if (excess === 'refuses') expect(limit()).toBeLessThanOrEqual(2 * after)
+      await stop()
+    },
+  )
 })
 
 describe('adaptive concurrency before an account that runs one call at a time', () => {

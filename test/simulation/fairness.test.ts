@@ -52,7 +52,7 @@ describe('tenants', () => {
     [20, 5],
     [50, 20],
   ])(
-    'of whom there are %i let a newcomer begin within as many ends, with %i slots',
+    '(%i of them, %i slots) let a newcomer start before more calls end than there are tenants',
     async (n, concurrency) => {
       const { ask, upstream, callers, stop } = simulate(concurrency)
       callers('deep').keep(500)
@@ -75,7 +75,7 @@ describe('tenants', () => {
     60_000,
   )
 
-  it('have the same service, however much they ask for at once and however long their answers are', async () => {
+  it('are served equally, however many calls they make at once and however long their answers are', async () => {
     const { callers, random, stats, stop } = simulate(10)
     const served = new Map<string, number>()
     const asking = (tenant: string, mean: number, depth: number) => {
@@ -102,7 +102,7 @@ describe('tenants', () => {
     await stop()
   }, 60_000)
 
-  it('have shares by weight, to a tenth', async () => {
+  it('get shares by weight, within a tenth', async () => {
     const weights = { gold: 4, silver: 2, plain: 1, half: 0.5 }
     const { callers, stop } = simulate(8, { weights })
     const made = Object.keys(weights).map((tenant) => callers(tenant).keep(100))
@@ -129,7 +129,7 @@ describe('tenants', () => {
     await stop()
   }, 60_000)
 
-  it('cannot fill a room: others are let in, and the one with most makes place', async () => {
+  it('cannot fill a queue alone: the one with the most waiting calls makes room for others', async () => {
     const { callers, stats, stop } = simulate(4, { maxWaiting: 50 })
     const flood = callers('flood').keep(400)
     await clock.advance(5_000)

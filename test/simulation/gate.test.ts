@@ -26,7 +26,7 @@ describe('a queue with more slots than upstream takes', () => {
     [1, 5, 1_000],
     [1, 5, undefined],
   ])(
-    'asks again once a pause, and not all the time: %i at once, %i slots, Retry-After %s',
+    'asks again once per pause instead of constantly: %i at once, %i slots, Retry-After %s',
     async (capacity, concurrency, retryAfter) => {
       const upstream = upstreamOf(capacity, 2_000, retryAfter)
       const callers = new Callers(stack(upstream.answer, queue({ concurrency }))).keep(100)

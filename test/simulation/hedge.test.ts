@@ -50,7 +50,7 @@ describe('hedge() before an upstream of which one call in fifty takes ten times 
     },
   )
 
-  it('cannot halve it where usual times have a long tail of their own, but shortens it', async () => {
+  it('shortens the tail, but cannot halve it, where usual times have a long tail themselves', async () => {
     const distribution = withTail(exponential, 0.02, 10)
     const { ratio, extra } = await compare({ distribution, perSecond: 20 })
     expect(ratio(0.99)).toBeLessThanOrEqual(0.75)

@@ -54,7 +54,7 @@ describe('rateLimit()', () => {
     expect(rejected).toBeGreaterThan(10 * SCHEDULES)
   }, 120_000)
 
-  it('takes nothing for a call that it refuses', async () => {
+  it('charges nothing for a call it refuses', async () => {
     let rejected = 0
     for (let seed = 0; seed < 200; seed++) {
       const schedule = scheduleOf(seed)

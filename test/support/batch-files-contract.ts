@@ -57,7 +57,7 @@ export function filesContract(makes: () => MakeBatches): void {
     expect(await text(files.read(file.id))).toBe('')
   })
 
-  it('keeps an empty file, and nothing of one whose pieces fail', async () => {
+  it('keeps an empty file, and discards a file whose upload fails', async () => {
     const { files } = jobsOf()
     await files.put({ id: 'empty', owner: '' }, pieces(), termsOf(''))
     expect(await files.get('empty')).toMatchObject({ bytes: 0 })
@@ -72,7 +72,7 @@ export function filesContract(makes: () => MakeBatches): void {
     expect(await files.get('half')).toBeUndefined()
   })
 
-  it('forgets a file when its time has come', async () => {
+  it('forgets a file when it expires', async () => {
     const { files } = jobsOf()
     await files.put({ id: 'short', owner: 'a' }, pieces('x'), termsOf('', 50))
     await expect.poll(() => files.get('short'), { timeout: 20_000 }).toBeUndefined()

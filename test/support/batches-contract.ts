@@ -67,7 +67,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect(batches.stats()).toMatchObject({ created: 1, workers: 1, completed: 4, failed: 2 })
   })
 
-  it('calls the endpoint behind everybody else, for the tenant', async () => {
+  it('calls the endpoint at the lowest priority, for the tenant', async () => {
     const asked: unknown[] = []
     const batches = make({
       request: async (request, options) => {
@@ -88,7 +88,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     ])
   })
 
-  it('takes the same id and items once, and refuses other items under it', async () => {
+  it('accepts the same id and items once, and refuses other items under that id', async () => {
     const batches = make(clientOf(echo))
     const options = { id: 'mine: {x} /..', customIds: ['a', '__proto__', '🌸:1'] }
     expect(await batches.create(numbered(3), options)).toEqual({ id: options.id })
@@ -111,7 +111,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect((await batches.status(options.id)).requestCounts.completed).toBe(3)
   })
 
-  it('takes two of one id at the same moment once', async () => {
+  it('creates one batch when the same id is submitted twice at once', async () => {
     const calls: unknown[] = []
     const batches = make(clientOf((body) => calls.push(body)))
     const twice = () => batches.create(numbered(4), { id: 'twice' })
@@ -157,7 +157,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect((await batches.status(id)).requestCounts.total).toBe(2)
   })
 
-  it('reads items as they come, and runs as many lines at once as it may', async () => {
+  it('reads items as they arrive, and runs as many lines at once as allowed', async () => {
     let running = 0
     let most = 0
     const batches = make(
@@ -194,7 +194,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect(order.lastIndexOf('small')).toBeLessThan(150)
   })
 
-  it('stops what has not begun when it is cancelled, and lets the others finish', async () => {
+  it('skips lines that have not begun when it is cancelled, and lets the others finish', async () => {
     const finish: (() => void)[] = []
     const batches = make(
       clientOf(async () => {
@@ -233,7 +233,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect(await failure(batches.cancel('unknown'))).toMatchObject({ code: 'NOT_FOUND' })
   })
 
-  it('expires what has not begun in time', async () => {
+  it('expires lines that have not begun in time', async () => {
     const asked: unknown[] = []
     const batches = make(
       clientOf((body) => asked.push(body)),
@@ -268,7 +268,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect(batches.stats()).toMatchObject({ postponed: 1, completed: 1, failed: 0 })
   })
 
-  it('puts back what runs when the worker is closed at once, as often as it is', async () => {
+  it('puts running lines back each time the worker is closed at once', async () => {
     const signals: AbortSignal[] = []
     let isDone = false
     const batches = make(
@@ -295,7 +295,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect(results.map(({ ok }) => ok)).toEqual([true, true])
   })
 
-  it('waits for what runs when the worker is closed', async () => {
+  it('waits for running lines when the worker is closed', async () => {
     let finish = (_: unknown): void => {}
     const batches = make(
       clientOf(
@@ -316,7 +316,7 @@ export function batchesContract(makes: () => MakeBatches): void {
     expect(batches.stats()).toMatchObject({ workers: 0, running: 0 })
   })
 
-  it('ends the wait for results with the signal, and refuses what it does not know', async () => {
+  it('stops waiting for results when the signal aborts, and refuses unknown ids', async () => {
     const batches = make(clientOf(echo))
     const { id } = await batches.create(numbered(1))
     const leaving = new AbortController()

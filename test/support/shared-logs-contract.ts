@@ -131,7 +131,7 @@ export function sharedLogsContract(
     )
 
     it(
-      'begins anew what has ended, and what was abandoned',
+      'starts a new log after one has ended or was abandoned',
       run(async ({ a, b }) => {
         const key = newKey()
         const first = await writerOf(a, key)
@@ -206,7 +206,7 @@ export function sharedLogsContract(
     )
 
     it(
-      'waits for what comes, and stays pending after leave()',
+      'waits for new entries, and stays pending after leave()',
       run(async ({ a, b }) => {
         const key = newKey()
         const writer = await writerOf(a, key)
@@ -290,7 +290,7 @@ export function sharedLogsContract(
     )
 
     it(
-      'hears how many read elsewhere',
+      'learns how many readers there are elsewhere',
       run(async ({ a, b }) => {
         const key = newKey()
         const heard = watchOf(await writerOf(a, key))
@@ -328,7 +328,7 @@ export function sharedLogsContract(
 
   describe('stop', () => {
     it(
-      'asks the writer, whoever it is, and tells whether there is such a log',
+      'asks the writer, whoever it is, and reports whether the log exists',
       run(async ({ a, b }) => {
         const key = newKey()
         expect(await b.stop(key)).toBe(false)
@@ -347,7 +347,7 @@ export function sharedLogsContract(
 
   describe('a log', () => {
     it(
-      'can be read for its time after its end, and then there is none',
+      'stays readable for a while after its end, and is then gone',
       run(async ({ a, b }) => {
         const key = newKey()
         const writer = await writerOf(a, key, { keepMs: 300 })
@@ -378,7 +378,7 @@ export function sharedLogsContract(
     )
 
     it(
-      'that is full and closed lets nobody in, and serves those who read it already',
+      'that is full and closed admits no new readers, but serves existing ones',
       run(async ({ a, b }) => {
         const key = newKey()
         const options = { maxEntries: 5, whenFull: 'close' } as const

@@ -138,7 +138,7 @@ describe('/live in Chromium', () => {
     return result.value as string[]
   }
 
-  it('refuses a wrong token, and shows the stack as it is composed to who has the right one', async () => {
+  it('refuses a wrong token, and shows the composition of the stack with the right one', async () => {
     const { page, complaints, requested } = await opened()
     await page.goto(`${origin}/ai/live`)
     await page.getByLabel('Admin token').fill('a wrong one')
@@ -240,7 +240,7 @@ describe('/live in Chromium', () => {
     await page.locator('#processes', { hasText: 'connected' }).waitFor({ timeout: 60_000 })
   })
 
-  it('is worked by keyboard, and pauses while it is hidden', async () => {
+  it('can be used by keyboard, and pauses while it is hidden', async () => {
     const { page } = await opened()
     await signIn(page)
     await page.keyboard.press('Tab')

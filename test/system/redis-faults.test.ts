@@ -231,7 +231,7 @@ describe('wrong data in Redis', () => {
     ['a counter', async (key) => [await client.del(key), await client.incr(key)]],
   ]
 
-  it.each(spoilings)('costs a miss and is put right: %s', async (_, spoil) => {
+  it.each(spoilings)('costs a miss and is repaired: %s', async (_, spoil) => {
     const { handler, call } = cached(5_000)
     await call('q')
     await expect.poll(async () => (await client.keys('*')).length).toBe(1)
@@ -262,7 +262,7 @@ describe('wrong data in Redis', () => {
     expect(handler.stats().cache.hits).toBe(0)
   })
 
-  it('is not brought back by what Redis forgets: an entry lives as long as it may and no longer', async () => {
+  it('does not return when Redis evicts keys: an entry never outlives its time', async () => {
     const { call } = cached(5_000)
     await call('q')
     await expect.poll(async () => (await client.keys('*')).length).toBe(1)

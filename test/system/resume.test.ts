@@ -106,7 +106,7 @@ describe('the page of examples/resume in Chromium', () => {
     await page.close()
   })
 
-  it('goes on where it was when it is reloaded', async () => {
+  it('continues where it stopped when it is reloaded', async () => {
     const a = await open(0)
     const { page, requested } = await opened(a)
     await ask(page)
@@ -119,7 +119,7 @@ describe('the page of examples/resume in Chromium', () => {
     await page.close()
   })
 
-  it('shows what was written, and that its server is lost, when that was killed', async () => {
+  it('shows what was written and reports the lost server when that server is killed', async () => {
     const [a] = [await open(0), await open(1)]
     const { page } = await opened(a as Member)
     await ask(page)

@@ -14,7 +14,7 @@ describe('the page that compares with other libraries', () => {
     120_000,
   )
 
-  it('has no place that nothing fills', () => {
+  it('has no placeholder left unfilled', () => {
     const places = [...page.matchAll(/<!-- simulated: (\w+) -->/g)].map(([, name]) => name)
     expect(places).toEqual(Object.keys(parts))
   })

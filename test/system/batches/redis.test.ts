@@ -43,7 +43,7 @@ describe('in Redis', () => {
   batchesContract(() => make)
   filesContract(() => make)
 
-  it('runs lines in any process, and shows all of them how far a batch is', async () => {
+  it('runs lines in any process, and shows the progress of a batch to all processes', async () => {
     const asked: string[] = []
     const process = (name: string) => make(clientOf(() => void asked.push(name)))
     const [server, one, two] = [process('server'), process('one'), process('two')]
@@ -57,7 +57,7 @@ describe('in Redis', () => {
     expect(asked).toHaveLength(300)
   })
 
-  it('leaves nothing of a batch in Redis for good', async () => {
+  it('lets all data of a batch in Redis expire', async () => {
     const batches = make(clientOf(echo), { keepMs: 5_000 })
     const { id } = await batches.create(numbered(3))
     batches.worker()

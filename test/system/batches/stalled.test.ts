@@ -42,7 +42,7 @@ async function dieInACall(): Promise<unknown> {
   return n
 }
 
-it('a line runs once more when its worker has died, and is lost when that one dies, too', async () => {
+it('a line runs once more when its worker dies, and is lost when the second worker dies too', async () => {
   const { id } = await batches.create(numbered(1))
   expect(await dieInACall()).toBe(0)
   expect(await dieInACall()).toBe(0)
@@ -64,7 +64,7 @@ it('a line whose worker has died is answered by the next one', async () => {
   expect((await all(batches.results(id))).map(({ ok }) => ok)).toEqual([true, true, true])
 })
 
-it('what a Redis has forgotten of the jobs is lined up again', async () => {
+it('jobs that Redis has lost are queued again', async () => {
   const { id } = await batches.create(numbered(30))
   const { createClient } = await import('redis')
   const client = createClient({ url: redis.url })

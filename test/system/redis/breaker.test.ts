@@ -70,7 +70,7 @@ describe('a circuit that several processes share', () => {
     for (const { ask } of all) expect(await ask(MODEL)).toBe('answer')
   })
 
-  it('is told as heard elsewhere, by the first call that meets it', async () => {
+  it('is reported as opened elsewhere by the first call that meets it', async () => {
     const [one, two] = await joinAll(2)
     await two!.ask(MODEL)
     const events: StackEvent[] = []
@@ -82,7 +82,7 @@ describe('a circuit that several processes share', () => {
     stop()
   })
 
-  it('asks Redis nothing while it is closed, and what is known of open ones once', async () => {
+  it('sends nothing to Redis while it is closed, and asks once which circuits are open', async () => {
     await redis.client.configResetStat()
     const one = await join({ minimumCalls: 10 })
     for (let i = 0; i < 200; i++)
@@ -114,7 +114,7 @@ describe('a circuit that several processes share', () => {
     expect(await three.ask(MODEL)).toBe('answer')
   })
 
-  it('leaves nothing in Redis for good, and no key of a caller', async () => {
+  it('lets everything in Redis expire, and stores no key of a caller', async () => {
     const one = await join()
     await one.fail(MODEL.model)
     await eventually(() => redis.client.keys('*')).not.toEqual([])
@@ -132,7 +132,7 @@ describe('a circuit that several processes share', () => {
     await eventually(() => redis.client.keys('*')).toEqual([])
   })
 
-  it('gives the trial of a process that was killed to another one when its time is over', async () => {
+  it('passes the trial of a killed process to another one after its time limit', async () => {
     const [one, two] = await joinAll(2)
     await two!.ask(MODEL)
     await one!.fail(MODEL.model)
@@ -146,7 +146,7 @@ describe('a circuit that several processes share', () => {
     await eventually(() => two!.ask(MODEL).catch(() => 'refused'), { interval: 50 }).toBe('answer')
   })
 
-  it('believes no message that is none of ours', async () => {
+  it('ignores messages that are not from the library', async () => {
     const one = await join()
     await one.ask(MODEL)
     const { client } = redis
@@ -177,7 +177,7 @@ describe('a circuit that several processes share', () => {
 
 describe('a shared circuit whose Redis fails', () => {
   it.each(['killed', 'frozen'] as const)(
-    'decides alone with one that is %s, and says so of the trial',
+    'decides alone while Redis is %s, and says so for the trial',
     async (how) => {
       const [one, two] = await joinAll(2, { resetMs: 500 }, TIMEOUT_MS)
       await two!.ask(MODEL)
@@ -213,7 +213,7 @@ describe('a shared circuit whose Redis fails', () => {
     ).toBe('open')
   })
 
-  it('reads what was said while its connection was lost', async () => {
+  it('catches up on messages missed while its connection was lost', async () => {
     const [one, two] = await joinAll(2, { resetMs: 30_000 })
     for (const { ask } of [one!, two!]) await ask(MODEL)
     // Of all connections that listen, none is left.
@@ -222,7 +222,7 @@ describe('a shared circuit whose Redis fails', () => {
     await eventually(() => two!.layer.state(MODEL.model), { timeout: 15_000 }).toBe('open')
   })
 
-  it('forgets trials with a wiped one, and goes on', async () => {
+  it('forgets trials when Redis is wiped, and carries on', async () => {
     const [one, two] = await joinAll(2, { resetMs: 500 })
     await two!.ask(MODEL)
     await one!.fail(MODEL.model)

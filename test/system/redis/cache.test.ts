@@ -47,7 +47,7 @@ async function commands(): Promise<number> {
 }
 
 describe('a cache that several processes share', () => {
-  it('serves what another has stored, as it was', async () => {
+  it('serves unchanged what another process has stored', async () => {
     const [one, two] = [await join(), await join()]
     await one.handler('Hi')
     await stored(1)
@@ -60,7 +60,7 @@ describe('a cache that several processes share', () => {
     expect(two.handler.stats().cache).toMatchObject({ hits: 1, misses: 0, entries: 1 })
   })
 
-  it('asks Redis nothing for what is in memory, be it its own or fetched', async () => {
+  it('sends nothing to Redis for entries in memory, whether its own or fetched', async () => {
     const [one, two] = [await join(), await join()]
     await one.handler('Hi')
     await stored(1)
@@ -74,7 +74,7 @@ describe('a cache that several processes share', () => {
     expect(asked).toEqual(['Hi'])
   })
 
-  it('keeps the age that an entry has had elsewhere', async () => {
+  it('keeps the age an entry had in another process', async () => {
     const { handler } = await join()
     await handler('Hi')
     await stored(1)
@@ -112,7 +112,7 @@ describe('a cache that several processes share', () => {
     await upstream.close()
   })
 
-  it('forgets in all processes what one deletes or clears, and nothing else', async () => {
+  it('forgets in all processes only what one of them deletes or clears', async () => {
     await redis.client.set('of another application', '1')
     const [one, two] = [await join(), await join()]
     for (const request of ['a', 'b']) {
@@ -157,7 +157,7 @@ describe('a cache that several processes share', () => {
     await stored(0)
   })
 
-  it('tells apart functions of different names, and wants one', async () => {
+  it('keeps functions with different names apart, and requires a name', async () => {
     const { shared } = await join()
     const of = (name: string) =>
       stack(

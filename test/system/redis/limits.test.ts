@@ -65,7 +65,7 @@ describe('a limit that several processes share', () => {
     expect(all).toBeGreaterThanOrEqual(100 - 3 * 5)
   })
 
-  it('asks Redis once for what it then decides alone', async () => {
+  it('asks Redis once for a share, then decides alone', async () => {
     const process = await join({ requests: slow(1_000) })
     await process.handler(ONE)
     const { operations } = process.shared.stats()
@@ -100,7 +100,7 @@ describe('a limit that several processes share', () => {
     expect(await admitted(two, 120)).toBe(99)
   })
 
-  it('settles what a call has really taken', async () => {
+  it('settles the actual usage of a call', async () => {
     const limits = { tokens: slow(1_000), exact: true }
     const [one, two] = [await join(limits), await join(limits)]
     await one.handler({ input: 100, output: 100, allows: 700 })
@@ -108,7 +108,7 @@ describe('a limit that several processes share', () => {
     expect(await admitted(one, 1, { input: 20, allows: 0 })).toBe(0)
   })
 
-  it('holds a budget together, warns once, and refuses beyond it', async () => {
+  it('enforces a budget across processes, warns once, and refuses calls beyond it', async () => {
     const price = (_: string, { input }: TokenUsage) => input
     const limits = { cost: { limit: 10, per: 'day', price }, exact: true } as const
     const [one, two] = [await join(limits), await join(limits)]
@@ -124,7 +124,7 @@ describe('a limit that several processes share', () => {
     stop()
   })
 
-  it('leaves nothing in Redis for good, not for a call that is refused at once either', async () => {
+  it('lets everything in Redis expire, even for a call that is refused at once', async () => {
     const price = (_: string, { input }: TokenUsage) => input
     const cost = { limit: 10, per: 'day', price } as const
     const { handler } = await join({ cost, tokens: slow(100), by: 'tenant', exact: true })
@@ -172,7 +172,7 @@ describe('a shared limit whose Redis fails', () => {
     redis.server.thaw()
   })
 
-  it('forgets its levels with a wiped Redis, and goes on', async () => {
+  it('forgets its levels when Redis is wiped, and carries on', async () => {
     const process = await join({ requests: slow(10), exact: true })
     expect(await admitted(process, 20)).toBe(10)
     await redis.client.flushAll()

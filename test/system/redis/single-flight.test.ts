@@ -70,7 +70,7 @@ describe('single-flight over four processes', () => {
     expect(requests()).toBe(1)
   })
 
-  it('takes over from an owner that has stood still, who then writes nothing into the new answer', async () => {
+  it('takes over from a frozen owner, which then writes nothing into the new answer', async () => {
     const [one, two, three] = (await start(3)) as [Process, Process, Process]
     const first = one.ask('stream', 'What is the sea?')
     await upstream.waitFor(() => requests() === 1)
@@ -86,7 +86,7 @@ describe('single-flight over four processes', () => {
   })
 
   describe('whose owner is killed', () => {
-    it('before it is answered: another one makes the call', async () => {
+    it('before it is answered lets another process make the call', async () => {
       const [one, two] = (await start(2)) as [Process, Process]
       upstream.fault({ hang: true })
       one.ask('generate', 'What is the sea?')
@@ -97,7 +97,7 @@ describe('single-flight over four processes', () => {
       expect(requests()).toBe(2)
     })
 
-    it('after others have begun to read: their streams fail, and tell why', async () => {
+    it('after others have begun to read fails their streams with the reason', async () => {
       const [one, two] = (await start(2)) as [Process, Process]
       one.ask('stream', 'What is the sea? Tell it slowly.')
       await upstream.waitFor(() => requests() === 1)
@@ -157,7 +157,7 @@ describe('single-flight over processes', () => {
     expect(requests()).toBe(1)
   })
 
-  it('makes each its own call while Redis is frozen, and follows again afterwards', async () => {
+  it('lets each process make its own call while Redis is frozen, and shares calls again afterwards', async () => {
     const [one, two] = [await client(), await client()]
     redis.server.freeze()
     await Promise.all([one.text.generate('Hi'), two.text.generate('Hi')])
@@ -175,7 +175,7 @@ describe('single-flight over processes', () => {
       .toBe(1)
   })
 
-  it('asks one thing of Redis before the call, and nothing while it waits for upstream', async () => {
+  it('sends one command to Redis before the call, and none while it waits for upstream', async () => {
     const one = await client()
     const evals = async () => {
       const text = await redis.client.info('commandstats')
@@ -188,7 +188,7 @@ describe('single-flight over processes', () => {
     await expect.poll(evals).toBe(before + 2)
   })
 
-  it('leaves nothing in Redis that has no time to live, and no prompt or key', async () => {
+  it('gives everything in Redis a time to live, and stores no prompt or key', async () => {
     const [one, two] = [await client(), await client()]
     await Promise.all([
       one.text.stream('a very private prompt').then(textOf),

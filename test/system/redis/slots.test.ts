@@ -150,7 +150,7 @@ describe('slots that several processes share', () => {
     await endAll(all)
   })
 
-  it('are never more at once, and all come back, whatever calls come, end and leave', async () => {
+  it('never exceed their number and are all freed, whatever calls arrive, end and leave', async () => {
     const step = fc.record({
       after: fc.integer({ min: 0, max: 4 }),
       process: fc.integer({ min: 0, max: 2 }),
@@ -194,7 +194,7 @@ describe('slots that several processes share', () => {
     expect(shareds.map((shared) => shared.stats().alone)).toEqual([0, 0, 0])
   })
 
-  it('come back when the process that has them is killed, and not before', async () => {
+  it('are freed when the process that holds them is killed, and not before', async () => {
     const holder = spawn(
       process.execPath,
       [
@@ -224,7 +224,7 @@ describe('slots that several processes share', () => {
     shared.close()
   })
 
-  it('come back when a stack closes, at once', async () => {
+  it('are freed as soon as a stack closes', async () => {
     const [one, two] = await joinAll(2, { concurrency: 1 })
     one!.call(2)
     await eventually(() => one!.stats().running).toBe(1)
@@ -244,7 +244,7 @@ describe('slots that several processes share', () => {
     await eventually(slots).toBe(0)
   })
 
-  it('leave nothing in Redis for good', async () => {
+  it('leave only expiring data in Redis', async () => {
     const [one, two] = await joinAll(2, { concurrency: 1 })
     for (const { call } of [one!, two!]) call(2)
     await eventually(() => redis.client.keys('*:slots:*')).toHaveLength(3)
@@ -256,7 +256,7 @@ describe('slots that several processes share', () => {
 })
 
 describe('shared slots whose Redis fails', () => {
-  it('are divided by the processes while it is gone, and counted again when it is back', async () => {
+  it('are divided among the processes while Redis is gone, and shared again when it is back', async () => {
     const all = await joinAll(2, {}, TIMEOUT_MS)
     const [one, two] = all
     one!.call(1)
@@ -316,7 +316,7 @@ describe('shared slots whose Redis fails', () => {
     await eventually(slots).toBe(0)
   })
 
-  it('are known again soon when it was wiped', async () => {
+  it('are soon restored after Redis is wiped', async () => {
     const shared = shortLeases(redis.server.url, 1_500)
     const one = around(shared)
     await untilShared(one)

@@ -102,7 +102,7 @@ const knows = (server: StreamServer, id: string, text: string) =>
   resume(server, id).then((reading) => reading.until(text))
 
 describe('a stream of several servers with one Redis', () => {
-  it('is the same on another one, wherever it was cut', async () => {
+  it('is identical when resumed on another server, wherever it was cut', async () => {
     const [a, b] = [await open(), await open()]
     const { reading, stream, id } = await started(a)
     await stream.say('two')
@@ -121,7 +121,7 @@ describe('a stream of several servers with one Redis', () => {
     expect(upstream.streams).toHaveLength(1)
   })
 
-  it('goes on where it is read, when its own server is restarted in the middle of it', async () => {
+  it('continues on another server when its own is restarted midway', async () => {
     const [a, b] = [await open(), await open()]
     const { reading, stream, id } = await started(a)
     await knows(b, id, 'one')
@@ -135,7 +135,7 @@ describe('a stream of several servers with one Redis', () => {
     expect(await (await resume(b, id)).rest()).toBe(WHOLE)
   })
 
-  it('is sent as far as it was written, then an error, when its server was killed', async () => {
+  it('sends everything written so far, then an error, when its server is killed', async () => {
     const [a, b, c] = [await open(), await open(), await open()]
     const { reading, stream, id } = await started(a)
     await stream.say('two')
@@ -152,7 +152,7 @@ describe('a stream of several servers with one Redis', () => {
     for (const server of [b, c]) expect((await resume(server, id, 2)).status).toBe(204)
   })
 
-  it('stops when it is stopped elsewhere, and is gone everywhere', async () => {
+  it('stops on every server when it is stopped on another one', async () => {
     const [a, b, c] = [await open(), await open(), await open()]
     const { reading, stream, id } = await started(a)
     await knows(b, id, 'one')
@@ -165,7 +165,7 @@ describe('a stream of several servers with one Redis', () => {
     expect(await b.stop('f'.repeat(32))).toBe(404)
   })
 
-  it('goes on while it is read elsewhere, and for its time after that', async () => {
+  it('continues while it is read on another server, and stops some time after the last reader leaves', async () => {
     const [a, b] = [await open(1_000), await open()]
     const { reading, stream, id } = await started(a)
     const there = await knows(b, id, 'one')

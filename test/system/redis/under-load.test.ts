@@ -5,7 +5,7 @@ let service: Service | undefined
 
 afterEach(() => service?.remove())
 
-it('loses, doubles and mixes up nothing, and hangs nowhere, whatever happens to Redis', async () => {
+it('no call is lost, duplicated, mixed up or left hanging, whatever happens to Redis', async () => {
   service = await Service.start(4, 20)
   await throughTroubles(service, { first: 300, trouble: 1_500, back: 6_500 })
   // Everything is shared again, by itself.

@@ -67,7 +67,7 @@ async function half(total: number, done: number): Promise<string[]> {
 }
 
 describe('a directory', () => {
-  it('has what was done, and runs the rest, for the next process', async () => {
+  it('keeps finished results for the next process, which runs the rest', async () => {
     await half(10, 4)
     const asked: unknown[] = []
     const batches = start(
@@ -96,7 +96,7 @@ describe('a directory', () => {
     })
   })
 
-  it.each([1, 7, 30])('takes off a last line of which %i bytes are missing', async (missing) => {
+  it.each([1, 7, 30])('drops a last line that is missing %i bytes', async (missing) => {
     await half(8, 5)
     const path = logOf()
     const results = readFileSync(path, 'utf8').trimEnd().split('\n')
@@ -118,7 +118,7 @@ describe('a directory', () => {
       expect(() => JSON.parse(line)).not.toThrow()
   })
 
-  it('counts a result once that stands there twice, and leaves out what is no line', async () => {
+  it('counts a duplicated result once and skips malformed lines', async () => {
     await half(8, 5)
     const path = logOf()
     const result = readFileSync(path, 'utf8')
@@ -131,7 +131,7 @@ describe('a directory', () => {
     expect(await all(batches.results('half'))).toHaveLength(8)
   })
 
-  it('goes on with a cancellation, and knows one that was complete', async () => {
+  it('continues an unfinished cancellation and recognises a complete one', async () => {
     await half(600, 1)
     const path = logOf()
     appendFileSync(path, `${JSON.stringify({ close: 'cancelling', at: 5 })}\n`)
@@ -145,7 +145,7 @@ describe('a directory', () => {
     expect((await start().status('half')).status).toBe('cancelled')
   })
 
-  it('ends a batch whose last result was written down and its end was not', async () => {
+  it('ends a batch whose last result was written but whose end was not', async () => {
     await half(3, 3)
     const header = join(onlyFolder(), 'batch.json')
     const { ended, ...rest } = JSON.parse(readFileSync(header, 'utf8'))
@@ -162,7 +162,7 @@ describe('a directory', () => {
     expect(await all(batches.results('half'))).toHaveLength(3)
   })
 
-  it('gives up a line that was running at ten deaths', async () => {
+  it('gives up on a line that was running when the process died ten times', async () => {
     await half(3, 0)
     appendFileSync(logOf(), `${JSON.stringify({ begin: '1' })}\n`.repeat(10))
     const asked: unknown[] = []
@@ -179,7 +179,7 @@ describe('a directory', () => {
     })
   })
 
-  it('has nothing of what was not whole when the process died', async () => {
+  it('discards a batch or upload that was incomplete when the process died', async () => {
     await half(2, 0)
     const unfinished = join(directory, 'unfinished', 'half-uploaded')
     writeFileSync(unfinished, 'x')
@@ -189,7 +189,7 @@ describe('a directory', () => {
     expect(existsSync(unfinished)).toBe(false)
   })
 
-  it('forgets a batch, with its folder, when its time has come', async () => {
+  it('forgets a batch and its folder after keepMs', async () => {
     const batches = start(clientOf(echo), { keepMs: 1_000 })
     const { id } = await batches.create(numbered(1))
     batches.worker()
@@ -200,7 +200,7 @@ describe('a directory', () => {
     expect(readdirSync(join(directory, 'batches'))).toEqual([])
   })
 
-  it('rejects a batch that the disk does not take, and keeps an answer until it takes it', async () => {
+  it('rejects a batch that cannot be written to disk, and holds an answer until it can be', async () => {
     const batches = start(clientOf(() => ({ n: 1 })))
     await batches.create(numbered(1), { id: 'first' })
     const handle = await open(join(directory, 'x'), 'w')
@@ -233,7 +233,7 @@ describe('a directory', () => {
     expect(await all(start().results('first'))).toHaveLength(1)
   })
 
-  it('keeps prompts from other users of the machine', async () => {
+  it('hides prompts from other users of the machine', async () => {
     await half(2, 1)
     if (process.platform === 'win32') return
     for (const name of ['batch.json', 'lines.jsonl', 'log.jsonl'])
@@ -254,7 +254,7 @@ describe('the lock of a directory', () => {
     return undefined
   }
 
-  it('lets one have it at a time, and the next one when it is given back', async () => {
+  it('has one holder at a time, and passes to the next on release', async () => {
     const first = start()
     expect(inUse()).toContain(`the directory is in use by process ${process.pid}`)
     await first.close()
@@ -263,7 +263,7 @@ describe('the lock of a directory', () => {
     expect(lockOf()).toEqual(['lock-3'])
   })
 
-  it('is not kept by a process that was killed', { timeout: 60_000 }, async () => {
+  it('is released when its process is killed', { timeout: 60_000 }, async () => {
     const program = join(import.meta.dirname, '../../support/batch-process.ts')
     const child = fork(program, [directory, '1000'], { execArgv: ['--import', 'tsx'] })
     await once(child, 'message')
@@ -273,7 +273,7 @@ describe('the lock of a directory', () => {
     expect(inUse()).toBeUndefined()
   })
 
-  it('is not kept by a process whose number is another one’s by now', () => {
+  it('is released when its process id now belongs to another process', () => {
     start()
     const path = join(directory, 'lock-1')
     const holder = JSON.parse(readFileSync(path, 'utf8'))
@@ -281,7 +281,7 @@ describe('the lock of a directory', () => {
     expect(inUse()).toBeUndefined()
   })
 
-  it('is not kept by another machine that has not shown itself for long', () => {
+  it('is released when the machine that holds it has long been silent', () => {
     start()
     const path = join(directory, 'lock-1')
     const holder = JSON.parse(readFileSync(path, 'utf8'))
@@ -292,7 +292,7 @@ describe('the lock of a directory', () => {
     expect(inUse()).toBeUndefined()
   })
 
-  it('is not kept by what a failing disk has left of it', () => {
+  it('is released when a failing disk has left only part of it', () => {
     writeFileSync(join(directory, 'lock-7'), '')
     expect(inUse()).toBeUndefined()
     expect(lockOf()).toEqual(['lock-8'])

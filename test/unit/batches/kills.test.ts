@@ -35,7 +35,7 @@ function start(hear: (told: Told) => void) {
   return { child, begun, ended: once(child, 'exit') }
 }
 
-it('a process that is killed again and again loses no result, and has none twice', {
+it('a process that is killed repeatedly loses no result and duplicates none', {
   timeout: 180_000,
 }, async () => {
   const calls = new Map<string, number>()

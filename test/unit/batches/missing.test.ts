@@ -16,7 +16,7 @@ vi.mock('@fastify/busboy', () => {
 
 afterEach(() => void vi.restoreAllMocks())
 
-it('batches in Redis name the package that they need, in create() and to the operator', async () => {
+it('batches in Redis name the package they need, to the caller of create() and to the operator', async () => {
   const said = catchWarnings()
   const shared = redisShared({ url: 'redis://127.0.0.1:9' })
   const batches = createBatches(createBlossom(), { shared })
@@ -29,7 +29,7 @@ it('batches in Redis name the package that they need, in create() and to the ope
   await shared.close()
 })
 
-it('a gateway with batches names the package that reads uploads, to the operator at once', async () => {
+it('a gateway with batches tells the operator at once which package reads uploads', async () => {
   const said = catchWarnings()
   const blossom = createBlossom()
   const batches = createBatches(blossom)

@@ -4,7 +4,7 @@ import { collect, createBlossom } from '../../../src/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
 import { numbered } from '../../support/batches-contract.js'
 
-it('a line that reached no upstream does not name the host, which tenants must not see', async () => {
+it('the error of a line that reached no upstream hides the host from tenants', async () => {
   const blossom = createBlossom({ baseURL: 'http://127.0.0.1:1' })
   const batches = createBatches(blossom)
   const worker = batches.worker()
@@ -18,7 +18,7 @@ it('a line that reached no upstream does not name the host, which tenants must n
 })
 
 it.each([401, 402, 403])(
-  "a line whose call upstream rejected for the server's account does not say so: %i",
+  'the error of a line hides that upstream rejected the account of the server: %i',
   async (status) => {
     const upstream = await startLocalBlossom()
     upstream.fail(status, 9)

@@ -10,7 +10,7 @@ catchWarningsInEachTest()
 const fails = () => Promise.reject(new Error('down'))
 const works = async () => 'done'
 
-it('gives an operation its time, and no more', async () => {
+it('ends an operation at its time limit', async () => {
   const operations = new Operations(75)
   const asked = operations.run(() => never())
   await tick(75)
@@ -19,7 +19,7 @@ it('gives an operation its time, and no more', async () => {
   expect(operations.counts).toEqual({ operations: 2, failures: 1, alone: 1 })
 })
 
-it('asks nothing for 5 s after three failures within 10 s, and then by one operation', async () => {
+it('sends nothing for 5 s after three failures within 10 s, then tries a single operation', async () => {
   const operations = new Operations(75)
   for (let i = 0; i < 3; i++) await operations.run(fails)
   const asked = vi.fn(works)
@@ -35,7 +35,7 @@ it('asks nothing for 5 s after three failures within 10 s, and then by one opera
   expect(await operations.run(asked)).toBe('done')
 })
 
-it('rests again when the one operation fails', async () => {
+it('pauses again when the single trial operation fails', async () => {
   const operations = new Operations(75)
   for (let i = 0; i < 3; i++) await operations.run(fails)
   await tick(5_000)
@@ -46,7 +46,7 @@ it('rests again when the one operation fails', async () => {
   expect(asked).not.toHaveBeenCalled()
 })
 
-it('goes on asking while failures are further apart', async () => {
+it('keeps sending operations while failures are further apart', async () => {
   const operations = new Operations(75)
   for (let i = 0; i < 6; i++) {
     await operations.run(fails)

@@ -55,7 +55,7 @@ async function watched(
 }
 
 describe('the spans of instrument()', () => {
-  it('are one for a call, with a child for each request, below the span of the caller', async () => {
+  it('are one per call under the span of the caller, with a child per request', async () => {
     const { upstream, blossom } = await watched()
     upstream.fault({ status: 503 })
     const caller = trace.getTracer('test').startSpan('caller')
@@ -102,7 +102,7 @@ describe('the spans of instrument()', () => {
     expect(spans).toHaveLength(4)
   })
 
-  it('are the active one where the work runs, and where its answer is read it is the own one of the reader', async () => {
+  it('are active where the work runs, while a reader of the answer keeps its own active span', async () => {
     const active: (string | undefined)[] = []
     const note = () => void active.push(trace.getActiveSpan()?.spanContext().spanId)
     const ask = stack(
@@ -127,7 +127,7 @@ describe('the spans of instrument()', () => {
     })
   })
 
-  it('last as long as the answer, of a stream to its last chunk', async () => {
+  it('last until the answer is complete, for a stream until its last chunk', async () => {
     const { blossom } = await watched()
     const stream = await blossom.text.stream('A story')
     expect(sdk.spans()).toEqual([])
@@ -143,7 +143,7 @@ describe('the spans of instrument()', () => {
     expect(Math.abs((call?.endTime[0] ?? 0) - Date.now() / 1_000)).toBeLessThan(10)
   })
 
-  it('have no children for a hit, and name the span that a call has joined', async () => {
+  it('have no children for a cache hit, and name the span of a call that was joined', async () => {
     const { blossom } = await watched()
     const both = [blossom.text.generate('Hello'), blossom.text.generate('Hello')]
     await Promise.all(both)
@@ -167,7 +167,7 @@ describe('the spans of instrument()', () => {
     expect(hit?.attributes).not.toHaveProperty('gen_ai.usage.input_tokens')
   })
 
-  it('of a stack inside another are below the attempt that asks it', async () => {
+  it('of a nested stack are children of the attempt that calls it', async () => {
     const inner = stack(async (n: number) => n)
     const asking = async (n: number, inward: Context) => inner(n, inward as never)
     const outer = stack(base(asking, { name: 'outer' }))
@@ -180,7 +180,7 @@ describe('the spans of instrument()', () => {
     expect(spans).toHaveLength(4)
   })
 
-  it('tell waits, limits, hedges and fallbacks as events', async () => {
+  it('record waits, limits, hedges and fallbacks as events', async () => {
     const first = gate<string>()
     const answers = [() => first.promise, async () => 'two']
     let calls = 0
@@ -211,7 +211,7 @@ describe('the spans of instrument()', () => {
     ])
   })
 
-  it('tell who has won of two tries', async () => {
+  it('record which of two tries has won', async () => {
     const slow = gate<string>()
     const other = stack(async (_: string) => 'fast')
     const ask = stack(
@@ -225,7 +225,7 @@ describe('the spans of instrument()', () => {
     expect(eventsOf(call)).toContain('blossom.hedged')
   })
 
-  it('of calls that were left or aborted are no errors', async () => {
+  it('of abandoned or aborted calls are not marked as errors', async () => {
     const { upstream, blossom } = await watched()
     // Otherwise everything may have arrived when the reader leaves.
     upstream.fault({ stallAfterChunks: 1 })
@@ -242,7 +242,7 @@ describe('the spans of instrument()', () => {
     expect(calls.every(({ status }) => status.code === SpanStatusCode.UNSET)).toBe(true)
   })
 
-  it('have the names of the conventions that were asked for', async () => {
+  it('use the names of the requested conventions', async () => {
     const names: Record<string, string[]> = {}
     for (const semconv of ['current', 'previous', 'both'] as const) {
       sdk.forget()
@@ -259,7 +259,7 @@ describe('the spans of instrument()', () => {
     })
   })
 
-  it('of one client are of that client alone, and of all also of those to come', async () => {
+  it('cover only that client when one is given, or else all clients, including later ones', async () => {
     const { blossom, stop } = await watched([])
     await stack(async () => 1)(1 as never)
     expect(sdk.spans()).toEqual([])
@@ -272,7 +272,7 @@ describe('the spans of instrument()', () => {
     expect(sdk.spans().map(({ name }) => name)).toEqual(['attempt', 'later', 'POST', 'chat openai'])
   })
 
-  it('under way are ended when it is stopped', async () => {
+  it('in progress are ended when instrument() is stopped', async () => {
     const work = gate<number>()
     const ask = stack(base(() => work.promise, { name: 'slow' }))
     const stop = instrumented(ask)
@@ -285,7 +285,7 @@ describe('the spans of instrument()', () => {
 })
 
 describe('the metrics of instrument()', () => {
-  it('are of both conventions, with usage counted once', async () => {
+  it('follow both conventions and count usage once', async () => {
     const { upstream, blossom } = await watched()
     const [{ usage }] = await Promise.all([
       blossom.text.generate('Hello'),
@@ -350,7 +350,7 @@ describe('the metrics of instrument()', () => {
     expect(input.map(({ value }) => value)).toEqual([10])
   })
 
-  it('are those of one convention when it is asked for', async () => {
+  it('follow a single convention on request', async () => {
     const namesOf = async (semconv: 'current' | 'previous') => {
       const { blossom, stop } = await watched([], { semconv })
       const stream = await blossom.text.stream('A story')
@@ -393,7 +393,7 @@ describe('the metrics of instrument()', () => {
 })
 
 describe('propagate and the log', () => {
-  it('send upstream the trace of the attempt, and nothing unless it is asked for', async () => {
+  it('send the trace of the attempt upstream only when asked to', async () => {
     for (const propagate of [false, true]) {
       sdk.forget()
       const { upstream, blossom, stop } = await watched([], { propagate })
@@ -409,7 +409,7 @@ describe('propagate and the log', () => {
     }
   })
 
-  it('give the request log of the gateway the id of the trace', async () => {
+  it('add the trace id to the request log of the gateway', async () => {
     const { blossom } = await watched()
     const entries: RequestLog[] = []
     const gateway = createGateway(blossom, { log: (entry) => void entries.push(entry) })
@@ -464,7 +464,7 @@ describe('instrument', () => {
     expect(said.join()).not.toContain('secret')
   })
 
-  it('refuses what it cannot watch, and wrong options', () => {
+  it('rejects wrong options and anything it cannot watch', () => {
     const ask = stack(async () => 1)
     for (const odd of [undefined, null, {}, async () => 1, 'some'])
       expect(() => instrument(odd as never)).toThrow(ConfigError)

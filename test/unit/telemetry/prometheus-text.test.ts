@@ -6,7 +6,7 @@ const family = (type: string, ...samples: string[]) =>
 const histogram = (...samples: string[]) =>
   family('histogram', ...samples).replaceAll('a_total', 'a')
 
-it('the strict parser of these tests reads what is right', () => {
+it('the strict parser of these tests accepts valid text', () => {
   expect(
     parsePrometheus(family('counter', 'a_total{x="1\\\\\\"\\n",y=""} 2', 'a_total 1e-7')),
   ).toEqual([

@@ -70,7 +70,7 @@ const NAMES = [
 ]
 
 describe('prometheus', () => {
-  it('has HELP and TYPE of every family before anything has happened', () => {
+  it('exposes HELP and TYPE of every family before the first call', () => {
     const metrics = prometheus(createBlossom())
     expect(parsePrometheus(metrics.text()).map(({ name }) => name)).toEqual(NAMES)
     expect(metrics.contentType).toBe('text/plain; version=0.0.4; charset=utf-8')
@@ -101,7 +101,7 @@ describe('prometheus', () => {
     expect(value('blossom_attempts_total')).toBe(5)
   })
 
-  it('counts tokens as upstream has reported them, each once', async () => {
+  it('counts each token that upstream reports once', async () => {
     const price = (_: string, { input, output }: { input: number; output: number }) =>
       (input + output) / 1024
     const { blossom, value } = await metered(undefined, { price })
@@ -146,7 +146,7 @@ describe('prometheus', () => {
     expect(value('blossom_breaker_state')).toBe(1)
   })
 
-  it('shows who runs and who waits', async () => {
+  it('shows running and waiting calls', async () => {
     const first = gate<string>()
     const ask = stack(() => first.promise, queue({ concurrency: 1 }), pool({ connections: 1 }))
     const metrics = prometheus(ask)
@@ -164,7 +164,7 @@ describe('prometheus', () => {
     ).toBe(2)
   })
 
-  it('counts a call and its tokens once, however many stacks are around each other', async () => {
+  it('counts a call and its tokens once, however deeply stacks are nested', async () => {
     const usage = () => ({ input: 10, output: 1 })
     const inner = stack(
       base(async (n: number) => n, { usage }),
@@ -180,7 +180,7 @@ describe('prometheus', () => {
     expect(sumOf(families, 'blossom_tokens_total', { direction: 'input' })).toBe(10)
   })
 
-  it('counts the tokens of another client that has answered in place of this one', async () => {
+  it('counts the tokens of another client that answers in place of this one', async () => {
     const other = stack(base(async (n: number) => n, { usage: () => ({ input: 10, output: 1 }) }))
     const ask = stack(
       scripted<number, number>([upstreamError('SERVER')]),
@@ -194,7 +194,7 @@ describe('prometheus', () => {
     expect(sumOf(families, 'blossom_tokens_total', { direction: 'input' })).toBe(10)
   })
 
-  it('gives the first 50 models and 100 tenants a series each, and all others one', async () => {
+  it('gives the first 50 models and 100 tenants a series each, and all others a shared one', async () => {
     const ask = stack(
       base(async (_: { model: string }) => 'well', {
         model: ({ model }) => model,
@@ -216,7 +216,7 @@ describe('prometheus', () => {
     expect(sumOf(families, 'blossom_calls_total')).toBe(201)
   })
 
-  it('is read by the strict parser whatever models, tenants and constants are called', async () => {
+  it('passes the strict parser whatever the names of models, tenants and constants', async () => {
     const anything = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 })
     const nasty = fc.constantFrom('"', '\\', '\n', '\r\n', 'a"b\\n', '\ud800', '\udc00', '{}', ',')
     const name = fc.oneof(anything, nasty)
@@ -258,7 +258,7 @@ describe('prometheus', () => {
     expect(metrics.text()).not.toContain(PROMPT.split(' ')[0])
   })
 
-  it('counts from its making until it is stopped', async () => {
+  it('counts from its creation until it is stopped', async () => {
     const ask = stack(async (n: number) => n, cache())
     await ask(1)
     const metrics = prometheus(ask)
@@ -270,7 +270,7 @@ describe('prometheus', () => {
     expect(calls()).toBe(1)
   })
 
-  it('refuses what it cannot watch, and labels that Prometheus would refuse', () => {
+  it('rejects anything it cannot watch, and labels that Prometheus would reject', () => {
     for (const odd of [undefined, null, {}, async () => 1, 'all'])
       expect(() => prometheus(odd as never)).toThrow(ConfigError)
     const ask = stack(async () => 1)
@@ -313,7 +313,7 @@ describe('prometheus', () => {
   })
 
   const hasPromtool = spawnSync('promtool', ['--version']).status === 0
-  it.skipIf(!hasPromtool)('is found right by promtool', async () => {
+  it.skipIf(!hasPromtool)('passes promtool', async () => {
     const { blossom, metrics } = await metered([rateLimit({ requests: 60 }), ...standard()], {
       price: () => 0.001,
     })

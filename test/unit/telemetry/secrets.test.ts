@@ -41,7 +41,7 @@ async function told(captureContent: boolean): Promise<string> {
   return JSON.stringify([spans, await sdk.measured()])
 }
 
-describe('what instrument() tells', () => {
+describe('the telemetry of instrument()', () => {
   it('holds no prompt, no answer and no key', async () => {
     const text = await told(false)
     expect(text).not.toContain(KEY)
@@ -49,14 +49,14 @@ describe('what instrument() tells', () => {
     expect(text).not.toMatch(/You said|\/v1\/|\/image/)
   })
 
-  it('holds prompts and answers when that is asked for, and still no key', async () => {
+  it('holds prompts and answers on request, but never a key', async () => {
     const text = await told(true)
     expect(text).toContain(PROMPT.split(' ')[0])
     expect(text).toContain('You said')
     expect(text).not.toContain(KEY)
   })
 
-  it('has prompts and answers in the form of the conventions', async () => {
+  it('formats prompts and answers as the conventions define', async () => {
     await using upstream = await startLocalBlossom({ reply: () => 'To be seen.' })
     await using blossom = createBlossom({ baseURL: upstream.url })
     const stop = instrument(blossom, { captureContent: true })
@@ -84,7 +84,7 @@ describe('what instrument() tells', () => {
     }
   })
 
-  it('has what any function was asked and has answered', async () => {
+  it('holds the request and the answer of any function', async () => {
     const ask = stack(async function shout(text: string) {
       return text.toUpperCase()
     })

@@ -15,7 +15,7 @@ const turns = async (count: number) => {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-it('tokens are counted as often as they were produced, whoever hits, joins, leaves or nests', async () => {
+it('tokens are counted once per production, with cache hits, joined calls, departures and nested stacks', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(call, { minLength: 1, maxLength: 12 }),
