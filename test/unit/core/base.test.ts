@@ -13,7 +13,7 @@ const factsOf = async (
 }
 
 describe('base', () => {
-  it('tells the layers what they may not guess, as context.base', async () => {
+  it('gives the layers the facts they must not guess, as context.base', async () => {
     const traits = {
       streams: () => false,
       key: () => 'same',
@@ -45,7 +45,7 @@ describe('base', () => {
     }
   })
 
-  it('fills in what is not told', async () => {
+  it('fills in defaults for the traits left out', async () => {
     const facts = await factsOf(async function ask() {
       return 1
     })
@@ -70,7 +70,7 @@ describe('base', () => {
     expect(facts.key(() => {}, 'cache')).toBeUndefined()
   })
 
-  it('keeps the traits that a function has, unless they are stated anew', async () => {
+  it('keeps the traits a function already has, unless they are given again', async () => {
     const inner = base(async (_: unknown) => 1, {
       name: 'inner',
       unreadMs: 5,
@@ -87,7 +87,7 @@ describe('base', () => {
     expect(probe.context.base.streams?.(1)).toBe(true)
   })
 
-  it('lets traits that are undefined be the defaults', async () => {
+  it('uses the defaults for traits that are undefined', async () => {
     const facts = await factsOf(
       base(async (_: unknown) => 1, { key: undefined, unreadMs: undefined, streams: undefined }),
     )
@@ -95,7 +95,7 @@ describe('base', () => {
     expect(facts.key({ a: 1 }, 'cache')).toBeDefined()
   })
 
-  it('answers the layers with a promise whether its function returns or throws at once', async () => {
+  it('gives the layers a promise even when its function returns or throws synchronously', async () => {
     const seen: unknown[] = []
     const ask = stack(
       (request: string) => {
@@ -113,7 +113,7 @@ describe('base', () => {
     expect(seen).toEqual([expect.any(Promise), expect.any(Promise)])
   })
 
-  it('merges arrays and cuts their answer', async () => {
+  it('merges arrays and splits their answer', async () => {
     const { split, merge } = await factsOf(async () => 1)
     expect(split(['a', 'b'])).toEqual({ group: '', size: 2 })
     expect(split('no array')).toBeUndefined()
@@ -123,7 +123,7 @@ describe('base', () => {
     expect(() => part('no array', 0, 1)).toThrow(TypeError)
   })
 
-  it('divides an array and joins the answers', async () => {
+  it('splits an array and joins the answers', async () => {
     const { divide } = await factsOf(async () => 1)
     const divided = divide?.(['a', 'b', 'c'], 2)
     expect(divided?.requests).toEqual([['a', 'b'], ['c']])
@@ -131,7 +131,7 @@ describe('base', () => {
     expect(() => divided?.join([[1], [3]])).toThrow(TypeError)
   })
 
-  it('tells functions apart unless they have told their own key', async () => {
+  it('distinguishes functions unless they provide a key of their own', async () => {
     const ask = async (_: unknown) => 1
     const other = async (_: unknown) => 1
     expect((await factsOf(ask)).scope).not.toBe((await factsOf(other)).scope)
@@ -139,7 +139,7 @@ describe('base', () => {
     expect((await factsOf(base(ask, { key: () => 'k' }))).scope).toBe('')
   })
 
-  it('keeps name, arguments and result of the function', async () => {
+  it('keeps the name, arguments and result of the function', async () => {
     const told = base(async function ask(request: string) {
       return `${request}!`
     }, {})
@@ -147,20 +147,20 @@ describe('base', () => {
     expect(await stack(told)('hi')).toBe('hi!')
   })
 
-  it('leaves the function itself untold', async () => {
+  it('does not add traits to the function itself', async () => {
     const ask = async (_: unknown) => 1
     base(ask, { unreadMs: 5 })
     expect((await factsOf(ask)).unreadMs).toBe(30_000)
   })
 
-  it('passes the traits of a base on to the stack around its stack', async () => {
+  it('passes the traits of a base through a stack to the stack built on it', async () => {
     const inner = stack(base(async (_: unknown) => 1, { unreadMs: 5, streams: () => false }))
     const facts = await factsOf(inner)
     expect(facts.unreadMs).toBe(5)
     expect(facts.streams?.('x')).toBe(false)
   })
 
-  it('decides what commits a stream', async () => {
+  it('decides which chunk commits a stream', async () => {
     const ask = stack(base(numbers, { commits: (n) => n === 2, unreadMs: 50 }))
     const stream = await ask(5)
     expect(await collect(stream)).toEqual([0, 1, 2, 3, 4])
@@ -181,7 +181,7 @@ describe('base', () => {
     )
   })
 
-  it('refuses what is no function', () => {
+  it('refuses anything but a function', () => {
     expect(() => base('ask' as unknown as () => void, {})).toThrow(
       expect.objectContaining({ code: 'CONFIG' }),
     )

@@ -31,7 +31,7 @@ const all: Parameters<typeof check<Options>>[2] = {
 const read = (options: unknown) => check<Options>('retry', options, all)
 
 describe('check', () => {
-  it('fills in what is not given', () => {
+  it('fills in defaults for options left out', () => {
     const filled = {
       retries: 2,
       delayMs: 500,
@@ -46,13 +46,13 @@ describe('check', () => {
     expect(read(Object.create(null))).toEqual(filled)
   })
 
-  it('keeps what is given', () => {
+  it('keeps the options that are given', () => {
     const when = () => true
     const given = { retries: 5, delayMs: 1, ratio: 1, order: 'lifo', when, label: 'x' }
     expect(read(given)).toEqual(given)
   })
 
-  it('names layer, option, what it expects and what it got in one sentence', () => {
+  it('names the layer, the option, the expected and the actual value in one sentence', () => {
     expect(sentence(() => read({ retries: '5' }))).toBe(
       'retry: option "retries" must be an integer of at least 1, got "5".',
     )
@@ -70,7 +70,7 @@ describe('check', () => {
     )
   })
 
-  it('names the layer in the error too', () => {
+  it('sets the layer on the error too', () => {
     expect(() => read({ retries: 0 })).toThrow(
       expect.objectContaining({ code: 'CONFIG', status: 500, layer: 'retry' }),
     )
@@ -117,7 +117,7 @@ describe('check', () => {
     },
   )
 
-  it('says in words what it got', () => {
+  it('describes in words the value it got', () => {
     const got = (value: unknown) =>
       /got (.*)\.$/.exec(sentence(() => read({ retries: value })))?.[1]
     expect([null, Number.NaN, 5n, [], {}, () => {}, Symbol('s')].map(got)).toEqual([
@@ -131,14 +131,14 @@ describe('check', () => {
     ])
   })
 
-  it('refuses a name it does not know, and lists those it does', () => {
+  it('refuses an unknown option and lists the known ones', () => {
     expect(sentence(() => read({ retires: 3 }))).toBe(
       'retry: option "retires" is unknown; expected one of retries, delayMs, ratio, order, when, label.',
     )
   })
 
   it.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
-    'refuses %s as an option, without pollution',
+    'refuses %s as an option, without prototype pollution',
     (name) => {
       const options = JSON.parse(`{"${name}":{"polluted":true}}`) as object
       expect(sentence(() => read(options))).toContain('is unknown')
@@ -146,7 +146,7 @@ describe('check', () => {
     },
   )
 
-  it('refuses an option whose getter throws, without its message', () => {
+  it('refuses an option whose getter throws, without showing the message of that error', () => {
     const options = {
       get retries(): number {
         throw new Error('sk_secret')
@@ -157,7 +157,7 @@ describe('check', () => {
     )
   })
 
-  it('cuts long values and long names', () => {
+  it('truncates long values and long names', () => {
     expect(sentence(() => read({ order: 'x'.repeat(5000) })).length).toBeLessThan(150)
     expect(sentence(() => read({ ['x'.repeat(5000)]: 1 })).length).toBeLessThan(200)
   })
@@ -177,7 +177,7 @@ describe('check', () => {
     }
   })
 
-  it('insists on what is required', () => {
+  it('refuses a missing required option', () => {
     const needs = { ms: rules.required(rules.duration(undefined)) }
     expect(check('timeout', { ms: 5 }, needs)).toEqual({ ms: 5 })
     expect(sentence(() => check('timeout', undefined, needs))).toContain(
@@ -186,7 +186,7 @@ describe('check', () => {
     expect(sentence(() => check('timeout', undefined, needs))).toMatch(/got undefined\.$/)
   })
 
-  it('fails with another error when it is told to', () => {
+  it('throws a different error when given a function that makes it', () => {
     expect(() =>
       check(
         'generate',
@@ -217,7 +217,7 @@ describe('rules', () => {
     },
   )
 
-  it('lets a duration begin and end elsewhere', () => {
+  it('lets the minimum and maximum of a duration be changed', () => {
     expect(check('close', { ms: 0 }, { ms: rules.duration(5, { min: 0 }) })).toEqual({ ms: 0 })
     expect(
       sentence(() => check('close', { ms: 11 }, { ms: rules.duration(5, { max: 10 }) })),

@@ -96,7 +96,7 @@ const classes = {
 }
 
 describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused }) => {
-  it('carries its code, status and what a layer may do about it', () => {
+  it('carries its code, its status and what a layer may do about it', () => {
     expect(make(ours)).toMatchObject({ code, status, retryable, refused })
   })
 
@@ -128,7 +128,7 @@ describe.each(samples)('$kind', ({ make, kind, code, status, retryable, refused 
     expect(isStackError(foreign, code)).toBe(true)
   })
 
-  it('is back, for programs, where only its JSON could go', () => {
+  it('can be restored from its JSON', () => {
     const error = make(ours)
     for (const json of [structuredClone(error.toJSON()), JSON.parse(JSON.stringify(error))]) {
       const restored = StackError.from(json)
@@ -160,7 +160,7 @@ const only = (error: StackError) => ({
 })
 
 describe('StackError.from', () => {
-  it('keeps the fields of a class of its own', () => {
+  it('restores the fields specific to the class', () => {
     const error = new TimeoutError(9, { phase: 'read', layer: 'timeout' })
     const restored = StackError.from(structuredClone(error.toJSON()))
     expect(restored).toMatchObject({ ms: 9, phase: 'read', layer: 'timeout', retryable: false })
@@ -176,7 +176,7 @@ describe('StackError.from', () => {
     structuredClone(new TimeoutError(5)),
     { name: 'TimeoutError', code: 'TIMEOUT', message: 'm' },
     { name: 'TimeoutError', code: 'TIMEOUT', message: 'm', status: 504, retryAfter: 'soon' },
-  ])('refuses %o, which no error has become', (json) => {
+  ])('refuses %o, which is not the JSON of an error', (json) => {
     expect(() => StackError.from(json)).toThrow(ValidationError)
   })
 })
@@ -200,7 +200,7 @@ describe('StackError', () => {
     expect(error.cause).toBe(cause)
   })
 
-  it('has no cause of its own unless one is given', () => {
+  it('has no own cause property unless one is given', () => {
     expect(Object.hasOwn(new ClosedError(), 'cause')).toBe(false)
     expect(
       Object.hasOwn(
@@ -210,7 +210,7 @@ describe('StackError', () => {
     ).toBe(true)
   })
 
-  it('shows nothing of its cause in message, JSON or string', () => {
+  it('shows nothing of its cause in its message, JSON or string', () => {
     const error = new StackError('The call failed.', {
       code: 'SERVER',
       status: 502,
@@ -221,13 +221,13 @@ describe('StackError', () => {
     ).not.toContain('sk_secret')
   })
 
-  it('lists no field of a name or of its kinds when it is inspected', () => {
+  it('hides its internal fields for name and kinds when inspected', () => {
     const text = inspect(new ClosedError())
     expect(text).toContain("code: 'CLOSED'")
     expect(text).not.toContain('error-kinds')
   })
 
-  it('takes a name that somebody gives it', () => {
+  it('can be renamed', () => {
     const error = new ClosedError()
     error.name = 'Renamed'
     expect(error.name).toBe('Renamed')
@@ -243,12 +243,12 @@ describe('StackError', () => {
     new Error('plain'),
     new DOMException('x', 'AbortError'),
     { code: 'TIMEOUT' },
-  ])('has no instance in %o', (value) => {
+  ])('does not count %o as an instance', (value) => {
     expect(value instanceof StackError).toBe(false)
     expect(value instanceof TimeoutError).toBe(false)
   })
 
-  it('takes no object that merely looks like it for an instance', () => {
+  it('does not count an object that merely looks like one as an instance', () => {
     const lookalike = { [Symbol.for('blossom-stack.error-kinds')]: 'StackError' }
     expect(lookalike instanceof StackError).toBe(false)
   })
@@ -263,13 +263,13 @@ describe("a user's own subclass", () => {
     static override readonly kind = 'MyKind'
   }
 
-  it('does not take our errors for its own', () => {
+  it('does not count the errors of the library as its instances', () => {
     expect(new TimeoutError(1)).not.toBeInstanceOf(MyTimeout)
     expect(new theirs.TimeoutError(1)).not.toBeInstanceOf(MyTimeout)
     expect(new ClosedError()).not.toBeInstanceOf(MyKind)
   })
 
-  it('has instances that are ours too, in every copy', () => {
+  it('has instances that are library errors too, in every copy', () => {
     const error = new MyTimeout(1)
     expect(error).toBeInstanceOf(MyTimeout)
     expect(error).toBeInstanceOf(TimeoutError)
@@ -278,7 +278,7 @@ describe("a user's own subclass", () => {
     expect(error.name).toBe('TimeoutError')
   })
 
-  it('has a name and recognises copies of itself when it owns a kind', () => {
+  it('has its own name and recognises its copies when it declares a kind', () => {
     const error = new MyKind('m', { code: 'SERVER', status: 502 })
     expect(error.name).toBe('MyKind')
     expect(error).toBeInstanceOf(SecondKind)
@@ -286,7 +286,7 @@ describe("a user's own subclass", () => {
 })
 
 describe('isStackError', () => {
-  it('knows all of ours, or those of one code', () => {
+  it('recognises every error of the library, or only those of one code', () => {
     const error = new TimeoutError(5)
     expect(isStackError(error)).toBe(true)
     expect(isStackError(error, 'TIMEOUT')).toBe(true)
@@ -294,7 +294,7 @@ describe('isStackError', () => {
     expect(isStackError(new theirs.TimeoutError(5), 'TIMEOUT')).toBe(true)
   })
 
-  it('refuses what only carries a code', () => {
+  it('rejects an object that merely carries a code', () => {
     expect(isStackError(Object.assign(new Error('x'), { code: 'TIMEOUT' }), 'TIMEOUT')).toBe(false)
     expect(isStackError(undefined)).toBe(false)
   })
@@ -307,13 +307,13 @@ describe('TimeoutError', () => {
     ['idle', /sent nothing for 1500 ms/, true, false],
     ['queue', /waited 1500 ms for its turn/, false, true],
     ['read', /nobody started to read it within 1500 ms/, false, false],
-  ] as const)('tells phase %s and how long', (phase, sentence, retryable, refused) => {
+  ] as const)('states phase %s and the duration', (phase, sentence, retryable, refused) => {
     const error = new TimeoutError(1499.6, { phase })
     expect(error.message).toMatch(sentence)
     expect(error).toMatchObject({ ms: 1500, phase, retryable, refused })
   })
 
-  it('is of the whole answer unless said otherwise, and names its layer', () => {
+  it('covers the whole answer by default, and names its layer', () => {
     expect(new TimeoutError(5, { layer: 'attempt' })).toMatchObject({
       phase: 'total',
       layer: 'attempt',
@@ -322,7 +322,7 @@ describe('TimeoutError', () => {
 })
 
 describe('QueueFullError', () => {
-  it('tells the limit', () => {
+  it('states the limit', () => {
     const error = new QueueFullError(10, { retryAfter: 40, layer: 'queue' })
     expect(error).toMatchObject({ limit: 10, retryAfter: 40, layer: 'queue' })
     expect(error.message).toContain('(maxWaiting: 10) is reached')
@@ -330,7 +330,7 @@ describe('QueueFullError', () => {
 })
 
 describe('BreakerOpenError', () => {
-  it('tells for how long, in whole milliseconds that are never too few', () => {
+  it('states when to retry, in milliseconds rounded up', () => {
     const error = new BreakerOpenError(1200.4, { layer: 'breaker' })
     expect(error.retryAfter).toBe(1201)
     expect(error.message).toContain('1201 ms')
@@ -338,14 +338,14 @@ describe('BreakerOpenError', () => {
 })
 
 describe('ClosedError', () => {
-  it('tells a call that ran from one that never did', () => {
+  it('distinguishes a call that ran from one that never did', () => {
     expect(new ClosedError().refused).toBe(true)
     expect(new ClosedError('Cut.', { refused: false }).refused).toBe(false)
   })
 })
 
 describe('RateLimitError', () => {
-  it('keeps code and status, and lets the rest be said', () => {
+  it('fixes its code and status, and lets the other fields be set', () => {
     expect(
       new RateLimitError('Slow down.', { refused: true, retryable: false, retryAfter: 9 }),
     ).toMatchObject({
@@ -359,7 +359,7 @@ describe('RateLimitError', () => {
 })
 
 describe('RateLimitError of a limit', () => {
-  it('names how much is allowed of what, in its JSON as well', () => {
+  it('states the amount and the unit of the limit, in its JSON too', () => {
     const error = new RateLimitError('Slow down.', { limit: 60, unit: 'requests' })
     expect(error).toMatchObject({ limit: 60, unit: 'requests' })
     expect(error.toJSON()).toMatchObject({ limit: 60, unit: 'requests' })
@@ -369,7 +369,7 @@ describe('RateLimitError of a limit', () => {
     })
   })
 
-  it('has neither where they are not known', () => {
+  it('leaves both out when they are unknown', () => {
     const error = new RateLimitError('Slow down.')
     expect([error.limit, error.unit]).toEqual([undefined, undefined])
     expect(JSON.stringify(error)).not.toContain('limit')

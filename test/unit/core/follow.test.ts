@@ -9,7 +9,7 @@ afterEach(() => {
 })
 
 describe('proceed', () => {
-  it('goes on at once with what is no promise', () => {
+  it('continues at once with a value that is not a promise', () => {
     expect(
       proceed(
         1,
@@ -19,7 +19,7 @@ describe('proceed', () => {
     ).toBe(2)
   })
 
-  it('goes on with what a promise, of any make, resolves to', async () => {
+  it('continues with what any kind of promise resolves to', async () => {
     // biome-ignore lint/suspicious/noThenProperty: a thenable on purpose
     const foreign = { then: (resolve: (value: number) => void) => resolve(1) }
     for (const answer of [Promise.resolve(1), foreign as unknown as Promise<number>]) {
@@ -33,7 +33,7 @@ describe('proceed', () => {
     }
   })
 
-  it('hands a rejection to `failed`, and what `ok` throws to nobody', async () => {
+  it('passes a rejection to `failed`, but not an error that `ok` throws', async () => {
     const failed = vi.fn(() => 'mended')
     expect(await proceed(Promise.reject(new Error('no')), () => 'fine', failed)).toBe('mended')
     const thrown = proceed(
@@ -83,7 +83,7 @@ describe('follow', () => {
     expect(ends).toEqual([{ outcome: 'failed', error }])
   })
 
-  it('shows an answer before its end, and passes on what comes back', async () => {
+  it('shows an answer before its end, and returns what the callback gives back', async () => {
     const seen: unknown[] = []
     const follower = {
       answered<Answer>(answer: Answer): Answer {
@@ -103,13 +103,13 @@ describe('follow', () => {
     expect(seen).toHaveLength(4)
   })
 
-  it('takes a function as well', () => {
+  it('accepts a function in place of an answer', () => {
     ends.length = 0
     follow(() => 'now', 'request', context, record.ended)
     expect(ends).toEqual([{ outcome: 'complete' }])
   })
 
-  it('keeps an answer whose listener throws', async () => {
+  it('keeps an answer even when its listener throws', async () => {
     const warnings = catchWarnings()
     const angry = {
       ended() {

@@ -6,13 +6,13 @@ describe('parseJson', () => {
     ['plainly', '{"__proto__":{"polluted":1},"a":1}'],
     ['with an escape', '{"\\u005f_proto__":{"polluted":1},"a":1}'],
     ['with an escape in capitals', '{"_\\u005Fproto__":{"polluted":1},"a":1}'],
-  ])('leaves out a field named __proto__ that is written %s', (_, text) => {
+  ])('leaves out a field named __proto__ when it is written %s', (_, text) => {
     const parsed = parseJson(text) as Record<string, unknown>
     expect(Object.getOwnPropertyNames(parsed)).toEqual(['a'])
     expect(parsed.polluted).toBeUndefined()
   })
 
-  it('keeps the words as text, with other escapes beside them', () => {
+  it('keeps __proto__ inside text, next to other escapes', () => {
     expect(parseJson('{"text":"the \\u00e9tude of __proto__ and \\u005f"}')).toEqual({
       text: 'the étude of __proto__ and _',
     })
@@ -20,25 +20,25 @@ describe('parseJson', () => {
 })
 
 describe('readJson', () => {
-  it('keeps the text as it came', () => {
+  it('keeps the text as received', () => {
     const text = '{ "a": [1, "\\u00e9"] }'
     expect(readJson(text).text).toBe(text)
     expect(readJson(text).value).toEqual({ a: [1, 'é'] })
   })
 
-  it('writes the text anew without a field named __proto__', () => {
+  it('rewrites the text without a field named __proto__', () => {
     const json = readJson('{"\\u005f_proto__":{"polluted":1},"a":1}')
     expect(json.text).toBe('{"a":1}')
     expect(json.take()).toEqual({ a: 1 })
   })
 
-  it('throws for what is no JSON', () => {
+  it('throws for text that is not JSON', () => {
     expect(() => readJson('{"a":')).toThrow(SyntaxError)
   })
 })
 
 describe('Json', () => {
-  it('gives the parsed object to the first who takes it, and everybody an object of their own', () => {
+  it('gives the parsed object to the first taker, and every later one a separate object', () => {
     const parsed = { list: [1] }
     const json = new Json('{"list":[1]}', parsed)
     expect(json.take()).toBe(parsed)
@@ -49,13 +49,13 @@ describe('Json', () => {
     expect(third).not.toBe(second)
   })
 
-  it('parses only when it is asked for the value', () => {
+  it('parses only when the value is read', () => {
     const json = new Json('no JSON')
     expect(json.text).toBe('no JSON')
     expect(() => json.value).toThrow(SyntaxError)
   })
 
-  it('shows the same object to everybody who only looks', () => {
+  it('gives every reader of the value the same object', () => {
     const json = new Json('{"a":1}')
     expect(json.value).toBe(json.value)
     const seen = json.value
@@ -64,7 +64,7 @@ describe('Json', () => {
     expect(json.value).toEqual(seen)
   })
 
-  it('has the text of a value that came as an object', () => {
+  it('provides the text of a value given as an object', () => {
     const value = { a: 1 }
     const json = Json.of(value)
     expect(json.text).toBe('{"a":1}')
@@ -75,7 +75,7 @@ describe('Json', () => {
     expect(Json.of(undefined).text).toBe('null')
   })
 
-  it('gives a value away once although its text was never asked for', () => {
+  it('gives its value away only once, even when the text was never read', () => {
     const value = { a: 1 }
     const json = Json.of(value)
     json.drop()
@@ -84,11 +84,11 @@ describe('Json', () => {
     expect(json.take()).not.toBe(value)
   })
 
-  it('is written by JSON.stringify as what it stands for', () => {
+  it('is serialised by JSON.stringify as the value it holds', () => {
     expect(JSON.stringify({ data: new Json('{"a":1}') })).toBe('{"data":{"a":1}}')
   })
 
-  it('is told by its shape, whichever copy of the library made it', () => {
+  it('is recognised by its brand, not by its fields, whichever copy of the library made it', () => {
     expect(isJson(new Json('1'))).toBe(true)
     for (const other of [{ text: '1' }, null, 'text', undefined]) expect(isJson(other)).toBe(false)
   })

@@ -39,7 +39,7 @@ describe('stableKey', () => {
     )
   })
 
-  it('sees every small change', () => {
+  it('changes with every small difference', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.string(), (value, field) => {
         const keys = [
@@ -71,16 +71,16 @@ describe('stableKey', () => {
     [{ a: '1","b":"2' }, { a: '1', b: '2' }],
     ['\uD800', '\uD801'],
     [JSON.parse('{"__proto__":1}'), {}],
-  ])('tells %j from %j', (a, b) => {
+  ])('distinguishes %j from %j', (a, b) => {
     expect(stableKey(a)).toBeDefined()
     expect(stableKey(a)).not.toBe(stableKey(b))
   })
 
-  it('does not count fields that are undefined', () => {
+  it('ignores fields that are undefined', () => {
     expect(stableKey({ a: 1, b: undefined })).toBe(stableKey({ a: 1 }))
   })
 
-  it('takes objects without a prototype for plain ones', () => {
+  it('treats objects without a prototype as plain ones', () => {
     expect(stableKey(Object.assign(Object.create(null), { a: 1 }))).toBe(stableKey({ a: 1 }))
   })
 
@@ -103,13 +103,13 @@ describe('stableKey', () => {
     ['an object with symbol fields', { [Symbol('s')]: 1 }],
     ['a cycle', cycle],
     ['a value that is too deep', nested(100)],
-  ])('has no key for %s, at the top or inside', (_, value) => {
+  ])('gives no key for %s, at the top level or nested', (_, value) => {
     expect(stableKey(value)).toBeUndefined()
     expect(stableKey({ field: value })).toBeUndefined()
     expect(stableKey(['a', value])).toBeUndefined()
   })
 
-  it('has a key for nesting as deep as requests are', () => {
+  it('gives a key for nesting as deep as that of real requests', () => {
     expect(stableKey(nested(50))).toBeDefined()
   })
 })
@@ -123,7 +123,7 @@ describe('digest', () => {
     }
   })
 
-  it('is the same for the same parts only', () => {
+  it('is equal only for equal parts', () => {
     fc.assert(
       fc.property(
         fc.array(fc.string({ unit: 'binary' })),
@@ -149,7 +149,7 @@ describe('digest', () => {
     [['","'], ['', '']],
     [['\uD800'], ['\uD801']],
     [['\uD800'], ['\uFFFD']],
-  ])('tells %j from %j', (a, b) => {
+  ])('distinguishes %j from %j', (a, b) => {
     expect(digest(...a)).not.toBe(digest(...b))
   })
 })

@@ -21,7 +21,7 @@ describe('defineLayer', () => {
     expect(ask.stats()).toEqual({ count: { calls: 1 } })
   })
 
-  it('has no stats unless it is given some', () => {
+  it('has no stats unless some are given', () => {
     const layer = defineLayer({ name: 'plain', wrap: pass })
     expect(layer.stats()).toEqual({})
     expect(stack(async () => 1, layer).stats()).toEqual({ plain: {} })
@@ -35,7 +35,7 @@ describe('defineLayer', () => {
     expect(wrap).toHaveBeenCalledTimes(2)
   })
 
-  it('takes its name for its kind', () => {
+  it('uses its name as its kind by default', () => {
     expect(defineLayer({ name: 'attempt', kind: 'timeout', wrap: pass }).hooks.kind).toBe('timeout')
     expect(defineLayer({ name: 'cache', wrap: pass }).hooks.kind).toBe('cache')
   })

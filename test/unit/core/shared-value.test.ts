@@ -15,7 +15,7 @@ const thrower = () => {
 }
 
 describe('share', () => {
-  it('gives JSON as the same object, frozen through and through', () => {
+  it('gives JSON as the same object, deeply frozen', () => {
     const answer = { a: [{ b: ['c'] }, null], d: 'text' }
     const shared = share(answer)
     expect(shared.take()).toBe(answer)
@@ -26,20 +26,20 @@ describe('share', () => {
     }).toThrow(TypeError)
   })
 
-  it('freezes what is inside an object that is frozen already', () => {
+  it('freezes the contents of an object that is already frozen', () => {
     const answer = Object.freeze({ inner: { list: [1] } })
     share(answer)
     expect(isDeeplyFrozen(answer)).toBe(true)
   })
 
   it.each([undefined, null, '', 'text', 0, -1, true, Symbol.iterator, 10n])(
-    'gives %s as it is',
+    'gives %s unchanged',
     (value) => {
       expect(share(value).take()).toBe(value)
     },
   )
 
-  it('keeps bytes as a copy of its own and copies them for each caller', () => {
+  it('keeps its own copy of bytes and copies them for each caller', () => {
     const bytes = new Uint8Array([1, 2, 3])
     const shared = share(bytes)
     bytes[0] = 9
@@ -49,7 +49,7 @@ describe('share', () => {
     expect([...(shared.take() as Uint8Array)]).toEqual([1, 2, 3])
   })
 
-  it('copies bytes that are deep inside, and freezes the frame around them', () => {
+  it('copies deeply nested bytes, and freezes the objects around them', () => {
     const shared = share({
       contentType: 'image/png',
       list: [{ bytes: Buffer.from([1]) }],
@@ -114,12 +114,12 @@ describe('share', () => {
     expect(shared.isOneShot).toBe(false)
   })
 
-  it('finds what can be read only once in a map and in a set', () => {
+  it('detects one-shot values in a map and in a set', () => {
     expect(share(new Map([['a', new Response('x')]])).isOneShot).toBe(true)
     expect(share({ all: new Set([new Response('x')]) }).isOneShot).toBe(true)
   })
 
-  it('comes to an end with maps and sets that hold themselves', () => {
+  it('terminates for maps and sets that contain themselves', () => {
     const map = new Map<string, unknown>()
     map.set('self', map)
     const set = new Set<unknown>([map])
@@ -142,7 +142,7 @@ describe('share', () => {
     ["a Map's iterator", () => new Map().entries()],
     ['an iterator made by hand', () => ({ inner: { next: () => ({ done: true }) } })],
     ['an async iterable made by hand', () => ({ inner: { [Symbol.asyncIterator]() {} } })],
-  ])('finds what can be read only once: %s', (_, make) => {
+  ])('detects a one-shot value: %s', (_, make) => {
     expect(share(make()).isOneShot).toBe(true)
   })
 
@@ -152,11 +152,11 @@ describe('share', () => {
     ['a stream to write to', { to: new Writable() }],
     ['an object whose getters throw', { odd: new Proxy(new (class A {})(), { get: thrower }) }],
     ['a field that is called so', { next: 'page', bodyUsed: false, readable: true }],
-  ])('takes %s for nothing of that kind', (_, value) => {
+  ])('does not treat %s as one-shot', (_, value) => {
     expect(share(value).isOneShot).toBe(false)
   })
 
-  it('keeps a field named __proto__ a field when it copies', () => {
+  it('keeps a field named __proto__ as a field when it copies', () => {
     const taken = share({
       bytes: Buffer.from([1]),
       inner: JSON.parse('{"__proto__": {"polluted": true}}'),
@@ -166,7 +166,7 @@ describe('share', () => {
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
   })
 
-  it('comes to an end with values that hold themselves', () => {
+  it('terminates for values that contain themselves', () => {
     const node: Record<string, unknown> = { bytes: Buffer.from([1]) }
     node.left = node
     node.right = node
@@ -175,13 +175,13 @@ describe('share', () => {
     expect(Object.isFrozen(node)).toBe(true)
   })
 
-  it('comes to an end with parts that are used again and again', () => {
+  it('terminates for parts that are reused many times', () => {
     let tree: Record<string, unknown> = { bytes: Buffer.from([1]) }
     for (let i = 0; i < 60; i++) tree = { left: tree, right: tree }
     expect(share(tree).take()).toHaveProperty('left.right.left.right')
   })
 
-  it('comes to an end with values of any depth', () => {
+  it('terminates for values of any depth', () => {
     let deep: unknown = 'bottom'
     for (let i = 0; i < 100_000; i++) deep = [deep]
     expect(share(deep).take()).toBe(deep)

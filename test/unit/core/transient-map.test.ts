@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { TransientMap } from '../../../src/core/index.js'
 
 describe('TransientMap', () => {
-  it('holds what a Map would hold, whatever comes and goes', () => {
+  it('behaves like a Map, whatever is added and removed', () => {
     const step = fc.record({ key: fc.integer({ min: 0, max: 40 }).map(String), adds: fc.boolean() })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 600, size: 'max' }), (steps) => {
@@ -27,7 +27,7 @@ describe('TransientMap', () => {
     )
   })
 
-  it('takes away only the value it is told of', () => {
+  it('deletes a key only while it holds the given value', () => {
     const map = new TransientMap<object>()
     const [first, second] = [{}, {}]
     map.set('a', first)

@@ -16,7 +16,7 @@ describe('warn', () => {
     })
   })
 
-  it('says each text once, or always when it is told to', () => {
+  it('prints each text once, or every time when told to', () => {
     const warnings = catchWarnings()
     for (let i = 0; i < 3; i++) warn('once')
     for (let i = 0; i < 3; i++) warn('always', { once: false })
@@ -25,7 +25,7 @@ describe('warn', () => {
 })
 
 describe('runHook', () => {
-  it('tells what is thrown, now or later, by the kind of error only', async () => {
+  it('reports a sync or async error by its type only', async () => {
     const warnings = catchWarnings()
     runHook('onRetry()', () => {
       throw named('SyncHook', 'sk_secret')
@@ -44,7 +44,7 @@ describe('runHook', () => {
     ])
   })
 
-  it('is silent for hooks that work', async () => {
+  it('is silent for hooks that succeed', async () => {
     const warnings = catchWarnings()
     runHook('fine()', () => 5)
     runHook('fine()', async () => {})

@@ -8,7 +8,7 @@ import { upstreamError } from '../../../support/upstream.js'
 import { failure } from '../../../support/watch.js'
 
 describe('attempts', () => {
-  it('counts how often the base was called for a call, for contexts within it as well', async () => {
+  it('counts the base calls made for a call, and reports them in derived contexts too', async () => {
     const probe = spy()
     const ask = stack(
       async () => {
@@ -22,7 +22,7 @@ describe('attempts', () => {
     expect(probe.context.derive({ priority: 1 }).attempts).toBe(3)
   })
 
-  it('is 0 while a layer has answered, or refused, alone', async () => {
+  it('is 0 when a layer answers or refuses without calling the base', async () => {
     const probe = spy()
     const ask = stack(
       async () => 1,
@@ -33,7 +33,7 @@ describe('attempts', () => {
     expect(probe.context.attempts).toBe(0)
   })
 
-  it('counts shared work for the call that began it, and for no other', async () => {
+  it('counts shared work only for the call that began it', async () => {
     const probe = spy()
     const work = gate<string>()
     const ask = stack(() => work.promise, probe, dedupe())
@@ -47,7 +47,7 @@ describe('attempts', () => {
 })
 
 describe('a try with notes of its own', () => {
-  it('counts its own attempts, and those of tries within it, as the call counts all', async () => {
+  it('counts its own attempts and those of nested tries, while the call counts them all', async () => {
     const counts: number[] = []
     const ask = stack(
       async () => 1,
@@ -66,7 +66,7 @@ describe('a try with notes of its own', () => {
 })
 
 describe('notes', () => {
-  it('are there when somebody has made one, and nobody makes a map by looking', async () => {
+  it('exist once somebody writes one, and reading them creates no map', async () => {
     const probe = spy()
     await stack(async () => 1, probe)(undefined)
     expect(probe.context.notes).toBeUndefined()

@@ -18,7 +18,7 @@ const contextOf = async (
 }
 
 describe('Context', () => {
-  it('carries what the caller said', async () => {
+  it('carries the options the caller gives', async () => {
     const meta = new Map()
     const { signal } = new AbortController()
     const context = await contextOf({
@@ -34,7 +34,7 @@ describe('Context', () => {
     expect(context.deadline).toBe(performance.now() + 100)
   })
 
-  it('has defaults where the caller said nothing', async () => {
+  it('uses defaults for the options the caller leaves out', async () => {
     const context = await contextOf()
     expect(context).toMatchObject({
       priority: 0,
@@ -48,7 +48,7 @@ describe('Context', () => {
     expect(context.closing.aborted).toBe(false)
   })
 
-  it('adds up for how long its call has waited, wherever that is reported', async () => {
+  it('adds up the time its call has waited, whichever context reports it', async () => {
     const context = await contextOf()
     expect(context.waitedMs).toBe(0)
     context.addWait(30)
@@ -58,7 +58,7 @@ describe('Context', () => {
     expect((await contextOf()).waitedMs).toBe(0)
   })
 
-  it('has one map of notes for all contexts of a call, and one for each call', async () => {
+  it('shares one map of notes among all contexts of a call, but not between calls', async () => {
     const context = await contextOf()
     context.derive({ priority: 1 }).meta.set('retry', { attempts: 2 })
     expect(context.meta.get('retry')).toEqual({ attempts: 2 })
@@ -66,7 +66,7 @@ describe('Context', () => {
   })
 
   describe('derive()', () => {
-    it('makes a narrower context and leaves the first as it is', async () => {
+    it('makes a narrower context and leaves the original unchanged', async () => {
       const context = await contextOf({ tenant: 'acme', cache: 'no-store', priority: 1 })
       const cancel = new Cancel()
       const transport = { baseURL: 'http://localhost', member: 2 }
@@ -79,7 +79,7 @@ describe('Context', () => {
       expect(context.cancel).not.toBe(cancel)
     })
 
-    it('keeps what it is not told', async () => {
+    it('keeps whatever it is not asked to change', async () => {
       const context = (await contextOf({ priority: 3, timeoutMs: 50 })).derive({
         transport: { member: 1 },
       })
@@ -92,7 +92,7 @@ describe('Context', () => {
       expect(inner.cancel).toBe(context.cancel)
     })
 
-    it('tells the layers inside that a call is optional, where it must not go, and what may be repeated', async () => {
+    it('tells inner layers whether a call is optional, where it must not go, and its retry budget', async () => {
       const context = await contextOf()
       expect(context).toMatchObject({ optional: false, elsewhere: [], retryBudget: undefined })
       const retryBudget = { take: () => true, giveBack: () => {} }
@@ -133,7 +133,7 @@ describe('detach()', () => {
     return { work, callers, stop }
   }
 
-  it('heeds no caller, has its own notes, and keeps what identifies the caller', async () => {
+  it('ignores the cancellation of its callers, has its own notes, and keeps what identifies the caller', async () => {
     const { work, callers, stop } = setUp(100)
     const [caller] = callers
     expect(work.context).toMatchObject({ tenant: 'acme', priority: 4, cache: 'default' })
@@ -148,7 +148,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('has the latest deadline of the callers still there', async () => {
+  it('has the latest deadline of the callers still waiting', async () => {
     const { work, callers, stop } = setUp(100, 300, 200)
     const [a, b, c] = callers
     const inner = work.context.derive({ priority: 1 })
@@ -165,7 +165,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('has no deadline while a caller without one is there', async () => {
+  it('has no deadline while a caller without one is waiting', async () => {
     const { work, callers, stop } = setUp(100, undefined)
     for (const caller of callers) work.join(caller)
     expect(work.context.deadline).toBe(Number.POSITIVE_INFINITY)
@@ -174,7 +174,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('is aborted with the reason of the last who leaves, not before', async () => {
+  it('is aborted only when the last caller leaves, with the reason of that caller', async () => {
     const { work, callers, stop } = setUp(undefined, undefined)
     for (const caller of callers) work.join(caller)
     work.leave(callers[0]!, 'first')
@@ -186,7 +186,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('is left alone once it is over', async () => {
+  it('is not aborted by callers who leave after it has ended', async () => {
     const { work, callers, stop } = setUp(undefined)
     work.join(callers[0]!)
     work.end()
@@ -195,7 +195,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('counts the callers still there', async () => {
+  it('counts the callers still waiting', async () => {
     const { work, callers, stop } = setUp(undefined, undefined)
     for (const caller of callers) work.join(caller)
     expect(work.callers).toBe(2)
@@ -205,7 +205,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('has an AbortError for a reason when the last who leaves gives none', async () => {
+  it('is aborted with an AbortError when the last caller leaves without a reason', async () => {
     const { work, callers, stop } = setUp(undefined)
     work.join(callers[0]!)
     work.leave(callers[0]!)
@@ -213,7 +213,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('copies its notes to whom it is told to', async () => {
+  it('copies its notes to the contexts it is told to', async () => {
     const { work, callers, stop } = setUp(undefined, undefined)
     work.tell(callers[0]!.context)
     work.context.meta.set('retry', { attempts: 2 })
@@ -228,7 +228,7 @@ describe('detach()', () => {
     await stop()
   })
 
-  it('is waited for by close() until it has ended', async () => {
+  it('keeps close() waiting until it has ended', async () => {
     const probe = spy()
     const ask = stack(async () => 1, probe)
     await ask()
@@ -244,7 +244,7 @@ describe('detach()', () => {
     expect(work.context.cancel.aborted).toBe(false)
   })
 
-  it('is cut by close() with CLOSED when it takes too long', async () => {
+  it('is cut off by close() with CLOSED when it takes too long', async () => {
     const probe = spy()
     const ask = stack(async () => 1, probe)
     await ask()

@@ -8,11 +8,11 @@ const notes = () =>
   ])
 
 describe('the notes of one of several tries', () => {
-  it('begin with what is known, without attempts', () => {
+  it('start as a copy of the existing notes, without attempts', () => {
     expect([...forkNotes(notes())]).toEqual([['pool', { member: 1 }]])
   })
 
-  it('become those of the call when it has answered, with all attempts', () => {
+  it('are taken over by the call when the try answers, with all attempts added up', () => {
     const meta = notes()
     takeNotes(
       meta,
@@ -29,7 +29,7 @@ describe('the notes of one of several tries', () => {
     })
   })
 
-  it('may leave what is noted already', () => {
+  it('can be merged without overwriting existing notes', () => {
     const meta = notes()
     const from = new Map<string, unknown>([
       ['client', { attempts: 1, requestId: 'b' }],
@@ -44,7 +44,7 @@ describe('the notes of one of several tries', () => {
     })
   })
 
-  it('give their attempts when another has answered', () => {
+  it('contribute only their attempts when another try answers', () => {
     const meta = notes()
     const lost = new Map<string, unknown>([
       ['client', { attempts: 1, requestId: 'b' }],

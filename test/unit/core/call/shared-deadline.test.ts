@@ -31,7 +31,7 @@ async function twoCallers<Request>(
 }
 
 describe('the deadline of work that callers share', () => {
-  it('moves in a stack that is the base as well', async () => {
+  it('is extended inside a stack used as the base too', async () => {
     const inner = stack(slow)
     const ask = stack((request: string, context) => inner(request, context as never), dedupe())
     const second = await twoCallers(ask, 'same')
@@ -40,7 +40,7 @@ describe('the deadline of work that callers share', () => {
     await ask.close()
   })
 
-  it('moves in a stack that answers instead of the first model', async () => {
+  it('is extended inside a fallback stack that answers instead', async () => {
     const backup = stack(slow)
     const broken = (_: string): Promise<string> => Promise.reject(upstreamError('SERVER'))
     const ask = stack(broken, dedupe(), fallback({ to: [backup] }))
@@ -50,7 +50,7 @@ describe('the deadline of work that callers share', () => {
     await ask.close()
   })
 
-  it('ends a call in another stack when it has moved and passes', async () => {
+  it('ends a call in another stack when the extended deadline passes', async () => {
     let deadline = performance.now() + 20
     const inner = stack((_: string, { cancel }) => sleep(10_000, cancel))
     const outer = stack((request: string, context) => {
@@ -69,7 +69,7 @@ describe('the deadline of work that callers share', () => {
     await inner.close()
   })
 
-  it('moves in work that this work shares in turn', async () => {
+  it('is extended for work that this work shares in turn', async () => {
     const each = (requests: string[]) => Promise.all(requests.map(slow))
     const ask = stack(each, dedupe(), batcher({ maxDelayMs: 0 }), queue({ concurrency: 1 }))
     const before = watch(ask(['other']))

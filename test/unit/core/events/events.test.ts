@@ -22,7 +22,7 @@ useFakeTimers()
 const steady = { minDelayMs: 100, random: () => 0.5 }
 
 describe('events', () => {
-  it('tell a call from its start over a retry to its end, in order', async () => {
+  it('report a call in order, from its start over a retry to its end', async () => {
     const events = recordedEvents()
     const answer = async () => {
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -57,7 +57,7 @@ describe('events', () => {
     expect(times).toEqual([...times].sort((a, b) => a - b))
   })
 
-  it('tell a hit, which makes no attempt, and a stale one, whose renewal goes on under its id', async () => {
+  it('report a cache hit without an attempt, and a stale hit whose renewal continues under the same id', async () => {
     const ask = stack(async (text: string) => text.length, cache({ ttlMs: 1_000, staleMs: 1_000 }))
     await ask('hello')
     const events = recordedEvents()
@@ -76,7 +76,7 @@ describe('events', () => {
     expect(new Set(events.map(({ call }) => call)).size).toBe(1)
   })
 
-  it("tell a stream's first token, and its end at the last chunk", async () => {
+  it('report the first token of a stream, and its end at the last chunk', async () => {
     const events = recordedEvents()
     const stream = await stack(async function* count(n: number) {
       await new Promise((resolve) => setTimeout(resolve, 30))
@@ -109,7 +109,7 @@ describe('events', () => {
     ])
   })
 
-  it('tell a stream that broke from one that its reader left', async () => {
+  it('distinguish a stream that breaks from one that its reader leaves', async () => {
     const events = recordedEvents()
     const broken = stack(() => breaking(2, upstreamError('STREAM')))
     await failure(collect(await broken()))
@@ -122,13 +122,13 @@ describe('events', () => {
     expect(ofType(events, 'attempt:end').map(({ outcome }) => outcome)).toEqual(['failed', 'left'])
   })
 
-  it('tell no first token of a stream that has none', async () => {
+  it('report no first token for an empty stream', async () => {
     const events = recordedEvents()
     await collect(await stack(() => numbers(0))())
     expect(types(events)).toEqual(['call:start', 'attempt:start', 'attempt:end', 'call:end'])
   })
 
-  it('tell each change of a breaker, and who was refused', async () => {
+  it('report each change of a breaker, and the calls it refuses', async () => {
     const events = recordedEvents()
     const answer = scripted<string>(upstreamError('SERVER'), upstreamError('SERVER'), 'well')
     const ask = stack(answer, breaker({ minimumCalls: 2, resetMs: 500 }))
@@ -154,7 +154,7 @@ describe('events', () => {
     await ask.close()
   })
 
-  it('tell how long a call waited for its turn and for a connection', async () => {
+  it('report how long a call waits for its turn and for a connection', async () => {
     const events = recordedEvents()
     const first = gate<number>()
     const answers = [() => first.promise, async () => 2]
@@ -177,7 +177,7 @@ describe('events', () => {
     }
   })
 
-  it('tell whom a call joined', async () => {
+  it('report which call another one joins', async () => {
     const events = recordedEvents()
     const answer = gate<string>()
     const ask = stack(() => answer.promise, dedupe())
@@ -199,7 +199,7 @@ describe('events', () => {
     ])
   })
 
-  it("tell which limit has cut a call: a layer's, or its own", async () => {
+  it('report which limit cuts off a call: that of a layer or its own', async () => {
     const events = recordedEvents()
     const slow = base(() => never<string>(), { streams: () => true })
     const ask = stack(slow, timeout({ ms: 1_000, firstTokenMs: 50 }))
@@ -224,7 +224,7 @@ describe('events', () => {
     ])
   })
 
-  it("tell a caller's abort as what it is, once, and a closed stack by its code", async () => {
+  it('report an abort by the caller as such, once, and a closed stack by its code', async () => {
     const events = recordedEvents()
     const heeding = (_: string, { signal }: { signal: AbortSignal }) =>
       new Promise<string>((_resolve, reject) =>
@@ -250,7 +250,7 @@ describe('events', () => {
     expect(ofType(events, 'attempt:end')[1]).toMatchObject({ outcome: 'failed', code: 'CLOSED' })
   })
 
-  it('have an id for each call, and name the call that asked when a stack is the base of another', async () => {
+  it('have an id for each call, and name the outer call when a stack is the base of another', async () => {
     const events = recordedEvents()
     const inner = stack(async (n: number) => n + 1)
     const outer = stack(async (n: number, context) => inner(n, context as never), retry())
@@ -266,7 +266,7 @@ describe('events', () => {
     )
   })
 
-  it('call an error that is not of this library ERROR, whatever it holds', async () => {
+  it('give an error from outside the library the code ERROR, whatever it contains', async () => {
     const events = recordedEvents()
     const hostile = new Proxy(new Error('secret'), {
       get() {
@@ -296,7 +296,7 @@ describe('events', () => {
     expect(inspect(events)).not.toMatch(/secret/i)
   })
 
-  it('cannot be changed by one listener for another', async () => {
+  it('cannot be changed by one listener for the others', async () => {
     const events = recordedEvents()
     await stack(async () => 1)()
     expect(events.every((event) => Object.isFrozen(event))).toBe(true)

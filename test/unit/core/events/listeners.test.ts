@@ -29,7 +29,7 @@ useFakeTimers()
 const steady = { minDelayMs: 100, random: () => 0.5 }
 
 describe('onEvent', () => {
-  it('costs a call nothing while nobody listens: nothing is made or published', async () => {
+  it('costs nothing while nobody listens: no event is made or published', async () => {
     const publish = vi.spyOn(Channel.prototype, 'publish')
     const runStores = vi.spyOn(Channel.prototype, 'runStores')
     const seen = spy()
@@ -52,7 +52,7 @@ describe('onEvent', () => {
     await ask.close()
   })
 
-  it('is on for the calls that begin after it, and off again at once', async () => {
+  it('applies to calls that begin after it is set, and stops at once when removed', async () => {
     const answer = gate<number>()
     const ask = stack(() => answer.promise)
     const before = ask()
@@ -68,7 +68,7 @@ describe('onEvent', () => {
     expect(events).toHaveLength(counted)
   })
 
-  it('warns once when a listener throws or rejects, and the call goes on', async () => {
+  it('warns once when a listener throws or rejects, and lets the call continue', async () => {
     const said = catchWarnings()
     onTestFinished(
       onEvent(() => {
@@ -89,7 +89,7 @@ describe('onEvent', () => {
     ])
   })
 
-  it('may abort the very call that it hears of', async () => {
+  it('may abort the very call it is told about', async () => {
     const caller = new AbortController()
     const events = recordedEvents()
     onTestFinished(onEvent(({ type }) => type === 'call:start' && caller.abort('enough')))
@@ -102,14 +102,14 @@ describe('onEvent', () => {
     expect(ofType(events, 'call:end').map(({ outcome }) => outcome)).toEqual(['aborted'])
   })
 
-  it('refuses what is no listener', () => {
+  it('refuses anything but a listener', () => {
     expect(() => onEvent('log' as never)).toThrow(ConfigError)
     expect(() => base(async () => 1, { onEvent: 'log' as never })).toThrow(
       /base: option "onEvent" must be a function/,
     )
   })
 
-  it('of a base hears of the stacks on it and of no others', async () => {
+  it('of a base receives events only from the stacks on that base', async () => {
     const heard: StackEvent[] = []
     const mine = async (n: number) => n
     const theirs = async (n: number) => n
@@ -148,7 +148,7 @@ describe('channels', () => {
     ])
   })
 
-  it("are told in their own call's async context, whatever timer or other call sets them off", async () => {
+  it('publish in the async context of their own call, whatever timer or other call triggers the event', async () => {
     const store = new AsyncLocalStorage<string>()
     const seen: unknown[] = []
     onTestFinished(onEvent(({ type }) => seen.push(`${store.getStore()}: ${type}`)))
@@ -172,7 +172,7 @@ describe('channels', () => {
     ])
   })
 
-  it('run a call in the stores bound to it, and follow it to the end of its answer', async () => {
+  it('run a call in the stores bound to them, until the end of its answer', async () => {
     const spans = new AsyncLocalStorage<{ call: string }>()
     const channels = tracingChannel<
       { call: string },

@@ -14,7 +14,7 @@ useFakeTimers()
 const steady = { minDelayMs: 100, random: () => 0.5 }
 
 describe('the timeline', () => {
-  it('is left in the meta of a caller who looks into it, and reads as what happened when', async () => {
+  it('is written to the meta of the caller and lists what happened when', async () => {
     const ask = stack(scripted<string>(upstreamError('SERVER'), 'well'), retry(steady))
     const meta = new Map<string, unknown>()
     const call = ask('hello', { meta })
@@ -45,7 +45,7 @@ describe('the timeline', () => {
     ] satisfies TimelineEntry[])
   })
 
-  it('has 200 entries at most, one of them the end', async () => {
+  it('has at most 200 entries, including the end', async () => {
     const ask = stack(
       scripted<string>(upstreamError('SERVER')),
       retry({ retries: 100, minDelayMs: 0, budget: false }),
@@ -59,7 +59,7 @@ describe('the timeline', () => {
     expect(timeline.at(-1)).toMatchObject({ type: 'call:end', attempts: 101, omitted: 104 })
   })
 
-  it("is the caller's own, which a stack further in leaves alone, and goes on with what the call leaves behind", async () => {
+  it('ignores the calls of an inner stack, and still records attempts that end after the call', async () => {
     const inner = stack(async (n: number) => n, retry())
     const meta = new Map<string, unknown>()
     const caller = new AbortController()
@@ -83,7 +83,7 @@ describe('the timeline', () => {
     ])
   })
 
-  it('is no reason to fail when it cannot be left', async () => {
+  it('does not fail the call when it cannot be written', async () => {
     catchWarnings()
     class Full extends Map<string, unknown> {
       override set(): never {

@@ -57,7 +57,7 @@ const tokensIn = (events: readonly StackEvent[]) =>
   ofType(events, 'attempt:end').map(({ usage }) => usage?.input)
 
 describe('the ends of calls and attempts', () => {
-  it('hold what was asked, what has answered, and what it has cost', async () => {
+  it('report what was asked, what answered, and what it cost', async () => {
     const events = recordedEvents()
     await stack(counting())({ model: 'small' }, { tenant: 'gold' })
     const known = {
@@ -77,7 +77,7 @@ describe('the ends of calls and attempts', () => {
     expect(ofType(events, 'call:end').every(({ usage }) => Object.isFrozen(usage))).toBe(true)
   })
 
-  it('hold operation, model and code of what has failed', async () => {
+  it('report the operation, model and code of a failure', async () => {
     const events = recordedEvents()
     await failure(stack(counting())({ model: 'small', fails: 1 }))
     const known = { outcome: 'failed', operation: 'chat', model: 'small', code: 'SERVER' }
@@ -87,7 +87,7 @@ describe('the ends of calls and attempts', () => {
     }
   })
 
-  it("hold of a stream's chunks what the last one says", async () => {
+  it('report what the last chunk of a stream says', async () => {
     const events = recordedEvents()
     const chunks = [
       { model: 'm-1' },
@@ -116,7 +116,7 @@ describe('the ends of calls and attempts', () => {
       ])
   })
 
-  it('add up at the call what several attempts have cost', async () => {
+  it('add up the cost of several attempts in the end of the call', async () => {
     const events = recordedEvents()
     let accepted = 0
     const ask = stack(counting(), retry({ minDelayMs: 0, accept: () => ++accepted > 1 }))
@@ -127,7 +127,7 @@ describe('the ends of calls and attempts', () => {
     expect(end?.cost).toBe(26 / 2 ** 20)
   })
 
-  it('name the model of each attempt, where another one has answered', async () => {
+  it('name the model of each attempt when a different one answers', async () => {
     const events = recordedEvents()
     const ask = counting({ withModel: (_: Asked, model: string) => ({ model }) })
     await stack(ask, fallback({ to: ['large'] }))({ model: 'small', fails: 1 })
@@ -149,7 +149,7 @@ describe('usage', () => {
     expect(ofType(events, 'call:end')[1]).toMatchObject({ operation: 'chat', model: 'small' })
   })
 
-  it('is counted once for all who join, also when the first of them has left', async () => {
+  it('is counted once for all callers who join, even when the first of them leaves', async () => {
     const events = recordedEvents()
     const work = gate<Answer>()
     const ask = stack(
@@ -208,7 +208,7 @@ describe('usage', () => {
     expect(inside).toMatchObject({ parent: outside?.call, attempt: 1 })
   })
 
-  it('does not make an attempt nested that has failed before another client was asked', async () => {
+  it('does not mark an attempt as nested when it fails before another client is asked', async () => {
     const events = recordedEvents()
     const tokens = { input: 10, output: 1 }
     const other = stack(async (_: Asked): Promise<Answer> => ({ model: 'other', tokens }))
@@ -219,7 +219,7 @@ describe('usage', () => {
     ])
   })
 
-  it('that is no number is left out, whatever a base gives', async () => {
+  it('is left out when it is not a number, whatever a base gives', async () => {
     catchWarnings()
     const events = recordedEvents()
     const odd = [
@@ -247,7 +247,7 @@ describe('usage', () => {
     }
   })
 
-  it('of a name too long holds its beginning', async () => {
+  it('keeps only the beginning of a name that is too long', async () => {
     const events = recordedEvents()
     await stack(counting())({ model: 'm'.repeat(10_000) }, { tenant: 't'.repeat(10_000) })
     expect(ofType(events, 'call:end')).toMatchObject([
@@ -255,7 +255,7 @@ describe('usage', () => {
     ])
   })
 
-  it('is not asked for while nobody listens', async () => {
+  it('is not requested while nobody listens', async () => {
     const asked = vi.fn()
     const traits = { usage: asked, reports: asked, price: asked, operation: asked }
     await stack(counting(traits))({ model: 'small' })
@@ -269,7 +269,7 @@ describe('usage', () => {
 describe('a listener of one stack', () => {
   type Listened = { [LISTEN](listener: (event: StackEvent) => void): () => void }
 
-  it('hears that stack alone until it is taken off, beside the own one of the base', async () => {
+  it('receives the events of that stack alone until it is removed, alongside the listener of the base', async () => {
     const own: string[] = []
     const added: string[] = []
     const ask = stack(counting({ onEvent: ({ type }: StackEvent) => void own.push(type) }))
@@ -292,7 +292,7 @@ describe('a listener of one stack', () => {
     expect(own).toHaveLength(8)
   })
 
-  it('leaves nothing behind: the stack is as fast as before', async () => {
+  it('leaves no overhead behind once it is removed', async () => {
     let traced: unknown
     const ask = stack(async (_: unknown, { trace }: Context) => {
       traced = trace

@@ -19,7 +19,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('stack', () => {
   describe('answers', () => {
-    it('keep their identity when they are values', async () => {
+    it('keep their identity when they are plain values', async () => {
       const answer = { a: 1 }
       expect(await stack(async () => answer, spy())()).toBe(answer)
     })
@@ -28,14 +28,14 @@ describe('stack', () => {
       expect(await stack(async () => answer)()).toBe(answer)
     })
 
-    it('may come without a promise, from the base or from a layer', async () => {
+    it('may be given without a promise, by the base or by a layer', async () => {
       expect(await stack((n: number) => n + 1)(1)).toBe(2)
       const ask = stack(async () => 1, (() => () => 5) as never)
       expect(await ask()).toBe(5)
       await ask.close()
     })
 
-    it('are rejections when base or layer throw at once', async () => {
+    it('are rejections when the base or a layer throws synchronously', async () => {
       const error = new Error('sync')
       const broken = () => {
         throw error
@@ -52,13 +52,13 @@ describe('stack', () => {
     })
 
     it.each([new Error('plain'), 'a string', undefined, null, { status: 500 }])(
-      'reject with the very thing the base rejects with: %o',
+      'reject with exactly what the base rejects with: %o',
       async (thrown) => {
         expect(await failure(stack(() => Promise.reject(thrown), spy())())).toBe(thrown)
       },
     )
 
-    it('come out as one async generator when they are streams', async () => {
+    it('are one async generator when they are streams', async () => {
       const stream = await stack(numbers, spy(), spy())(3)
       expect(stream).toBeInstanceOf(Stream)
       expect(stream[Symbol.asyncIterator]()).toBe(stream)
@@ -81,7 +81,7 @@ describe('stack', () => {
       expect(all.value).toEqual([0, 2, 4])
     })
 
-    it('obey the call also when a layer has made the stream', async () => {
+    it('follow the time limit of the call even when a layer makes the stream', async () => {
       const replacing: LayerOf<unknown, AsyncIterable<number>> = () => async () => stalling(1)
       const ask = stack(async (): Promise<AsyncIterable<number>> => numbers(1), replacing)
       const stream = await ask(undefined, { timeoutMs: 100 })
@@ -91,7 +91,7 @@ describe('stack', () => {
       expect(waiting.error).toMatchObject({ code: 'TIMEOUT' })
     })
 
-    it('are not asked of the base once a layer has cut the call', async () => {
+    it('are not requested from the base once a layer has cancelled the call', async () => {
       const answer = scripted('answer')
       const cutting = defineLayer({
         name: 'cut',

@@ -47,7 +47,7 @@ describe('stack', () => {
           },
         },
       ],
-    ])('refuse %s with VALIDATION, by a rejection and before anything runs', async (_, options) => {
+    ])('refuse %s with VALIDATION, as a rejection and before anything runs', async (_, options) => {
       const answer = scripted('answer')
       const error = await failure(stack(answer)('x', options as never))
       expect(error).toMatchObject({ code: 'VALIDATION', status: 400, refused: true })
@@ -55,13 +55,13 @@ describe('stack', () => {
       expect(answer.calls).toHaveLength(0)
     })
 
-    it('explain that a deadline is no Date.now()', async () => {
+    it('explain that a deadline is not a Date.now() time', async () => {
       await expect(stack(async () => 1)(undefined, { deadline: Date.now() })).rejects.toThrow(
         /Use performance\.now\(\) \+ ms, not Date\.now\(\) \+ ms/,
       )
     })
 
-    it('cut long names in the message', async () => {
+    it('truncate long names in the message', async () => {
       const error = (await failure(
         stack(async () => 1)(undefined, { ['x'.repeat(10_000)]: 1 } as never),
       )) as Error
@@ -101,7 +101,7 @@ describe('stack', () => {
       ['timeoutMs', () => ({ timeoutMs: 100 })],
       ['deadline', () => ({ deadline: performance.now() + 100 })],
       ['the tighter of both', () => ({ timeoutMs: 5000, deadline: performance.now() + 100 })],
-    ])('cut a base that ignores the signal, by %s', async (_, options) => {
+    ])('cut off a base that ignores the signal, by %s', async (_, options) => {
       const call = watch(stack(() => never())('x', options()))
       await vi.advanceTimersByTimeAsync(99)
       expect(call.state).toBe('pending')
@@ -109,21 +109,21 @@ describe('stack', () => {
       expect(call.error).toMatchObject({ code: 'TIMEOUT', phase: 'total', ms: 100, status: 504 })
     })
 
-    it('reach the base as its signal', async () => {
+    it('reach the base through its signal', async () => {
       const probe = spy()
       const call = watch(stack(heeding, probe)('x', { timeoutMs: 100 }))
       await vi.advanceTimersByTimeAsync(100)
       expect(probe.context.signal.reason).toBe(call.error)
     })
 
-    it('are the context deadline, and leave no timer after the answer', async () => {
+    it('set the deadline of the context, and leave no timer after the answer', async () => {
       const probe = spy()
       await stack(async () => 1, probe)(undefined, { timeoutMs: 100 })
       expect(probe.context.deadline).toBe(performance.now() + 100)
       expect(vi.getTimerCount()).toBe(0)
     })
 
-    it('cut a stream in mid-reading, after the chunks delivered', async () => {
+    it('cut off a stream while it is read, after the chunks already delivered', async () => {
       const stream = await stack(stalling)(2, { timeoutMs: 100 })
       expect((await stream.next()).value).toBe(0)
       expect((await stream.next()).value).toBe(1)
@@ -132,14 +132,14 @@ describe('stack', () => {
       expect(third.error).toMatchObject({ code: 'TIMEOUT', phase: 'total' })
     })
 
-    it('cut a stream whose reader is too slow', async () => {
+    it('cut off a stream whose reader is too slow', async () => {
       const stream = await stack(numbers)(5, { timeoutMs: 100 })
       await stream.next()
       await vi.advanceTimersByTimeAsync(100)
       expect(await failure(stream.next())).toMatchObject({ code: 'TIMEOUT' })
     })
 
-    it('refuse at once when the moment has passed, without a base call', async () => {
+    it('refuse at once, without a base call, when the deadline has passed', async () => {
       await vi.advanceTimersByTimeAsync(50)
       const answer = scripted('answer')
       const error = await failure(stack(answer)('x', { deadline: performance.now() - 1 }))
@@ -147,7 +147,7 @@ describe('stack', () => {
       expect(answer.calls).toHaveLength(0)
     })
 
-    it('hold beyond the longest timer of the platform', async () => {
+    it('work beyond the longest timer of the platform', async () => {
       const days = 40 * 24 * 3_600_000
       const call = watch(stack(() => never())('x', { timeoutMs: days }))
       await vi.advanceTimersByTimeAsync(days - 1)

@@ -45,14 +45,14 @@ describe('stack', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('is done at once when nothing runs', async () => {
+    it('resolves at once when nothing runs', async () => {
       await stack(async () => 1).close()
       const used = stack(async () => 1)
       await used()
       await used.close()
     })
 
-    it('cuts what is left after timeoutMs with CLOSED', async () => {
+    it('cuts off the calls still running after timeoutMs, with CLOSED', async () => {
       const ask = stack(heeding)
       const call = watch(ask('x'))
       const closed = watch(ask.close({ timeoutMs: 500 }))
@@ -67,7 +67,7 @@ describe('stack', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('cuts after 30 s when nothing is said', async () => {
+    it('cuts off running calls after 30 s by default', async () => {
       const ask = stack(heeding)
       const call = watch(ask('x'))
       const closed = ask.close()
@@ -76,7 +76,7 @@ describe('stack', () => {
       await closed
     })
 
-    it('waits for a cut call that ignores it a little, and not for ever', async () => {
+    it('waits a little, but not for ever, for a call that ignores being cut off', async () => {
       const ask = stack(() => never())
       const call = watch(ask('x'))
       const closed = watch(ask.close({ timeoutMs: 0 }))
@@ -87,7 +87,7 @@ describe('stack', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('gives the same promise again, by whatever way', async () => {
+    it('returns the same promise again, however it is called', async () => {
       const ask = stack(async () => 1)
       const closed = ask.close({ timeoutMs: 100 })
       expect(ask.close()).toBe(closed)
@@ -117,7 +117,7 @@ describe('stack', () => {
         },
       ],
       ['throw()', (stream) => stream.throw('mine')],
-    ])('is done when a stream ends by %s', async (_, leave) => {
+    ])('resolves when a stream ends by %s', async (_, leave) => {
       const ask = stack(numbers)
       const stream = await ask(5)
       const closed = watch(ask.close())
@@ -126,7 +126,7 @@ describe('stack', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('cuts a stream with CLOSED', async () => {
+    it('cuts off a stream with CLOSED', async () => {
       const ask = stack(stalling)
       const stream = await ask(1)
       await stream.next()
@@ -137,7 +137,7 @@ describe('stack', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('tells what only waits at once, through context.closing', async () => {
+    it('rejects calls that are only waiting at once, through context.closing', async () => {
       const waiting = defineLayer({
         name: 'queue',
         wrap: () => (_, context) => new Promise((_, reject) => context.closing.onAbort(reject)),
@@ -150,7 +150,7 @@ describe('stack', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('drains the layers at once and closes them when nothing runs any more', async () => {
+    it('drains the layers at once and closes them when nothing runs any longer', async () => {
       const log: string[] = []
       const hooked = (name: string) =>
         spy(name, {
@@ -185,7 +185,7 @@ describe('stack', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('closes the other layers although one fails, and rejects with what that threw', async () => {
+    it('closes the other layers when one fails, and rejects with the error of that one', async () => {
       const warnings = catchWarnings()
       const closes = vi.fn()
       const error = new Error('close')
@@ -204,7 +204,7 @@ describe('stack', () => {
       expect(warnings).toEqual([expect.stringContaining('DrainFailure')])
     })
 
-    it('refuses a layer that was closed with its last stack, unless it holds nothing', async () => {
+    it('prevents reuse of a layer closed with its last stack, unless it holds no resources', async () => {
       const closing = defineLayer({ name: 'closing', wrap: (next) => next, close: () => {} })
       const free = defineLayer({ name: 'free', wrap: (next) => next })
       await stack(async () => 1, closing, free).close()
@@ -214,7 +214,7 @@ describe('stack', () => {
       expect(await stack(async () => 1, free)()).toBe(1)
     })
 
-    it('closes a layer of two stacks with the last of them', async () => {
+    it('closes a layer shared by two stacks with the last of them', async () => {
       const log: string[] = []
       const shared = spy('pool', {
         drain: () => void log.push('drains'),
@@ -230,7 +230,7 @@ describe('stack', () => {
       expect(log).toEqual(['drains', 'closes'])
     })
 
-    it('does not cut the calls of another stack with the same layer', async () => {
+    it('does not cut off the calls of another stack that shares a layer', async () => {
       const shared = spy('pool')
       const first = stack(heeding, shared)
       const second = stack(async () => 2, shared)
@@ -259,7 +259,7 @@ describe('stack', () => {
       },
     )
 
-    it('is what await using calls', async () => {
+    it('is called by await using', async () => {
       let ask: (() => Promise<number>) | undefined
       {
         await using inner = stack(async () => 1)

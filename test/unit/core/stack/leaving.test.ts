@@ -21,7 +21,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 describe('stack', () => {
   describe("the caller's signal", () => {
     it.each([new Error('mine'), 'a string', 42, null, { any: 'object' }])(
-      'rejects with its very reason: %o',
+      'rejects with exactly its reason: %o',
       async (reason) => {
         const controller = new AbortController()
         const call = stack(() => never(), spy())('x', { signal: controller.signal })
@@ -30,7 +30,7 @@ describe('stack', () => {
       },
     )
 
-    it('rejects without a base call when it was aborted before', async () => {
+    it('rejects without a base call when it is already aborted', async () => {
       const answer = scripted('answer')
       const probe = spy()
       const reason = { gone: true }
@@ -41,7 +41,7 @@ describe('stack', () => {
       expect(probe.stats()).toEqual({ calls: 0 })
     })
 
-    it('rejects without a base call when it was aborted between two calls', async () => {
+    it('rejects without a base call when it is aborted between two calls', async () => {
       const answer = scripted('answer')
       const probe = spy()
       const ask = stack(answer, probe)
@@ -62,7 +62,7 @@ describe('stack', () => {
       expect(probe.context.signal.reason).toBe('gone')
     })
 
-    it('ends a stream with its reason and drops what was not delivered', async () => {
+    it('ends a stream with its reason and drops the undelivered chunks', async () => {
       const controller = new AbortController()
       const stream = await stack(numbers)(5, { signal: controller.signal })
       await stream.next()
@@ -72,7 +72,7 @@ describe('stack', () => {
       expect(listenersOf(controller.signal)).toBe(0)
     })
 
-    it('stops a stream that comes after the abort', async () => {
+    it('stops a stream that arrives after the abort', async () => {
       const controller = new AbortController()
       const opened = gate<AsyncIterable<number>>()
       const call = stack(() => opened.promise)('x', { signal: controller.signal })
@@ -88,7 +88,7 @@ describe('stack', () => {
       expect(iterator.return).toHaveBeenCalledTimes(1)
     })
 
-    it('keeps no timer and no listener although the base ignores it for ever', async () => {
+    it('leaves no timer and no listener behind even when the base ignores it for ever', async () => {
       const controller = new AbortController()
       const ask = stack(() => never())
       watch(ask('x', { signal: controller.signal, timeoutMs: 60_000 }))
@@ -103,7 +103,7 @@ describe('stack', () => {
       expect(listenersOf(signal)).toBe(0)
     })
 
-    it('has one listener at most through 10,000 calls, and none after them', async () => {
+    it('has at most one listener through 10,000 calls, and none afterwards', async () => {
       const { signal } = new AbortController()
       const added = vi.spyOn(signal, 'addEventListener')
       let most = 0
@@ -117,7 +117,7 @@ describe('stack', () => {
       expect(added.mock.calls.length).toBeLessThanOrEqual(10_000)
     })
 
-    it('has one listener for 50 calls at a time, without a warning', async () => {
+    it('has one listener for 50 concurrent calls, without a warning', async () => {
       vi.useRealTimers()
       const warned = vi.fn()
       process.on('warning', warned)
@@ -154,7 +154,7 @@ describe('stack', () => {
       expect(listenersOf(controller.signal)).toBe(0)
     })
 
-    it('may be one of another realm', async () => {
+    it('may come from another realm', async () => {
       const { signal } = new AbortController()
       const like = {
         aborted: false,
@@ -166,7 +166,7 @@ describe('stack', () => {
       expect(listenersOf(signal)).toBe(0)
     })
 
-    it('is not heard once the answer has been given', async () => {
+    it('is ignored once the answer has been given', async () => {
       const controller = new AbortController()
       const probe = spy()
       expect(await stack(async () => 1, probe)(undefined, { signal: controller.signal })).toBe(1)
@@ -176,7 +176,7 @@ describe('stack', () => {
   })
 
   describe('a stream that nobody reads', () => {
-    it('ends with TIMEOUT in phase read after the unreadMs of its base', async () => {
+    it('ends with TIMEOUT in phase read after the unreadMs of the base', async () => {
       const finished = vi.fn()
       async function* source() {
         try {
@@ -200,7 +200,7 @@ describe('stack', () => {
       })
     })
 
-    it('ends too when it is a layer that made it', async () => {
+    it('ends the same way when a layer makes it', async () => {
       const ends: StreamEnd[] = []
       const watching: LayerOf<unknown, AsyncIterable<number>> =
         (next) => async (request, context) =>

@@ -37,14 +37,14 @@ describe('stack', () => {
       expect(log).toEqual(['a in', 'b in', 'c in', 'base', 'c out', 'b out', 'a out'])
     })
 
-    it('calls the base with the request and nothing around it', async () => {
+    it('calls the base with nothing but the request', async () => {
       const answer = scripted('answer')
       const request = { any: 'request' }
       expect(await stack(answer)(request as never)).toBe('answer')
       expect(answer.calls[0]?.request).toBe(request)
     })
 
-    it('takes plain functions for layers', async () => {
+    it('accepts plain functions as layers', async () => {
       const twice: LayerOf<number, number> = (next) => async (request, context) =>
         2 * (await next(request, context))
       const plus: LayerOf<number, number> = (next) => (request, context) =>
@@ -53,7 +53,7 @@ describe('stack', () => {
       expect(await stack(async (n: number) => n * n, plus, twice)(5)).toBe(72)
     })
 
-    it('tells the end of a stream to the innermost layer first', async () => {
+    it('reports the end of a stream to the innermost layer first', async () => {
       const log: string[] = []
       const ending = (name: string) =>
         defineLayer({
@@ -66,7 +66,7 @@ describe('stack', () => {
       expect(log).toEqual(['inner complete', 'outer complete'])
     })
 
-    it('composes groups with the one added last outermost', async () => {
+    it('composes groups with the last one added outermost', async () => {
       const log: string[] = []
       const ask = composeStack<unknown, unknown, []>(async () => {}, [
         [traced('a', log), traced('b', log)],
@@ -79,7 +79,7 @@ describe('stack', () => {
   })
 
   describe('names', () => {
-    it('numbers equal names in the order of adding', () => {
+    it('numbers equal names in the order they are added', () => {
       const ask = stack(async () => 1, spy('timeout'), spy('retry'), spy('timeout'), spy('timeout'))
       expect(Object.keys(ask.stats())).toEqual(['timeout', 'retry', 'timeout2', 'timeout3'])
       expect(ask.describe().map(({ name }) => name)).toEqual([
@@ -90,12 +90,12 @@ describe('stack', () => {
       ])
     })
 
-    it('passes numbers by that are taken', () => {
+    it('skips numbers that are already taken', () => {
       const ask = stack(async () => 1, spy('timeout2'), spy('timeout'), spy('timeout'))
       expect(Object.keys(ask.stats())).toEqual(['timeout2', 'timeout', 'timeout3'])
     })
 
-    it('calls a plain function by its name, or layer, and gives it no stats', () => {
+    it('names a plain function after itself, or "layer", and gives it no stats', () => {
       const anonymous = [
         (next: Handler<unknown, number>) => next,
         (next: Handler<unknown, number>) => next,
@@ -110,7 +110,7 @@ describe('stack', () => {
   })
 
   describe('stats() and describe()', () => {
-    it('tell the live stats of the layers, outermost first', async () => {
+    it('give the live stats of the layers, outermost first', async () => {
       const ask = stack(async () => 1, spy('a'), spy('b'))
       await ask()
       expect(ask.stats()).toEqual({ a: { calls: 1 }, b: { calls: 1 } })
@@ -122,7 +122,7 @@ describe('stack', () => {
       expect(JSON.parse(JSON.stringify(ask.stats()))).toEqual(ask.stats())
     })
 
-    it('note what is odd about the order, and warn of it once', () => {
+    it('note an odd order of layers, and warn of it once', () => {
       const warnings = catchWarnings()
       const cacheLike = () =>
         spy('store', { kind: 'cache', outside: { queue: 'a hit would hold a slot.' } })
@@ -138,7 +138,7 @@ describe('stack', () => {
       expect(warnings).toEqual(['store is inside slots: a hit would hold a slot.'])
     })
 
-    it('note nothing for a good order or for kinds that are not named', () => {
+    it('note nothing for a good order or for unknown kinds', () => {
       const warnings = catchWarnings()
       const ask = stack(
         async () => 1,
@@ -151,7 +151,7 @@ describe('stack', () => {
     })
   })
 
-  describe('mistakes in making it', () => {
+  describe('mistakes in building it', () => {
     it.each([
       [
         'a base that is no function',
@@ -193,7 +193,7 @@ describe('stack', () => {
       expect(make).toThrow(config(message))
     })
 
-    it('refuses one layer value listed twice, and names it', () => {
+    it('refuses the same layer listed twice, and names it', () => {
       const layer = spy('retry')
       expect(() => stack(async () => 1, layer, spy(), layer)).toThrow(
         config('the same retry layer is listed twice'),
@@ -204,7 +204,7 @@ describe('stack', () => {
       )
     })
 
-    it('lets out what a layer throws at wrapping', () => {
+    it('throws the error of a layer that throws while wrapping', () => {
       const error = new Error('wrap')
       const broken = () => {
         throw error

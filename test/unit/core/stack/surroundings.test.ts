@@ -21,7 +21,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('stack', () => {
   describe('with a stack for its base', () => {
-    it('hands the call inward: deadline, notes, priority, tenant, cache mode, transport', async () => {
+    it('passes the call inward: deadline, notes, priority, tenant, cache mode, transport', async () => {
       const inner = spy('inner')
       const outer = spy('outer')
       const transporting = defineLayer({
@@ -52,7 +52,7 @@ describe('stack', () => {
       expect(meta.get('pool')).toBe('chosen')
     })
 
-    it('hands cancellation inward and takes it off again', async () => {
+    it('passes cancellation inward and removes its listener afterwards', async () => {
       const inner = spy('inner')
       const controller = new AbortController()
       const ask = stack(stack(heeding, inner), spy('outer'))
@@ -87,14 +87,14 @@ describe('stack', () => {
       expect(inner.context.cancel.reason).toBe('cut')
     })
 
-    it('passes streams through as one', async () => {
+    it('passes a stream through without wrapping it again', async () => {
       const ask = stack(stack(numbers, spy('inner')), spy('outer'))
       const stream = await ask(3, { timeoutMs: 100 })
       expect(await collect(stream)).toEqual([0, 1, 2])
       await ask.close()
     })
 
-    it('rejects with CLOSED of the inner stack when that is closed', async () => {
+    it('rejects with CLOSED from the inner stack when that one is closed', async () => {
       const inner = stack(async () => 1)
       const ask = stack(inner)
       await inner.close()
@@ -104,7 +104,7 @@ describe('stack', () => {
   })
 
   describe('the surroundings of a call', () => {
-    it('keeps the async context of its caller', async () => {
+    it('keep the async context of the caller', async () => {
       const storage = new AsyncLocalStorage<string>()
       const seen: unknown[] = []
       const looking = defineLayer({
@@ -123,7 +123,7 @@ describe('stack', () => {
       expect(seen).toHaveLength(8)
     })
 
-    it('keeps it through a stream', async () => {
+    it('keep the async context of the caller through a stream', async () => {
       const storage = new AsyncLocalStorage<string>()
       const ask = stack(async function* () {
         for (let i = 0; i < 3; i++) yield storage.getStore()
@@ -135,7 +135,7 @@ describe('stack', () => {
       ])
     })
 
-    it('gets no unhandled rejection, whatever fails unheard', async () => {
+    it('see no unhandled rejection, even when nobody handles a failure', async () => {
       vi.useRealTimers()
       const unhandled = vi.fn()
       process.on('unhandledRejection', unhandled)

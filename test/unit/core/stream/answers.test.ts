@@ -20,7 +20,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('isStream', () => {
   it.each([numbers(1), Readable.from([]), new ReadableStream(), replay([])])(
-    'takes %o for a stream',
+    'recognises %o as a stream',
     (answer) => {
       expect(isStream(answer)).toBe(true)
     },
@@ -36,13 +36,13 @@ describe('isStream', () => {
     () => {},
     new Map(),
     { [Symbol.asyncIterator]: true },
-  ])('takes %o for a value', (answer) => {
+  ])('treats %o as a plain value', (answer) => {
     expect(isStream(answer)).toBe(false)
   })
 })
 
 describe('streamOf', () => {
-  it('gives the wrapper there is, makes one, or gives nothing for a value', async () => {
+  it('returns the existing wrapper, makes a new one, or returns nothing for a value', async () => {
     const stream = replay([1])
     expect(streamOf(stream)).toBe(stream)
     const made = streamOf(numbers(1))
@@ -53,7 +53,7 @@ describe('streamOf', () => {
 })
 
 describe('onEnd', () => {
-  it('calls at once for a value and passes it on', () => {
+  it('calls its listener at once for a value and passes the value on', () => {
     const answer = { plain: true }
     const listener = vi.fn()
     expect(onEnd(answer, listener)).toBe(answer)
@@ -69,7 +69,7 @@ describe('onEnd', () => {
     expect(listener).toHaveBeenCalledTimes(2)
   })
 
-  it('passes a value on although the listener throws, and warns', () => {
+  it('passes a value on even when the listener throws, and warns', () => {
     const warnings = catchWarnings()
     const answer = onEnd('value', () => {
       throw named('ValueEndFailure')
@@ -80,7 +80,7 @@ describe('onEnd', () => {
 })
 
 describe('tap', () => {
-  it('sees every chunk in order, also those that were held', async () => {
+  it('sees every chunk in order, including those held back', async () => {
     const { stream, log } = driven<number>({ commits: (n) => n === 2 })
     log.push(0)
     const seen: unknown[] = []
@@ -91,7 +91,7 @@ describe('tap', () => {
     expect(seen).toEqual([0, 1, 2, 3])
   })
 
-  it('does not see what was delivered before', async () => {
+  it('does not see chunks delivered before it is added', async () => {
     const { stream, log } = driven<number>()
     log.push(0)
     log.push(1)
@@ -110,7 +110,7 @@ describe('tap', () => {
     expect(seen).toEqual([0, 1, 2])
   })
 
-  it('goes on when a tap throws, and warns', async () => {
+  it('continues when a tap throws, and warns', async () => {
     const warnings = catchWarnings()
     const seen: unknown[] = []
     const answer = tap(numbers(3), () => {
@@ -131,7 +131,7 @@ describe('collect', () => {
 })
 
 describe('replay', () => {
-  it('gives a new stream of the same chunks every time', async () => {
+  it('gives a new stream of the same chunks each time', async () => {
     const chunks = ['a', 'b']
     const first = replay(chunks)
     expect(replay(chunks)).not.toBe(first)

@@ -10,7 +10,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('Stream', () => {
   describe('before the commit', () => {
-    it('is ready at the first chunk when nothing else is said', async () => {
+    it('is ready at the first chunk by default', async () => {
       const { stream, log } = driven<string>()
       const ready = watch(stream.log.ready)
       await tick()
@@ -20,7 +20,7 @@ describe('Stream', () => {
       expect(ready.state).toBe('resolved')
     })
 
-    it('holds chunks back until one commits, and delivers those first', async () => {
+    it('holds chunks back until one commits, then delivers those first', async () => {
       const { stream, log } = driven<string>({ commits: (chunk) => chunk === 'text' })
       const ready = watch(stream.log.ready)
       log.push('role')
@@ -57,7 +57,7 @@ describe('Stream', () => {
       expect(await collect(stream)).toHaveLength(64)
     })
 
-    it('holds back any number of events beside the answer, up to 64 KiB', async () => {
+    it('holds back any number of non-answer events, up to 64 KiB', async () => {
       const { stream, log } = driven<unknown>({ commits: () => true, frames: true })
       const ready = watch(stream.log.ready)
       for (let i = 0; i < 200; i++) log.push(Frame.aside('still working', 'progress'))
@@ -86,7 +86,7 @@ describe('Stream', () => {
       stream.return()
     })
 
-    it('commits at its end, also when it is empty', async () => {
+    it('commits at its end, even when it is empty', async () => {
       const held = driven<string>({ commits: () => false }).stream
       held.log.push('role')
       held.log.end()
@@ -98,7 +98,7 @@ describe('Stream', () => {
       expect(await collect(empty)).toEqual([])
     })
 
-    it('rejects with what happens and delivers nothing of what was held', async () => {
+    it('rejects with the failure and delivers none of the held chunks', async () => {
       const { stream, log } = driven<string>({ commits: () => false })
       const ends = endsOf(stream)
       const error = new Error('upstream')
@@ -118,7 +118,7 @@ describe('Stream', () => {
       expect(source.stops).toEqual(['gone'])
     })
 
-    it('is over at once under a cancellation that was aborted before', async () => {
+    it('is over at once under a cancellation that is already aborted', async () => {
       const cancel = new Cancel()
       cancel.abort('early')
       const source = driven<string>({ cancel })
@@ -127,7 +127,7 @@ describe('Stream', () => {
       source.log.push('late')
     })
 
-    it('takes a commits hook that throws for a commit and warns', async () => {
+    it('commits when the commits hook throws, and warns', async () => {
       const warnings = catchWarnings()
       const { stream, log } = driven<string>({
         commits: () => {
@@ -141,7 +141,7 @@ describe('Stream', () => {
       expect(await collect(stream)).toEqual(['a'])
     })
 
-    it('lets a reader who asks early wait for the commit', async () => {
+    it('makes an early reader wait for the commit', async () => {
       const source = driven<string>({ commits: (chunk) => chunk === 'text', unreadMs: 50 })
       const { stream, log } = source
       const results = [stream.next(), stream.next(), stream.next(), stream.next()].map(watch)
@@ -167,7 +167,7 @@ describe('Stream', () => {
       ])
     })
 
-    it('gives a reader who asks early the failure', async () => {
+    it('gives an early reader the failure', async () => {
       const { stream, log } = driven<string>({ commits: () => false })
       const first = watch(stream.next())
       const second = watch(stream.next())
@@ -178,7 +178,7 @@ describe('Stream', () => {
       expect(second).toEqual({ state: 'resolved', value: done })
     })
 
-    it('gives a reader who asks early what was held at a clean end', async () => {
+    it('gives an early reader the held chunks at a clean end', async () => {
       const { stream, log } = driven<string>({ commits: () => false })
       const ends = endsOf(stream)
       const results = [stream.next(), stream.next()].map(watch)

@@ -18,7 +18,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('Stream', () => {
   describe('at its end', () => {
-    it('tells it at the delivery of the last chunk when the source has ended', async () => {
+    it('reports the end when the last chunk is delivered', async () => {
       const { stream, log } = driven<number>()
       const ends = endsOf(stream)
       log.push(1)
@@ -32,13 +32,13 @@ describe('Stream', () => {
       expect(ends).toHaveLength(1)
     })
 
-    it('tells it at once to who asks late', async () => {
+    it('reports the end at once to a late listener', async () => {
       const { stream } = driven<number>()
       await stream.return()
       expect(endsOf(stream)).toEqual([{ outcome: 'left' }])
     })
 
-    it('tells the listeners in the order in which they came, innermost layer first', () => {
+    it('calls the listeners in the order they were added, innermost layer first', () => {
       const { stream, log } = driven<number>()
       const told: string[] = []
       for (const layer of ['inner', 'middle', 'outer']) stream.onEnd(() => told.push(layer))
@@ -46,7 +46,7 @@ describe('Stream', () => {
       expect(told).toEqual(['inner', 'middle', 'outer'])
     })
 
-    it('goes on when a listener throws or rejects, and warns', async () => {
+    it('continues when a listener throws or rejects, and warns', async () => {
       const warnings = catchWarnings()
       const { stream, log } = driven<number>()
       const last = vi.fn()
@@ -71,7 +71,7 @@ describe('Stream', () => {
       expect(warnings.join()).not.toContain('on purpose')
     })
 
-    it('ends also when its source throws at being stopped', async () => {
+    it('ends even when its source throws while being stopped', async () => {
       const warnings = catchWarnings()
       const stream = Stream.over<number>({
         pull() {},
@@ -172,7 +172,7 @@ describe('Stream', () => {
       await stream.return()
     })
 
-    it('has no limit once a chunk was asked for', async () => {
+    it('has no limit once a chunk has been requested', async () => {
       const { stream, log } = driven<string>({ unreadMs: 50 })
       log.push('a')
       log.push('b')
@@ -188,7 +188,7 @@ describe('Stream', () => {
       expect(vi.getTimerCount()).toBe(0)
     })
 
-    it('takes a later limit only when it has none and nobody has asked', async () => {
+    it('accepts a later limit only when it has none and nothing has been requested', async () => {
       const limited = driven<string>({ unreadMs: 100 }).stream
       limited.log.push('a')
       limited.limitUnread(10)
@@ -210,7 +210,7 @@ describe('Stream', () => {
   })
 
   describe('under a cancellation', () => {
-    it('drops what was not delivered and gives the reason', async () => {
+    it('drops undelivered chunks and gives the reason', async () => {
       const cancel = new Cancel()
       const source = driven<string>({ cancel })
       for (const chunk of ['a', 'b', 'c']) source.log.push(chunk)
@@ -224,7 +224,7 @@ describe('Stream', () => {
       source.log.push('late')
     })
 
-    it('drops the rest also when the source has sent everything', async () => {
+    it('drops undelivered chunks even when the source has sent everything', async () => {
       const cancel = new Cancel()
       const source = driven<number>({ cancel })
       source.log.push(1)
@@ -236,7 +236,7 @@ describe('Stream', () => {
       expect(source.stops).toEqual([])
     })
 
-    it('obeys the first one only', async () => {
+    it('follows the first cancellation only', async () => {
       const first = new Cancel()
       const second = new Cancel()
       const { stream } = driven<string>({ cancel: first })
@@ -248,7 +248,7 @@ describe('Stream', () => {
       expect(stream.ended?.error).toBe('heeded')
     })
 
-    it('does not listen once it has ended', async () => {
+    it('stops listening once it has ended', async () => {
       const cancel = new Cancel()
       const { stream } = driven<string>()
       await stream.return()
@@ -256,7 +256,7 @@ describe('Stream', () => {
       expect(cancel.watched).toBe(false)
     })
 
-    it('ends at once over a generator that ignores the abort', async () => {
+    it('ends at once even when a generator ignores the abort', async () => {
       const cancel = new Cancel()
       const stream = streamFrom(stalling(1), { cancel })
       expect(await stream.next()).toEqual(value(0))

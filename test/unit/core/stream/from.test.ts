@@ -11,7 +11,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('Stream', () => {
   describe('from()', () => {
-    it('delivers what any async iterable sends, and stops it at an early end', async () => {
+    it('delivers what any async iterable sends, and stops it when the reader leaves early', async () => {
       const finished = vi.fn()
       async function* source() {
         try {
@@ -26,7 +26,7 @@ describe('Stream', () => {
       expect(finished).toHaveBeenCalledTimes(1)
     })
 
-    it('asks for one chunk ahead of the reader and no more', async () => {
+    it('requests only one chunk ahead of the reader', async () => {
       const next = vi.fn(async () => ({ done: false as const, value: 'x' }))
       const stream = streamFrom({ [Symbol.asyncIterator]: () => ({ next }) })
       await tick()
@@ -39,7 +39,7 @@ describe('Stream', () => {
       await stream.return()
     })
 
-    it('takes hand-made iterators without promises and without return()', async () => {
+    it('accepts hand-made iterators without promises and without return()', async () => {
       let i = 0
       const next = () => (i < 3 ? { done: false, value: i++ } : { done: true, value: undefined })
       const iterable = {
@@ -78,7 +78,7 @@ describe('Stream', () => {
         },
       ],
       ['rejects', () => Promise.reject(named('LateReturnFailure'))],
-    ])('ends although the return() of its iterator %s, and warns', async (_, giveBack) => {
+    ])('ends even when the return() of its iterator %s, and warns', async (_, giveBack) => {
       const warnings = catchWarnings()
       const iterator = { next: async () => ({ done: false, value: 1 }), return: giveBack }
       const stream = streamFrom({
@@ -89,7 +89,7 @@ describe('Stream', () => {
       expect(warnings).toHaveLength(1)
     })
 
-    it('reads a Node stream and destroys it at an early end', async () => {
+    it('reads a Node stream and destroys it when the reader leaves early', async () => {
       const whole = Readable.from(['a', 'b', 'c'])
       expect(await collect(streamFrom(whole))).toEqual(['a', 'b', 'c'])
       const left = Readable.from(['a', 'b', 'c'])
@@ -108,7 +108,7 @@ describe('Stream', () => {
       expect(await failure(stream.log.ready)).toBe('gone')
     })
 
-    it('gives the error of a Node stream', async () => {
+    it('fails with the error of a Node stream', async () => {
       const readable = new Readable({ read() {} })
       const stream = streamFrom(readable)
       readable.push('a')
@@ -118,7 +118,7 @@ describe('Stream', () => {
       expect(await failure(stream.next())).toBe(broken)
     })
 
-    it('reads a web stream and cancels it at an early end', async () => {
+    it('reads a web stream and cancels it when the reader leaves early', async () => {
       const cancelled = vi.fn()
       const web = () =>
         new ReadableStream<string>({
@@ -151,7 +151,7 @@ describe('Stream', () => {
   })
 
   describe('of()', () => {
-    it('delivers chunks that are there, with the end it is told', async () => {
+    it('delivers existing chunks, with the end it is given', async () => {
       const stream = streamOver([1, 2], { outcome: 'complete', cacheable: false })
       const ends = endsOf(stream)
       await stream.log.ready
@@ -160,11 +160,11 @@ describe('Stream', () => {
       expect(ends).toEqual([{ outcome: 'complete', cacheable: false }])
     })
 
-    it('is over at once without chunks', () => {
+    it('is over at once when there are no chunks', () => {
       expect(streamOver([]).ended).toEqual({ outcome: 'complete' })
     })
 
-    it('does not see later changes of the array, nor change it', async () => {
+    it('ignores later changes of the array, and does not change it', async () => {
       const chunks = [1, 2]
       const stream = replay(chunks)
       chunks.push(3)

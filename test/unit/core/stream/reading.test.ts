@@ -19,7 +19,7 @@ describe('Stream', () => {
       expect(await stream.next()).toEqual(done)
     })
 
-    it('settles a waiting next() at return()', async () => {
+    it('settles a waiting next() when return() is called', async () => {
       const source = driven<string>()
       const waiting = [source.stream.next(), source.stream.next()].map(watch)
       expect(await source.stream.return()).toEqual(done)
@@ -29,7 +29,7 @@ describe('Stream', () => {
       expect(await source.stream.next()).toEqual(done)
     })
 
-    it('throws what throw() is given and is over', async () => {
+    it('throws what throw() is given and is then over', async () => {
       const source = driven<string>()
       source.log.push('a')
       expect(await failure(source.stream.throw('mine'))).toBe('mine')
@@ -38,14 +38,14 @@ describe('Stream', () => {
       expect(await source.stream.next()).toEqual(done)
     })
 
-    it('is its own iterator and is left when it is disposed of', async () => {
+    it('is its own iterator and ends when it is disposed of', async () => {
       const { stream } = driven<string>()
       expect(stream[Symbol.asyncIterator]()).toBe(stream)
       await stream[Symbol.asyncDispose]()
       expect(stream.ended).toEqual({ outcome: 'left' })
     })
 
-    it('gives the error after the chunks that had arrived, once', async () => {
+    it('gives the error once, after the chunks that arrived before it', async () => {
       const { stream, log } = driven<string>()
       log.push('a')
       log.push('b')
@@ -69,7 +69,7 @@ describe('Stream', () => {
       ])
     })
 
-    it('drops an error that nobody fetched when the reader leaves', async () => {
+    it('drops an unread error when the reader leaves', async () => {
       const { stream, log } = driven<string>()
       log.push('a')
       log.fail('broken')
@@ -77,7 +77,7 @@ describe('Stream', () => {
       expect(await stream.next()).toEqual(done)
     })
 
-    it('takes nothing more from the source after the end', async () => {
+    it('accepts nothing from the source after the end', async () => {
       const { stream, log } = driven<string>()
       const ends = endsOf(stream)
       log.push('a')
@@ -91,7 +91,7 @@ describe('Stream', () => {
   })
 
   describe('pacing', () => {
-    it('pulls only when the reader wants more than is there', async () => {
+    it('pulls only when the reader wants more than is available', async () => {
       const source = driven<string>()
       source.log.push('a')
       source.log.push('b')
@@ -105,7 +105,7 @@ describe('Stream', () => {
       source.stream.return()
     })
 
-    it('tells since when the reader has been waiting for the source', async () => {
+    it('reports since when the reader has been waiting for the source', async () => {
       const { stream, log } = driven<string>()
       log.push('a')
       expect(stream.waitingSince).toBe(0)
@@ -121,7 +121,7 @@ describe('Stream', () => {
       stream.return()
     })
 
-    it('does not wait for it any more when what was held serves an early reader', async () => {
+    it('reports no wait once held chunks serve an early reader', async () => {
       const { stream, log } = driven<string>({ commits: (chunk) => chunk === 'text' })
       await vi.advanceTimersByTimeAsync(10)
       stream.next()

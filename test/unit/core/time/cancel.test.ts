@@ -11,7 +11,7 @@ afterEach(() => {
 })
 
 describe('Cancel', () => {
-  it('tells its listeners at once, in the order in which they came', () => {
+  it('calls its listeners at once, in the order they were added', () => {
     const cancel = new Cancel()
     const log: unknown[] = []
     for (const name of ['a', 'b', 'c']) cancel.onAbort((reason) => log.push([name, reason]))
@@ -33,7 +33,7 @@ describe('Cancel', () => {
     expect(cancel.reason).toBe('first')
   })
 
-  it('tells a late listener at once', () => {
+  it('calls a late listener at once', () => {
     const cancel = new Cancel()
     cancel.abort('gone')
     const listener = vi.fn()
@@ -41,7 +41,7 @@ describe('Cancel', () => {
     expect(listener).toHaveBeenCalledExactlyOnceWith('gone')
   })
 
-  it('forgets removed listeners, also those removed by another while it tells them', () => {
+  it('skips removed listeners, even those removed by another listener during the abort', () => {
     const cancel = new Cancel()
     const removed = vi.fn()
     cancel.onAbort(removed)()
@@ -52,7 +52,7 @@ describe('Cancel', () => {
     expect(cancel.watched).toBe(false)
   })
 
-  it('tells the others although a listener throws, and warns', () => {
+  it('calls the other listeners when one throws, and warns', () => {
     const warnings = catchWarnings()
     const cancel = new Cancel()
     const later = vi.fn()
@@ -69,7 +69,7 @@ describe('Cancel', () => {
     expect(warnings[0]).toContain('ListenerFailure')
   })
 
-  it('keeps the order of its listeners when some have left', () => {
+  it('keeps the order of its listeners after some are removed', () => {
     const cancel = new Cancel()
     const log: string[] = []
     const leave = ['a', 'b', 'c', 'd'].map((name) => cancel.onAbort(() => log.push(name)))
@@ -93,7 +93,7 @@ describe('Cancel', () => {
     expect(cancel.watched).toBe(false)
   })
 
-  it('throws the very reason when it is aborted', () => {
+  it('throws exactly its reason when it is aborted', () => {
     const cancel = new Cancel()
     expect(() => cancel.throwIfAborted()).not.toThrow()
     const reason = { not: 'an error' }
@@ -107,7 +107,7 @@ describe('Cancel', () => {
     expect(thrown).toBe(reason)
   })
 
-  it('becomes a standard signal that is the same at each reading', () => {
+  it('gives the same standard signal each time it is read', () => {
     const cancel = new Cancel()
     const { signal } = cancel
     expect(cancel.signal).toBe(signal)
@@ -117,14 +117,14 @@ describe('Cancel', () => {
     expect(signal.reason).toBe('reason')
   })
 
-  it('becomes an aborted signal when it is first read after the abort', () => {
+  it('gives an aborted signal when it is first read after the abort', () => {
     const cancel = new Cancel()
     cancel.abort('early')
     expect(cancel.signal.aborted).toBe(true)
     expect(cancel.signal.reason).toBe('early')
   })
 
-  it('tells listeners in the async context in which they came, and of a signal in which it was read', () => {
+  it('calls listeners in the async context they were added in, and those of a signal in the one it was read in', () => {
     const store = new AsyncLocalStorage<string>()
     const cancel = new Cancel()
     const seen: unknown[] = []
@@ -135,7 +135,7 @@ describe('Cancel', () => {
     expect(seen).toEqual(['reader', 'listener'])
   })
 
-  it("keeps each caller's async context when their time limits pass at once", async () => {
+  it('keeps the async context of each caller when several time limits pass at once', async () => {
     vi.useFakeTimers()
     const store = new AsyncLocalStorage<number>()
     const seen: unknown[] = []

@@ -9,7 +9,7 @@ class Entry {
 }
 
 describe('takeFirst', () => {
-  it('takes one after the other out, the earliest first and equal ones as they came', () => {
+  it('removes entries one by one, the earliest first and equal ones in order of arrival', () => {
     const moments = fc.array(fc.record({ moment: fc.nat(20), leaves: fc.boolean() }))
     fc.assert(
       fc.property(moments, (plans) => {
@@ -29,7 +29,7 @@ describe('takeFirst', () => {
     )
   })
 
-  it('takes nothing where nobody waits', () => {
+  it('returns nothing when the heap is empty', () => {
     expect(new DeadlineHeap().takeFirst()).toBeUndefined()
   })
 })

@@ -15,7 +15,7 @@ useFakeTimers()
 afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('remaining', () => {
-  it('tells the milliseconds until the deadline, and Infinity without one', async () => {
+  it('gives the milliseconds until the deadline, and Infinity without one', async () => {
     const probe = spy()
     const ask = stack(async () => 'x', probe)
     await ask()
@@ -40,7 +40,7 @@ function logged() {
 }
 
 describe('Deadlines', () => {
-  it('lets each expire at its moment and not before', async () => {
+  it('expires each entry at its moment and not before', async () => {
     const { log, entry, deadlines } = logged()
     for (const ms of [30, 10, 20]) deadlines.set(entry(`${ms}`), now() + ms)
     await tick(9)
@@ -49,7 +49,7 @@ describe('Deadlines', () => {
     expect(log).toEqual(['10@10', '20@20', '30@30'])
   })
 
-  it('keeps the order of setting among equal moments', async () => {
+  it('expires entries of the same moment in the order they were set', async () => {
     const { log, entry, deadlines } = logged()
     const moment = now() + 10
     const names = Array.from({ length: 40 }, (_, i) => `${i}`)
@@ -58,7 +58,7 @@ describe('Deadlines', () => {
     expect(log).toEqual(names.map((name) => `${name}@10`))
   })
 
-  it('forgets who is cleared, also when that is done by another who expires', async () => {
+  it('forgets cleared entries, even those cleared by another entry as it expires', async () => {
     const { log, entry, deadlines } = logged()
     const second = entry('second')
     deadlines.set(new Entry(() => deadlines.clear(second)), now() + 10)
@@ -71,7 +71,7 @@ describe('Deadlines', () => {
     expect(deadlines.size).toBe(0)
   })
 
-  it('moves who is set again', async () => {
+  it('moves an entry that is set again', async () => {
     const { log, entry, deadlines } = logged()
     const later = entry('later')
     const sooner = entry('sooner')
@@ -83,7 +83,7 @@ describe('Deadlines', () => {
     expect(log).toEqual(['sooner@20', 'later@30'])
   })
 
-  it('has one timer while anybody waits, and none else', async () => {
+  it('has one timer while any entry waits, and none otherwise', async () => {
     const { entry, deadlines } = logged()
     const all = Array.from({ length: 100 }, (_, i) => entry(`${i}`))
     for (const [i, one] of all.entries()) deadlines.set(one, now() + 1_000 - i)
@@ -95,7 +95,7 @@ describe('Deadlines', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('starts no timer for who leaves within the same turn', async () => {
+  it('starts no timer for an entry cleared in the same turn', async () => {
     const { entry, deadlines } = logged()
     const setTimer = vi.spyOn(globalThis, 'setTimeout')
     for (let i = 0; i < 10; i++) {
@@ -107,7 +107,7 @@ describe('Deadlines', () => {
     expect(setTimer).not.toHaveBeenCalled()
   })
 
-  it('starts a timer again only for an earlier moment', async () => {
+  it('restarts the timer only for an earlier moment', async () => {
     const setTimer = vi.spyOn(globalThis, 'setTimeout')
     const { entry, deadlines } = logged()
     deadlines.set(entry('first'), now() + 100)
@@ -121,7 +121,7 @@ describe('Deadlines', () => {
     await tick(200)
   })
 
-  it('lets others expire although one throws, which is uncaught as in any timer', async () => {
+  it('expires the other entries when one throws, and leaves the error uncaught as in any timer', async () => {
     const { log, entry, deadlines } = logged()
     const runners = process.listeners('uncaughtException')
     process.removeAllListeners('uncaughtException')
@@ -136,7 +136,7 @@ describe('Deadlines', () => {
     expect(log).toEqual(['next@5', 'on purpose'])
   })
 
-  it('lets time pass although one sets itself again for this very moment', async () => {
+  it('lets time pass even when an entry sets itself again for the same moment', async () => {
     const { log, entry, deadlines } = logged()
     let times = 0
     const again: Entry = new Entry(() => {
@@ -152,7 +152,7 @@ describe('Deadlines', () => {
     deadlines.clear(again)
   })
 
-  it('lets all that follows from one moment happen before the next, when both are late', async () => {
+  it('finishes the follow-up work of one moment before the next, even when both are late', async () => {
     const log: string[] = []
     const deadlines = new Deadlines({ ref: true })
     deadlines.set(
@@ -176,7 +176,7 @@ describe('Deadlines', () => {
     expect(log).toEqual([`far@${moment}`])
   })
 
-  it('waits out a timer that fires a moment too early', async () => {
+  it('keeps waiting when a timer fires a moment too early', async () => {
     const { log, entry, deadlines } = logged()
     const real = performance.now.bind(performance)
     let behind = 0.4
@@ -191,7 +191,7 @@ describe('Deadlines', () => {
     await tick()
   })
 
-  it('does as a list that is sorted at each step, whatever is set, moved and cleared', async () => {
+  it('behaves like a list sorted at each step, whatever is set, moved and cleared', async () => {
     interface Place {
       readonly id: number
       readonly due: number
@@ -247,7 +247,7 @@ describe('Deadlines', () => {
 })
 
 describe('Deadlines on a clock that a test has replaced', () => {
-  it('go on when the clock is replaced while somebody waits', async () => {
+  it('keep working when the clock is replaced while an entry waits', async () => {
     const { log, entry, deadlines } = logged()
     const stays = entry('stays')
     deadlines.set(stays, now() + 1_000)
@@ -261,7 +261,7 @@ describe('Deadlines on a clock that a test has replaced', () => {
     deadlines.clear(stays)
   })
 
-  it('go on although a mocked `nextTick` never came', async () => {
+  it('keep working when a mocked `nextTick` never runs', async () => {
     // As Jest does.
     const { log, entry, deadlines } = logged()
     const nextTick = vi.spyOn(process, 'nextTick').mockReturnValue()
@@ -276,7 +276,7 @@ describe('Deadlines on a clock that a test has replaced', () => {
     expect(log).toEqual(['next'])
   })
 
-  it('follow mocked timers beside a clock that stands, as in node:test', async () => {
+  it('follow mocked timers while the clock stands still, as in node:test', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     vi.spyOn(performance, 'now').mockReturnValue(5_000)
     const { log, deadlines } = logged()

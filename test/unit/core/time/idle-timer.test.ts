@@ -6,7 +6,7 @@ useFakeTimers()
 afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('IdleTimer', () => {
-  it('calls back after each while in which nothing has happened', async () => {
+  it('calls back after each period without activity', async () => {
     const beats: number[] = []
     const timer = new IdleTimer(100, () => beats.push(performance.now()))
     const start = performance.now()
@@ -21,7 +21,7 @@ describe('IdleTimer', () => {
     timer.stop()
   })
 
-  it('is silent once it is stopped, also by its own callback', async () => {
+  it('stays silent once it is stopped, even by its own callback', async () => {
     const run = vi.fn(() => timer.stop())
     const timer = new IdleTimer(10, run)
     await vi.advanceTimersByTimeAsync(100)

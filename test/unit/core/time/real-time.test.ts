@@ -31,7 +31,7 @@ describe('Deadlines in real time', () => {
     expect(Math.min(...early)).toBeGreaterThanOrEqual(0)
   })
 
-  it('let what has arrived go first when the loop was blocked', async () => {
+  it('let data that has arrived go first after the event loop was blocked', async () => {
     const server = createServer((socket) => socket.end('hello'))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const log: string[] = []
@@ -52,7 +52,7 @@ describe('Deadlines in real time', () => {
     server.close()
   })
 
-  it('lend nobody the async context of who happened to start the timer', async () => {
+  it('do not run entries in the async context of whoever started the timer', async () => {
     const deadlines = new Deadlines({ ref: true })
     const store = new AsyncLocalStorage<string>()
     const seen: unknown[] = []
@@ -73,7 +73,7 @@ describe('Deadlines in real time', () => {
     expect(seen).toEqual([undefined, undefined])
   })
 
-  it('hold nothing of who has left', async () => {
+  it('keep no reference to cleared entries', async () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
     const deadlines = new Deadlines({ ref: false })

@@ -9,7 +9,7 @@ useFakeTimers()
 afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('Scope', () => {
-  it('is aborted with its parent, with the same reason', () => {
+  it('is aborted when its parent is, with the same reason', () => {
     const parent = new Cancel()
     const scope = new Scope(parent)
     const reason = new Error('outer')
@@ -18,20 +18,20 @@ describe('Scope', () => {
     expect(scope.reason).toBe(reason)
   })
 
-  it('is aborted at once below an aborted parent', () => {
+  it('is aborted at once when its parent already is', () => {
     const parent = new Cancel()
     parent.abort('early')
     expect(new Scope(parent).reason).toBe('early')
   })
 
-  it('is aborted alone', () => {
+  it('can be aborted without its parent', () => {
     const parent = new Cancel()
     const scope = new Scope(parent)
     scope.abort('inner')
     expect(parent.aborted).toBe(false)
   })
 
-  it('leaves its parent when it is disposed of', () => {
+  it('detaches from its parent when it is disposed of', () => {
     const parent = new Cancel()
     const scope = new Scope(parent)
     scope.dispose()
@@ -40,7 +40,7 @@ describe('Scope', () => {
     expect(scope.aborted).toBe(false)
   })
 
-  it('settles a race as the work does and takes its listener away', async () => {
+  it('settles a race as the work does and removes its listener', async () => {
     const scope = new Scope(new Cancel())
     await expect(scope.race(Promise.resolve('answer'))).resolves.toBe('answer')
     const error = new Error('work')
@@ -48,7 +48,7 @@ describe('Scope', () => {
     expect(scope.watched).toBe(false)
   })
 
-  it('rejects a race at the abort although the work goes on', async () => {
+  it('rejects a race at the abort even when the work continues', async () => {
     const scope = new Scope(new Cancel())
     const work = gate()
     const race = scope.race(work.promise)

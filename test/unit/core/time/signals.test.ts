@@ -3,13 +3,13 @@ import { describe, expect, it, vi } from 'vitest'
 import { cancelOf } from '../../../../src/core/index.js'
 
 describe('cancelOf', () => {
-  it('is the same for the same signal and hands that signal on', () => {
+  it('is the same for the same signal and gives that signal back', () => {
     const { signal } = new AbortController()
     expect(cancelOf(signal)).toBe(cancelOf(signal))
     expect(cancelOf(signal).signal).toBe(signal)
   })
 
-  it('listens once to the signal, and only while somebody listens to it', () => {
+  it('listens to the signal once, and only while it has listeners itself', () => {
     const { signal } = new AbortController()
     const cancel = cancelOf(signal)
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
@@ -19,7 +19,7 @@ describe('cancelOf', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
-  it('follows a signal that can carry nothing more', () => {
+  it('follows a signal that cannot be extended', () => {
     const controller = new AbortController()
     const signal = Object.preventExtensions(controller.signal)
     const listener = vi.fn()
@@ -30,7 +30,7 @@ describe('cancelOf', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
-  it('passes the very reason on and keeps no listener after the abort', () => {
+  it('passes on exactly the reason and keeps no listener after the abort', () => {
     const controller = new AbortController()
     const listener = vi.fn()
     cancelOf(controller.signal).onAbort(listener)
@@ -40,7 +40,7 @@ describe('cancelOf', () => {
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0)
   })
 
-  it('is aborted for a signal that is aborted already, or was while nobody listened', () => {
+  it('is aborted for a signal that is already aborted, or was aborted while nobody listened', () => {
     expect(cancelOf(AbortSignal.abort('before')).reason).toBe('before')
     const controller = new AbortController()
     cancelOf(controller.signal)
@@ -49,7 +49,7 @@ describe('cancelOf', () => {
     expect(cancelOf(controller.signal).reason).toBe('between')
   })
 
-  it('tells a listener that is added from within another abort listener of the signal', () => {
+  it('calls a listener added from within another abort listener of the signal', () => {
     const controller = new AbortController()
     const cancel = cancelOf(controller.signal)
     const late = vi.fn()

@@ -7,7 +7,7 @@ useFakeTimers()
 afterEach(() => expect(vi.getTimerCount()).toBe(0))
 
 describe('sleep', () => {
-  it('waits its time', async () => {
+  it('waits for the given time', async () => {
     const slept = watch(sleep(100))
     await vi.advanceTimersByTimeAsync(99)
     expect(slept.state).toBe('pending')
@@ -15,7 +15,7 @@ describe('sleep', () => {
     expect(slept.state).toBe('resolved')
   })
 
-  it('ends with the reason of whichever cancellation comes first and frees timer and listeners', async () => {
+  it('rejects with the reason of the first cancellation and frees the timer and listeners', async () => {
     const a = new Cancel()
     const b = new Cancel()
     const slept = sleep(100, a, b)
@@ -25,7 +25,7 @@ describe('sleep', () => {
     expect(await failure(slept)).toBe('second')
   })
 
-  it('frees the listeners when it has slept', async () => {
+  it('frees the listeners when the time is over', async () => {
     const cancel = new Cancel()
     const slept = sleep(5, cancel)
     await vi.advanceTimersByTimeAsync(5)
@@ -33,7 +33,7 @@ describe('sleep', () => {
     expect(cancel.watched).toBe(false)
   })
 
-  it('rejects at once for an aborted cancellation and leaves nothing on the others', async () => {
+  it('rejects at once for an aborted cancellation and leaves no listeners on the others', async () => {
     const before = new Cancel()
     const aborted = new Cancel()
     aborted.abort('early')

@@ -8,7 +8,7 @@ afterEach(() => expect(vi.getTimerCount()).toBe(0))
 describe('Timer', () => {
   const DAY = 24 * 3_600_000
 
-  it('runs once, after its time', async () => {
+  it('runs once, after the given time', async () => {
     const run = vi.fn()
     new Timer(50, run)
     await vi.advanceTimersByTimeAsync(49)
@@ -17,7 +17,7 @@ describe('Timer', () => {
     expect(run).toHaveBeenCalledTimes(1)
   })
 
-  it('runs soon for a time that has passed', async () => {
+  it('runs soon when the time has already passed', async () => {
     const run = vi.fn()
     new Timer(-5, run)
     await vi.advanceTimersByTimeAsync(1)
@@ -33,7 +33,7 @@ describe('Timer', () => {
     expect(run).toHaveBeenCalledTimes(1)
   })
 
-  it.each([0, 30])('leaves nothing when it is stopped after %i days of 60', async (days) => {
+  it.each([0, 30])('leaves no timer when it is stopped after %i days of 60', async (days) => {
     const run = vi.fn()
     const timer = new Timer(60 * DAY, run)
     await vi.advanceTimersByTimeAsync(days * DAY)
@@ -42,7 +42,7 @@ describe('Timer', () => {
     timer.stop()
   })
 
-  it('lets the process end, in its later legs too', async () => {
+  it('lets the process exit, even during the later parts of a long wait', async () => {
     const handles: { hasRef(): boolean }[] = []
     const original = globalThis.setTimeout
     vi.spyOn(globalThis, 'setTimeout').mockImplementation(((run: () => void, ms: number) => {
