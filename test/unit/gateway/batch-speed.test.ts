@@ -49,7 +49,7 @@ const prompts = (count: number) => Array.from({ length: count }, (_, i) => `p${i
 const echo = { reply: (request: LocalBlossomRequest) => `re: ${promptOf(request)}` }
 
 describe.each(frameworks)('a batch at a server of $name', (framework) => {
-  test('begins the next prompt as soon as any one has ended, however long its neighbours take', async () => {
+  test('starts the next prompt as soon as any prompt ends, however long the others take', async () => {
     const window = new Window()
     await using site = await openSite(framework, { layers: () => [window.layer], upstream: echo })
     const answer = site.ask('/generate/batch', { body: { prompts: prompts(12), batch_size: 3 } })
@@ -98,7 +98,7 @@ describe.each(frameworks)('a batch at a server of $name', (framework) => {
     expect(window.most).toBe(expected)
   })
 
-  test('equal prompts in one batch are generated each for itself', async () => {
+  test('equal prompts in one batch are generated separately', async () => {
     await using site = await openSite(framework, { upstream: echo })
     await site.ask('/generate/batch', { body: { prompts: ['same', 'same', 'same'] } })
     expect(site.upstream.requests).toHaveLength(3)

@@ -20,7 +20,7 @@ const sequence =
   }
 
 describe('Cache-Control of the request', () => {
-  test('no-cache asks upstream anew and stores the answer', async () => {
+  test('no-cache asks upstream again and stores the answer', async () => {
     const headers = [undefined, undefined, 'no-cache', undefined]
     expect(await sameFromEach({}, sequence('/v1/chat/completions', chat, headers))).toEqual([
       [200, 'MISS', 1],
@@ -40,7 +40,7 @@ describe('Cache-Control of the request', () => {
     ])
   })
 
-  test('is heeded by streams and embeddings, too', async () => {
+  test('applies to streams and embeddings, too', async () => {
     const headers = [undefined, 'NO-CACHE', undefined]
     const expected = [
       [200, 'MISS', 1],
@@ -56,7 +56,7 @@ describe('Cache-Control of the request', () => {
   })
 
   test.each(['max-age=0', 'private', 'no-cache=x', 'x-no-store', ''])(
-    '%j asks nothing of the cache',
+    '%j does not change how the cache is used',
     async (header) => {
       const headers = [undefined, header]
       expect(
@@ -65,14 +65,14 @@ describe('Cache-Control of the request', () => {
     },
   )
 
-  test('means nothing to the guide’s routes', async () => {
+  test('has no effect on the guide’s routes', async () => {
     const headers = [undefined, 'no-cache']
     expect(
       (await sameFromEach({}, sequence('/generate/cached', { prompt: 'a' }, headers))).at(-1),
     ).toEqual([200, 'HIT', 1])
   })
 
-  test('means nothing with `clientCacheControl: false`', async () => {
+  test('has no effect with `clientCacheControl: false`', async () => {
     const gateway = { clientCacheControl: false }
     const headers = [undefined, 'no-cache', 'no-store']
     expect(
@@ -111,11 +111,11 @@ describe('`cache` from the option `call`', () => {
     expect(await ask('/v1/chat/completions', chat, modes, 'no-cache')).toBe(1)
   })
 
-  test('does not make other routes read the cache', async () => {
+  test('does not make other routes use the cache', async () => {
     expect(await ask('/generate/text', { prompt: 'a' }, ['default', 'default'])).toBe(2)
   })
 
-  test('that is no mode is a 500', async () => {
+  test('answers 500 for an invalid mode', async () => {
     expect(await ask('/v1/chat/completions', chat, ['force-cache'])).toBe(500)
   })
 })

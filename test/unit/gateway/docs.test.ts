@@ -7,7 +7,7 @@ const blossom = createBlossom()
 const gateway = createGateway(blossom)
 
 describe('GET /docs', () => {
-  it('serves a page whose policy lets nothing in from elsewhere', async () => {
+  it('serves a page whose policy blocks everything from other origins', async () => {
     const page = await send(gateway, 'GET', '/docs')
     expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8')
     const policy = page.headers.get('content-security-policy') ?? ''
@@ -25,7 +25,7 @@ describe('GET /docs', () => {
     }
   })
 
-  it('lets nobody keep a file for ever whose address does not name the version', async () => {
+  it('does not let files be cached for ever unless their address names the version', async () => {
     expect((await send(gateway, 'GET', '/docs/swagger-ui.css')).headers.get('cache-control')).toBe(
       'no-cache',
     )
@@ -52,27 +52,27 @@ describe('routes that are switched off', () => {
     [['health'], 404, 404],
     [['openapi'], 200, 404],
     [['openapi', 'docs'], 200, 200],
-  ] as const)('do not exist: with %j there are %i and %i', async (routes, openapi, docs) => {
+  ] as const)('do not exist: %j gives %i and %i', async (routes, openapi, docs) => {
     const small = createGateway(blossom, { routes })
     expect((await send(small, 'GET', '/openapi.json')).status).toBe(openapi)
     for (const path of ['/docs', '/docs/page.js', '/docs/swagger-ui.css'])
       expect((await send(small, 'GET', path)).status).toBe(docs)
   })
 
-  it('refuses a page without a document', () => {
+  it('refuses to serve the page without a document', () => {
     expect(() => createGateway(blossom, { routes: ['docs'] })).toThrow(
       'the route "docs" needs the route "openapi"',
     )
   })
 })
 
-describe('without the package of the viewer', () => {
+describe('without the viewer package', () => {
   afterEach(() => {
     vi.doUnmock('../../../src/gateway/routes/docs-viewer.js')
     vi.resetModules()
   })
 
-  it('names it in a 404, and refuses to promise the page', async () => {
+  it('names the package in a 404, and fails when the routes ask for the page', async () => {
     vi.resetModules()
     vi.doMock('../../../src/gateway/routes/docs-viewer.js', async (original) => ({
       ...(await original<object>()),

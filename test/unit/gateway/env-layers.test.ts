@@ -38,7 +38,7 @@ async function around(env: Environment, options?: LocalBlossomOptions) {
 }
 
 describe('blossomFromEnv', () => {
-  it('has the layers whose variables are set, each in its place', async () => {
+  it('adds the layers whose variables are set, each in its place', async () => {
     const { blossom } = await around({
       BLOSSOM_TOKEN_LIMIT_PER_MINUTE: '1000',
       BLOSSOM_TENANT_LIMIT_PER_MINUTE: '60',
@@ -85,7 +85,7 @@ describe('blossomFromEnv', () => {
     expect((await other.catch((error) => error)).code).toBe(code)
   })
 
-  it('BLOSSOM_BREAKER_SLOW_MS and BLOSSOM_BREAKER_TRIALS stop a slow model, and try it again', async () => {
+  it('BLOSSOM_BREAKER_SLOW_MS and BLOSSOM_BREAKER_TRIALS stop a slow model and try it again later', async () => {
     const env = { BLOSSOM_BREAKER_SLOW_MS: '5', BLOSSOM_BREAKER_TRIALS: '2' }
     let latencyMs = 20
     await using scene = await around(env, { latencyMs: () => latencyMs })
@@ -111,7 +111,7 @@ describe('blossomFromEnv', () => {
     ['BLOSSOM_TENANT_TOKEN_LIMIT_PER_MINUTE', '100', ['answer', 'RATE_LIMITED', 'answer']],
     ['BLOSSOM_BUDGET', '0.0003/day', ['answer', 'BUDGET', 'BUDGET']],
     ['BLOSSOM_TENANT_BUDGET', '0.0003/month', ['answer', 'BUDGET', 'answer']],
-  ])('%s limits what two tenants may ask for', async (name, value, expected) => {
+  ])('%s limits two tenants separately', async (name, value, expected) => {
     await using scene = await around({ [name]: value, BLOSSOM_PRICES: '*=1/1' })
     const options = { maxTokens: 200, timeoutMs: 5_000 }
     const calls = ['one', 'one', 'other'].map((tenant, i) =>
@@ -120,7 +120,7 @@ describe('blossomFromEnv', () => {
     expect(await Promise.all(calls)).toEqual(expected)
   })
 
-  it('BLOSSOM_TENANT_LIMIT_MODE rejects at once what would wait', async () => {
+  it('BLOSSOM_TENANT_LIMIT_MODE rejects at once instead of waiting', async () => {
     const limit = { BLOSSOM_TENANT_LIMIT_PER_MINUTE: '60', BLOSSOM_TENANT_LIMIT_MODE: 'reject' }
     await using scene = await around(limit)
     const calls = Array.from({ length: 12 }, (_, i) => scene.ask(`${i}`).then(() => '', codeOf))
@@ -128,7 +128,7 @@ describe('blossomFromEnv', () => {
     expect(scene.blossom.stats()).toMatchObject({ rateLimit: { admitted: 10, rejected: 2 } })
   })
 
-  it('BLOSSOM_PRICES lets nothing through whose price it does not have', async () => {
+  it('BLOSSOM_PRICES blocks models that have no price', async () => {
     const env = { BLOSSOM_BUDGET: '5/day', BLOSSOM_PRICES: 'mistral=0.1/0.3, openai=0.15/0.6' }
     await using scene = await around(env)
     expect((await scene.ask('one', { model: 'mistral' })).text).not.toBe('')
@@ -138,7 +138,7 @@ describe('blossomFromEnv', () => {
     })
   })
 
-  it('BLOSSOM_HEDGE_MODELS answer for one that is slow', async () => {
+  it('BLOSSOM_HEDGE_MODELS answer in place of a slow model', async () => {
     const env = { BLOSSOM_HEDGE_MODELS: 'openai, mistral', BLOSSOM_HEDGE_DELAY_MS: '20' }
     await using scene = await around(env)
     scene.upstream.fault({ hang: true })
@@ -169,7 +169,7 @@ describe('prices', () => {
   const { price } = costOf(readBudget('99.50/month'), prices)!
   const million = { input: 1_000_000, output: 1_000_000 }
 
-  it('are for a million tokens of input, output and cached input', () => {
+  it('are per million tokens of input, output and cached input', () => {
     expect(price('openai', million)).toBeCloseTo(2.5, 9)
     expect(price('openai', { ...million, cachedInput: 500_000 })).toBeCloseTo(2.3, 9)
     // Upstream may report more from its cache than it was given.
@@ -177,7 +177,7 @@ describe('prices', () => {
     expect(price('mistral', { ...million, cachedInput: 500_000 })).toBeCloseTo(4, 9)
   })
 
-  it('are those of * for models without one of their own, and else unknown', () => {
+  it('fall back to those of * for models without their own, and are otherwise unknown', () => {
     expect(price('other', million)).toBeUndefined()
     const all = new Map([...prices, ['*', readPrice('7/0')!] as const])
     expect(costOf(readBudget('1/day'), all)!.price('other', million)).toBeCloseTo(7, 9)

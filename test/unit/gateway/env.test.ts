@@ -89,7 +89,7 @@ describe('blossomFromEnv', () => {
     await first
   })
 
-  test('BLOSSOM_RETRIES sets how often a call is repeated', async () => {
+  test('BLOSSOM_RETRIES sets how often a call is retried', async () => {
     await using upstream = await startLocalBlossom()
     await using blossom = blossomFromEnv({
       ...key,
@@ -113,7 +113,7 @@ describe('blossomFromEnv', () => {
   test.each([
     ['an attempt', { BLOSSOM_RETRIES: '0' }, 30_000],
     ['a call', { BLOSSOM_ATTEMPT_TIMEOUT_MS: '600000' }, 60_000],
-  ])('gives %s its time without being told', async (_, env, ms) => {
+  ])('gives %s its time limit by default', async (_, env, ms) => {
     await using upstream = await startLocalBlossom()
     upstream.fault({ hang: true })
     await using blossom = blossomFromEnv({ ...key, BLOSSOM_BASE_URL: upstream.url, ...env })
@@ -127,7 +127,7 @@ describe('blossomFromEnv', () => {
     expect(call.error).toMatchObject({ code: 'TIMEOUT', ms })
   })
 
-  test('BLOSSOM_RATE_LIMIT_PER_MINUTE refuses what it cannot begin in time', async () => {
+  test('BLOSSOM_RATE_LIMIT_PER_MINUTE refuses calls that cannot start in time', async () => {
     await using upstream = await startLocalBlossom()
     const env = {
       ...key,
@@ -155,7 +155,7 @@ describe('blossomFromEnv', () => {
     expect((await blossom.text.generate('one')).cached).toBe(false)
   })
 
-  test('a Redis that is not there costs a miss and a warning, never a call; closing twice is fine', async () => {
+  test('an unreachable Redis costs a miss and a warning, never a call; closing twice is fine', async () => {
     const warnings = catchWarnings()
     await using upstream = await startLocalBlossom()
     const blossom = blossomFromEnv({
@@ -170,7 +170,7 @@ describe('blossomFromEnv', () => {
     await blossom.close()
   })
 
-  test('REDIS_URL is of no matter while nothing is shared', async () => {
+  test('REDIS_URL does not matter while nothing is shared', async () => {
     const warnings = catchWarnings()
     await using upstream = await startLocalBlossom()
     await using blossom = blossomFromEnv({
@@ -185,7 +185,7 @@ describe('blossomFromEnv', () => {
     expect(warnings.join('\n')).not.toMatch(/Redis/)
   })
 
-  test('BLOSSOM_SHARED_CONCURRENCY asks for a slot of all servers, and needs a number of them', async () => {
+  test('BLOSSOM_SHARED_CONCURRENCY shares slots between all servers, and needs a fixed queue concurrency', async () => {
     catchWarnings()
     await using upstream = await startLocalBlossom()
     const env = {
@@ -203,13 +203,13 @@ describe('blossomFromEnv', () => {
     )
   })
 
-  test('a wrong key stops the start, also when another one would be used', () => {
+  test('an invalid key stops the start, even when another key would be used', () => {
     expect(refusal(() => blossomFromEnv({ ...key, BLOSSOM_API_KEY: 'two words' }))).toMatch(
       /^The environment variable BLOSSOM_API_KEY must be /,
     )
   })
 
-  test('an empty variable is one that is not set', () => {
+  test('an empty variable counts as unset', () => {
     const empty = {
       BLOSSOM_BASE_URL: '',
       BLOSSOM_TIMEOUT_MS: ' ',
@@ -260,7 +260,7 @@ describe('gatewayOptionsFromEnv', () => {
     expect(gatewayOptionsFromEnv({ BLOSSOM_CORS_ORIGINS: '*' }).corsOrigins).toEqual(['*'])
   })
 
-  test('serves metrics to everybody or to whoever has the token, and only when asked to', () => {
+  test('serves metrics to everybody or to holders of the token, and only when enabled', () => {
     const token = 'metrics-token-of-the-tests'
     const metricsOf = (env: Environment) => gatewayOptionsFromEnv(env).metrics
     expect(metricsOf({})).toBeUndefined()
@@ -269,7 +269,7 @@ describe('gatewayOptionsFromEnv', () => {
     expect(metricsOf({ BLOSSOM_METRICS: 'on', BLOSSOM_METRICS_TOKEN: token })).toEqual({ token })
   })
 
-  test('knows by its prices what calls cost', async () => {
+  test('calculates the cost of calls from its prices', async () => {
     await using upstream = await startLocalBlossom({ keys: [KEY] })
     const env = { ...key, BLOSSOM_BASE_URL: upstream.url }
     const costOf = async (prices: Environment) => {
@@ -388,7 +388,7 @@ describe('a wrong value', () => {
   ]
 
   test.each(wrong)(
-    'of %s stops the start with one line that names it and does not show it',
+    'of %s stops the start with one line that names it without showing the value',
     (name, values, read) => {
       const messages = new Set(values.map((value) => refusal(() => read({ [name]: value }))))
       // One sentence for all of them can show none.

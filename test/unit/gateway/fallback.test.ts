@@ -36,16 +36,19 @@ async function openServer(env: Record<string, string> = {}) {
 it.each([
   ['an answer', {}],
   ['a stream', { stream: true }],
-])('names in x-blossom-model who gave %s when the model asked for failed', async (_, body) => {
-  await using server = await openServer({ BLOSSOM_FALLBACK_MODELS: 'mistral, openai-large' })
-  server.upstream.fail(503)
-  const answer = await server.chat(body)
-  expect(answer.status).toBe(200)
-  expect(answer.headers.get('x-blossom-model')).toBe('mistral')
-  expect(await answer.text()).toContain('"model":"mistral"')
-})
+])(
+  'x-blossom-model names the model that gave %s when the requested one failed',
+  async (_, body) => {
+    await using server = await openServer({ BLOSSOM_FALLBACK_MODELS: 'mistral, openai-large' })
+    server.upstream.fail(503)
+    const answer = await server.chat(body)
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('x-blossom-model')).toBe('mistral')
+    expect(await answer.text()).toContain('"model":"mistral"')
+  },
+)
 
-it('has no such header when nobody else was asked, or nobody else may be', async () => {
+it('x-blossom-model is missing when no other model was asked or allowed', async () => {
   await using plain = await openServer()
   expect((await plain.chat({})).headers.get('x-blossom-model')).toBeNull()
   plain.upstream.fail(503)

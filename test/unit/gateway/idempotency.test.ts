@@ -40,7 +40,7 @@ describe('Idempotency-Key', () => {
     expect(requests()).toBe(2)
   })
 
-  it('refuses another body with 409', async () => {
+  it('refuses a different body with 409', async () => {
     await ask()
     const { status, json } = await ask(other)
     expect([status, json.error.type]).toEqual([409, 'invalid_request_error'])
@@ -62,7 +62,7 @@ describe('Idempotency-Key', () => {
     expect(requests()).toBe(4)
   })
 
-  it('keeps no failure', async () => {
+  it('stores no failures', async () => {
     site.upstream.fault({ status: 422 })
     expect((await ask()).status).toBe(422)
     expect((await ask()).status).toBe(200)
@@ -72,7 +72,7 @@ describe('Idempotency-Key', () => {
     expect((await ask({ ...body, stream: true }, streamed)).text).toContain('[DONE]')
   })
 
-  it('joins a request that runs, and goes on when the first client leaves', async () => {
+  it('joins a running request, which continues when the first client leaves', async () => {
     await site[Symbol.asyncDispose]()
     await open({ layers: heldStack })
     const first = ask()
@@ -115,7 +115,7 @@ describe('Idempotency-Key', () => {
     }
   })
 
-  it('is refused when it is none, and ignored without a cache', async () => {
+  it('is refused when invalid, and ignored without a cache', async () => {
     const long = { 'idempotency-key': 'x'.repeat(256) }
     expect((await ask(body, long)).status).toBe(400)
     await site[Symbol.asyncDispose]()

@@ -75,7 +75,7 @@ describe.each(frameworks)('a caller who leaves a server of $name', (framework) =
     expect(site.errors).toEqual([])
   })
 
-  test('from a batch stops every prompt and begins no other', async () => {
+  test('from a batch stops every prompt and starts no more', async () => {
     await using site = await openSite(framework, { upstream: hanging })
     const prompts = Array.from({ length: 20 }, (_, i) => `prompt ${i}`)
     const sent = begin(site.url, '/generate/batch', { body: { prompts, batch_size: 3 } }).on(
@@ -88,7 +88,7 @@ describe.each(frameworks)('a caller who leaves a server of $name', (framework) =
     expect(site.upstream.requests).toHaveLength(3)
   })
 
-  test('while his call waits costs nothing', async () => {
+  test('while the call is still waiting costs nothing', async () => {
     await using site = await openSite(framework, {
       layers: () => [queue({ concurrency: 1 })],
       upstream: { latencyMs: ({ rawBody }) => (rawBody.includes('slow') ? 60_000 : 0) },
@@ -120,7 +120,7 @@ describe.each(frameworks)('a caller who leaves a server of $name', (framework) =
     ])
   })
 
-  test('in the middle of his own request is nobody’s error', async () => {
+  test('in the middle of sending a request causes no error', async () => {
     await using site = await openSite(framework)
     const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
     await once(socket, 'connect')
@@ -136,7 +136,7 @@ describe.each(frameworks)('a caller who leaves a server of $name', (framework) =
     expect(site.upstream.requests).toEqual([])
   })
 
-  test('a reader who stops reading holds upstream back, and leaving ends it all the same', async () => {
+  test('a reader who stops reading slows upstream down, and leaving still ends the call', async () => {
     await using site = await openSite(framework)
     site.upstream.faults.push({ bigBody: Number.POSITIVE_INFINITY })
     const visit = await site.visit('/generate/stream', { body })
@@ -156,7 +156,7 @@ describe.each(frameworks)('a caller who leaves a server of $name', (framework) =
     await site.gateway.close()
   }, 20_000)
 
-  test('after the answer is no leaving', async () => {
+  test('after the answer does not count as leaving', async () => {
     await using site = await openSite(framework)
     await site.ask('/generate/stream', { body })
     await site.ask('/generate/text', { body })
@@ -166,7 +166,7 @@ describe.each(frameworks)('a caller who leaves a server of $name', (framework) =
 })
 
 describe.each(frameworks)('closing a gateway of $name', (framework) => {
-  test('lets streams and plain calls end well, refuses new ones, and resolves when all are done', async () => {
+  test('lets streams and plain calls finish, refuses new ones, and resolves when all are done', async () => {
     await using site = await openSite(framework, {
       upstream: {
         words: 20,
@@ -198,7 +198,7 @@ describe.each(frameworks)('closing a gateway of $name', (framework) => {
     ).toMatchObject([{ status: 200 }, { status: 200 }])
   })
 
-  test('cuts what is not done in time: a stream with an error event and no [DONE], a plain call with 503', async () => {
+  test('cuts off unfinished calls: a stream gets an error event and no [DONE], a plain call 503', async () => {
     await using site = await openSite(framework, {
       upstream: { latencyMs: ({ path }) => (path.includes('chat') ? 0 : 60_000) },
     })
@@ -222,7 +222,7 @@ describe.each(frameworks)('closing a gateway of $name', (framework) => {
     )
   })
 
-  test('twice is once', async () => {
+  test('twice is the same as once', async () => {
     await using site = await openSite(framework, { upstream: { latencyMs: 50 } })
     const call = site.ask('/generate/text', { body })
     await site.upstream.waitFor(({ active }) => active === 1)
@@ -276,7 +276,7 @@ describe('a client of HTTP/2 that leaves', () => {
     expect(it.site.log).toMatchObject([{ status: 499, firstTokenMs: expect.any(Number) }])
   })
 
-  test('by breaking the connection stops all that ran on it', async () => {
+  test('by breaking the connection stops everything running on it', async () => {
     await using it = await openHttp2({ upstream: { latencyMs: 60_000 } })
     const { client, site } = it
     const begun = site.upstream.waitFor(({ active }) => active === 2)
@@ -290,7 +290,7 @@ describe('a client of HTTP/2 that leaves', () => {
     await ended
   })
 
-  test('is not logged so when the answer went out whole', async () => {
+  test('is not logged as leaving when the whole answer was sent', async () => {
     await using it = await openHttp2({ upstream: { words: 5_000, coalesce: false } })
     const answers = await Promise.all(
       ['/generate/text', '/generate/stream'].map((path) =>

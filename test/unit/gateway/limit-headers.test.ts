@@ -36,7 +36,7 @@ describe('the headers of a limit', () => {
   it.each([
     ['an answer', {}],
     ['a stream', { stream: true }],
-  ])('are those of the outermost one, with %s', async (_, body) => {
+  ])('describe the outermost limit, with %s', async (_, body) => {
     const limits = { rateLimit: { requests: 60 }, providerLimit: { requests: 6_000 } }
     await using server = await openServer(standard(limits))
     expect(shown(await server.chat('Hello', body))).toEqual({
@@ -48,7 +48,7 @@ describe('the headers of a limit', () => {
     })
   })
 
-  it('come with a refusal, beside retry-after', async () => {
+  it('are sent with a refusal, beside retry-after', async () => {
     await using server = await openServer([rateLimit({ requests: 6, mode: 'reject' })])
     expect((await server.chat('one')).status).toBe(200)
     const refused = await server.chat('two')
@@ -73,7 +73,7 @@ describe('the headers of a limit', () => {
     expect(other.headers.get('x-ratelimit-remaining-requests')).toBe('9')
   })
 
-  it('are missing where nothing is limited, and from the cache', async () => {
+  it('are missing when nothing is limited, and from cached answers', async () => {
     await using plain = await openServer([])
     expect(shown(await plain.chat('Hello'))).toEqual({})
     await using cached = await openServer(standard({ rateLimit: { requests: 60 } }))

@@ -24,7 +24,7 @@ const ask = (more: object = {}, headers: Record<string, string> = {}) =>
   site.ask('/v1/messages', { body: { ...body, ...more }, headers })
 
 describe('POST /v1/messages', () => {
-  it('is forwarded unchanged, and its answer comes unchanged, fresh and from the cache', async () => {
+  it('forwards the request and returns the answer unchanged, fresh and from the cache', async () => {
     await open()
     for (const cache of ['MISS', 'HIT']) {
       const { status, json, headers } = await ask({ metadata: { user_id: 'x' } })
@@ -38,7 +38,7 @@ describe('POST /v1/messages', () => {
     })
   })
 
-  it('streams events by their names, fresh and from the cache, without a mark at the end', async () => {
+  it('streams named events, fresh and from the cache, without an end marker', async () => {
     await open()
     const texts: string[] = []
     for (const cache of ['MISS', 'HIT']) {
@@ -56,7 +56,7 @@ describe('POST /v1/messages', () => {
     expect(site.upstream.requests).toHaveLength(1)
   })
 
-  it('passes on what a client says it understands, and answers to one are not those to another', async () => {
+  it('forwards the client’s feature headers, and caches answers for each set separately', async () => {
     await open()
     const version = { 'anthropic-version': '2023-06-01' }
     const beta = { ...version, 'anthropic-beta': 'context-1m-2025-08-07' }
@@ -68,7 +68,7 @@ describe('POST /v1/messages', () => {
     expect(site.upstream.requests[0]?.headers['anthropic-version']).toBe('2023-06-01')
   })
 
-  it('never forwards the key of a client, unless keys are forwarded', async () => {
+  it('never forwards a client’s key unless key forwarding is on', async () => {
     await open()
     expect((await ask({}, { 'x-api-key': 'sk_own' })).status).toBe(200)
     const [seen] = site.upstream.requests
@@ -106,7 +106,7 @@ describe('POST /v1/messages', () => {
     })
   })
 
-  it('has the same shape for a method or a body that it does not take', async () => {
+  it('uses the same error shape for a wrong method or body', async () => {
     await open({ mediaBodyLimit: 200, bodyLimit: 200 })
     const method = await site.ask('/v1/messages')
     const size = await ask({ system: 'x'.repeat(300) })
@@ -114,7 +114,7 @@ describe('POST /v1/messages', () => {
     expect([size.status, size.json.error.type]).toEqual([413, 'request_too_large'])
   })
 
-  it('ends a stream that breaks before its last event with an error, and keeps nothing', async () => {
+  it('ends a stream that breaks before its last event with an error, and stores nothing', async () => {
     await open()
     for (const fault of [{ cutAfterChunks: 4 }, { endAfterChunks: 4 }]) {
       site.upstream.fault(fault)
@@ -130,7 +130,7 @@ describe('POST /v1/messages', () => {
     expect(site.upstream.requests).toHaveLength(3)
   })
 
-  it('is repeated when it broke before anything came', async () => {
+  it('retries a stream that breaks before its first event', async () => {
     await open()
     site.upstream.fault({ cutAfterChunks: 0 })
     site.upstream.fault({ cutAfterChunks: 1 })
@@ -141,7 +141,7 @@ describe('POST /v1/messages', () => {
 })
 
 describe('the other routes of OpenAI', () => {
-  it('give one model, by its id with a slash or an alias', async () => {
+  it('return one model, by its id with a slash or by an alias', async () => {
     await open({}, { models: ['vendor/model'] })
     for (const path of ['/v1/models/openai', '/v1/models/openai-default', '/v1/models/openai/']) {
       const { status, json } = await site.ask(path)
@@ -154,21 +154,21 @@ describe('the other routes of OpenAI', () => {
     expect((await site.ask('/v1/models/unheard/of')).status).toBe(404)
   })
 
-  it('know no model that is not on the list', async () => {
+  it('do not know models that are not on the list', async () => {
     await open({ models: ['openai'] })
     const { status, json } = await site.ask('/v1/models/mistral')
     expect([status, json.error.code]).toEqual([404, 'not_found'])
     expect(site.upstream.requests).toHaveLength(0)
   })
 
-  it.each(['..', '.', '%2e%2e', '..%2fchat'])('give no way up: %s', async (id) => {
+  it.each(['..', '.', '%2e%2e', '..%2fchat'])('do not allow path traversal: %s', async (id) => {
     await open()
     const { status } = await site.ask(`/v1/models/${id}`)
     expect([400, 404]).toContain(status)
     for (const { path } of site.upstream.requests) expect(path).toMatch(/^\/v1\/models\/[^/]+$/)
   })
 
-  it('complete a text, whole and as a stream, fresh and from the cache', async () => {
+  it('complete text, whole and as a stream, fresh and from the cache', async () => {
     await open()
     const asked = { model: 'openai', prompt: 'Tulips' }
     for (const cache of ['MISS', 'HIT']) {
@@ -185,7 +185,7 @@ describe('the other routes of OpenAI', () => {
     }
   })
 
-  it('repeat a text completion that broke before anything came, and not after it', async () => {
+  it('retry a text completion that breaks before the first chunk, but not after it', async () => {
     await open()
     const asked = { model: 'openai', prompt: 'Tulips', stream: true }
     site.upstream.fault({ cutAfterChunks: 0 })
@@ -195,7 +195,7 @@ describe('the other routes of OpenAI', () => {
     expect(site.upstream.requests).toHaveLength(2)
   })
 
-  it('moderate', async () => {
+  it('moderate text', async () => {
     await open()
     const { status, json } = await site.ask('/v1/moderations', { body: { input: ['a', 'b'] } })
     expect([status, json.results.length]).toEqual([200, 2])

@@ -23,7 +23,7 @@ async function gatewayWith(options: GatewayOptions) {
 }
 
 describe('GET /metrics', () => {
-  it('is not there unless it is switched on', async () => {
+  it('does not exist unless it is switched on', async () => {
     for (const metrics of [undefined, false]) {
       await using server = await gatewayWith({ metrics })
       expect((await server.get('/metrics')).status).toBe(404)
@@ -32,7 +32,7 @@ describe('GET /metrics', () => {
     expect((await left.get('/metrics')).status).toBe(404)
   })
 
-  it('gives everybody the metrics of the gateway, below its prefix, and asks nobody who they are', async () => {
+  it('serves the metrics to everybody, below its prefix, without identifying the caller', async () => {
     const call = vi.fn(() => new Response(null, { status: 401 }))
     await using server = await gatewayWith({ metrics: true, prefix: '/ai', call })
     await server.blossom.text.generate('Hello')
@@ -45,7 +45,7 @@ describe('GET /metrics', () => {
     expect((await server.get('/metrics')).status).toBe(404)
   })
 
-  it('needs its token, which is no other and is shown nowhere', async () => {
+  it('requires its own token, which is shown nowhere', async () => {
     await using server = await gatewayWith({
       metrics: { token: TOKEN, labels: { service: 'garden', tenant: true } },
       adminToken: 'admin-admin-admin-admin',
@@ -68,7 +68,7 @@ describe('GET /metrics', () => {
     expect(sumOf(families, 'blossom_calls_total', labels)).toBe(1)
   })
 
-  it('counts what the routes of the gateway ask for', async () => {
+  it('counts what the gateway’s routes request', async () => {
     await using server = await gatewayWith({ metrics: true })
     const ask = () =>
       server.gateway(

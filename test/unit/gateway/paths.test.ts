@@ -53,7 +53,7 @@ describe('paths', () => {
   test.each([
     ['/generate/text/', { prompt }],
     ['/v1/chat/completions/', { messages: [{ role: 'user', content: 'Hello' }] }],
-  ])('%s is the route without its slash', async (path, body) => {
+  ])('%s works without its trailing slash', async (path, body) => {
     expect((await answerOf(path, { body })).status).toBe(200)
     expect((await answerOf(`${path}?x`, { body })).status).toBe(200)
     expect((await answerOf(`${path}/`, { body })).status).toBe(404)
@@ -77,7 +77,7 @@ describe('paths', () => {
     },
   )
 
-  test('only routes that exist are named, and none are when none does', async () => {
+  test('the 404 names only routes that exist, and none when there are none', async () => {
     const messageWith = (routes: readonly RouteName[]) =>
       sameFromEach(
         { gateway: { routes } },
@@ -99,7 +99,7 @@ describe('paths', () => {
     ['/cache;x/clear'],
     ['/cache/clear%20'],
     ['/cache/clear%00'],
-  ])('DELETE %s does not pass for /cache/clear, even with the token', async (path) => {
+  ])('DELETE %s is not taken for /cache/clear, even with the token', async (path) => {
     const { status } = await answerOf(path, {
       method: 'DELETE',
       headers: { authorization: `Bearer ${token}` },
@@ -122,11 +122,11 @@ describe('paths', () => {
     }
   })
 
-  test('a query is no part of the path', async () => {
+  test('the query does not count as part of the path', async () => {
     expect((await answerOf('/health/live?x=/cache/clear')).body).toEqual({ status: 'ok' })
   })
 
-  test('an absolute target and a foreign host lead nowhere', async () => {
+  test('an absolute target or a foreign host leads nowhere', async () => {
     for (const site of sites) {
       expect((await site.ask('/health/live', { headers: { host: 'evil.example' } })).json).toEqual({
         status: 'ok',
@@ -176,7 +176,7 @@ describe('methods', () => {
     expect(await answerOf('/health/live', { method: 'HEAD' })).toEqual({ ...got, body: '' })
   })
 
-  test('no GET and no HEAD generates', async () => {
+  test('neither GET nor HEAD generates', async () => {
     const requests = await sameFromEach(sites, async ({ ask, upstream }) => {
       const before = upstream.requests.length
       for (const path of [
@@ -234,11 +234,11 @@ describe('DELETE /cache/clear', () => {
     expect(JSON.stringify(outcome.answer)).not.toContain(token)
   })
 
-  test('a token in the query is none', async () => {
+  test('does not accept a token in the query', async () => {
     expect((await answerOf(`/cache/clear?token=${token}`, { method: 'DELETE' })).status).toBe(401)
   })
 
-  test.each(['Bearer', 'bearer', 'BEARER'])('with the token as %s it clears', async (scheme) => {
+  test.each(['Bearer', 'bearer', 'BEARER'])('clears with the token as %s', async (scheme) => {
     const outcome = await sameFromEach(sites, async ({ ask }) => {
       await ask('/generate/cached', { body: { prompt } })
       const answer = comparable(
@@ -255,7 +255,7 @@ describe('DELETE /cache/clear', () => {
     })
   })
 
-  test('without a configured token nobody may', async () => {
+  test('refuses everybody when no token is configured', async () => {
     const answer = await sameFromEach({}, async ({ ask }) =>
       comparable(
         await ask('/cache/clear', {
@@ -285,7 +285,7 @@ describe('CORS', () => {
       ),
     )
 
-  test('by default there are no headers for it, and a preflight is a wrong method', async () => {
+  test('sends no CORS headers by default, and treats a preflight as a wrong method', async () => {
     const plain = await answerOf('/generate/text', { body: { prompt }, headers: { origin } })
     const flight = await answerOf('/generate/text', preflight(origin))
     expect(plain.status).toBe(200)
@@ -311,7 +311,7 @@ describe('CORS', () => {
       vary: 'origin',
     }
 
-    test('an origin on it may read every answer, errors and streams included', async () => {
+    test('an allowed origin may read every answer, errors and streams included', async () => {
       const headers = { origin }
       expect(await corsFor('/generate/text', { body: { prompt }, headers })).toEqual({
         status: 200,
@@ -349,7 +349,7 @@ describe('CORS', () => {
       })
     })
 
-    test('without an origin the answer says that it depends on one', async () => {
+    test('a request without an origin gets an answer that varies by origin', async () => {
       expect(await corsFor('/health', {})).toEqual({ status: 200, cors: { vary: 'origin' } })
     })
 
@@ -385,14 +385,14 @@ describe('CORS', () => {
       },
     )
 
-    test('OPTIONS that is no preflight is a wrong method', async () => {
+    test('OPTIONS that is not a preflight is a wrong method', async () => {
       expect(
         (await corsFor('/generate/text', { method: 'OPTIONS', headers: { origin } })).status,
       ).toBe(405)
     })
   })
 
-  test('a star lets all origins read, and never with credentials', async () => {
+  test('a star lets all origins read, but never with credentials', async () => {
     const cors = await sameFromEach({ gateway: { corsOrigins: ['*'] } }, async ({ ask }) =>
       corsOf(
         comparable(await ask('/health', { headers: { origin: 'https://anywhere.example' } }))
@@ -407,7 +407,7 @@ describe('CORS', () => {
 })
 
 describe('headers', () => {
-  test('a caller’s request id is kept, in the header and in the problem', async () => {
+  test('keeps a caller’s request id, in the header and in the problem', async () => {
     const headers = { 'x-request-id': 'abc.DEF:12_3-4' }
     const good = await answerOf('/health/live', { headers })
     const bad = await answerOf('/generate/text', { body: {}, headers })
@@ -416,7 +416,7 @@ describe('headers', () => {
   })
 
   test.each([['two words'], ['<script>'], ['x'.repeat(65)], ['ünïcode'], ['a,b'], ['']])(
-    'a request id %j is replaced by one of ours',
+    'replaces the request id %j with one of ours',
     async (given) => {
       const id = (
         await sites[0]!.ask('/health/live', {
@@ -427,7 +427,7 @@ describe('headers', () => {
     },
   )
 
-  test('every answer has an id of its own', async () => {
+  test('gives every answer its own id', async () => {
     const ids = await Promise.all(
       Array.from(
         { length: 20 },
@@ -437,14 +437,14 @@ describe('headers', () => {
     expect(new Set(ids).size).toBe(20)
   })
 
-  test('nothing says what the server is made of', async () => {
+  test('no header reveals what the server runs on', async () => {
     const { headers } = await answerOf('/generate/text', { body: { prompt } })
     expect(Object.keys(headers).filter((name) => /powered|server$|via|version/.test(name))).toEqual(
       [],
     )
   })
 
-  test('no header repeats what a caller sent', async () => {
+  test('no header echoes what a caller sent', async () => {
     const evil = 'evil\u2028header'
     const { headers } = await answerOf('/generate/text', {
       body: { prompt: `${evil}\r\nset-cookie: a=b`, model: 'openai' },

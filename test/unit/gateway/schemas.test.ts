@@ -40,7 +40,7 @@ describe('readBody', () => {
     expect(readBody(GenerateRequest, { prompt: 'Hello', apiKey: 'x' })).not.toHaveProperty('apiKey')
   })
 
-  it('refuses with 400 and names each wrong field once, in the order of the schema', () => {
+  it('answers 400 and names each wrong field once, in schema order', () => {
     const body = { model: '', temperature: 3, max_tokens: '5', prompt: ' ' }
     expect(refusalOf(() => readBody(GenerateRequest, body))).toMatchObject({
       code: 'VALIDATION',
@@ -55,7 +55,7 @@ describe('readBody', () => {
     })
   })
 
-  it.each([undefined, null])('calls a required field that is %s missing', (prompt) => {
+  it.each([undefined, null])('reports a required field that is %s as missing', (prompt) => {
     expect(wrongFields(GenerateRequest, { prompt })).toEqual([
       { field: 'prompt', message: 'is missing' },
     ])
@@ -87,7 +87,7 @@ describe('readBody', () => {
     [SpeechRequest, { input: 'a', stream_format: 'sse' }, 'stream_format'],
     [BatchRequest, { prompts: [5] }, 'prompts'],
     [BatchRequest, { prompts: ['a', null] }, 'prompts'],
-  ])('refuses what could not be served once it was paid for: %#', (schema, body, field) => {
+  ])('refuses what could not be served after it was paid for: %#', (schema, body, field) => {
     expect(wrongFields(schema, body).map((wrong) => wrong.field)).toEqual([field])
   })
 
@@ -97,7 +97,7 @@ describe('readBody', () => {
     [EmbeddingsRequest, { input: [[1, 2], [3]], stream: false }],
     [SpeechRequest, { input: 'a', stream: null, stream_format: 'audio' }],
     [SpeechRequest, { input: 'a', stream_format: null }],
-  ])('takes what can be served: %#', (schema, body) => {
+  ])('accepts what can be served: %#', (schema, body) => {
     expect(wrongFields(schema, body)).toEqual([])
   })
 

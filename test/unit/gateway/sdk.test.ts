@@ -37,7 +37,7 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
       expect(completion._request_id).toBe(site.log[0]!.requestId)
     })
 
-    test('gets a streamed one, with usage at its end', async () => {
+    test('gets a streamed chat completion, with usage at its end', async () => {
       const stream = await client().chat.completions.create({
         model: 'openai',
         messages,
@@ -54,7 +54,7 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
       expect(total).toBeGreaterThan(0)
     })
 
-    test('gets embeddings, which it asks for as base64 by itself', async () => {
+    test('gets embeddings, which it requests as base64 by default', async () => {
       const { data } = await client().embeddings.create({
         model: 'text-embedding-3-small',
         input: ['one', 'two'],
@@ -88,7 +88,7 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
       ).toBe('RIFF')
     })
 
-    test('leaves a stream, and upstream stops', async () => {
+    test('stops upstream when it leaves a stream', async () => {
       site.upstream.faults.push({ stallAfterChunks: 2 })
       const stream = await client().chat.completions.create({
         model: 'openai',
@@ -110,7 +110,7 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
       [500, OpenAI.InternalServerError, 502, 'server', 3],
       [503, OpenAI.InternalServerError, 503, 'server', 3],
     ])(
-      'throws its own typed error for upstream’s %i, and its retries do not multiply ours',
+      'throws its own typed error for upstream’s %i, without multiplying our retries',
       async (upstreams, kind, status, code, requests) => {
         site.upstream.faults.push({
           status: upstreams,
@@ -193,7 +193,7 @@ describe.each(frameworks)('clients pointed at a server of $name', (framework) =>
       })
     })
 
-    test('tells of a stream that broke', async () => {
+    test('reports a broken stream', async () => {
       site.upstream.faults.push({ cutAfterChunks: 2, chunkDelayMs: 5 })
       const errors: unknown[] = []
       const result = streamText({

@@ -25,7 +25,7 @@ afterAll(() => closeAll(sites))
 const answerOf = (path: string, what: Ask) =>
   sameFromEach(sites, async ({ ask }) => comparable(await ask(path, what)))
 
-describe('bodies that attack', () => {
+describe('malicious bodies', () => {
   const deep = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
 
   const nested = (depth: number) =>
@@ -45,7 +45,7 @@ describe('bodies that attack', () => {
     [501, 400],
     [20_000, 400],
     [500_000, 400],
-  ])('JSON %i levels deep is %i and takes nothing down', async (depth, expected) => {
+  ])('JSON %i levels deep is %i and does not crash the server', async (depth, expected) => {
     for (const [path, body] of nested(depth)) {
       const { status, after } = await sameFromEach(sites, async ({ ask }) => {
         const { status } = await ask(path, { body, headers: json })
@@ -55,14 +55,14 @@ describe('bodies that attack', () => {
     }
   })
 
-  test('brackets in text are not depth', async () => {
+  test('brackets in strings do not count as depth', async () => {
     const text = `${'[{'.repeat(2_000)}\\"${'["'.repeat(2_000)} ü🌸`
     expect(await answerOf('/generate/text', { body: { prompt: text } })).toMatchObject({
       status: 200,
     })
   })
 
-  test('a body without end is answered, not kept', async () => {
+  test('an endless body is answered, not buffered', async () => {
     for (const site of sites) {
       const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
       socket.on('error', () => {})
@@ -86,7 +86,7 @@ describe('bodies that attack', () => {
     }
   })
 
-  test('the connection of a body that was too large may be used again', async () => {
+  test('the connection can be reused after an oversized body', async () => {
     for (const site of sites) {
       const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
       const long = 'x'.repeat(2_000_000)
@@ -122,7 +122,7 @@ describe('bodies that attack', () => {
     )
 
   test.each(['text', 'queued', 'retry', 'circuit-breaker', 'cached', 'stream'])(
-    'on /generate/%s unknown fields are ignored, whatever they are called',
+    'on /generate/%s unknown fields are ignored, whatever their names',
     async (route) => {
       const outcome = await sameFromEach(sites, async ({ ask, upstream }) => {
         upstream.reset()
@@ -146,7 +146,7 @@ describe('bodies that attack', () => {
     },
   )
 
-  test('below /v1 unknown fields are forwarded, but none that could choose whom we speak to', async () => {
+  test('below /v1 unknown fields are forwarded, except any that could change where requests go', async () => {
     const outcome = await sameFromEach(sites, async ({ ask, upstream }) => {
       const seen = []
       for (const [path, body] of [
@@ -186,7 +186,7 @@ describe('bodies that attack', () => {
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
   })
 
-  test('fields that are inherited are none', async () => {
+  test('inherited fields are ignored', async () => {
     const answer = await answerOf('/generate/text', {
       body: '{"__proto__":{"prompt":"hello"}}',
       headers: json,
@@ -205,7 +205,7 @@ describe('bodies that attack', () => {
     '\u0000',
     '%2e%2e/',
     '#{7*7}{{7*7}}',
-  ])('the prompt %j is text like any other', async (text) => {
+  ])('the prompt %j is treated as plain text', async (text) => {
     const outcome = await sameFromEach(sites, async ({ ask, upstream }) => {
       upstream.reset()
       const { status } = await ask('/generate/text', { body: { prompt: text } })
@@ -220,7 +220,7 @@ describe('bodies that attack', () => {
   })
 })
 
-describe('what others may learn', () => {
+describe('what others can learn', () => {
   /** Every kind of end once. */
   async function allKinds({ ask, visit, upstream, logged }: Site) {
     const headers = { authorization: `Bearer ${adminToken}`, cookie: 'session=secret-cookie' }
@@ -251,7 +251,7 @@ describe('what others may learn', () => {
     await logged(12)
   }
 
-  test('the log has one entry for each request, with no word of what was asked, answered or secret', async () => {
+  test('the log has one entry per request, without prompts, answers or secrets', async () => {
     const outcome = await sameFromEach({ gateway: { adminToken } }, async (site) => {
       await allKinds(site)
       const { log } = site
@@ -311,7 +311,7 @@ describe('what others may learn', () => {
     )
   })
 
-  test('figures in the log are what their names say', async () => {
+  test('figures in the log match their names', async () => {
     await using site = await openSite(ExpressFramework, { upstream: { latencyMs: 40 } })
     await site.ask('/generate/stream', { body: { prompt }, headers: { 'x-request-id': 'mine-7' } })
     await site.logged(1)
@@ -328,7 +328,7 @@ describe('what others may learn', () => {
     expect(entry.durationMs).toBeGreaterThanOrEqual(entry.firstTokenMs!)
   })
 
-  test('errors that `onError` gets hold neither key nor prompt', async () => {
+  test('errors passed to `onError` hold neither key nor prompt', async () => {
     for (const framework of frameworks) {
       await using site = await openSite(framework, { gateway: { adminToken } })
       await allKinds(site)
@@ -338,7 +338,7 @@ describe('what others may learn', () => {
     }
   })
 
-  test('an error that nobody expected is told in general words, unless the owner wants to see it', async () => {
+  test('an unexpected error is described in general words, unless the owner asks for details', async () => {
     const layers = () => [
       Object.assign((_next: unknown) => () => Promise.reject(new TypeError(`inside ${KEY}`)), {
         layerName: 'broken',
@@ -359,7 +359,7 @@ describe('what others may learn', () => {
     expect(full).toBe(`inside ${KEY}`)
   })
 
-  test('answers are never a page, whatever was asked or generated', async () => {
+  test('answers are never HTML, whatever was asked or generated', async () => {
     const html = '<html><script>alert(1)</script></html>'
     const types = await sameFromEach({ upstream: { reply: () => html } }, async ({ ask }) => {
       const answers = [
@@ -383,7 +383,7 @@ describe('what others may learn', () => {
     }
   })
 
-  test('a key in the query is none, and is never sent on', async () => {
+  test('a key in the query is ignored and never forwarded', async () => {
     const outcome = await sameFromEach(
       { gateway: { forwardKeys: true } },
       async ({ ask, upstream }) => {
@@ -399,7 +399,7 @@ describe('what others may learn', () => {
     ['GET /health HTTP/1.1\r\nhost: a\r\nx: \u0001\r\n\r\n'],
     ['GARBAGE\r\n\r\n'],
     [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nhost: a\r\n\r\n`],
-  ])('a request that is none (%j) ends its own connection and nothing else', async (bytes) => {
+  ])('a malformed request (%j) ends only its own connection', async (bytes) => {
     for (const site of sites) {
       const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
       socket.on('error', () => {})

@@ -42,14 +42,14 @@ describe('a model whose id holds a slash', () => {
     expect(named).toEqual([model, model, model, model, model])
   })
 
-  it('has an address for its pictures that leads back to it', async () => {
+  it('gets a picture address that leads back to it', async () => {
     await using at = await setUp()
     const url = at.blossom.image.url('a/b', { model, width: 8, height: 8 })
     expect(new URL(url).searchParams.get('model')).toBe(model)
     expect((await fetch(url)).headers.get('content-type')).toBe('image/png')
   })
 
-  it('is apart from others in the cache and in the breaker', async () => {
+  it('is kept apart from other models in the cache and in the breaker', async () => {
     await using at = await setUp()
     const { text } = at.blossom
     const answers = [
@@ -63,7 +63,7 @@ describe('a model whose id holds a slash', () => {
     expect(at.blossom.stats().breaker.circuits.total).toBe(2)
   })
 
-  it('passes the gateway, and is listed there', async () => {
+  it('is served and listed by the gateway', async () => {
     await using at = await setUp()
     const server = createServer(toNode(createGateway(at.blossom))).listen(0, '127.0.0.1')
     await new Promise((resolve) => server.once('listening', resolve))

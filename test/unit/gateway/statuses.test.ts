@@ -203,7 +203,7 @@ describe('time-outs', () => {
 })
 
 describe('refusals of our own', () => {
-  test('an open breaker is 503 with the time to wait, and asks nothing of upstream', async () => {
+  test('an open breaker is 503 with the time to wait, and sends nothing upstream', async () => {
     const outcome = await sameFromEach({}, async (site) => {
       const { ask, upstream } = site
       upstream.fail(500, 15)
@@ -248,7 +248,7 @@ describe('refusals of our own', () => {
     expect(outcome).toEqual({ status: 503, code: 'QUEUE_FULL', waits: true, requests: 2 })
   })
 
-  test('a call whose turn the limit brings too late is 429 with the time to wait', async () => {
+  test('a call that the rate limit would delay too long is 429 with the time to wait', async () => {
     const layers = () => [
       timeout({ ms: 1_000 }),
       retry({ retries: 0 }),
@@ -273,7 +273,7 @@ describe('refusals of our own', () => {
 })
 
 describe('health', () => {
-  test('tells the state in the words of the guide, and nothing else', async () => {
+  test('reports the state in the guide’s terms, and nothing else', async () => {
     const outcome = await sameFromEach({}, async ({ ask }) => {
       const answers = [await ask('/health'), await ask('/health/live'), await ask('/health/ready')]
       return answers.map(comparable)
@@ -294,7 +294,7 @@ describe('health', () => {
     expect([live!.body, ready!.body]).toEqual([{ status: 'ok' }, { status: 'ready' }])
   })
 
-  test('a thousand probes cost no generation, also while upstream hangs', async () => {
+  test('a thousand probes cost no generation, even while upstream hangs', async () => {
     const layers = () => [breaker(), queue()]
     const outcome = await sameFromEach(
       { layers, upstream: { latencyMs: 60_000 } },
@@ -316,7 +316,7 @@ describe('health', () => {
     expect(outcome).toEqual({ probes: 1_000, statuses: [200], requests: 5 })
   })
 
-  test('while the breaker is open readiness is 503 and liveness is not; a trial that succeeds mends both', async () => {
+  test('an open breaker makes readiness 503 but not liveness; a successful trial restores it', async () => {
     const layers = () => [...calm(), breaker({ minimumCalls: 2, resetMs: 1_000 })]
     const outcome = await sameFromEach({ layers }, async ({ ask, upstream }) => {
       upstream.fail(500, 2)
@@ -375,7 +375,7 @@ describe('health', () => {
     })
   })
 
-  test('while it drains readiness is 503, new calls are refused with CLOSED, and those under way end well', async () => {
+  test('draining makes readiness 503 and refuses new calls with CLOSED, while running calls finish', async () => {
     const outcome = await sameFromEach(
       { upstream: { latencyMs: 150, reply: () => 'Done.' } },
       async ({ ask, upstream, gateway }) => {
@@ -415,7 +415,7 @@ describe('health', () => {
     })
   })
 
-  test('a probe that was asked for is paid once in its time, and its verdict counts', async () => {
+  test('a requested probe is paid for once per interval, and its verdict counts', async () => {
     const outcome = await sameFromEach(
       { gateway: { probe: { everyMs: 60_000 } } },
       async ({ ask, upstream }) => {

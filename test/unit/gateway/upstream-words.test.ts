@@ -64,13 +64,13 @@ describe('what upstream says about a request', () => {
     expect(error).toMatchObject({ message: expect.stringContaining(SENTENCE) })
   })
 
-  it('stays here when code or field are not well known', async () => {
+  it('is withheld when code or field are not well known', async () => {
     const secret = { message: 'x', code: 'tenant_4711_exceeded', param: 'internal_route' }
     const { error } = await ask(400, { error: secret })
     expect(error).toMatchObject({ code: 'bad_request', param: null })
   })
 
-  it('is not repeated when a quota is used up, and says nothing of the account', async () => {
+  it('is withheld when a quota is used up, to reveal nothing of the account', async () => {
     const { status, error } = await ask(429, QUOTA, { errorDetail: 'full' })
     expect(status).toBe(503)
     expect(error).toMatchObject({ code: 'payment', type: 'server_error' })
@@ -84,20 +84,20 @@ describe('what upstream says about a request', () => {
     expect(error).toMatchObject({ code: 'insufficient_quota', type: 'insufficient_quota' })
   })
 
-  it.each([423, 424, 499])('is no mistake of the client: %i', async (code) => {
+  it.each([423, 424, 499])('is not blamed on the client: %i', async (code) => {
     const { status, error } = await ask(code, {})
     expect([status, server?.requests.length]).toEqual([502, 1])
     expect(error).toMatchObject({ type: 'server_error', code: 'server' })
   })
 
-  it('is repeated when it was too early: 425', async () => {
+  it('is retried when it was too early: 425', async () => {
     const { status } = await ask(425, {})
     expect([status, server?.requests.length]).toEqual([502, 3])
   })
 })
 
 describe('a quota that is used up', () => {
-  it('puts the member of a pool aside, and says nothing against upstream', async () => {
+  it('takes the pool member out of use, without counting as an upstream failure', async () => {
     await using server = await httpServer(({ headers }, response) => {
       const isPoor = headers.authorization === 'Bearer sk_poor'
       response.writeHead(isPoor ? 429 : 200, { 'content-type': 'application/json' })
@@ -125,7 +125,7 @@ describe('a quota that is used up', () => {
   })
 })
 
-it('two gateways in a row repeat a failure once, not once each', async () => {
+it('two chained gateways retry a failure once, not once each', async () => {
   await using server = await httpServer((_request, response) => {
     response.writeHead(503, { 'content-type': 'application/json' })
     response.end('{}')

@@ -59,8 +59,8 @@ async function post(url: string, body: string): Promise<{ text: string; cache: s
   return { text: await response.text(), cache: response.headers.get('x-cache') }
 }
 
-describe('what came as text', () => {
-  it('goes out byte for byte as it came, fresh and from the cache', async () => {
+describe('upstream text', () => {
+  it('is sent byte for byte as it arrived, fresh and from the cache', async () => {
     const odd =
       '{ "id" : "x", "object":"chat.completion","created":1, "model":"m", "unknown":{"b":1.50,"a":"\\u00e9"},' +
       '\n"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}'
@@ -69,7 +69,7 @@ describe('what came as text', () => {
     expect(await post(url, chat(false))).toEqual({ text: odd, cache: 'HIT' })
   })
 
-  it('goes out as the same events, without comments and ids', async () => {
+  it('is sent as the same events, without comments and ids', async () => {
     const one = '{"id":"x", "choices":[{"index":0,"delta":{"content":"\\u00e9"}}], "n": 1.0}'
     const last = '{"id":"x","choices":[ {"index":0,"delta":{},"finish_reason":"stop"} ]}'
     const came = `: hello\n\nid: 7\ndata: ${one}\n\n: still here\n\ndata: ${last}\n\ndata: [DONE]\n\n`
@@ -79,7 +79,7 @@ describe('what came as text', () => {
     expect(await post(url, chat(true))).toEqual({ text, cache: 'HIT' })
   })
 
-  it('goes out without a field named __proto__', async () => {
+  it('is sent without any field named __proto__', async () => {
     const answer =
       '{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi","__proto__":{"a":1}},"finish_reason":"stop"}]}'
     const { url } = await gatewayBefore(await upstreamOf('application/json', answer))
@@ -89,7 +89,7 @@ describe('what came as text', () => {
 })
 
 describe('events', () => {
-  it('that arrived together leave together, with the head', async () => {
+  it('that arrive together are written together, along with the headers', async () => {
     const chunk = (content: string) =>
       `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`
     const body = `${'abcdefgh'.split('').map(chunk).join('')}data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n`
@@ -108,7 +108,7 @@ describe('events', () => {
     expect(parts[0]).toContain('"content":"h"')
   })
 
-  it('that one packet brought in many HTTP chunks leave in one write', async () => {
+  it('that arrive as many HTTP chunks in one packet are sent in one write', async () => {
     const http = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
     const chunk = (content: string, finish: string | null = null) =>
       http(
@@ -205,7 +205,7 @@ describe('a client that does not read', () => {
     third.destroy()
   })
 
-  it('is cut in the same way behind a web Response', async () => {
+  it('is cut off in the same way behind a web Response', async () => {
     const log: RequestLog[] = []
     const { server, open } = endless()
     const { gateway, slots } = await gatewayBefore(await listen(server), {

@@ -160,7 +160,7 @@ describe("the official client's files and batches", () => {
     )
   })
 
-  it('do nothing with what is another tenant’s, or nobody’s without the admin token', async () => {
+  it('cannot touch another tenant’s files, or files without a tenant unless the admin token is sent', async () => {
     await serve()
     const [alice, bob, operator] = [as('key-of-alice'), as('key-of-bob'), as(ADMIN)]
     const file = await upload(alice, line('1'))
@@ -193,7 +193,7 @@ describe("the official client's files and batches", () => {
     expect(await bare.json()).toMatchObject({ error: { type: 'authentication_error' } })
   })
 
-  it('tell which lines are wrong, as a batch that failed', async () => {
+  it('report wrong lines as a failed batch', async () => {
     await serve({ models: ['openai'] })
     const openai = as('key-of-alice')
     const file = await upload(
@@ -239,7 +239,7 @@ describe("the official client's files and batches", () => {
     expect(wrong.errors?.data?.[0]).toMatchObject({ code: 'invalid_url', line: 1 })
   })
 
-  it('refuse a batch that cannot be', async () => {
+  it('refuse an invalid batch', async () => {
     await serve()
     const openai = as('key-of-alice')
     const { id } = await upload(openai, line('1'))
@@ -258,7 +258,7 @@ describe("the official client's files and batches", () => {
     })
   })
 
-  it('cancel a batch, and get what was done until then', async () => {
+  it('cancel a batch and get the results finished so far', async () => {
     await serve()
     const openai = as('key-of-alice')
     const lines = Array.from({ length: 600 }, (_, i) => line(String(i)))
@@ -277,7 +277,7 @@ describe("the official client's files and batches", () => {
     expect(errors[0]).toMatchObject({ response: null, error: { code: 'batch_cancelled' } })
   })
 
-  it('walk through lists, and delete files', async () => {
+  it('page through lists, and delete files', async () => {
     await serve()
     const openai = as('key-of-alice')
     const files: string[] = []

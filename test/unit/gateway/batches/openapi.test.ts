@@ -61,7 +61,7 @@ const LINE = JSON.stringify({
 })
 
 describe('the document of a gateway with batches', () => {
-  it('is valid, and has their routes', async () => {
+  it('is valid and includes their routes', async () => {
     expect(await new Validator().validate({ ...contract.document })).toEqual({ valid: true })
     const found = contract.operations.filter(({ path }) => /^\/v1\/(files|batches)/.test(path))
     expect(found.map(({ method, path }) => `${method} ${path}`).sort()).toEqual([
@@ -78,7 +78,7 @@ describe('the document of a gateway with batches', () => {
     for (const { described } of found) expect(described.security).toEqual([{ adminToken: [] }, {}])
   })
 
-  it('is kept by every answer', async () => {
+  it('matches every answer', async () => {
     const { id } = (await (await upload(LINE)).json()) as { id: string }
     await judged('GET', '/v1/files', {})
     await judged('GET', '/v1/files/{id}', { id })
@@ -118,7 +118,7 @@ describe('the document of a gateway with batches', () => {
     expect((await upload('no json')).status).toBe(400)
   })
 
-  it('has methods, a slash at the end and HEAD as all routes do', async () => {
+  it('covers methods, trailing slashes and HEAD as for all routes', async () => {
     const { id } = (await (await upload(LINE)).json()) as { id: string }
     const asked = (method: string, path: string) => send(gateway, method, path, undefined, OPERATOR)
     const wrong = await asked('PUT', `/v1/files/${id}`)
@@ -130,7 +130,7 @@ describe('the document of a gateway with batches', () => {
     expect((await asked('GET', `/v1/files/${id}/other`)).status).toBe(404)
   })
 
-  it('has none of them without the option', async () => {
+  it('leaves their routes out without the option', async () => {
     const bare = createGateway(blossom, { adminToken: ADMIN })
     const { document } = await contractOf(bare)
     expect(Object.keys(document.paths).filter((path) => /batches|files/.test(path))).toEqual([])
@@ -141,20 +141,20 @@ describe('the document of a gateway with batches', () => {
 })
 
 describe('the option batches', () => {
-  it('takes what createBatches() made, and nothing else', () => {
+  it('accepts only what createBatches() made', () => {
     for (const wrong of [{}, null, 'batches', blossom])
       expect(() => createGateway(blossom, { batches: wrong as never })).toThrow(
         'option "batches" must be batches from createBatches()',
       )
   })
 
-  it.each(NAMES)('lets routes name %s only with it', (name) => {
+  it.each(NAMES)('lets routes name %s only when it is set', (name) => {
     const options: GatewayOptions = { routes: [name] }
     expect(() => createGateway(blossom, options)).toThrow(ConfigError)
     expect(() => createGateway(blossom, { ...options, batches })).not.toThrow()
   })
 
-  it('closes what takes something new while the gateway drains', async () => {
+  it('closes the routes that accept new work while the gateway drains', async () => {
     const draining = createGateway(blossom, { batches, adminToken: ADMIN })
     draining.drain()
     const body = { input_file_id: 'x', endpoint: '/v1/embeddings', completion_window: '24h' }
@@ -162,7 +162,7 @@ describe('the option batches', () => {
     expect((await send(draining, 'GET', '/v1/batches', undefined, OPERATOR)).status).toBe(200)
   })
 
-  it('says so where nobody can be a tenant or the operator', async () => {
+  it('warns when nobody can be a tenant or the operator', async () => {
     const nobody = createGateway(blossom, { batches })
     const response = await send(nobody, 'GET', '/v1/batches', undefined, OPERATOR)
     expect(response.status).toBe(403)

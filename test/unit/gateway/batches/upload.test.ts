@@ -118,7 +118,7 @@ describe('POST /v1/files', () => {
   it.each([
     ['over a connection', post],
     ['by a web Request', ask],
-  ])('keeps a file as it came, %s, whatever the order of the fields', async (_, send) => {
+  ])('keeps a file unchanged, %s, whatever the order of the fields', async (_, send) => {
     for (const form of [formOf(PURPOSE, fileOf(LINES)), formOf(fileOf(LINES), PURPOSE)]) {
       const { status, body } = await send(form)
       expect(status).toBe(200)
@@ -132,7 +132,7 @@ describe('POST /v1/files', () => {
     }
   })
 
-  it('keeps a file as it came however its bytes were cut', async () => {
+  it('keeps a file unchanged however its bytes are split', async () => {
     const form = formOf({ name: 'other', value: 'x'.repeat(50) }, fileOf(LINES), PURPOSE)
     for (const size of [1, 2, 3, 7, 64]) {
       const { status, body } = await post(form, {}, size)
@@ -141,7 +141,7 @@ describe('POST /v1/files', () => {
     }
   })
 
-  it('keeps a file for as long as the form says', async () => {
+  it('keeps a file for as long as the form asks', async () => {
     const { body } = await post(
       formOf(
         PURPOSE,
@@ -238,7 +238,7 @@ describe('POST /v1/files', () => {
     ],
   ]
   it.each(wrong)(
-    'refuses what %s, and keeps nothing of it',
+    'refuses what %s, and stores none of it',
     async (_, body, headers, status, words) => {
       for (const send of [post, ask]) {
         const answer = await send(body, headers)
@@ -249,7 +249,7 @@ describe('POST /v1/files', () => {
     },
   )
 
-  it('refuses what is too large at once by its length, else when it has come so far', async () => {
+  it('refuses an oversized file at once by its length, or else when it passes the limit', async () => {
     await batches.close()
     server.close()
     await serve({ batchUploadLimit: 10_000 })
@@ -261,7 +261,7 @@ describe('POST /v1/files', () => {
     expect((await post(formOf(PURPOSE, fileOf(LINES)))).status).toBe(200)
   })
 
-  it('refuses a line that is longer than a body may be', async () => {
+  it('refuses a line longer than the body limit', async () => {
     await batches.close()
     server.close()
     await serve({ mediaBodyLimit: 1_000 })
@@ -270,14 +270,14 @@ describe('POST /v1/files', () => {
     expect(answer.body.error?.message).toContain('Line 2 is longer than 1000 bytes')
   })
 
-  it('answers 503 when the file cannot be kept', async () => {
+  it('answers 503 when the file cannot be stored', async () => {
     vi.spyOn(files(), 'put').mockRejectedValue(new Error('redis://secret'))
     const answer = await post(formOf(PURPOSE, fileOf(LINES.repeat(5_000))))
     expect(answer.status).toBe(503)
     expect(JSON.stringify(answer.body)).not.toContain('secret')
   })
 
-  it('never holds a file whole', { timeout: 120_000 }, async () => {
+  it('never holds a whole file in memory', { timeout: 120_000 }, async () => {
     const put = files().put.bind(files())
     // Whoever keeps it throws it away: what is held is held on the way.
     vi.spyOn(files(), 'put').mockImplementation(async (file, pieces, terms) => {
@@ -315,7 +315,7 @@ describe('POST /v1/files', () => {
     expect(held).toBeLessThan(60 * 1024 * 1024)
   })
 
-  it('lets a client leave in the middle', async () => {
+  it('copes with a client that leaves halfway', async () => {
     const { port } = server.address() as AddressInfo
     const form = formOf(PURPOSE, fileOf(LINES))
     const sent = request({
@@ -361,7 +361,7 @@ describe('checkedLines', () => {
     }
   }
 
-  it('gives the text back as it came, in whole lines, however it was cut', async () => {
+  it('returns the text unchanged, in whole lines, however it is split', async () => {
     const line = fc
       .oneof(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), fc.constant(undefined))
       .map((value) => (value === undefined ? ' ' : JSON.stringify(value)))

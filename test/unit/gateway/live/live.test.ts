@@ -70,14 +70,14 @@ async function snapshotThat(
 }
 
 describe('the live page', () => {
-  it('is not there without an admin token, or when it is not among the routes', async () => {
+  it('does not exist without an admin token, or when the routes leave it out', async () => {
     for (const options of [{ adminToken: undefined }, { routes: ['text'] as const }]) {
       const { ask } = open(options)
       for (const path of ['/live', '/live/feed']) expect((await ask(path)).status).toBe(404)
     }
   })
 
-  it('shows a form, and nothing else, to who has not signed in', async () => {
+  it('shows only a form to visitors who have not signed in', async () => {
     const { ask } = open({ call: () => new Response(null, { status: 401 }) })
     const response = await ask('/live')
     expect(response.status).toBe(200)
@@ -115,7 +115,7 @@ describe('the live page', () => {
     },
   )
 
-  it('brings its scripts and styles along under a nonce of its own, and is kept by nobody', async () => {
+  it('serves its own scripts and styles under a fresh nonce, and is never cached', async () => {
     const { ask, signIn } = open()
     const cookie = await signIn()
     const nonces = new Set<string>()
@@ -137,7 +137,7 @@ describe('the live page', () => {
     expect(nonces.size).toBe(3)
   })
 
-  it('refuses a wrong token without a cookie, and from the tenth in a minute for a while', async () => {
+  it('refuses a wrong token without a cookie, and blocks sign-ins for a while from the tenth in a minute', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     const { post } = open()
     for (let i = 0; i < 9; i++) {
@@ -157,7 +157,7 @@ describe('the live page', () => {
     expect((await post({ token: TOKEN })).status).toBe(303)
   })
 
-  it('takes nothing but a form', async () => {
+  it('accepts nothing but a form', async () => {
     const { ask } = open()
     const json = { 'content-type': 'application/json' }
     const body = JSON.stringify({ token: TOKEN })
@@ -166,7 +166,7 @@ describe('the live page', () => {
     expect((await ask('/live', { method: 'POST', body: long })).status).toBe(413)
   })
 
-  it('ends a session when it is signed out, and after twelve hours', async () => {
+  it('ends a session at sign-out and after twelve hours', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     const { post, page, signIn } = open()
     const [one, two] = [await signIn(), await signIn()]
@@ -179,7 +179,7 @@ describe('the live page', () => {
     expect(await page(two)).toContain('<label for="token">')
   })
 
-  it('tells of each layer what its stats tell, and what is wrong with its place', async () => {
+  it('shows the stats of each layer and what is wrong with its place', async () => {
     const layers = [
       queue({ concurrency: 3 }),
       breaker({ key: 'model' }),
@@ -197,7 +197,7 @@ describe('the live page', () => {
     expect(shown.layers[1]?.stats).toMatchObject({ state: 'closed', 'circuits.total': 1 })
   })
 
-  it('counts calls by how they end, and names the last failures with their requests', async () => {
+  it('counts calls by how they end, and lists the latest failures with their requests', async () => {
     const { ask, signIn } = open({}, [
       retry({ retries: 1, minDelayMs: 1 }),
       breaker({ minimumCalls: 3 }),
@@ -231,7 +231,7 @@ describe('the live page', () => {
     for (const secret of [SECRET, TOKEN, 'sk_secret']) expect(text).not.toContain(secret)
   })
 
-  it('names failures of calls that the gateway has not made', async () => {
+  it('lists failures of calls that the gateway did not make', async () => {
     const { blossom, ask, signIn } = open({}, [])
     const feed = await ask('/live/feed', { headers: { cookie: await signIn() } })
     upstream.fault({ status: 500 })
@@ -240,7 +240,7 @@ describe('the live page', () => {
     expect(failures).toEqual([{ at: expect.any(Number), code: 'SERVER', model: 'openai' }])
   })
 
-  it('says who is in progress and who waits', async () => {
+  it('shows which calls are in progress and which are waiting', async () => {
     const { blossom, ask, signIn } = open({}, [queue({ concurrency: 1 })])
     upstream.fault({ hang: true, times: 3 })
     const leaving = new AbortController()
@@ -258,7 +258,7 @@ describe('the live page', () => {
     await Promise.all(calls)
   })
 
-  it('stays below 16 KiB a second, however long names are and however much has failed', async () => {
+  it('stays below 16 KiB a second, however long the names and however many the failures', async () => {
     const { ask, signIn } = open({ call: () => ({ tenant: 't'.repeat(200) }) })
     const feed = await ask('/live/feed', { headers: { cookie: await signIn() } })
     upstream.fault({ status: 400, times: 100 })
@@ -276,7 +276,7 @@ describe('the live page', () => {
     expect(JSON.stringify(shown).length).toBeLessThan(16_384)
   })
 
-  it('costs nothing while nobody watches, and a minute after the last page', async () => {
+  it('costs nothing while nobody watches, from a minute after the last page', async () => {
     const { ask, signIn } = open()
     const cookie = await signIn()
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
@@ -290,7 +290,7 @@ describe('the live page', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('tells of circuits that are isolated, until they are reset', async () => {
+  it('shows isolated circuits until they are reset', async () => {
     const layer = breaker({ key: 'model' })
     const { ask, signIn } = open({}, [layer] as never)
     const cookie = await signIn()
@@ -307,7 +307,7 @@ describe('the live page', () => {
     expect(await circuits()).toEqual([])
   })
 
-  it('reads a form that a parser further out has read', async () => {
+  it('reads a form that an outer parser has already read', async () => {
     const { blossom } = open()
     const form = `token=${TOKEN}`
     for (const body of [form, Buffer.from(form), { token: TOKEN }]) {

@@ -27,7 +27,7 @@ describe('without a framework', () => {
     expect((await site.gateway(new Request('https://any.example/nothing#part'))).status).toBe(404)
   })
 
-  test('who cancels the body of a Response has left, whatever the signal says', async () => {
+  test('cancelling the body of a Response counts as leaving, whatever the signal says', async () => {
     await using site = await openSite(ExpressFramework)
     site.upstream.faults.push({ stallAfterChunks: 3 })
     const stream = await site.gateway(
@@ -55,7 +55,7 @@ describe('without a framework', () => {
     })
   })
 
-  test('toRequest serves Fastify, whose parser is always first', async () => {
+  test('toRequest serves Fastify, whose parser always runs first', async () => {
     await using site = await openSite(ExpressFramework, { upstream: { reply: () => 'Fast.' } })
     const app = fastify()
     app.all('/*', async (request, reply) => {
@@ -77,14 +77,14 @@ describe('without a framework', () => {
     }
   })
 
-  test('toNode and createGateway say so when they are given something else', () => {
+  test('toNode and createGateway explain what is wrong with an invalid argument', () => {
     expect(() => toNode((() => {}) as never)).toThrow(ConfigError)
     expect(() => toNode(undefined as never)).toThrow(/first argument must be a gateway/)
     expect(() => createGateway({} as never)).toThrow(/first argument must be a client/)
   })
 
   test.each([{ url: '/', method: 'GET', headers: { host: 'a.example' } }, {}, undefined])(
-    'a gateway called with %j in place of a Request says how to wrap it',
+    'a gateway called with %j instead of a Request explains how to wrap it',
     async (request) => {
       const gateway = createGateway(createBlossom())
       await expect(gateway(request as never)).rejects.toThrow(

@@ -48,7 +48,7 @@ describe('behind a body parser', () => {
     ])
   })
 
-  test('what is wrong is told as without it', async () => {
+  test('a wrong body gets the same error as without the parser', async () => {
     const outcome = await sameFromEach(parsed, async ({ ask }) => {
       const answers = [
         await ask('/generate/text', { body: { prompt: '' } }),
@@ -68,7 +68,7 @@ describe('behind a body parser', () => {
     expect(outcome).toEqual([400, 400, 415, 413, 413])
   })
 
-  test('a body that was read and not handed over is a 500 whose log names the remedy, and never a hang', async () => {
+  test('a body that was read but not handed over is a 500 whose log names the remedy, and never hangs', async () => {
     const outcome = await sameFromEach(
       { around: { parser: 'forgotten' } },
       async ({ ask, errors, log, upstream }) => {
@@ -98,7 +98,7 @@ describe('behind a body parser', () => {
     expect(outcome.requests).toBe(0)
   })
 
-  test('an owner who neither logs nor listens is warned once', async () => {
+  test('an owner with neither logger nor listener is warned once', async () => {
     const warnings = catchWarnings()
     const options: SiteOptions = {
       around: { parser: 'forgotten' },
@@ -116,7 +116,7 @@ describe('behind a body parser', () => {
   test.each([
     ['bytes', express.raw({ type: '*/*' })],
     ['text', express.text({ type: '*/*' })],
-  ])('a parser that leaves %s leaves the parsing to the gateway', async (_name, parser) => {
+  ])('when a parser leaves %s, the gateway parses the body itself', async (_name, parser) => {
     await using site = await openSite(ExpressFramework, parsed)
     await using server = await serving(express().use(parser).use(toNode(site.gateway)))
     expect((await ask(server.url, '/generate/text', { body })).json.text).toBe('Read once.')
@@ -126,7 +126,7 @@ describe('behind a body parser', () => {
     })
   })
 
-  test('an empty object on a body that nobody has read is not taken for the body', async () => {
+  test('an empty object set without reading the request is not mistaken for the body', async () => {
     await using site = await openSite(ExpressFramework, parsed)
     const app = express()
     app.use((req, _, next) => {
@@ -141,7 +141,7 @@ describe('behind a body parser', () => {
       )
   })
 
-  test('a body that somebody has made without reading the request is used', async () => {
+  test('uses a body that middleware set without reading the request', async () => {
     await using site = await openSite(ExpressFramework)
     const app = express()
     app.use((req, _, next) => {
@@ -155,7 +155,7 @@ describe('behind a body parser', () => {
       )
   })
 
-  test('a parser that unpacks bodies may, and then they are served', async () => {
+  test('bodies decompressed by the parser are served', async () => {
     await using site = await openSite(ExpressFramework, parsed)
     await using server = await serving(express().use(express.json()).use(toNode(site.gateway)))
     const answer = await fetch(`${server.url}/generate/text`, {
@@ -166,7 +166,7 @@ describe('behind a body parser', () => {
     expect(await answer.json()).toMatchObject({ text: 'Read once.' })
   })
 
-  test('a form is not taken for JSON because somebody has parsed it: a page elsewhere could send one', async () => {
+  test('a parsed form is not accepted as JSON, because a page on another site could send one', async () => {
     await using site = await openSite(ExpressFramework, {})
     await using server = await serving(
       express().use(express.urlencoded()).use(toNode(site.gateway)),
@@ -178,7 +178,7 @@ describe('behind a body parser', () => {
     expect(site.upstream.requests).toHaveLength(0)
   })
 
-  test('the option `body` may take its time, and leaves the reading to the gateway with undefined', async () => {
+  test('the option `body` may be async, and undefined leaves the reading to the gateway', async () => {
     const gateway: SiteOptions['gateway'] = {
       body: async (request) =>
         request.headers.has('x-supplied') ? { prompt: 'supplied' } : undefined,

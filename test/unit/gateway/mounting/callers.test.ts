@@ -31,7 +31,7 @@ describe('who the caller is', () => {
   }
   const as = (user: string) => ({ body, headers: { 'x-user': user } })
 
-  test('tenants never share an answer, stored or under way', async () => {
+  test('tenants never share an answer, whether stored or in progress', async () => {
     const outcome = await sameFromEach(
       { ...known, layers: heldStack },
       async ({ ask, upstream, gate, blossom, log }) => {
@@ -64,7 +64,7 @@ describe('who the caller is', () => {
     })
   })
 
-  test('a Response refuses as it is, before the body is read or anything spent', async () => {
+  test('a returned Response refuses the call unchanged, before the body is read or anything is spent', async () => {
     const outcome = await sameFromEach(known, async ({ ask, upstream }) => {
       const answers = [
         await ask('/generate/text', { body }),
@@ -86,7 +86,7 @@ describe('who the caller is', () => {
     }
   })
 
-  test('probes carry no credentials and the admin has his token: neither is asked who he is', async () => {
+  test('probes and the admin are not asked for a caller: probes have no credentials, the admin has a token', async () => {
     const gateway: SiteOptions['gateway'] = {
       adminToken: 'admin-token-of-the-tests',
       call: () => new Response(null, { status: 403 }),
@@ -135,7 +135,7 @@ describe('who the caller is', () => {
     }
   }
 
-  test('a Response of another make refuses, too', async () => {
+  test('a Response from another implementation refuses, too', async () => {
     const outcome = await sameFromEach(
       { gateway: { call: () => new ForeignResponse() as never } },
       async ({ ask, upstream }) => {
@@ -183,14 +183,14 @@ describe('who the caller is', () => {
     })
   })
 
-  test('nothing, a promise of it and null are everybody', async () => {
+  test('undefined, a promise of it and null stand for everybody', async () => {
     for (const call of [() => undefined, async () => undefined, () => null as never, () => ({})]) {
       await using site = await openSite(ExpressFramework, { gateway: { call } })
       expect((await site.ask('/generate/text', { body })).status).toBe(200)
     }
   })
 
-  test('he is asked with the request’s own method, headers and address', async () => {
+  test('the callback gets the request’s own method, headers and address', async () => {
     const outcome = await sameFromEach(
       {
         around: { mount: '/ai' },
@@ -238,7 +238,7 @@ describe('the caller’s own key', () => {
     expect(keys).toEqual([sha(KEY), sha(KEY)])
   })
 
-  test('pays when it is forwarded; without one the server’s does', async () => {
+  test('pays when it is forwarded; otherwise the server’s key does', async () => {
     const keys = await sameFromEach(
       { upstream, gateway: { forwardKeys: true } },
       async ({ ask, upstream }) => {
@@ -253,7 +253,7 @@ describe('the caller’s own key', () => {
     expect(keys).toEqual([sha(callers), sha(callers), sha(callers), sha(callers), sha(KEY)])
   })
 
-  test('answers paid by different keys are cached apart', async () => {
+  test('separates cached answers by the key that paid for them', async () => {
     const cached = await sameFromEach(
       { upstream, gateway: { forwardKeys: true } },
       async ({ ask }) => {
@@ -270,7 +270,7 @@ describe('the caller’s own key', () => {
     [401, 'AUTH', 'Bearer'],
     [402, 'PAYMENT', undefined],
     [403, 'FORBIDDEN', undefined],
-  ])('upstream’s %i about it is the caller’s to hear', async (status, code, challenge) => {
+  ])('passes upstream’s %i about it on to the caller', async (status, code, challenge) => {
     const outcome = await sameFromEach(
       { upstream, gateway: { forwardKeys: true } },
       async ({ ask, upstream }) => {
@@ -292,7 +292,7 @@ describe('the caller’s own key', () => {
     expect(JSON.stringify(outcome)).not.toContain(callers)
   })
 
-  test('of the server’s own key upstream’s 401 stays a 502, also where keys are forwarded', async () => {
+  test('leaves an upstream 401 about the server’s own key a 502, even where keys are forwarded', async () => {
     const status = await sameFromEach(
       { upstream, gateway: { forwardKeys: true } },
       async ({ ask, upstream }) => {

@@ -17,7 +17,7 @@ import { catchWarnings } from '../../../support/warnings.js'
 const body = { prompt }
 
 describe('beside the owner’s middleware', () => {
-  test('the owner’s error handler never sees our errors, and `onError` sees each', async () => {
+  test('the owner’s error handler never sees our errors, and `onError` sees every one', async () => {
     const outcome = await Promise.all(
       frameworks.map(async (framework) => {
         const owners: unknown[] = []
@@ -52,7 +52,7 @@ describe('beside the owner’s middleware', () => {
     expect(outcome).toEqual([200, 400])
   })
 
-  test('compression takes JSON and lets each event of a stream go out as it comes', async () => {
+  test('compression applies to JSON and still sends each stream event as it comes', async () => {
     const options: SiteOptions = {
       around: { compression: true },
       upstream: { words: 400, wordsPerChunk: 20 },
@@ -80,7 +80,7 @@ describe('beside the owner’s middleware', () => {
     expect(outcome).toEqual({ encoding: undefined, first: true, json: 'openai' })
   })
 
-  test('headers that the owner has set for all his answers stay', async () => {
+  test('headers that the owner sets for all answers are kept', async () => {
     const owners = {
       'content-security-policy': "default-src 'self'",
       'referrer-policy': 'same-origin',
@@ -105,7 +105,7 @@ describe('beside the owner’s middleware', () => {
   })
 
   test.each([ExpressFramework, KoaFramework])(
-    '$name’s own `vary` and ours become one',
+    '$name’s own `vary` is merged with ours',
     async (framework) => {
       await using site = await openSite(framework, {
         around: { headers: { vary: 'accept-language' } },
@@ -137,7 +137,7 @@ describe('beside the owner’s middleware', () => {
   })
 
   test.each([ExpressFramework, KoaFramework])(
-    'the request id that middleware of $name has set on the response is adopted',
+    'adopts the request id that $name middleware sets on the response',
     async (framework) => {
       const headers = { 'x-request-id': 'Root=1-67891233;Parent=53995c3f' }
       await using site = await openSite(framework, { around: { headers } })
@@ -158,7 +158,7 @@ describe('beside the owner’s middleware', () => {
     ['what is no id', { id: 7 }, 'of-the-client'],
     ['what no header may hold', 'two\r\nlines', 'of-the-client'],
     ['what is too long', 'x'.repeat(257), 'of-the-client'],
-  ])('%s on req.id is the request id that is used', async (_name, id, expected) => {
+  ])('uses %s on req.id as the request id', async (_name, id, expected) => {
     await using site = await openSite(ExpressFramework)
     const app = express()
     app.use((req, _, next) => {
@@ -172,7 +172,7 @@ describe('beside the owner’s middleware', () => {
     expect([answer.headers['x-request-id'], answer.json.requestId]).toEqual([expected, expected])
   })
 
-  test('the option `requestId` has the first word, in every framework', async () => {
+  test('the option `requestId` takes precedence, in every framework', async () => {
     const requestId = (request: Request) => {
       if (request.headers.has('x-broken')) throw new Error('on purpose')
       return request.headers.get('x-trace') ?? undefined
@@ -193,7 +193,7 @@ describe('beside the owner’s middleware', () => {
     expect(warnings).toEqual([expect.stringMatching(/requestId\(\) threw Error/)])
   })
 
-  test('somebody who has answered already is not disturbed', async () => {
+  test('leaves a response alone that other code has already sent', async () => {
     await using site = await openSite(ExpressFramework)
     const app = express()
     app.use((_, res, next) => {

@@ -37,7 +37,7 @@ describe('under a path', () => {
     },
   )
 
-  test('Express goes on to the owner’s own routes for paths that are not ours, and for no others', async () => {
+  test('Express passes only paths that are not ours on to the owner’s routes', async () => {
     await using site = await openSite(ExpressFramework)
     const app = express().disable('x-powered-by')
     app.use('/ai', toNode(site.gateway))
@@ -56,7 +56,7 @@ describe('under a path', () => {
     })
   })
 
-  test('Express does not go on below /v1/: a client of OpenAI’s API could not read what comes', async () => {
+  test('Express passes nothing below /v1/ on, because an OpenAI client could not read the answer', async () => {
     await using site = await openSite(ExpressFramework)
     const app = express()
     app.use('/ai', toNode(site.gateway))
@@ -72,7 +72,7 @@ describe('under a path', () => {
   })
 })
 
-describe('where a framework takes more off the URL than the mount', () => {
+describe('where a framework strips more off the URL than the mount', () => {
   /** As Nest does for `forRoutes('*splat')`. */
   const strip = (serve: ReturnType<typeof toNode>) =>
     express()
@@ -83,7 +83,7 @@ describe('where a framework takes more off the URL than the mount', () => {
       .use(serve)
       .use((req, res) => void res.json({ owner: req.originalUrl }))
 
-  test('the path is the original one', async () => {
+  test('the original path is used', async () => {
     await using site = await openSite(ExpressFramework)
     let seen: string | undefined
     const gateway = createGateway(site.blossom, {
@@ -102,7 +102,7 @@ describe('where a framework takes more off the URL than the mount', () => {
     })
   })
 
-  test('the shorter path goes first where both are known', async () => {
+  test('the shorter path wins when both are known', async () => {
     await using site = await openSite(ExpressFramework)
     const app = express().use('/health', toNode(site.gateway))
     await using server = await serving(app)

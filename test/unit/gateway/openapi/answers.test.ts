@@ -24,7 +24,7 @@ const takesJson = (described: Described) => takes(described, 'application/json')
 /** Forms are tried where their routes are. */
 const takesForm = (described: Described) => takes(described, 'multipart/form-data')
 
-describe('real answers are as the document says', () => {
+describe('real answers match the document', () => {
   const ask = async (
     method: string,
     path: string,
@@ -37,7 +37,7 @@ describe('real answers are as the document says', () => {
   }
   const admin = { headers: { authorization: `Bearer ${adminToken}` } }
 
-  it('for every route that answers well', async () => {
+  it('for every successful route', async () => {
     const bodies: Record<string, unknown> = { '/generate/batch': { prompts: ['Hello', ''] } }
     for (const { method, path, described } of contract.operations) {
       // What is at such a path depends on what was asked before.
@@ -55,7 +55,7 @@ describe('real answers are as the document says', () => {
     expect(await ask('POST', '/v1/responses', response)).toEqual({ status: 200, faults: [] })
   })
 
-  it('for streams that are resumed and stopped', async () => {
+  it('for resumed and stopped streams', async () => {
     const chat = { messages: [{ role: 'user', content: 'Hello' }], stream: true }
     const path = '/v1/streams/{id}'
     const begun = await send(gateway, 'POST', '/v1/chat/completions', chat, {

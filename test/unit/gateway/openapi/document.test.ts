@@ -21,7 +21,7 @@ describe('GET /openapi.json', () => {
     expect(contract.document.info.version).toBe(manifest.version)
   })
 
-  it('has every route with its method, and nothing else', () => {
+  it('lists every route with its method, and nothing else', () => {
     const { routing } = (gateway as unknown as { [CORE]: GatewayCore })[CORE]
     const isPart = (path: string) => path.startsWith('/docs/') || path === '/live/feed'
     const routes = routing.all
@@ -38,7 +38,7 @@ describe('GET /openapi.json', () => {
     )
   })
 
-  it('leaves out the routes whose layer is not in the stack, and what only they need', async () => {
+  it('leaves out the routes whose layer is missing, and what only they need', async () => {
     const small = await contractOf(
       createGateway(createBlossom(), { routes: ['openapi', 'health-live', 'stream'] }),
     )

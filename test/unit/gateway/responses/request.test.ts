@@ -26,7 +26,7 @@ const called = (id: string, name = 'weather') => ({
 })
 
 describe('a Responses request as a chat', () => {
-  it('has a text as a message of the user, after the instructions', () => {
+  it('turns a text into a user message after the instructions', () => {
     expect(messages('Hello')).toEqual([user('Hello')])
     expect(messages('Hello', { instructions: 'Be brief.' })).toEqual([
       { role: 'system', content: 'Be brief.' },
@@ -34,7 +34,7 @@ describe('a Responses request as a chat', () => {
     ])
   })
 
-  it('has the messages of a conversation, with and without a type', () => {
+  it('keeps the messages of a conversation, with and without a type', () => {
     const input = [
       { role: 'developer', content: 'Be brief.' },
       { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'Hello' }] },
@@ -60,7 +60,7 @@ describe('a Responses request as a chat', () => {
     ])
   })
 
-  it('has pictures, files and sounds that come with the request', () => {
+  it('keeps pictures, files and sounds that are sent inline', () => {
     const content = [
       { type: 'input_text', text: 'What is this?' },
       { type: 'input_image', image_url: 'data:image/png;base64,AA', detail: 'low' },
@@ -79,7 +79,7 @@ describe('a Responses request as a chat', () => {
     ])
   })
 
-  it('puts the calls of one turn into one message, next to what they gave', () => {
+  it('puts the calls of one turn into one message, followed by their results', () => {
     const said = { role: 'assistant', content: [{ type: 'output_text', text: 'Let me see.' }] }
     const reasoning = { type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: 'x' }
     const output = [
@@ -115,7 +115,7 @@ describe('a Responses request as a chat', () => {
     ])
   })
 
-  it('renames what a chat calls otherwise, and keeps the rest', () => {
+  it('renames fields that a chat names differently, and keeps the rest', () => {
     expect(
       chat({
         model: 'openai',
@@ -162,7 +162,7 @@ describe('a Responses request as a chat', () => {
     })
   })
 
-  it('nests tools, and the schema of the answer', () => {
+  it('nests tools and the schema of the answer', () => {
     const schema = { type: 'object', properties: {} }
     const tool = { type: 'function', name: 'weather', parameters: schema, strict: true }
     const { type: _, ...nested } = tool
@@ -187,7 +187,7 @@ describe('a Responses request as a chat', () => {
     })
   })
 
-  it('offers only the tools that are allowed, and no choice where there are none', () => {
+  it('offers only the allowed tools, and no tool choice when there are none', () => {
     const tool = (name: string) => ({ type: 'function', name })
     const offered = (tool_choice: unknown, tools: unknown = [tool('a'), tool('b')]) => {
       const { messages: _, ...rest } = chat({ input: 'Hi', tools, tool_choice })
@@ -205,7 +205,7 @@ describe('a Responses request as a chat', () => {
     [{ background: false, truncation: 'disabled', store: null, truncation_: undefined }],
     [{ tools: null, tool_choice: null, text: null, reasoning: null, instructions: null }],
     [{ max_output_tokens: null, parallel_tool_calls: null, metadata: null, include: null }],
-  ])('takes %j for nothing', (more) => {
+  ])('ignores %j', (more) => {
     expect(chat({ input: 'Hi', ...more })).toEqual({
       messages: [user('Hi')],
       ...('truncation_' in more && { truncation_: undefined }),
@@ -250,7 +250,7 @@ describe('a Responses request as a chat', () => {
     expect(error).toMatchObject({ status: 400, code: 'VALIDATION', refused: true, param })
   })
 
-  it('says what to do about references to items', async () => {
+  it('explains what to do about item references', async () => {
     const input = [{ type: 'item_reference', id: 'msg_1' }]
     const error = await failure(asked({ input }))
     expect(String(error)).toContain('set `store: false`')

@@ -49,7 +49,7 @@ describe.each([
   /** Without the list of models, which is asked for beside the calls. */
   const calls = () => asked().filter((line) => line !== 'GET /v1/models')
 
-  it('come as JSON, fresh and from the cache', async () => {
+  it('are sent as JSON, fresh and from the cache', async () => {
     for (const cache of ['MISS', 'HIT']) {
       const { data, response } = await openai.responses.create(body).withResponse()
       expect([response.headers.get('x-cache'), data.output_text]).toEqual([cache, TEXT])
@@ -63,7 +63,7 @@ describe.each([
     expect(calls()).toEqual([`POST ${path}`])
   })
 
-  it('come as a stream, fresh and from the cache, stored as either form', async () => {
+  it('are sent as a stream, fresh and from the cache, stored as either form', async () => {
     expect((await openai.responses.create(body)).output_text).toBe(TEXT)
     const input = `${body.input}!`
     for (const more of [body, { ...body, input }, { ...body, input }]) {
@@ -78,7 +78,7 @@ describe.each([
     expect(calls()).toHaveLength(2)
   })
 
-  it('have events that are named and numbered, and no mark at the end', async () => {
+  it('have named and numbered events, and no end marker', async () => {
     const { text, events, headers } = await site.ask('/v1/responses', {
       body: { ...body, stream: true },
     })
@@ -92,7 +92,7 @@ describe.each([
     expect(data.at(-1).response.id).toBe(data[0].response.id)
   })
 
-  it('call tools, and go on with what these gave', async () => {
+  it('call tools, and continue with the results', async () => {
     const parameters = { type: 'object', properties: { city: { type: 'string' } } }
     const tools = [{ type: 'function' as const, name: 'weather', parameters, strict: false }]
     const question = { role: 'user' as const, content: 'Please call the tool' }
@@ -109,7 +109,7 @@ describe.each([
     expect(second.output_text).not.toBe('')
   })
 
-  it('have the structure that was asked for', async () => {
+  it('have the requested structure', async () => {
     const schema = {
       type: 'object',
       properties: { city: { type: 'string' } },
@@ -132,7 +132,7 @@ describe.each([
     expect([status, incomplete_details]).toEqual(['incomplete', { reason: 'max_output_tokens' }])
   })
 
-  it('stop upstream when they are left half-way', async () => {
+  it('stop upstream when the client leaves halfway', async () => {
     site.upstream.fault({ stallAfterChunks: 4, match: ({ method }) => method === 'POST' })
     const stream = await openai.responses.create({ ...body, stream: true })
     for await (const { type } of stream) if (type === 'response.output_text.delta') break
@@ -141,7 +141,7 @@ describe.each([
     expect(site.log[0]).toMatchObject({ status: 499, route: '/v1/responses' })
   })
 
-  it('have a real status when they fail before anything came', async () => {
+  it('have a real status when they fail before the first event', async () => {
     site.upstream.fault({ status: 422, times: 9, match: ({ method }) => method === 'POST' })
     for (const stream of [false, true])
       expect(await failure(openai.responses.create({ ...body, stream }))).toMatchObject({
@@ -150,7 +150,7 @@ describe.each([
       })
   })
 
-  it('tell in two events what went wrong after that, and are not kept', async () => {
+  it('report later failures in two events, and are not stored', async () => {
     site.upstream.fault({ cutAfterChunks: 5, match: ({ method }) => method === 'POST' })
     const { status, events, text } = await site.ask('/v1/responses', {
       body: { ...body, stream: true },
@@ -185,7 +185,7 @@ describe.each([
     }
   })
 
-  it('need an input', async () => {
+  it('require an input', async () => {
     for (const more of [{}, { input: '' }, { input: [] }, { input: 5 }, { input: null }]) {
       const { status, json } = await site.ask('/v1/responses', {
         body: { model: 'openai', ...more },
@@ -196,7 +196,7 @@ describe.each([
 })
 
 describe('responses', () => {
-  it('are refused with the field that a chat cannot do', async () => {
+  it('are refused when a chat cannot do what a field asks, and name that field', async () => {
     const openai = await open({ responses: 'translate' })
     for (const [more, param] of [
       [{ store: true }, 'store'],
@@ -211,7 +211,7 @@ describe('responses', () => {
     expect(asked()).toEqual([])
   })
 
-  it('are forwarded unchanged, upstream’s refusal as well', async () => {
+  it('are forwarded unchanged, and so is upstream’s refusal', async () => {
     await open({ responses: 'forward' }, { responses: false })
     const more = { ...body, previous_response_id: 'resp_1', future: [1], apiKey: 'x', headers: {} }
     const { status, json } = await site.ask('/v1/responses', { body: more })
@@ -220,14 +220,14 @@ describe('responses', () => {
     expect(site.upstream.requests[0]?.body).toEqual({ ...sent, store: false })
   })
 
-  it('have the fields of the request that upstream complains of', async () => {
+  it('name upstream’s rejected fields as the request named them', async () => {
     await open({ responses: 'forward' })
     const { status } = await site.ask('/v1/responses', { body: { ...body, store: true } })
     expect(status).toBe(400)
     expect(site.upstream.requests[0]?.body).toEqual({ ...body, store: true })
   })
 
-  it('ask for an older name of the limit where a model refuses the newer one, and remember it', async () => {
+  it('use the older name of the limit when a model refuses the newer one, and remember it', async () => {
     const openai = await open({ responses: 'translate' })
     site.upstream.fault({
       status: 400,
@@ -254,7 +254,7 @@ describe('responses', () => {
     expect([named.status, unnamed.status, unnamed.json.error.param]).toEqual([404, 400, 'model'])
   })
 
-  it('pay by the caller’s key where keys are forwarded', async () => {
+  it('are paid for with the caller’s key where keys are forwarded', async () => {
     await open({ responses: 'translate', forwardKeys: true }, { keys: undefined })
     const headers = { authorization: 'Bearer sk_own' }
     expect((await site.ask('/v1/responses', { body, headers })).status).toBe(200)
@@ -263,7 +263,7 @@ describe('responses', () => {
     expect(own).not.toBe(servers)
   })
 
-  it('can be resumed, their failure numbered like all events', async () => {
+  it('can be resumed, with failures numbered like all events', async () => {
     await open({ responses: 'translate', streams: true })
     site.upstream.fault({ cutAfterChunks: 4 })
     const { text, headers } = await site.ask('/v1/responses', {
@@ -284,7 +284,7 @@ describe('the list of models', () => {
   const ask = (openai: OpenAI, input: string, model = 'openai') =>
     openai.responses.create({ ...body, model, input })
 
-  it('is fetched beside a call, and later calls are forwarded by it', async () => {
+  it('is fetched alongside a call, and decides how later calls are forwarded', async () => {
     const openai = await open({}, { models: ['other'] })
     await ask(openai, 'one')
     await until(
@@ -304,7 +304,7 @@ describe('the list of models', () => {
     expect(lists()).toBe(1)
   })
 
-  it('is never waited for, and its failure is no call’s', async () => {
+  it('is never waited for, and its failure fails no call', async () => {
     const openai = await open({})
     site.upstream.fault({ hang: true, match: ({ path }) => path === '/v1/models' })
     for (const input of ['one', 'two']) await ask(openai, input)
@@ -312,7 +312,7 @@ describe('the list of models', () => {
     expect(lists()).toBe(1)
   })
 
-  it('is kept for 5 minutes, and asked for again 30 s after a failure', async () => {
+  it('is kept for 5 minutes, and fetched again 30 s after a failure', async () => {
     const openai = await open({}, { keys: [KEY] })
     const clock = fakeClock()
     try {

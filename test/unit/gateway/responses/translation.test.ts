@@ -68,7 +68,7 @@ const contents = (items: unknown) =>
   }))
 
 describe('the events of a translated stream', () => {
-  it('are those of OpenAI, in order', () => {
+  it('match OpenAI’s, in order', () => {
     const usage = {
       prompt_tokens: 3,
       completion_tokens: 2,
@@ -136,7 +136,7 @@ describe('the events of a translated stream', () => {
     expect(events[0]?.response).toMatchObject({ status: 'in_progress', output: [], usage: null })
   })
 
-  it('tell of each call once its name is known, and of its end at the end', () => {
+  it('announce each call once its name is known, and finish it at the end', () => {
     const events = eventsOf([
       chunkOf({ content: 'Let me see.' }),
       chunkOf(begun('a', 'weather', 0)),
@@ -204,7 +204,7 @@ describe('the events of a translated stream', () => {
     for (const { call_id } of calls) expect(call_id).toMatch(/./)
   })
 
-  it('have what came of a call before its name', () => {
+  it('include call arguments that arrive before the name', () => {
     const nameless = { tool_calls: [{ index: 0, id: 'a', function: { arguments: '{"a"' } }] }
     const named = { tool_calls: [{ index: 0, function: { name: 'f', arguments: ':1}' } }] }
     const output = responseIn(
@@ -215,7 +215,7 @@ describe('the events of a translated stream', () => {
     expect(never).toMatchObject([{ call_id: 'a', name: '', arguments: '{"a"' }])
   })
 
-  it('have refusals, sources and probabilities', () => {
+  it('include refusals, sources and probabilities', () => {
     const logprob = { token: 'Hi', logprob: -1, top_logprobs: [] }
     const url_citation = { start_index: 0, end_index: 2, url: 'https://x', title: 'X' }
     const events = eventsOf([
@@ -256,7 +256,7 @@ describe('the events of a translated stream', () => {
     })
   })
 
-  it('end in a flat error and a failed response, with what had come', () => {
+  it('end with a flat error and a failed response that holds the output so far', () => {
     const translation = new Translation({ input: 'Hi' })
     const first = translation.chunk(chunkOf({ content: 'Hi' }))
     const [error, failed] = translation.failed({
@@ -287,11 +287,11 @@ describe('the events of a translated stream', () => {
     ['no choices', [{ id: 'x' }]],
     ['another choice', [{ ...chunkOf({}), choices: [{ index: 1, delta: { content: 'No' } }] }]],
     ['what is no chunk', [null, 3, 'text']],
-  ])('make nothing of %s', (_, chunks) => {
+  ])('ignore %s', (_, chunks) => {
     expect(responseIn(eventsOf(chunks)).output).toEqual([])
   })
 
-  it('are consistent however the answer is cut, and amount to the same as the whole answer', () => {
+  it('are consistent however the answer is split, and add up to the whole answer', () => {
     const delta = fc.oneof(
       fc.string().map((content) => ({ content })),
       fc.string().map((reasoning) => ({ reasoning })),
@@ -324,7 +324,7 @@ describe('the events of a translated stream', () => {
     )
   })
 
-  it('amount to what the same answer is as JSON', () => {
+  it('add up to the same answer as JSON', () => {
     const message = {
       role: 'assistant',
       reasoning_content: 'Hm',

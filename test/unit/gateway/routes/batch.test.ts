@@ -12,7 +12,7 @@ describe('batch', () => {
   const batch = (body: object, options: SiteOptions = echo) =>
     answerOf('/generate/batch', { body }, options)
 
-  test('results stand in the order of the prompts', async () => {
+  test('returns results in the order of the prompts', async () => {
     const { status, body } = await batch({ prompts: prompts(12), batch_size: 4 })
     expect(status).toBe(200)
     expect(body).toEqual({
@@ -22,7 +22,7 @@ describe('batch', () => {
     })
   })
 
-  test('one prompt and a hundred are fine; none and a hundred and one are not', async () => {
+  test('accepts one to a hundred prompts, and refuses none or a hundred and one', async () => {
     expect((await batch({ prompts: prompts(1) })).body).toMatchObject({ total: 1, processed: 1 })
     expect((await batch({ prompts: prompts(100), batch_size: 100 })).body).toMatchObject({
       total: 100,
@@ -55,7 +55,7 @@ describe('batch', () => {
     },
   )
 
-  test('a prompt that is empty or fails keeps its place and costs one result', async () => {
+  test('an empty or failing prompt keeps its place and costs one result', async () => {
     const outcome = await sameFromEach(echo, async ({ ask, upstream }) => {
       upstream.faults.push({ status: 422, match: ({ rawBody }) => rawBody.includes('refuse me') })
       const { status, json } = await ask('/generate/batch', {
@@ -70,7 +70,7 @@ describe('batch', () => {
     expect(refused.error).toMatchObject({ code: 'BAD_REQUEST', message: expect.any(String) })
   })
 
-  test('when every prompt fails the status is 200 still', async () => {
+  test('answers 200 even when every prompt fails', async () => {
     const outcome = await sameFromEach({}, async ({ ask, upstream }) => {
       upstream.faults.push({ status: 400, times: 3 })
       const { status, json } = await ask('/generate/batch', { body: { prompts: prompts(3) } })

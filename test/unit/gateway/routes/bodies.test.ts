@@ -16,7 +16,7 @@ import {
 import { PROMPT as prompt } from '../../../support/secrets.js'
 import { generations } from './generations.js'
 
-describe('fields that are wrong', () => {
+describe('wrong fields', () => {
   const wrong: readonly [name: string, body: object | string, fields: readonly string[]][] = [
     ['no prompt', {}, ['prompt']],
     ['an empty prompt', { prompt: '' }, ['prompt']],
@@ -86,7 +86,7 @@ describe('fields that are wrong', () => {
     }
   })
 
-  test('a problem has a sentence, the fields and our request id, and nothing more', async () => {
+  test('a problem holds a sentence, the fields and our request id, and nothing more', async () => {
     const { body, headers } = await answerOf('/generate/text', {
       body: { prompt: '', max_tokens: 0 },
     })
@@ -125,7 +125,7 @@ describe('fields that are wrong', () => {
   })
 
   test.each(['gzip', 'GZIP', 'br', 'deflate, gzip'])(
-    'a body that is compressed with %s is 415 and names what is accepted',
+    'a body compressed with %s is 415 and names what is accepted',
     async (encoding) => {
       const body = encoding === 'gzip' ? gzipSync(JSON.stringify({ prompt })).toString() : '{}'
       for (const path of ['/generate/text', '/v1/chat/completions']) {
@@ -137,12 +137,12 @@ describe('fields that are wrong', () => {
     },
   )
 
-  test('a body that says it is not compressed is read', async () => {
+  test('accepts a body that declares itself uncompressed', async () => {
     const headers = { 'content-encoding': 'identity' }
     expect((await answerOf('/generate/text', { body: { prompt }, headers })).status).toBe(200)
   })
 
-  test('a body over the limit is 413, with its length told or without, and the connection is not broken', async () => {
+  test('an oversized body is 413, with or without a declared length, and the connection stays open', async () => {
     const big = { prompt: 'x'.repeat(2_000) }
     const answers = await sameFromEach(
       { gateway: { bodyLimit: 1_000 } },
@@ -169,7 +169,7 @@ describe('fields that are wrong', () => {
     expect(answers).toMatchObject({ fits: 200, requests: 1 })
   })
 
-  test('the limit is 1 MiB unless told otherwise', async () => {
+  test('the limit defaults to 1 MiB', async () => {
     const outcome = await sameFromEach(said('Long.'), async ({ ask }) => {
       const wrapping = JSON.stringify({ prompt: '' }).length
       const fits = await ask('/generate/text', {
@@ -197,14 +197,14 @@ describe('the limit of a body that may hold a picture', () => {
     (await site.ask('/v1/chat/completions', { body: pictureOf(bytes) })).status
   const MIB = 1024 * 1024
 
-  test('is 20 MiB unless told otherwise', async () => {
+  test('defaults to 20 MiB', async () => {
     expect(await sameFromEach({}, statusOf(1.6 * MIB))).toBe(200)
     await using site = await openSite(ExpressFramework)
     expect(await statusOf(20 * MIB - 1_000)(site)).toBe(200)
     expect(await statusOf(20 * MIB)(site)).toBe(413)
   })
 
-  test('is `mediaBodyLimit`, and at least a larger `bodyLimit`', async () => {
+  test('is `mediaBodyLimit`, or `bodyLimit` if that is larger', async () => {
     const statusWith = async (gateway: GatewayOptions<never>, bytes: number) => {
       await using site = await openSite(ExpressFramework, { gateway })
       return await statusOf(bytes)(site)
@@ -214,7 +214,7 @@ describe('the limit of a body that may hold a picture', () => {
     expect(await statusWith({ bodyLimit: 30 * MIB }, 20 * MIB)).toBe(200)
   })
 
-  test('does not hold for other routes', async () => {
+  test('does not apply to other routes', async () => {
     const outcome = await sameFromEach({}, async ({ ask }) => {
       const input = 'x'.repeat(1.6 * MIB)
       return [

@@ -48,7 +48,7 @@ describe('routes that exist', () => {
     expect(make).toThrow(new RegExp(`the route "${name}" needs a \\w+ layer`))
   })
 
-  test('`routes` leaves out what it does not name', async () => {
+  test('`routes` leaves out every route it does not name', async () => {
     const outcome = await sameFromEach(
       { gateway: { routes: ['text', 'health-live'] } },
       async ({ ask }) => [

@@ -13,7 +13,7 @@ import { generations } from './generations.js'
 
 describe('generations', () => {
   test.each(generations)(
-    'POST %s answers with what the guide says, and the same from each framework',
+    'POST %s answers as the guide says, and the same in each framework',
     async (path, body) => {
       const answer = await answerOf(path, { body: { prompt } }, said('Hello, garden.'))
       expect(answer).toMatchObject({ status: 200, body })
@@ -67,7 +67,7 @@ describe('generations', () => {
     })
   })
 
-  test('an empty answer is handed on and not kept', async () => {
+  test('an empty answer is passed on but not stored', async () => {
     const answers = await sameFromEach(said(''), async ({ ask }) => {
       await ask('/generate/cached', { body: { prompt } })
       return (await ask('/generate/cached', { body: { prompt } })).json
@@ -83,7 +83,7 @@ describe('generations', () => {
       ({ dedupe }) => dedupe.joined === 99,
     )
 
-  test('a hundred callers with one question cost one generation', async () => {
+  test('a hundred callers with the same question cost one generation', async () => {
     const outcome = await sameFromEach({ ...said('Once.'), layers: heldStack }, async (site) => {
       const answers = crowd(site)
       await allCame(site)
@@ -96,7 +96,7 @@ describe('generations', () => {
     expect(outcome).toEqual({ texts: ['Once.'], requests: 1 })
   }, 20_000)
 
-  test('a hundred callers whose one question fails share its attempts, and the next one asks again', async () => {
+  test('a hundred callers with the same failing question share its attempts, and the next caller asks again', async () => {
     const outcome = await sameFromEach({ layers: heldStack }, async (site) => {
       const { upstream } = site
       upstream.fail(503, 3)

@@ -3,7 +3,7 @@ import { answerOf, sameFromEach, until } from '../../../support/http-site.js'
 import { PROMPT as prompt } from '../../../support/secrets.js'
 
 describe('stats', () => {
-  test('pool and queue tell their figures in the words of the guide', async () => {
+  test('pool and queue report their figures in the guide’s terms', async () => {
     const stats = await sameFromEach({}, async ({ ask, upstream }) => {
       await ask('/generate/text', { body: { prompt } })
       upstream.faults.push({ status: 400 })
@@ -17,7 +17,7 @@ describe('stats', () => {
     ])
   })
 
-  test('they see the generations under way', async () => {
+  test('include the generations in progress', async () => {
     const stats = await sameFromEach(
       { upstream: { latencyMs: 60_000 } },
       async ({ ask, visit, upstream }) => {
@@ -42,7 +42,7 @@ describe('stats', () => {
 describe('models', () => {
   const gateway = { models: ['openai', 'mistral'] }
 
-  test('a name off the list is refused with 404 before anything is sent, on every route', async () => {
+  test('a name off the list is refused with 404 on every route before anything is sent', async () => {
     const outcome = await sameFromEach({ gateway }, async ({ ask, upstream }) => {
       const messages = [{ role: 'user', content: prompt }]
       const answers = [
@@ -75,7 +75,7 @@ describe('models', () => {
     expect(outcome).toEqual(['mistral', 'openai', ['openai', 'mistral']])
   })
 
-  test('without a name, a model off the list is never asked for', async () => {
+  test('the default model is never asked for when it is off the list', async () => {
     const outcome = await sameFromEach({ gateway: { models: ['mistral'] } }, async ({ ask }) => [
       (await ask('/generate/text', { body: { prompt } })).json.model,
       (await ask('/generate/batch', { body: { prompts: [prompt] } })).json.processed,
@@ -88,7 +88,7 @@ describe('models', () => {
     expect(outcome).toEqual(['mistral', 1, 400])
   })
 
-  test('without a list any name goes upstream, whose 404 is a 404', async () => {
+  test('without a list any name goes upstream, and its 404 stays a 404', async () => {
     const answer = await answerOf('/generate/text', { body: { prompt, model: 'gpt-9' } })
     expect(answer).toMatchObject({ status: 404, body: { code: 'NOT_FOUND', title: 'Not Found' } })
   })

@@ -11,7 +11,7 @@ import { PROMPT as prompt } from '../../../support/secrets.js'
 describe('the OpenAI routes', () => {
   const messages = [{ role: 'user', content: prompt }]
 
-  test('chat goes through unchanged, unknown fields included', async () => {
+  test('chat is forwarded unchanged, unknown fields included', async () => {
     const outcome = await sameFromEach(said('Hello.'), async ({ ask, upstream }) => {
       const answer = comparable(
         await ask('/v1/chat/completions', { body: { messages, seed: 4, made_up: { deep: [1] } } }),
@@ -56,7 +56,7 @@ describe('the OpenAI routes', () => {
     })
   })
 
-  test('images, speech, embeddings and models come as they are', async () => {
+  test('images, speech, embeddings and models are returned unchanged', async () => {
     const outcome = await sameFromEach({}, async ({ ask }) => {
       const image = await ask('/v1/images/generations', { body: { prompt, size: '8x8' } })
       const speech = await ask('/v1/audio/speech', { body: { input: 'Hello.', voice: 'alloy' } })
@@ -131,7 +131,7 @@ describe('the OpenAI routes', () => {
     ])
   })
 
-  test('an answer that is no answer to the question is 502, whatever its type', async () => {
+  test('an answer that does not fit the request is 502, whatever its type', async () => {
     const outcome = await sameFromEach({ layers: () => [] }, async ({ ask, upstream }) => {
       const seen = []
       for (const fault of [

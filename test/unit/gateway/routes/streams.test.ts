@@ -15,7 +15,7 @@ describe('streams', () => {
     return { events, headers }
   }
 
-  test('one event for each chunk, then [DONE], with the headers that keep proxies from holding them back', async () => {
+  test('sends one event per chunk, then [DONE], with headers that keep proxies from buffering', async () => {
     const { events, headers } = await streamed('Hello, small garden.')
     expect(events).toEqual([
       { event: 'message', data: '{"text":"Hello,"}' },
@@ -57,7 +57,7 @@ describe('streams', () => {
     ['holds an error', { errorAfterChunks: 2 }],
     ['turns to nonsense', { garbageAfterChunks: 2 }],
   ] as const)(
-    'a stream that %s upstream ends with an error event and never looks whole',
+    'a stream that %s upstream ends with an error event and never looks complete',
     async (_name, fault) => {
       const outcome = await sameFromEach(
         { upstream: { words: 40 } },
@@ -117,7 +117,7 @@ describe('streams', () => {
     })
   })
 
-  test('a failure before the first token is mended by a retry that nobody notices', async () => {
+  test('a failure before the first token is retried without the caller noticing', async () => {
     const outcome = await sameFromEach(said('Whole again.'), async ({ ask, upstream }) => {
       upstream.faults.push({ cutAfterChunks: 0 }, { status: 503 })
       const { status, events } = await ask('/generate/stream', { body: { prompt } })

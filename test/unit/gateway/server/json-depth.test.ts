@@ -17,7 +17,7 @@ describe('isTooDeep', () => {
     expect(judge(`[${'[],'.repeat(2_000)}[]]`)).toBe(false)
   })
 
-  test('ignores brackets in strings, whatever is escaped in them', () => {
+  test('ignores brackets in strings, whatever escapes they contain', () => {
     const strings = fc.array(fc.constantFrom('[', '{', '"', '\\', 'é', '💐', ' ', 'x'), {
       maxLength: 150,
     })
@@ -31,12 +31,12 @@ describe('isTooDeep', () => {
     )
   })
 
-  test('leaves a string without an end to the parser', () => {
+  test('leaves an unterminated string to the parser', () => {
     expect(judge(`["${'['.repeat(2_000)}`)).toBe(false)
     expect(judge(`["${'\\"'.repeat(2_000)}`)).toBe(false)
   })
 
-  test('finds the end of a string of many escaped quotes in time', () => {
+  test('quickly finds the end of a string with many escaped quotes', () => {
     const json = JSON.stringify(['"\\'.repeat(1_000_000)])
     const began = performance.now()
     expect(judge(json)).toBe(false)

@@ -54,7 +54,7 @@ const whole = (text: string): string => completeEvents(text).join('')
 describe.each(['one server', 'two servers'])('a stream of %s', (which) => {
   const servers = (): readonly [Server, Server] => (which === 'one server' ? [alone, alone] : pair)
 
-  it('that has ended is the same, wherever it was cut', { timeout: 120_000 }, async () => {
+  it('that has ended reads the same wherever it was cut', { timeout: 120_000 }, async () => {
     const [first, second] = servers()
     const asking = begin(first)
     const stream = await upstream.stream(asked++)
@@ -71,7 +71,7 @@ describe.each(['one server', 'two servers'])('a stream of %s', (which) => {
     expect((await goOn(second, reading.id, uncut, 'header')).status).toBe(204)
   })
 
-  it('that runs is the same, however often and wherever it is cut, and however it comes', {
+  it('that is running reads the same however often, wherever and however it is cut', {
     timeout: 300_000,
   }, async () => {
     await fc.assert(

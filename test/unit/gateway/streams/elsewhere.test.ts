@@ -40,8 +40,8 @@ const kill = (server: Server) => {
 const ONE = numbered(chunkOf('one'))
 const WHOLE = numbered(chunkOf('one') + chunkOf('two') + LAST)
 
-describe('a stream that another server has begun', () => {
-  it('is read on from anywhere, while it runs and after its end', async () => {
+describe('a stream that another server started', () => {
+  it('can be resumed at any position, while it runs and after its end', async () => {
     const [a, b, c] = [open(), open(), open()]
     const { reading, stream, id } = await started(a)
     const [whole, rest] = [await resume(b, id), await resume(c, id, { after: 0 })]
@@ -57,7 +57,7 @@ describe('a stream that another server has begun', () => {
     expect(upstream.streams).toHaveLength(1)
   })
 
-  it('goes on as long as it is read there, and for its time after that', async () => {
+  it('continues while it is read on another server, and for its grace time after that', async () => {
     const [a, b] = [open({ streams: { graceMs: 200 } }), open()]
     const { reading, stream, id } = await started(a)
     const there = await resume(b, id)
@@ -73,7 +73,7 @@ describe('a stream that another server has begun', () => {
     expect(rest).toMatch(/^id: 2\ndata: \{"error":.*"code":"stopped".*\n\n$/)
   })
 
-  it('is not held up there by a client that hangs here', async () => {
+  it('is not held up on one server by a client that hangs on another', async () => {
     const [a, b] = [open(), open()]
     const page = chunkOf('x'.repeat(40_000))
     const { reading, stream, id } = await started(a)
@@ -87,7 +87,7 @@ describe('a stream that another server has begun', () => {
     await reading.leave()
   })
 
-  it('is stopped from there, is gone everywhere, and can be stopped again anywhere', async () => {
+  it('can be stopped from another server, is then gone everywhere, and can be stopped again', async () => {
     const [a, b, c] = [open(), open(), open()]
     const { reading, stream, id } = await started(a)
     expect(await stop(b, id)).toBe(204)
@@ -98,7 +98,7 @@ describe('a stream that another server has begun', () => {
     expect(await stop(b, '0'.repeat(32))).toBe(404)
   })
 
-  it('is gone where it ran, too, when it is stopped from there after its end', async () => {
+  it('is also gone on its own server when another one stops it after its end', async () => {
     const [a, b, c] = [open(), open(), open()]
     const { reading, stream, id } = await started(a)
     stream.finish()
@@ -108,7 +108,7 @@ describe('a stream that another server has begun', () => {
     for (const server of [a, b, c]) expect((await resume(server, id)).status).toBe(410)
   })
 
-  it('expires there as it does here, and is known for an hour', async () => {
+  it('expires on all servers alike, and is remembered for an hour', async () => {
     const [a, b] = [open({ streams: { keepMs: 200 } }), open()]
     const { reading, stream, id } = await started(a)
     stream.finish()
@@ -119,7 +119,7 @@ describe('a stream that another server has begun', () => {
     expect((await resume(b, 'f'.repeat(32))).status).toBe(404)
   })
 
-  it('keeps there what it keeps here', async () => {
+  it('keeps the same events on all servers', async () => {
     const [a, b] = [open(), open()]
     const { reading, stream, id } = await started(a)
     for (let i = 0; i < 30; i++) await stream.send(chunkOf('x'.repeat(50_000)))
@@ -130,7 +130,7 @@ describe('a stream that another server has begun', () => {
     expect(await (await resume(b, id, { after: 20 })).rest()).toBe(events.slice(21).join(''))
   })
 
-  it('does not exist there for another tenant', async () => {
+  it('does not exist on another server for another tenant', async () => {
     const call = (request: Request) => ({ tenant: request.headers.get('x-user') ?? undefined })
     const [a, b] = [open({ call }), open({ call })]
     const [alice, bob] = [{ 'x-user': 'alice' }, { 'x-user': 'bob' }]
@@ -143,7 +143,7 @@ describe('a stream that another server has begun', () => {
 })
 
 describe('a stream whose server was killed', () => {
-  it('is sent as far as it was written, then an error, and nothing after that', async () => {
+  it('is sent as far as it was written, followed only by an error', async () => {
     const [a, b, c] = [open(), open(), open()]
     const { id, stream } = await started(a)
     await stream.say('two')
@@ -163,7 +163,7 @@ describe('a stream whose server was killed', () => {
     }
   })
 
-  it('tells its clients in the form of their route', async () => {
+  it('reports the error in the form of its route', async () => {
     const [a, b] = [open(), open()]
     const asked = begin(a, { path: '/generate/stream', body: { prompt: 'Hello' } })
     await (await upstream.stream()).say('one')
@@ -174,7 +174,7 @@ describe('a stream whose server was killed', () => {
     )
   })
 
-  it('gives a client that has more than was written an id that it does not have', async () => {
+  it('gives a client that is ahead of the log an unused event id', async () => {
     const [a, b, c] = [open(), open(), open()]
     const { id } = await started(a)
     kill(a)
@@ -184,7 +184,7 @@ describe('a stream whose server was killed', () => {
     expect(await (await resume(c, id, { after: 0 })).rest()).toMatch(/^id: 8\n.*owner_lost/)
   })
 
-  it('can be stopped all the same, and is gone then', async () => {
+  it('can still be stopped, and is then gone', async () => {
     const [a, b, c] = [open(), open(), open()]
     const { id } = await started(a)
     kill(a)
@@ -201,7 +201,7 @@ describe('a server that cannot reach the others', () => {
     for (const process of server.processes) process.mend()
   }
 
-  it('serves its own streams, and asks for patience with others', async () => {
+  it('serves its own streams, and asks clients of other streams to retry later', async () => {
     const [a, b] = [open(), open()]
     for (const server of [a, b]) cut(server)
     const { reading, stream, id } = await started(a)
@@ -221,7 +221,7 @@ describe('a server that cannot reach the others', () => {
     }
   })
 
-  it('goes on with a stream when the others are lost in the middle of it', async () => {
+  it('continues a stream when it loses the others in the middle', async () => {
     const [a, b] = [open(), open()]
     const { reading, stream, id } = await started(a)
     cut(a)
@@ -233,7 +233,7 @@ describe('a server that cannot reach the others', () => {
     expect(await (await resume(b, id)).rest()).toMatch(/^id: 0\n.*\n\nid: 1\n.*owner_lost/)
   })
 
-  it('ends what it reads there where it is, so that its client can ask again', async () => {
+  it('cuts short the streams it reads from others, so that clients can reconnect', async () => {
     const [a, b] = [open(), open()]
     const { stream, id } = await started(a)
     const there = await (await resume(b, id)).until('one')
@@ -250,7 +250,7 @@ describe('a server that cannot reach the others', () => {
 describe('closing one of several servers', () => {
   const nothing = () => [deadlines.size, backgroundDeadlines.size]
 
-  it('lets a stream finish that another server reads, though its own client has left', async () => {
+  it('lets a stream finish that another server reads, even if its own client has left', async () => {
     const [a, b] = [open(), open()]
     const { reading, stream, id } = await started(a)
     await reading.leave()
@@ -263,7 +263,7 @@ describe('closing one of several servers', () => {
     expect(await (await resume(b, id)).rest()).toBe(WHOLE)
   })
 
-  it('ends what it only reads where it is, and the stream goes on', async () => {
+  it('cuts short the streams it only reads, while they continue on their own server', async () => {
     const before = nothing()
     const [a, b, c] = [open(), open(), open()]
     const { reading, stream, id } = await started(a)
@@ -280,7 +280,7 @@ describe('closing one of several servers', () => {
     expect(nothing()).toEqual(before)
   })
 
-  it('tells those who read elsewhere that it was cut', async () => {
+  it('tells readers on other servers that the stream was cut', async () => {
     const [a, b] = [open(), open()]
     const { id } = await started(a)
     const there: Reading = await (await resume(b, id)).until('one')

@@ -32,7 +32,7 @@ describe('the memory of MemoryLogs', () => {
   /** So large that an entry's bookkeeping does not matter. */
   const page = (letter: string) => letter.repeat(10_000)
 
-  it('goes first to what has ended first', async () => {
+  it('is freed first from the log that ended first', async () => {
     const logs = new MemoryLogs(100_000)
     const writers = new Map<string, LogWriter>()
     for (const key of ['a', 'b', 'c', 'open']) writers.set(key, await begin(logs, key))
@@ -49,7 +49,7 @@ describe('the memory of MemoryLogs', () => {
     logs.close()
   })
 
-  it('that only open logs take is given back by the longest', async () => {
+  it('is freed from the longest log when all are open', async () => {
     const logs = new MemoryLogs(100_000)
     const [long, short] = [await begin(logs, 'long'), await begin(logs, 'short')]
     short.append(page('s'))
@@ -62,7 +62,7 @@ describe('the memory of MemoryLogs', () => {
     expect(logs.bytes).toBe(0)
   })
 
-  it('is never more than its limit, and is counted right, whatever is written, read and forgotten', async () => {
+  it('never exceeds its limit and is counted right, whatever is written, read and forgotten', async () => {
     const LIMIT = 4_000
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.record({ do: fc.constant('append'), size: fc.nat(600) }) },
@@ -98,7 +98,7 @@ describe('the memory of MemoryLogs', () => {
     )
   })
 
-  it('is not counted for what is read of a log that was deleted', async () => {
+  it('does not count what is read from a deleted log', async () => {
     const logs = new MemoryLogs()
     const writer = await begin(logs, 'gone')
     writer.append('one')
@@ -112,7 +112,7 @@ describe('the memory of MemoryLogs', () => {
     expect(logs.bytes).toBe(0)
   })
 
-  it('is taken from a reader whose log has to go', async () => {
+  it('is taken from a reader whose log is evicted', async () => {
     const logs = new MemoryLogs(50_000)
     const writer = await begin(logs, 'old')
     writer.append(page('a'))
@@ -129,7 +129,7 @@ describe('the timers of MemoryLogs', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  it('are one for each log that has ended, and none after close()', async () => {
+  it('number one per ended log, and none after close()', async () => {
     const logs = new MemoryLogs()
     for (const key of ['a', 'b']) (await begin(logs, key, { keepMs: 1_000 })).end('last')
     await begin(logs, 'open')

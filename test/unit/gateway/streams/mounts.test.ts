@@ -26,7 +26,7 @@ describe.each(frameworks)('a stream of a server of $name whose connection breaks
   it.each([
     ['/v1/chat/completions', CHAT],
     ['/generate/stream', { prompt: 'Hello' }],
-  ])('goes on, and the rest of %s can be read by another one', async (path, body) => {
+  ])('continues, and another connection can read the rest of %s', async (path, body) => {
     await using site = await openSite(framework, options)
     const { id, text } = await cutAfter(site, path, body, 300)
     await site.logged(1)
@@ -96,7 +96,7 @@ describe('the routes of streams', () => {
     ])
   })
 
-  it('let pages of allowed origins read what they need, and send it', async () => {
+  it('let pages from allowed origins read and send the headers they need', async () => {
     await sameFromEach(options, async (site) => {
       const begun = await site.ask('/v1/chat/completions', {
         body: CHAT,

@@ -24,7 +24,7 @@ describe('the option streams', () => {
     { shared },
     { graceMs: 0, keepMs: 1 },
     { shared: undefined, graceMs: undefined, keepMs: undefined },
-  ])('takes %o', (streams) => {
+  ])('accepts %o', (streams) => {
     expect(() => make({ streams })).not.toThrow()
   })
 
@@ -34,7 +34,7 @@ describe('the option streams', () => {
     )
   })
 
-  it('refuses what cannot be read', () => {
+  it('refuses an option whose value cannot be read', () => {
     for (const streams of [revoked(), []])
       expect(() => make({ streams })).toThrow(
         /^createGateway: streams: options must be an? (plain )?object/,
@@ -53,19 +53,19 @@ describe('the option streams', () => {
     ['keepMs', 0],
     ['keepMs', 2 * 24 * 3_600_000],
     ['keepMs', null],
-  ])('refuses %s that is wrong', (name, value) => {
+  ])('refuses an invalid %s', (name, value) => {
     expect(() => make({ streams: { [name]: value } })).toThrow(
       new RegExp(`^createGateway: streams: option "${name}" must be .+\\.$`),
     )
   })
 
-  it('refuses an option that it does not know', () => {
+  it('refuses an unknown option', () => {
     expect(() => make({ streams: { ttlMs: 1 } })).toThrow(
       'createGateway: streams: option "ttlMs" is unknown; expected one of shared, graceMs, keepMs.',
     )
   })
 
-  it('is needed for the routes of streams', () => {
+  it('is required for the stream routes', () => {
     for (const name of ['v1-streams', 'v1-streams-stop'])
       expect(() => make({ routes: [name] })).toThrow(
         `createGateway: the route "${name}" needs the option "streams".`,
@@ -73,7 +73,7 @@ describe('the option streams', () => {
     expect(() => make({ routes: ['v1-streams', 'v1-streams-stop'], streams: true })).not.toThrow()
   })
 
-  it('makes no stream resumable that could not be resumed, as its route is left out', async () => {
+  it('makes no stream resumable when the route to resume it is left out', async () => {
     const ask = async (routes: GatewayOptions['routes']) => {
       const gateway = make({ routes, streams: true })
       return (await gateway(new Request('http://localhost/v1/streams/x'))).json()

@@ -34,7 +34,7 @@ describe('a stream that all of its clients have left', () => {
   })
   afterEach(() => clock.restore())
 
-  it('goes on for its time, and is stopped then; what was written can still be read', async () => {
+  it('continues for its grace time and is then stopped; what was written stays readable', async () => {
     const slots = queue({ concurrency: 1 })
     await using server = openServer(upstream.url, { layers: [slots] })
     const { reading, stream, id } = await started(server)
@@ -52,7 +52,7 @@ describe('a stream that all of its clients have left', () => {
     expect((await resume(server, id, { after: 2 })).status).toBe(204)
   })
 
-  it('goes on when one comes back, and has its whole time again', async () => {
+  it('continues when a client comes back, and gets its whole grace time again', async () => {
     await using server = openServer(upstream.url, { streams: { graceMs: 1_000 } })
     const { reading, stream, id } = await started(server)
     await reading.leave()
@@ -67,7 +67,7 @@ describe('a stream that all of its clients have left', () => {
     await expect.poll(() => stream.wasLeft).toBe(true)
   })
 
-  it('goes on as long as one of them is there', async () => {
+  it('continues as long as one client remains', async () => {
     await using server = openServer(upstream.url, { streams: { graceMs: 1_000 }, heartbeatMs: 0 })
     const { reading, stream, id } = await started(server)
     const other = (await resume(server, id)).rest()
@@ -77,14 +77,14 @@ describe('a stream that all of its clients have left', () => {
     expect(await other).toBe(numbered(chunkOf('one') + LAST))
   })
 
-  it('stops at once when it has no time', async () => {
+  it('stops at once when its grace time is zero', async () => {
     await using server = openServer(upstream.url, { streams: { graceMs: 0 } })
     const { reading, stream } = await started(server)
     await reading.leave()
     await expect.poll(() => stream.wasLeft).toBe(true)
   })
 
-  it('ends as it should, if it does within its time', async () => {
+  it('ends normally if it finishes within its grace time', async () => {
     await using server = openServer(upstream.url)
     const { reading, stream, id } = await started(server)
     await reading.leave()
@@ -100,7 +100,7 @@ describe('a stream that all of its clients have left', () => {
     expect(stream.wasLeft).toBe(false)
   })
 
-  it('is kept for its time after its end, and known for an hour', async () => {
+  it('is kept for its retention time after its end, and remembered for an hour', async () => {
     await using server = openServer(upstream.url)
     const { reading, stream, id } = await started(server)
     const whole = reading.rest()
@@ -132,7 +132,7 @@ describe('a stream that all of its clients have left', () => {
 })
 
 describe('a stream that is stopped by DELETE', () => {
-  it('stops upstream, ends for all who read it, and is gone', async () => {
+  it('stops upstream, ends for all readers, and is gone', async () => {
     const log: RequestLog[] = []
     const errors: unknown[] = []
     await using server = openServer(upstream.url, {
@@ -161,7 +161,7 @@ describe('a stream that is stopped by DELETE', () => {
     expect(errors.filter((error) => !isStackError(error, 'NOT_FOUND'))).toEqual([])
   })
 
-  it('is gone as well if it had ended before', async () => {
+  it('is gone even if it had already ended', async () => {
     await using server = openServer(upstream.url)
     const { reading, stream, id } = await started(server)
     stream.finish()
@@ -179,7 +179,7 @@ describe('a stream that is stopped by DELETE', () => {
     await expect.poll(() => stream.wasLeft).toBe(true)
   })
 
-  it('is none where there is none', async () => {
+  it('answers that there is no stream when there is none', async () => {
     await using server = openServer(upstream.url)
     expect(await stop(server, '0'.repeat(32))).toBe(404)
   })
@@ -207,7 +207,7 @@ describe('a stream of a tenant', () => {
     expect((await resume(server, id, { headers: { 'x-user': 'bob' } })).status).toBe(404)
   })
 
-  it('asks for its owner as all routes do', async () => {
+  it('identifies its owner as all routes do', async () => {
     await using server = openServer(upstream.url, {
       call: (request) =>
         request.headers.has('x-user') ? {} : new Response('Who are you?', { status: 401 }),
@@ -218,8 +218,8 @@ describe('a stream of a tenant', () => {
   })
 })
 
-describe('what is kept of a stream', () => {
-  it('are its last events, of at most 1 MiB', async () => {
+describe('the stored part of a stream', () => {
+  it('is its last events, up to 1 MiB', async () => {
     await using server = openServer(upstream.url)
     const { reading, stream, id } = await started(server)
     for (let i = 0; i < 30; i++) await stream.send(chunkOf('x'.repeat(50_000)))
@@ -242,7 +242,7 @@ describe('what is kept of a stream', () => {
 
   const order = (status: number) => [410, 200, 204].indexOf(status)
 
-  it('is at most 64 MiB for all of them, and those that ended first go first', async () => {
+  it('is at most 64 MiB for all streams, and the first to end are dropped first', async () => {
     await using server = openServer(upstream.url)
     const ids: string[] = []
     const page = chunkOf('x'.repeat(60_000)).repeat(17)
@@ -274,7 +274,7 @@ describe('what is kept of a stream', () => {
 describe('closing a server in the middle of streams', () => {
   const nothing = () => [deadlines.size, backgroundDeadlines.size]
 
-  it('waits for those that are read, and cuts what takes too long', async () => {
+  it('waits for streams that are read, and cuts those that take too long', async () => {
     const before = nothing()
     const server = openServer(upstream.url)
     const [ends, hangs] = [await started(server), await started(server, 1)]
@@ -294,7 +294,7 @@ describe('closing a server in the middle of streams', () => {
     expect(nothing()).toEqual(before)
   })
 
-  it('stops those at once that nobody reads, as nobody can come back', async () => {
+  it('stops unread streams at once, as nobody can come back', async () => {
     const before = nothing()
     const server = openServer(upstream.url)
     const left = await started(server)
@@ -310,7 +310,7 @@ describe('closing a server in the middle of streams', () => {
     expect(nothing()).toEqual(before)
   })
 
-  it('gives back all listeners and timers, whatever has become of the streams', async () => {
+  it('releases all listeners and timers, whatever became of the streams', async () => {
     const before = nothing()
     const server = openServer(upstream.url, { streams: { graceMs: 60_000, keepMs: 60_000 } })
     const readings: Reading[] = []

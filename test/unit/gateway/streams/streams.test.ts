@@ -40,7 +40,7 @@ describe('a stream that can be resumed', () => {
     expect((await other).id).not.toBe(reading.id)
   })
 
-  it('is read on from anywhere, as often as one likes, while it runs and after its end', async () => {
+  it('can be resumed at any position, any number of times, while it runs and after its end', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server)
     const stream = await upstream.stream()
@@ -66,7 +66,7 @@ describe('a stream that can be resumed', () => {
     expect((await resume(server, id, { after: 4_000 })).status).toBe(204)
   })
 
-  it('is not asked for twice: all who read it have one call upstream', async () => {
+  it('makes one upstream call for all its readers', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server)
     const stream = await upstream.stream()
@@ -79,7 +79,7 @@ describe('a stream that can be resumed', () => {
     expect(upstream.streams).toHaveLength(1)
   })
 
-  it('that fails ends with its error, also for those who read on, and then there is nothing more', async () => {
+  it('that fails ends with its error, for resumed readers as well, and sends nothing more', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server)
     const stream = await upstream.stream()
@@ -95,7 +95,7 @@ describe('a stream that can be resumed', () => {
     expect((await resume(server, reading.id, { after: 1 })).status).toBe(204)
   })
 
-  it('is written as its caller sees it: with the usage that he asked for, and he alone', async () => {
+  it('includes usage only for the caller that asked for it', async () => {
     await using server = openServer(upstream.url, { layers: [cache(), dedupe()] })
     const usage = '"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}'
     const withUsage = LAST.replace(
@@ -125,7 +125,7 @@ describe('a stream that can be resumed', () => {
     expect(upstream.streams).toHaveLength(1)
   })
 
-  it('that joined another one is of its own, and goes on when the other is left', async () => {
+  it('that joined another stream is separate, and continues when a client leaves the other', async () => {
     await using server = openServer(upstream.url, {
       layers: [dedupe()],
       streams: { graceMs: 0 },
@@ -145,7 +145,7 @@ describe('a stream that can be resumed', () => {
     expect(upstream.streams).toHaveLength(1)
   })
 
-  it('has the form of its own route', async () => {
+  it('uses the format of its own route', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server, { path: '/generate/stream', body: { prompt: 'Hello' } })
     const stream = await upstream.stream()
@@ -172,7 +172,7 @@ describe('a stream that can be resumed', () => {
     )
   })
 
-  it('is refused where its position is no position', async () => {
+  it('refuses an invalid position', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server)
     await (await upstream.stream()).say('one')
@@ -191,7 +191,7 @@ describe('a stream that can be resumed', () => {
     }
   })
 
-  it('answers HEAD without its events, and other methods with those that there are', async () => {
+  it('answers HEAD without events, and other methods with the allowed ones', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server)
     await (await upstream.stream()).say('one')
@@ -206,8 +206,8 @@ describe('a stream that can be resumed', () => {
   })
 })
 
-describe('what is no stream that can be resumed', () => {
-  it('is any stream, while the option is off', async () => {
+describe('not resumable', () => {
+  it('is any stream while the option is off', async () => {
     await using server = openServer(upstream.url, { streams: false })
     const asked = begin(server)
     const stream = await upstream.stream()
@@ -223,7 +223,7 @@ describe('what is no stream that can be resumed', () => {
     expect(await missing.rest()).not.toContain('/v1/streams')
   })
 
-  it('is a stream that was not asked for as one: it stops with its client', async () => {
+  it('is a stream that was not requested as one: it stops with its client', async () => {
     await using server = openServer(upstream.url)
     for (const [i, value] of ['', 'false', '1'].entries()) {
       const asked = begin(server, { headers: { 'x-stream-resumable': value } })
@@ -254,7 +254,7 @@ describe('what is no stream that can be resumed', () => {
     await expect.poll(() => stream.wasLeft).toBe(true)
   })
 
-  it('is a stream whose client leaves before it has its id', async () => {
+  it('is a stream whose client leaves before getting its id', async () => {
     await using server = openServer(upstream.url)
     const client = new AbortController()
     const asked = server.gateway(chatOf(CHAT, client.signal))
@@ -265,7 +265,7 @@ describe('what is no stream that can be resumed', () => {
     await expect.poll(() => stream.wasLeft).toBe(true)
   })
 
-  it('is what has no id here', async () => {
+  it('is an id that is unknown here', async () => {
     await using server = openServer(upstream.url)
     for (const id of ['0'.repeat(32), '%2e%2e', '{id}', 'x'.repeat(5_000)]) {
       const missing = await resume(server, id)
@@ -281,7 +281,7 @@ describe('the pace of a stream', () => {
   /** So large that it does not fit into what is read ahead. */
   const page = chunkOf('x'.repeat(40_000))
 
-  it('is that of its clients, as long as there are any', async () => {
+  it('follows its clients, as long as there are any', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server)
     const stream = await upstream.stream()
@@ -301,7 +301,7 @@ describe('the pace of a stream', () => {
     await flood
   }, 60_000)
 
-  it('is that of the fastest: a client that hangs holds nobody up', async () => {
+  it('follows the fastest client: one that hangs holds nobody up', async () => {
     await using server = openServer(upstream.url)
     const asked = begin(server)
     const stream = await upstream.stream()

@@ -55,7 +55,7 @@ const parsed = (text: string) => {
 }
 
 describe.each(frameworks)('files through a server of $name', (framework) => {
-  it('are transcribed and changed for OpenAI’s SDK, with a list of models and without', async () => {
+  it('are transcribed and edited for OpenAI’s SDK, with and without a list of models', async () => {
     for (const models of [undefined, ['openai-audio', 'flux']]) {
       const openai = await open({ models }, framework)
       const file = await toFile(SOUND, 'a.wav', { type: 'audio/wav' })
@@ -74,7 +74,7 @@ describe.each(frameworks)('files through a server of $name', (framework) => {
     }
   })
 
-  it('are refused above the limit, by their length or when they pass it', async () => {
+  it('are refused above the limit, by their declared length or once they pass it', async () => {
     await open({ uploadLimit: 10_000 }, framework)
     for (const chunked of [false, true]) {
       const { status, json } = await send(form(['file', SOUND]), { chunked })
@@ -87,7 +87,7 @@ describe.each(frameworks)('files through a server of $name', (framework) => {
 })
 
 describe('files', () => {
-  it('are sent in one attempt, and kept by nobody', async () => {
+  it('are sent in one attempt, and never stored', async () => {
     await open()
     site.upstream.fail(503, 1)
     expect((await send(form(['file', SOUND]))).status).toBe(503)
@@ -107,7 +107,7 @@ describe('files', () => {
     expect(asEvents.text).toContain('"type":"transcript.text.done"')
   })
 
-  it('may be addresses in JSON, where pictures are changed', async () => {
+  it('may be given as addresses in JSON, where pictures are edited', async () => {
     const openai = await open()
     const body = { model: 'flux', prompt: 'Red', image: ['https://example.com/a.png'] }
     const { status } = await site.ask('/v1/images/edits', { body })
@@ -133,7 +133,7 @@ describe('files', () => {
     expect(site.upstream.requests).toHaveLength(0)
   })
 
-  it('go to listed models only, which must be named before the file and once', async () => {
+  it('go to listed models only, with the model named once and before the file', async () => {
     await open({ models: ['openai-audio'] })
     const model: Field = ['model', 'openai-audio']
     const file: Field = ['file', SOUND]
@@ -156,7 +156,7 @@ describe('files', () => {
   })
 })
 
-describe('a file that comes in slowly', () => {
+describe('a file that arrives slowly', () => {
   /** An upstream that tells what has come, and does not answer before all of it has. */
   async function slowly() {
     site = await openSite(ExpressFramework)
@@ -192,7 +192,7 @@ describe('a file that comes in slowly', () => {
     return { client, events, close }
   }
 
-  it('goes on to upstream while it comes', async () => {
+  it('is forwarded upstream as it arrives', async () => {
     const { client, events, close } = await slowly()
     client.write('--x\r\n')
     await expect.poll(() => events).toContain('5 bytes')
@@ -203,7 +203,7 @@ describe('a file that comes in slowly', () => {
     await close()
   })
 
-  it('is cut upstream when its client leaves', async () => {
+  it('is cut off upstream when its client leaves', async () => {
     const { client, events, close } = await slowly()
     client.write('--x\r\n')
     await expect.poll(() => events).toContain('5 bytes')

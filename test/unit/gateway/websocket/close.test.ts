@@ -42,7 +42,7 @@ describe('a caller who leaves', () => {
 })
 
 describe('pings', () => {
-  test('cut off who does not answer them, and what runs for him', async () => {
+  test('cut off a client that does not answer them, and stop its calls', async () => {
     await using it = await bench({ sockets: { pingMs: 300 } })
     it.upstream.fault({ hang: true })
     const caller = await it.connect({ autoPong: false })
@@ -68,7 +68,7 @@ function held() {
 }
 
 describe('gateway.drain()', () => {
-  test('refuses new generations on open connections; those under way go on', async () => {
+  test('refuses new generations on open connections while running ones continue', async () => {
     const { layer, entered, open } = held()
     await using it = await bench({ layers: [layer], upstream: { reply: () => 'late' } })
     const caller = await it.connect()
@@ -87,7 +87,7 @@ describe('gateway.drain()', () => {
 })
 
 describe('gateway.close()', () => {
-  test('ends silent connections at once, the others when they have their answers, with 1001', async () => {
+  test('ends idle connections at once, and the others after their answers, with 1001', async () => {
     const { layer, entered, open } = held()
     await using it = await bench({ layers: [layer], upstream: { reply: () => 'late' } })
     const silent = await it.connect()
@@ -105,7 +105,7 @@ describe('gateway.close()', () => {
     await it.gateway.close()
   })
 
-  test('cuts what is not ready in time, and says so', async () => {
+  test('cuts off unfinished generations in time, and says so', async () => {
     await using it = await bench()
     const caller = await busy(it, 'stream')
     await it.gateway.close({ timeoutMs: 10 })
@@ -124,7 +124,7 @@ describe('gateway.close()', () => {
     await closed
   })
 
-  test('hangs up on who does not confirm it', async () => {
+  test('hangs up on a client that does not confirm the close', async () => {
     await using it = await bench({ sockets: { closeTimeoutMs: 30 } })
     const socket = connect({
       port: Number(new URL(it.url).port),
@@ -158,7 +158,7 @@ describe('close() of the handle', () => {
     await again.close()
   })
 
-  test('refuses who is being let in', async () => {
+  test('refuses a client whose upgrade is still in progress', async () => {
     let answer: (() => void) | undefined
     const call = () => new Promise<undefined>((resolve) => (answer = () => resolve(undefined)))
     await using it = await bench({ gateway: { call } })

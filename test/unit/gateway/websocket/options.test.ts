@@ -39,7 +39,7 @@ describe('attachWebSocket', () => {
     expect(server.listenerCount('upgrade')).toBe(0)
   })
 
-  test('refuses what is no server, what is no gateway, and a path twice', async () => {
+  test('refuses a non-server, a non-gateway, and the same path twice', async () => {
     expect(() => attachWebSocket({} as never, gateway())).toThrow(
       'the first argument must be a server',
     )
@@ -60,7 +60,7 @@ describe('without the package ws', () => {
     vi.restoreAllMocks()
   })
 
-  test('warns once how to get it, and refuses upgrades with 501', async () => {
+  test('warns once how to install it, and refuses upgrades with 501', async () => {
     const warnings = catchWarnings()
     vi.resetModules()
     vi.doMock('ws', () => {

@@ -109,7 +109,7 @@ describe('Session', () => {
     expect(isReturned).toBe(true)
   })
 
-  test('keeps the place of an answer that nobody reads', async () => {
+  test('holds its position in an answer that nobody reads', async () => {
     const { socket, core } = open({ maxGenerations: 1 })
     socket.isStuck = true
     socket.hear({ type: 'stream', prompt: 'long', id: 1 })
@@ -140,7 +140,7 @@ describe('Session', () => {
     expect(onClosed).toHaveBeenCalledOnce()
   })
 
-  test('pings, and cuts off only who does not answer', async () => {
+  test('pings, and cuts off only clients that do not answer', async () => {
     vi.useFakeTimers()
     const { socket } = open({ idleMs: 0 })
     for (let pings = 1; pings <= 3; pings++) {
@@ -154,7 +154,7 @@ describe('Session', () => {
     expect(socket.terminate).toHaveBeenCalledOnce()
   })
 
-  test('ends when nothing is asked for long, but not while something is under way', async () => {
+  test('ends after a long idle time, but not while something is running', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     const { socket } = open({ pingMs: 0 })
     await vi.advanceTimersByTimeAsync(299_999)
@@ -178,7 +178,7 @@ describe('Session', () => {
     socket.gone()
   })
 
-  test('takes messages again after the interval of its rate', () => {
+  test('accepts messages again after the interval of its rate limit', () => {
     vi.useFakeTimers()
     const { socket } = open({ rate: { limit: 2, intervalMs: 1_000 } })
     for (let i = 0; i < 3; i++) socket.hear({ type: 'ping' })

@@ -86,7 +86,7 @@ describe('origin', () => {
 })
 
 describe("the owner's call", () => {
-  test('refuses with a Response, which goes out as it is', async () => {
+  test('refuses with a Response, which is sent unchanged', async () => {
     const call = () =>
       new Response('{"login":"first"}', {
         status: 401,
@@ -104,7 +104,7 @@ describe("the owner's call", () => {
     expect(it.errors).toEqual([])
   })
 
-  test('sees the request as it came, with Node objects beside it', async () => {
+  test('sees the original request, with Node objects beside it', async () => {
     let seen: unknown
     const call = (request: Request, platform: unknown) => {
       const { req, socket } = platform as { req: IncomingMessage; socket: Duplex }
@@ -129,7 +129,7 @@ describe("the owner's call", () => {
   })
 
   test.each([new Error('the password is 1234'), undefined])(
-    'that throws is a 500 in general words',
+    'answers 500 in general words when it throws',
     async (thrown) => {
       await using it = await bench({
         gateway: {
@@ -147,7 +147,7 @@ describe("the owner's call", () => {
     },
   )
 
-  test('is not waited for when the caller has gone meanwhile', async () => {
+  test('is not waited for when the caller has already left', async () => {
     const asked = gate()
     const answer = gate()
     const call = async () => {
@@ -171,7 +171,7 @@ describe("the owner's call", () => {
 })
 
 describe('connections', () => {
-  test('beyond the limit are refused with 503, until one has gone', async () => {
+  test('beyond the limit are refused with 503 until one closes', async () => {
     await using it = await bench({ sockets: { maxConnections: 2 } })
     const first = await it.connect()
     await it.connect()
@@ -183,7 +183,7 @@ describe('connections', () => {
     await it.connect()
   })
 
-  test('that are being let in count', async () => {
+  test('count towards the limit while their upgrade is in progress', async () => {
     const answer = gate()
     await using it = await bench({
       sockets: { maxConnections: 1 },
@@ -196,7 +196,7 @@ describe('connections', () => {
     await first
   })
 
-  test('whose handshake is wrong are refused and count no longer', async () => {
+  test('with a wrong handshake are refused and no longer counted', async () => {
     await using it = await bench({ sockets: { maxConnections: 1 } })
     const headers = {
       connection: 'upgrade',
@@ -210,7 +210,7 @@ describe('connections', () => {
     await it.connect()
   })
 
-  test('are refused with 503 while the gateway drains, be it only since the caller asked', async () => {
+  test('are refused with 503 while the gateway drains, even if that began during the upgrade', async () => {
     const answer = gate()
     await using it = await bench({ gateway: { call: (() => answer.promise) as never } })
     const early = refusal(it.url)
@@ -234,7 +234,7 @@ describe('paths', () => {
     },
   )
 
-  test("other paths' upgrades are left to who else listens", async () => {
+  test('leaves upgrades on other paths to other listeners', async () => {
     await using it = await bench()
     const theirs = new WebSocketServer({ noServer: true })
     it.server.on('upgrade', (req, socket, head) => {
@@ -248,7 +248,7 @@ describe('paths', () => {
     caller.socket.terminate()
   })
 
-  test('two gateways of one server have each their own, and one of them refuses the rest', async () => {
+  test('two gateways on one server have their own paths, and one of them refuses the rest', async () => {
     await using it = await bench()
     const blossom = createBlossom({ baseURL: it.upstream.url })
     const second = attachWebSocket(it.server, createGateway(blossom, { prefix: '/two' }))
@@ -261,7 +261,7 @@ describe('paths', () => {
     await blossom.close()
   })
 
-  test('a plain request is one for an unknown path', async () => {
+  test('a plain request gets the answer for an unknown path', async () => {
     await using it = await bench()
     expect((await fetch(it.url.replace('ws:', 'http:'))).status).toBe(404)
   })
@@ -321,7 +321,7 @@ describe('an upgrade to another protocol', () => {
     }
   })
 
-  test('leaves the connection usable, for what has come with it and for what comes later', async () => {
+  test('leaves the connection usable, for data sent with it and data sent later', async () => {
     await using it = await bench()
     const first = lines('GET /health/live HTTP/1.1', 'Host: a', 'Connection: Upgrade', ...H2C)
     const second = lines('GET /health HTTP/1.1', 'Host: a')
@@ -347,7 +347,7 @@ describe('an upgrade to another protocol', () => {
       expect(statusesIn(await exchange(to(it.server), ...sent))).toEqual([200, 200, 200, 200, 404])
   })
 
-  test('at the path of the WebSockets is a plain request for it', async () => {
+  test('on the WebSocket path is treated as a plain request', async () => {
     await using it = await bench()
     const head = lines('GET /ws/generate HTTP/1.1', 'Host: a', 'Connection: Upgrade, close', ...H2C)
     expect(statusesIn(await exchange(to(it.server), head))).toEqual([404])
@@ -369,7 +369,7 @@ describe('an upgrade to another protocol', () => {
     server.close()
   })
 
-  test('is left to who else listens', async () => {
+  test('is left to other listeners', async () => {
     await using it = await bench()
     it.server.on('upgrade', (req, socket) => {
       if (req.headers.upgrade === 'h2c') socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n')
@@ -380,7 +380,7 @@ describe('an upgrade to another protocol', () => {
     expect(await ours.ask({ type: 'ping' })).toEqual({ type: 'pong' })
   })
 
-  test('with two gateways on a server is served once', async () => {
+  test('is served once with two gateways on a server', async () => {
     await using it = await bench()
     const second = attachWebSocket(it.server, it.gateway, { path: '/two' })
     const head = lines('GET /health/live HTTP/1.1', 'Host: a', 'Connection: Upgrade, close', ...H2C)

@@ -6,7 +6,7 @@ import { bench, type Message } from './bench.js'
 const ID = expect.stringMatching(/^[\w-]{36}$/)
 
 describe('generate', () => {
-  test('answers the text, and sends upstream what the HTTP routes do', async () => {
+  test('returns the text, and sends upstream the same as the HTTP routes', async () => {
     await using it = await bench({ upstream: { reply: () => 'A petal opens.' } })
     const caller = await it.connect()
     expect(await caller.ask({ type: 'generate', prompt: 'Hello' })).toEqual({
@@ -70,7 +70,7 @@ describe('generate', () => {
     expect(it.upstream.active).toBe(1)
   })
 
-  test('passes by the cache', async () => {
+  test('bypasses the cache', async () => {
     await using it = await bench({ layers: [cache({ ttlMs: 60_000 })] })
     const caller = await it.connect()
     for (let i = 0; i < 2; i++)
@@ -90,7 +90,7 @@ describe('generate', () => {
 })
 
 describe('stream', () => {
-  test('sends the chunks and then how it ended', async () => {
+  test('sends the chunks and then how the stream ended', async () => {
     await using it = await bench({ upstream: { reply: () => 'one two three' } })
     const caller = await it.connect()
     caller.say({ type: 'stream', prompt: 'count', id: 's' })
@@ -110,7 +110,7 @@ describe('stream', () => {
     })
   })
 
-  test('ends with an error when upstream breaks off, and the connection goes on', async () => {
+  test('ends with an error when upstream breaks off, while the connection stays open', async () => {
     await using it = await bench()
     it.upstream.fault({ cutAfterChunks: 2, chunkDelayMs: 20 })
     const caller = await it.connect()
@@ -132,7 +132,7 @@ describe('stream', () => {
     })
   })
 
-  test('refuses a second one without an id, as nobody could tell their chunks apart', async () => {
+  test('refuses a second stream without an id, as their chunks could not be told apart', async () => {
     await using it = await bench()
     it.upstream.fault({ stallAfterChunks: 1 })
     const caller = await it.connect()
@@ -181,7 +181,7 @@ describe('cancel', () => {
     },
   )
 
-  test('is an error for what is not under way', async () => {
+  test('is an error when nothing runs under that id', async () => {
     await using it = await bench()
     const caller = await it.connect()
     expect(await caller.ask({ type: 'cancel', id: 'x' })).toMatchObject({
@@ -196,7 +196,7 @@ describe('cancel', () => {
   })
 })
 
-describe('messages that are wrong', () => {
+describe('wrong messages', () => {
   test.each<[string, string, Message]>([
     ['text that is not JSON', '{', { message: 'The message is not valid JSON.' }],
     ['an array', '[1]', { message: 'The message must be a JSON object.' }],
@@ -243,7 +243,7 @@ describe('messages that are wrong', () => {
       { errors: [{ field: 'id', message: expect.any(String) }] },
     ],
     ['deep nesting', '['.repeat(30_000), { message: 'The message is not valid JSON.' }],
-  ])('%s is an error that the connection survives', async (_name, text, expected) => {
+  ])('%s is an error that does not end the connection', async (_name, text, expected) => {
     await using it = await bench()
     const caller = await it.connect()
     expect(await caller.ask(text)).toEqual({
@@ -260,7 +260,7 @@ describe('messages that are wrong', () => {
     ])
   })
 
-  test('binary is an error that the connection survives', async () => {
+  test('binary is an error that does not end the connection', async () => {
     await using it = await bench()
     const caller = await it.connect()
     caller.socket.send(Buffer.from('{"type":"ping"}'))
@@ -272,7 +272,7 @@ describe('messages that are wrong', () => {
     expect(await caller.ask({ type: 'ping' })).toEqual({ type: 'pong' })
   })
 
-  test('one that is too large ends the connection with 1009, and what runs on it', async () => {
+  test('an oversized message ends the connection with 1009, and everything running on it', async () => {
     await using it = await bench()
     it.upstream.fault({ hang: true })
     const caller = await it.connect()
@@ -283,14 +283,14 @@ describe('messages that are wrong', () => {
     await it.upstream.waitFor(({ requests }) => requests[0]?.outcome === 'aborted')
   })
 
-  test('one that is not UTF-8 ends the connection with 1007', async () => {
+  test('a message that is not UTF-8 ends the connection with 1007', async () => {
     await using it = await bench()
     const caller = await it.connect()
     caller.socket.send(Buffer.from([0xff]), { binary: false })
     expect((await caller.closed).code).toBe(1007)
   })
 
-  test('an id in use is refused without it, and its generation goes on', async () => {
+  test('an id already in use is refused in an error without it, and its generation continues', async () => {
     await using it = await bench()
     it.upstream.fault({ hang: true })
     const caller = await it.connect()
@@ -304,7 +304,7 @@ describe('messages that are wrong', () => {
 })
 
 describe('limits', () => {
-  test('refuses generations beyond the limit, and takes more when one has ended', async () => {
+  test('refuses generations beyond the limit, and accepts more when one ends', async () => {
     await using it = await bench()
     it.upstream.fault({ hang: true, times: 4 })
     const caller = await it.connect()
@@ -319,7 +319,7 @@ describe('limits', () => {
     })
   })
 
-  test('refuses messages beyond the rate, but heeds a cancel', async () => {
+  test('refuses messages beyond the rate, but still obeys a cancel', async () => {
     await using it = await bench({ sockets: { rate: { limit: 2, intervalMs: 60_000 } } })
     it.upstream.fault({ hang: true })
     const caller = await it.connect()
@@ -332,7 +332,7 @@ describe('limits', () => {
   })
 
   test.each(['{"type":"ping"}', '{', '{"type":"cancel","id":1}'])(
-    'ends a connection that goes on and on with 1008: %s',
+    'ends a persistently abusive connection with 1008: %s',
     async (text) => {
       await using it = await bench({ sockets: { rate: { limit: 3, intervalMs: 60_000 } } })
       it.upstream.fault({ hang: true })
@@ -344,7 +344,7 @@ describe('limits', () => {
 })
 
 describe('errors, log and keys', () => {
-  test('shows no more of an error than the HTTP routes', async () => {
+  test('reveals no more of an error than the HTTP routes', async () => {
     await using it = await bench()
     it.upstream.fault({
       status: 401,
@@ -371,7 +371,7 @@ describe('errors, log and keys', () => {
     ])
   })
 
-  test('passes on when to try again', async () => {
+  test('tells the client when to retry', async () => {
     await using it = await bench()
     it.upstream.fault({ status: 429, retryAfter: 7 })
     const caller = await it.connect()
@@ -381,7 +381,7 @@ describe('errors, log and keys', () => {
     })
   })
 
-  test('logs each generation, on behalf of whom it was made', async () => {
+  test('logs each generation with its tenant', async () => {
     await using it = await bench({
       gateway: { call: () => ({ tenant: 't1', priority: 3, clientAddress: '10.0.0.1' }) },
     })
@@ -400,7 +400,7 @@ describe('errors, log and keys', () => {
     ])
   })
 
-  test("uses the caller's own key where that is allowed, and tells him what upstream says of it", async () => {
+  test('uses the caller’s own key where allowed, and passes on what upstream says about it', async () => {
     const sha256 = (key: string) => createHash('sha256').update(key).digest('hex')
     await using it = await bench({ gateway: { forwardKeys: true } })
     const caller = await it.connect({ headers: { authorization: 'Bearer sk_the_callers' } })
