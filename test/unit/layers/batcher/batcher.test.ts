@@ -12,7 +12,7 @@ useFakeTimers()
 
 describe('batcher', () => {
   describe('merging', () => {
-    it('makes 4 calls of 100 single ones, and splits the answers in order', async () => {
+    it('merges 100 single calls into 4, and splits the answers in order', async () => {
       const { ask, asked } = squares()
       const batched = stack(ask, batcher())
       const calls = Promise.all(range(100).map((n) => batched([n])))
@@ -36,7 +36,7 @@ describe('batcher', () => {
       expect(asked).toEqual([[0, 1, 2], [3]])
     })
 
-    it('waits from the first input on, 5 ms unless told otherwise', async () => {
+    it('waits from the first input on, for 5 ms by default', async () => {
       const { ask, asked } = squares()
       const batched = stack(ask, batcher())
       const first = batched([1])
@@ -71,7 +71,7 @@ describe('batcher', () => {
       ])
     })
 
-    it('passes by a full request, an empty one, and what is no array', async () => {
+    it('does not batch a full request, an empty one, or one that is not an array', async () => {
       const asked: unknown[] = []
       const batched = stack(
         async (request: unknown) => {
@@ -110,7 +110,7 @@ describe('batcher', () => {
       expect([four, to]).toEqual([4, 2])
     })
 
-    it('merges only what has the same tenant, cache mode and group', async () => {
+    it('merges only requests with the same tenant, cache mode and group', async () => {
       const { ask, asked } = squares()
       const grouped = base(ask, {
         split: (inputs) => ({ group: inputs[0]! >= 100 ? 'large' : 'small', size: inputs.length }),
@@ -133,7 +133,7 @@ describe('batcher', () => {
       expect(asked).toEqual([[1, 5], [2, 6], [3], [4, 7], [100, 101]])
     })
 
-    it('keeps stacks that share it apart', async () => {
+    it('keeps apart the stacks that share it', async () => {
       const [one, two] = [squares(), squares()]
       const shared = batcher()
       const [first, second] = [stack(one.ask, shared), stack(two.ask, shared)]
@@ -187,7 +187,7 @@ describe('batcher', () => {
   })
 
   describe('context', () => {
-    it('has the latest deadline of those who wait for it', async () => {
+    it('has the latest deadline of the callers waiting for it', async () => {
       const deadlines: number[] = []
       const batched = stack(async (inputs: number[], { deadline }: Context) => {
         deadlines.push(deadline)
@@ -257,7 +257,7 @@ describe('batcher', () => {
       expect(asked).toEqual([[1], [2]])
     })
 
-    it('sends those of the closing stack only, when another uses the layer, too', async () => {
+    it('sends only those of the closing stack when another stack uses the layer too', async () => {
       const [one, two] = [squares(), squares()]
       const shared = batcher({ maxDelayMs: 60_000 })
       const [first, second] = [stack(one.ask, shared), stack(two.ask, shared)]
@@ -269,7 +269,7 @@ describe('batcher', () => {
       expect(await calls[1]).toEqual([4])
     })
 
-    it('does not wait for company once the stack is closing', async () => {
+    it('does not wait for more requests once the stack is closing', async () => {
       const { ask, asked } = squares()
       const enter = gate()
       const batched = stack(
@@ -288,7 +288,7 @@ describe('batcher', () => {
       expect(asked).toEqual([[1]])
     })
 
-    it('ends a batch that outlasts the closing', async () => {
+    it('aborts a batch that outlasts the closing', async () => {
       const batched = stack((_: number[]) => never<number[]>(), batcher())
       const calls = [failure(batched([1])), failure(batched([2]))]
       await pass()

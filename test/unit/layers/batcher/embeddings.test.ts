@@ -17,7 +17,7 @@ describe('batcher', () => {
     const connect = () => createBlossom({ baseURL: upstream.url, apiKey: 'sk_test' }).use(batcher())
     const plain = () => createBlossom({ baseURL: upstream.url, apiKey: 'sk_test' })
 
-    it('makes 4 requests of 100 calls, with the same vectors as one by one', async () => {
+    it('turns 100 calls into 4 requests, with the same vectors as one by one', async () => {
       await using blossom = connect()
       await using single = plain()
       const words = range(100).map((n) => `word ${n}`)
@@ -45,7 +45,7 @@ describe('batcher', () => {
       expect(tokens[2]).toBeGreaterThan(tokens[1]!)
     })
 
-    it('merges lists and single texts, but neither other models, nor other sizes, nor other calls', async () => {
+    it('merges lists and single texts, but not calls with another model or size, nor other kinds of call', async () => {
       await using blossom = connect()
       const results = await Promise.all([
         blossom.embeddings.create('a'),
@@ -62,7 +62,7 @@ describe('batcher', () => {
       expect(blossom.stats().batcher).toEqual({ batches: 3, items: 5 })
     })
 
-    it('lets the one input that upstream refuses fail alone', async () => {
+    it('fails only the one input that upstream refuses', async () => {
       await using blossom = connect()
       const isBad = (body: unknown) => JSON.stringify(body).includes('poison')
       upstream.fault({
@@ -82,7 +82,7 @@ describe('batcher', () => {
       expect(outcomes[2]).toMatchObject({ reason: { code: 'BAD_REQUEST' } })
     })
 
-    it('fails all with a 503 after one request', async () => {
+    it('fails all calls with a 503 after one request', async () => {
       await using blossom = connect()
       upstream.fail(503, 10)
       const outcomes = await Promise.allSettled(

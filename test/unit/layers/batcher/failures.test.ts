@@ -44,7 +44,7 @@ describe('batcher', () => {
       }
     })
 
-    it('finds several bad inputs that are refused', async () => {
+    it('finds each of several bad inputs', async () => {
       const bad = [3, 4, 20]
       const { ask } = squares((inputs) =>
         bad.some((n) => inputs.includes(n)) ? badRequest() : undefined,
@@ -56,7 +56,7 @@ describe('batcher', () => {
       expect(failed).toEqual(bad)
     })
 
-    it('makes few calls of an outage that shows in foreign errors', async () => {
+    it('makes few calls when an outage shows as errors it does not know', async () => {
       const error = new Error('everything is down')
       const { errors, asked } = await outage(32, error)
       expect(errors).toEqual(new Set([error]))
@@ -67,7 +67,7 @@ describe('batcher', () => {
       ['a 5xx', upstreamError(503)],
       ['a time-out', new StackError('too slow', { code: 'TIMEOUT', status: 504 })],
       ['a refused key', new StackError('no', { code: 'AUTH', status: 401 })],
-    ])('fails all with %s, after one call', async (_, error) => {
+    ])('fails all requests with %s, after one call', async (_, error) => {
       const { errors, asked } = await outage(10, error)
       expect(errors).toEqual(new Set([error]))
       expect(asked.length).toBe(1)
@@ -91,7 +91,7 @@ describe('batcher', () => {
       ['too long', [1, 2, 3, 4]],
       ['no array', { data: [] }],
       ['nothing', undefined],
-    ])('fails all when the answer is %s, after one call', async (_, answer) => {
+    ])('fails all requests when the answer is %s, after one call', async (_, answer) => {
       const asked: unknown[] = []
       const batched = stack(async (inputs: number[]): Promise<unknown> => {
         asked.push(inputs)
@@ -108,7 +108,7 @@ describe('batcher', () => {
       expect(asked).toEqual([[0, 1, 2]])
     })
 
-    it('passes by when split() throws, with a warning, and asks one by one when merge() does', async () => {
+    it('does not batch when split() throws, with a warning, and asks one by one when merge() throws', async () => {
       const { ask, asked } = squares()
       const mishap = () => {
         throw named('SplitMishap')

@@ -36,7 +36,7 @@ function expectAbortByTheSecond(callers: readonly AbortController[], { signal }:
 
 describe('batcher', () => {
   describe('leaving', () => {
-    it('leaves out who left before the batch began', async () => {
+    it('leaves out callers who left before the batch began', async () => {
       const { ask, asked } = squares()
       const batched = stack(ask, batcher())
       const caller = new AbortController()
@@ -49,7 +49,7 @@ describe('batcher', () => {
       expect(asked).toEqual([[2]])
     })
 
-    it('does not begin a batch that everybody left, nor lets that touch who comes next', async () => {
+    it('does not begin a batch that everybody has left, and still serves the next caller', async () => {
       const { ask, asked } = squares()
       const batched = stack(ask, batcher())
       const caller = new AbortController()
@@ -64,7 +64,7 @@ describe('batcher', () => {
       await batched.close()
     })
 
-    it('makes room for others when somebody leaves', async () => {
+    it('makes room for other calls when a caller leaves', async () => {
       const { ask, asked } = squares()
       const batched = stack(ask, batcher({ maxItems: 4 }))
       const caller = new AbortController()
@@ -79,7 +79,7 @@ describe('batcher', () => {
       expect(asked).toEqual([[1, 2, 4, 5]])
     })
 
-    it('lets one leave a running batch without failing the others', async () => {
+    it('lets one caller leave a running batch without failing the others', async () => {
       const answer = gate()
       const batched = stack(async (inputs: number[]) => {
         await answer.promise
@@ -95,7 +95,7 @@ describe('batcher', () => {
       expect(await stays).toEqual([2])
     })
 
-    it('aborts the work when the last has left', async () => {
+    it('aborts the work when the last caller has left', async () => {
       const contexts: Context[] = []
       const batched = stack((_: number[], context: Context) => {
         contexts.push(context)
@@ -107,7 +107,7 @@ describe('batcher', () => {
       expect(states(calls)).toBe('rejected rejected')
     })
 
-    it('aborts the rest of a search when those without an answer have left, and asks for nobody who has left', async () => {
+    it('aborts the search for a bad input when all callers still waiting have left, and asks for none of them again', async () => {
       const second = gate()
       const contexts: Context[] = []
       const asked: number[][] = []
@@ -136,7 +136,7 @@ describe('batcher', () => {
       await batched.close()
     })
 
-    it('asks for the other half at once when everybody in the first has left', async () => {
+    it('asks for the second half at once when everybody in the first half has left', async () => {
       const contexts: Context[] = []
       const batched = stack(async (inputs: number[], context: Context) => {
         contexts.push(context)
@@ -151,7 +151,7 @@ describe('batcher', () => {
       await batched.close()
     })
 
-    it('does not abort work that has been answered', async () => {
+    it('does not abort work that has already answered', async () => {
       const { ask, contexts } = squares()
       const batched = stack(ask, batcher())
       const calls = Promise.all([batched([1]), batched([2])])
@@ -160,7 +160,7 @@ describe('batcher', () => {
       expect(contexts[0]!.signal.aborted).toBe(false)
     })
 
-    it('counts each of two requests that one caller makes within one call', async () => {
+    it('counts every request that a layer makes within one call', async () => {
       const { ask, asked } = squares((inputs) => (inputs.length > 1 ? badRequest() : undefined))
       const batched = stack(
         ask,

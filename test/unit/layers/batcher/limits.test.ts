@@ -29,8 +29,8 @@ function squares(
   return { ask, asked, contexts }
 }
 
-describe('a call of more inputs than a batch may hold', () => {
-  it('is sent as several, and answered as one, in order', async () => {
+describe('a call with more inputs than a batch may hold', () => {
+  it('is sent in several parts and answered as one, in order', async () => {
     const { ask, asked } = squares()
     const answer = ask(range(10))
     await tick(5)
@@ -57,7 +57,7 @@ describe('a call of more inputs than a batch may hold', () => {
     ])
   })
 
-  it('fails with the first part that fails, whose others are aborted', async () => {
+  it('fails with the first part that fails, and aborts the other parts', async () => {
     const { ask, contexts } = squares((inputs, context) => {
       if (inputs.includes(5)) throw new RangeError('five')
       return untilAborted(inputs, context)
@@ -69,7 +69,7 @@ describe('a call of more inputs than a batch may hold', () => {
     await ask.close()
   })
 
-  it('ends all parts when its caller goes', async () => {
+  it('ends all parts when its caller leaves', async () => {
     const { ask, contexts } = squares(untilAborted)
     const caller = new AbortController()
     const error = failure(ask(range(10), { signal: caller.signal }))
@@ -87,7 +87,7 @@ describe('a call of more inputs than a batch may hold', () => {
     expect(await error).toMatchObject({ name: 'TypeError' })
   })
 
-  it('goes as it is when the base counts inputs but says nothing of how to divide them', async () => {
+  it('is sent whole when the base counts inputs but does not say how to divide them', async () => {
     const asked: number[] = []
     const fn = async ({ count }: { count: number }) => {
       asked.push(count)
@@ -101,7 +101,7 @@ describe('a call of more inputs than a batch may hold', () => {
     expect(asked).toEqual([10])
   })
 
-  it('is divided as the base says', async () => {
+  it('is divided the way the base says', async () => {
     const fn = async ({ count }: { count: number }) => count
     const ask = stack(
       base(fn, {
@@ -119,7 +119,7 @@ describe('a call of more inputs than a batch may hold', () => {
   })
 })
 
-it("divides a call of the client's embeddings, with the embeddings in order and the usage of all", async () => {
+it('divides an embeddings call of the client, and returns the embeddings in order with the total usage', async () => {
   vi.useRealTimers()
   await using local = await startLocalBlossom()
   const options = { baseURL: local.url }

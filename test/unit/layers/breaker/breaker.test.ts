@@ -33,7 +33,7 @@ describe('breaker', () => {
     })
   })
 
-  it('opens by default at half of at least 10 calls within 10 s, for 30 s', async () => {
+  it('opens by default for 30 s when half of at least 10 calls within 10 s fail', async () => {
     const ask = kept(
       stack(async (outcome: Outcome) => {
         if (outcome !== 'ok') throw outcome.error
@@ -59,7 +59,7 @@ describe('breaker', () => {
     expect(state()).toBe('closed')
   })
 
-  it('refuses at once while it is open, without a call upstream, and says when to come again', async () => {
+  it('refuses at once while it is open, without a call upstream, and says when to retry', async () => {
     const { ask, open, calls } = around()
     await open()
     const error = await failure(ask('ok'))
@@ -94,7 +94,7 @@ describe('breaker', () => {
     expect(state()).toBe('open')
   })
 
-  it('opens with a success that completes the minimum of calls', async () => {
+  it('opens on a success that completes the minimum of calls', async () => {
     const { run, state } = around()
     await run(fail(), 2)
     await run('ok', 1)
@@ -103,7 +103,7 @@ describe('breaker', () => {
     expect(state()).toBe('open')
   })
 
-  it('refuses what it refused no second time: refusals do not thin out the rate', async () => {
+  it('does not count its own refusals, so they do not lower the failure rate', async () => {
     const { ask, run, open, state } = around()
     await open()
     for (let i = 0; i < 50; i++) await failure(ask('ok'))
@@ -115,7 +115,7 @@ describe('breaker', () => {
   })
 
   describe('onStateChange', () => {
-    it('tells every change once, in order', async () => {
+    it('reports every change once, in order', async () => {
       const changes: unknown[] = []
       const { run, open } = around({ onStateChange: (...change) => changes.push(change) })
       await open()
@@ -128,7 +128,7 @@ describe('breaker', () => {
       )
     })
 
-    it('changes nothing when it throws, with a warning', async () => {
+    it('costs only a warning when it throws', async () => {
       const said = catchWarnings()
       const error = down()
       const { ask, run, open, state } = around({
@@ -147,7 +147,7 @@ describe('breaker', () => {
   })
 
   describe('closing', () => {
-    it('clears its clock, with and without a key', async () => {
+    it('clears its timer, with and without a key', async () => {
       const failing = async (_: string) => {
         throw down()
       }
@@ -160,7 +160,7 @@ describe('breaker', () => {
       expect(vi.getTimerCount()).toBe(0)
     })
 
-    it('starts none anew for a trial that ends when all is over', async () => {
+    it('starts no new timer for a trial that ends after the stack has closed', async () => {
       const work = gate<string>()
       let calls = 0
       const ask = stack(

@@ -46,7 +46,7 @@ const byModel = (options: BreakerOptions<'breaker', Ask> = {}) =>
   around({ key: ({ model = '' }: Ask) => model, ...options })
 
 describe('isolate()', () => {
-  it('refuses all calls without a time to come again, until reset()', async () => {
+  it('refuses all calls until reset(), with no time to retry', async () => {
     const { layer, ask, changes } = around()
     layer.isolate()
     expect(layer.state()).toBe('open')
@@ -67,7 +67,7 @@ describe('isolate()', () => {
     ])
   })
 
-  it('holds for a circuit that is open, and stops its way back', async () => {
+  it('keeps an open circuit from becoming half-open', async () => {
     const { layer, ask, run, changes } = around()
     await run({ ok: false }, 2)
     layer.isolate()
@@ -76,7 +76,7 @@ describe('isolate()', () => {
     expect(changes).toEqual([['open', undefined]])
   })
 
-  it('takes no verdict of calls that run', async () => {
+  it('ignores the verdicts of calls already running', async () => {
     const works = [gate(), gate()]
     let calls = 0
     const layer = breaker(SMALL)
@@ -90,7 +90,7 @@ describe('isolate()', () => {
     expect(layer.state()).toBe('closed')
   })
 
-  it('opens one key alone, whether or not it was ever used', async () => {
+  it('opens only the given key, whether or not it was ever used', async () => {
     const { layer, ask } = byModel()
     await ask({ model: 'a' })
     layer.isolate('a')
@@ -111,7 +111,7 @@ describe('isolate()', () => {
     expect(layer.state()).toBe('closed')
   })
 
-  it('without a key opens all, those to come as well, and reset() of one closes just that', async () => {
+  it('opens all keys, even future ones, when called without a key, and reset() of one key closes only that', async () => {
     const { layer, ask } = byModel()
     await ask({ model: 'a' })
     layer.isolate()
@@ -158,7 +158,7 @@ describe('reset()', () => {
 })
 
 describe('state()', () => {
-  it('is that of the key, or the worst of all', async () => {
+  it('returns the state of the key, or the worst of all without one', async () => {
     const { layer, run } = byModel()
     expect(layer.state()).toBe('closed')
     await run({ model: 'a', ok: false }, 2)
@@ -174,7 +174,7 @@ describe('state()', () => {
     expect(layer.state()).toBe('half-open')
   })
 
-  it('makes no circuit', () => {
+  it('does not create a circuit', () => {
     const { layer, ask } = byModel()
     for (let i = 0; i < 2_000; i++) layer.state(`${i}`)
     expect(ask.stats().breaker.circuits.total).toBe(0)
@@ -192,7 +192,7 @@ it.each(['isolate', 'reset', 'state'] as const)(
 describe('exportState()', () => {
   const again = (snapshot: BreakerSnapshot): BreakerSnapshot => JSON.parse(JSON.stringify(snapshot))
 
-  it('holds what is not closed, with moments since the epoch', async () => {
+  it('contains the circuits that are not closed, with times since the epoch', async () => {
     vi.setSystemTime(1_000_000)
     const { layer, run } = byModel()
     expect(layer.exportState()).toEqual({ isolated: false, exceptions: [], circuits: [] })
@@ -207,7 +207,7 @@ describe('exportState()', () => {
     })
   })
 
-  it('leaves an open circuit open for what is left of its time, in another breaker', async () => {
+  it('keeps a circuit open in another breaker for the rest of its time', async () => {
     const one = around()
     await one.run({ ok: false }, 2)
     await tick(200)
@@ -220,7 +220,7 @@ describe('exportState()', () => {
     expect(other.changes.map(([state]) => state)).toEqual(['half-open', 'closed'])
   })
 
-  it('lets a trial through at once when the time has passed meanwhile', async () => {
+  it('lets a trial through at once when the time has passed in the meantime', async () => {
     const one = around()
     await one.run({ ok: false }, 2)
     const snapshot = again(one.layer.exportState())
@@ -231,7 +231,7 @@ describe('exportState()', () => {
     expect(other.layer.state()).toBe('open')
   })
 
-  it('keeps the openings in a row', async () => {
+  it('keeps the number of consecutive openings', async () => {
     const resetMs = (openings: number) => openings * 100
     const one = around({ resetMs })
     await one.run({ ok: false }, 2)
@@ -243,7 +243,7 @@ describe('exportState()', () => {
     expect(await failure(other.ask({}))).toMatchObject({ retryAfter: 300 })
   })
 
-  it('keeps what is isolated', async () => {
+  it('keeps isolated circuits isolated', async () => {
     const one = byModel()
     one.layer.isolate()
     one.layer.reset('a')
@@ -255,7 +255,7 @@ describe('exportState()', () => {
     expect(around({ initialState: again(only.layer.exportState()) }).layer.state()).toBe('open')
   })
 
-  it('is never open for longer than a new opening would be, whatever the clocks', async () => {
+  it('never keeps a circuit open for longer than a new opening would, whatever the clocks say', async () => {
     const circuits = [{ openings: 1, resetsAt: Date.now() + 24 * 3_600_000 }]
     const { layer } = around({ initialState: { isolated: false, exceptions: [], circuits } })
     await tick(499)
@@ -264,7 +264,7 @@ describe('exportState()', () => {
     expect(layer.state()).toBe('half-open')
   })
 
-  it('is ignored where it is of a breaker with a key and this has none, or the other way round', async () => {
+  it('is ignored when only one of the two breakers has a key', async () => {
     const keyed = byModel()
     await keyed.run({ model: 'a', ok: false }, 2)
     keyed.layer.isolate('b')
@@ -283,7 +283,7 @@ describe('exportState()', () => {
     { isolated: false, exceptions: [], circuits: ['open'] },
     { isolated: false, exceptions: [], circuits: [{ openings: 0, resetsAt: 5 }] },
     { isolated: false, exceptions: [], circuits: [{ openings: 1, resetsAt: '5' }] },
-  ])('is the only thing that initialState takes, not %j', (initialState) => {
+  ])('is the only thing that initialState accepts: %j is refused', (initialState) => {
     expect(() => breaker({ initialState: initialState as never })).toThrow(
       configError('exportState()'),
     )
@@ -291,7 +291,7 @@ describe('exportState()', () => {
 })
 
 describe('resetMs as a function', () => {
-  it('is asked at each opening, with how many there were in a row', async () => {
+  it('is called at each opening with the number of consecutive openings', async () => {
     const asked: number[] = []
     const { ask, run } = around({ resetMs: (openings) => asked.push(openings) * 100 })
     await run({ ok: false }, 2)
@@ -315,7 +315,7 @@ describe('resetMs as a function', () => {
     expect(await failure(ask({}))).toMatchObject({ retryAfter: used })
   })
 
-  it('costs a warning when it throws, and the default holds', async () => {
+  it('falls back to the default when it throws, with a warning', async () => {
     const warnings = catchWarnings()
     const { ask, run } = around({
       resetMs: () => {
@@ -330,14 +330,14 @@ describe('resetMs as a function', () => {
   it.each([
     ['a promise', async () => 5],
     ['nonsense', () => Number.NaN],
-  ])('answers with %s, and the default holds', async (_, resetMs) => {
+  ])('falls back to the default when it returns %s', async (_, resetMs) => {
     const { ask, run } = around({ resetMs: resetMs as never })
     await run({ ok: false }, 2)
     expect(await failure(ask({}))).toMatchObject({ retryAfter: 30_000 })
   })
 })
 
-it('several trials close it together, by the same rate', async () => {
+it('several trials together close the circuit or open it again, by the same failure rate', async () => {
   const { layer, ask, run } = around({ trials: 4 })
   await run({ ok: false }, 2)
   await tick(500)

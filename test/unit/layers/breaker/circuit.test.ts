@@ -55,7 +55,7 @@ describe('Circuit', () => {
     expect(one.enter()).toBe(500)
   })
 
-  it('opens at exactly its rate', () => {
+  it('opens at exactly its failure rate', () => {
     const { one, run } = circuit()
     run('success', 2)
     run('failure', 2)
@@ -70,7 +70,7 @@ describe('Circuit', () => {
     [1 / 3, 9, 3],
     [0.001, 1_000, 1],
   ])(
-    'opens at a rate of %d, of %d calls with the failure number %d and not before',
+    'at a rate of %d, and with %d calls, opens on failure number %d and not before',
     (failureRate, minimumCalls, failures) => {
       const { one, run } = circuit({ failureRate, minimumCalls })
       run('success', minimumCalls - failures)
@@ -81,7 +81,7 @@ describe('Circuit', () => {
     },
   )
 
-  it('stays closed below its rate', () => {
+  it('stays closed below its failure rate', () => {
     const { one, run } = circuit()
     run('success', 3)
     run('failure', 2)
@@ -94,7 +94,7 @@ describe('Circuit', () => {
     expect(one.state).toBe('closed')
   })
 
-  it('opens with a success that completes the minimum', () => {
+  it('opens on a success that completes the minimum', () => {
     const { one, run } = circuit()
     run('failure', 3)
     run('success')
@@ -127,7 +127,7 @@ describe('Circuit', () => {
     expect(one.state).toBe('open')
   })
 
-  it('does not open for failures that have left the window, when a success comes', () => {
+  it('does not open on a success when the failures have left the window', () => {
     const { one, run } = circuit()
     run('failure', 3)
     vi.advanceTimersByTime(1_000)
@@ -135,7 +135,7 @@ describe('Circuit', () => {
     expect(one.state).toBe('closed')
   })
 
-  it('goes by a clock that nobody can set', () => {
+  it('uses a clock that nobody can set', () => {
     const { one, open } = circuit()
     open()
     vi.setSystemTime(Date.now() + 24 * 3_600_000)
@@ -145,7 +145,7 @@ describe('Circuit', () => {
     expect(one.state).toBe('half-open')
   })
 
-  it('tells how long it stays open, to the moment of the trial', () => {
+  it('says how long it stays open, up to the moment of the trial', () => {
     const { one, open, permit } = circuit()
     open()
     vi.advanceTimersByTime(200)
@@ -156,7 +156,7 @@ describe('Circuit', () => {
     expect(permit().trial).toBe(true)
   })
 
-  it('gives one trial when it is half-open, and tells the others when the next is', () => {
+  it('allows one trial when it is half-open, and tells other calls when the next one is due', () => {
     const { one, open, permit } = circuit()
     open()
     vi.advanceTimersByTime(500)
@@ -166,7 +166,7 @@ describe('Circuit', () => {
     expect(one.enter()).toBe(400)
   })
 
-  it('closes with a trial that succeeds', () => {
+  it('closes when a trial succeeds', () => {
     const { one, open, run, changes } = circuit()
     open()
     vi.advanceTimersByTime(500)
@@ -175,7 +175,7 @@ describe('Circuit', () => {
     expect(changes).toEqual(['open', 'half-open', 'closed'])
   })
 
-  it('opens with a trial that fails, for the whole time again', () => {
+  it('opens again for the whole time when a trial fails', () => {
     const { one, open, run, changes } = circuit()
     open()
     vi.advanceTimersByTime(500)
@@ -193,7 +193,7 @@ describe('Circuit', () => {
     expect(permit().trial).toBe(true)
   })
 
-  it('gives the permit back when a trial never ends, and takes no verdict of it later', () => {
+  it('gives the permit back when a trial never ends, and ignores its later verdict', () => {
     const { one, open, permit } = circuit()
     open()
     vi.advanceTimersByTime(500)
@@ -212,7 +212,7 @@ describe('Circuit', () => {
     expect(one.state).toBe('closed')
   })
 
-  it('takes the verdict of a slow trial while no other has begun', () => {
+  it('accepts the verdict of a slow trial while no other has begun', () => {
     const { one, open, permit } = circuit()
     open()
     vi.advanceTimersByTime(500)
@@ -252,7 +252,7 @@ describe('Circuit', () => {
     expect(one.state).toBe('open')
   })
 
-  it('counts no more than one verdict of a trial', () => {
+  it('counts only one verdict per trial', () => {
     const { one, open, permit } = circuit()
     open()
     vi.advanceTimersByTime(500)
@@ -262,7 +262,7 @@ describe('Circuit', () => {
     expect(one.state).toBe('closed')
   })
 
-  it('sets nothing that keeps a process alive', async () => {
+  it('sets no timer that keeps the process alive', async () => {
     vi.useRealTimers()
     const timeouts = vi.spyOn(globalThis, 'setTimeout')
     const { open } = circuit()
@@ -272,7 +272,7 @@ describe('Circuit', () => {
     expect(handles.map((handle) => handle.hasRef())).toEqual([false])
   })
 
-  it('needs no timer but to tell when it is half-open, and none when it is closed down', async () => {
+  it('sets a timer only to report that it is half-open, and clears it on close()', async () => {
     const { one, open } = circuit()
     await tick()
     expect(vi.getTimerCount()).toBe(0)
@@ -283,7 +283,7 @@ describe('Circuit', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('tells that it is half-open when the time has come, though nobody calls', async () => {
+  it('reports that it is half-open when the time has come, even if nobody calls', async () => {
     const { open, changes } = circuit()
     open()
     await tick(499)
@@ -292,7 +292,7 @@ describe('Circuit', () => {
     expect(changes).toEqual(['open', 'half-open'])
   })
 
-  it('lets the trial through in a turn that was blocked beyond the reset, and tells it once', async () => {
+  it('lets the trial through when a blocked event loop delays the timer, and reports half-open once', async () => {
     const { one, open, permit, changes } = circuit()
     open()
     await tick()
@@ -305,7 +305,7 @@ describe('Circuit', () => {
     expect(changes).toEqual(['open', 'half-open'])
   })
 
-  it('counts nothing older than its window after a sleep in which no timer ran', () => {
+  it('counts nothing older than its window after a time in which no timer ran', () => {
     const { one, run } = circuit({ minimumCalls: 10 })
     run('failure', 9)
     vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 5_000)
@@ -319,7 +319,7 @@ describe('Circuit', () => {
   })
 
   it.each(['success', 'failure', undefined] as const)(
-    'starts nothing anew when a trial ends after that, with %s',
+    'sets no timer when a trial ends after close() with the verdict %s',
     (verdict) => {
       const { one, open, permit, changes } = circuit()
       open()

@@ -24,7 +24,7 @@ useFakeTimers({ atEnd: closeBreakers })
 describe('breaker', () => {
   describe('what counts', () => {
     it.each(['SERVER', 'NETWORK', 'PROTOCOL', 'STREAM'] as const)(
-      '%s speaks against upstream',
+      '%s counts as a failure of upstream',
       async (code) => {
         const { ask, run, state } = around()
         await run(fail(upstreamError(code)), 4)
@@ -34,7 +34,7 @@ describe('breaker', () => {
     )
 
     it.each([...OWN_FAULTS, 'RATE_LIMITED', 'TOO_LARGE'] as const)(
-      '%s says nothing about it',
+      '%s says nothing about upstream',
       async (code) => {
         const { ask, run, state } = around()
         await run(fail(upstreamError(code)), 50)
@@ -75,7 +75,7 @@ describe('breaker', () => {
       },
     )
 
-    it("the caller's abort does not", async () => {
+    it("the caller's abort does not count", async () => {
       const { ask, state } = held()
       for (let i = 0; i < 10; i++) {
         const caller = new AbortController()
@@ -88,7 +88,7 @@ describe('breaker', () => {
       expect(state()).toBe('closed')
     })
 
-    it("the caller's abort does not, whatever the work makes of it", async () => {
+    it("the caller's abort does not count, whatever error the work makes of it", async () => {
       const caller = new AbortController()
       const ask = kept(
         stack(
@@ -106,7 +106,7 @@ describe('breaker', () => {
       expect(ask.stats().breaker).toMatchObject({ state: 'closed', failures: 0 })
     })
 
-    it('a time limit further out does: upstream was too slow for it', async () => {
+    it('a time limit further out counts: upstream was too slow for it', async () => {
       const ask = kept(
         stack(
           (_: string, { signal }) =>
@@ -123,14 +123,14 @@ describe('breaker', () => {
       expect(ask.stats().breaker).toMatchObject({ state: 'open', failures: 4 })
     })
 
-    it("a call's own timeoutMs does as well", async () => {
+    it("a call's own timeoutMs counts as well", async () => {
       const { ask, state } = held()
       for (let i = 0; i < 4; i++) watch(ask('x', { timeoutMs: 50 }))
       await tick(50)
       expect(state()).toBe('open')
     })
 
-    it('a time limit that passes in the queue does not', async () => {
+    it('a time limit that passes in the queue does not count', async () => {
       const ask = kept(
         stack(
           (_: string) => never(),

@@ -25,7 +25,7 @@ describe('breaker', () => {
       expect(state()).toBe('closed')
     })
 
-    it('opens again when the trial fails, for the whole time', async () => {
+    it('opens again for the whole time when the trial fails', async () => {
       const { ask, run, open, state } = around()
       await open()
       await tick(500)
@@ -40,7 +40,7 @@ describe('breaker', () => {
       ['a rate limit', upstreamError('RATE_LIMITED')],
       ['a refusal', new QueueFullError(1)],
       ['an unread stream', new TimeoutError(5, { phase: 'read' })],
-    ])('takes %s for no verdict, and gives the permit back', async (_, error) => {
+    ])('does not take %s for a verdict, and gives the permit back', async (_, error) => {
       const { run, open, state, calls } = around()
       await open()
       await tick(500)

@@ -30,7 +30,7 @@ function perModel(options: BreakerOptions = {}) {
 
 describe('breaker', () => {
   describe('key', () => {
-    it('gives one breaker for each model, and the worst for the state', async () => {
+    it('makes one circuit for each model, and reports the worst state', async () => {
       const { ask, run } = perModel()
       expect(ask.stats().breaker.state).toBe('closed')
       run('a', false)
@@ -48,7 +48,7 @@ describe('breaker', () => {
       expect(ask.stats().breaker.state).toBe('closed')
     })
 
-    it('counts the circuits that are not closed or had calls in the window', async () => {
+    it('counts the circuits that are not closed or have calls in the window', async () => {
       const { ask, run } = perModel()
       const circuits = () => ask.stats().breaker.circuits
       run('a', false)
@@ -124,7 +124,7 @@ describe('breaker', () => {
       ])
     })
 
-    it('keeps the 1000 used last, and no timer of the others', async () => {
+    it('keeps the 1000 most recently used circuits, and no timers of the others', async () => {
       const { run } = perModel()
       run('first', false)
       await tick()
@@ -136,7 +136,7 @@ describe('breaker', () => {
       expect(again.state).toBe('resolved')
     })
 
-    it('fails the call with what a key that throws has thrown', async () => {
+    it('fails the call with the error that key() throws', async () => {
       const error = new Error('no model')
       const ask = kept(
         stack(

@@ -85,7 +85,7 @@ async function askedByHand() {
 }
 
 describe('a circuit that opens', () => {
-  it('opens in the other processes for as long, and is counted as heard there', async () => {
+  it('opens in the other processes for the same time, and is counted there as heard', async () => {
     const { one, other } = await two()
     await one.fail()
     const error = await failure(other.ask({}))
@@ -99,7 +99,7 @@ describe('a circuit that opens', () => {
     expect(other.changes).toEqual(['open', 'half-open'])
   })
 
-  it('opens that of its own key alone, and none of another name', async () => {
+  it('opens only the circuit with the same key and the same layer name', async () => {
     const { service, one, other } = await two()
     const stranger = joined(service, { name: 'breaker2' as 'breaker' })
     await stranger.ask({ model: 'large' })
@@ -109,7 +109,7 @@ describe('a circuit that opens', () => {
     expect(await stranger.ask({ model: 'large' })).toBe('answer')
   })
 
-  it('is open from the beginning for a process that comes later', async () => {
+  it('is open from the start for a process that joins later', async () => {
     const { service, one } = await two()
     await one.fail()
     await tick(200)
@@ -118,7 +118,7 @@ describe('a circuit that opens', () => {
     expect(late.stats()).toMatchObject({ opened: 1, heard: 1 })
   })
 
-  it('stays open where it was to stay so for longer, and longer where it was not', async () => {
+  it('stays open in every process until the latest of their reset times', async () => {
     const { one, other } = await two()
     other.process.isThere = false
     await other.fail()
@@ -132,7 +132,7 @@ describe('a circuit that opens', () => {
     expect([one, other].map(({ layer }) => layer.state())).toEqual(['half-open', 'half-open'])
   })
 
-  it('never stays open for longer than if it had opened there', async () => {
+  it("never stays open elsewhere for longer than that process's own resetMs", async () => {
     const service = new Service()
     const one = joined(service, { resetMs: 24 * 3_600_000 })
     const other = joined(service)
@@ -142,7 +142,7 @@ describe('a circuit that opens', () => {
     expect(other.layer.state()).toBe('half-open')
   })
 
-  it('counts the openings in a row of all processes', async () => {
+  it('counts consecutive openings across all processes', async () => {
     const { one, other } = await two({ resetMs: (openings) => 500 * openings })
     await one.fail()
     await tick(500)
@@ -153,7 +153,7 @@ describe('a circuit that opens', () => {
     expect(await failure(one.ask({}))).toMatchObject({ retryAfter: 1_500 })
   })
 
-  it('leaves an isolated one isolated, whatever the others do', async () => {
+  it('leaves an isolated circuit isolated, whatever the other processes do', async () => {
     const { one, other } = await two()
     other.layer.isolate('')
     await one.fail()
@@ -165,7 +165,7 @@ describe('a circuit that opens', () => {
     expect(await other.ask({})).toBe('answer')
   })
 
-  it('is told by the first call that meets it, with a mark', async () => {
+  it('is reported by the first call that meets it, marked as opened elsewhere', async () => {
     const { one, other } = await two()
     const events: StackEvent[] = []
     kept({ close: onEvent((event) => void (event.type === 'breaker' && events.push(event))) })
@@ -200,7 +200,7 @@ describe('a circuit that opens', () => {
 })
 
 describe('the trial', () => {
-  it('is of one process; the others refuse until they hear what has come of it', async () => {
+  it('runs in one process, while the others refuse calls until they hear its outcome', async () => {
     const { one, other } = await halfOpen()
     const work = gate<string>()
     const trial = watch(one.ask({ work }))
@@ -218,14 +218,14 @@ describe('the trial', () => {
     )
   })
 
-  it('opens all of them again when it fails', async () => {
+  it('opens the circuit again in all processes when it fails', async () => {
     const { one, other } = await halfOpen()
     await one.ask({ ok: false }).catch(() => {})
     expect(await failure(other.ask({}))).toMatchObject({ retryAfter: 500 })
     expect(other.ran()).toBe(1)
   })
 
-  it('is free for another process when the time of the one that has it is over', async () => {
+  it('passes to another process when the time of its holder is over', async () => {
     const { one, other } = await halfOpen()
     const work = gate<string>()
     watch(one.ask({ work }))
@@ -267,7 +267,7 @@ describe('the trial', () => {
     expect(await other.ask({})).toBe('answer')
   })
 
-  it('is asked for once for several trials of one process', async () => {
+  it('is claimed once for several trials of one process', async () => {
     const { one, other } = await halfOpen({ trials: 3, failureRate: 0.3 })
     expect(await Promise.all([one.ask({}), one.ask({})])).toEqual(['answer', 'answer'])
     expect(await failure(other.ask({}))).toMatchObject({ code: 'BREAKER_OPEN' })
@@ -276,7 +276,7 @@ describe('the trial', () => {
     expect(await other.ask({})).toBe('answer')
   })
 
-  it('does not run when the caller leaves while it is asked for, and is given back', async () => {
+  it('does not run when the caller leaves while it is being claimed, and is given back', async () => {
     const { answers, one, other } = await askedByHand()
     const caller = new AbortController()
     const call = watch(one.ask({}, { signal: caller.signal }))
@@ -295,7 +295,7 @@ describe('the trial', () => {
     expect(trial.value).toBe('answer')
   })
 
-  it('is none any more when another process has closed the circuit while it was asked for', async () => {
+  it('becomes an ordinary call when another process closes the circuit while it is being claimed', async () => {
     const { answers, one, other } = await askedByHand()
     const late = watch(other.ask({}))
     const trial = watch(one.ask({}))
@@ -309,7 +309,7 @@ describe('the trial', () => {
     expect(other.asked).toEqual(['claim', 'release'])
   })
 
-  it('does not run when another process has opened the circuit while it was asked for', async () => {
+  it('does not run when another process opens the circuit while it is being claimed', async () => {
     const { answers, one, other } = await askedByHand()
     const late = watch(other.ask({}))
     const trial = watch(one.ask({ ok: false }))
@@ -325,7 +325,7 @@ describe('the trial', () => {
 })
 
 describe('a process alone', () => {
-  it('decides as if there were no others, and says so of its trial', async () => {
+  it('decides as if there were no others, and notes that its trial ran alone', async () => {
     const { one, other } = await two()
     one.process.isThere = false
     await one.fail()
@@ -340,7 +340,7 @@ describe('a process alone', () => {
     expect(one.layer.state()).toBe('closed')
   })
 
-  it('says nothing by calls of a closed circuit', async () => {
+  it('sends nothing to the others for calls through a closed circuit', async () => {
     const { one } = await two()
     const meta = new Map<string, unknown>()
     for (let i = 0; i < 100; i++) await one.ask({ ok: i % 10 !== 5 }, { meta }).catch(() => {})
@@ -350,7 +350,7 @@ describe('a process alone', () => {
 })
 
 describe('reset()', () => {
-  it('closes a circuit that calls have opened in all processes, and isolate() one of its own', async () => {
+  it('closes a circuit that failures opened in all processes, but an isolated one only in its own process', async () => {
     const { one, other } = await two()
     await one.fail()
     one.layer.reset('')

@@ -33,7 +33,7 @@ function taking(options: BreakerOptions = {}) {
 }
 
 describe('slow calls', () => {
-  it('open it when their share of the window reaches slowRate', async () => {
+  it('open the circuit when their share of the window reaches slowRate', async () => {
     const { ask, run, state } = taking()
     await run(100, 2)
     await run(101)
@@ -51,7 +51,7 @@ describe('slow calls', () => {
     expect(ask.stats().breaker).toMatchObject({ successes: 10, slow: 0 })
   })
 
-  it('go by a rate of their own', async () => {
+  it('have a rate of their own', async () => {
     const { run, state } = taking({ slowRate: 1 })
     await run(101, 3)
     await run(5)
@@ -67,7 +67,7 @@ describe('slow calls', () => {
     expect(ask.stats().breaker).toMatchObject({ successes: 3, failures: 1, slow: 2 })
   })
 
-  it('do not count when there is no verdict on them', async () => {
+  it('do not count when they end without a verdict', async () => {
     const ask = stack(
       (_: string, { signal }) =>
         new Promise((_resolve, reject) =>
@@ -85,7 +85,7 @@ describe('slow calls', () => {
     expect(ask.stats().breaker).toMatchObject({ state: 'closed', slow: 0 })
   })
 
-  it('open it again when a trial is slow', async () => {
+  it('open the circuit again when a trial is slow', async () => {
     const { run, state } = taking()
     await run(101, 4)
     expect(state()).toBe('open')
@@ -97,7 +97,7 @@ describe('slow calls', () => {
     expect(state()).toBe('closed')
   })
 
-  it('are streams whose first token is late, not those that take long to their end', async () => {
+  it('include streams whose first token is late, but not streams that take long to end', async () => {
     const ask = stack(
       async (ms: number) => {
         await after(ms)

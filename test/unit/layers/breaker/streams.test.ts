@@ -32,7 +32,7 @@ describe('breaker', () => {
       expect(stats().successes).toBe(1)
     })
 
-    it('counts one that breaks half-way', async () => {
+    it('counts a stream that breaks half-way', async () => {
       const { ask, stats } = streams()
       expect(await failure(collect(await ask(() => breaking(2, down()))))).toMatchObject({
         code: 'SERVER',
@@ -40,13 +40,13 @@ describe('breaker', () => {
       expect(stats()).toMatchObject({ state: 'open', failures: 1, successes: 0 })
     })
 
-    it('gives no verdict on one that its reader leaves', async () => {
+    it('gives no verdict on a stream that its reader leaves', async () => {
       const { ask, stats } = streams()
       for await (const _ of await ask(() => numbers(5))) break
       expect(stats()).toEqual(UNTOUCHED)
     })
 
-    it('gives no verdict on one that its caller aborts half-way', async () => {
+    it('gives no verdict on a stream that its caller aborts half-way', async () => {
       const { ask, stats } = streams()
       const caller = new AbortController()
       const stream = await ask(() => numbers(5), { signal: caller.signal })
@@ -56,7 +56,7 @@ describe('breaker', () => {
       expect(stats()).toMatchObject({ state: 'closed', failures: 0 })
     })
 
-    it('gives no verdict on one that nobody reads', async () => {
+    it('gives no verdict on a stream that nobody reads', async () => {
       const { ask, stats } = streams()
       const stream = await ask(() => numbers(5))
       await tick(30_000)
@@ -64,7 +64,7 @@ describe('breaker', () => {
       expect(stats()).toMatchObject({ state: 'closed', failures: 0 })
     })
 
-    it('holds the one trial to the end of its stream', async () => {
+    it('keeps the one trial until its stream ends', async () => {
       const { ask, stats } = streams()
       await failure(ask(() => breaking(0, down())))
       await tick(500)

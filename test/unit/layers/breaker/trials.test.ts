@@ -18,7 +18,7 @@ function trials(count: number, failureRate = 0.5, slowRate = NEVER) {
 }
 
 describe('Trials', () => {
-  it('lets as many through as there are trials', () => {
+  it('lets through as many calls as there are trials', () => {
     const { all, enter } = trials(3)
     const permits = [enter(), enter(), enter()]
     expect(permits.map(({ period, trial }) => [period, trial])).toEqual([
@@ -30,14 +30,14 @@ describe('Trials', () => {
     expect(all.enter(7, 500)).toBe(400)
   })
 
-  it('lets nobody in for one that has ended with a verdict', () => {
+  it('does not replace a trial that has ended with a verdict', () => {
     const { all, enter } = trials(2)
     all.settle(enter(), 'success', false)
     enter()
     expect(all.enter(7, 500)).toBe(500)
   })
 
-  it('lets another in for one that has ended without a verdict', () => {
+  it('replaces a trial that has ended without a verdict', () => {
     const { all, enter } = trials(2)
     enter()
     all.settle(enter(), undefined, false)
@@ -45,7 +45,7 @@ describe('Trials', () => {
     expect(all.enter(7, 500)).toBe(500)
   })
 
-  it('lets another in for the oldest that has had no verdict in time, which then counts no more', () => {
+  it('replaces the oldest trial when it has no verdict in time, and no longer counts it', () => {
     const { all, enter } = trials(2)
     const oldest = enter()
     vi.advanceTimersByTime(200)
@@ -70,7 +70,7 @@ describe('Trials', () => {
     [3, 0.1, ['success', 'success', 'success'], 'closed'],
     [3, 0.1, ['failure'], 'open'],
   ] as const)(
-    'of %i at a rate of %d, after %j it is %s, and no verdict before',
+    'with %i trials at a rate of %d, decides only after %j that the circuit is %s',
     (count, failureRate, verdicts, state) => {
       const { all, enter } = trials(count, failureRate)
       const said = verdicts.map((verdict) => all.settle(enter(), verdict, false))
@@ -78,20 +78,20 @@ describe('Trials', () => {
     },
   )
 
-  it('counts slow ones by their own rate', () => {
+  it('judges slow trials by their own rate', () => {
     const { all, enter } = trials(4, 1, 0.5)
     expect(all.settle(enter(), 'success', true)).toBeUndefined()
     expect(all.settle(enter(), 'success', false)).toBeUndefined()
     expect(all.settle(enter(), 'success', true)).toBe('open')
   })
 
-  it('does not close while the trials that are out could still be slow', () => {
+  it('does not close while running trials could still turn out slow', () => {
     const { all, enter } = trials(3, 1, 0.5)
     expect(all.settle(enter(), 'success', false)).toBeUndefined()
     expect(all.settle(enter(), 'success', false)).toBe('closed')
   })
 
-  it('begins anew when it is cleared, and takes no verdict of those before', () => {
+  it('starts over when it is cleared, and ignores the verdicts of earlier trials', () => {
     const { all, enter } = trials(2, 1)
     const before = enter()
     all.settle(enter(), 'failure', false)
@@ -101,7 +101,7 @@ describe('Trials', () => {
     expect(all.settle(enter(), 'failure', false)).toBe('open')
   })
 
-  it('decides by the rate over all trials, as soon as the rest cannot change it', () => {
+  it('decides by the rate over all trials, as soon as the rest cannot change the outcome', () => {
     const verdict = fc.record({ failed: fc.boolean(), slow: fc.boolean() })
     const rate = fc.constantFrom(0.1, 0.3, 0.5, 0.9, 1)
     fc.assert(

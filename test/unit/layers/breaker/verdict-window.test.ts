@@ -15,7 +15,7 @@ const failing = (failureRate: number) => ({ failureRate, slowRate: NEVER })
 const slow = (slowRate: number) => ({ failureRate: 1, slowRate })
 
 describe('VerdictWindow', () => {
-  it('holds what was added within its time, and not what is older', () => {
+  it('holds what was added within its time, and nothing older', () => {
     const window = new VerdictWindow(1_000)
     window.add(true)
     vi.advanceTimersByTime(899)
@@ -24,7 +24,7 @@ describe('VerdictWindow', () => {
     expect(held(window)).toBe(0)
   })
 
-  it('forgets at the rate of the clock, whatever time nobody looked', () => {
+  it('forgets as time passes, however long nobody looks', () => {
     const window = new VerdictWindow(1_000)
     for (let i = 0; i < 9; i++) window.add(true)
     vi.advanceTimersByTime(24 * 3_600_000)
@@ -32,7 +32,7 @@ describe('VerdictWindow', () => {
     expect(held(window)).toBe(1)
   })
 
-  it('has failed when enough calls are in it, and that share of them has failed', () => {
+  it('has failed when it holds enough calls and the given share of them failed', () => {
     const window = new VerdictWindow(1_000)
     window.add(false)
     expect(window.reaches(1, failing(0.5))).toBe(false)
@@ -56,7 +56,7 @@ describe('VerdictWindow', () => {
     expect(window.reaches(1, slow(0.000_001))).toBe(false)
   })
 
-  it('is empty when it was cleared', () => {
+  it('is empty after it is cleared', () => {
     const window = new VerdictWindow(1_000)
     for (let i = 0; i < 5; i++) {
       window.add(true)
@@ -68,7 +68,7 @@ describe('VerdictWindow', () => {
     expect(held(window)).toBe(1)
   })
 
-  it('counts at least what nine tenths of its time hold, and nothing older than all of it', () => {
+  it('counts everything from the last nine tenths of its time, and nothing older than its time', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 10, max: 5_000 }),

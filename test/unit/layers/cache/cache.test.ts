@@ -15,7 +15,7 @@ const warnings = catchWarningsInEachTest()
 
 describe('cache', () => {
   describe('hits and misses', () => {
-    it('asks once for equal requests and gives the same answer again', async () => {
+    it('asks once for equal requests and returns the same answer again', async () => {
       const ask = counting()
       const cached = stack(ask, cache())
       expect(await cached({ q: 1 })).toEqual({ n: 1 })
@@ -43,14 +43,14 @@ describe('cache', () => {
       expect(cached.stats().cache).toMatchObject({ hits: 0, misses: 2, entries: 1 })
     })
 
-    it('reads nothing stored for a reload, but stores its answer', async () => {
+    it('does not read the cache for a reload, but stores its answer', async () => {
       const cached = stack(counting(), cache())
       await cached('q')
       expect(await cached('q', { cache: 'reload' })).toEqual({ n: 2 })
       expect(await cached('q')).toEqual({ n: 2 })
     })
 
-    it('passes a no-store call by, both ways, and counts nothing', async () => {
+    it('neither reads nor writes for a no-store call, and counts nothing', async () => {
       const cached = stack(counting(), cache())
       await cached('q', { cache: 'no-store' })
       expect(cached.stats().cache).toMatchObject({ hits: 0, misses: 0, entries: 0 })
@@ -59,7 +59,7 @@ describe('cache', () => {
       expect(await cached('q')).toEqual({ n: 2 })
     })
 
-    it('tells a call by its meta whether it was a miss, a hit or stale, under its name', async () => {
+    it("notes in the call's meta, under the layer's name, whether it was a miss, a hit or stale", async () => {
       const cached = stack(counting(), cache({ ttlMs: 1_000, staleMs: 1_000 }))
       expect((await noteOf(cached, 'q'))?.status).toBe('miss')
       expect((await noteOf(cached, 'q'))?.status).toBe('hit')
@@ -73,7 +73,7 @@ describe('cache', () => {
       expect(named.stats().memory.misses).toBe(1)
     })
 
-    it('serves a hit although the base has no answer any more', async () => {
+    it('serves a hit even when the base can no longer answer', async () => {
       const cached = stack(scripted<string>('once', fail), cache())
       await cached('q')
       expect(await cached('q')).toBe('once')
@@ -140,7 +140,7 @@ describe('cache', () => {
       expect(await cached('q')).toEqual({ n: 2 })
     })
 
-    it('keeps an answer for 30 minutes unless told otherwise', async () => {
+    it('keeps an answer for 30 minutes by default', async () => {
       const cached = stack(counting(), cache())
       await cached('q')
       await tick(30 * 60_000)
@@ -149,13 +149,13 @@ describe('cache', () => {
       expect(await cached('q')).toEqual({ n: 2 })
     })
 
-    it('takes a time that is no whole number', async () => {
+    it('accepts a time that is not a whole number', async () => {
       const cached = stack(counting(), cache({ ttlMs: 1.5, staleMs: 0.25 }))
       await cached('q')
       expect(await cached('q')).toEqual({ n: 1 })
     })
 
-    it('does not let a hit lengthen the time', async () => {
+    it('does not extend the time on a hit', async () => {
       const cached = stack(counting(), cache({ ttlMs: 1_000 }))
       await cached('q')
       await tick(900)
@@ -164,7 +164,7 @@ describe('cache', () => {
       expect(await cached('q')).toEqual({ n: 2 })
     })
 
-    it('does not mind in memory that the clock on the wall jumps', async () => {
+    it('is not affected in memory when the wall clock jumps', async () => {
       const cached = stack(counting(), cache({ ttlMs: 1_000 }))
       await cached('q')
       vi.setSystemTime(Date.now() + 365 * 24 * 3_600_000)
@@ -187,7 +187,7 @@ describe('cache', () => {
   })
 
   describe('bounds', () => {
-    it('holds at most maxEntries, those used last', async () => {
+    it('keeps at most maxEntries, the most recently used', async () => {
       const cached = stack(counting(), cache({ maxEntries: 2 }))
       await cached('a')
       await cached('b')
@@ -228,7 +228,7 @@ describe('cache', () => {
   })
 
   describe('hooks that throw', () => {
-    it('passes the cache by when key() throws, with a warning', async () => {
+    it('bypasses the cache when key() throws, with a warning', async () => {
       const ask = counting()
       const cached = stack(
         ask,
@@ -244,7 +244,7 @@ describe('cache', () => {
       expect(warnings).toEqual(['cache: key() threw KeyMishap. The call continued.'])
     })
 
-    it('does not keep what valid() or complete() throws at, with a warning', async () => {
+    it('does not keep an answer when valid() or complete() throws, with a warning', async () => {
       const throws = (name: string) => () => {
         throw named(name)
       }
@@ -281,7 +281,7 @@ describe('cache', () => {
     )
   })
 
-  it('keeps the turn of the event loop free between a hit and its answer', async () => {
+  it('does not block the event loop between a hit and its answer', async () => {
     vi.useRealTimers()
     const cached = stack(counting(), cache())
     await cached('q')

@@ -24,7 +24,7 @@ describe('cache', () => {
       expect(await cached('a')).toEqual({ n: 3 })
     })
 
-    it('keeps answers under way from being stored: values, streams and renewals', async () => {
+    it('keeps values, streams and renewals that are under way from being stored', async () => {
       const layer = cache({ ttlMs: 1_000, staleMs: 1_000 })
       const answer = gate<string>()
       const cached = stack(
@@ -58,7 +58,7 @@ describe('cache', () => {
       expect(cached.stats().cache.entries).toBe(0)
     })
 
-    it('forgets what a store outside holds, although its clear() fails or a slow write arrives later', async () => {
+    it('forgets what an external store holds, even if its clear() fails or a slow write arrives later', async () => {
       const store = new OddStore()
       store.onClear = fail
       const layer = cache({ store })
@@ -80,7 +80,7 @@ describe('cache', () => {
       expect(await cached('a')).toEqual({ n: 3 })
     })
 
-    it('clears a store that is being left alone after it hung', async () => {
+    it('clears even a store that is being left alone after it hung', async () => {
       const store = new OddStore()
       const layer = cache({ store, storeTimeoutMs: 50 })
       const cached = stack(base(counting(), { name: 'ask' }), layer)

@@ -162,7 +162,7 @@ describe('cache', () => {
         expect(of.upstream.requests.length).toBe(1)
       })
 
-      it('names the default model and knows it unnamed as the same, but another as another', async () => {
+      it('treats a missing model as the default model, and another model as different', async () => {
         await using of = await client()
         const messages = [{ role: 'user' as const, content: 'Hello' }]
         await of.blossom.chat.create({ messages })
@@ -173,7 +173,7 @@ describe('cache', () => {
         expect(of.upstream.requests.length).toBe(3)
       })
 
-      it('passes by what belongs to the caller alone, and counts it', async () => {
+      it('bypasses calls that belong to the caller alone, and counts them', async () => {
         await using of = await client()
         await of.blossom.account.balance()
         await of.blossom.account.balance()

@@ -12,7 +12,7 @@ useFakeTimers()
 
 describe('cache', () => {
   describe('keys', () => {
-    it('does not care for the order of fields, at any depth, nor for undefined ones', async () => {
+    it('ignores the order of fields, at any depth, and undefined fields', async () => {
       const ask = counting()
       const cached = stack(ask, cache())
       await cached({ a: 1, b: { c: [1, 2], d: 2 } })
@@ -22,7 +22,7 @@ describe('cache', () => {
       expect(ask.calls).toBe(2)
     })
 
-    it('never shares between tenants, nor with calls that have none', async () => {
+    it('never shares between tenants, nor with calls without a tenant', async () => {
       const ask = counting()
       const cached = stack(ask, cache())
       const answers = [
@@ -37,7 +37,7 @@ describe('cache', () => {
       expect(ask.calls).toBe(4)
     })
 
-    it('is a digest of fixed length, without anything of the request or the tenant in it', async () => {
+    it('are digests of fixed length that reveal nothing of the request or the tenant', async () => {
       const cached = stack(counting(), cache())
       const notes = [
         await noteOf(cached, 'a secret'),
@@ -52,7 +52,7 @@ describe('cache', () => {
       ['a bigint', 1n],
       ['NaN', Number.NaN],
       ['a Map', new Map([[1, 2]])],
-    ])('passes by a request that holds %s, and counts it', async (_, odd) => {
+    ])('bypasses a request that holds %s, and counts it', async (_, odd) => {
       const ask = counting()
       const cached = stack(ask, cache())
       await cached({ odd })
@@ -61,7 +61,7 @@ describe('cache', () => {
       expect(cached.stats().cache).toMatchObject({ unkeyed: 2, hits: 0, misses: 0, entries: 0 })
     })
 
-    it("goes by the base's own key, or its own key option, to which the tenant is added", async () => {
+    it("uses the base's key or its own key option, and adds the tenant", async () => {
       const ask = counting()
       const byBase = stack(base(ask, { key: (request) => String(request).slice(0, 1) }), cache())
       expect(await byBase('apple')).toBe(await byBase('apricot'))
@@ -78,14 +78,17 @@ describe('cache', () => {
       expect(byOption.stats().cache.unkeyed).toBe(1)
     })
 
-    it.each([null, 1, {}, ['a']])('passes by a call whose key is %j and no string', async (key) => {
-      const ask = counting()
-      const cached = stack(ask, cache({ key: () => key as never }))
-      await cached('a')
-      await cached('b')
-      expect(ask.calls).toBe(2)
-      expect(cached.stats().cache.unkeyed).toBe(2)
-    })
+    it.each([null, 1, {}, ['a']])(
+      'bypasses a call whose key is %j instead of a string',
+      async (key) => {
+        const ask = counting()
+        const cached = stack(ask, cache({ key: () => key as never }))
+        await cached('a')
+        await cached('b')
+        expect(ask.calls).toBe(2)
+        expect(cached.stats().cache.unkeyed).toBe(2)
+      },
+    )
 
     it('never mixes two functions that share one cache', async () => {
       const shared = cache()
@@ -100,7 +103,7 @@ describe('cache', () => {
       expect(one.stats().cache).toMatchObject({ hits: 2, misses: 2, entries: 2 })
     })
 
-    it('shares between two stacks around the same function, and around bases that tell the same key', async () => {
+    it('shares between two stacks around the same function, or around bases with the same key', async () => {
       const shared = cache()
       const ask = counting()
       await stack(ask, shared)('q')
@@ -130,7 +133,7 @@ describe('cache', () => {
       }
     })
 
-    it('takes a name, or a key of the base or of the layer, for enough', async () => {
+    it('accepts a name, or a key of the base or of the layer, as enough', async () => {
       const ask = async (q: string) => `to ${q}`
       const key = (q: string) => q
       for (const cached of [
@@ -145,7 +148,7 @@ describe('cache', () => {
       }
     })
 
-    it("never gives another function's answer from one store, each with a layer of its own", async () => {
+    it("never returns another function's answer when two layers share one store", async () => {
       const store = new Map()
       const make = (n: number) =>
         stack(
@@ -160,7 +163,7 @@ describe('cache', () => {
       expect(two.stats().cache).toMatchObject({ hits: 1, misses: 1 })
     })
 
-    it('finds what an earlier process has stored for the function of that name', async () => {
+    it('finds what an earlier process stored for the function of the same name', async () => {
       const store = new Map()
       await stack(
         base(async (q: string) => `fresh ${q}`, { name: 'lookUp' }),

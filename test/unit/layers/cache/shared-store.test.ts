@@ -46,7 +46,7 @@ describe('a cache in two levels', () => {
     ['deletes it', ({ deleted }, key) => deleted(key)],
     ['clears all', ({ cleared }) => cleared()],
     ['may have done so', ({ missed }) => missed()],
-  ])('keeps nothing in memory that is fetched while another process %s', async (_, happened) => {
+  ])('does not keep in memory an answer fetched while another process %s', async (_, happened) => {
     const { others, one, two } = processes()
     await one('Hi')
     const [key = ''] = others.texts.keys()
@@ -61,7 +61,7 @@ describe('a cache in two levels', () => {
     expect(entries).toBe(hits === 0 ? 1 : 0)
   })
 
-  it('keeps what it has fetched otherwise', async () => {
+  it('keeps a fetched answer in memory otherwise', async () => {
     const { asked, one, two } = processes()
     await one('Hi')
     await two('Hi')
@@ -69,7 +69,7 @@ describe('a cache in two levels', () => {
     expect(asked).toHaveBeenCalledTimes(1)
   })
 
-  it('lets go of what is in memory when it may have been forgotten elsewhere', async () => {
+  it('drops what is in memory when another process may have forgotten it', async () => {
     const { others, one } = processes()
     await one('Hi')
     others.tell(({ missed }) => missed())
@@ -78,7 +78,7 @@ describe('a cache in two levels', () => {
     expect(one.stats().cache).toMatchObject({ hits: 1, misses: 1 })
   })
 
-  it('does not store an answer that was under way when another process cleared it', async () => {
+  it('does not store an answer that was under way when another process cleared the cache', async () => {
     const { others, asked, one } = processes()
     const answered = gate<string>()
     asked.mockImplementationOnce(() => answered.promise)
@@ -91,7 +91,7 @@ describe('a cache in two levels', () => {
     expect(others.texts.size).toBe(0)
   })
 
-  it('says that it could not ask the others', async () => {
+  it('notes that it could not reach the other processes', async () => {
     const { others, one } = processes()
     others.isThere = false
     const meta = new Map<string, unknown>()

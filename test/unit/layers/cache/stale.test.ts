@@ -88,7 +88,7 @@ describe('cache', () => {
       expect(await collect((await cached('q')) as AsyncIterable<number>)).toEqual([0, 1, 2])
     })
 
-    it("renews without the caller's signal, deadline or notes, but for his tenant", async () => {
+    it("renews without the caller's signal, deadline or notes, but with the same tenant", async () => {
       const contexts: Context[] = []
       const cached = stale(async (_, context) => {
         contexts.push(context)
@@ -140,7 +140,7 @@ describe('cache', () => {
       expect(await cut.promise).toMatchObject({ code: 'CLOSED' })
     })
 
-    it('survives a base that throws without a promise behind a stale answer', async () => {
+    it('survives a base that throws synchronously while a stale answer is renewed', async () => {
       let asked = 0
       const cached = stale(() => {
         if (asked++ > 0) throw new Error('on purpose')

@@ -88,7 +88,7 @@ const operations = {
 
 describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs = 0 }) => {
   it.each(Object.entries(operations))(
-    'at %s costs no call, holds none longer than its limit, and is told of once',
+    'at %s fails no call, delays none beyond the limit, and is reported once',
     async (_, broken) => {
       // Each text is told once in a process.
       vi.resetModules()
@@ -145,7 +145,7 @@ describe.each(Object.entries(faults))('a store that %s', (_, { operation, waitMs
 })
 
 describe('a store that comes and goes', () => {
-  it('emits errors, of its own and through a Keyv, and nobody is hurt', async () => {
+  it('may emit errors, directly or through a Keyv, without harm to any call', async () => {
     class Emitting extends EventEmitter implements CacheStore {
       readonly kept = new Map<string, unknown>()
       get = (key: string) => this.kept.get(key)
@@ -171,7 +171,7 @@ describe('a store that comes and goes', () => {
     }
   })
 
-  it('answers from a store that is slow, as long as it is within its limit', async () => {
+  it('serves answers while it is slow but within its time limit', async () => {
     const store = new OddStore()
     store.onGet = (key) => later(90, () => store.kept.get(key))
     store.onSet = (key, value) => later(90, () => void store.kept.set(key, value))
@@ -189,7 +189,7 @@ describe('a store that comes and goes', () => {
     expect(warnings).toEqual([])
   })
 
-  it('lets all calls of one moment wait for a hanging store once, and the next ones not at all', async () => {
+  it('makes simultaneous calls wait once while it hangs, and later calls not at all', async () => {
     const store = new OddStore()
     store.onGet = () => never()
     const cached = stack(
@@ -213,7 +213,7 @@ describe('a store that comes and goes', () => {
     expect(store.gets).toBe(60)
   })
 
-  it('gives each caller its own right answer for every schedule of faults, and hits again when the store is well', async () => {
+  it('gives each caller the right answer under any schedule of faults, and hits again after it recovers', async () => {
     const fate = fc.constantFrom(
       'well',
       'throws',

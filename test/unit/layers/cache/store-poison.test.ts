@@ -54,7 +54,7 @@ async function answerTo(
 const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
 
 describe('an entry that somebody has tampered with', () => {
-  it('is served when it is as a cache would write it', async () => {
+  it('is served when it looks as a cache would write it', async () => {
     expect(await answerTo(({ text }) => text)).toBe('stored')
   })
 
@@ -111,13 +111,13 @@ describe('an entry that somebody has tampered with', () => {
     expect(warnings.every((text) => text.startsWith('cache: the store failed'))).toBe(true)
   })
 
-  it('of many megabytes is given as it is', async () => {
+  it('of many megabytes is served as it is', async () => {
     expect(
       await answerTo(({ text }) => text.replace('"stored"', JSON.stringify('x'.repeat(5_000_000)))),
     ).toHaveLength(5_000_000)
   })
 
-  it('with fields that would pollute keeps them as fields', async () => {
+  it('with fields that could pollute prototypes keeps them as plain fields', async () => {
     const evil =
       '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"a":{"__proto__":{"polluted":1}}}'
     const answer = (await answerTo(({ text }) => text.replace('"stored"', evil))) as { a: object }
@@ -161,7 +161,7 @@ describe('a store that changes what it is given', () => {
       },
     ],
   ]
-  it.each(kinds)('%s changes nothing in the hands of a caller', async (_, make) => {
+  it.each(kinds)('%s does not change the answer a caller holds', async (_, make) => {
     const store = make()
     const original = () => ({ text: 'right', list: [1, 2], bytes: Buffer.from([1, 2, 3]) })
     const cached = stack(
@@ -244,7 +244,7 @@ describe('a poisoned entry of the client', () => {
     await client.close()
   })
 
-  it('pollutes nothing with the fields of its chunks', async () => {
+  it('pollutes no prototype with the fields of its chunks', async () => {
     const store = new OddStore()
     const client = clientOf(store)
     await client.text.generate('Hello', { maxTokens: 4 })

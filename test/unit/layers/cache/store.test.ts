@@ -68,7 +68,7 @@ describe('store', () => {
     expect(await collect(await streams('stream'))).toEqual(chunks)
   })
 
-  it.each(['', 0, false, null, undefined])('gives %j back from a store as a hit', async (value) => {
+  it.each(['', 0, false, null, undefined])('returns %j from a store as a hit', async (value) => {
     const ask = scripted<unknown>(value, fail)
     const cached = stack(named(ask), cache({ store: new Map() }))
     await cached('q')
@@ -76,7 +76,7 @@ describe('store', () => {
     expect(await cached('q')).toEqual(value)
   })
 
-  it('leaves a store the time that an entry may live, and goes by the date there', async () => {
+  it('passes the lifetime of an entry to the store, and goes by the date stored with it', async () => {
     const store = new Keyv()
     const set = vi.spyOn(store, 'set')
     const cached = stack(named(counting()), cache({ store, ttlMs: 1_000, staleMs: 500 }))
@@ -90,7 +90,7 @@ describe('store', () => {
     expect((await noteOf(cached, 'q'))?.status).toBe('miss')
   })
 
-  it('rounds the time that an entry may live up, as a store may refuse parts of a millisecond', async () => {
+  it('rounds the lifetime of an entry up, as a store may refuse fractions of a millisecond', async () => {
     const store = new OddStore()
     const lifetimes: unknown[] = []
     Object.assign(store, {
@@ -138,7 +138,7 @@ describe('store', () => {
     await tick(100)
   })
 
-  it('gives a store 250 ms unless told otherwise', async () => {
+  it('gives a store 250 ms by default', async () => {
     const store = new OddStore()
     store.onGet = () => never()
     const call = watch(stack(named(counting()), cache({ store }))('q'))
@@ -228,7 +228,7 @@ describe('store', () => {
       'fields behind __proto__',
       (_, { value }) => `{"value":{"__proto__":${JSON.stringify(value)}}}`,
     ],
-  ])('takes it for a miss when the store holds %s', async (_, spoil) => {
+  ])('treats it as a miss when the store holds %s', async (_, spoil) => {
     const { name, envelope } = await key()
     const store = new OddStore()
     store.kept.set(name, spoil(JSON.stringify(envelope), envelope))
@@ -238,7 +238,7 @@ describe('store', () => {
     expect(({} as { v?: unknown; polluted?: unknown }).v).toBeUndefined()
   })
 
-  it('gives an answer with a field named __proto__ as it is, and pollutes nothing', async () => {
+  it('returns an answer with a field named __proto__ as it is, and pollutes no prototype', async () => {
     const answer = JSON.parse(
       '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"bytes":1}',
     )
@@ -251,7 +251,7 @@ describe('store', () => {
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
   })
 
-  it('judges again what a store gives back', async () => {
+  it('validates again what a store returns', async () => {
     const store = new Map()
     let isGood = true
     const fn = base(scripted<unknown>('stored', 'fresh'), { valid: () => isGood, key: () => 'one' })

@@ -189,7 +189,7 @@ describe('a stream of frames, which came as text', () => {
   it.each([
     ['in memory', () => cache()],
     ['in a store outside the process', () => cache({ store: new Map() })],
-  ])('leaves as text byte for byte as it came, names included: %s', async (_, make) => {
+  ])('is sent on as text byte for byte as it came, event names included: %s', async (_, make) => {
     const ask = stack(base(streaming, { name: 'ask' }), make())
     const came = texts.map((text, i) => ({ text, event: i === 1 ? 'named' : undefined }))
     for (let i = 0; i < 3; i++) {
@@ -219,7 +219,7 @@ describe('a stream of frames, which came as text', () => {
     expect(calls).toBe(2)
   })
 
-  it('is judged by another base than the one it came from, by the values of its chunks', async () => {
+  it('is judged by the values of its chunks when read through another base', async () => {
     const judged: unknown[] = []
     const complete = (all: readonly unknown[]) => judged.push(...all) < 0
     const ask = stack(base(streaming, { complete }), cache())

@@ -16,7 +16,7 @@ const warnings = catchWarningsInEachTest()
 
 describe('dedupe', () => {
   describe('values', () => {
-    it('answers 50 identical calls with one', async () => {
+    it('answers 50 identical calls with one request', async () => {
       const answer = gate<{ text: string }>()
       const ask = scripted<{ text: string }>(() => answer.promise)
       const shared = stack(ask, dedupe())
@@ -42,7 +42,7 @@ describe('dedupe', () => {
       })
     })
 
-    it('tells a call by its meta that it has joined another', async () => {
+    it("notes in a call's meta that it has joined another", async () => {
       const shared = stack(async () => 'answer', dedupe({ name: 'once' }))
       const [one, two] = [new Map<string, unknown>(), new Map<string, unknown>()]
       await Promise.all([shared('q', { meta: one }), shared('q', { meta: two })])
@@ -63,7 +63,7 @@ describe('dedupe', () => {
       expect(ask.calls.length).toBe(2)
     })
 
-    it('never shares between tenants, nor with calls that have none', async () => {
+    it('never shares between tenants, nor with calls without a tenant', async () => {
       const ask = scripted<string>((_, { tenant }) => `for ${tenant}`)
       const shared = stack(ask, dedupe())
       const answers = await Promise.all([
@@ -77,7 +77,7 @@ describe('dedupe', () => {
       expect(ask.calls.length).toBe(4)
     })
 
-    it('keeps a reload apart from calls that may have a stored answer, and passes no-store by', async () => {
+    it('keeps a reload apart from calls that accept a stored answer, and bypasses no-store calls', async () => {
       const ask = scripted<string>((_, { cache }) => cache)
       const shared = stack(ask, dedupe())
       const modes = [undefined, 'reload', 'no-store', 'no-store', 'reload', 'default'] as const
@@ -86,7 +86,7 @@ describe('dedupe', () => {
       expect(ask.calls.length).toBe(4)
     })
 
-    it('passes by what has no identity, and counts it', async () => {
+    it('bypasses calls without an identity, and counts them', async () => {
       const ask = scripted<string, { at: Date }>('answer')
       const shared = stack(ask, dedupe())
       await Promise.all([shared({ at: new Date(0) }), shared({ at: new Date(0) })])
@@ -103,7 +103,7 @@ describe('dedupe', () => {
     it.each([
       ['throws', () => fail(), ['dedupe: key() threw KeyMishap. The call continued.']],
       ['gives no string', () => null as never, []],
-    ])('passes by when key() %s', async (_, key, warned) => {
+    ])('bypasses the call when key() %s', async (_, key, warned) => {
       const ask = scripted<string>('answer')
       const shared = stack(base(ask, { key }), dedupe())
       await Promise.all([shared('q'), shared('q')])
@@ -132,7 +132,7 @@ describe('dedupe', () => {
       expect(await shared('q')).toBe('better')
     })
 
-    it('shares what a base throws without a promise', async () => {
+    it('shares an error that the base throws synchronously', async () => {
       const shared = stack((): Promise<string> => {
         throw new Error('at once')
       }, dedupe())
@@ -157,7 +157,7 @@ describe('dedupe', () => {
       expect(await follower).toBe('answer')
     })
 
-    it('aborts the work when the last has left, with his reason, and begins anew for who comes then', async () => {
+    it("aborts the work with the last caller's reason when all have left, and starts over for the next call", async () => {
       const ask = scripted<string>(untilAborted, 'anew')
       const shared = stack(ask, dedupe())
       const callers = [new AbortController(), new AbortController(), new AbortController()]
@@ -172,7 +172,7 @@ describe('dedupe', () => {
       expect(shared.stats().dedupe).toMatchObject({ joined: 2, inFlight: 0 })
     })
 
-    it('begins anew although the work that everybody left heeds no signal', async () => {
+    it('starts over even if the work that everybody left ignores its signal', async () => {
       const ask = scripted<string>(() => never(), 'anew')
       const shared = stack(ask, dedupe())
       const caller = new AbortController()
@@ -193,7 +193,7 @@ describe('dedupe', () => {
   })
 
   describe('context', () => {
-    it('knows its deadline before the work begins, and moves it to the latest of those still there', async () => {
+    it('knows its deadline before the work begins, and moves it to the latest of the callers still there', async () => {
       const seen: number[] = []
       const ask = scripted<never>((_, context) => {
         seen.push(context.deadline)
@@ -219,7 +219,7 @@ describe('dedupe', () => {
       await Promise.all(calls)
     })
 
-    it('ends each caller at his own deadline', async () => {
+    it('ends each caller at its own deadline', async () => {
       const answer = gate<string>()
       const shared = stack(() => answer.promise, dedupe())
       const [short, long] = [
@@ -254,7 +254,7 @@ describe('dedupe', () => {
       expect(ask.calls[0]!.context.meta).not.toBe(metas[0])
     })
 
-    it("keeps each caller's own async context, and runs the work in the first one's", async () => {
+    it("keeps each caller's own async context, and runs the work in the first caller's", async () => {
       const storage = new AsyncLocalStorage<number>()
       const inside: unknown[] = []
       async function* words() {
@@ -280,7 +280,7 @@ describe('dedupe', () => {
       ])
     })
 
-    it('does not mix two stacks that share it', async () => {
+    it('does not mix up two stacks that share it', async () => {
       const shared = dedupe()
       const one = stack(async (q: string) => `one ${q}`, shared)
       const two = stack(async (q: string) => `two ${q}`, shared)
@@ -307,7 +307,7 @@ function fail(): never {
   throw named('KeyMishap')
 }
 
-it('joins equal requests of any length, and no others', async () => {
+it('dedupe joins equal requests of any length, and no others', async () => {
   let calls = 0
   const ask = stack(
     async (request: string) => ({ calls: ++calls, length: request.length }),

@@ -66,7 +66,7 @@ async function both<Answer>() {
   return { asked, one, two, first, second }
 }
 
-describe('identical calls of several processes', () => {
+describe('identical calls from several processes', () => {
   it.each([
     ['JSON', { text: 'Hi', list: [1, null, { deep: true }] }],
     ['what JSON cannot say', { none: undefined, zero: -0, far: Number.POSITIVE_INFINITY }],
@@ -101,7 +101,7 @@ describe('identical calls of several processes', () => {
     expect(await second).toBe('plain')
   })
 
-  it('share an error of this library as it was', async () => {
+  it('share an error of this library unchanged', async () => {
     const { asked, first, second } = await both<string>()
     const error = new StackError('It is down.', { code: 'SERVER', status: 503, retryAfter: 9 })
     asked[0]!.fail(error)
@@ -131,7 +131,7 @@ describe('identical calls of several processes', () => {
     expect(await second).toBe('of its own')
   })
 
-  it('make the call again, once for all, when its process dies before the answer', async () => {
+  it('repeat the call once for all when the process making it dies before the answer', async () => {
     const { join } = processes()
     const { asked, fn } = held<string>()
     const all = [join(fn), join(fn), join(fn)]
@@ -147,7 +147,7 @@ describe('identical calls of several processes', () => {
     expect(await Promise.all(answers.slice(1))).toEqual(['again', 'again'])
   })
 
-  it('are alone when nobody can be asked, and a note tells it', async () => {
+  it('run on their own when the other processes cannot be reached, and note it', async () => {
     const { join } = processes()
     const { asked, fn } = held<string>()
     const [one, two] = [join(fn), join(fn)]
@@ -187,7 +187,7 @@ describe('identical calls of several processes', () => {
     )
   })
 
-  it('go on while anybody in any process waits, and stop with the last', async () => {
+  it('continue while a caller in any process waits, and stop when the last one leaves', async () => {
     const { join } = processes()
     const signals: AbortSignal[] = []
     const fn = (_: string, { signal }: Context) => {
@@ -234,7 +234,7 @@ describe('a stream that several processes share', () => {
 
   const whole = (count: number) => Array.from({ length: count }, (_, i) => `chunk ${i}`)
 
-  it('comes whole to whoever joins late in another process', async () => {
+  it('arrives whole for a reader who joins late in another process', async () => {
     const { join } = processes()
     const { given, fn } = counted(200)
     const [one, two] = [join(fn), join(fn)]
@@ -246,7 +246,7 @@ describe('a stream that several processes share', () => {
     expect(given).toEqual({ chunks: 200, sources: 1, returned: 1 })
   })
 
-  it('goes at the pace of its readers while nobody elsewhere reads', async () => {
+  it('runs at the pace of its readers while nobody in another process reads', async () => {
     const { join } = processes()
     const { given, fn } = counted(100_000)
     const first = await join(fn).ask('q')
@@ -258,7 +258,7 @@ describe('a stream that several processes share', () => {
     expect(given.returned).toBe(1)
   })
 
-  it('goes on for a reader elsewhere when the process that makes it has none left', async () => {
+  it('continues for a reader in another process when its own process has none left', async () => {
     const { join } = processes()
     const { given, fn } = counted(500)
     const [one, two] = [join(fn), join(fn)]
@@ -298,7 +298,7 @@ describe('a stream that several processes share', () => {
     expect(returned).toBe(1)
   })
 
-  it('fails, with the reason, when its process dies behind the first chunks', async () => {
+  it('fails with the reason when its process dies after the first chunks', async () => {
     const { join } = processes()
     let more!: () => void
     async function* slowly() {
@@ -320,7 +320,7 @@ describe('a stream that several processes share', () => {
     expect(await collect(first)).toEqual(['second'])
   })
 
-  it('is whole for all who read to its end, whoever joins, reads and leaves when', async () => {
+  it('is whole for all who read to its end, whenever others join, read and leave', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(

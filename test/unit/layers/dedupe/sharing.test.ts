@@ -66,7 +66,7 @@ describe('a stream that dedupe shares', () => {
     await ask.close()
   })
 
-  it('goes on when the slow reader catches up in time, or leaves', async () => {
+  it('continues when the slow reader catches up in time, or leaves', async () => {
     const { ask, sources } = dedupedStream()
     const [fast, slow, slower] = await Promise.all([ask('q'), ask('q'), ask('q')])
     const chunk = 'x'.repeat(600_000)
@@ -108,7 +108,7 @@ describe('a stream that dedupe shares', () => {
     ['10,000 chunks', 'x', 9_999],
     ['1 MiB', 'x'.repeat(300_000), 1],
   ])(
-    'takes nobody in any more when more than %s have passed, so that a late reader lacks nothing',
+    'admits no more readers after %s, so that a late reader misses nothing',
     async (_, chunk, most) => {
       const { ask, sources } = dedupedStream()
       const first = await ask('q')

@@ -17,7 +17,7 @@ useFakeTimers()
 
 describe('dedupe', () => {
   describe('streams', () => {
-    it('gives everybody the whole stream, late ones first what has passed', async () => {
+    it('gives every reader the whole stream, including what passed before a late one joined', async () => {
       const { ask, sources } = dedupedStream()
       const first = await ask('q')
       const { stream } = sources[0]!
@@ -46,7 +46,7 @@ describe('dedupe', () => {
       })
     })
 
-    it('begins anew when the stream has ended, although readers are still behind', async () => {
+    it('starts over when the stream has ended, even if readers are still behind', async () => {
       const { ask, sources } = dedupedStream()
       const [fast, slow] = await Promise.all([ask('q'), ask('q')])
       sources[0]!.stream.log.push('a')
@@ -72,7 +72,7 @@ describe('dedupe', () => {
       await two.return(undefined)
     })
 
-    it('shares the failure of a stream, behind the chunks, and begins anew', async () => {
+    it('shares the failure of a stream after its chunks, and then starts over', async () => {
       const { ask, sources, ends } = dedupedStream()
       const [one, two] = await Promise.all([ask('q'), ask('q')])
       const error = new Error('broken')
@@ -127,7 +127,7 @@ describe('dedupe', () => {
       ])
     })
 
-    it('lets a reader leave by himself', async () => {
+    it('lets a reader leave without affecting the others', async () => {
       const { ask, sources, contexts } = dedupedStream()
       const caller = new AbortController()
       const [leader, follower, third] = await Promise.all([
@@ -148,7 +148,7 @@ describe('dedupe', () => {
       expect(await collect(follower)).toEqual(['a', 'b'])
     })
 
-    it('leaves the source, as its reader, when the last reader breaks off', async () => {
+    it('stops reading the source when the last reader breaks off', async () => {
       const { ask, sources, ends } = dedupedStream()
       const readers = await Promise.all([ask('q'), ask('q')])
       sources[0]!.stream.log.push('a')
@@ -175,7 +175,7 @@ describe('dedupe', () => {
       await ask.close()
     })
 
-    it('does not wait for a reader who never begins', async () => {
+    it('does not wait for a reader who never starts reading', async () => {
       const ask = stack(
         base(async () => numbers(2), { unreadMs: 500 }),
         dedupe(),
@@ -199,7 +199,7 @@ describe('dedupe', () => {
       for (const reader of readers) await failure(reader.next())
     })
 
-    it('frees the slot of a complete stream that nobody reads when the time inside is over', async () => {
+    it('frees the slot of a complete but unread stream when the inner time limit is over', async () => {
       const source = driven<string>({ committed: true })
       const ask = stack(
         async (_: string) => source.stream,
@@ -233,7 +233,7 @@ describe('dedupe', () => {
       expect(closed.state).toBe('resolved')
     })
 
-    it('cuts what outlasts the closing', async () => {
+    it('cuts a stream that outlasts the closing', async () => {
       const { ask, contexts } = dedupedStream()
       const readers = await Promise.all([ask('q'), ask('q')])
       const ended = readers.map((reader) => failure(reader.next()))
@@ -245,7 +245,7 @@ describe('dedupe', () => {
     })
   })
 
-  it('gives every reader a prefix of the stream, and all of it unless he left: any joins, reads and leaves', async () => {
+  it('gives every reader a prefix of the stream, and all of it to those who stay, for any joins, reads and leaves', async () => {
     const action = fc.oneof(
       { weight: 3, arbitrary: fc.record({ do: fc.constant('push' as const) }) },
       { weight: 2, arbitrary: fc.record({ do: fc.constant('join' as const) }) },

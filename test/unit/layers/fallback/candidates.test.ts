@@ -13,7 +13,7 @@ const FIRST: Ask = { model: 'first' }
 
 describe('fallback', () => {
   describe('a function as a candidate', () => {
-    it('is given the request, the context and the error before', async () => {
+    it('is given the request, the context and the previous error', async () => {
       let seen: unknown[] = []
       const { ask } = fallingBack({ first: fails() }, [
         (request, context, error) => {
@@ -40,7 +40,7 @@ describe('fallback', () => {
   })
 
   describe('a stack as a candidate', () => {
-    it('gets the request, the deadline, tenant, priority and cache mode', async () => {
+    it('receives the request, the deadline, tenant, priority and cache mode', async () => {
       let seen: Context | undefined
       const other = stack(
         async (request: Ask, context: Context): Promise<unknown> => {
@@ -84,14 +84,14 @@ describe('fallback', () => {
       expect(ask.stats().fallback.byCandidate).toEqual({ large: 1 })
     })
 
-    it('ends nothing when it is closed: the next one is asked', async () => {
+    it('is skipped for the next candidate when it is closed', async () => {
       const other = stack(async (_: Ask): Promise<unknown> => 'other')
       await other.close()
       const { ask } = fallingBack({ first: fails() }, [other, () => 'value'])
       expect(await ask(FIRST)).toBe('value')
     })
 
-    it('may stand in for the one that stands in for it, by way of a function', async () => {
+    it('may fall back through a function to the stack that falls back to it, without a loop', async () => {
       const asked: string[] = []
       const down = (name: string) => async (_: Ask) => {
         asked.push(name)
@@ -108,7 +108,7 @@ describe('fallback', () => {
   })
 
   describe('a call with a key of its own', () => {
-    it('goes to other models of the same function only', async () => {
+    it('goes only to other models of the same function', async () => {
       const other = stack(async (_: Ask): Promise<unknown> => 'other')
       const { ask, asked } = fallingBack({ first: fails('PAYMENT'), second: fails('PAYMENT') }, [
         other,

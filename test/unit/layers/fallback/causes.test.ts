@@ -20,7 +20,7 @@ describe('addCause', () => {
     expect(Object.keys(error.cause as Error)).toEqual([])
   })
 
-  it('leaves alone what cannot take a cause', () => {
+  it('leaves an error alone that cannot take a cause', () => {
     const before = new Error('before')
     for (const error of [
       undefined,
@@ -37,7 +37,7 @@ describe('addCause', () => {
     expect(before.cause).toBe('text')
   })
 
-  it('makes no circle and no endless chain of errors that are thrown again and again', () => {
+  it('makes no circular or endless chain of errors that are thrown repeatedly', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(3), fc.nat(3)), { maxLength: 100 }), (pairs) => {
         const errors = [0, 1, 2, 3].map((n) => new Error(`${n}`))

@@ -35,7 +35,7 @@ const serving = (models: readonly string[], status = 503, error: unknown = 'down
   })
 
 describe('fallback around the client', () => {
-  it('asks for another model with the same body, and the answer is as ever', async () => {
+  it('asks another model with the same body, and returns its answer as usual', async () => {
     await using server = await serving(['mistral'])
     await using blossom = createBlossom({ baseURL: server.url, apiKey: 'sk_own' }).use(
       fallback({ to: ['mistral'] }),
@@ -114,7 +114,7 @@ describe('fallback around the client', () => {
     await second.close()
   })
 
-  it('never changes the model of embeddings, and that of images only where it is listed', async () => {
+  it('never changes the model of embeddings, and that of images only if it is listed', async () => {
     await using server = await serving([])
     await using blossom = createBlossom({ baseURL: server.url }).use(
       fallback({
@@ -158,14 +158,14 @@ describe('fallback around the client', () => {
     [{ code: 'content_filter' }, 403],
     [{ type: 'safety_error', code: 'BAD_GATEWAY' }, 502],
     [{ type: 'safety_error' }, 429],
-  ])('asks nobody after a refusal of the content: %j, %i', async (error, status) => {
+  ])('asks no other candidate after the content is refused: %j, %i', async (error, status) => {
     await using server = await serving(['mistral'], status, error)
     await using blossom = createBlossom({ baseURL: server.url }).use(fallback({ to: ['mistral'] }))
     expect(await failure(blossom.text.generate('Hi'))).toMatchObject({ upstreamStatus: status })
     expect(server.requests.length).toBe(1)
   })
 
-  it('asks another after a 404 of a model, but not of an address', async () => {
+  it('asks another candidate after a 404 for a model, but not for an address', async () => {
     await using server = await serving(['mistral'], 404)
     await using blossom = createBlossom({ baseURL: server.url }).use(
       fallback({ to: ['mistral', () => ({ made: 'up' })] }),
@@ -175,7 +175,7 @@ describe('fallback around the client', () => {
     expect(await failure(unknown)).toMatchObject({ code: 'NOT_FOUND' })
   })
 
-  it('asks another after a notice of the account', async () => {
+  it('asks another candidate after a notice about the account', async () => {
     await using local: LocalBlossom = await startLocalBlossom()
     local.fault({ odd: 'notice' })
     await using blossom = createBlossom({ baseURL: local.url }).use(fallback({ to: ['mistral'] }))
@@ -192,7 +192,7 @@ describe('fallback around the client', () => {
   })
 
   describe('a function', () => {
-    it('gives a text, which comes as an answer and as a stream', async () => {
+    it('may return a text, which is delivered as an answer or as a stream', async () => {
       await using server = await serving([])
       await using blossom = createBlossom({ baseURL: server.url }).use(
         fallback({ to: [() => 'Try again later.'] }),
@@ -209,7 +209,7 @@ describe('fallback around the client', () => {
       expect(stream.finishReason).toBe('stop')
     })
 
-    it('gives a body, of which every caller gets one of their own', async () => {
+    it('may return a body, of which every caller gets a copy', async () => {
       await using server = await serving([])
       const body = completion('Canned.')
       await using blossom = createBlossom({ baseURL: server.url }).use(
@@ -224,7 +224,7 @@ describe('fallback around the client', () => {
       expect(chunks[0]!.choices[0]!.delta.content).toBe('Canned.')
     })
 
-    it('gives bytes for an image', async () => {
+    it('may return bytes for an image', async () => {
       await using server = await serving([])
       const bytes = new Uint8Array([1, 2])
       await using blossom = createBlossom({ baseURL: server.url }).use(
@@ -237,7 +237,7 @@ describe('fallback around the client', () => {
       })
     })
 
-    it('is left out where what it gives is no answer, with a warning', async () => {
+    it('is skipped with a warning when it does not return an answer', async () => {
       await using server = await serving([])
       await using blossom = createBlossom({ baseURL: server.url }).use(
         fallback({ to: [() => 'Try again later.'] }),

@@ -30,7 +30,7 @@ describe('fallback', () => {
     expect(ask.stats().fallback).toEqual({ used: 1, exhausted: 0, byCandidate: { third: 1 } })
   })
 
-  it('asks nobody else when the first model answers, and notes that', async () => {
+  it('asks no other model when the first one answers, and notes that', async () => {
     const { ask, asked } = fallingBack({ first: says('ok') }, ['second'])
     const meta = new Map<string, unknown>()
     expect(await ask(FIRST, { meta })).toBe('ok')
@@ -41,7 +41,7 @@ describe('fallback', () => {
     expect(ask.stats().fallback).toEqual({ used: 0, exhausted: 0, byCandidate: {} })
   })
 
-  it('does not ask the model that has failed again by its name', async () => {
+  it('does not ask the failed model again when the list names it', async () => {
     const { ask, asked } = fallingBack({ first: fails(), second: fails() }, [
       'first',
       'second',
@@ -51,7 +51,7 @@ describe('fallback', () => {
     expect(asked).toEqual(['first', 'second'])
   })
 
-  it('rejects with the last error, the others in its cause chain', async () => {
+  it('rejects with the last error, with the others in its cause chain', async () => {
     const errors = ['one', 'two', 'three'].map((text) =>
       Object.assign(upstreamError('SERVER'), { text }),
     )
@@ -93,7 +93,7 @@ describe('fallback', () => {
     expect(new Set(deadlines).size).toBe(1)
   })
 
-  it('asks nobody more once the deadline of the call has passed', async () => {
+  it('asks no other candidate once the deadline of the call has passed', async () => {
     const { ask, asked } = fallingBack(
       {
         first: async () => {
@@ -109,7 +109,7 @@ describe('fallback', () => {
     expect(asked).toEqual(['first'])
   })
 
-  it("rejects with the caller's reason, and asks nobody more", async () => {
+  it("rejects with the caller's reason, and asks no other candidate", async () => {
     const { ask, asked } = fallingBack(
       {
         first: (_, { signal }) =>
@@ -130,7 +130,7 @@ describe('fallback', () => {
     expect(ask.stats().fallback.exhausted).toBe(0)
   })
 
-  it('asks nobody more while the stack closes', async () => {
+  it('asks no other candidate while the stack closes', async () => {
     const { promise, fail } = gate()
     const { ask, asked } = fallingBack({ first: () => promise }, ['second'])
     const call = watch(ask(FIRST))
@@ -143,7 +143,7 @@ describe('fallback', () => {
     expect(asked).toEqual(['first'])
   })
 
-  it('asks another when the function throws without a promise', async () => {
+  it('asks another candidate when the function throws synchronously', async () => {
     const ask = stack(
       (_request: string): string => {
         throw new Error('down')
@@ -153,7 +153,7 @@ describe('fallback', () => {
     expect(await ask('x')).toBe('instead')
   })
 
-  it('publishes each step, and why', async () => {
+  it('publishes each step with its reason', async () => {
     const events: StackEvent[] = []
     const stop = onEvent((event) => events.push(event))
     const { ask } = fallingBack({ first: fails(), second: fails('RATE_LIMITED') }, [
@@ -183,7 +183,7 @@ describe('fallback', () => {
   })
 
   describe('streams', () => {
-    it('asks another before the commit', async () => {
+    it('asks another candidate before the commit', async () => {
       const { ask } = fallingBack(
         { first: () => breaking(0, upstreamError('STREAM')), second: () => numbers(3) },
         ['second'],
@@ -191,7 +191,7 @@ describe('fallback', () => {
       expect(await collect((await ask(FIRST)) as AsyncIterable<number>)).toEqual([0, 1, 2])
     })
 
-    it('asks nobody after the commit: the stream breaks as it is', async () => {
+    it('asks no other candidate after the commit, and lets the stream break', async () => {
       const error = upstreamError('STREAM')
       const { ask, asked } = fallingBack(
         { first: () => breaking(2, error), second: () => numbers(3) },
@@ -218,19 +218,22 @@ describe('fallback', () => {
       'PAYMENT',
       'FORBIDDEN',
       'NOT_FOUND',
-    ])('asks another after %s', async (code) => {
+    ])('asks another candidate after %s', async (code) => {
       const { ask } = fallingBack({ first: fails(code), second: says('ok') }, ['second'])
       expect(await ask(FIRST)).toBe('ok')
     })
 
-    it.each<UpstreamCode>(['BAD_REQUEST', 'TOO_LARGE'])('asks nobody after %s', async (code) => {
-      const { ask, asked } = fallingBack({ first: fails(code) }, ['second'])
-      expect(await failure(ask(FIRST))).toMatchObject({ code })
-      expect(asked).toEqual(['first'])
-      expect(ask.stats().fallback.exhausted).toBe(0)
-    })
+    it.each<UpstreamCode>(['BAD_REQUEST', 'TOO_LARGE'])(
+      'asks no other candidate after %s',
+      async (code) => {
+        const { ask, asked } = fallingBack({ first: fails(code) }, ['second'])
+        expect(await failure(ask(FIRST))).toMatchObject({ code })
+        expect(asked).toEqual(['first'])
+        expect(ask.stats().fallback.exhausted).toBe(0)
+      },
+    )
 
-    it('asks another after the time limit of an attempt', async () => {
+    it('asks another candidate after the time limit of an attempt', async () => {
       const { fn } = models({ first: () => never(), second: says('ok') })
       const ask = stack(fn, fallback({ to: ['second'] }), timeout({ ms: 100 }))
       const call = watch(ask(FIRST))
@@ -238,7 +241,7 @@ describe('fallback', () => {
       expect(call.value).toBe('ok')
     })
 
-    it('decides instead of the rule, with the place of who failed', async () => {
+    it('decides instead of the default rule, and is given the position of the failed candidate', async () => {
       const seen: unknown[] = []
       const { ask, asked } = fallingBack(
         { first: fails('BAD_REQUEST'), second: fails() },
@@ -258,7 +261,7 @@ describe('fallback', () => {
       ])
     })
 
-    it('costs a warning, not a call, when it throws or gives a promise', async () => {
+    it('costs only a warning when it throws or returns a promise', async () => {
       for (const when of [
         () => {
           throw new Error('x')
@@ -275,7 +278,7 @@ describe('fallback', () => {
   describe('accept', () => {
     const accept = (answer: unknown) => answer === 'good'
 
-    it('asks another when an answer is refused', async () => {
+    it('asks another candidate when an answer is refused', async () => {
       const { ask, asked } = fallingBack({ first: says('bad'), second: says('good') }, ['second'], {
         accept,
       })
@@ -285,7 +288,7 @@ describe('fallback', () => {
       expect(meta.get('keep')).toBe(0.1)
     })
 
-    it('hands on the last answer when all are refused, which no cache keeps', async () => {
+    it('returns the last answer when all are refused, and keeps it out of caches', async () => {
       const { ask } = fallingBack({ first: says('1'), second: says('2') }, ['second'], { accept })
       const meta = new Map<string, unknown>()
       expect(await ask(FIRST, { meta })).toBe('2')
@@ -294,7 +297,7 @@ describe('fallback', () => {
       expect(ask.stats().fallback).toEqual({ used: 1, exhausted: 1, byCandidate: { second: 1 } })
     })
 
-    it('hands on what it refused rather than a failure after it', async () => {
+    it('returns a refused answer rather than the failure that follows it', async () => {
       const { ask } = fallingBack({ first: says('bad'), second: fails() }, ['second'], { accept })
       const meta = new Map<string, unknown>()
       expect(await ask(FIRST, { meta })).toBe('bad')
@@ -303,7 +306,7 @@ describe('fallback', () => {
       expect(ask.stats().fallback).toEqual({ used: 0, exhausted: 1, byCandidate: {} })
     })
 
-    it('rejects with the reason of a caller who leaves after it', async () => {
+    it("rejects with the caller's reason when the caller leaves during accept()", async () => {
       const caller = new AbortController()
       const { ask, asked } = fallingBack({ first: says('bad'), second: says('bad') }, ['second'], {
         accept: () => {
@@ -316,7 +319,7 @@ describe('fallback', () => {
       expect(ask.stats().fallback).toMatchObject({ used: 0, exhausted: 0 })
     })
 
-    it('judges no stream, and takes an answer when it throws', async () => {
+    it('does not judge streams, and accepts the answer when it throws', async () => {
       const { ask } = fallingBack({ first: () => numbers(1), second: says('x') }, ['second'], {
         accept: () => {
           throw new Error('x')

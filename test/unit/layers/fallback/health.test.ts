@@ -45,7 +45,7 @@ function models(...down: string[]) {
 const FIRST = { model: 'first' }
 
 describe('fallback', () => {
-  it('passes over who failed three times within 60 s, for 30 s', async () => {
+  it('skips a candidate for 30 s after three failures within 60 s', async () => {
     const { fn, since } = models('first')
     const ask = stack(fn, fallback({ to: ['second'] }))
     for (let i = 0; i < 3; i++) {
@@ -63,7 +63,7 @@ describe('fallback', () => {
     expect(since()).toEqual(['first', 'second'])
   })
 
-  it('passes over whoever fails once more right behind that', async () => {
+  it('skips the candidate again when its first call after that fails', async () => {
     const { fn, since } = models('first')
     const ask = stack(fn, fallback({ to: ['second'] }))
     for (let i = 0; i < 3; i++) await ask(FIRST)
@@ -74,7 +74,7 @@ describe('fallback', () => {
     expect(since()).toEqual(['second'])
   })
 
-  it('does not count failures more than 60 s apart, nor such with a success between them', async () => {
+  it('does not add up failures more than 60 s apart or with a success between them', async () => {
     const { fn, broken, since } = models('first')
     const ask = stack(fn, fallback({ to: ['second'] }))
     for (let i = 0; i < 5; i++) {
@@ -90,7 +90,7 @@ describe('fallback', () => {
     expect(since().filter((name) => name === 'first').length).toBe(10)
   })
 
-  it('counts for each model apart, wherever it stands in the list', async () => {
+  it('counts each model separately, wherever it stands in the list', async () => {
     const { fn, since } = models('first', 'second')
     const ask = stack(fn, fallback({ to: ['second', 'third'] }))
     for (let i = 0; i < 3; i++) await ask({ model: 'second' })
@@ -101,7 +101,7 @@ describe('fallback', () => {
     expect(since()).toEqual(['fourth'])
   })
 
-  it('asks those who are passed over when nobody else is left', async () => {
+  it('asks the skipped candidates when no others are left', async () => {
     const { fn, broken, since } = models('first', 'second')
     const ask = stack(fn, fallback({ to: ['second'] }))
     for (let i = 0; i < 3; i++) await failure(ask(FIRST))
@@ -118,7 +118,7 @@ describe('fallback', () => {
     expect(since()).toEqual(['second', 'first'])
   })
 
-  it('passes over a stack and a function, too', async () => {
+  it('skips a stack or a function too', async () => {
     const { fn } = models('first')
     let calls = 0
     const down = async (_: Ask): Promise<unknown> => {
@@ -130,7 +130,7 @@ describe('fallback', () => {
     expect(calls).toBe(6)
   })
 
-  it('counts a stream by its end', async () => {
+  it('counts a stream by how it ends', async () => {
     let asked = 0
     const fn = async (_: string): Promise<unknown> => {
       asked++
@@ -142,7 +142,7 @@ describe('fallback', () => {
     expect(asked).toBe(3)
   })
 
-  it('counts the deadline of a call against who was too slow for it', async () => {
+  it('counts a missed deadline against the candidate that was too slow', async () => {
     let asked = 0
     const fn = (_: string, { cancel }: Context) => {
       asked++
@@ -158,7 +158,7 @@ describe('fallback', () => {
     expect(asked).toBe(3)
   })
 
-  it('counts no abort by a caller', async () => {
+  it('does not count an abort by the caller', async () => {
     const asked: string[] = []
     const fn = (request: string, { cancel }: Context) => {
       asked.push(request)
@@ -174,7 +174,7 @@ describe('fallback', () => {
     expect(asked.length).toBe(5)
   })
 
-  it('counts nothing that was refused at once, as that has cost nothing', async () => {
+  it('does not count calls refused at once, as they cost nothing', async () => {
     const { fn, broken, since } = models('first')
     const ask = stack(
       fn,
@@ -189,7 +189,7 @@ describe('fallback', () => {
     await ask.close()
   })
 
-  it("counts no refusal of a call's own key", async () => {
+  it("does not count the refusal of a call's own key", async () => {
     const { fn, broken, since } = models()
     broken.set('first', upstreamError('PAYMENT'))
     const ask = stack(fn, fallback({ to: ['second'] }))
@@ -199,7 +199,7 @@ describe('fallback', () => {
     expect(since()).toEqual(['first', 'second'])
   })
 
-  it('counts nothing that is worth no other candidate', async () => {
+  it('does not count failures that no other candidate could avoid', async () => {
     const { fn, broken } = models()
     broken.set('first', upstreamError('BAD_REQUEST'))
     const ask = stack(fn, fallback({ to: ['second'] }))

@@ -71,7 +71,7 @@ function upstream(plans: readonly Plan[]) {
   return { fn, asked }
 }
 
-it('fallback: one answer of one model, in time, and everything is given back, whatever happens', async () => {
+it('fallback gives one answer from one model, in time, and releases everything, whatever happens', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.tuple(plan, plan, plan, plan),

@@ -52,7 +52,7 @@ describe('isWorthAnother', () => {
     expect(isWorthAnother(error, true)).toBe(false)
   })
 
-  it('does not hold for a 404 of what is asked of no model', () => {
+  it('does not hold for a 404 of a request without a model', () => {
     for (const error of [upstreamError('NOT_FOUND'), apiError({ status: 404 })]) {
       expect(isWorthAnother(error, true)).toBe(true)
       expect(isWorthAnother(error, false)).toBe(false)

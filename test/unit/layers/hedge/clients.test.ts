@@ -24,14 +24,14 @@ const soon = { delayMs: 30, budget: false } as const
 const NEVER_MS = 60_000
 
 describe('hedge around the client', () => {
-  it('never asks the same place twice', async () => {
+  it('never asks the same upstream twice', async () => {
     await using server = await serving('first', 150)
     await using blossom = createBlossom({ baseURL: server.url }).use(hedge(soon), pool())
     expect((await blossom.text.generate('Hi')).text).toBe('first')
     expect(server.requests.length).toBe(1)
   })
 
-  it('asks another member, whose answer comes with all attempts, and cuts the first', async () => {
+  it('asks another member, returns its answer with all attempts, and cuts off the first', async () => {
     await using slow = await serving('slow', NEVER_MS)
     await using quick = await serving('quick', 0)
     await using blossom = createBlossom().use(
@@ -61,7 +61,7 @@ describe('hedge around the client', () => {
     })
   })
 
-  it('takes a role for no content, and streams of one member only', async () => {
+  it('does not take a role for content, and streams from one member only', async () => {
     await using slow = await serving('slow', NEVER_MS)
     await using quick = await serving('quick', 20)
     await using blossom = createBlossom().use(
@@ -78,7 +78,7 @@ describe('hedge around the client', () => {
     await slow.idle()
   })
 
-  it('asks another model, paid by the key of the call', async () => {
+  it('asks another model with the key of the call', async () => {
     await using server = await serving('text', (model) => (model === 'openai' ? NEVER_MS : 0))
     await using blossom = createBlossom({ baseURL: server.url, apiKey: 'sk_own' }).use(
       hedge({ ...soon, to: ['mistral'] }),
@@ -96,7 +96,7 @@ describe('hedge around the client', () => {
     ])
   })
 
-  it('asks another client, where it waits for nobody', async () => {
+  it('asks another client, but does not wait in its queue', async () => {
     await using server = await serving('first', 200)
     await using other = await serving('other', NEVER_MS)
     await using backup = createBlossom({ baseURL: other.url, apiKey: 'sk_backup' }).use(
@@ -112,7 +112,7 @@ describe('hedge around the client', () => {
     expect(backup.stats().queue).toMatchObject({ running: 0, waiting: 0 })
   })
 
-  it('asks nobody twice for what belongs to an account', async () => {
+  it('does not ask twice for account data', async () => {
     await using server = await httpServer(async (_, response) => {
       await wait(100)
       response.setHeader('content-type', 'application/json')

@@ -27,7 +27,7 @@ function deaf() {
   return { ask, late, answer: ask('a'), signal: () => signal }
 }
 
-it('answers in time though the first try hears no abort, which keeps its slot until it ends', async () => {
+it('answers in time when the first try ignores the abort, and leaves that try its slot until it ends', async () => {
   const { ask, late, answer, signal } = deaf()
   await tick(100)
   expect(await answer).toBe('elsewhere')
@@ -38,7 +38,7 @@ it('answers in time though the first try hears no abort, which keeps its slot un
   expect(ask.stats().queue.running).toBe(0)
 })
 
-it('leaves the stream that comes too late of a first try that hears no abort', async () => {
+it('ends the late stream of a first try that ignores the abort', async () => {
   const { ask, late, answer } = deaf()
   await tick(100)
   expect(await answer).toBe('elsewhere')
@@ -49,7 +49,7 @@ it('leaves the stream that comes too late of a first try that hears no abort', a
   expect(ask.stats().queue.running).toBe(0)
 })
 
-it('counts no failure of the first try that comes too late', async () => {
+it('does not count a late failure of the first try', async () => {
   const { ask, late, answer } = deaf()
   await tick(100)
   expect(await answer).toBe('elsewhere')

@@ -44,7 +44,7 @@ async function leftAfter(
 }
 
 describe('hedge', () => {
-  it('asks nobody twice who answers in time', async () => {
+  it('makes no second try when the first answers in time', async () => {
     const { ask, call, contexts, meta } = hedged(answers(99, 'first'))
     await tick(99)
     expect(call.value).toBe('first')
@@ -75,7 +75,7 @@ describe('hedge', () => {
     expect(ask.stats().hedge).toEqual({ hedged: 1, won: 0, lost: 1, refused: 0 })
   })
 
-  it('hands a stream on whole, which its caller can still abort', async () => {
+  it('passes on a whole stream that its caller can still abort', async () => {
     async function* slow({ cancel }: Context) {
       yield 'a'
       await settleAfter(1_000, () => {}, { cancel } as Context)
@@ -95,7 +95,7 @@ describe('hedge', () => {
     expect(contexts.map(({ cancel }) => cancel.aborted)).toEqual([true, true])
   })
 
-  it('ends the loser’s stream when it comes too late', async () => {
+  it('ends the loser’s stream when it arrives too late', async () => {
     let left = 0
     const late = {
       async *[Symbol.asyncIterator]() {
@@ -121,7 +121,7 @@ describe('hedge', () => {
     expect(left).toBeLessThanOrEqual(1)
   })
 
-  it('counts a failure that can be repeated as no answer while the other try runs', async () => {
+  it('does not take a retryable failure as the answer while the other try runs', async () => {
     const down = upstreamError('SERVER')
     const first = stack(calls(failsAfter(150, down), answers(100, 'second')).fn, soon())
     const second = stack(calls(answers(300, 'first'), failsAfter(10, down)).fn, soon())
@@ -132,7 +132,7 @@ describe('hedge', () => {
     expect(second.stats().hedge).toMatchObject({ won: 0, lost: 1 })
   })
 
-  it('rejects with the failure of the first when both have failed', async () => {
+  it('rejects with the failure of the first try when both fail', async () => {
     const errors = [upstreamError('SERVER'), upstreamError('NETWORK')]
     for (const [ms1, ms2] of [
       [150, 10],
@@ -146,7 +146,7 @@ describe('hedge', () => {
     }
   })
 
-  it('rejects at once with a failure before the delay', async () => {
+  it('rejects at once when the first try fails before the delay', async () => {
     const { fn, contexts } = calls(failsAfter(50, upstreamError('SERVER')))
     const call = watch(stack(fn, soon())('x'))
     await tick(50)
@@ -184,7 +184,7 @@ describe('hedge', () => {
     },
   )
 
-  it('aborts both when the caller leaves, and rejects with the reason', async () => {
+  it('aborts both tries when the caller leaves, and rejects with the reason', async () => {
     const { fn, contexts } = calls(answers(1_000, 'x'))
     const ask = stack(fn, soon())
     const call = await leftAfter(150, ask)
@@ -193,7 +193,7 @@ describe('hedge', () => {
     expect(ask.stats().hedge).toMatchObject({ hedged: 1, lost: 1 })
   })
 
-  it('leaves no timer behind work that heeds no abort', async () => {
+  it('leaves no timer behind when the work ignores the abort', async () => {
     const ask = stack(async (_: string) => new Promise<string>(() => {}), soon())
     const call = await leftAfter(50, ask)
     expect(call.error).toBe('left')
@@ -212,7 +212,7 @@ describe('hedge', () => {
     expect(contexts.length).toBe(1)
   })
 
-  it('makes no second try of a request without an identity', async () => {
+  it('makes no second try for a request without an identity', async () => {
     const { fn, contexts } = calls(answers(200, 'x'))
     const ask = stack(base(fn, { key: () => undefined }), soon())
     const call = watch(ask('x'))
@@ -222,7 +222,7 @@ describe('hedge', () => {
     expect(ask.stats().hedge.refused).toBe(0)
   })
 
-  it('makes none where upstream would only join it to the first', async () => {
+  it('makes no second try where upstream would only join it to the first', async () => {
     const { fn, contexts } = calls(answers(200, 'x'))
     const ask = stack(base(fn, { joins: () => true }), soon())
     const call = watch(ask('x'))
@@ -230,7 +230,7 @@ describe('hedge', () => {
     expect([call.value, contexts.length]).toEqual(['x', 1])
   })
 
-  it('makes no second try inside of one', async () => {
+  it('makes no second try inside a second try', async () => {
     const { fn, contexts } = calls(answers(1_000, 'x'))
     const ask = stack(
       fn,
@@ -256,7 +256,7 @@ describe('hedge', () => {
     expect(seen.toSorted()).toEqual(['a', 'a', 'b', 'b'])
   })
 
-  it('copies the notes of the winner outward, and no others', async () => {
+  it('copies only the notes of the winner outward', async () => {
     const noting = (name: string, ms: number) => (context: Context) => {
       context.meta.set('who', name)
       context.meta.set(name, true)
@@ -275,7 +275,7 @@ describe('hedge', () => {
     expect(meta.get('mine')).toBe(1)
   })
 
-  it('publishes how each second try has ended', async () => {
+  it('publishes how each second try ends', async () => {
     const events: StackEvent[] = []
     const stop = onEvent((event) => events.push(event))
     for (const ms of [10, 500]) {
@@ -294,7 +294,7 @@ describe('hedge', () => {
     ])
   })
 
-  it('makes none when too little time is left for it', async () => {
+  it('makes no second try when too little time is left', async () => {
     const contexts: Context[] = []
     const late = stack(
       async (request: string, context: Context) => {
@@ -320,7 +320,7 @@ describe('hedge', () => {
   describe('to', () => {
     const slow = (ask: Ask, context: Context) => settleAfter(1_000, () => ask.model, context)
 
-    it('asks another model, and notes who answered', async () => {
+    it('asks another model, and notes which one answered', async () => {
       const { fn, asked } = models({ first: slow, second: () => 'second' })
       const ask = stack(fn, soon({ to: ['first', 'second', 'third'] }))
       const meta = new Map<string, unknown>()
@@ -331,7 +331,7 @@ describe('hedge', () => {
       expect(meta.get('answeredBy')).toEqual({ model: 'second' })
     })
 
-    it('notes the first model when that answers', async () => {
+    it('notes the first model when it answers', async () => {
       const { fn } = models({ first: slow, second: fails() })
       const meta = new Map<string, unknown>()
       const call = watch(stack(fn, soon({ to: ['second'] }))({ model: 'first' }, { meta }))
@@ -340,7 +340,7 @@ describe('hedge', () => {
       expect(meta.get('answeredBy')).toEqual({ model: 'first' })
     })
 
-    it('asks another stack, whose refused key ends nothing', async () => {
+    it('asks another stack, and ignores it when its key is refused', async () => {
       const { fn } = models({ first: slow })
       let optional: unknown
       const other = stack(async (_: Ask, context: Context): Promise<unknown> => {
@@ -354,7 +354,7 @@ describe('hedge', () => {
       expect(optional).toBe(true)
     })
 
-    it('asks no other stack for a call with a key of its own', async () => {
+    it('does not ask another stack for a call with its own key', async () => {
       const { fn, asked } = models({ first: slow, second: () => 'second' })
       const other = stack(async (_: Ask): Promise<unknown> => 'other')
       const ask = stack(fn, soon({ to: [other, 'second'] }))
@@ -364,7 +364,7 @@ describe('hedge', () => {
       expect(asked).toEqual(['first', 'second'])
     })
 
-    it('streams of one try only', async () => {
+    it('streams from one try only', async () => {
       const { fn } = models({ first: slow, second: () => numbers(3) })
       const opening = stack(fn, soon({ to: ['second'] }))({ model: 'first' })
       await tick(100)

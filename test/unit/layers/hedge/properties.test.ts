@@ -27,7 +27,7 @@ interface Ask {
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-it('hedge: one answer of one try, in time, never beside waiters, and everything is given back', async () => {
+it('hedge gives one answer from one try, in time, never ahead of waiters, and releases everything', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(plan, { minLength: 1, maxLength: 12 }),

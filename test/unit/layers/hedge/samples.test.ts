@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { Samples } from '../../../../src/layers/hedge/samples.js'
 
 describe('Samples', () => {
-  it('knows nothing of fewer than 20', () => {
+  it('gives no quantile for fewer than 20 samples', () => {
     const samples = new Samples()
     for (let i = 0; i < 19; i++) samples.add(i)
     expect(samples.quantile(0.95)).toBeUndefined()
@@ -12,7 +12,7 @@ describe('Samples', () => {
     expect(samples.quantile(0.5)).toBe(9)
   })
 
-  it('has the quantiles of the last 100, whatever they are', () => {
+  it('gives the quantiles of the last 100 samples, whatever they are', () => {
     const some = fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 20, maxLength: 300 })
     fc.assert(
       fc.property(some, fc.constantFrom(0.05, 0.5, 0.95, 1), (all, share) => {

@@ -83,7 +83,7 @@ describe("hedge({ delayMs: 'p95' })", () => {
     expect(await secondTryOf(ask, contexts, { ms: 20_000 })).toBe(601)
   })
 
-  it('lets calls end that all take just as long', async () => {
+  it('makes no second try when all calls take equally long', async () => {
     const clock = fakeClock()
     const ask = stack((_: number, { cancel }: Context) => sleep(700, cancel), hedge())
     for (let i = 0; i < 60; i++) {
@@ -124,7 +124,7 @@ describe("hedge({ delayMs: 'p95' })", () => {
     }
   })
 
-  it('is of each model and form by itself, of streams to the first content', async () => {
+  it('is measured separately for each model and form, and for streams up to the first content', async () => {
     const { ask, contexts } = hedged()
     const of = (more: Partial<Ask>, ms: number) =>
       times(20, () => ms).map((one) => ({ ...one, ...more }))
@@ -139,7 +139,7 @@ describe("hedge({ delayMs: 'p95' })", () => {
     expect(await delayOf({ model: 'a', stream: true })).toBeUndefined()
   })
 
-  it('learns from no failure, and of a beaten first try that it took longer', async () => {
+  it('ignores failures, and learns from a beaten first try that it took longer', async () => {
     let n = 0
     const down = upstreamError('SERVER')
     const { fn, contexts } = calls((context) =>
@@ -178,7 +178,7 @@ describe("hedge's budget", () => {
     }
   }
 
-  it('begins with one, and gains one by 20 answers', async () => {
+  it('starts with one second try, and gains another after 20 answers', async () => {
     const ask = stack(calls(slow).fn, hedge({ delayMs: 100 }))
     await run(ask, 20)
     expect(ask.stats().hedge).toMatchObject({ hedged: 1, won: 1, refused: 19 })
@@ -198,7 +198,7 @@ describe("hedge's budget", () => {
     expect(ask.stats().hedge.hedged).toBeLessThanOrEqual(2)
   })
 
-  it('allows one at a time, or a tenth of the calls in progress', async () => {
+  it('allows one second try at a time, or a tenth of the calls in progress', async () => {
     for (const [n, expected] of [
       [5, 1],
       [30, 3],
@@ -214,7 +214,7 @@ describe("hedge's budget", () => {
     }
   })
 
-  it('draws on the budget of a retry further out, and gives back what was refused', async () => {
+  it('draws on the budget of an outer retry layer, and returns what it could not use', async () => {
     const options = { delayMs: 100, budget: false } as const
     const ask = stack(
       calls(slow).fn,
@@ -261,7 +261,7 @@ describe('a second try', () => {
     expect(ask.stats().queue).toMatchObject({ running: 0, waiting: 0 })
   })
 
-  it('takes a slot that is free, and gives it back when it has lost', async () => {
+  it('takes a free slot, and gives it back when it loses', async () => {
     const ask = stack(
       calls(answers(200, 'first'), answers(500, 'second')).fn,
       hedge({ delayMs: 100, budget: false }),
@@ -309,7 +309,7 @@ describe('a second try', () => {
     expect(ask.stats().hedge).toMatchObject({ hedged: 0, refused: 1 })
   })
 
-  it('is no trial of a breaker', async () => {
+  it('does not count as a trial of a breaker', async () => {
     const models: string[] = []
     const fn = base(
       async ({ model = '' }: Ask, context: Context) => {
