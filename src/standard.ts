@@ -4,7 +4,8 @@ import { type CacheLayer, type CacheOptions, cache } from './layers/cache/index.
 import { type DedupeOptions, type DedupeStats, dedupe } from './layers/dedupe/index.js'
 import { type FallbackOptions, type FallbackStats, fallback } from './layers/fallback/index.js'
 import { type HedgeOptions, type HedgeStats, hedge } from './layers/hedge/index.js'
-import { type PoolOptions, type PoolStats, pool } from './layers/pool/index.js'
+import { CONNECTIONS, type PoolOptions, type PoolStats, pool } from './layers/pool/index.js'
+import { MOST_CONCURRENT } from './layers/queue/concurrency/index.js'
 import { type QueueLayer, type QueueOptions, queue } from './layers/queue/index.js'
 import { type RateLimitLayer, type RateLimitOptions, rateLimit } from './layers/rate-limit/index.js'
 import { type RetryOptions, type RetryStats, retry } from './layers/retry/index.js'
@@ -117,10 +118,6 @@ const PROVIDER_LIMIT: RateLimitOptions<'providerLimit'> = { name: 'providerLimit
 /** One circuit per model, so that a failing model does not stop the others. */
 const BREAKER: BreakerOptions = { key: 'model' }
 
-/** Defaults of the layers: the connections of a pool, and the maximum of an adaptive queue. */
-const CONNECTIONS = 10
-const MOST_ADAPTIVE = 200
-
 const choice = <Options>() =>
   rules.custom<Omit<Options, 'name'> | false, undefined>(
     'an options object, or false',
@@ -185,7 +182,7 @@ function connectionsFor(queue: StandardOptions['queue']): PoolOptions {
   const asked = queue ? queue.concurrency : undefined
   const most = typeof asked === 'object' ? asked.max : asked
   if (typeof most === 'number') return { connections: Math.max(CONNECTIONS, most) }
-  return { connections: asked === undefined ? CONNECTIONS : MOST_ADAPTIVE }
+  return { connections: asked === undefined ? CONNECTIONS : MOST_CONCURRENT }
 }
 
 function isGiven<Options extends object>(choice: Options | false | undefined): choice is Options {

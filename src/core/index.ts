@@ -34,7 +34,7 @@ export { type NestedStack, STACK, stackOf } from './nested.js'
 export { OneShotBases } from './one-shot.js'
 export { isOfOwnKey } from './own-key.js'
 export { processWide } from './process-wide.js'
-export { safeMessageOf } from './safe-message.js'
+export { safeMessageOf, UNEXPECTED } from './safe-message.js'
 export {
   isBytes,
   isDate,

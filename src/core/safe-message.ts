@@ -1,6 +1,7 @@
 import type { StackError } from './errors.js'
 
-const UNEXPECTED = 'An unexpected error occurred.'
+/** What clients see of an error from outside this library. */
+export const UNEXPECTED = 'An unexpected error occurred.'
 const UNAVAILABLE = 'The service is currently unavailable.'
 const UNREACHABLE = 'The connection to upstream failed.'
 

@@ -49,8 +49,11 @@ export const isCollection = (value: unknown): value is Map<unknown, unknown> | S
   types.isMap(value) || types.isSet(value)
 
 /** Whether a `Date`, `Map` or `Set` is not an instance of a class that extends it. */
-export const isBuiltIn = (value: object): boolean =>
-  Object.getPrototypeOf(Object.getPrototypeOf(Object.getPrototypeOf(value))) === null
+export function isBuiltIn(value: object): boolean {
+  // A value of any realm: its prototype comes right before that of all objects, which has none.
+  const parent = Object.getPrototypeOf(Object.getPrototypeOf(value) ?? {})
+  return parent !== null && Object.getPrototypeOf(parent) === null
+}
 
 /** An `AbortSignal`. */
 export function isSignal(value: unknown): value is AbortSignal {

@@ -1,5 +1,12 @@
 import { STATUS_CODES } from 'node:http'
-import { check, isStackError, rules, type StackError, safeMessageOf } from '../core/index.js'
+import {
+  check,
+  isStackError,
+  rules,
+  type StackError,
+  safeMessageOf,
+  UNEXPECTED,
+} from '../core/index.js'
 import { isAbort } from './source.js'
 
 /** Options of `toProblem()`. */
@@ -43,7 +50,6 @@ export interface Problem {
 
 /** As nginx logs it: the client closed the connection, so nobody reads the response. */
 const ABORTED = 499
-const UNEXPECTED = 'An unexpected error occurred.'
 
 function fieldsOf(error: StackError): { field: string; message: string }[] | undefined {
   const { errors } = error as { errors?: unknown }

@@ -20,7 +20,6 @@ const PLACES: readonly (readonly [file: string, named: (layer: string) => string
   ['test/readme.test.ts', (layer) => `${layer}: library.${layer}`],
   ['test/abuse/factories.ts', (layer) => `  ${layer}: `],
   ['test/unit/layers/contract.test.ts', (layer) => `${layer}(`],
-  ['test/unit/layers/order-notes.test.ts', (layer) => `${layer}`],
   ['test/support/layer-orders.ts', (layer) => `  ${layer}: (`],
 ]
 

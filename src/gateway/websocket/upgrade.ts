@@ -42,7 +42,7 @@ export function fromUpgrade(req: IncomingMessage, socket: Duplex): Incoming & { 
 
 /**
  * Rejects pages of other origins. CORS does not apply to WebSockets, so without this check any page
- * could connect with the credentials of its visitor.
+ * could connect with the cookies of the person who has it open.
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-10.2
  */
 export function admitOrigin(incoming: Incoming, origins: readonly string[]): void {

@@ -32,7 +32,7 @@ export class Trials {
 
   /**
    * Returns a permit. When all are taken, returns the milliseconds until the oldest trial expires.
-   * A trial expires when it has no verdict within `timeoutMs`; another call then takes its place.
+   * A trial expires if it has not ended within `timeoutMs`. Another call then takes its place.
    */
   enter(period: number, timeoutMs: number): Permit | number {
     const at = now()

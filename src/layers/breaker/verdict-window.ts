@@ -62,7 +62,7 @@ export class VerdictWindow {
     return calls >= minimumCalls && reaches({ calls, failures, slow }, rates)
   }
 
-  /** Whether the window contains no verdicts. */
+  /** Whether no call counts in the window. */
   get isEmpty(): boolean {
     this.#pass()
     return this.#status.window.every(({ fires }) => fires === 0)

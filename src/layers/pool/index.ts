@@ -6,6 +6,9 @@ import { checkMember } from './member-options.js'
 
 export type { PoolMember, PoolMemberStats } from './member.js'
 
+/** The default of `connections`. @internal */
+export const CONNECTIONS = 10
+
 /** Options of `pool()`. */
 export interface PoolOptions<Name extends string = 'pool', Request = unknown> {
   /** Number of concurrent calls, and of sockets, per member. @default 10 */
@@ -69,7 +72,7 @@ export function pool<const Name extends string = 'pool', Request = unknown>(
   options: PoolOptions<Name, Request> = {},
 ): Layer<Name, PoolStats, Request> {
   const { affinity, members, ...checked } = check('pool', options, {
-    connections: rules.integer(10, { min: 1, max: 100_000 }),
+    connections: rules.integer(CONNECTIONS, { min: 1, max: 100_000 }),
     members: {
       ...rules.custom<readonly PoolMember[], undefined>(
         'a list of at least one member { apiKey, baseURL, weight }',

@@ -114,6 +114,14 @@ describe('share', () => {
     expect(shared.isOneShot).toBe(false)
   })
 
+  it.each([new Date(0), new Map([['a', 1]]), new Set([1])])(
+    'leaves %o without a prototype as it is',
+    (value) => {
+      Object.setPrototypeOf(value, null)
+      expect((share({ value }).take() as { value: unknown }).value).toBe(value)
+    },
+  )
+
   it('detects one-shot values in a map and in a set', () => {
     expect(share(new Map([['a', new Response('x')]])).isOneShot).toBe(true)
     expect(share({ all: new Set([new Response('x')]) }).isOneShot).toBe(true)

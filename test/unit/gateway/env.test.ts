@@ -9,6 +9,7 @@ import {
 import { isStackError, type TimelineEntry } from '../../../src/index.js'
 import { startLocalBlossom } from '../../../src/testing/index.js'
 import { KEY } from '../../support/secrets.js'
+import { STANDARD_NAMES } from '../../support/standard-names.js'
 import { catchWarnings } from '../../support/warnings.js'
 import { watch } from '../../support/watch.js'
 
@@ -38,16 +39,7 @@ afterEach(() => {
 
 describe('blossomFromEnv', () => {
   test('has the recommended layers with the figures of the guide', () => {
-    expect(namesOf(key)).toEqual([
-      'cache',
-      'dedupe',
-      'timeout',
-      'retry',
-      'breaker',
-      'queue',
-      'attempt',
-      'pool',
-    ])
+    expect(namesOf(key)).toEqual(STANDARD_NAMES)
     expect(statsOf(key)).toMatchObject({
       queue: { concurrency: 5 },
       pool: { max: 10 },

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { type LayerOf, stack } from '../../../src/core/index.js'
-import { batcher } from '../../../src/layers/batcher/index.js'
 import { cache } from '../../../src/layers/cache/index.js'
 import { pool } from '../../../src/layers/pool/index.js'
 import { queue } from '../../../src/layers/queue/index.js'
@@ -8,17 +7,16 @@ import { rateLimit } from '../../../src/layers/rate-limit/index.js'
 import { retry } from '../../../src/layers/retry/index.js'
 import { timeout } from '../../../src/layers/timeout.js'
 import { standard } from '../../../src/standard.js'
-import { OTHERS, SEVEN } from '../../support/layer-orders.js'
+import { ALL } from '../../support/layer-orders.js'
 import { STANDARD_NAMES } from '../../support/standard-names.js'
 import { catchWarningsInEachTest } from '../../support/warnings.js'
 
 const warnings = catchWarningsInEachTest()
 
 describe('describe', () => {
+  const { attempt: _, providerLimit: __, ...layers } = ALL
   const all = {
-    ...SEVEN,
-    ...OTHERS,
-    batcher: (name?: string) => batcher({ name }),
+    ...layers,
     rateLimit: (name?: string) => rateLimit({ requests: 60, by: 'tenant', name }),
   }
   type Any = keyof typeof all

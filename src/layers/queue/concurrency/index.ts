@@ -11,7 +11,10 @@ export type Concurrency =
   | 'adaptive'
   | { readonly [Bound in keyof AdaptiveOptions]?: number | undefined }
 
-const DEFAULTS: AdaptiveOptions = { min: 1, start: 4, max: 200 }
+/** The default maximum of adaptive concurrency. */
+export const MOST_CONCURRENT = 200
+
+const DEFAULTS: AdaptiveOptions = { min: 1, start: 4, max: MOST_CONCURRENT }
 
 /** Validates the option's type. `limitOf()` checks the bounds. */
 export const concurrencyRule = <F>(fallback: F): Rule<Concurrency | F> =>
